@@ -1,0 +1,60 @@
+# One command each. The first call makes .venv and installs the pinned packages, once.
+PROFILE  ?= mini
+SEEDS    ?= 0
+ARGS     ?=
+PYTHON   ?= python3
+VENV     := .venv
+RUN      := $(VENV)/bin/python
+READY    := $(VENV)/.ready
+SWEEP    := $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(SEEDS)]
+
+.PHONY: help tables figure1 plan report publish dry bench test test-all lint format clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@echo "variables: PROFILE=mini|small|paper|smoke  SEEDS=0,1,2  ARGS='launcher=basic ...'"
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+table%: $(READY) ## train what is missing of one table and write results/<profile>/table<N>.{csv,md}
+	$(SWEEP) tables=[$@] $(ARGS)
+
+tables: $(READY) ## the same for every table
+	$(SWEEP) $(ARGS)
+
+plan: $(READY) ## what is done, missing, failed, crashed; estimated time; trains nothing
+	@$(SWEEP) dry_run=true $(ARGS)
+
+report: $(READY) ## rewrite the tables from what is done; trains nothing
+	@$(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
+
+publish: $(READY) ## copy tables and slim run records to results/published/<profile>/
+	@$(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] publish=true $(ARGS)
+
+dry: $(READY) ## one training and one evaluation step of every row of the paper profile, on noise
+	$(RUN) scripts/dry.py $(ARGS)
+
+bench: $(READY) ## speed of training steps, loaders and start-up; CSV under results/published/bench/
+	$(RUN) scripts/bench.py $(ARGS)
+
+test: $(READY) ## the test suite
+	$(RUN) -m pytest
+
+test-all: $(READY) ## with the tests that take minutes
+	$(RUN) -m pytest -m "slow or not slow"
+
+lint: $(READY) ## ruff: rules and format
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(READY) ## let ruff fix what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## remove what this checkout made, except published results
+	rm -rf results/runs results/.cache results/mini results/small results/paper results/smoke

@@ -1,0 +1,1 @@
+"""scaledrelu: every table of "Scaled ReLU Matters for Training Vision Transformers", reproduced."""

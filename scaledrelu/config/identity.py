@@ -1,0 +1,80 @@
+"""What makes two runs the same run: a hash over everything that is science and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from typing import Any
+
+SCIENCE_VERSION = 1  # raise it when code changes what a configuration means
+
+# Where, how fast and under which caption a run happens is not what it is.
+TRANSIENT = (
+    "launch",
+    "wandb",
+    "paths",
+    "planned_id",
+    "profile.name",
+    "profile.notes",
+    "method",
+    "model.label",
+    "stem.label",
+    "ffn.label",
+    "optimizer.label",
+    "lr.label",
+    "warmup.label",
+    "precision.label",
+    "data.root",
+    "data.build.train",
+    "data.build.val",
+    "data.build.expect",
+    "data.on_bad_image",
+    "init.path",
+    "evaluation.batch",
+    "evaluation.report",
+)
+
+# A key at its neutral value is dropped before hashing, so that a new knob whose
+# neutral value means "as before" leaves every existing run's id alone.
+NEUTRAL: dict[str, Any] = {}
+
+
+def canonical(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the scientific part of a resolved configuration, numbers normalised."""
+    science = copy.deepcopy(config)
+    for key in TRANSIENT:
+        _drop(science, key)
+    for key, neutral in NEUTRAL.items():
+        _drop(science, key, only_if=neutral)
+    if science["warmup"]["epochs"] == 0 or science["warmup"]["shape"] == "none":
+        science["warmup"] = {"shape": "none", "epochs": 0}
+    science["science_version"] = SCIENCE_VERSION
+    return _normalise(science)
+
+
+def run_id(config: dict[str, Any]) -> str:
+    """Return ``<method>-<12 hex digits>``, the identity of a run."""
+    text = json.dumps(canonical(config), sort_keys=True, separators=(",", ":"))
+    return f"{config['method']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _drop(config: dict[str, Any], dotted: str, only_if: Any = ...) -> None:
+    *parents, leaf = dotted.split(".")
+    for part in parents:
+        config = config.get(part)
+        if not isinstance(config, dict):
+            return
+    if only_if is ... or config.get(leaf, ...) == only_if:
+        config.pop(leaf, None)
+
+
+def _normalise(value: Any) -> Any:
+    """Make 5 and 5.0 the same number."""
+    if isinstance(value, dict):
+        return {key: _normalise(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normalise(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

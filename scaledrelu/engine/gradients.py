@@ -1,0 +1,192 @@
+"""The gradient of a whole batch, group by group: accumulation, SAM's passes, autocast, ranks.
+
+Ends with the (scaled) gradient of all groups of all ranks in the parameters. What becomes of it is
+up to `engine/step.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from scaledrelu.engine.statistics import RunningStatistics
+from scaledrelu.optim.sam import SamPerturbation
+from scaledrelu.randomness import derive_seed
+from scaledrelu.tasks.base import Progress, TaskOutput
+
+
+@dataclass(frozen=True, slots=True)
+class SamSpec:
+    """How SAM perturbs (recipes E); the fields of ``optimizer.sam``.
+
+    Attributes:
+        rho: radius.
+        per_group: each group moves by its own gradient, instead of all by the synchronised one.
+        stats_in_second_pass: pass two updates BatchNorm's running statistics as well.
+        same_masks: pass two repeats the random draws of pass one (drop path).
+    """
+
+    rho: float
+    per_group: bool
+    stats_in_second_pass: bool
+    same_masks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Detached outputs of this rank's groups; ``second`` is empty without SAM."""
+
+    first: list[TaskOutput]
+    second: list[TaskOutput]
+
+
+class BatchGradient:
+    """Computes the gradient of one update's batch.
+
+    Args:
+        task: the task, bare or wrapped in DDP with ``broadcast_buffers=False``.
+        params: what is trained, in the optimizer's order.
+        statistics: of the task's BatchNorm layers.
+        dtype: of autocast; None = off.
+        scaler: loss scaler, or None.
+        sam: None for one plain pass.
+        seed: of the run.
+        device: where the task lives.
+        groups_local: ids of this process's groups, in the order of the batches.
+    """
+
+    def __init__(
+        self,
+        task: nn.Module,
+        params: Sequence[nn.Parameter],
+        *,
+        statistics: RunningStatistics,
+        dtype: torch.dtype | None,
+        scaler: torch.amp.GradScaler | None,
+        sam: SamSpec | None,
+        seed: int,
+        device: torch.device,
+        groups_local: Sequence[int],
+    ) -> None:
+        self.task = task
+        self.params = params
+        self.statistics = statistics
+        self.dtype = dtype
+        self.scaler = scaler
+        self.sam = sam
+        self.seed = seed
+        self.device = device
+        self.groups_local = groups_local
+        self.perturbation = SamPerturbation(params, sam.rho) if sam else None
+
+    def __call__(self, batches: Sequence[Any], t: Progress) -> Passes:
+        """Fill ``.grad``; every pass sees the same batches.
+
+        Args:
+            batches: one per local group, on the device.
+            t: where training stands; keys the randomness.
+        """
+        self._clear()
+        if self.sam is None:
+            return Passes(self._accumulate(batches, t, pass_index=0), [])
+        return self._per_group(batches, t) if self.sam.per_group else self._together(batches, t)
+
+    def _together(self, batches: Sequence[Any], t: Progress) -> Passes:
+        """SAM on the whole batch: all ranks move by the synchronised gradient."""
+        first = self._accumulate(batches, t, pass_index=0)
+        with self.perturbation:
+            self._clear()
+            second = self._accumulate(batches, t, pass_index=1)
+        spoil_gradient(self.params, ~self.perturbation.finite)
+        return Passes(first, second)
+
+    def _per_group(self, batches: Sequence[Any], t: Progress) -> Passes:
+        """SAM per worker: each group moves by its own gradient; only second gradients meet."""
+        passes = Passes([], [])
+        total: dict[nn.Parameter, Tensor] = {}
+        for group, batch in zip(self.groups_local, batches, strict=True):
+            self._clear()
+            with self._no_sync():  # around the forward too: DDP decides there (recipes E.3)
+                passes.first.append(self._backward(batch, group, t, pass_index=0))
+                with self.perturbation:
+                    self._clear()
+                    passes.second.append(self._backward(batch, group, t, pass_index=1))
+            # Before the sum, so that every rank sees it and skips alike.
+            spoil_gradient(self.params, ~self.perturbation.finite)
+            for p in self.params:
+                if p.grad is not None:
+                    total[p] = total[p].add_(p.grad) if p in total else p.grad
+        for p in self.params:
+            p.grad = total.get(p)
+        self._average_over_ranks()
+        return passes
+
+    def _accumulate(
+        self, batches: Sequence[Any], t: Progress, *, pass_index: int
+    ) -> list[TaskOutput]:
+        """Sum the gradients of all local groups; the last backward synchronises the ranks."""
+        outputs: list[TaskOutput] = []
+        for group, batch in zip(self.groups_local, batches, strict=True):
+            is_last = len(outputs) == len(self.groups_local) - 1
+            with nullcontext() if is_last else self._no_sync():
+                outputs.append(self._backward(batch, group, t, pass_index=pass_index))
+        return outputs
+
+    def _backward(self, batch: Any, group: int, t: Progress, *, pass_index: int) -> TaskOutput:
+        """Forward and backward of one group's share of the loss; returns its detached output."""
+        replays = self.sam is not None and self.sam.same_masks
+        draw = 0 if replays else pass_index
+        torch.manual_seed(derive_seed(self.seed, "forward", t.step, group, draw))
+        follows = group == 0 and (pass_index == 0 or self.sam.stats_in_second_pass)
+        with self.statistics.frozen(not follows), self._autocast():
+            output = self.task(batch, t)
+        loss = output.loss / len(self.groups_local)
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        logs = {name: value.detach() for name, value in output.logs.items()}
+        return TaskOutput(loss=output.loss.detach(), logs=logs)
+
+    def _clear(self) -> None:
+        for p in self.params:
+            p.grad = None
+
+    @torch.no_grad()
+    def _average_over_ranks(self) -> None:
+        """Average gradients that DDP has not seen, in one collective."""
+        if not isinstance(self.task, DistributedDataParallel):
+            return
+        grads = [p.grad for p in self.params if p.grad is not None]
+        flat = torch.cat([grad.reshape(-1) for grad in grads])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            grad.copy_(mean.view_as(grad))
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        # Entered anew for each forward: its cache of cast weights must not outlive SAM's move.
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def _no_sync(self) -> AbstractContextManager[Any]:
+        is_ddp = isinstance(self.task, DistributedDataParallel)
+        return self.task.no_sync() if is_ddp else nullcontext()
+
+
+@torch.no_grad()
+def spoil_gradient(params: Sequence[nn.Parameter], flag: Tensor) -> None:
+    """Make the gradient non-finite where the flag is up, without reading the flag.
+
+    A loss scaler then skips the update, on every rank that holds or receives this gradient.
+    """
+    for p in params:
+        if p.grad is not None:
+            p.grad.add_(torch.where(flag, math.inf, 0.0))
+            return

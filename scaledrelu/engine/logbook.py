@@ -1,0 +1,168 @@
+"""The run's own record: ``metrics.jsonl`` (exact, trimmed on resume), ``timing.jsonl``, console, mirror."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from scaledrelu.tasks.base import Progress
+
+log = logging.getLogger(__name__)
+
+METRICS = "metrics.jsonl"
+TIMING = "timing.jsonl"
+
+
+class Mirror(Protocol):
+    """A copy of the metrics elsewhere, such as W&B; nothing ever reads it back."""
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take one row; it may be shown only once a checkpoint covers it."""
+
+    def commit(self) -> None:
+        """Show every row taken so far."""
+
+
+class Logbook:
+    """Writes metrics on the main rank and talks to whoever watches.
+
+    Args:
+        folder: run directory, or None on the other ranks.
+        name: how the run is called on the console.
+        images_per_step: of all ranks together, for images/s.
+        mirror: an optional copy of the metrics.
+        progress: draw a bar where a person watches a terminal.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        name: str,
+        images_per_step: int,
+        mirror: Mirror | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.folder, self.name, self.images_per_step, self.mirror = (
+            folder,
+            name,
+            images_per_step,
+            mirror,
+        )
+        self._stream = None if folder is None else (folder / METRICS).open("ab")
+        self._bar_wanted = progress and folder is not None and sys.stderr.isatty()
+        self._bar: Any = None
+        self._mark: tuple[int, float] | None = None
+        self._line = ""
+
+    def train(
+        self,
+        t: Progress,
+        *,
+        loss: float,
+        lr: float,
+        grad_norm: float,
+        seconds: float,
+        scale: float | None,
+    ) -> None:
+        """Record the mean training loss since the last record, the rate and the gradient norm."""
+        row = {"train/loss": loss, "train/lr": lr, "train/grad_norm": grad_norm}
+        if scale is not None:
+            row["train/loss_scale"] = scale
+        self._write(t, row)
+        self._write_timing(t, seconds)
+        self._line = f"loss {loss:.3f} lr {lr:.3g}"
+        self._draw(t)
+
+    def evaluation(self, t: Progress, metrics: dict[str, float], *, seconds: float) -> None:
+        """Record an evaluation and print one line with an ETA."""
+        self._write(t, metrics)
+        if self.folder is None or self._bar_wanted:
+            return
+        done = t.step + 1
+        eta = seconds / done * (t.total_steps - done)
+        found = " ".join(f"{name} {value:.2f}" for name, value in sorted(metrics.items()))
+        log.info(
+            "%s epoch %d step %d/%d %s %s eta %s",
+            self.name,
+            t.epoch + 1,
+            done,
+            t.total_steps,
+            self._line,
+            found,
+            duration(eta),
+        )
+
+    def rewind(self, offset: int) -> None:
+        """Trim the metrics to what the checkpoint knew."""
+        if self._stream is not None:
+            self._stream.truncate(offset)
+            self._stream.seek(0, os.SEEK_END)
+
+    def commit(self) -> int:
+        """Make the metrics durable and return their length in bytes."""
+        if self._stream is None:
+            return 0
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        if self.mirror is not None:
+            self.mirror.commit()
+        return self._stream.tell()
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        if self._stream is not None:
+            self.commit()
+            self._stream.close()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _write(self, t: Progress, values: dict[str, Any]) -> None:
+        if self._stream is None:
+            return
+        row = {"step": t.step + 1, "epoch": t.epoch, **values}
+        self._stream.write((json.dumps(row, sort_keys=True) + "\n").encode())
+        self._stream.flush()
+        if self.mirror is not None:
+            self.mirror.add(row)
+
+    def _write_timing(self, t: Progress, seconds: float) -> None:
+        if self.folder is None:
+            return
+        step, before = self._mark or (t.step + 1, seconds)
+        rate = (
+            (t.step + 1 - step) * self.images_per_step / (seconds - before)
+            if seconds > before
+            else None
+        )
+        self._mark = (t.step + 1, seconds)
+        row = {
+            "step": t.step + 1,
+            "seconds": round(seconds, 3),
+            "images_per_s": rate and round(rate, 1),
+        }
+        with (self.folder / TIMING).open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+    def _draw(self, t: Progress) -> None:
+        if not self._bar_wanted:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=t.total_steps, desc=self.name, unit="step", dynamic_ncols=True)
+        self._bar.n = t.step + 1
+        self._bar.set_postfix_str(self._line)
+
+
+def duration(seconds: float) -> str:
+    """Return ``1h02m``, ``3m20s`` or ``12s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -1,0 +1,246 @@
+"""The one training loop: fetch, schedule, update, observe, log, evaluate, save. It never learns what it trains."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from scaledrelu.engine.checkpoint import load_latest, save_checkpoint
+from scaledrelu.engine.distributed import World
+from scaledrelu.engine.divergence import Judge, Verdict
+from scaledrelu.engine.ema import Ema
+from scaledrelu.engine.logbook import Logbook
+from scaledrelu.engine.step import Update, sync_buffers
+from scaledrelu.optim.schedule import LrSchedule
+from scaledrelu.tasks.base import Progress, Task
+
+log = logging.getLogger(__name__)
+
+
+class Loader(Protocol):
+    """What feeds the loop: one list of groups per update."""
+
+    steps_per_epoch: int
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterable[Sequence[Any]]:
+        """Yield the groups of every update of one epoch from ``start_step`` on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one evaluation found: numbers for tables, arrays for the evidence file."""
+
+    metrics: dict[str, float]
+    arrays: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things happen, in updates and epochs of the run."""
+
+    epochs: int
+    log_every: int
+    checkpoint_every: int
+    evaluate_every_epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Everything one run trains with, built by ``runs/execute.py``."""
+
+    task: Task
+    update: Update
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler | None
+    schedule: LrSchedule
+    loader: Loader
+    prepare: Callable[[Sequence[Any], Progress], list[Any]]
+    evaluate: Callable[[Progress], Evaluation]
+    headline: str  # the metric whose best value is kept, e.g. "val/top1"
+    judge: Judge
+    ema: Ema | None
+    world: World
+    pace: Pace
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Where a run stands and what it has found so far; saved with every checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    latest: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+    arrays: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call of :func:`train` ended: finished (with or without a verdict) or interrupted."""
+
+    cursor: Cursor
+    verdict: Verdict | None
+    interrupted: bool
+
+
+def train(
+    run: Training, *, folder: Path, logbook: Logbook, wants_stop: Callable[[], bool]
+) -> Ending:
+    """Train from the latest checkpoint in ``folder`` to the end, a crash or a request to stop.
+
+    Args:
+        run: what to train with.
+        folder: run directory, shared by all ranks.
+        logbook: metrics and console.
+        wants_stop: whether this process was asked to stop; all ranks then stop at the same step.
+
+    Returns:
+        The ending; nothing is raised for a crash, which is a result.
+    """
+    cursor = restore(run, folder, logbook)
+    per_epoch, total = run.loader.steps_per_epoch, run.schedule.total_steps
+    run.task.train()
+    started = time.monotonic() - cursor.seconds
+    loss_sum = torch.tensor(cursor.loss_sum, dtype=torch.float64, device=run.world.device)
+    stop = torch.zeros((), dtype=torch.float64, device=run.world.device)
+    while cursor.step < total:
+        epoch, offset = divmod(cursor.step, per_epoch)
+        for groups in run.loader.epoch(epoch, start_step=offset):
+            t = Progress(cursor.step, total, epoch, per_epoch)
+            lr = set_lr(run.optimizer, run.schedule.at(t.step))
+            report = run.update.gradients(run.prepare(groups, t), t)
+            loss, bad, asked = _agree(run.world, report.loss, report.finite, wants_stop())
+            run.judge.see_losses(t.step, loss, bad == 0)
+            stop += asked
+            run.judge.see_update(t.step, report.grad_norm, lr)
+            run.update.apply(run.judge.flag, t)
+            if run.ema is not None:
+                run.ema.update(run.task)
+            loss_sum += loss
+            cursor.step += 1
+            cursor.loss_count += 1
+            if cursor.step % run.pace.log_every == 0 or cursor.step == total:
+                cursor.seconds = time.monotonic() - started
+                mean = float(loss_sum) / cursor.loss_count
+                logbook.train(
+                    t,
+                    loss=mean,
+                    lr=lr,
+                    grad_norm=float(report.grad_norm),
+                    seconds=cursor.seconds,
+                    scale=_scale(run.scaler),
+                )
+                loss_sum.zero_()
+                cursor.loss_count = 0
+            if run.judge.due(cursor.step) or cursor.step == total:
+                run.judge.read(cursor.step)
+                if run.judge.must_stop():
+                    break
+            if cursor.step % per_epoch == 0 and _evaluation_due(run, epoch, cursor.step == total):
+                _evaluate(run, cursor, t, logbook, time.monotonic() - started)
+            leaving = run.judge.due(cursor.step) and bool(stop)
+            if leaving or cursor.step % run.pace.checkpoint_every == 0 or cursor.step == total:
+                cursor.seconds, cursor.loss_sum = time.monotonic() - started, float(loss_sum)
+                run.judge.read(cursor.step)
+                if run.judge.must_stop():
+                    break
+                save(run, cursor, folder, logbook)
+            if leaving and cursor.step < total:
+                return Ending(cursor, run.judge.verdict, interrupted=True)
+        if run.judge.must_stop():
+            break
+    cursor.seconds = time.monotonic() - started
+    return Ending(cursor, run.judge.verdict, interrupted=False)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> float:
+    """Set the rate of every parameter group (times its ``lr_scale``, if it has one); return it."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_scale", 1.0)
+    return lr
+
+
+def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
+    """Load the newest checkpoint into the run, or start at step zero; trim the metrics to match."""
+    state = load_latest(folder)
+    if state is None:
+        logbook.rewind(0)
+        return Cursor()
+    run.task.load_state_dict(state["task"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.judge.load_state_dict(state["judge"])
+    if run.scaler is not None:
+        run.scaler.load_state_dict(state["scaler"])
+    if run.ema is not None:
+        run.ema.load_state_dict(state["ema"])
+    logbook.rewind(state["metrics_offset"])
+    cursor = Cursor(**state["cursor"])
+    log.info("resuming at step %d of %d", cursor.step, run.schedule.total_steps)
+    return cursor
+
+
+def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
+    """Write a checkpoint on the main rank; every rank's running statistics then equal its own."""
+    sync_buffers(run.task)
+    if not run.world.is_main:
+        return
+    state = {
+        "task": _unwrapped_state(run.task),
+        "optimizer": run.optimizer.state_dict(),
+        "judge": run.judge.state_dict(),
+        "scaler": run.scaler.state_dict() if run.scaler is not None else None,
+        "ema": run.ema.state_dict() if run.ema is not None else None,
+        "metrics_offset": logbook.commit(),
+        "cursor": {name: getattr(cursor, name) for name in Cursor.__slots__},
+    }
+    save_checkpoint(folder, state)
+
+
+def _unwrapped_state(task: nn.Module) -> dict[str, Tensor]:
+    return dict(task.state_dict())
+
+
+def _agree(world: World, loss: Tensor, finite: Tensor, stop: bool) -> Tensor:
+    """Return (mean loss, number of non-finite ranks, number of ranks asked to stop), equal on all."""
+    asked = torch.full((), float(stop), dtype=torch.float64, device=loss.device)
+    shared = world.reduce_sum(torch.stack([loss.double() / world.size, (~finite).double(), asked]))
+    return shared
+
+
+def _evaluation_due(run: Training, epoch: int, last: bool) -> bool:
+    return last or (epoch + 1) % run.pace.evaluate_every_epochs == 0
+
+
+def _evaluate(run: Training, cursor: Cursor, t: Progress, logbook: Logbook, seconds: float) -> None:
+    sync_buffers(run.task)
+    run.task.eval()
+    with torch.no_grad():
+        found = run.evaluate(t)
+    run.task.train()
+    cursor.latest = found.metrics
+    cursor.arrays = _keep_largest(cursor.arrays, found.arrays)
+    value = found.metrics[run.headline]
+    if not cursor.best or value > cursor.best["value"]:
+        cursor.best = {"value": value, "epoch": t.epoch}
+    logbook.evaluation(t, found.metrics, seconds=seconds)
+
+
+def _keep_largest(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take the new arrays; names that start with ``max/`` keep the largest value ever seen."""
+    return {
+        name: torch.maximum(value, old[name]) if name.startswith("max/") and name in old else value
+        for name, value in new.items()
+    }
+
+
+def _scale(scaler: torch.amp.GradScaler | None) -> float | None:
+    return float(scaler.get_scale()) if scaler is not None else None

@@ -1,0 +1,71 @@
+"""BatchNorm's running statistics: who may change them, and how ranks come to agree on them.
+
+They follow group 0, as rank 0's do in the official runs (recipes A.3). What a batch is normalised
+with while training is not decided here: always its own group's statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class RunningStatistics:
+    """The running statistics of all BatchNorm layers of a module.
+
+    Args:
+        module: looked through once; layers must not be exchanged afterwards.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._norms = [
+            m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats
+        ]
+        self._before: list[Tensor] = []
+
+    @property
+    def buffers(self) -> list[Tensor]:
+        """Means, variances and counters of all layers."""
+        return [buffer for norm in self._norms for buffer in norm.buffers(recurse=False)]
+
+    @contextmanager
+    def frozen(self, is_frozen: bool = True) -> Iterator[None]:
+        """Inside, forward passes in training mode leave the statistics alone.
+
+        Args:
+            is_frozen: False makes this a block without effect.
+        """
+        norms = self._norms if is_frozen else []
+        for norm in norms:
+            norm.track_running_stats = False
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.track_running_stats = True
+
+    def remember(self) -> None:
+        """Keep a copy for `take_back`."""
+        self._before = [buffer.clone() for buffer in self.buffers]
+
+    @torch.no_grad()
+    def take_back(self, flag: Tensor) -> None:
+        """Return to the remembered values where the flag is up, without reading it."""
+        for buffer, before in zip(self.buffers, self._before, strict=True):
+            buffer.copy_(torch.where(flag, before, buffer))
+
+
+def sync_buffers(module: nn.Module) -> None:
+    """Copy rank 0's buffers to all ranks, as before an evaluation or a save.
+
+    Rank 0 must hold group 0. Without a process group: nothing.
+    """
+    if not dist.is_initialized():
+        return
+    for buffer in module.buffers():
+        dist.broadcast(buffer, src=0)

@@ -1,0 +1,210 @@
+"""One update of the weights, in two halves; between them the judge of divergence may speak.
+
+    report = update.gradients(batches, t)
+    update.apply(skip, t)  # skip: a device flag that all ranks share
+
+Decides what is unscaled, clipped, applied or masked, and when. Leaves the gradient to
+`engine/gradients.py`, the rate to the schedule, the verdict to the judge. Neither half waits for
+the device, except `apply` with a flag for an unscaled optimizer that is not fused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+
+from scaledrelu.engine.gradients import BatchGradient, Passes, SamSpec, spoil_gradient
+from scaledrelu.engine.statistics import RunningStatistics, sync_buffers
+from scaledrelu.errors import ConfigError, nearest
+from scaledrelu.tasks.base import Progress, Task
+
+__all__ = ["SamSpec", "StepReport", "Update", "sync_buffers", "unwrap"]
+
+_AUTOCAST = {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one update saw: scalars on the device.
+
+    Attributes:
+        loss: mean over this rank's groups, first pass.
+        finite: this rank's losses of all passes are finite and, where no scaler would skip the
+            update, so is the gradient: applying it would make the next loss non-finite.
+        grad_norm: L2 norm of the final gradient of all ranks, unscaled, before clipping.
+        scale: loss scale of this update; 1 without a scaler.
+        logs: the task's scalars, mean over this rank's groups, first pass.
+    """
+
+    loss: Tensor
+    finite: Tensor
+    grad_norm: Tensor
+    scale: Tensor
+    logs: dict[str, Tensor]
+
+
+class Update:
+    """One optimizer update over the groups that this process holds.
+
+    BatchNorm sees one group at a time and its running statistics follow group 0 alone: ranks
+    without it hold stale ones until `sync_buffers`. Everything random in a forward is keyed by
+    (seed, step, group, pass).
+
+    Args:
+        task: the task, bare or wrapped in DDP with ``broadcast_buffers=False``.
+        optimizer: the base optimizer; what it holds is what is perturbed and clipped.
+        autocast: ``none``, ``fp16`` or ``bf16``.
+        scaler: loss scaler, or None.
+        sam: None for a plain update.
+        clip_grad: largest L2 norm of the gradient that is applied, or None.
+        seed: of the run.
+        device: where the task lives.
+        groups_local: ids of this process's groups, in the order of the batches.
+
+    Raises:
+        ConfigError: if autocast is unknown.
+    """
+
+    def __init__(
+        self,
+        task: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        autocast: str,
+        scaler: torch.amp.GradScaler | None,
+        sam: SamSpec | None,
+        clip_grad: float | None,
+        seed: int,
+        device: torch.device,
+        groups_local: Sequence[int],
+    ) -> None:
+        self.module: Task = unwrap(task)
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.clip_grad = clip_grad
+        self.device = torch.device(device)
+        self.params = [p for group in optimizer.param_groups for p in group["params"]]
+        self.statistics = RunningStatistics(self.module)
+        self._gradient = BatchGradient(
+            task,
+            self.params,
+            statistics=self.statistics,
+            dtype=_autocast_dtype(autocast),
+            scaler=scaler,
+            sam=sam,
+            seed=seed,
+            device=self.device,
+            groups_local=tuple(groups_local),
+        )
+        self._one = torch.ones((), device=self.device)
+        self._norm: Tensor | None = None
+
+    def gradients(self, batches: Sequence[Any], t: Progress) -> StepReport:
+        """Leave the (scaled) gradient of the whole batch in the parameters; weights stay.
+
+        Args:
+            batches: one per local group, on the device.
+            t: where training stands; keys the randomness.
+        """
+        self.statistics.remember()
+        report = self._report(self._gradient(batches, t))
+        self._norm = report.grad_norm
+        return report
+
+    def apply(self, skip: Tensor | None, t: Progress) -> Tensor:
+        """Let the optimizer use the gradient, unless ``skip`` is up.
+
+        A skipped update leaves weights and optimizer state as they are and takes back what its
+        forward passes did to running statistics. To a scaler it looks like an overflow: the scale
+        backs off. The task's hooks run in any case.
+
+        Args:
+            skip: bool scalar on the device, equal on all ranks; None = never skip.
+            t: the same as for `gradients`.
+
+        Returns:
+            The report's ``grad_norm``.
+        """
+        norm, self._norm = self._norm, None
+        if norm is None:
+            raise RuntimeError("apply() without gradients(): there is nothing to apply.")
+        if skip is not None:
+            self.statistics.take_back(skip)
+        if self.scaler is not None:
+            if skip is not None:
+                spoil_gradient(self.params, skip)
+            self.scaler.unscale_(self.optimizer)
+        self.module.after_backward(t)
+        if self.clip_grad is not None:
+            clip_grad_norm_(self.params, self.clip_grad)
+        self._step(skip)
+        self.module.after_update(t)
+        return norm
+
+    def __call__(self, batches: Sequence[Any], t: Progress) -> StepReport:
+        """Both halves in one, where nobody judges divergence."""
+        report = self.gradients(batches, t)
+        self.apply(None, t)
+        return report
+
+    def _report(self, passes: Passes) -> StepReport:
+        first = torch.stack([output.loss for output in passes.first])
+        losses = torch.stack([output.loss for output in passes.first + passes.second])
+        scale = self._one if self.scaler is None else self.scaler.scale(self._one)
+        norm = get_total_norm([p.grad for p in self.params if p.grad is not None]) / scale
+        finite = torch.isfinite(losses).all()
+        if self.scaler is None:
+            finite = finite & torch.isfinite(norm)
+        logs = {
+            name: torch.stack([output.logs[name] for output in passes.first]).mean()
+            for name in passes.first[0].logs
+        }
+        return StepReport(loss=first.mean(), finite=finite, grad_norm=norm, scale=scale, logs=logs)
+
+    def _step(self, skip: Tensor | None) -> None:
+        if self.scaler is not None:
+            self.scaler.step(self.optimizer)  # it decides by the gradient, spoilt by the flag
+            self.scaler.update()
+        elif skip is None:
+            self.optimizer.step()
+        elif self.device.type != "cpu" and _takes_found_inf(self.optimizer):
+            with _found_inf(self.optimizer, skip):
+                self.optimizer.step()
+        elif not skip:
+            self.optimizer.step()
+
+
+def unwrap(task: nn.Module) -> nn.Module:
+    """Return the module inside DDP, or the module itself."""
+    return task.module if isinstance(task, DistributedDataParallel) else task
+
+
+def _autocast_dtype(name: str) -> torch.dtype | None:
+    if name not in _AUTOCAST:
+        allowed = ", ".join(_AUTOCAST)
+        raise ConfigError(
+            f"precision.autocast is '{name}'; allowed: {allowed}{nearest(name, _AUTOCAST)}."
+        )
+    return _AUTOCAST[name]
+
+
+def _takes_found_inf(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the optimizer masks itself by a ``found_inf`` tensor; torch's fused ones do."""
+    return getattr(optimizer, "_step_supports_amp_scaling", False)
+
+
+@contextmanager
+def _found_inf(optimizer: torch.optim.Optimizer, skip: Tensor) -> Iterator[None]:
+    """Mask one step of a fused optimizer, through the attributes that GradScaler uses for it."""
+    optimizer.grad_scale, optimizer.found_inf = None, skip.float()
+    try:
+        yield
+    finally:
+        del optimizer.grad_scale, optimizer.found_inf

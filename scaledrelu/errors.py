@@ -1,0 +1,36 @@
+"""What a user can cause and fix: one family of errors, each one line, printed without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ScaledReluError(Exception):
+    """What is wrong, where, what was found, what is allowed, what to do next: in one line."""
+
+
+class ConfigError(ScaledReluError):
+    """A key, value or option that the configuration does not allow."""
+
+
+class DataError(ScaledReluError):
+    """A data set, image or label file that is missing, unreadable or not what it should be."""
+
+
+class CheckpointError(ScaledReluError):
+    """A checkpoint that is missing, torn or belongs to something else."""
+
+
+class RunError(ScaledReluError):
+    """A run that cannot start or cannot go on for a reason outside the science."""
+
+
+class TableError(ScaledReluError):
+    """A table file that contradicts itself or the configuration."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""

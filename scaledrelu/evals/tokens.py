@@ -1,0 +1,44 @@
+"""Similarity between the tokens of a layer: the measure of Figure 1 and section "Tokens Diversification"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# B images, N tokens, D channels
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """Mean over i != j and over images, of the absolute and of the signed cosine."""
+
+    absolute: Tensor
+    signed: Tensor
+
+
+def layer_similarity(tokens_BND: Tensor) -> Similarity:
+    """Mean off-diagonal cosine similarity between the tokens of one layer.
+
+    Args:
+        tokens_BND: tokens of one layer.
+
+    Returns:
+        Scalars in [0, 1] and [-1, 1]; 1 means that all tokens point the same way.
+
+    Raises:
+        ValueError: if N < 2.
+
+    Source: section "Tokens Diversification", CosSim(B); absolute values as in Eq. 6 (assumption,
+        recipes G.5); plotted in Figure 1.
+    """
+    count = tokens_BND.shape[1]
+    if count < 2:
+        raise ValueError(f"similarity needs at least 2 tokens, got {count}")
+    unit_BND = F.normalize(tokens_BND.float(), dim=-1)
+    cosine_BNN = unit_BND @ unit_BND.transpose(1, 2)
+    off = ~torch.eye(count, dtype=torch.bool, device=cosine_BNN.device)
+    pairs_BP = cosine_BNN[:, off]
+    return Similarity(pairs_BP.abs().mean(), pairs_BP.mean())

@@ -1,0 +1,37 @@
+"""Attention as the code of 2021 computed it: scores first, scale afterwards.
+
+Shapes: B images, N tokens, D width, h heads, d = D/h features per head.
+"""
+
+from __future__ import annotations
+
+from timm.layers import Attention
+from torch import Tensor
+
+
+class ScoresThenScale(Attention):
+    """Self-attention whose product q k^T is taken before the scale, then softmax.
+
+    Under fp16 autocast the unscaled product is a half-precision number: it overflows where a fused
+    or pre-scaled attention would not, and that is one way the official code crashed. Parameters
+    and their names are those of timm's class.
+    Source: recipes section 2 (timm 0.3.2, DINO and VOLO ``Attention``).
+    """
+
+    def forward(
+        self, tokens_BND: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
+    ) -> Tensor:
+        """Return attended tokens (B, N, D).
+
+        Raises:
+            ValueError: if a mask is asked for; the official code has none.
+        """
+        if attn_mask is not None or is_causal:
+            raise ValueError("ScoresThenScale has no masks; the attention of 2021 had none.")
+        B, N, _ = tokens_BND.shape
+        qkv_BN3hd = self.qkv(tokens_BND).reshape(B, N, 3, self.num_heads, self.head_dim)
+        q_BhNd, k_BhNd, v_BhNd = qkv_BN3hd.permute(2, 0, 3, 1, 4).unbind(0)
+        scores_BhNN = (q_BhNd @ k_BhNd.transpose(-2, -1)) * self.scale
+        weights_BhNN = self.attn_drop(scores_BhNN.softmax(dim=-1))
+        mixed_BND = (weights_BhNN @ v_BhNd).transpose(1, 2).reshape(B, N, self.attn_dim)
+        return self.proj_drop(self.proj(mixed_BND))

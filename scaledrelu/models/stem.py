@@ -1,0 +1,161 @@
+"""One class for every stem of the paper: convolutions, one projection, a tail.
+
+Shapes: B images, C channels, H height, W width, D embedding width, p patch size.
+Initialisation is left to PyTorch's defaults, as the official code leaves it (recipes A.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scaledrelu.config.grammar import fit_proj_kernel, fit_strides
+from scaledrelu.errors import ConfigError
+from scaledrelu.models.options import pick
+
+
+class ScaledReLU(nn.Module):
+    """``beta * max(x + alpha, 0)`` with one learnable alpha and beta per channel.
+
+    Source: the definition in section "Scaled ReLU"; alpha starts at 0, beta at 1 (a plain ReLU).
+    """
+
+    def __init__(self, num_channels: int):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(num_channels))
+        self.beta = nn.Parameter(torch.ones(num_channels))
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        """Scale, shift and cut every channel; the shape stays."""
+        alpha_C11, beta_C11 = self.alpha[:, None, None], self.beta[:, None, None]
+        return beta_C11 * torch.relu(features_BCHW + alpha_C11)
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """LayerNorm over the channels of a feature map, separately at each position (Remark 1)."""
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        """Normalise every position; the shape stays."""
+        return super().forward(features_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,  # PyTorch's momentum 0.1 and eps 1e-5 (recipes A.2)
+    "layernorm": ChannelLayerNorm,
+}
+ACTS: dict[str, Callable[[int], nn.Module]] = {
+    "relu": lambda _: nn.ReLU(inplace=True),  # as in Algorithm 1
+    "gelu": lambda _: nn.GELU(),
+    "scaled_relu": ScaledReLU,
+}
+
+
+class Stem(nn.Module):
+    """Image to patch features, (B, C, H, W) -> (B, D, H/p, W/p): Algorithm 1, generalised.
+
+    Args:
+        width: D, channels of the output.
+        patch_size: p, pixels per patch side.
+        image_size: pixels per side, or (height, width).
+        strides: of the convolutions; empty = patchify, a single projection.
+        kernels: of the convolutions, odd; padding is half the kernel.
+        hidden: channels of the convolutions.
+        norm: batch | layernorm | none, after each convolution.
+        act: relu | gelu | scaled_relu | none, after each normalisation.
+        tail: norms and acts that follow the projection, in order.
+        proj_kernel: kernel of the projection; None = its stride.
+        shrink: strides that do not fit the patch fall to 1 from the right.
+        in_chans: C, channels of the image.
+
+    Raises:
+        ConfigError: if an option is unknown or the sizes do not fit.
+    Source: Algorithm 1; recipes G.1 and G.3.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        patch_size: int,
+        image_size: int | Sequence[int],
+        strides: Sequence[int],
+        kernels: Sequence[int],
+        hidden: int,
+        norm: str,
+        act: str,
+        tail: Sequence[str],
+        proj_kernel: int | None,
+        shrink: bool,
+        in_chans: int = 3,
+    ):
+        super().__init__()
+        fitted = fit_strides(strides, patch_size, shrink=shrink)
+        kernel = fit_proj_kernel(proj_kernel, fitted.proj, fitted.shrunk)
+        self.patch_size = (patch_size, patch_size)
+        self.img_size = _pair(image_size)
+        self.grid_size = self.dynamic_feat_size(self.img_size)
+        self.num_patches = self.grid_size[0] * self.grid_size[1]
+        self.convs = _convolutions(in_chans, hidden, fitted.convs, kernels, norm, act)
+        self.proj = nn.Conv2d(
+            hidden if fitted.convs else in_chans,
+            width,
+            kernel.size,
+            stride=fitted.proj,
+            padding=kernel.padding,
+        )
+        self.tail = nn.Sequential(*(pick("stem.tail", name, NORMS | ACTS)(width) for name in tail))
+
+    def dynamic_feat_size(self, image_size: Sequence[int]) -> tuple[int, int]:
+        """Return the patch grid of an image of this (height, width); timm asks for it.
+
+        Raises:
+            ConfigError: if a side is not a multiple of the patch size.
+        """
+        if any(side % patch for side, patch in zip(image_size, self.patch_size, strict=True)):
+            raise ConfigError(
+                f"data.image_size: {'x'.join(map(str, image_size))} pixels cannot be cut into"
+                f" patches of model.patch_size={self.patch_size[0]}. Allowed: multiples of it."
+            )
+        return image_size[0] // self.patch_size[0], image_size[1] // self.patch_size[1]
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """Return patch features (B, D, H/p, W/p); any H and W that are multiples of p."""
+        self.dynamic_feat_size(image_BCHW.shape[-2:])
+        return self.tail(self.proj(self.convs(image_BCHW)))
+
+
+def _convolutions(
+    in_chans: int,
+    hidden: int,
+    strides: Sequence[int],
+    kernels: Sequence[int],
+    norm: str,
+    act: str,
+) -> nn.Sequential:
+    if strides and len(kernels) != len(strides):
+        raise ConfigError(
+            f"stem.kernels: {len(kernels)} kernels {list(kernels)} for {len(strides)} strides"
+            f" {list(strides)}. Give one kernel per stride."
+        )
+    if any(kernel % 2 == 0 for kernel in kernels):
+        raise ConfigError(
+            f"stem.kernels: {list(kernels)} has an even kernel. Allowed: odd kernels."
+        )
+    layers: list[nn.Module] = []
+    for index, (stride, kernel) in enumerate(zip(strides, kernels, strict=False)):
+        channels = hidden if index else in_chans
+        # No bias, also without a norm: adding one would be a second change (recipes G.3, H21).
+        layers.append(
+            nn.Conv2d(channels, hidden, kernel, stride=stride, padding=kernel // 2, bias=False)
+        )
+        if norm != "none":
+            layers.append(pick("stem.norm", norm, NORMS)(hidden))
+        if act != "none":
+            layers.append(pick("stem.act", act, ACTS)(hidden))
+    return nn.Sequential(*layers)
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -1,0 +1,237 @@
+"""The learning rate as a pure function of the step; epochs become steps here and nowhere else.
+
+Lengths are written in epochs of the paper's schedule. A profile shortens the run, not the curve:
+the run walks through the same paper epochs in fewer steps. Nothing here is state, so a resumed run
+needs only its step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scaledrelu.errors import ConfigError, nearest
+
+
+class ScheduleUnit(StrEnum):
+    """How often the rate changes: once per epoch of the run (DeiT), or at every step."""
+
+    EPOCH = "epoch"
+    STEP = "step"
+
+
+class WarmupShape(StrEnum):
+    """How the rate rises; ``none`` starts at the peak (recipes A.4, H37)."""
+
+    LINEAR = "linear"
+    NONE = "none"
+
+
+def effective_lr(
+    base: float, *, total_batch: int, reference_batch: int | None, lr_scale: float = 1.0
+) -> float:
+    """Return the peak rate: ``base * total_batch / reference_batch * lr_scale``.
+
+    Args:
+        base: the rate as a table prints it (the official flag, before scaling).
+        total_batch: nominal images per update of the recipe, whatever a profile trains with.
+        reference_batch: batch at which ``base`` holds as written; None = no scaling.
+        lr_scale: the profile's factor.
+
+    Raises:
+        ConfigError: if a factor is not positive or the rate is negative.
+    Source: recipes section 1 (DeiT 512, DINO 256, VOLO and ReID unscaled).
+    """
+    for name, value in (("batch.total", total_batch), ("lr.reference_batch", reference_batch)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1.")
+    if base < 0 or lr_scale <= 0:
+        raise ConfigError(
+            f"lr.base is {base} and profile.lr_scale is {lr_scale}; "
+            "the rate must not be negative and its scale must be positive."
+        )
+    factor = 1.0 if reference_batch is None else total_batch / reference_batch
+    return base * factor * lr_scale
+
+
+def run_epochs(paper_epochs: int, epoch_scale: float) -> int:
+    """Return how many epochs a run has: the paper's, cool-down included, times the scale; >= 1.
+
+    Raises:
+        ConfigError: if either is not positive.
+    """
+    if paper_epochs < 1 or epoch_scale <= 0:
+        raise ConfigError(
+            f"schedule.epochs + schedule.cooldown_epochs is {paper_epochs} and "
+            f"profile.epoch_scale is {epoch_scale}; both must be positive."
+        )
+    return max(1, round(paper_epochs * epoch_scale))
+
+
+def warmup_length(warmup_epochs: float, warmup_scale: float) -> float:
+    """Return the warm-up in paper epochs: the printed length times the profile's scale.
+
+    Zero stays zero.
+
+    Raises:
+        ConfigError: if the length is negative or the scale is not positive.
+    """
+    if warmup_epochs < 0 or warmup_scale <= 0:
+        raise ConfigError(
+            f"warmup.epochs is {warmup_epochs} and profile.warmup_scale is {warmup_scale}; "
+            "the length must not be negative and its scale must be positive."
+        )
+    return warmup_epochs * warmup_scale
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """The official curve, in epochs of the paper.
+
+    Attributes:
+        epochs: length of the cosine; from there on the rate stays at its floor.
+        cooldown_epochs: epochs trained at the floor after that.
+        unit: ``epoch`` or ``step``, see `ScheduleUnit`.
+        delay_epochs: epoch e runs at value(e - delay); 1 in DeiT (recipes A.4).
+        min_lr: absolute floor, not scaled; exactly one of the two floors is set.
+        min_lr_fraction: floor as a fraction of the peak.
+        warmup_shape: ``linear`` or ``none``, see `WarmupShape`.
+        warmup_epochs: already scaled, see `warmup_length`; 0 starts at the peak.
+        start_lr: where the warm-up starts; absolute, not scaled.
+        peak_lr: effective rate, see `effective_lr`.
+    """
+
+    epochs: int
+    cooldown_epochs: int
+    unit: str
+    delay_epochs: int
+    min_lr: float | None
+    min_lr_fraction: float | None
+    warmup_shape: str
+    warmup_epochs: float
+    start_lr: float
+    peak_lr: float
+
+    def __post_init__(self) -> None:
+        _check_choice("schedule.unit", self.unit, ScheduleUnit)
+        _check_choice("warmup.shape", self.warmup_shape, WarmupShape)
+        if self.epochs < 1:
+            raise ConfigError(f"schedule.epochs is {self.epochs}; it must be at least 1.")
+        for key, value in (
+            ("schedule.cooldown_epochs", self.cooldown_epochs),
+            ("schedule.delay_epochs", self.delay_epochs),
+            ("schedule.min_lr", self.min_lr or 0.0),
+            ("schedule.min_lr_fraction", self.min_lr_fraction or 0.0),
+            ("warmup.epochs", self.warmup_epochs),
+            ("warmup.start_lr", self.start_lr),
+        ):
+            if value < 0:
+                raise ConfigError(f"{key} is {value}; it must not be negative.")
+        if (self.min_lr is None) == (self.min_lr_fraction is None):
+            raise ConfigError(
+                f"schedule.min_lr is {self.min_lr} and schedule.min_lr_fraction is "
+                f"{self.min_lr_fraction}; set exactly one and leave the other null."
+            )
+
+    @property
+    def floor_lr(self) -> float:
+        """Rate at the end of the cosine."""
+        return self.peak_lr * self.min_lr_fraction if self.min_lr is None else self.min_lr
+
+    @property
+    def total_epochs(self) -> int:
+        """Paper epochs trained, cool-down included."""
+        return self.epochs + self.cooldown_epochs
+
+    @property
+    def rise_epochs(self) -> float:
+        """Paper epochs of warm-up; 0 with shape ``none``."""
+        return 0.0 if self.warmup_shape == WarmupShape.NONE else self.warmup_epochs
+
+    def value(self, epoch: float) -> float:
+        """Rate of the curve at a paper epoch (>= 0), before any delay.
+
+        Linear up to the warm-up's end, then the cosine that started at epoch 0: the warm-up
+        replaces its beginning and does not push it back.
+
+        Source: recipes A.4.
+        """
+        if epoch < self.rise_epochs:
+            return self.start_lr + epoch * (self.peak_lr - self.start_lr) / self.rise_epochs
+        if epoch >= self.epochs:
+            return self.floor_lr
+        fall = 0.5 * (1.0 + math.cos(math.pi * epoch / self.epochs))
+        return self.floor_lr + fall * (self.peak_lr - self.floor_lr)
+
+
+class LrSchedule:
+    """A curve laid over the steps of one run.
+
+    Args:
+        spec: the curve, in paper epochs.
+        run_epochs: epochs this run trains, see `run_epochs`; they cover the whole curve.
+        steps_per_epoch: updates in one epoch of this run.
+
+    Raises:
+        ConfigError: if the run has no step.
+    """
+
+    def __init__(self, spec: ScheduleSpec, *, run_epochs: int, steps_per_epoch: int) -> None:
+        if run_epochs < 1 or steps_per_epoch < 1:
+            raise ConfigError(
+                f"The run has {run_epochs} epochs of {steps_per_epoch} steps; it needs at least "
+                "one step: raise profile.epoch_scale, or use more images or a smaller batch.total."
+            )
+        self.spec = spec
+        self.run_epochs = run_epochs
+        self.steps_per_epoch = steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in the whole run."""
+        return self.run_epochs * self.steps_per_epoch
+
+    @property
+    def warmup_steps(self) -> int:
+        """Updates made before the curve's warm-up has ended, delay included."""
+        if self.spec.rise_epochs == 0:
+            return 0
+        end = self.spec.rise_epochs + self.spec.delay_epochs
+        if self.spec.unit == ScheduleUnit.STEP:
+            steps = math.ceil(self.steps_in(end))
+        else:
+            epochs = math.ceil(end * self.run_epochs / self.spec.total_epochs)
+            steps = epochs * self.steps_per_epoch
+        return min(steps, self.total_steps)
+
+    def steps_in(self, paper_epochs: float) -> float:
+        """Return how many updates a stretch of paper epochs takes."""
+        return paper_epochs * self.total_steps / self.spec.total_epochs
+
+    def epoch_of(self, step: int) -> int:
+        """Epoch of this run that an update belongs to, counted from 0."""
+        return step // self.steps_per_epoch
+
+    def paper_epoch(self, step: int) -> float:
+        """How far training has come before this update, in paper epochs; the same in both units."""
+        return step * self.spec.total_epochs / self.total_steps
+
+    def steps_in(self, paper_epochs: float) -> float:
+        """How many updates of this run a length in paper epochs takes; not rounded."""
+        return paper_epochs * self.total_steps / self.spec.total_epochs
+
+    def at(self, step: int) -> float:
+        """Return the learning rate of one update (0-based)."""
+        if self.spec.unit == ScheduleUnit.EPOCH:
+            epoch = self.epoch_of(step) * self.spec.total_epochs / self.run_epochs
+        else:
+            epoch = self.paper_epoch(step)
+        return self.spec.value(max(0.0, epoch - self.spec.delay_epochs))
+
+
+def _check_choice(key: str, value: str, choices: type[StrEnum]) -> None:
+    names = [choice.value for choice in choices]
+    if value not in names:
+        hint = nearest(value, names)
+        raise ConfigError(f"{key} is '{value}'; allowed: {', '.join(names)}{hint}.")

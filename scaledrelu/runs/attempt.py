@@ -1,0 +1,90 @@
+"""Who works on a run right now, and whether the sweep behind it wants to stop.
+
+A job writes ``attempt.json`` when it starts and removes it when it ends, so that a file that is
+left behind names a process that died without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaledrelu.runs.files import write_atomic
+
+ATTEMPT = "attempt.json"
+STOP_FILE_VARIABLE = "SCALEDRELU_STOP_FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The process that works on a run: left behind only when it died without a word.
+
+    Attributes:
+        pid: process id on ``host``.
+        started: seconds since the epoch.
+        host: node name.
+        birth: the kernel's start time of that process, None where unknown; process ids are
+            reused after a reboot, births are not.
+    """
+
+    pid: int
+    started: float
+    host: str
+    birth: str | None
+
+    @property
+    def here(self) -> bool:
+        """Whether the process belongs to this machine."""
+        return self.host == os.uname().nodename
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still lives; assumed so on another machine."""
+        if not self.here:
+            return True
+        if self.birth is not None:
+            return _birth(self.pid) == self.birth
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def write_attempt(run_dir: str | Path, *, pid: int, started: float) -> None:
+    """Say that a process works on this run now (``started`` in seconds since the epoch)."""
+    attempt = {"pid": pid, "started": started, "host": os.uname().nodename, "birth": _birth(pid)}
+    write_atomic(Path(run_dir) / ATTEMPT, json.dumps(attempt) + "\n")
+
+
+def clear_attempt(run_dir: str | Path) -> None:
+    """Say that no process works on this run any more."""
+    (Path(run_dir) / ATTEMPT).unlink(missing_ok=True)
+
+
+def read_attempt(run_dir: str | Path) -> Attempt | None:
+    """Return who works, or worked when it died, on this run; None if nobody or unreadable."""
+    try:
+        raw = json.loads((Path(run_dir) / ATTEMPT).read_text())
+        return Attempt(int(raw["pid"]), float(raw["started"]), str(raw["host"]), raw["birth"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def stop_requested() -> bool:
+    """Whether the sweep that started this process asked for no further runs to start."""
+    path = os.environ.get(STOP_FILE_VARIABLE)
+    return bool(path) and Path(path).exists()
+
+
+def _birth(pid: int) -> str | None:
+    """Return the start time of a live process from /proc; None for the dead, zombies included."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,225 @@
+"""One run on one process: build, train, leave evidence and a result."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.engine.distributed import World
+from scaledrelu.engine.divergence import Verdict
+from scaledrelu.engine.logbook import Logbook, duration
+from scaledrelu.engine.loop import Ending, train
+from scaledrelu.runs.build import Job, build
+from scaledrelu.runs.files import write_atomic
+from scaledrelu.runs.observe import collect_evidence, pack
+from scaledrelu.runs.record import Outcome, Result, write_result
+
+log = logging.getLogger(__name__)
+
+CONFIG_YAML = "config.yaml"
+EVIDENCE = "evidence.npz"
+
+
+def execute(
+    config: dict[str, Any], world: World, folder: Path, *, wants_stop: Callable[[], bool]
+) -> Outcome | None:
+    """Train one run in ``folder`` and write its result.
+
+    Args:
+        config: resolved and checked.
+        world: this process's place.
+        folder: run directory, the same on every rank.
+        wants_stop: whether this process was asked to leave.
+
+    Returns:
+        The outcome, or None if the run was interrupted and can be resumed.
+    """
+    name = run_id(config)
+    if world.is_main:
+        write_atomic(folder / CONFIG_YAML, OmegaConf.to_yaml(OmegaConf.create(config)))
+    job = build(config, world)
+    mirror = build_mirror(config, folder) if world.is_main else None
+    logbook = Logbook(
+        folder if world.is_main else None,
+        name=name,
+        mirror=mirror,
+        progress=config["launch"]["progress"],
+        images_per_step=config["batch"]["group"] * job.groups_per_device * world.size,
+    )
+    announce(config, job, world)
+    try:
+        ending = train(job.training, folder=folder, logbook=logbook, wants_stop=wants_stop)
+        if ending.interrupted:
+            log.info(
+                "%s stopped at step %d on request and saved; the same command goes on",
+                name,
+                ending.cursor.step,
+            )
+            return None
+        evidence = collect_evidence(config, job.training.task, job.splits, world, ending.cursor)
+        outcome = Outcome.CRASH if ending.verdict else Outcome.OK
+        if world.is_main:
+            write_atomic(folder / EVIDENCE, pack(evidence))
+            result = make_result(config, job, world, ending)
+            write_result(folder, result, canonical(config))
+            if mirror is not None:
+                mirror.finish({"outcome": outcome.value, **result.metrics})
+            report_outcome(name, result, ending.verdict)
+        world.barrier()
+        return outcome
+    finally:
+        logbook.close()
+
+
+def announce(config: dict[str, Any], job: Job, world: World) -> None:
+    """Log what is about to be trained: both rates, steps, batch per device."""
+    run, group = job.training, config["batch"]["group"]
+    lr, schedule = config["lr"], job.training.schedule
+    log.info(
+        "%s: %s, stem %s, %s; seed %d",
+        run_id(config),
+        config["model"]["label"],
+        config["stem"]["label"],
+        config["optimizer"]["label"],
+        config["seed"],
+    )
+    log.info(
+        "  lr.base %g -> effective peak %g (%s, nominal batch %d, profile x%g)",
+        lr["base"],
+        job.lr_effective,
+        lr["label"],
+        config["batch"]["total"],
+        config["profile"]["lr_scale"],
+    )
+    log.info(
+        "  %d epochs x %d steps, %d warm-up steps; batch %d = %d device(s) x %d group(s) x %d; "
+        "%s, %s",
+        schedule.run_epochs,
+        run.loader.steps_per_epoch,
+        schedule.warmup_steps,
+        group * job.groups_per_device * world.size,
+        world.size,
+        job.groups_per_device,
+        group,
+        config["precision"]["label"],
+        world.device,
+    )
+
+
+def build_mirror(config: dict[str, Any], folder: Path) -> Any:
+    """Return the W&B mirror if it is asked for; W&B is imported only then."""
+    wandb = config["wandb"]
+    if wandb["mode"] == "disabled":
+        return None
+    from scaledrelu.engine.mirror import WandbMirror
+
+    return WandbMirror(
+        folder=folder,
+        run_id=run_id(config),
+        mode=wandb["mode"],
+        project=wandb["project"],
+        entity=wandb["entity"],
+        group=config["method"],
+        tags=wandb["tags"],
+        config=canonical(config),
+    )
+
+
+def make_result(config: dict[str, Any], job: Job, world: World, ending: Ending) -> Result:
+    """Describe how the run ended."""
+    cursor, verdict = ending.cursor, ending.verdict
+    metrics = dict(cursor.latest)
+    if cursor.best:
+        metrics |= {
+            "val/top1_best": cursor.best["value"],
+            "val/top1_best_epoch": cursor.best["epoch"],
+        }
+    return Result(
+        run_id=run_id(config),
+        outcome=Outcome.CRASH if verdict else Outcome.OK,
+        metrics=metrics,
+        crash=describe_crash(job, verdict) if verdict else None,
+        provenance=provenance(config, job, world),
+        seconds=round(cursor.seconds, 2),
+    )
+
+
+def describe_crash(job: Job, verdict: Verdict) -> dict[str, Any]:
+    """Return kind, place and the last observations of a crash."""
+    per_epoch = job.training.loader.steps_per_epoch
+    scaler = job.training.scaler
+    return {
+        "kind": verdict.kind.value,
+        "reason": verdict.reason,
+        "step": verdict.step,
+        "epoch": verdict.step // per_epoch,
+        "total_steps": job.training.schedule.total_steps,
+        "last": job.training.judge.last_observations(),
+        "loss_scale": float(scaler.get_scale()) if scaler is not None else None,
+    }
+
+
+def provenance(config: dict[str, Any], job: Job, world: World) -> dict[str, Any]:
+    """Return where and with what a run was made."""
+    import timm
+
+    cuda = world.device.type == "cuda"
+    skipped = list(getattr(job.splits.train, "skipped", [])) + list(
+        getattr(job.splits.val, "skipped", [])
+    )
+    return {
+        "device": torch.cuda.get_device_name(world.device)
+        if cuda
+        else platform.processor() or platform.machine(),
+        "processes": world.size,
+        "groups_per_device": job.groups_per_device,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "commit": git_commit(),
+        "lr_base": config["lr"]["base"],
+        "lr_effective": job.lr_effective,
+        "autocast": config["precision"]["autocast"],
+        "attention": config["precision"]["attention"],
+        "skipped_images": skipped[:100],
+        "num_skipped_images": len(skipped),
+        "parameters": sum(p.numel() for p in job.training.task.backbone.parameters()),
+        "steps": job.training.schedule.total_steps,
+    }
+
+
+def git_commit() -> str | None:
+    """Return the commit of this checkout, marked when files differ from it; None outside git."""
+    here = Path(__file__).parent
+    try:
+        args = [
+            "git",
+            "-C",
+            str(here),
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=12",
+            "--exclude=*",
+        ]
+        return subprocess.run(
+            args, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def report_outcome(name: str, result: Result, verdict: Verdict | None) -> None:
+    """Log the last line of a run."""
+    found = " ".join(f"{key} {value:.2f}" for key, value in sorted(result.metrics.items()))
+    ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
+    log.info("%s: %s; %s; %s", name, ending, found or "no evaluation yet", duration(result.seconds))

@@ -1,0 +1,127 @@
+"""What a row is called: printed from the run's own config, so that a label cannot drift from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scaledrelu.config.grammar import fit_strides
+from scaledrelu.errors import TableError, nearest
+from scaledrelu.tables.spec import Column
+
+LAYER_NAMES = {
+    "batch": "BN",
+    "layernorm": "LN",
+    "relu": "ReLU",
+    "gelu": "GELU",
+    "scaled_relu": "ScaledReLU",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a label may read.
+
+    Attributes:
+        config: resolved config of the run.
+        upstream: resolved config of the run it starts from; None without one.
+        paper_patch: patch size of the same model at paper scale, in pixels.
+    """
+
+    config: Mapping[str, Any]
+    upstream: Mapping[str, Any] | None
+    paper_patch: int
+
+
+def label(column: Column, subject: Subject) -> str:
+    """Return the text of one label cell.
+
+    Raises:
+        TableError: the column names a caption or a config key that does not exist.
+    """
+    if column.kind == "caption":
+        if column.source not in CAPTIONS:
+            raise TableError(
+                f"column '{column.name}': no caption '{column.source}'"
+                f"{nearest(column.source, CAPTIONS)}; allowed: {', '.join(CAPTIONS)}"
+            )
+        return CAPTIONS[column.source](subject)
+    config = subject.config
+    if column.of_upstream and subject.upstream is not None:
+        config = subject.upstream
+    return value_text(_read(config, column))
+
+
+def value_text(value: Any) -> str:
+    """Return a config value as the paper prints numbers: 5e-4, 1.6e-3, 20, 0.1."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return str(value)
+    if value and abs(value) < 0.1:
+        exponent = math.floor(math.log10(abs(value)) + 1e-9)
+        return f"{value / 10**exponent:.4g}e{exponent}"
+    return f"{value:g}"
+
+
+def components(subject: Subject) -> str:
+    """Return a stem's parts as Table 2 names them, e.g. ``3Conv+3BN+3ReLU+1Proj``."""
+    stem = subject.config["stem"]
+    parts, count = [], len(stem["strides"])
+    if count:
+        parts.append(f"{count}Conv")
+        kinds = (stem["norm"], stem["act"])
+        parts += [f"{count}{LAYER_NAMES[kind]}" for kind in kinds if kind != "none"]
+    parts.append("1Proj")
+    parts += [f"1{LAYER_NAMES[kind]}" for kind in stem["tail"]]
+    return "+".join(parts)
+
+
+def stride(subject: Subject) -> str:
+    """Return the strides as the paper prints them, and those used where the patch is smaller.
+
+    Source: Tables 2 and 3, column "stride"; the last number is the projection's.
+    """
+    stem, patch = subject.config["stem"], subject.config["model"]["patch_size"]
+    printed = _strides(stem["strides"], subject.paper_patch, shrink=False)
+    used = _strides(stem["strides"], patch, shrink=stem["shrink"])
+    return printed if printed == used else f"{printed} [run as {used}]"
+
+
+def model_with_stem(subject: Subject) -> str:
+    """Return the model with the stem as a subscript, e.g. ``DeiT-Small_c`` (Tables 5 to 7)."""
+    suffix = "c" if subject.config["stem"]["strides"] else "p"
+    return f"{subject.config['model']['label']}_{suffix}"
+
+
+def design(subject: Subject) -> str:
+    """Return what a Table 5 row changes in the conv-stem model."""
+    stem, ffn = subject.config["stem"], subject.config["ffn"]["label"]
+    changes = [] if ffn == "MLP" else [ffn]
+    if stem["act"] != "relu":
+        changes.append(f"ReLU->{LAYER_NAMES.get(stem['act'], stem['act'])} in conv-stem")
+    return " and ".join(changes) or "reference"
+
+
+CAPTIONS: dict[str, Callable[[Subject], str]] = {
+    "components": components,
+    "stride": stride,
+    "model_with_stem": model_with_stem,
+    "design": design,
+}
+
+
+def _strides(strides: list[int], patch_size: int, *, shrink: bool) -> str:
+    fitted = fit_strides(strides, patch_size, shrink=shrink)
+    return f"({','.join(str(number) for number in (*fitted.convs, fitted.proj))})"
+
+
+def _read(config: Mapping[str, Any], column: Column) -> Any:
+    value: Any = config
+    for part in column.source.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise TableError(
+                f"column '{column.name}': the run's config has no key '{column.source}'"
+            )
+        value = value[part]
+    return value

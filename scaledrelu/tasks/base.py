@@ -1,0 +1,48 @@
+"""What the engine trains: modules plus a loss behind one forward. The loop never learns which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where training stands; counted in global updates, the same on every rank."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutput:
+    """Loss of one group of images, and detached scalars worth logging."""
+
+    loss: Tensor
+    logs: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Task(nn.Module):
+    """A method: ``forward`` gives the loss of one group; two hooks surround the update.
+
+    Attributes:
+        backbone: what evaluators embed with and later runs load.
+        chance_loss: loss of a model that knows nothing; the divergence judge compares with it.
+    """
+
+    backbone: nn.Module
+    chance_loss: float
+
+    def forward(self, batch: Any, t: Progress) -> TaskOutput:
+        """Return the loss of one group of images (mean over its images)."""
+        raise NotImplementedError
+
+    def after_backward(self, t: Progress) -> None:
+        """Change gradients before the update; default: nothing."""
+
+    def after_update(self, t: Progress) -> None:
+        """Change state after the update; default: nothing."""

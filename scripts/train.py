@@ -1,0 +1,53 @@
+"""Train one run, or a Hydra multirun of them.
+
+python scripts/train.py stem=conv lr.base=1e-3            # one row of Table 1, at mini
+python scripts/train.py -m stem=patchify,conv seed=0,1    # four runs
+python scripts/train.py stem=conv profile=paper launch=ddp8 data.root=/data/imagenet
+torchrun --nproc-per-node 8 scripts/train.py stem=conv profile=paper
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scaledrelu.config.check import check_overrides
+from scaledrelu.config.compose import CONF_DIR, finalize, readable_errors
+from scaledrelu.runs.spawn import Ended, JobReport, run_job
+
+EXIT_INTERRUPTED = 75  # "temporary failure": the same command goes on from the checkpoint
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
+def job(composed: DictConfig) -> JobReport:
+    """Train one run and return how it ended."""
+    report = run_job(finalize(composed))
+    reports.append(report)
+    return report
+
+
+reports: list[JobReport] = []
+
+
+def main() -> int:
+    """Check the command line, run, and turn the ending into an exit status."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach readable_errors instead of Hydra's printer
+    with readable_errors():
+        check_overrides([a for a in sys.argv[1:] if "=" in a and not a.startswith("-")], CONF_DIR)
+        job()
+    sweep = any(a in ("-m", "--multirun") for a in sys.argv[1:])
+    if not reports or sweep:
+        return 0
+    return {Ended.FAILED: 1, Ended.INTERRUPTED: EXIT_INTERRUPTED}.get(reports[0].ended, 0)
+
+
+if __name__ == "__main__":
+    logging.getLogger("scaledrelu").setLevel(logging.INFO)
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""One class gives every stem of the paper: layers, shapes and numbers."""
+
+import itertools
+
+import pytest
+import torch
+from model_builders import MINI_STEM, STEMS, STRIDE_2, make_stem
+from torch import nn
+
+from scaledrelu.errors import ConfigError
+from scaledrelu.models.stem import ChannelLayerNorm, ScaledReLU
+
+VARIANTS = [(name, {}) for name in STEMS] + [(n, STRIDE_2) for n in STEMS if "conv" in n]
+EXTRAS = [
+    {"norm": norm, "act": act, "tail": tail}
+    for norm, act, tail in itertools.product(
+        ("batch", "layernorm", "none"),
+        ("relu", "gelu", "scaled_relu", "none"),
+        ([], ["layernorm", "scaled_relu"]),
+    )
+]
+LAYERS = {  # recipes G.1
+    "patchify": "P",
+    "patchify_relu": "P R",
+    "patchify_bn_relu": "P B R",
+    "conv": "C B R C B R C B R P",
+    "conv_bn": "C B C B C B P",
+    "conv_relu": "C R C R C R P",
+    "conv_plain": "C C C P",
+    "conv_plain_relu": "C C C P R",
+    "conv_gelu": "C B G C B G C B G P",
+}
+LETTERS = {nn.BatchNorm2d: "B", nn.ReLU: "R", nn.GELU: "G", nn.Conv2d: "C"}
+
+
+def _letters(stem):
+    return " ".join(
+        "P" if layer is stem.proj else LETTERS[type(layer)]
+        for layer in (*stem.convs, stem.proj, *stem.tail)
+    )
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_layers_come_in_the_order_of_the_name(name):
+    assert _letters(make_stem(name)(width=8, patch_size=16, image_size=32)) == LAYERS[name]
+
+
+@pytest.mark.parametrize(("name", "changes"), VARIANTS)
+@pytest.mark.parametrize(
+    ("built_for", "image", "patch", "extra"),
+    [
+        (224, (224, 224), 16, {}),
+        (224, (96, 96), 16, {}),  # DINO's local crops
+        ((256, 128), (256, 128), 16, {}),  # ReID
+        (224, (224, 224), 8, {}),  # VOLO
+        (16, (16, 16), 4, MINI_STEM),
+    ],
+)
+def test_output_is_one_feature_per_patch(name, changes, built_for, image, patch, extra):
+    if patch == 8 and changes:
+        pytest.skip("stride (2,2,2,2) is not used with patch 8")
+    with torch.device("meta"):
+        stem = make_stem(name, **changes, **extra)(width=24, patch_size=patch, image_size=built_for)
+        features = stem(torch.empty(2, 3, *image))
+    assert features.shape == (2, 24, image[0] // patch, image[1] // patch)
+    if image[0] == (built_for if isinstance(built_for, int) else built_for[0]):
+        assert stem.grid_size == features.shape[2:]
+        assert stem.num_patches == features.shape[2] * features.shape[3]
+
+
+@pytest.mark.parametrize(
+    "changes", EXTRAS, ids=lambda c: f"{c['norm']}-{c['act']}-{len(c['tail'])}"
+)
+def test_every_norm_and_act_trains(changes):
+    stem = make_stem("conv", **changes, **MINI_STEM)(width=8, patch_size=4, image_size=16)
+    stem(torch.randn(4, 3, 16, 16)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in stem.parameters())
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_only_the_projection_has_a_bias(name):
+    stem = make_stem(name)(width=8, patch_size=16, image_size=32)
+    assert stem.proj.bias is not None
+    assert all(layer.bias is None for layer in stem.convs if isinstance(layer, nn.Conv2d))
+
+
+def test_mini_replaces_stride_2222_by_2211_with_a_1x1_projection():
+    stem = make_stem("conv", **STRIDE_2, **MINI_STEM)(width=8, patch_size=4, image_size=16)
+    assert [conv.stride[0] for conv in stem.convs if isinstance(conv, nn.Conv2d)] == [2, 2, 1]
+    assert (stem.proj.kernel_size, stem.proj.stride) == ((1, 1), (1, 1))
+
+
+def test_layout_does_not_change_the_numbers():
+    stem = make_stem("conv", **MINI_STEM)(width=8, patch_size=4, image_size=16).eval()
+    image = torch.randn(2, 3, 16, 16)
+    plain = stem(image)
+    fast = stem.to(memory_format=torch.channels_last)(image)
+    assert fast.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(fast, plain)
+
+
+def test_scaled_relu_is_beta_times_the_cut_of_x_plus_alpha():
+    layer = ScaledReLU(3)
+    features = torch.randn(2, 3, 5, 5)
+    torch.testing.assert_close(layer(features), features.clamp_min(0))  # starts as a ReLU
+    with torch.no_grad():
+        layer.alpha.copy_(torch.tensor([0.5, -0.3, 0.0]))
+        layer.beta.copy_(torch.tensor([2.0, -1.0, 0.5]))
+    for channel in range(3):
+        alpha, beta = layer.alpha[channel], layer.beta[channel]
+        expected = beta * (features[:, channel] + alpha).clamp_min(0)
+        torch.testing.assert_close(layer(features)[:, channel], expected)
+
+
+def test_batch_norm_then_relu_is_a_scaled_relu():
+    # Eq. 1: max(beta x + alpha, 0) = beta max(x + alpha / beta, 0) for beta > 0.
+    features = torch.randn(8, 3, 5, 5)
+    norm, layer = nn.BatchNorm2d(3), ScaledReLU(3)
+    alpha, beta = torch.tensor([0.4, -0.2, 0.1]), torch.tensor([1.5, 0.5, 2.0])
+    with torch.no_grad():
+        norm.bias.copy_(alpha)
+        norm.weight.copy_(beta)
+        layer.alpha.copy_(alpha / beta)
+        layer.beta.copy_(beta)
+    plain = nn.BatchNorm2d(3, affine=False)
+    torch.testing.assert_close(torch.relu(norm(features)), layer(plain(features)))
+
+
+def test_channel_layer_norm_normalises_every_position():
+    normed = ChannelLayerNorm(64)(3 * torch.randn(2, 64, 5, 5) + 1)
+    torch.testing.assert_close(normed.mean(1), torch.zeros(2, 5, 5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normed.std(1, correction=0), torch.ones(2, 5, 5), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"norm": "bach"}, ["stem.norm", "'bach'", "did you mean 'batch'"]),
+        ({"act": "rellu"}, ["stem.act", "'rellu'", "did you mean 'relu'"]),
+        ({"tail": ["relu", "x"]}, ["stem.tail", "'x'", "allowed"]),
+        ({"kernels": [3, 3]}, ["stem.kernels", "2 kernels", "3 strides"]),
+        ({"kernels": [7, 4, 3]}, ["stem.kernels", "[7, 4, 3]", "odd"]),
+        ({"strides": [2, 2, 3]}, ["stem.strides", "12", "patch_size=16"]),
+        ({"strides": [2, 2, 2], "proj_kernel": 7}, ["stem.proj_kernel", "7", "stride of 2"]),
+    ],
+)
+def test_a_wrong_stem_says_so_in_one_line(changes, words):
+    with pytest.raises(ConfigError) as error:
+        make_stem("conv", **changes)(width=8, patch_size=16, image_size=32)
+    assert "\n" not in str(error.value)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_an_image_that_cannot_be_cut_into_patches_is_refused():
+    with pytest.raises(ConfigError, match=r"30x30 .* model.patch_size=16"):
+        make_stem("patchify")(width=8, patch_size=16, image_size=30)
+    stem = make_stem("patchify")(width=8, patch_size=16, image_size=32)
+    with pytest.raises(ConfigError, match=r"40x32"):
+        stem(torch.zeros(1, 3, 40, 32))
