@@ -14,12 +14,14 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.check import check_overrides
 from scaledrelu.config.compose import CONF_DIR, finalize, readable_errors
+from scaledrelu.errors import ConfigError
 from scaledrelu.runs.spawn import Ended, JobReport, run_job
 
 EXIT_INTERRUPTED = 75  # "temporary failure": the same command goes on from the checkpoint
@@ -28,7 +30,14 @@ EXIT_INTERRUPTED = 75  # "temporary failure": the same command goes on from the 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def job(composed: DictConfig) -> JobReport:
     """Train one run and return how it ended."""
-    report = run_job(finalize(composed))
+    config = finalize(composed)
+    asked = HydraConfig.get().runtime.choices.get("experiment")
+    if asked and config["planned_id"] is None:
+        raise ConfigError(
+            f"experiment={asked}: no such file on hydra.searchpath; plan the tables again, or give "
+            "the overrides themselves"
+        )
+    report = run_job(config)
     reports.append(report)
     return report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "augment.crop": ("random_resized", "shift", "none"),
     "evaluation.report": ("last", "best"),
     "divergence.judge": ("after_warmup", "fraction"),
-    "init.kind": ("scratch", "run", "checkpoint"),
+    "init.kind": ("scratch",),
     "launch.device": ("auto", "cpu", "cuda"),
     "wandb.mode": ("disabled", "offline", "online"),
 }
@@ -102,7 +103,7 @@ def check_overrides(overrides: Sequence[str], conf_dir: Path) -> None:
                 "Write key=value; quote spaces and brackets."
             ) from error
         key = override.key_or_group.split("@")[0]
-        if key.split(".")[0] in FREE_GROUPS or override.is_delete():
+        if re.split(r"[./]", key)[0] in FREE_GROUPS or override.is_delete():
             continue
         values = list(override.sweep_string_iterator()) if override.is_sweep_override() else None
         if key in groups:
@@ -171,8 +172,9 @@ def trained_groups(*, total: int, group: int, batch_scale: float) -> int:
     trained = round(total * batch_scale)
     if trained < 1 or trained % group:
         raise ConfigError(
-            f"batch.total={total} x profile.batch_scale={batch_scale:g} = {trained} images per update is "
-            f"not a whole number of groups of batch.group={group}; choose batch.group as a divisor of {trained}"
+            f"batch.total={total} x profile.batch_scale={batch_scale:g} = {trained} images per "
+            f"update is not a whole number of groups of batch.group={group}; choose batch.group as a "
+            f"divisor of {trained}"
         )
     return trained // group
 
@@ -246,9 +248,6 @@ def _check_training(config: dict[str, Any]) -> None:
         sam is None or sam["rho"] >= 0,
         f"optimizer.sam.rho={sam and sam['rho']}: must not be negative",
     )
-    init = config["init"]
-    _require(init["kind"] != "run" or init["run"], "init=run needs init.run=<run_id>")
-    _require(init["kind"] != "checkpoint" or init["path"], "init=checkpoint needs init.path=<file>")
 
 
 def _require(condition: bool, message: str) -> None:

@@ -13,9 +13,12 @@ log = logging.getLogger(__name__)
 
 
 def pin_data_digest(config: dict[str, Any]) -> None:
-    """Fill in ``data.digest`` from the files under ``data.root``; null while they are absent."""
+    """Fill in ``data.digest`` from the split folders under ``data.root``; null while absent.
+
+    A digest that is set already is kept: it names data that this machine cannot see.
+    """
     data = config["data"]
-    if data["root"] is None:
+    if data["root"] is None or data["digest"] is not None:
         return
     splits = [data["build"].get("train"), data["build"].get("val")]
     data["digest"] = folder_digest(
@@ -26,13 +29,15 @@ def pin_data_digest(config: dict[str, Any]) -> None:
 
 
 def folder_digest(root: Path, splits: list[str | None], *, cache: Path) -> str | None:
-    """Return a digest of relative names and sizes of the files under root, or None if absent.
+    """Return a digest of names and sizes of the files in the splits, or None if there are none.
+
+    Published archives (CIFAR-10 as torchvision stores it) have no split folders and no digest:
+    downloading them does not change a run.
 
     The scan is cached by the modification times of the folders, so that planning stays quick
     on a million files.
     """
-    folders = [root / split for split in splits if split] or [root]
-    folders = [folder for folder in folders if folder.is_dir()] or ([root] if root.is_dir() else [])
+    folders = [root / split for split in splits if split and (root / split).is_dir()]
     if not folders:
         return None
     stamp = _stamp(folders)

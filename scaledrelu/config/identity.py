@@ -30,7 +30,6 @@ TRANSIENT = (
     "data.build.val",
     "data.build.expect",
     "data.on_bad_image",
-    "init.path",
     "evaluation.batch",
     "evaluation.report",
 )

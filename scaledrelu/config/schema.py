@@ -199,10 +199,7 @@ class EmaConfig:
 class InitConfig:
     """Where the first weights come from."""
 
-    kind: str = MISSING  # scratch | run | checkpoint
-    run: str | None = MISSING
-    path: str | None = MISSING  # transient; its sha256 is the identity
-    sha256: str | None = MISSING
+    kind: str = MISSING  # scratch
 
 
 @dataclass

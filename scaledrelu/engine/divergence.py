@@ -64,7 +64,7 @@ class Judge:
     def see_losses(self, step: int, loss: Tensor, finite: Tensor) -> None:
         """Take in one step's reduced loss and whether every rank's losses were finite."""
         bad = ~finite
-        self._first = torch.where((self._first < 0) & bad, step, self._first)
+        self._first = self._first.masked_fill((self._first < 0) & bad, step)
         self.flag |= bad
         start = self.rule.judge_step - self.rule.window_steps
         if start <= step < self.rule.judge_step:

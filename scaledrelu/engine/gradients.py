@@ -188,5 +188,5 @@ def spoil_gradient(params: Sequence[nn.Parameter], flag: Tensor) -> None:
     """
     for p in params:
         if p.grad is not None:
-            p.grad.add_(torch.where(flag, math.inf, 0.0))
+            p.grad.masked_fill_(flag, math.inf)
             return

@@ -64,6 +64,7 @@ class SamPerturbation:
 
 def _zero_unless(finite: Tensor, moves: list[Tensor]) -> list[Tensor]:
     """Return the moves, or zeros; multiplying by zero would not do, 0 * inf is NaN."""
-    if finite.device.type == "cpu":  # reading the flag costs nothing here
-        return moves if finite else [torch.zeros_like(move) for move in moves]
-    return [torch.where(finite, move, 0.0) for move in moves]
+    if finite.device.type == "cpu" and finite:  # reading the flag costs nothing here
+        return moves
+    # Not torch.where: it would copy a Python scalar to the device, and wait for that.
+    return [move.masked_fill_(~finite, 0.0) for move in moves]

@@ -205,10 +205,6 @@ class LrSchedule:
             steps = epochs * self.steps_per_epoch
         return min(steps, self.total_steps)
 
-    def steps_in(self, paper_epochs: float) -> float:
-        """Return how many updates a stretch of paper epochs takes."""
-        return paper_epochs * self.total_steps / self.spec.total_epochs
-
     def epoch_of(self, step: int) -> int:
         """Epoch of this run that an update belongs to, counted from 0."""
         return step // self.steps_per_epoch
@@ -218,7 +214,7 @@ class LrSchedule:
         return step * self.spec.total_epochs / self.total_steps
 
     def steps_in(self, paper_epochs: float) -> float:
-        """How many updates of this run a length in paper epochs takes; not rounded."""
+        """Return how many updates of this run a length in paper epochs takes; not rounded."""
         return paper_epochs * self.total_steps / self.spec.total_epochs
 
     def at(self, step: int) -> float:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.runs.files import write_atomic
 
 ATTEMPT = "attempt.json"
+SILENCE_S = 1800.0  # a run on another machine that writes nothing for so long is taken for dead
 STOP_FILE_VARIABLE = "SCALEDRELU_STOP_FILE"
 
 
@@ -27,12 +29,14 @@ class Attempt:
         host: node name.
         birth: the kernel's start time of that process, None where unknown; process ids are
             reused after a reboot, births are not.
+        seen: last time (seconds since the epoch) that anything in the run directory changed.
     """
 
     pid: int
     started: float
     host: str
     birth: str | None
+    seen: float
 
     @property
     def here(self) -> bool:
@@ -41,9 +45,9 @@ class Attempt:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still lives; assumed so on another machine."""
+        """Whether the process still lives; on another machine: whether it wrote lately."""
         if not self.here:
-            return True
+            return time.time() - self.seen < SILENCE_S
         if self.birth is not None:
             return _birth(self.pid) == self.birth
         try:
@@ -68,9 +72,11 @@ def clear_attempt(run_dir: str | Path) -> None:
 
 def read_attempt(run_dir: str | Path) -> Attempt | None:
     """Return who works, or worked when it died, on this run; None if nobody or unreadable."""
+    folder = Path(run_dir)
     try:
-        raw = json.loads((Path(run_dir) / ATTEMPT).read_text())
-        return Attempt(int(raw["pid"]), float(raw["started"]), str(raw["host"]), raw["birth"])
+        raw = json.loads((folder / ATTEMPT).read_text())
+        seen = max(path.stat().st_mtime for path in folder.iterdir())
+        return Attempt(int(raw["pid"]), float(raw["started"]), str(raw["host"]), raw["birth"], seen)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

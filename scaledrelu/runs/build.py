@@ -29,7 +29,7 @@ from scaledrelu.optim.schedule import (
     warmup_length,
 )
 from scaledrelu.randomness import derive_seed
-from scaledrelu.runs.feed import Prepare, layout, open_data, train_loader
+from scaledrelu.runs.feed import Prepare, Validation, layout, open_data, train_loader
 from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.tasks.base import Task
 
@@ -42,8 +42,14 @@ class Job:
 
     training: Training
     splits: Splits
+    validation: Validation
     lr_effective: float
     groups_per_device: int
+
+    def close(self) -> None:
+        """End the loader processes."""
+        self.training.loader.close()
+        self.validation.close()
 
 
 def build(config: dict[str, Any], world: World) -> Job:
@@ -64,6 +70,7 @@ def build(config: dict[str, Any], world: World) -> Job:
     task = build_task(config, splits.num_classes).to(world.device)
     if config["launch"]["channels_last"]:
         task = task.to(memory_format=layout(config))
+    validation = Validation(config, splits.val, world)
     loader = train_loader(config, splits, groups, world)
     schedule = build_schedule(config, loader.steps_per_epoch)
     optimizer = build_optimizer(config, task)
@@ -86,7 +93,7 @@ def build(config: dict[str, Any], world: World) -> Job:
         schedule=schedule,
         loader=loader,
         prepare=Prepare(config, splits.num_classes, world.device),
-        evaluate=build_evaluation(config, task, splits, world),
+        evaluate=build_evaluation(config, task, validation, world),
         headline="val/top1",
         judge=Judge(
             judge_rule(config, task, schedule),
@@ -102,7 +109,7 @@ def build(config: dict[str, Any], world: World) -> Job:
             config["evaluation"]["every_epochs"],
         ),
     )
-    return Job(training, splits, schedule.spec.peak_lr, len(groups))
+    return Job(training, splits, validation, schedule.spec.peak_lr, len(groups))
 
 
 def local_groups(config: dict[str, Any], world: World) -> range:

@@ -64,7 +64,7 @@ def execute(
                 ending.cursor.step,
             )
             return None
-        evidence = collect_evidence(config, job.training.task, job.splits, world, ending.cursor)
+        evidence = collect_evidence(config, job.training.task, job.validation, world, ending.cursor)
         outcome = Outcome.CRASH if ending.verdict else Outcome.OK
         if world.is_main:
             write_atomic(folder / EVIDENCE, pack(evidence))
@@ -77,6 +77,7 @@ def execute(
         return outcome
     finally:
         logbook.close()
+        job.close()
 
 
 def announce(config: dict[str, Any], job: Job, world: World) -> None:

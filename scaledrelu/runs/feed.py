@@ -14,7 +14,7 @@ from scaledrelu.data.batch import Batch, RawBatch
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.mixup import mix_group
-from scaledrelu.data.sources import subset
+from scaledrelu.data.sources import ImageSource, subset
 from scaledrelu.data.transforms import crop_train, eval_transform, reference_train
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
@@ -24,6 +24,7 @@ from scaledrelu.tasks.base import Progress
 # Fields of ``augment``, by who uses them.
 CROP = ("crop", "crop_scale", "crop_ratio", "interpolation")
 COLOUR = ("shift", "hflip", "rand_augment", "color_jitter", "erasing")
+PROBE_IMAGES = 64  # of the validation set, for the extremes in the evidence file
 MIX = ("mixup", "cutmix", "mix_prob", "switch_prob", "smoothing")
 
 
@@ -60,7 +61,7 @@ def train_loader(
         group_size=config["batch"]["group"],
         repeats=augment["repeats"],
         seed=config["seed"],
-        transform=train_transform(data, augment),
+        transform=train_transform(data, augment, in_memory=hasattr(splits.train, "images")),
         workers=launch["workers"],
         pin=world.device.type == "cuda",
         device=world.device,
@@ -68,7 +69,7 @@ def train_loader(
 
 
 def train_transform(
-    data: dict[str, Any], augment: dict[str, Any]
+    data: dict[str, Any], augment: dict[str, Any], *, in_memory: bool
 ) -> Callable[[Any], torch.Tensor] | None:
     """Return what the host does to an image; None if bytes in memory need nothing."""
     crop = {name: augment[name] for name in CROP}
@@ -80,7 +81,7 @@ def train_transform(
             **crop,
             **{name: augment[name] for name in COLOUR},
         )
-    if data["in_memory"] and augment["crop"] != "random_resized":
+    if in_memory and augment["crop"] != "random_resized":
         return None
     return crop_train(image_size=data["image_size"], **crop)
 
@@ -96,6 +97,7 @@ class Prepare:
             std=data["std"],
             seed=self.seed,
             augment=data["augment"],
+            crop=augment["crop"],
             **{name: augment[name] for name in COLOUR},
         )
         self.mix = {name: augment[name] for name in MIX}
@@ -122,27 +124,42 @@ def layout(config: dict[str, Any]) -> torch.memory_format:
     return torch.channels_last if config["launch"]["channels_last"] else torch.contiguous_format
 
 
-def eval_batches(config: dict[str, Any], splits: Splits, world: World) -> Iterator[RawBatch]:
-    """Yield this process's shard of the validation set, normalised, on the device."""
-    data = config["data"]
-    pixels = {"mean": data["mean"], "std": data["std"]}
-    transform = None
-    if not data["in_memory"]:
-        transform = eval_transform(
-            image_size=data["image_size"], crop=config["evaluation"]["crop"], **pixels
+class Validation:
+    """This process's shard of the validation set, normalised, on the device; iterate as often as needed.
+
+    Attributes:
+        probe: the first images of the shard, kept for small questions; None before the first pass.
+    """
+
+    def __init__(self, config: dict[str, Any], source: ImageSource, world: World) -> None:
+        data = config["data"]
+        pixels = {"mean": data["mean"], "std": data["std"]}
+        self.device, self.layout = world.device, layout(config)
+        self.num_images = len(source)
+        self.probe: torch.Tensor | None = None
+        self._normalise = DeviceAugment(seed=0, **pixels).normalise
+        crop = config["evaluation"]["crop"]
+        whole = hasattr(source, "images")
+        self._loader = EvalLoader(
+            source,
+            rank=world.rank,
+            world_size=world.size,
+            batch=config["evaluation"]["batch"],
+            transform=None
+            if whole
+            else eval_transform(image_size=data["image_size"], crop=crop, **pixels),
+            workers=config["launch"]["workers"],
+            device=world.device,
         )
-    loader = EvalLoader(
-        splits.val,
-        rank=world.rank,
-        world_size=world.size,
-        batch=config["evaluation"]["batch"],
-        transform=transform,
-        workers=config["launch"]["workers"],
-        device=world.device,
-    )
-    normalise = DeviceAugment(seed=0, **pixels).normalise
-    for raw in loader:
-        raw = raw.to(world.device)
-        images = normalise(raw.images).contiguous(memory_format=layout(config))
-        yield dataclasses.replace(raw, images=images)
-    loader.close()
+
+    def __iter__(self) -> Iterator[RawBatch]:
+        for raw in self._loader:
+            raw = raw.to(self.device)
+            images = self._normalise(raw.images).contiguous(memory_format=self.layout)
+            if self.probe is None:
+                self.probe = images[:PROBE_IMAGES].clone()
+            yield dataclasses.replace(raw, images=images)
+
+    def close(self) -> None:
+        """End the loader processes."""
+        self._loader.close()

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 
-from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Cursor, Evaluation
 from scaledrelu.evals.tokens import layer_similarity
@@ -22,24 +21,22 @@ from scaledrelu.models.tokens import (
     stem_scales,
     watch_largest,
 )
-from scaledrelu.runs.feed import eval_batches
+from scaledrelu.runs.feed import Validation
 from scaledrelu.tasks.base import Progress, Task
 
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
-PROBE_IMAGES = 64  # of the validation set, for the extremes in the evidence file
 
 
 def build_evaluation(
-    config: dict[str, Any], task: Task, splits: Splits, world: World
+    config: dict[str, Any], task: Task, validation: Validation, world: World
 ) -> Callable[[Progress], Evaluation]:
     """Return a function that runs every evaluator of the recipe and probes for extremes."""
-    batches = partial(eval_batches, config, splits, world)
     autocast = partial(autocast_context, config["precision"]["autocast"], world.device)
     evaluators = [
         instantiate(
             build,
-            batches=batches,
-            num_images=len(splits.val),
+            batches=partial(iter, validation),
+            num_images=validation.num_images,
             reduce_sum=world.reduce_sum,
             autocast=autocast,
         )
@@ -53,13 +50,10 @@ def build_evaluation(
             numbers, found = evaluator(task.backbone)
             metrics.update(numbers)
             arrays.update(found)
-        images = next(iter(batches())).images[:PROBE_IMAGES]
         with watch_largest(task.backbone) as largest, autocast():
-            task.backbone(images)
-        arrays["max/activation"], arrays["max/score"] = (
-            largest.activation.cpu(),
-            largest.score.cpu(),
-        )
+            task.backbone(validation.probe)
+        arrays["max/activation"] = largest.activation.cpu()
+        arrays["max/score"] = largest.score.cpu()
         return Evaluation(metrics, arrays)
 
     return evaluate
@@ -67,13 +61,13 @@ def build_evaluation(
 
 @torch.no_grad()
 def collect_evidence(
-    config: dict[str, Any], task: Task, splits: Splits, world: World, cursor: Cursor
+    config: dict[str, Any], task: Task, validation: Validation, world: World, cursor: Cursor
 ) -> dict[str, np.ndarray]:
     """Gather what later reports need from the weights; NaN after a non-finite crash stays."""
     backbone = task.backbone
     backbone.eval()
     sums, images_seen = None, 0
-    for batch in eval_batches(config, splits, world):
+    for batch in validation:
         with autocast_context(config["precision"]["autocast"], world.device):
             layers = layer_tokens(backbone, batch.images)
         found = [layer_similarity(tokens) for tokens in layers]

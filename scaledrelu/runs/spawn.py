@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 LOCK = "run.lock"
 
 
+class BusyError(RunError):
+    """Another process trains the same run."""
+
+
 class Ended(StrEnum):
     """How one attempt at a run ended."""
 
@@ -57,7 +61,8 @@ def run_job(config: dict[str, Any]) -> JobReport:
     name = run_id(config)
     folder = record.run_directory(config["paths"]["results"], name)
     try:
-        refuse_other_run(config, name)
+        if (planned := config["planned_id"]) not in (None, name):
+            return _composed_otherwise(config, name, planned)
         if (done := finished(config, folder)) is not None:
             log.info("%s is done already (%s)", name, done)
             return JobReport(name, Ended(done.value))
@@ -65,25 +70,25 @@ def run_job(config: dict[str, Any]) -> JobReport:
             return JobReport(name, Ended.INTERRUPTED, "not started: the sweep is stopping")
         folder.mkdir(parents=True, exist_ok=True)
         return _attempt(config, name, folder)
+    except BusyError as error:  # the run's own process will say how it ended
+        log.error("%s", error)
+        return JobReport(name, Ended.FAILED, str(error))
     except ScaledReluError as error:
         return _failed(name, folder, str(error), "")
-    except (KeyboardInterrupt, SystemExit, Exception) as error:
+    except KeyboardInterrupt:
+        return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
+    except (SystemExit, Exception) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return _failed(name, folder, reason, traceback.format_exc())
 
 
-def refuse_other_run(config: dict[str, Any], name: str) -> None:
-    """Stop a job whose configuration changed between planning and starting.
-
-    Raises:
-        RunError: if the planned id is not the composed one.
-    """
-    planned = config["planned_id"]
-    if planned not in (None, name):
-        raise RunError(
-            f"planned {planned}, but conf/ or the data now compose {name}: something was edited "
-            "after planning; plan again"
-        )
+def _composed_otherwise(config: dict[str, Any], name: str, planned: str) -> JobReport:
+    """Refuse a job whose configuration changed between planning and starting."""
+    reason = (
+        f"planned {planned}, but conf/ or the data now compose {name}: something was edited "
+        "after planning; plan again"
+    )
+    return _failed(planned, record.run_directory(config["paths"]["results"], planned), reason, "")
 
 
 def finished(config: dict[str, Any], folder: Path) -> record.Outcome | None:
@@ -196,7 +201,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RunError(
+            raise BusyError(
                 f"{folder}: another process is training this run; wait for it or stop it"
             ) from error
         attempt.write_attempt(folder, pid=os.getpid(), started=time.time())

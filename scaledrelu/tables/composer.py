@@ -99,11 +99,12 @@ def _compose(overrides: Sequence[str], conf_dir: Path) -> dict[str, Any]:
 
 
 def _digest(conf_dir: Path) -> str:
-    code = sorted(Path(composition.__file__).parent.glob("*.py"))
-    files = [*sorted(conf_dir.rglob("*.yaml")), *code]
+    code_dir = Path(composition.__file__).parent
+    files = [(conf_dir, path) for path in sorted(conf_dir.rglob("*.yaml"))]
+    files += [(code_dir, path) for path in sorted(code_dir.glob("*.py"))]
     known = hashlib.sha256()
-    for path in files:
-        known.update(f"{path}\0".encode() + path.read_bytes() + b"\0")
+    for base, path in files:
+        known.update(f"{path.relative_to(base)}\0".encode() + path.read_bytes() + b"\0")
     return known.hexdigest()[:12]
 
 

@@ -57,18 +57,5 @@ def _split(
         place = values
         for part in parents:
             place = place.setdefault(part, {})
-        place[leaf] = _plain(override.value())
+        place[leaf] = override.value()
     return choices, values
-
-
-def _plain(value: Any) -> Any:
-    """Turn Hydra's quoted strings into plain ones."""
-    from hydra.core.override_parser.types import QuotedString
-
-    if isinstance(value, QuotedString):
-        return value.text
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
-    return value

@@ -11,15 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.errors import TableError
-from scaledrelu.runs.record import (
-    Status,
-    read_config,
-    read_error,
-    read_status,
-    run_directory,
-)
+from scaledrelu.runs.record import Status, read_config, read_error, read_status, run_directory
 from scaledrelu.tables.captions import Subject, label
 from scaledrelu.tables.composer import Compose, Composed
 from scaledrelu.tables.spec import Column, Row, Table, merge_overrides
@@ -65,6 +60,8 @@ class Plan:
     tables: tuple[Table, ...]
     cells: tuple[Cell, ...]
     runs: Mapping[str, PlannedRun]
+    overrides: tuple[str, ...] = ()  # extra ones, for every run
+    conf_dir: Path = CONF_DIR
 
     def cells_of(self, table: Table) -> list[Cell]:
         """Return the cells of one table in printed order."""
@@ -118,6 +115,8 @@ def build_plan(
         tables=tuple(tables),
         cells=tuple(cells),
         runs=planner.runs,
+        overrides=tuple(overrides),
+        conf_dir=compose.conf_dir,
     )
 
 

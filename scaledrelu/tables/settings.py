@@ -34,6 +34,8 @@ class Settings:
     dry_run: bool
     results: Path
     overrides: tuple[str, ...]
+    publish: bool
+    force: bool
     conf_dir: Path
 
 
@@ -67,6 +69,8 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
         dry_run=_flag("dry_run", raw["dry_run"]),
         results=Path(str(raw["results"])),
         overrides=tuple(str(item) for item in _list(raw["overrides"])),
+        publish=_flag("publish", raw["publish"]),
+        force=_flag("force", raw["force"]),
         conf_dir=conf_dir,
     )
 
@@ -118,10 +122,16 @@ def _n_jobs(value: Any, launcher: str) -> int:
     if launcher == "basic":
         return 1
     if value == "auto":
-        return min(len(os.sched_getaffinity(0)), MOST_JOBS)
+        return min(_cores(), MOST_JOBS)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"n_jobs={value}: write a whole number from 1 on, or auto")
     return value
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _flag(key: str, value: Any) -> bool:

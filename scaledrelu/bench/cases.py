@@ -1,0 +1,152 @@
+"""Which training steps are timed, in the order of their worth: a budget cuts the tail off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+STEMS = (
+    "patchify",
+    "conv",
+    "patchify_relu",
+    "patchify_bn_relu",
+    "conv_bn",
+    "conv_relu",
+    "conv_plain",
+    "conv_plain_relu",
+    "conv_gelu",
+)
+OPTIMIZERS = ("adamw", "sam")
+HALF = ("fp16_2021", "fp16", "bf16")
+BATCH = {"mini": 64, "smoke": 64, "small": 512, "paper": 128}  # images per update, in one group
+OTHER_BATCHES = {"small": (128, 1024), "paper": (256, 512)}
+PROFILES = tuple(BATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One comparison: our step and a plain one, of the same model.
+
+    Attributes:
+        profile: mini | small | paper | smoke.
+        stem: option of the group.
+        optimizer: adamw | sam.
+        precision: option of the group.
+        batch: images per update, one group.
+        channels_last: layout of ours, and of the plain step unless ``defaults``.
+        compiled: torch.compile the backbone, of both.
+        fused: fused AdamW, in both unless ``defaults``.
+        defaults: the plain step as timm's training script does it unasked: NCHW, unfused, the loss
+            read at every step. Otherwise the plain step has every switch that ours has.
+        whole_loop: data included: ours with loader, augmentation, mixup and targets, the plain one
+            with bare indexing, shift and normalisation. Otherwise one batch that stays put.
+    """
+
+    profile: str
+    stem: str
+    optimizer: str = "adamw"
+    precision: str = "fp32"
+    batch: int = 64
+    channels_last: bool = True
+    compiled: bool = False
+    fused: bool = True
+    defaults: bool = False
+    whole_loop: bool = False
+
+    @property
+    def label(self) -> str:
+        """Return the case in words, for the console."""
+        marks = {
+            "nchw": not self.channels_last,
+            "compile": self.compiled,
+            "unfused": not self.fused,
+            "timm defaults": self.defaults,
+            "with data": self.whole_loop,
+        }
+        words = [self.profile, self.stem, self.optimizer, self.precision, f"B={self.batch}"]
+        return " ".join(words + [name for name, on in marks.items() if on])
+
+    def overrides(self, device: str) -> list[str]:
+        """Return the Hydra overrides whose run has this step.
+
+        Args:
+            device: cpu or cuda.
+        """
+        return [
+            f"profile={self.profile}",
+            f"stem={self.stem}",
+            f"optimizer={self.optimizer}",
+            f"precision={self.precision}",
+            f"batch.total={self.batch}",
+            f"batch.group={self.batch}",
+            "profile.batch_scale=1.0",
+            f"optimizer.build.fused={str(self.fused).lower()}",
+            f"launch.channels_last={str(self.channels_last).lower()}",
+            f"launch.compile={str(self.compiled).lower()}",
+            f"launch.device={device}",
+        ]
+
+
+def list_cases(
+    profiles: Sequence[str], device: str, *, quick: bool = False, batch: int | None = None
+) -> list[Case]:
+    """Return the cases of some profiles, what matters most first.
+
+    Args:
+        profiles: by name.
+        device: cpu or cuda.
+        quick: patchify and conv stem only, one precision, no switches.
+        batch: another batch for every case.
+    """
+    ranked = [
+        (rank, at, case)
+        for at, profile in enumerate(profiles)
+        for rank, case in _ranked(profile, device, quick, batch or BATCH[profile])
+    ]
+    ordered = [case for _, _, case in sorted(ranked, key=lambda item: item[:2])]
+    return list(dict.fromkeys(ordered))
+
+
+def _ranked(profile: str, device: str, quick: bool, batch: int) -> Iterator[tuple[int, Case]]:
+    """Yield (rank, case); lower ranks are measured first."""
+    precision = HALF[0] if device == "cuda" else "fp32"
+    base = Case(profile, "patchify", precision=precision, batch=batch)
+    for stem in STEMS[:2]:
+        for rank, optimizer in enumerate(OPTIMIZERS):
+            yield rank, replace(base, stem=stem, optimizer=optimizer)
+    if profile == "mini":  # the only profile whose images are on every machine
+        for stem in STEMS[:2]:
+            yield 1, replace(base, stem=stem, whole_loop=True)
+    if quick:
+        return
+    for stem in STEMS[:2]:
+        yield 2, replace(base, stem=stem, defaults=True)
+    yield from _switches(base) if device == "cuda" else _cpu_switches(base)
+    for stem in STEMS[2:]:
+        for rank, optimizer in enumerate(OPTIMIZERS):
+            yield 8 + rank, replace(base, stem=stem, optimizer=optimizer)
+
+
+def _switches(base: Case) -> Iterator[tuple[int, Case]]:
+    for stem in STEMS[:2]:
+        one = replace(base, stem=stem)
+        for precision in HALF[1:]:
+            yield 3, replace(one, precision=precision)
+        yield 4, replace(one, channels_last=False)
+        yield 4, replace(one, compiled=True)
+        for precision in HALF[1:]:
+            yield 5, replace(one, precision=precision, optimizer="sam")
+    conv = replace(base, stem="conv")
+    yield 6, replace(conv, fused=False)
+    for batch in OTHER_BATCHES.get(base.profile, ()):
+        yield 6, replace(conv, batch=batch)
+    yield 7, replace(conv, compiled=True, precision="bf16")
+    yield 7, replace(conv, compiled=True, channels_last=False)
+    yield 7, replace(conv, compiled=True, optimizer="sam")
+
+
+def _cpu_switches(base: Case) -> Iterator[tuple[int, Case]]:
+    for stem in STEMS[:2]:
+        yield 4, replace(base, stem=stem, channels_last=False)
+        yield 4, replace(base, stem=stem, fused=False)
+    yield 6, replace(base, stem="conv", precision="bf16")

@@ -1,0 +1,165 @@
+"""Images per second and core from JPEG files to a batch: our reference path, and timm's own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from scaledrelu.bench.pairing import alternate
+from scaledrelu.bench.table import Row
+from scaledrelu.config.compose import compose
+from scaledrelu.data.loaders import TrainLoader
+from scaledrelu.data.sources import FolderSource
+from scaledrelu.errors import DataError
+from scaledrelu.runs.feed import train_transform
+
+SUFFIXES = (".jpg", ".jpeg")
+GROUP = 16  # images per step of the loader
+PARALLEL_STEPS_PER_WORKER = 8
+GENERATED = 64
+GENERATED_SIZE = (500, 375)  # ImageNet's usual one
+
+
+def find_jpegs(folder: Path) -> list[Path]:
+    """Return the JPEG files below a folder.
+
+    Raises:
+        DataError: if there are fewer than one step of the loader needs.
+    """
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if len(found) < GROUP:
+        raise DataError(
+            f"{folder}: found {len(found)} JPEG files, the loader's bench needs {GROUP}; give "
+            "another --images, or none to have some generated"
+        )
+    return found
+
+
+def generate_jpegs(folder: Path) -> list[Path]:
+    """Write a handful of JPEGs of ImageNet's usual size: blurred noise, about 100 KB each."""
+    draw = np.random.default_rng(0)
+    width, height = GENERATED_SIZE
+    for index in range(GENERATED):
+        coarse = draw.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+        image = np.asarray(Image.fromarray(coarse).resize(GENERATED_SIZE, Image.BICUBIC), np.int16)
+        noisy = np.clip(image + draw.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{index:03d}.jpg", quality=92)
+    return find_jpegs(folder)
+
+
+def measure_loader(paths: list[Path], *, rounds: int, turn_seconds: float) -> Iterator[Row]:
+    """Yield the rates of the paper profile's data paths.
+
+    Args:
+        paths: of JPEG files.
+        rounds: of A B B A against timm's transform in a plain loop.
+        turn_seconds: of one turn.
+    """
+    torch.set_num_threads(1)
+    root = Path(os.path.commonpath([p.parent for p in paths]))
+    names = [str(p.relative_to(root)) for p in paths]
+    source = FolderSource(root, names, np.zeros(len(names), dtype=np.int64), ("jpeg",))
+    plain = _cycle(timm_batches(paths))
+    for augment in ("reference", "device"):
+        ours = _cycle(our_batches(source, augment=augment, workers=0))
+        next(ours), next(plain)
+        pairing = alternate(
+            lambda ours=ours: next(ours),
+            lambda: next(plain),
+            rounds=rounds,
+            turn_seconds=turn_seconds,
+            synchronize=lambda: None,
+            clock=time.process_time,
+        )
+        yield Row(
+            kind="loader",
+            name=f"{augment} path, one process",
+            batch=GROUP,
+            peer="timm's transform, plain loop",
+            images_per_s=pairing.rate_a * GROUP,
+            images_per_s_per_core=pairing.rate_a * GROUP,
+            plain_images_per_s=pairing.rate_b * GROUP,
+            ratios=pairing.ratios,
+        )
+    workers = min(len(os.sched_getaffinity(0)), 16)
+    rate = parallel_rate(source, workers=workers)
+    yield Row(
+        kind="loader",
+        name=f"reference path, {workers} loader processes",
+        batch=GROUP,
+        images_per_s=rate,
+        images_per_s_per_core=rate / workers,
+    )
+
+
+def our_batches(
+    source: FolderSource, *, augment: str, workers: int
+) -> Callable[[], Iterator[object]]:
+    """Return what starts one epoch of our loader as the paper profile builds it."""
+    config = compose(["profile=paper", f"data.augment={augment}"])
+    loader = TrainLoader(
+        source,
+        groups=range(1),
+        num_groups=1,
+        group_size=GROUP,
+        repeats=1,
+        seed=0,
+        transform=train_transform(config["data"], config["augment"]),
+        workers=workers,
+    )
+    epochs = iter(range(1 << 30))
+    return lambda: loader.epoch(next(epochs))
+
+
+def timm_batches(paths: list[Path]) -> Callable[[], Iterator[torch.Tensor]]:
+    """Return what starts one epoch of a plain loop over timm's transform, as DeiT asks for it."""
+    from timm.data import create_transform
+
+    config = compose(["profile=paper"])
+    augment, data = config["augment"], config["data"]
+    transform = create_transform(
+        data["image_size"],
+        is_training=True,
+        color_jitter=augment["color_jitter"],
+        auto_augment=augment["rand_augment"],
+        interpolation=augment["interpolation"],
+        re_prob=augment["erasing"],
+        re_mode="pixel",
+        re_count=1,
+        mean=data["mean"],
+        std=data["std"],
+    )
+
+    def epoch() -> Iterator[torch.Tensor]:
+        order = np.random.default_rng(0).permutation(len(paths))
+        for at in range(0, len(paths) - GROUP + 1, GROUP):
+            chosen = [paths[i] for i in order[at : at + GROUP]]
+            yield torch.stack([transform(Image.open(path).convert("RGB")) for path in chosen])
+
+    return epoch
+
+
+def parallel_rate(source: FolderSource, *, workers: int) -> float:
+    """Return images/s of the reference path with loader processes, start-up left out."""
+    # Enough work for every process, from however few files; they are in the page cache anyway.
+    steps = PARALLEL_STEPS_PER_WORKER * workers
+    repeats = -(-(steps + workers) * GROUP // len(source)) + 1
+    many = source.select(np.tile(np.arange(len(source)), repeats))
+    batches = our_batches(many, augment="reference", workers=workers)()
+    for _ in range(workers):
+        next(batches)
+    start = time.perf_counter()
+    for _ in range(steps):
+        next(batches)
+    return steps * GROUP / (time.perf_counter() - start)
+
+
+def _cycle(epoch: Callable[[], Iterator[object]]) -> Iterator[object]:
+    while True:
+        yield from epoch()

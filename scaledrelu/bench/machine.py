@@ -1,0 +1,86 @@
+"""The device that is measured: its name, its clock and the ceiling that utilisation refers to."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+DTYPES = {"none": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+PRODUCT = {"cuda": 8192, "cpu": 1024}  # side of the square matrix product
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of the GPU, or of the processor with the cores that this process may use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cores = len(os.sched_getaffinity(0))
+    try:
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return f"CPU {found.group(1).strip() if found else 'unknown'}, {cores} cores"
+
+
+def slug(name: str) -> str:
+    """Return a device's name as a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def synchronizer(device: torch.device) -> Callable[[], object]:
+    """Return what waits until the device has done everything asked of it."""
+    if device.type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return lambda: None
+
+
+def step_clock(device: torch.device) -> Callable[[], float]:
+    """Return what steps are timed with.
+
+    A step of one thread counts the seconds that the processor spent on it: other programs on the
+    same cores then take nothing from either side. Otherwise the wall's.
+    """
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time if alone else time.perf_counter
+
+
+def peak_tflops(device: torch.device, autocast: str) -> float:
+    """Return the rate of a large square matrix product, the ceiling for utilisation.
+
+    Args:
+        device: to measure.
+        autocast: none (float32), fp16 or bf16: what the products of a step are computed in.
+
+    Returns:
+        TFLOP/s, 2 per multiply-add: best of three means on random data, with the threads that
+        torch has now.
+    """
+    return _peak(device, DTYPES[autocast], torch.get_num_threads())
+
+
+@lru_cache
+def _peak(device: torch.device, dtype: torch.dtype, _threads: int) -> float:
+    side, wait, clock = PRODUCT[device.type], synchronizer(device), step_clock(device)
+    slow = device.type == "cpu" and dtype != torch.float32  # emulated on most processors
+    side //= 4 if slow else 1
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    times = []
+    for repeats in (2, 5, 5, 5):  # the first warms up
+        wait()
+        start = clock()
+        for _ in range(repeats):
+            a @ b
+        wait()
+        times.append((clock() - start) / repeats)
+    return 2 * side**3 / min(times[1:]) / 1e12
+
+
+def peak_note(device: torch.device) -> str:
+    """Say what the ceiling is."""
+    side = PRODUCT[device.type]
+    return f"peak: a {side} x {side} x {side} matrix product in the step's dtype, measured here"

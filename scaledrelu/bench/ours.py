@@ -1,0 +1,130 @@
+"""Our side: the body of the training loop around the parts that a run is built of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from scaledrelu.data.batch import Batch, RawBatch
+from scaledrelu.engine.distributed import World
+from scaledrelu.engine.divergence import Judge
+from scaledrelu.engine.ema import Ema
+from scaledrelu.engine.loop import set_lr
+from scaledrelu.engine.step import Update
+from scaledrelu.runs.build import (
+    build_optimizer,
+    build_scaler,
+    build_schedule,
+    judge_rule,
+    sam_spec,
+    wrap,
+)
+from scaledrelu.runs.feed import Prepare, layout, open_data, train_loader
+from scaledrelu.tasks.base import Progress, Task
+
+NOMINAL_STEPS = 1251  # per epoch, where no data set counts them (ImageNet-1k at 1024)
+
+
+class OurStep:
+    """What ``engine.loop.train`` does with every update, without logs and checkpoints.
+
+    Args:
+        config: of a run.
+        task: on its device; it gets trained.
+        world: one process.
+        steps_per_epoch: for the schedule.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        task: Task,
+        world: World,
+        *,
+        steps_per_epoch: int = NOMINAL_STEPS,
+    ) -> None:
+        self.task, self.steps_per_epoch = task.train(), steps_per_epoch
+        self.schedule = build_schedule(config, steps_per_epoch)
+        self.optimizer = build_optimizer(config, task)
+        self.ema = Ema(task, config["ema"]["decay"]) if config["ema"] else None
+        self.judge = Judge(
+            judge_rule(config, task, self.schedule),
+            device=world.device,
+            read_every=config["launch"]["log_every_steps"],
+        )
+        self.update = Update(
+            wrap(task, world, compiled=False),
+            self.optimizer,
+            autocast=config["precision"]["autocast"],
+            scaler=build_scaler(config, world),
+            sam=sam_spec(config),
+            clip_grad=config["optimizer"]["clip_grad"],
+            seed=config["seed"],
+            device=world.device,
+            groups_local=range(1),
+        )
+        self.world = world
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=world.device)
+        self._nobody = torch.zeros((), dtype=torch.float64, device=world.device)
+        self.count = 0
+
+    @property
+    def now(self) -> Progress:
+        """Where training stands; stays inside the schedule however long it is timed."""
+        step = self.count % self.schedule.total_steps
+        return Progress(
+            step, self.schedule.total_steps, step // self.steps_per_epoch, self.steps_per_epoch
+        )
+
+    def __call__(self, batches: Sequence[Batch]) -> torch.Tensor:
+        """Train on one update's groups and return the loss."""
+        t = self.now
+        lr = set_lr(self.optimizer, self.schedule.at(t.step))
+        report = self.update.gradients(batches, t)
+        shared = [report.loss.double() / self.world.size, (~report.finite).double(), self._nobody]
+        loss, bad, _asked = self.world.reduce_sum(torch.stack(shared))
+        self.judge.see_losses(t.step, loss, bad == 0)
+        self.judge.see_update(t.step, report.grad_norm, lr)
+        self.update.apply(self.judge.flag, t)
+        if self.ema is not None:
+            self.ema.update(self.task)
+        self.loss_sum += loss
+        if self.judge.due(t.step + 1):
+            self.judge.read(t.step + 1)
+        self.count += 1
+        return report.loss
+
+
+def noise_batch(config: dict[str, Any], num_classes: int, device: torch.device) -> Batch:
+    """Return one group of normalised noise with soft targets, on the device.
+
+    Noise, not zeros: arithmetic on zeros is faster.
+    """
+    size, count = config["data"]["image_size"], config["batch"]["group"]
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(count, 3, size, size, generator=draw).to(device)
+    targets = torch.randn(count, num_classes, generator=draw).softmax(dim=-1).to(device)
+    return Batch(images.contiguous(memory_format=layout(config)), targets, group=0)
+
+
+class OurFeed:
+    """Our loader and everything that happens to a batch before the task sees it."""
+
+    def __init__(self, config: dict[str, Any], world: World) -> None:
+        splits = open_data(config)
+        self.source, self.num_classes = splits.train, splits.num_classes
+        self.loader = train_loader(config, splits, range(1), world)
+        self.prepare = Prepare(config, splits.num_classes, world.device)
+        self._steps = self._stream()
+
+    def _stream(self) -> Iterator[list[RawBatch]]:
+        epoch = 0
+        while True:
+            yield from self.loader.epoch(epoch)
+            epoch += 1
+
+    def __call__(self, t: Progress) -> list[Batch]:
+        """Return the groups of the next update."""
+        return self.prepare(next(self._steps), t)

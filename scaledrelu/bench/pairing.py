@@ -1,0 +1,80 @@
+"""Two contenders in turns: A B B A, one ratio per round, so that a drifting machine cancels."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MIN_STEPS = 2  # per turn
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """What some rounds of A B B A gave.
+
+    Attributes:
+        seconds_a: per step of A, one entry per round.
+        seconds_b: per step of B, likewise.
+        steps: of one turn.
+    """
+
+    seconds_a: list[float]
+    seconds_b: list[float]
+    steps: int
+
+    @property
+    def ratios(self) -> list[float]:
+        """Speed of A over speed of B, per round; above 1 means that A is faster."""
+        return [b / a for a, b in zip(self.seconds_a, self.seconds_b, strict=True)]
+
+    @property
+    def rate_a(self) -> float:
+        """Steps of A per second, median round."""
+        return 1 / statistics.median(self.seconds_a)
+
+    @property
+    def rate_b(self) -> float:
+        """Steps of B per second, median round."""
+        return 1 / statistics.median(self.seconds_b)
+
+
+def alternate(
+    a: Callable[[], object],
+    b: Callable[[], object],
+    *,
+    rounds: int,
+    turn_seconds: float,
+    synchronize: Callable[[], None],
+    clock: Callable[[], float] = time.perf_counter,
+) -> Pairing:
+    """Time two contenders in rounds of A B B A.
+
+    Args:
+        a: one step of A; warm already.
+        b: one step of B; warm already.
+        rounds: of four turns each.
+        turn_seconds: aimed length of one turn; the slower contender sets the number of steps.
+        synchronize: waits for the device; called around turns, never inside.
+        clock: in seconds.
+    """
+
+    def turn(step: Callable[[], object], steps: int) -> float:
+        synchronize()
+        start = clock()
+        for _ in range(steps):
+            step()
+        synchronize()
+        return (clock() - start) / steps
+
+    slower = max(turn(a, MIN_STEPS), turn(b, MIN_STEPS), 1e-9)
+    steps = max(MIN_STEPS, math.ceil(turn_seconds / slower))
+    seconds_a, seconds_b = [], []
+    for _ in range(rounds):
+        first_a, first_b = turn(a, steps), turn(b, steps)
+        second_b, second_a = turn(b, steps), turn(a, steps)
+        seconds_a.append((first_a + second_a) / 2)
+        seconds_b.append((first_b + second_b) / 2)
+    return Pairing(seconds_a, seconds_b, steps)

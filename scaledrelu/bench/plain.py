@@ -1,0 +1,100 @@
+"""The peer: one training step as timm's training script does it, written out plainly.
+
+Same model, same weights, timm's loss, optimizer factory and weight average; no keyed randomness, no
+judge of divergence, no gradient norm, nothing that a reproducible run needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from timm.loss import SoftTargetCrossEntropy
+from timm.optim import create_optimizer_v2
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class PlainStep:
+    """Forward, backward, optimizer step; with ``rho`` the usual two passes of SAM.
+
+    Args:
+        model: (B, 3, H, W) -> (B, C) logits, on its device, in its memory layout.
+        optimizer: arguments of AdamW: lr, betas, eps, weight_decay, fused.
+        dtype: of autocast; None = off.
+        scaled: loss scaling.
+        rho: of SAM; None = one pass.
+        ema_decay: of timm's weight average; None = none.
+        reads_loss: read the loss at every step, as timm's script does for its meter.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        optimizer: dict[str, Any],
+        dtype: torch.dtype | None,
+        scaled: bool,
+        rho: float | None,
+        ema_decay: float | None,
+        reads_loss: bool,
+    ) -> None:
+        self.model, self.dtype, self.rho, self.reads_loss = model, dtype, rho, reads_loss
+        self.device = next(model.parameters()).device
+        self.criterion = SoftTargetCrossEntropy().to(self.device)
+        self.optimizer = create_optimizer_v2(model, opt="adamw", **optimizer)
+        self.params = [p for p in model.parameters() if p.requires_grad]
+        self.norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
+        self.ema = ModelEmaV3(model, decay=ema_decay) if ema_decay is not None else None
+
+    def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Train on one batch and return its (first) loss.
+
+        Args:
+            images: B x 3 x H x W, float, on the device.
+            targets: B x C soft targets, on the device.
+        """
+        loss = self._backward(images, targets)
+        if self.rho is not None:
+            moves = self._climb()
+            self.optimizer.zero_grad()
+            self._track(False)
+            self._backward(images, targets)
+            self._track(True)
+            self._descend(moves)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.ema is not None:
+            self.ema.update(self.model)
+        if self.reads_loss:
+            loss.item()
+        return loss.detach()
+
+    def _backward(self, images: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(
+            self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
+        ):
+            loss = self.criterion(self.model(images), targets)
+        self.scaler.scale(loss).backward()
+        return loss
+
+    @torch.no_grad()
+    def _climb(self) -> list[Tensor]:
+        norm = torch.norm(torch.stack([p.grad.norm() for p in self.params]))
+        moves = [p.grad * (self.rho / (norm + 1e-12)) for p in self.params]
+        for p, move in zip(self.params, moves, strict=True):
+            p.add_(move)
+        return moves
+
+    @torch.no_grad()
+    def _descend(self, moves: Sequence[Tensor]) -> None:
+        for p, move in zip(self.params, moves, strict=True):
+            p.sub_(move)
+
+    def _track(self, tracks: bool) -> None:
+        for norm in self.norms:
+            norm.track_running_stats = tracks

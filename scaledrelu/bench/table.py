@@ -1,0 +1,214 @@
+"""What was measured, as a CSV that grows and a markdown page made from it alone. No torch here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+KEY = (
+    "kind",
+    "name",
+    "profile",
+    "stem",
+    "optimizer",
+    "precision",
+    "batch",
+    "layout",
+    "compiled",
+    "fused",
+    "peer",
+    "threads",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where, when and how a row was measured."""
+
+    date: str
+    device: str
+    torch: str
+    timm: str
+    command: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measurement; what does not apply stays empty.
+
+    ``ratios`` are speed over the peer's, one per round; above 1 we are faster.
+    """
+
+    kind: str  # step | loop | loader | workers | startup
+    name: str = ""
+    profile: str = ""
+    model: str = ""
+    stem: str = ""
+    optimizer: str = ""
+    precision: str = ""
+    attention: str = ""
+    batch: int | None = None
+    layout: str = ""
+    compiled: bool | None = None
+    fused: bool | None = None
+    peer: str = ""
+    threads: int | None = None
+    steps_per_s: float | None = None
+    images_per_s: float | None = None
+    plain_images_per_s: float | None = None
+    images_per_s_per_core: float | None = None
+    seconds: float | None = None
+    ratios: list[float] = field(default_factory=list)
+    gflop_per_image: float | None = None
+    mfu_percent: float | None = None
+    peak_tflops: float | None = None
+    parameters: int | None = None
+    loss_gap: float | None = None
+    first_step_s: float | None = None
+    memory_gib: float | None = None
+    problem: str = ""
+
+
+def flat(row: Row, origin: Origin) -> dict[str, str]:
+    """Return a row as the CSV holds it: text, with the ratios summed up."""
+    values = {f.name: getattr(row, f.name) for f in fields(Row) if f.name != "ratios"}
+    ratios = row.ratios
+    values |= {
+        "ratio": statistics.median(ratios) if ratios else None,
+        "ratio_min": min(ratios, default=None),
+        "ratio_max": max(ratios, default=None),
+        "rounds": len(ratios) or None,
+    }
+    return {name: _text(value) for name, value in (values | asdict(origin)).items()}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def merge(path: Path, new: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the rows of a CSV with the new ones in; a row measured again replaces the old one."""
+    old: list[dict[str, str]] = []
+    if path.exists():
+        old = list(csv.DictReader(io.StringIO(path.read_text())))
+    rows = {tuple(row.get(k, "") for k in KEY): row for row in old}
+    rows.update({tuple(row[k] for k in KEY): row for row in new})
+    return list(rows.values())
+
+
+def render_csv(rows: Sequence[dict[str, str]]) -> str:
+    """Return rows as CSV."""
+    names = list(flat(Row("step"), Origin("", "", "", "", "")))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore", restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+STEP_COLUMNS = {
+    "profile": "profile",
+    "stem": "stem",
+    "optimizer": "optimizer",
+    "precision": "precision",
+    "B": "batch",
+    "layout": "layout",
+    "compile": "compiled",
+    "fused": "fused",
+    "images/s": "images_per_s",
+    "MFU %": "mfu_percent",
+    "peer": "peer",
+    "peer images/s": "plain_images_per_s",
+    "ratio [min, max]": "ratio",
+    "first step s": "first_step_s",
+    "GiB": "memory_gib",
+    "problem": "problem",
+}
+SECTIONS = {
+    "step": ("Training step, one batch that stays on the device", STEP_COLUMNS),
+    "loop": ("Training loop, data and augmentation included", STEP_COLUMNS),
+    "workers": (
+        "One-thread workers side by side",
+        {
+            "what": "name",
+            "profile": "profile",
+            "stem": "stem",
+            "images/s in total": "images_per_s",
+            "ratio [min, max]": "ratio",
+            "problem": "problem",
+        },
+    ),
+    "loader": (
+        "Loader, JPEG file to batch",
+        {
+            "path": "name",
+            "images/s": "images_per_s",
+            "images/s/core": "images_per_s_per_core",
+            "peer": "peer",
+            "peer images/s": "plain_images_per_s",
+            "ratio [min, max]": "ratio",
+            "problem": "problem",
+        },
+    ),
+    "startup": (
+        "Start of a run, seconds",
+        {"what": "name", "seconds": "seconds", "problem": "problem"},
+    ),
+}
+
+
+def render_markdown(rows: Sequence[dict[str, str]], peak_note: str) -> str:
+    """Return the page: one section per kind, and below it what every number needs."""
+    device = rows[0]["device"] if rows else "nothing"
+    parts = [f"# Speed on {device}", ""]
+    for kind, (title, columns) in SECTIONS.items():
+        chosen = [row for row in rows if row["kind"] == kind]
+        if not chosen:
+            continue
+        shown = {head: key for head, key in columns.items() if any(_cell(r, key) for r in chosen)}
+        parts += [f"## {title}", "", _line(shown), _line("---" for _ in shown)]
+        parts += [_line(_cell(row, key) for key in shown.values()) for row in chosen]
+        parts.append("")
+    parts += [
+        "Ratios are our speed over the peer's: median of the rounds (order A B B A, same process)",
+        "and their range; above 1 we are faster. The peer is a plain training step as in timm's",
+        "script, of the same model with the same weights; parameters, weight decay and the losses",
+        "of the first three steps are checked to agree. Model FLOPs (2 per multiply-add, backward",
+        f"included, SAM twice) over the {peak_note}.",
+        "",
+        "Measured with:",
+        "",
+    ]
+    seen = {(r["date"], r["torch"], r["timm"], r["command"], r["note"]) for r in rows}
+    parts += [
+        f"- {date}: `{command}`, torch {torch}, timm {timm}" + (f"; {note}" if note else "")
+        for date, torch, timm, command, note in sorted(seen)
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(row: dict[str, str], key: str) -> str:
+    value = row.get(key, "")
+    if not value:
+        return ""
+    if key == "ratio":
+        low, high = float(row["ratio_min"]), float(row["ratio_max"])
+        return f"{float(value):.3f} [{low:.3f}, {high:.3f}]"
+    if key in ("images_per_s", "plain_images_per_s", "images_per_s_per_core"):
+        return f"{float(value):,.0f}"
+    if key in ("mfu_percent", "memory_gib", "first_step_s", "seconds"):
+        return f"{float(value):.2f}" if float(value) < 10 else f"{float(value):.1f}"
+    return value

@@ -1,0 +1,89 @@
+"""Decodes a whole source once, into one uint8 tensor, and keeps the result beside other caches."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from scaledrelu.data.sources import FolderSource, MemorySource
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1  # raise it when the bytes that decode_all writes change
+
+
+def decode_all(source: FolderSource, *, image_size: int) -> MemorySource:
+    """Decode every image to ``image_size`` pixels: short side resized, centre cropped.
+
+    Images that already have that size keep their pixels. The decoded bytes are cached under
+    ``$SCALEDRELU_CACHE`` (default ``~/.cache/scaledrelu``), named after the files' names, sizes
+    and times; bad images are never cached.
+
+    Raises:
+        DataError: for a bad image, unless the source skips it.
+    """
+    import torch
+
+    path = _cache_path(source, image_size)
+    pixels = _read(path, (len(source), 3, image_size, image_size))
+    if pixels is None:
+        log.info("%s: decoding %s images into memory", source.root, f"{len(source):,}")
+        pixels = _decode(source, image_size)
+        if not source.skipped:
+            _write(path, pixels)
+    names = [source.name_of(i) for i in range(len(source))]
+    memory = MemorySource(torch.from_numpy(pixels), source.targets, source.classes, names=names)
+    memory.skipped = source.skipped
+    return memory
+
+
+def _decode(source: FolderSource, image_size: int) -> np.ndarray:
+    pixels = np.empty((len(source), 3, image_size, image_size), dtype=np.uint8)
+    fit = None
+    for index in range(len(source)):
+        image = source.load(index)
+        if image.size != (image_size, image_size):
+            if fit is None:
+                from scaledrelu.data.transforms import fit_to
+
+                fit = fit_to(image_size)
+            image = fit(image)
+        pixels[index] = np.asarray(image).transpose(2, 0, 1)
+    return pixels
+
+
+def _cache_path(source: FolderSource, image_size: int) -> Path:
+    digest = hashlib.sha256(f"{_VERSION} {image_size} {os.path.abspath(source.root)}".encode())
+    for index in range(len(source)):
+        status = os.stat(source.path_of(index))
+        digest.update(f"{source.name_of(index)}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
+    folder = os.environ.get("SCALEDRELU_CACHE") or Path.home() / ".cache" / "scaledrelu"
+    return Path(folder) / f"{digest.hexdigest()[:24]}.npy"
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    try:
+        pixels = np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    """Write atomically; a cache that cannot be written costs time, not correctness."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            temporary = Path(file.name)
+            np.save(file, pixels)
+        temporary.replace(path)
+    except OSError as error:
+        log.info("%s: decoded images not cached (%s)", path, error)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

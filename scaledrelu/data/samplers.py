@@ -1,0 +1,85 @@
+"""Which images a group sees in an epoch, in which order: the official streams, without processes.
+
+A *group* plays the part that one GPU ("rank") played in the official runs, however many devices
+work through the groups here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scaledrelu.errors import ConfigError
+
+_ROUND = 256  # RASampler selects a multiple of this many images per epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The images of one group in one epoch: position in the source and repeat, both int64."""
+
+    indices: Tensor
+    views: Tensor
+
+
+def group_stream(
+    num_images: int,
+    *,
+    num_groups: int,
+    group: int,
+    epoch: int,
+    repeats: int,
+    group_size: int,
+    seed: int,
+) -> Stream:
+    """Return what one group sees in one epoch, cut to whole batches.
+
+    With repeats > 1 every shuffled image stands ``repeats`` times in a row and the groups take
+    turns, so that the copies of an image go to neighbouring groups at about the same step; the
+    shuffle depends on the epoch alone. Without repeats the shuffle depends on seed + epoch.
+
+    Args:
+        num_images: size of the training set.
+        num_groups: groups per update, over all processes.
+        group: global number of this group.
+        epoch: epoch of the run, from 0.
+        repeats: repeated augmentation; 1 = off.
+        group_size: images of one group per update.
+        seed: seed of the run; not used with repeated augmentation.
+
+    Raises:
+        ConfigError: if there are fewer images than one update needs.
+    Source: recipes A.6 (DeiT ``RASampler``; torch ``DistributedSampler`` that drops its tail).
+    """
+    steps = steps_per_epoch(
+        num_images, num_groups=num_groups, group_size=group_size, repeats=repeats
+    )
+    positions = group + num_groups * torch.arange(steps * group_size)
+    generator = torch.Generator().manual_seed(epoch if repeats > 1 else seed + epoch)
+    order = torch.randperm(num_images, generator=generator)
+    return Stream(indices=order[positions // repeats], views=positions % repeats)
+
+
+def steps_per_epoch(num_images: int, *, num_groups: int, group_size: int, repeats: int) -> int:
+    """Return the number of updates in one epoch; the last, incomplete one is dropped.
+
+    With repeated augmentation the epoch keeps its usual length and sees about one image in
+    ``repeats``, ``repeats`` times each.
+
+    Raises:
+        ConfigError: if there are fewer images than one update needs.
+    Source: recipes A.6.
+    """
+    selected = num_images // _ROUND * _ROUND if repeats > 1 else num_images
+    steps = math.floor(selected / num_groups) // group_size
+    if steps == 0:
+        usable = f" ({selected} of them used by repeated augmentation)" if repeats > 1 else ""
+        raise ConfigError(
+            f"{num_images} training images{usable} do not fill one batch of {num_groups} x "
+            f"{group_size} = {num_groups * group_size}: lower batch.total and batch.group, "
+            "raise data.fraction or set augment.repeats=1"
+        )
+    return steps

@@ -1,0 +1,225 @@
+"""Sources of labelled images: class folders, decoded when asked, and tensors in memory.
+
+Says what an image is and what a bad image means; leaves cropping and order to others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.randomness import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+class ImageSource(Protocol):
+    """Labelled images by position.
+
+    Attributes:
+        targets: N class indices, int64.
+        classes: class names; ``targets`` counts in them.
+        skipped: names of bad images that were replaced so far (``data.on_bad_image=skip``).
+    """
+
+    targets: np.ndarray
+    classes: tuple[str, ...]
+    skipped: list[str]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def load(self, index: int) -> Image.Image:
+        """Return one image in RGB; DataError if it cannot be decoded."""
+        ...
+
+    def name_of(self, index: int) -> str:
+        """Return the name of an image for people, relative to the root of its data set."""
+        ...
+
+    def select(self, indices: np.ndarray) -> Self:
+        """Return a source of these images only, with the same classes."""
+        ...
+
+
+class FolderSource:
+    """Images in class folders, decoded when asked.
+
+    A bad image is an error, or with ``on_bad_image="skip"`` it is replaced by the next good
+    image of its class: the set keeps its size and its class balance, and the replacement
+    depends on nothing but the files.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        names: list[str] | np.ndarray,
+        targets: np.ndarray,
+        classes: tuple[str, ...],
+        *,
+        on_bad_image: str = "raise",
+    ):
+        self.root = str(root)
+        # One block of bytes: a million str objects would be copied into every loader process.
+        whole = isinstance(names, np.ndarray)
+        self._names = names if whole else np.array([os.fsencode(name) for name in names])
+        self.targets = np.asarray(targets, dtype=np.int64)
+        self.classes = tuple(classes)
+        self.on_bad_image = on_bad_image
+        self.skipped: list[str] = []
+        self._replaced: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name_of(self, index: int) -> str:
+        """Return the path relative to the root."""
+        return os.fsdecode(self._names[index])
+
+    def path_of(self, index: int) -> str:
+        """Return the path of the file."""
+        return os.path.join(self.root, self.name_of(index))
+
+    def select(self, indices: np.ndarray) -> FolderSource:
+        """Return a source of these images only, with the same classes."""
+        return FolderSource(
+            self.root,
+            self._names[indices],
+            self.targets[indices],
+            self.classes,
+            on_bad_image=self.on_bad_image,
+        )
+
+    def load(self, index: int) -> Image.Image:
+        """Return one image in RGB.
+
+        Raises:
+            DataError: if the file is missing, unreadable or truncated (and not to be skipped).
+        """
+        index = self._replaced.get(index, index)
+        try:
+            return decode(self.path_of(index))
+        except BadImageError:
+            if self.on_bad_image != "skip":
+                raise
+        return self._replace(index)
+
+    def _replace(self, index: int) -> Image.Image:
+        same_class = np.flatnonzero(self.targets == self.targets[index])
+        start = int(np.searchsorted(same_class, index))
+        self._skip(index)
+        for candidate in np.roll(same_class, -start)[1:].tolist():
+            try:
+                image = decode(self.path_of(candidate))
+            except BadImageError:
+                self._skip(candidate)
+                continue
+            self._replaced[index] = candidate
+            return image
+        name = self.classes[self.targets[index]]
+        raise DataError(
+            f"{self.root}: class '{name}' has no readable image left: restore its files or remove "
+            "the class folder from every split"
+        )
+
+    def _skip(self, index: int) -> None:
+        name = self.name_of(index)
+        if name not in self.skipped:
+            self.skipped.append(name)
+            log.warning("%s: bad image left out (data.on_bad_image=skip)", self.path_of(index))
+
+
+class MemorySource:
+    """Images as one uint8 tensor of shape N x 3 x H x W."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        targets: np.ndarray,
+        classes: tuple[str, ...],
+        *,
+        names: list[str],
+    ):
+        self.images = images
+        self.targets = np.asarray(targets, dtype=np.int64)
+        self.classes = tuple(classes)
+        self.skipped: list[str] = []
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name_of(self, index: int) -> str:
+        """Return the name the image had where it came from."""
+        return self._names[index]
+
+    def load(self, index: int) -> Image.Image:
+        """Return one image in RGB."""
+        return Image.fromarray(self.images[index].permute(1, 2, 0).contiguous().cpu().numpy())
+
+    def select(self, indices: np.ndarray) -> MemorySource:
+        """Return a source of these images only, with the same classes."""
+        names = [self._names[i] for i in indices]
+        return MemorySource(self.images[indices], self.targets[indices], self.classes, names=names)
+
+
+class BadImageError(DataError):
+    """A file that is there and is not, or not all of, an image."""
+
+
+def decode(path: str) -> Image.Image:
+    """Decode a file to RGB.
+
+    Raises:
+        BadImageError: if the bytes are not a whole image.
+        DataError: if the file cannot be read at all.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it; the rest would come out grey
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(
+                f"{path}: cannot be read ({error.strerror}): restore the file"
+            ) from None
+        raise BadImageError(
+            f"{path}: not a whole image ({reason}): restore the file, or set "
+            "data.on_bad_image=skip to replace it by the next image of its class"
+        ) from None
+
+
+def subset(source: ImageSource, fraction: float, seed: int) -> ImageSource:
+    """Return a stratified fraction of a source; smaller fractions lie inside larger ones.
+
+    Args:
+        source: the whole set.
+        fraction: in (0, 1]; every class keeps round(fraction x its images), at least one.
+        seed: of the choice, the same for every fraction of a series.
+
+    Raises:
+        ConfigError: if the fraction is not in (0, 1].
+    Source: Table 7; recipes F (sampling of fractions is an assumption).
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"data.fraction={fraction}: must be above 0 and at most 1")
+    if fraction == 1:
+        return source
+    chosen = []
+    for label, name in enumerate(source.classes):
+        members = np.flatnonzero(source.targets == label)
+        rng = np.random.RandomState(derive_seed(seed, "fraction", name) % 2**32)
+        keep = max(1, round(fraction * len(members)))
+        chosen.append(rng.permutation(members)[:keep])
+    return source.select(np.sort(np.concatenate(chosen)))

@@ -1,0 +1,136 @@
+"""What happens to one image on the host: the official DeiT pipeline, and the crop alone.
+
+The reference pipeline ends in a normalised float tensor. For ``data.augment=device`` the host
+only decodes and crops to uint8 and the rest is in ``augment.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+_SMALL = 32  # DeiT resizes and crops for evaluation only above this size
+
+
+def reference_train(
+    *,
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    crop: str,
+    crop_scale: Sequence[float],
+    crop_ratio: Sequence[float],
+    interpolation: str,
+    shift: int,
+    hflip: float,
+    rand_augment: str | None,
+    color_jitter: float,
+    erasing: float,
+) -> Callable[[Image], Tensor]:
+    """Return the official training pipeline: PIL image -> 3 x H x W, float, normalised.
+
+    Crop, flip, RandAugment (or colour jitter where there is none), tensor, normalise, erasing
+    with per-pixel noise, drawn from the global generators of random, numpy and torch.
+
+    Source: recipes A.5 (timm ``transforms_imagenet_train``).
+    """
+    from timm.data.transforms_factory import transforms_imagenet_train
+    from torchvision import transforms
+
+    pipeline = transforms_imagenet_train(
+        image_size,
+        scale=tuple(crop_scale),
+        ratio=tuple(crop_ratio),
+        hflip=hflip,
+        color_jitter=color_jitter or None,
+        auto_augment=rand_augment,
+        interpolation=interpolation,
+        mean=tuple(mean),
+        std=tuple(std),
+        re_prob=erasing,
+        re_mode="pixel",
+        re_count=1,
+    )
+    if crop == "random_resized":
+        return pipeline
+    _, *after_crop = pipeline.transforms
+    return transforms.Compose([_plain_crop(image_size, crop, shift, interpolation), *after_crop])
+
+
+def crop_train(
+    *,
+    image_size: int,
+    crop: str,
+    crop_scale: Sequence[float],
+    crop_ratio: Sequence[float],
+    interpolation: str,
+) -> Callable[[Image], Tensor]:
+    """Return the host's part of ``data.augment=device``: PIL image -> 3 x H x W, uint8.
+
+    ``crop=shift`` only fits the image to its size here; the device shifts it.
+
+    Source: recipes A.5 step 1.
+    """
+    from timm.data.transforms import RandomResizedCropAndInterpolation
+    from torchvision import transforms
+
+    cut = (
+        RandomResizedCropAndInterpolation(
+            image_size,
+            scale=tuple(crop_scale),
+            ratio=tuple(crop_ratio),
+            interpolation=interpolation,
+        )
+        if crop == "random_resized"
+        else fit_to(image_size, interpolation=interpolation)
+    )
+    return transforms.Compose([cut, transforms.PILToTensor()])
+
+
+def eval_transform(
+    *, image_size: int, crop: float, mean: Sequence[float], std: Sequence[float]
+) -> Callable[[Image], Tensor]:
+    """Return the evaluation pipeline: PIL image -> 3 x H x W, float, normalised.
+
+    The short side is resized (bicubic) to floor(image_size / crop), then the centre is cut out;
+    up to 32 pixels the image is only fitted to its size.
+
+    Source: recipes A.7 (DeiT ``build_transform``).
+    """
+    from torchvision import transforms
+
+    normalise = transforms.Normalize(mean=list(mean), std=list(std))
+    short_side = image_size if image_size <= _SMALL else math.floor(image_size / crop)
+    fit = fit_to(image_size, resized=short_side)
+    return transforms.Compose([fit, transforms.ToTensor(), normalise])
+
+
+def fit_to(
+    image_size: int, *, resized: int | None = None, interpolation: str = "bicubic"
+) -> Callable[[Image], Image]:
+    """Return: short side to ``resized`` (default ``image_size``) pixels, centre cropped."""
+    from torchvision import transforms
+
+    mode = transforms.InterpolationMode(interpolation)
+    return transforms.Compose(
+        [
+            transforms.Resize(resized or image_size, interpolation=mode),
+            transforms.CenterCrop(image_size),
+        ]
+    )
+
+
+def _plain_crop(
+    image_size: int, crop: str, shift: int, interpolation: str
+) -> Callable[[Image], Image]:
+    from torchvision import transforms
+
+    fit = fit_to(image_size, interpolation=interpolation)
+    if crop == "none" or shift == 0:
+        return fit
+    return transforms.Compose([fit, transforms.RandomCrop(image_size, padding=shift)])

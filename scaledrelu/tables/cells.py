@@ -1,0 +1,115 @@
+"""What the finished runs of one cell add up to, over its seeds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+from scaledrelu.errors import TableError
+from scaledrelu.runs.record import Outcome, Result, Status, read_result, run_directory
+from scaledrelu.tables.plan import Cell, Plan, PlannedRun
+
+
+@dataclass(frozen=True, slots=True)
+class SeedValue:
+    """One run of a cell."""
+
+    run: PlannedRun
+    value: float | None  # a crashed run: what it ended at, if it was evaluated
+    why: str  # crash kind or first line of the failure
+
+    @property
+    def status(self) -> Status:
+        """What the run's directory says; a run that is still going has no result yet."""
+        status = self.run.status
+        return Status.MISSING if status is Status.RUNNING else status
+
+
+@dataclass(frozen=True, slots=True)
+class CellValue:
+    """All runs of one cell and what they say together."""
+
+    cell: Cell
+    seeds: tuple[SeedValue, ...]
+
+    def count(self, status: Status) -> int:
+        """Return how many runs ended like this."""
+        return sum(seed.status is status for seed in self.seeds)
+
+    @property
+    def status(self) -> Status:
+        """Crash if most finished runs crashed, ok if others finished, else failed or missing."""
+        n_ok, n_crash = self.count(Status.OK), self.count(Status.CRASH)
+        if n_ok + n_crash:
+            return Status.CRASH if 2 * n_crash > n_ok + n_crash else Status.OK
+        return Status.FAILED if self.count(Status.FAILED) else Status.MISSING
+
+    @property
+    def value(self) -> float | None:
+        """Mean of the runs that did not crash; None unless the cell is ok."""
+        return statistics.fmean(self._values(Status.OK)) if self.status is Status.OK else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation of the same runs; None for fewer than two."""
+        values = self._values(Status.OK)
+        return statistics.stdev(values) if self.value is not None and len(values) > 1 else None
+
+    @property
+    def last_value(self) -> float | None:
+        """Mean of what the crashed runs ended at; None if none was evaluated."""
+        values = self._values(Status.CRASH)
+        return statistics.fmean(values) if values else None
+
+    @property
+    def paper(self) -> float | str:
+        """What the paper printed: a number, ``crash`` or ``missing``."""
+        return self.cell.row.paper[self.cell.column.name]
+
+    @property
+    def delta(self) -> float | None:
+        """Ours minus the paper's, where both are numbers."""
+        if self.value is None or isinstance(self.paper, str):
+            return None
+        return self.value - self.paper
+
+    def _values(self, status: Status) -> list[float]:
+        return [s.value for s in self.seeds if s.status is status and s.value is not None]
+
+
+def read_cell(plan: Plan, cell: Cell) -> CellValue:
+    """Read the results of a cell's runs.
+
+    Raises:
+        TableError: a run that did not crash lacks the cell's metric.
+    """
+    seeds = [_read_seed(plan, cell, plan.runs[run_id]) for run_id in cell.run_ids]
+    return CellValue(cell, tuple(seeds))
+
+
+def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
+    if not run.status.done:
+        return SeedValue(run, None, run.reason or "")
+    result = read_result(run_directory(plan.results, run.run_id))
+    if result is None:
+        raise TableError(f"{run.run_id}: its result disappeared while the report was written")
+    if result.outcome is Outcome.CRASH:
+        kind = str((result.crash or {}).get("kind", "unknown kind"))
+        return SeedValue(run, _metric(result, cell.column.source), kind)
+    printed = cell.column.source
+    if run.config["evaluation"]["report"] == "best":
+        printed += "_best"
+    value = _metric(result, printed)
+    if value is None:
+        found = ", ".join(sorted(result.metrics)) or "none"
+        raise TableError(
+            f"{cell.table.name}, row {cell.row.number}: run {run.run_id} has no finite metric "
+            f"'{printed}' (found: {found}); move its directory away and run it again"
+        )
+    return SeedValue(run, value, "")
+
+
+def _metric(result: Result, name: str) -> float | None:
+    value = result.metrics.get(name)
+    return value if value is not None and math.isfinite(value) else None

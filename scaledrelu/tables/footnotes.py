@@ -1,0 +1,144 @@
+"""The assumptions and deviations behind a table, read from the comments of the conf files it used.
+
+A remark counts where its line is in force: a value that the profile replaced takes the remark with
+it, a value that a table row sets does not (the remark is about the key).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scaledrelu.tables.composer import Composed
+
+REMARK = re.compile(r"#\s*(assumption|deviation):\s*(.+?)\s*$")
+GLOBAL = "# @package _global_"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One ``# assumption:`` or ``# deviation:`` comment and the settings on its line."""
+
+    text: str
+    where: str  # file, relative to the repository
+    values: tuple[tuple[str, Any], ...]  # config key, value
+    choices: tuple[tuple[str, str], ...]  # group, option
+
+
+def footnotes(used: Iterable[tuple[Composed, Sequence[str]]], conf_dir: Path) -> list[str]:
+    """Return the remarks in force for some runs, without repetition, in a fixed order.
+
+    Args:
+        used: composed config and overrides of each run.
+        conf_dir: the configuration tree.
+    """
+    found: dict[str, None] = {}
+    for composed, overrides in used:
+        named = {override.partition("=")[0] for override in overrides}
+        for path in _files(composed.choices, conf_dir):
+            for remark in _remarks(path, conf_dir):
+                if _in_force(remark, composed, named):
+                    found[_line(remark)] = None
+    return sorted(found)
+
+
+def _line(remark: Remark) -> str:
+    keys = [key for key, _ in (*remark.values, *remark.choices)]
+    about = f"`{', '.join(keys)}` in " if keys else ""
+    return f"{remark.text} ({about}{remark.where})"
+
+
+def _in_force(remark: Remark, composed: Composed, named: set[str]) -> bool:
+    for group, option in remark.choices:
+        if composed.choices.get(group) != option:
+            return False
+    return all(
+        key in named or _same(_read(composed.config, key), value) for key, value in remark.values
+    )
+
+
+def _files(choices: Mapping[str, str], conf_dir: Path) -> Iterator[Path]:
+    for group, option in choices.items():
+        path = conf_dir / group / f"{option}.yaml"
+        if path.exists():
+            yield from _with_bases(path, conf_dir)
+
+
+@lru_cache
+def _with_bases(path: Path, conf_dir: Path) -> tuple[Path, ...]:
+    """Return a file and the files that its defaults list builds on."""
+    defaults = (yaml.safe_load(path.read_text()) or {}).get("defaults", [])
+    files = [path]
+    for entry in defaults:
+        if isinstance(entry, str) and entry != "_self_":
+            name = entry.partition("@")[0]
+            base = conf_dir / name[1:] if name.startswith("/") else path.parent / name
+            files += _with_bases(base.with_name(base.name + ".yaml"), conf_dir)
+    return tuple(files)
+
+
+@lru_cache
+def _remarks(path: Path, conf_dir: Path) -> tuple[Remark, ...]:
+    text = path.read_text()
+    prefix = "" if text.startswith(GLOBAL) else f"{path.parent.name}."
+    leaves = list(_leaves(yaml.compose(text), ""))
+    remarks = []
+    for number, line in enumerate(text.splitlines()):
+        match = REMARK.search(line)
+        if match:
+            here = [(key, node) for key, node in leaves if node.start_mark.line == number]
+            remarks.append(
+                Remark(
+                    text=f"{match[1]}: {match[2]}",
+                    where=str(path.relative_to(conf_dir.parent)),
+                    values=tuple(
+                        (prefix + key, _value(node)) for key, node in here if "defaults" not in key
+                    ),
+                    choices=tuple(
+                        (key.rpartition("/")[2], str(_value(node)))
+                        for key, node in here
+                        if key.startswith("defaults.override /")
+                    ),
+                )
+            )
+    return tuple(remarks)
+
+
+def _leaves(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, yaml.Node]]:
+    """Yield every value of a document with its dotted key; lists of plain values are values."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _leaves(value, f"{prefix}.{key.value}" if prefix else key.value)
+    elif isinstance(node, yaml.SequenceNode) and prefix == "defaults":
+        for item in node.value:
+            yield from _leaves(item, prefix)
+    elif node is not None:
+        yield prefix, node
+
+
+def _value(node: yaml.Node) -> Any:
+    return yaml.safe_load(yaml.serialize(node))
+
+
+def _read(config: Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one == other:
+        return True
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError):
+        return False

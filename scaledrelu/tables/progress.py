@@ -1,0 +1,67 @@
+"""Lines that tell how far a sweep is, read from the run directories while others write them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scaledrelu.errors import ScaledReluError
+from scaledrelu.runs.record import (
+    ERROR,
+    RESULT,
+    Outcome,
+    Result,
+    read_error,
+    read_result,
+    run_directory,
+)
+from scaledrelu.tables.estimate import duration_text
+
+Say = Callable[[str], None]
+
+
+class Progress:
+    """Prints ``[k/n] run_id outcome metric  elapsed ETA`` once for every run that ends."""
+
+    def __init__(self, run_ids: Sequence[str], *, results: Path, say: Say) -> None:
+        self._waiting = dict.fromkeys(run_ids)
+        self._total = len(self._waiting)
+        self._results = results
+        self._say = say
+        self._start = time.monotonic()
+
+    def update(self) -> None:
+        """Look once; safe to call as often as one likes."""
+        for run_id in list(self._waiting):
+            folder = run_directory(self._results, run_id)
+            if (folder / RESULT).exists() or (folder / ERROR).exists():
+                del self._waiting[run_id]
+                self._say(self._line(run_id, folder))
+
+    def _line(self, run_id: str, folder: Path) -> str:
+        done = self._total - len(self._waiting)
+        elapsed = time.monotonic() - self._start
+        left = elapsed / done * len(self._waiting)
+        clock = f"{duration_text(elapsed)} ETA {duration_text(left)}"
+        return f"[{done}/{self._total}] {run_id} {_ending(folder)}  {clock}"
+
+
+def _ending(folder: Path) -> str:
+    try:
+        result = read_result(folder)
+    except ScaledReluError as error:
+        return f"failed: {error}"
+    return f"failed: {read_error(folder)}" if result is None else result_text(result)
+
+
+def result_text(result: Result) -> str:
+    """Return outcome and metrics of a run in a few words."""
+    metrics = [
+        f"{name} {value:.1f}"
+        for name, value in sorted(result.metrics.items())
+        if "_best" not in name and not name.endswith("loss")
+    ]
+    if result.outcome is Outcome.CRASH:
+        metrics.insert(0, f"({(result.crash or {}).get('kind', 'unknown')})")
+    return " ".join([str(result.outcome), *metrics[:3]])

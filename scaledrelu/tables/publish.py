@@ -1,0 +1,82 @@
+"""Committed evidence: tables and slim run records, copied out of the ignored results folder."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from scaledrelu.errors import TableError
+from scaledrelu.runs.record import CONFIG, RESULT, run_directory, write_atomic
+
+
+def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
+    """Copy a profile's reports, and the record of every run they print, to ``published/``.
+
+    Args:
+        results: results folder.
+        profile: whose reports.
+        force: publish even what rests on fewer finished runs than the published table.
+
+    Returns:
+        The published files.
+
+    Raises:
+        TableError: nothing to publish, a record that is gone, or evidence that would shrink.
+    """
+    reports = sorted((results / profile).glob("table*.csv"))
+    if not reports:
+        raise TableError(
+            f"{results / profile} holds no table; write them first: make report PROFILE={profile}"
+        )
+    target = results / "published" / profile
+    written = []
+    for report in reports:
+        _refuse_less(report, target / report.name, force=force)
+    for report in reports:
+        for run_id in _finished(report):
+            written += _publish_run(results, target, run_id)
+        for path in (report, report.with_suffix(".md")):
+            written.append(_copy(path, target / path.name))
+    return list(dict.fromkeys(written))
+
+
+def _publish_run(results: Path, target: Path, run_id: str) -> list[Path]:
+    source = run_directory(results, run_id)
+    if not (source / RESULT).exists():
+        return []
+    return [_copy(source / name, target / "runs" / run_id / name) for name in (CONFIG, RESULT)]
+
+
+def _copy(source: Path, target: Path) -> Path:
+    try:
+        content = source.read_bytes()
+    except FileNotFoundError as error:
+        raise TableError(f"{source} is gone; write the reports again: make report") from error
+    if not target.exists() or target.read_bytes() != content:
+        write_atomic(target, content)
+    return target
+
+
+def _refuse_less(new: Path, published: Path, *, force: bool) -> None:
+    if force or not published.exists():
+        return
+    before, now = _count(published), _count(new)
+    if now < before:
+        raise TableError(
+            f"{published} rests on {before} finished runs, {new} only on {now}; report with the "
+            "same seeds first (make report SEEDS=...), or publish with force=true"
+        )
+
+
+def _count(report: Path) -> int:
+    return sum(int(line["n_ok"]) + int(line["n_crash"]) for line in _lines(report))
+
+
+def _finished(report: Path) -> list[str]:
+    names = (run_id for line in _lines(report) for run_id in line["run_ids"].split())
+    return list(dict.fromkeys(names))
+
+
+def _lines(report: Path) -> list[dict[str, str]]:
+    with report.open(newline="") as stream:
+        return list(csv.DictReader(stream))

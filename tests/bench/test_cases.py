@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from scaledrelu.bench.cases import OPTIMIZERS, PROFILES, STEMS, Case, list_cases
+from scaledrelu.config.check import group_options
+from scaledrelu.config.compose import CONF_DIR, compose
+
+
+def test_every_stem_of_the_configuration_is_timed():
+    assert set(STEMS) == set(group_options(CONF_DIR)["stem"])
+
+
+def test_every_stem_meets_every_optimizer_in_every_profile():
+    for profile in PROFILES:
+        for device in ("cpu", "cuda"):
+            seen = {(c.stem, c.optimizer) for c in list_cases([profile], device)}
+            assert seen == {(s, o) for s in STEMS for o in OPTIMIZERS}
+
+
+def test_a_gpu_measures_every_switch_that_is_asked_for():
+    cases = list_cases(["paper"], "cuda")
+    assert {c.precision for c in cases} == {"fp16_2021", "fp16", "bf16"}
+    for switch in ("channels_last", "compiled", "fused", "defaults"):
+        assert {getattr(c, switch) for c in cases} == {True, False}
+    assert len({c.batch for c in cases}) == 3
+
+
+def test_profiles_take_turns_so_that_a_budget_cuts_both():
+    cases = list_cases(["small", "paper"], "cuda")
+    first = [c.profile for c in cases[: len(cases) // 3]]
+    assert abs(first.count("small") - first.count("paper")) <= 4
+    compiled = [i for i, c in enumerate(cases) if c.compiled]
+    eager = [
+        i for i, c in enumerate(cases) if c == Case("paper", "conv", precision="bf16", batch=128)
+    ]
+    assert eager[0] < compiled[0]
+
+
+def test_no_case_is_timed_twice():
+    cases = list_cases(list(PROFILES), "cuda")
+    assert len(cases) == len(set(cases))
+    labels = [c.label for c in cases]
+    assert len(labels) == len(set(labels))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("small", "conv", optimizer="sam", precision="fp16_2021", batch=512, compiled=True),
+        Case("mini", "patchify", fused=False, channels_last=False),
+    ],
+    ids=lambda case: case.profile,
+)
+def test_a_case_composes_into_the_run_it_names(case: Case):
+    config = compose(case.overrides("cpu"))
+    assert config["batch"]["group"] == config["batch"]["total"] == case.batch
+    assert config["profile"]["batch_scale"] == 1
+    assert config["optimizer"]["build"]["fused"] is case.fused
+    assert config["launch"]["compile"] is case.compiled
+    assert config["launch"]["channels_last"] is case.channels_last
+    assert (config["optimizer"]["sam"] is not None) == (case.optimizer == "sam")
+
+
+@pytest.mark.parametrize("key", [lambda c: c.compiled, lambda c: c.optimizer == "sam"])
+def test_a_quick_list_is_a_part_of_the_whole_one(key: Callable[[Case], bool]):
+    quick, whole = (list_cases(["mini"], "cpu", quick=flag) for flag in (True, False))
+    assert set(quick) < set(whole)
+    assert [c for c in whole if c in quick] == quick
+    assert all(key(a) <= key(b) for a, b in pairwise(quick[:4]))

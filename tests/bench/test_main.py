@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scaledrelu.bench import main as bench
+from scaledrelu.bench.table import Row
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    return ["--device", "cpu", "--out", str(tmp_path / "out")]
+
+
+def rows_in(folder: Path) -> list[dict[str, str]]:
+    files = list((folder / "out").glob("*.csv"))
+    return [row for path in files for row in csv.DictReader(path.open())]
+
+
+def test_a_spent_budget_measures_nothing_and_says_so(
+    arguments: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level("INFO"):
+        assert bench.main([*arguments, "--budget", "0"]) == 0
+    assert rows_in(tmp_path) == []
+    assert "left out, no budget: mini patchify adamw" in caplog.text
+
+
+def test_rows_are_on_disk_before_the_next_measurement(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def measure(session: bench.Session) -> None:
+        def rows() -> Iterator[Row]:
+            yield Row("startup", name="first", seconds=1.0)
+            assert [row["name"] for row in rows_in(tmp_path)] == ["first"]
+            raise MemoryError("too large")
+
+        session.attempt("startup", 0.0, Row("startup", name="second"), rows)
+
+    monkeypatch.setitem(bench.MEASURES, "startup", measure)
+    assert bench.main([*arguments, "--only", "startup"]) == 1
+    first, second = rows_in(tmp_path)
+    assert first["seconds"] == "1"
+    assert second["problem"] == "MemoryError: too large"
+    assert first["date"]
+    assert first["device"].startswith("CPU")
+
+
+def test_published_commands_hold_no_folder_of_this_machine(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def measure(session: bench.Session) -> None:
+        session.keep(Row("startup", name="x", seconds=1.0))
+
+    monkeypatch.setitem(bench.MEASURES, "startup", measure)
+    bench.main([*arguments, "--only", "startup"])
+    assert rows_in(tmp_path)[0]["command"].endswith("--out out --only startup")
+
+
+def test_words_choose_cases():
+    options = bench.parse(["--match", " sam ", "--match", "compile"])
+    cases = bench.chosen_cases(options, "cuda")
+    assert cases
+    assert all(case.optimizer == "sam" and case.compiled for case in cases)
+
+
+def test_help_and_lists_do_not_wait_for_torch():
+    code = (
+        "import sys; from scaledrelu.bench.main import main; main(['--list']);"
+        "assert not {'torch', 'timm'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "mini conv sam fp32" in done.stderr

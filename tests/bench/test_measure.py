@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scaledrelu.bench.cases import Case
+from scaledrelu.bench.flops import training_flops
+from scaledrelu.bench.measure import (
+    Sides,
+    UnequalWorkError,
+    build_sides,
+    check_same_work,
+    measure_case,
+    shifted,
+    steppers,
+)
+from scaledrelu.config.compose import compose
+from scaledrelu.runs.build import build_task
+
+CPU = torch.device("cpu")
+TINY = Case("smoke", "conv", batch=4)
+
+
+def sides_of(case: Case, *, peak_lr_scale: float = 1.0) -> Sides:
+    sides = build_sides(case, CPU)
+    for group in sides.plain.optimizer.param_groups:
+        group["lr"] *= peak_lr_scale
+    return sides
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        TINY,
+        replace(TINY, optimizer="sam"),
+        replace(TINY, stem="patchify", precision="bf16", channels_last=False),
+        replace(TINY, optimizer="sam", precision="fp16_2021"),
+        replace(TINY, defaults=True, fused=False),
+        replace(TINY, whole_loop=True),
+    ],
+    ids=lambda case: case.label,
+)
+def test_the_plain_step_does_the_work_of_ours(case: Case):
+    sides = sides_of(case)
+    start = [p.detach().clone() for p in sides.ours.task.parameters()]
+    gap = check_same_work(sides)
+    assert gap < (3e-4 if case.precision == "fp32" else 0.1)
+    assert any(
+        not torch.equal(a, b) for a, b in zip(start, sides.ours.task.parameters(), strict=True)
+    )
+
+
+def test_another_rate_of_the_plain_step_is_noticed():
+    with pytest.raises(UnequalWorkError, match="loss gaps"):
+        check_same_work(sides_of(TINY, peak_lr_scale=3.0))
+
+
+def test_a_plain_step_without_its_second_pass_is_noticed():
+    sides = sides_of(replace(TINY, optimizer="sam"))
+    sides.plain.rho = None
+    with pytest.raises(UnequalWorkError, match="loss gaps"):
+        check_same_work(sides)
+
+
+def test_other_weights_or_exemptions_of_the_plain_step_are_noticed():
+    sides = sides_of(TINY)
+    with torch.no_grad():
+        sides.plain.model.head.weight.add_(0.01 * torch.randn(sides.plain.model.head.weight.shape))
+    with pytest.raises(UnequalWorkError, match="loss gaps"):
+        check_same_work(sides)
+    sides = sides_of(TINY)
+    sides.plain.optimizer.param_groups[0]["weight_decay"] = 0.1
+    with pytest.raises(UnequalWorkError, match="weight decay"):
+        check_same_work(sides)
+
+
+def test_drop_path_is_off_for_the_check_and_on_for_the_timing():
+    sides = sides_of(Case("small", "patchify", batch=2))
+    rates = [block.drop_path1.drop_prob for block in sides.ours.task.backbone.blocks[1:]]
+    check_same_work(sides)
+    assert rates == [b.drop_path1.drop_prob for b in sides.ours.task.backbone.blocks[1:]]
+    assert max(rates) == pytest.approx(0.1)
+
+
+def test_both_sides_of_the_whole_loop_train_on_fresh_images():
+    sides = sides_of(replace(TINY, whole_loop=True))
+    ours, plain = steppers(sides, TINY)
+    losses = {float(ours()) for _ in range(3)}, {float(plain()) for _ in range(3)}
+    assert [len(seen) for seen in losses] == [3, 3]
+    assert sides.ours.count == 3
+
+
+def test_a_row_holds_rates_work_and_utilisation():
+    row = measure_case(replace(TINY, optimizer="sam"), CPU, rounds=2, turn_seconds=0.0)
+    assert len(row.ratios) == 2
+    assert row.images_per_s == pytest.approx(4 * row.steps_per_s)
+    utilisation = row.images_per_s * row.gflop_per_image * 1e9 / (row.peak_tflops * 1e12)
+    assert row.mfu_percent == pytest.approx(100 * utilisation)
+    plain = measure_case(TINY, CPU, rounds=1, turn_seconds=0.0)
+    assert row.gflop_per_image == pytest.approx(2 * plain.gflop_per_image)
+    assert row.parameters == plain.parameters
+
+
+@pytest.mark.parametrize(("stem", "gflop"), [("patchify", 27.48), ("conv", 35.12)])
+@pytest.mark.parametrize("precision", ["fp16", "fp16_2021"])
+def test_counted_operations_are_those_of_deit_small(stem: str, gflop: float, precision: str):
+    config = compose(["profile=paper", f"stem={stem}", f"precision={precision}"])
+    with torch.device("meta"):
+        backbone = build_task(config, 1000).backbone
+    assert training_flops(backbone, 224) / 1e9 == pytest.approx(gflop, abs=0.005)
+
+
+def test_a_shift_moves_whole_images_and_lets_zeros_in():
+    images = torch.rand(64, 3, 5, 5) + 1
+    moved = shifted(images, 1)
+    assert moved.shape == images.shape
+    kinds = set()
+    for before, after in zip(images, moved, strict=True):
+        padded = torch.nn.functional.pad(before, [1] * 4)
+        places = [(y, x) for y in range(3) for x in range(3)]
+        found = [
+            p for p in places if torch.equal(after, padded[:, p[0] : p[0] + 5, p[1] : p[1] + 5])
+        ]
+        assert len(found) == 1
+        kinds.add(found[0])
+    assert len(kinds) == 9
+    assert shifted(images, 0) is images

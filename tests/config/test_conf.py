@@ -1,0 +1,57 @@
+"""Every option of every group composes, is typed, and says where it comes from."""
+
+from __future__ import annotations
+
+import pytest
+
+from scaledrelu.config.check import group_options
+from scaledrelu.config.compose import CONF_DIR, compose
+
+OPTIONS = [
+    (group, option)
+    for group, options in group_options(CONF_DIR).items()
+    for option in options
+    if group not in ("experiment", "init")
+]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes(group: str, option: str) -> None:
+    config = compose([f"{group}={option}"])
+    assert config["method"]
+
+
+@pytest.mark.parametrize("profile", group_options(CONF_DIR)["profile"])
+@pytest.mark.parametrize("stem", group_options(CONF_DIR)["stem"])
+def test_every_stem_fits_every_profile(profile: str, stem: str) -> None:
+    assert compose([f"profile={profile}", f"stem={stem}"])["stem"]["label"]
+
+
+def test_every_option_file_opens_with_what_it_is() -> None:
+    for path in sorted(CONF_DIR.rglob("*.yaml")):
+        lines = path.read_text().splitlines()
+        if lines[0].startswith("# @package"):
+            lines = lines[1:]
+        assert lines[0].startswith(("# ", "source: ")), path
+        assert len(lines[0]) > 10, path
+
+
+def test_the_shell_has_the_last_word_over_recipe_and_profile() -> None:
+    config = compose(["profile=mini", "precision=bf16", "augment.shift=2", "profile.lr_scale=3"])
+    assert config["precision"]["autocast"] == "bf16"
+    assert config["augment"]["shift"] == 2
+    assert config["profile"]["lr_scale"] == 3
+
+
+def test_a_profile_shrinks_but_never_changes_the_thing_under_study() -> None:
+    for stem in group_options(CONF_DIR)["stem"]:
+        mini, paper = (compose([f"stem={stem}", f"profile={p}"]) for p in ("mini", "paper"))
+        for key in ("strides", "kernels", "norm", "act", "tail"):
+            assert mini["stem"][key] == paper["stem"][key]
+        assert mini["lr"] == paper["lr"]
+        assert mini["warmup"] == paper["warmup"]
+
+
+def test_sam_at_mini_has_the_measured_radius_and_the_recipes_elsewhere() -> None:
+    assert compose(["optimizer=sam"])["optimizer"]["sam"]["rho"] == 0.05
+    assert compose(["optimizer=sam", "profile=paper"])["optimizer"]["sam"]["rho"] == 0.1

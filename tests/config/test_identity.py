@@ -1,0 +1,105 @@
+"""A run's id names its science and nothing else."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from scaledrelu.config import identity
+from scaledrelu.config.compose import compose
+from scaledrelu.config.identity import canonical, run_id
+
+
+@pytest.fixture(scope="module")
+def base() -> dict:
+    return compose(["stem=conv", "lr.base=1e-3"])
+
+
+def test_id_has_the_method_in_front(base: dict) -> None:
+    assert run_id(base).startswith("deit-")
+    assert len(run_id(base)) == len("deit-") + 12
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["lr.base=0.001", "stem=conv"],
+        ["stem=conv", "lr.base=1.0e-3", "warmup.epochs=5.0"],
+        ["stem=conv", "lr.base=1e-3", "paths.results=/tmp/elsewhere"],
+        ["stem=conv", "lr.base=1e-3", "launch.nproc=2", "launch.workers=7", "launch.compile=true"],
+        ["stem=conv", "lr.base=1e-3", "wandb=offline", "wandb.tags=[table1]"],
+        ["stem=conv", "lr.base=1e-3", "stem.label=other", "optimizer.label=other"],
+        ["stem=conv", "lr.base=1e-3", "data.root=/nowhere", "evaluation.report=best"],
+        ["stem=conv", "lr.base=1e-3", "planned_id=deit-000000000000"],
+    ],
+)
+def test_order_spelling_paths_and_transient_fields_do_not_change_the_id(
+    base: dict, overrides: list[str]
+) -> None:
+    assert run_id(compose(overrides)) == run_id(base)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "lr.base=1.1e-3", "seed=1", "stem=conv_bn", "stem.hidden=8", "ffn=mlp_relu", "warmup.epochs=20",
+        "optimizer=sam", "optimizer.build.weight_decay=0.1", "precision=bf16", "batch.group=32",
+        "data.fraction=0.5", "augment.smoothing=0.1", "model.depth=5", "schedule.epochs=299",
+        "profile.lr_scale=2", "divergence.ratio=0.8", "ema={decay:0.9}", "data.augment=reference",
+    ],
+)  # fmt: skip
+def test_everything_scientific_changes_the_id(base: dict, override: str) -> None:
+    changed = compose(["stem=conv", "lr.base=1e-3", *override.split()])
+    assert run_id(changed) != run_id(base)
+
+
+def test_no_warmup_has_one_id_however_it_is_written() -> None:
+    assert run_id(compose(["warmup=none"])) == run_id(compose(["warmup.epochs=0"]))
+
+
+def _image_folder(root: Path, size: int) -> None:
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            (root / split / name).mkdir(parents=True, exist_ok=True)
+            (root / split / name / "0.png").write_bytes(b"x" * size)
+
+
+def test_another_data_set_behind_the_same_folder_name_is_another_run(tmp_path: Path) -> None:
+    overrides = ["data=imagefolder", f"data.root={tmp_path / 'set'}", f"paths.results={tmp_path}"]
+    absent = run_id(compose(overrides))
+    _image_folder(tmp_path / "set", size=3)
+    first = run_id(compose(overrides))
+    assert first != absent
+    _image_folder(tmp_path / "moved", size=3)
+    moved = [overrides[0], f"data.root={tmp_path / 'moved'}", overrides[2]]
+    assert run_id(compose(moved)) == first, "the same files elsewhere are the same data"
+    (tmp_path / "set" / "train" / "a" / "1.png").write_bytes(b"new")
+    assert run_id(compose(overrides)) != first
+
+
+def test_a_new_knob_at_its_neutral_value_changes_no_id(
+    base: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = copy.deepcopy(base)
+    newer["stem"]["dilation"] = 1
+    assert run_id(newer) != run_id(base)
+    monkeypatch.setitem(identity.NEUTRAL, "stem.dilation", 1)
+    assert run_id(newer) == run_id(base)
+    newer["stem"]["dilation"] = 2
+    assert run_id(newer) != run_id(base)
+
+
+def test_raising_the_science_version_changes_every_id(
+    base: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run_id(base)
+    monkeypatch.setattr(identity, "SCIENCE_VERSION", identity.SCIENCE_VERSION + 1)
+    assert run_id(base) != before
+
+
+def test_canonical_leaves_its_input_alone(base: dict) -> None:
+    before = copy.deepcopy(base)
+    canonical(base)
+    assert base == before

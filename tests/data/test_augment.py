@@ -1,0 +1,252 @@
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from scaledrelu.data.augment import DeviceAugment, draw_boxes, keyed_normal, keyed_uniforms
+from scaledrelu.data.batch import RawBatch
+from scaledrelu.errors import ConfigError
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def augment(**fields):
+    return DeviceAugment(**{"mean": MEAN, "std": STD, "seed": 0, **fields})
+
+
+def plain(**fields):
+    """Augmentation without normalisation: pixels come out as they went in."""
+    return augment(mean=[0.0] * 3, std=[1 / 255] * 3, **fields)
+
+
+def raw(batch=64, size=16, *, first=0, views=None, images=None):
+    generator = torch.Generator().manual_seed(0)
+    if images is None:
+        images = torch.randint(1, 256, (batch, 3, size, size), generator=generator).byte()
+    indices = torch.arange(first, first + len(images))
+    views = torch.zeros_like(indices) if views is None else views
+    return RawBatch(images, torch.zeros_like(indices), indices, views, 0)
+
+
+def part(whole, where):
+    return RawBatch(
+        whole.images[where], whole.targets[where], whole.indices[where], whole.views[where], 0
+    )
+
+
+FULL = {"shift": 2, "hflip": 0.5, "erasing": 0.5}
+
+
+def test_result_of_an_image_does_not_depend_on_the_others_in_its_batch():
+    batch = raw()
+    together = augment(**FULL)(batch, epoch=3, step=5)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    apart = augment(**FULL)(part(batch, order[:20]), epoch=3, step=9)
+    assert torch.equal(together[order[:20]], apart)
+
+
+@pytest.mark.parametrize("change", ["epoch", "seed", "view", "index"])
+def test_another_key_draws_anew(change):
+    batch = raw()
+    base = augment(**FULL)(batch, epoch=0)
+    other = raw(
+        images=batch.images,
+        views=torch.ones(64, dtype=torch.int64) if change == "view" else None,
+        first=1000 if change == "index" else 0,
+    )
+    again = augment(**FULL, seed=int(change == "seed"))(other, epoch=int(change == "epoch"))
+    same = (base == again).flatten(1).all(1).float().mean()
+    assert same < 0.2
+
+
+def test_shift_moves_every_image_by_whole_pixels_with_zeros_coming_in():
+    batch = raw(200)
+    shifted = plain(shift=1)(batch, epoch=0)
+    padded = torch.nn.functional.pad(batch.images.float(), [1] * 4)
+    offsets = set()
+    for i in range(200):
+        matches = [
+            (dy, dx)
+            for dy in range(3)
+            for dx in range(3)
+            if torch.allclose(shifted[i], padded[i, :, dy : dy + 16, dx : dx + 16])
+        ]
+        assert len(matches) == 1
+        offsets.update(matches)
+    assert len(offsets) == 9
+
+
+def test_flip_mirrors_its_share_of_the_images():
+    batch = raw(400)
+    flipped = plain(hflip=0.3)(batch, epoch=0)
+    mirrored = (flipped - batch.images.flip(-1)).flatten(1).abs().amax(1) < 1e-3
+    same = (flipped - batch.images).flatten(1).abs().amax(1) < 1e-3
+    assert (mirrored ^ same).all()
+    assert mirrored.float().mean().item() == pytest.approx(0.3, abs=0.07)
+
+
+def test_crop_none_does_not_shift():
+    batch = raw()
+    assert torch.equal(plain(crop="none", shift=3)(batch, epoch=0), plain()(batch, epoch=0))
+
+
+def test_normalisation_equals_that_of_torchvision():
+    from torchvision.transforms import Normalize
+
+    batch = raw()
+    expected = Normalize(MEAN, STD)(batch.images.float() / 255)
+    torch.testing.assert_close(augment()(batch, epoch=0), expected)
+    torch.testing.assert_close(augment().normalise(batch.images), expected)
+
+
+def test_images_of_the_reference_pipeline_pass_unchanged():
+    floats = raw(images=torch.randn(4, 3, 8, 8))
+    assert augment(augment="reference", rand_augment="rand-m9", **FULL)(floats, epoch=0) is (
+        floats.images
+    )
+    assert augment().normalise(floats.images) is floats.images
+
+
+def test_input_is_left_alone():
+    batch = raw()
+    before = batch.images.clone()
+    augment(**FULL)(batch, epoch=0)
+    assert torch.equal(batch.images, before)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"rand_augment": "rand-m9-mstd0.5-inc1"}, {"color_jitter": 0.3}]
+)
+def test_what_only_the_reference_pipeline_offers_is_refused(fields):
+    with pytest.raises(ConfigError, match=r"needs data\.augment=reference"):
+        augment(**fields)
+
+
+# --- erasing
+
+
+def test_erasing_fills_one_box_with_normal_noise_in_its_share_of_the_images():
+    batch = raw(600, images=torch.full((600, 3, 24, 24), 200, dtype=torch.uint8))
+    erased = augment(erasing=0.25)(batch, epoch=0)
+    untouched = augment()(batch, epoch=0)
+    changed = (erased != untouched).any(1)
+    hit = changed.flatten(1).any(1)
+    assert hit.float().mean().item() == pytest.approx(0.25, abs=0.05)
+    for mask in changed[hit]:
+        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+        box = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert box.all()
+    noise = erased.permute(0, 2, 3, 1)[changed]
+    assert noise.mean().item() == pytest.approx(0.0, abs=0.02)
+    assert noise.std().item() == pytest.approx(1.0, abs=0.02)
+
+
+def boxes_of_timm(count, size):
+    import random
+
+    from timm.data.random_erasing import RandomErasing
+
+    erase = RandomErasing(1.0, mode="pixel", max_count=1, device="cpu")
+    random.seed(0)
+    torch.manual_seed(0)
+    shapes = []
+    for _ in range(count):
+        mask = erase(torch.zeros(1, size, size))[0] != 0
+        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+        shapes.append(
+            [
+                rows.max() - rows.min() + 1,
+                columns.max() - columns.min() + 1,
+                rows.min(),
+                columns.min(),
+            ]
+        )
+    return np.array(shapes, dtype=float)
+
+
+def test_boxes_are_distributed_as_those_of_timm():
+    count, size = 3000, 32
+    draws = keyed_uniforms(1, np.arange(count), np.zeros(count, dtype=np.int64), 45)
+    boxes = draw_boxes(draws, 1.0, size, size)
+    assert len(boxes.samples) == count
+    ours = np.stack(
+        [boxes.bottom - boxes.top, boxes.right - boxes.left, boxes.top, boxes.left], axis=1
+    )
+    theirs = boxes_of_timm(count, size)
+    for mine, reference in zip(ours.T, theirs.T, strict=True):
+        # Two-sample Kolmogorov-Smirnov distance; 0.035 is its 5% point at these sizes.
+        grid = np.arange(size + 1)
+        distance = np.abs((mine[:, None] <= grid).mean(0) - (reference[:, None] <= grid).mean(0))
+        assert distance.max() < 0.045
+
+
+def test_four_numbers_of_a_box_are_drawn_apart():
+    draws = keyed_uniforms(1, np.arange(3000), np.zeros(3000, dtype=np.int64), 45)
+    boxes = draw_boxes(draws, 1.0, 32, 32)
+    tall, wide = boxes.bottom - boxes.top, boxes.right - boxes.left
+    drawn = [tall * wide, tall / wide, boxes.top / (33 - tall), boxes.left / (33 - wide)]
+    assert np.abs(np.corrcoef(drawn) - np.eye(4)).max() < 0.15
+
+
+def test_image_too_small_for_any_box_is_left_alone():
+    batch = raw(50, 1)
+    assert torch.equal(augment(erasing=1.0)(batch, epoch=0), augment()(batch, epoch=0))
+
+
+# --- keyed draws
+
+
+def test_keyed_uniforms_are_uniform_and_uncorrelated_between_neighbours():
+    count = 20_000
+    zeros = np.zeros(count, dtype=np.int64)
+    draws = keyed_uniforms(123, np.arange(count), zeros, 4)
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    expected = count / 50
+    for column in draws.T:
+        chi2 = ((np.histogram(column, 50, (0, 1))[0] - expected) ** 2 / expected).sum()
+        assert 20 < chi2 < 95  # 49 degrees of freedom
+        assert abs(np.corrcoef(column[:-1], column[1:])[0, 1]) < 0.03
+    others = [
+        keyed_uniforms(124, np.arange(count), zeros, 4),
+        keyed_uniforms(123, np.arange(count), zeros + 1, 4),
+    ]
+    columns = np.concatenate([draws, *others], axis=1)
+    assert np.abs(np.corrcoef(columns.T) - np.eye(12)).max() < 0.03
+
+
+def test_more_draws_leave_the_first_ones_as_they_are():
+    keys = np.arange(10), np.zeros(10, dtype=np.int64)
+    assert (keyed_uniforms(5, *keys, 45)[:, :5] == keyed_uniforms(5, *keys, 5)).all()
+
+
+def test_keyed_normal_is_normal_and_differs_between_keys():
+    noise = keyed_normal(torch.tensor([1, 2, 2**32 - 1]), (3, 64, 64)).flatten(1)
+    assert noise.isfinite().all()
+    for row in noise:
+        assert row.mean().item() == pytest.approx(0, abs=0.04)
+        assert row.std().item() == pytest.approx(1, abs=0.03)
+        inside = (row.abs() < 1).float().mean().item()
+        assert inside == pytest.approx(math.erf(1 / math.sqrt(2)), abs=0.02)
+    assert torch.corrcoef(noise).fill_diagonal_(0).abs().max() < 0.04
+
+
+def test_draws_for_a_mini_batch_cost_well_below_half_a_millisecond():
+    indices, views = np.arange(64) * 7, np.zeros(64, dtype=np.int64)
+    best = math.inf
+    for _ in range(50):
+        start = time.perf_counter()
+        keyed_uniforms(9, indices, views, 45)
+        best = min(best, time.perf_counter() - start)
+    assert best < 2.5e-4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_device_gives_the_images_that_the_host_gives():
+    batch = raw()
+    host = augment(**FULL)(batch, epoch=0)
+    device = augment(**FULL)(batch.to("cuda"), epoch=0).cpu()
+    torch.testing.assert_close(device, host, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,398 @@
+import hashlib
+import importlib
+import inspect
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from scaledrelu.data import cifar
+from scaledrelu.data.datasets import (
+    open_cifar10,
+    open_digits,
+    open_image_folder,
+    scan_folder,
+    stratified_choice,
+)
+from scaledrelu.data.sources import subset
+from scaledrelu.errors import ConfigError, DataError
+
+CONF = Path(__file__).parents[2] / "conf" / "data"
+
+
+def open_folder(root, **changes):
+    fields = {"train": "train", "val": "val", "image_size": 16, **changes}
+    return open_image_folder(root=str(root), **fields)
+
+
+def one_line(error):
+    line = str(error.value)
+    assert "\n" not in line
+    return line
+
+
+# --- digits
+
+
+def test_digits_are_split_1437_to_360_with_every_class_in_proportion():
+    digits = open_digits(image_size=16)
+    assert (len(digits.train), len(digits.val), digits.num_classes) == (1437, 360, 10)
+    share = np.bincount(digits.val.targets) / (
+        np.bincount(digits.train.targets) + np.bincount(digits.val.targets)
+    )
+    assert np.abs(share - 360 / 1797).max() < 0.005
+    names = {source.name_of(i) for source in (digits.train, digits.val) for i in range(len(source))}
+    assert len(names) == 1797
+
+
+def test_digits_split_never_changes():
+    val = open_digits(image_size=8).val
+    names = "".join(val.name_of(i) for i in range(len(val)))
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "2c8a4911b1783307"
+
+
+def test_digits_are_scikit_learns_in_three_equal_channels():
+    from sklearn.datasets import load_digits
+
+    digits = open_digits(image_size=8)
+    theirs = load_digits()
+    for i in (0, 100, 359):
+        position = int(digits.val.name_of(i).split("/")[1])
+        assert digits.val.targets[i] == theirs.target[position]
+        expected = torch.from_numpy(theirs.images[position]) * 255 / 16
+        for channel in digits.val.images[i]:
+            assert (channel.double() - expected).abs().max() <= 0.5
+
+
+def test_digits_have_the_size_asked_for_and_the_mean_of_the_training_split():
+    pixels = open_digits(image_size=16).train.images
+    assert pixels.shape == (1437, 3, 16, 16)
+    assert pixels.dtype == torch.uint8
+    assert (pixels.double() / 255).mean().item() == pytest.approx(0.305811, abs=1e-6)
+    assert (pixels.double() / 255).std().item() == pytest.approx(0.319038, abs=1e-6)
+
+
+def test_stratified_choice_keeps_the_total_exact_when_shares_do_not_divide():
+    targets = np.repeat([0, 1, 2], [5, 7, 11])
+    chosen = stratified_choice(targets, 8, seed=0)
+    assert len(set(chosen.tolist())) == 8
+    assert np.bincount(targets[chosen]).tolist() == [2, 2, 4]
+
+
+# --- image folders
+
+
+def test_folder_is_read_in_the_order_of_torchvision(image_folder):
+    from torchvision.datasets import ImageFolder
+
+    root = image_folder({"train": 12, "val": 1})
+    (root / "train" / "dog" / "more").mkdir()
+    (root / "train" / "dog" / "5.jpg").rename(root / "train" / "dog" / "more" / "5.jpg")
+    theirs = ImageFolder(root / "train")
+    ours = open_folder(root).train
+    assert [ours.path_of(i) for i in range(len(ours))] == [path for path, _ in theirs.samples]
+    assert ours.targets.tolist() == theirs.targets
+    assert list(ours.classes) == theirs.classes
+    assert ours.load(3).tobytes() == theirs[3][0].tobytes()
+
+
+def test_file_names_may_be_anything_the_system_allows(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/caf\xc3\xa9"
+    os.mkdir(folder)
+    for name in (b"\xff\xfe.png", b"\xe2\x82\xac 1.PNG", b"n\nl.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+        os.rename(tmp_path / "a.png", folder + b"/" + name)
+    source = scan_folder(tmp_path)
+    assert [source.load(i).size for i in range(len(source))] == [(4, 4)] * 3
+
+
+def test_images_in_memory_are_the_same_images_fitted_to_their_size(image_folder):
+    root = image_folder(pixels=(16, 16))
+    files, memory = open_folder(root), open_folder(root, in_memory=True)
+    again = open_folder(root, in_memory=True)
+    assert memory.train.images.shape == (12, 3, 16, 16)
+    for i in (0, 5, 11):
+        assert memory.train.load(i).tobytes() == files.train.load(i).tobytes()
+        assert memory.train.name_of(i) == files.train.name_of(i)
+    assert torch.equal(memory.val.images, again.val.images)
+    assert open_folder(root, in_memory=True, image_size=8).val.images.shape == (6, 3, 8, 8)
+
+
+def test_cached_images_are_decoded_anew_when_a_file_changes(image_folder):
+    root = image_folder(pixels=(16, 16))
+    for name, grey in (("owl", 200), ("cat", 100)):  # as BMP, files of equal size
+        (root / "train" / name / "0.jpg").unlink()
+        Image.new("RGB", (16, 16), (grey,) * 3).save(root / "train" / name / "0.bmp")
+    before = open_folder(root, in_memory=True).train.images
+    source, target = root / "train" / "owl" / "0.bmp", root / "train" / "cat" / "0.bmp"
+    target.write_bytes(source.read_bytes())
+    after = open_folder(root, in_memory=True).train.images
+    assert not torch.equal(before[0], after[0])
+    assert torch.equal(after[0], after[8])
+
+
+def test_missing_root_is_named():
+    with pytest.raises(DataError, match=r"no/where: no such folder: set data\.root") as error:
+        open_folder("no/where")
+    one_line(error)
+
+
+def test_missing_split_says_what_was_found_and_the_nearest_name(image_folder):
+    root = image_folder({"train": 1, "valid": 1})
+    with pytest.raises(
+        DataError, match=r"found in .*: train, valid; did you mean 'valid'"
+    ) as error:
+        open_folder(root)
+    one_line(error)
+
+
+def test_images_without_class_folders_are_named(image_folder):
+    root = image_folder()
+    for path in list((root / "val").glob("*/*.jpg")):
+        path.rename(root / "val" / f"{path.parent.name}{path.name}")
+    for path in (root / "val").iterdir():
+        if path.is_dir():
+            path.rmdir()
+    with pytest.raises(DataError, match=r"val: no class folders \(found 6 images") as error:
+        open_folder(root)
+    one_line(error)
+
+
+def test_empty_class_is_named(image_folder):
+    root = image_folder()
+    (root / "train" / "yak").mkdir()
+    (root / "train" / "yak" / "notes.txt").write_text("none")
+    with pytest.raises(DataError, match=r"yak: no image in this class folder") as error:
+        open_folder(root)
+    one_line(error)
+
+
+def test_class_that_only_one_split_has_is_named(image_folder):
+    root = image_folder()
+    (root / "val" / "owl").rename(root / "val" / "auk")
+    with pytest.raises(DataError, match=r"val: lacks 1 of .* \(owl\)") as error:
+        open_folder(root)
+    one_line(error)
+
+
+def test_counts_other_than_the_published_ones_warn(image_folder, caplog):
+    with caplog.at_level(logging.WARNING):
+        open_folder(image_folder(), expect={"train": 1_281_167, "val": 6, "classes": 3})
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "12 train images, the published data set has 1,281,167" in warning
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "CMYK", "1", "I;16"])
+def test_every_kind_of_pixel_comes_out_in_rgb(tmp_path, mode):
+    (tmp_path / "c").mkdir()
+    image = Image.new(mode, (4, 4))
+    image.save(tmp_path / "c" / ("a.tif" if mode == "CMYK" else "a.png"))
+    assert scan_folder(tmp_path).load(0).mode == "RGB"
+
+
+# --- bad images
+
+
+def bad_files(folder, truncate):
+    """Every kind of bad file, by name."""
+    truncate(folder / "0.jpg")
+    (folder / "1.jpg").write_bytes(b"")
+    (folder / "2.jpg").write_text("<html>404</html>")
+    data = (folder / "3.jpg").read_bytes()
+    (folder / "3.jpg").write_bytes(data[:-40])
+    return ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_every_kind_of_bad_image_is_one_line_that_names_the_file(image_folder, truncate):
+    root = image_folder({"train": 5, "val": 1})
+    bad = bad_files(root / "train" / "dog", truncate)
+    source = open_folder(root).train
+    for i, name in enumerate(bad):
+        with pytest.raises(DataError, match=rf"dog/{name}: not a whole image") as error:
+            source.load(5 + i)
+        assert "data.on_bad_image=skip" in one_line(error)
+
+
+def test_truncated_image_is_an_error_even_if_another_library_lets_it_pass(
+    image_folder, monkeypatch
+):
+    from PIL import ImageFile
+
+    root = image_folder()
+    path = root / "train" / "cat" / "0.jpg"
+    path.write_bytes(path.read_bytes()[:-40])
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(DataError, match="bytes not processed"):
+        open_folder(root).train.load(0)
+
+
+def test_file_that_vanished_is_an_error_even_when_skipping(image_folder):
+    root = image_folder()
+    source = open_folder(root, on_bad_image="skip").train
+    (root / "train" / "cat" / "0.jpg").unlink()
+    with pytest.raises(DataError, match=r"0\.jpg: cannot be read") as error:
+        source.load(0)
+    one_line(error)
+
+
+def test_skipped_image_is_replaced_by_the_next_good_one_of_its_class_and_counted(
+    image_folder, truncate
+):
+    root = image_folder()
+    for i in (2, 3):
+        truncate(root / "train" / "cat" / f"{i}.jpg")
+    source = open_folder(root, on_bad_image="skip").train
+    first = source.load(0).tobytes()
+    assert source.load(3).tobytes() == first
+    assert source.load(2).tobytes() == first
+    assert source.load(2).tobytes() == first
+    assert sorted(source.skipped) == ["cat/2.jpg", "cat/3.jpg"]
+    assert len(source) == 12
+
+
+def test_bad_images_are_skipped_and_counted_in_memory_too(image_folder, truncate):
+    root = image_folder(pixels=(16, 16))
+    truncate(root / "train" / "dog" / "1.jpg")
+    for _ in range(2):
+        memory = open_folder(root, in_memory=True, on_bad_image="skip").train
+        assert memory.skipped == ["dog/1.jpg"]
+        assert torch.equal(memory.images[5], memory.images[6])
+    with pytest.raises(DataError, match=r"dog/1\.jpg"):
+        open_folder(root, in_memory=True)
+
+
+def test_class_without_a_readable_image_is_an_error_even_when_skipping(image_folder, truncate):
+    root = image_folder({"train": 2, "val": 1})
+    for path in (root / "train" / "owl").iterdir():
+        truncate(path)
+    source = open_folder(root, on_bad_image="skip").train
+    with pytest.raises(DataError, match=r"class 'owl' has no readable image left") as error:
+        source.load(4)
+    one_line(error)
+
+
+# --- CIFAR-10
+
+
+def test_cifar10_opens_a_class_folder_copy(image_folder):
+    root = image_folder({"train": 2, "test": 1}, pixels=(32, 32))
+    splits = open_cifar10(root=str(root), train="train", val="test", image_size=32)
+    assert splits.train.images.shape == (6, 3, 32, 32)
+
+
+def test_cifar10_opens_python_batches(tmp_path):
+    import pickle
+
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rng = np.random.RandomState(0)
+    pixels = rng.randint(0, 256, (6, 2, 3072), dtype=np.uint8)
+    for i, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        batch = {"data": pixels[i], "labels": [i % 2, 1], "filenames": [f"{i}a", f"{i}b"]}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["plane", "car"]}))
+    splits = open_cifar10(root=str(tmp_path), train="train", val="test")
+    assert splits.train.targets.tolist() == [0, 1, 1, 1, 0, 1, 1, 1, 0, 1]
+    assert splits.val.classes == ("plane", "car")
+    assert splits.val.name_of(1) == "test/5b"
+    assert torch.equal(splits.train.images[2].flatten(), torch.from_numpy(pixels[1, 0]))
+    with pytest.raises(ConfigError, match="32 pixels"):
+        open_cifar10(root=str(tmp_path), train="train", val="test", image_size=64)
+    (folder / "data_batch_3").write_bytes(b"\x80\x04")
+    with pytest.raises(DataError, match="data_batch_3: damaged or missing") as error:
+        open_cifar10(root=str(tmp_path), train="train", val="test")
+    one_line(error)
+
+
+def test_cifar10_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch):
+    def fail(root):
+        raise OSError("no route to host\nsecond line")
+
+    monkeypatch.setattr(cifar, "_download", fail)
+    with pytest.raises(DataError, match=r"could not be downloaded \(no route to host\)") as error:
+        open_cifar10(root=str(tmp_path / "cifar10"), train="train", val="test")
+    one_line(error)
+
+
+# --- fractions
+
+
+def test_fractions_are_stratified_and_nested():
+    train = open_digits(image_size=8).train
+    sizes = np.bincount(train.targets)
+    names = [set()]
+    for fraction in (0.01, 0.1, 0.2, 0.5, 0.9):
+        part = subset(train, fraction, seed=0)
+        counts = np.bincount(part.targets)
+        assert counts.tolist() == [max(1, round(fraction * n)) for n in sizes]
+        names.append({part.name_of(i) for i in range(len(part))})
+        assert names[-2] < names[-1]
+    assert subset(train, 1.0, seed=0) is train
+
+
+def test_fraction_keeps_every_class_and_image_together_with_its_label(image_folder):
+    whole = open_folder(image_folder({"train": 6, "val": 1})).train
+    part = subset(whole, 0.01, seed=1)
+    assert part.targets.tolist() == [0, 1, 2]
+    for i in range(3):
+        assert part.name_of(i).startswith(part.classes[part.targets[i]])
+
+
+def test_fraction_seed_changes_the_choice():
+    train = open_digits(image_size=8).train
+    first, second = (subset(train, 0.1, seed=seed) for seed in (0, 1))
+    assert [first.name_of(i) for i in range(9)] != [second.name_of(i) for i in range(9)]
+
+
+def test_fraction_outside_its_range_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.fraction=1\.5"):
+        subset(open_digits(image_size=8).train, 1.5, seed=0)
+
+
+# --- start-up
+
+
+def test_opening_image_files_imports_neither_torch_nor_timm(image_folder):
+    root = image_folder({"train": 1, "val": 1})
+    code = (
+        "import sys; from scaledrelu.data.datasets import open_image_folder as o; "
+        f"o(root={str(root)!r}, train='train', val='val', image_size=16).train.load(0); "
+        "sys.exit(bool({'torch', 'timm', 'torchvision', 'sklearn'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.real_data
+def test_cifar10_folder_has_its_published_counts(real_data, caplog):
+    root = real_data / "cifar10"
+    with caplog.at_level(logging.WARNING):
+        train, val = scan_folder(root / "train"), scan_folder(root / "test")
+    assert (len(train), len(val), len(train.classes)) == (50_000, 10_000, 10)
+    assert train.load(0).size == (32, 32)
+
+
+# --- options of conf/data
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_option_names_an_opener_that_takes_its_fields(path):
+    fields = {**yaml.safe_load((CONF / "imagenet1k.yaml").read_text())["build"]}
+    fields.update(yaml.safe_load(path.read_text()).get("build", {}))
+    module, _, name = fields.pop("_target_").rpartition(".")
+    opener = getattr(importlib.import_module(module), name)
+    from_the_run = ("root", "image_size", "in_memory", "on_bad_image")
+    inspect.signature(opener).bind(**fields, **dict.fromkeys(from_the_run))
+
+
+def test_digits_option_has_the_mean_and_deviation_of_the_training_split():
+    option = yaml.safe_load((CONF / "digits.yaml").read_text())
+    pixels = open_digits(image_size=option["image_size"]).train.images.double() / 255
+    assert option["mean"] == pytest.approx([pixels.mean().item()] * 3, abs=6e-4)
+    assert option["std"] == pytest.approx([pixels.std().item()] * 3, abs=6e-4)

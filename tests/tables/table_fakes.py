@@ -1,0 +1,131 @@
+"""Stand-ins: a composer without Hydra, and results without training."""
+
+from pathlib import Path
+
+import yaml
+
+from scaledrelu.config.identity import canonical
+from scaledrelu.runs.record import Outcome, Result, run_directory, write_result
+from scaledrelu.tables.composer import Composed
+from scaledrelu.tables.plan import build_plan
+from scaledrelu.tables.spec import load_table
+
+GROUPS = {
+    "stem": {
+        "patchify": {"label": "ViT_p", "strides": [], "norm": "none", "act": "none", "tail": []},
+        "conv": {
+            "label": "ViT_c",
+            "strides": [2, 1, 1],
+            "norm": "batch",
+            "act": "relu",
+            "tail": [],
+        },
+    },
+    "optimizer": {
+        "adamw": {"label": "AdamW", "build": {"_target_": "A"}, "sam": None},
+        "sam": {"label": "SAM", "build": {"_target_": "A"}, "sam": {"rho": 0.1}},
+    },
+    "ffn": {"mlp": {"label": "MLP"}},
+    "recipe": {"deit": {}, "dino": {}, "probe": {}},
+    "model": {"vit": {"label": "ViT", "width": 8, "depth": 1, "patch_size": 16}},
+    "init": {"scratch": {"kind": "scratch"}, "run": {"kind": "run", "run": None}},
+    "warmup": {"linear": {"epochs": 5, "shape": "linear"}},
+    "profile": {
+        "mini": {"name": "mini", "epoch_scale": 1, "notes": ["compare the pattern"]},
+        "paper": {"name": "paper", "epoch_scale": 1, "notes": []},
+    },
+}
+DEFAULTS = {name: next(iter(options)) for name, options in GROUPS.items()}
+
+
+class FakeCompose:
+    """Overrides in, a small config out; counts how often it was asked."""
+
+    def __init__(self, conf_dir):
+        self.conf_dir = conf_dir
+
+    def __call__(self, overrides):
+        pairs = dict(item.partition("=")[::2] for item in overrides)
+        choices = {**DEFAULTS, **{k: v for k, v in pairs.items() if k in GROUPS}}
+        config = {name: dict(GROUPS[name][choice]) for name, choice in choices.items()}
+        config["stem"]["shrink"] = config["profile"]["name"] == "mini"
+        if config["profile"]["name"] == "mini":
+            config["model"]["patch_size"] = 4
+        config |= {
+            "method": choices["recipe"],
+            "task": {"_target_": choices["recipe"]},
+            "lr": {"base": 5e-4},
+            "data": {"name": "digits", "fraction": 1.0},
+            "schedule": {"epochs": 300},
+            "evaluation": {"report": "last"},
+            "seed": 0,
+        }
+        for key, value in pairs.items():
+            if key not in GROUPS:
+                *parents, leaf = key.split(".")
+                place = config
+                for part in parents:
+                    place = place.setdefault(part, {})
+                place[leaf] = yaml.safe_load(value)
+                if leaf == "base":
+                    place[leaf] = float(value)
+        return Composed(config, choices)
+
+
+def write_table(conf_dir, name="table8", **fields):
+    """Write a two-row table (patchify, conv) with some fields replaced."""
+    table = {
+        "source": "Table 8",
+        "title": "A small table",
+        "base": ["recipe=deit", "model=vit"],
+        "columns": {
+            "stem": {"from": "stem.label"},
+            "lr": {"from": "lr.base"},
+            "top1": {"metric": "val/top1", "header": "Top-1", "digits": 1},
+        },
+        "blocks": [
+            {
+                "label": "block",
+                "rows": [
+                    {"run": ["stem=patchify"], "paper": {"top1": 79.8}},
+                    {"run": ["stem=conv"], "paper": {"top1": "crash"}},
+                ],
+            }
+        ],
+        **fields,
+    }
+    folder = conf_dir / "table"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(table, sort_keys=False))
+    for group in ("recipe", "model"):
+        for option in GROUPS[group]:
+            (conf_dir / group).mkdir(exist_ok=True)
+            (conf_dir / group / f"{option}.yaml").touch()
+
+
+def plan_of(tmp_path, *names, seeds=(0,), profile="mini", overrides=()):
+    """Plan tables that ``write_table`` wrote."""
+    conf_dir = tmp_path / "conf"
+    return build_plan(
+        [load_table(name, conf_dir) for name in names or ("table8",)],
+        profile=profile,
+        seeds=seeds,
+        results=tmp_path / "results",
+        compose=FakeCompose(conf_dir),
+        overrides=overrides,
+    )
+
+
+def finish(plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None):
+    """Leave the result of one planned run."""
+    metrics = {} if value is None else {"val/top1": value, "val/top1_best": best or value}
+    result = Result(
+        run_id=run_id,
+        outcome=Outcome.CRASH if crash else Outcome.OK,
+        metrics=metrics,
+        crash={"kind": crash} if crash else None,
+        seconds=seconds,
+    )
+    folder = Path(run_directory(plan.results, run_id))
+    write_result(folder, result, canonical(dict(plan.runs[run_id].config)))
+    return folder

@@ -1,0 +1,208 @@
+import json
+
+import pytest
+from table_fakes import finish, plan_of, write_table
+
+from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.errors import ConfigError, TableError
+from scaledrelu.runs.record import Status, run_directory, write_error
+from scaledrelu.tables.composer import Composer
+from scaledrelu.tables.estimate import Estimator, duration_text, total_text
+from scaledrelu.tables.overview import plan_text
+from scaledrelu.tables.sweep import runs_to_train
+
+UPSTREAM = {
+    "blocks": [
+        {
+            "label": "two stages",
+            "run": ["recipe=probe"],
+            "upstream": ["recipe=dino", "lr.base=3e-3"],
+            "rows": [
+                {"run": ["stem=patchify", "lr.base=1"], "paper": {"top1": 1}},
+                {"run": ["stem=conv", "lr.base=1"], "paper": {"top1": 1}},
+                {"run": ["stem=conv", "lr.base=2"], "paper": {"top1": 1}},
+            ],
+        }
+    ],
+    "columns": {
+        "lr": {"from": "lr.base", "of": "upstream"},
+        "top1": {"metric": "val/top1"},
+    },
+}
+
+
+@pytest.fixture
+def conf(tmp_path):
+    write_table(tmp_path / "conf")
+    return tmp_path
+
+
+def test_same_run_in_two_tables_is_planned_once(conf):
+    write_table(conf / "conf", "table9")
+    plan = plan_of(conf, "table8", "table9")
+    assert len(plan.cells) == 4
+    assert len(plan.runs) == 2
+    assert plan.runs_of(plan.tables[0]) == plan.runs_of(plan.tables[1])
+
+
+def test_one_run_for_every_seed(conf):
+    plan = plan_of(conf, seeds=(0, 1, 2))
+    assert [len(cell.run_ids) for cell in plan.cells] == [3, 3]
+    assert sorted(run.seed for run in plan.runs.values()) == [0, 0, 1, 1, 2, 2]
+
+
+def test_run_of_seed_0_does_not_depend_on_the_other_seeds(conf):
+    alone, three = plan_of(conf), plan_of(conf, seeds=(2, 0))
+    assert alone.cells[0].run_ids[0] == three.cells[0].run_ids[1]
+
+
+def test_extra_overrides_are_strongest_and_change_the_run(conf):
+    plan = plan_of(conf, overrides=("stem=conv",))
+    assert len(plan.runs) == 1
+    assert plan.cells[0].labels["stem"] == "ViT_c"
+
+
+def test_upstream_run_shares_the_backbone_and_is_trained_first(tmp_path):
+    write_table(tmp_path / "conf", **UPSTREAM)
+    plan = plan_of(tmp_path, seeds=(0, 1))
+    children = [run for run in plan.runs.values() if run.parent]
+    parents = [plan.runs[run.parent] for run in children]
+    assert len(children) == 6
+    assert len({run.run_id for run in parents}) == 4  # two rows share one pre-training per seed
+    for child, parent in zip(children, parents, strict=True):
+        assert (child.wave, parent.wave) == (1, 0)
+        assert child.seed == parent.seed
+        assert child.config["stem"] == parent.config["stem"]
+        assert child.config["init"] == {"kind": "run", "run": parent.run_id}
+        assert parent.config["task"] == {"_target_": "dino"}
+        assert f"init.run={parent.run_id}" in child.overrides
+        assert "recipe=dino" in parent.overrides
+    assert {cell.labels["lr"] for cell in plan.cells} == {"3e-3"}
+    assert [run.wave for run in runs_to_train(plan, "failed")] == [0] * 4 + [1] * 6
+
+
+def test_status_of_each_run_is_that_of_its_directory(conf):
+    plan = plan_of(conf)
+    first, second = plan.runs
+    finish(plan, first, crash="collapsed")
+    write_error(run_directory(plan.results, second), "disk full")
+    plan = plan_of(conf)
+    assert plan.runs[first].status is Status.CRASH
+    assert plan.runs[second].status is Status.FAILED
+    assert plan.runs[second].reason == "disk full"
+
+
+def test_stored_run_of_another_config_is_refused(conf):
+    plan = plan_of(conf)
+    folder = finish(plan, next(iter(plan.runs)))
+    config = json.loads((folder / "config.json").read_text())
+    config["lr"]["base"] = 99
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TableError, match=r"config\.json is not the config"):
+        plan_of(conf)
+
+
+@pytest.mark.parametrize(
+    ("redo", "trained"),
+    [("none", [3]), ("failed", [2, 3]), ("all", [0, 1, 2, 3]), (0, [0, 2, 3])],
+)
+def test_redo_decides_what_is_trained_again(conf, redo, trained):
+    plan = plan_of(conf, seeds=(0, 1))
+    names = list(plan.runs)
+    finish(plan, names[0])
+    finish(plan, names[1], crash="collapsed")
+    write_error(run_directory(plan.results, names[2]), "lost node")
+    plan = plan_of(conf, seeds=(0, 1))
+    chosen = runs_to_train(plan, names[redo] if isinstance(redo, int) else redo)
+    assert [names.index(run.run_id) for run in chosen] == trained
+
+
+def test_redo_of_an_unknown_run_says_so(conf):
+    with pytest.raises(ConfigError, match=r"redo=faild: neither .* did you mean 'failed'"):
+        runs_to_train(plan_of(conf), "faild")
+
+
+def test_row_of_an_unbuilt_recipe_has_labels_a_reason_and_no_run(conf):
+    rows = [{"run": ["stem=conv", "lr.base=3e-3"], "paper": {"top1": 84.1}}]
+    block = {"label": "v", "run": ["recipe=volo"], "until_built": ["model.label=V"], "rows": rows}
+    write_table(conf / "conf", base=["model=vit"], blocks=[block])
+    (cell,) = plan_of(conf).cells
+    assert cell.unavailable == "recipe 'volo' is not built yet"
+    assert cell.run_ids == ()
+    assert cell.labels == {"stem": "ViT_c", "lr": "3e-3"}
+
+
+def test_until_built_must_go_once_the_recipe_exists(conf):
+    rows = [{"run": [], "paper": {"top1": 1}}]
+    write_table(conf / "conf", blocks=[{"label": "b", "until_built": [], "rows": rows}])
+    with pytest.raises(TableError, match="delete 'until_built'"):
+        plan_of(conf)
+
+
+def test_plan_in_words_counts_rows_runs_and_states(conf):
+    plan = plan_of(conf, seeds=(0, 1))
+    names = list(plan.runs)
+    finish(plan, names[0], seconds=30.0)
+    write_error(run_directory(plan.results, names[1]), "disk full")
+    plan = plan_of(conf, seeds=(0, 1))
+    todo = runs_to_train(plan, "failed")
+    text = plan_text(plan, todo, n_jobs=2, estimate=Estimator(plan.results))
+    assert "2 cells, 4 distinct runs (1 ok, 1 failed, 2 missing)" in text
+    assert f"-> {names[0]}  ok" in text
+    assert f"-> {names[1]}  failed: disk full" in text
+    assert f"-> {names[2]}  missing (~23s)" in text
+    assert "to train: 3 runs in 1 wave, about ~38s with 2 jobs" in text
+
+
+def test_measured_seconds_of_runs_alike_replace_the_guess(conf):
+    plan = plan_of(conf, seeds=(0, 1, 2))
+    patchify = plan.cells[0].run_ids
+    finish(plan, patchify[0], seconds=10.0)
+    finish(plan, patchify[1], seconds=14.0)
+    estimate = Estimator(plan.results)
+    alike, other = plan.runs[patchify[2]], plan.runs[plan.cells[1].run_ids[0]]
+    assert (estimate(alike.config).seconds, estimate(alike.config).measured) == (12.0, True)
+    assert estimate(other.config).measured is False
+    assert total_text([estimate(alike.config)] * 4, 2) == "about 24s with 2 jobs"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(59.4, "59s"), (204, "3m 24s"), (7500, "2h 05m")])
+def test_durations_are_readable(seconds, text):
+    assert duration_text(seconds) == text
+
+
+def test_cached_composition_equals_a_fresh_one(tmp_path):
+    overrides = ["stem=conv", "optimizer=sam", "lr.base=1e-3", "profile=mini"]
+    first = Composer(tmp_path)
+    fresh = first(overrides)
+    first.save()
+    second = Composer(tmp_path)
+    assert second(overrides[::-1]) == fresh
+    assert second._dirty is False
+    assert fresh.choices["profile_optimizer"] == "mini_sam"
+
+
+def test_an_edit_of_the_configuration_composes_anew(tmp_path):
+    conf = tmp_path / "conf"
+    (conf / "stem").mkdir(parents=True)
+    (conf / "stem" / "a.yaml").write_text("x: 1\n")
+    before = Composer(tmp_path, conf_dir=conf)._path
+    (conf / "stem" / "a.yaml").write_text("x: 2\n")
+    assert Composer(tmp_path, conf_dir=conf)._path != before
+
+
+def test_planned_seed_is_the_composed_seed(tmp_path):
+    composer = Composer(tmp_path)
+    plain = composer(["profile=mini"]).config
+    assert {**plain, "seed": 7} == composer(["profile=mini", "seed=7"]).config
+
+
+def test_planning_imports_neither_torch_nor_timm():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, scaledrelu.tables.sweep, scaledrelu.tables.publish;"
+        "bad = {'torch', 'timm', 'pandas', 'hydra'} & set(sys.modules); assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=CONF_DIR.parent)

@@ -1,0 +1,272 @@
+import csv
+import io
+
+import pytest
+from table_fakes import finish, plan_of, write_table
+
+from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.errors import TableError
+from scaledrelu.runs.attempt import write_attempt
+from scaledrelu.runs.record import run_directory, write_error
+from scaledrelu.tables.composer import Composed, Composer
+from scaledrelu.tables.footnotes import footnotes
+from scaledrelu.tables.publish import publish
+from scaledrelu.tables.report import write_reports
+
+COLUMNS = (
+    "table,row,block,stem,lr,metric,value,std,n_ok,n_crash,n_failed,last_value,paper,delta,"
+    "status,run_ids,note"
+)
+
+
+@pytest.fixture
+def conf(tmp_path):
+    write_table(tmp_path / "conf")
+    return tmp_path
+
+
+def report(tmp_path, **options):
+    """Write the reports; return the CSV lines and the markdown."""
+    plan = plan_of(tmp_path, **options)
+    table, text = write_reports(plan, results=plan.results)
+    return list(csv.DictReader(io.StringIO(table.read_text()))), text.read_text()
+
+
+def seeds_of(tmp_path, row, seeds=(0, 1, 2)):
+    plan = plan_of(tmp_path, seeds=seeds)
+    return plan, plan.cells[row].run_ids
+
+
+def test_csv_has_exactly_the_agreed_columns(conf):
+    plan = plan_of(conf)
+    path, _ = write_reports(plan, results=plan.results)
+    assert path == plan.results / "mini" / "table8.csv"
+    assert path.read_text().splitlines()[0] == COLUMNS
+
+
+def test_empty_results_print_holes_and_the_command_that_fills_them(conf):
+    lines, text = report(conf, seeds=(0, 1))
+    assert [(line["status"], line["value"], line["delta"]) for line in lines] == [
+        ("missing", "", "")
+    ] * 2
+    assert "| 1 | ViT_p | 5e-4 | 79.8 | - | - | 0 of 2 |" in text
+    assert "4 runs (rows 1, 2); to train them: `make table8 PROFILE=mini SEEDS=0,1`" in text
+    assert "> compare the pattern" in text
+
+
+def test_value_delta_and_run_stand_beside_the_papers(conf):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0], 76.4)
+    lines, text = report(conf)
+    assert lines[0]["value"] == "76.4000"
+    assert lines[0]["delta"] == "-3.4000"
+    assert lines[0]["paper"] == "79.8"
+    assert lines[0]["run_ids"] == plan.cells[0].run_ids[0]
+    assert "| 1 | ViT_p | 5e-4 | 79.8 | 76.4 | -3.4 | 1 of 1 |" in text
+    assert f"- row 1: seed 0: `{plan.cells[0].run_ids[0]}` 76.4" in text
+
+
+def test_delta_that_rounds_to_nothing_has_no_minus(conf):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0], 79.78)
+    assert "| 79.8 | 79.8 | +0.0 |" in report(conf)[1]
+
+
+def test_seeds_become_mean_and_sample_deviation(conf):
+    plan, names = seeds_of(conf, 0)
+    for name, value in zip(names, (70.0, 72.0, 77.0), strict=True):
+        finish(plan, name, value)
+    lines, text = report(conf, seeds=(0, 1, 2))
+    assert (lines[0]["value"], lines[0]["std"], lines[0]["n_ok"]) == ("73.0000", "3.6056", "3")
+    assert "73.0 +/- 3.6" in text
+
+
+def test_one_crash_of_three_keeps_the_mean_of_the_others(conf):
+    plan, names = seeds_of(conf, 0)
+    finish(plan, names[0], 70.0)
+    finish(plan, names[1], 80.0)
+    finish(plan, names[2], 12.0, crash="collapsed")
+    lines, text = report(conf, seeds=(0, 1, 2))
+    assert (lines[0]["status"], lines[0]["value"], lines[0]["n_crash"]) == ("ok", "75.0000", "1")
+    assert lines[0]["last_value"] == "12.0000"
+    assert "1 of 3 crashed" in lines[0]["note"]
+    assert "75.0 +/- 7.1 (1 of 3 crashed)" in text
+
+
+def test_most_seeds_crashed_is_a_crash_without_a_value(conf):
+    plan, names = seeds_of(conf, 1)
+    finish(plan, names[0], 30.0, crash="collapsed")
+    finish(plan, names[1], 40.0, crash="collapsed")
+    finish(plan, names[2], 90.0)
+    lines, text = report(conf, seeds=(0, 1, 2))
+    assert (lines[1]["status"], lines[1]["value"], lines[1]["std"]) == ("crash", "", "")
+    assert lines[1]["last_value"] == "35.0000"
+    assert "crash (collapsed; ended at 35.0; 2 of 3 crashed)" in text
+    assert "as in the paper in 1 of 1 finished cells" in text
+
+
+def test_crash_that_was_never_evaluated_prints_without_a_number(conf):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[1].run_ids[0], None, crash="non_finite")
+    lines, text = report(conf)
+    assert lines[1]["last_value"] == ""
+    assert "crash (non_finite)" in text
+
+
+def test_failure_is_not_a_crash_and_says_why(conf):
+    plan = plan_of(conf)
+    write_error(run_directory(plan.results, plan.cells[0].run_ids[0]), "disk full", "Traceback")
+    lines, text = report(conf)
+    assert (lines[0]["status"], lines[0]["n_failed"], lines[0]["n_crash"]) == ("failed", "1", "0")
+    assert lines[0]["note"] == "disk full"
+    assert "| failed |" in text
+    assert "disk full (`make table8 PROFILE=mini SEEDS=0` retries)" in text
+
+
+def test_run_that_still_goes_is_a_hole(conf):
+    import os
+
+    plan = plan_of(conf)
+    write_attempt(run_directory(plan.results, plan.cells[0].run_ids[0]), pid=os.getpid(), started=0)
+    lines, _ = report(conf)
+    assert lines[0]["status"] == "missing"
+
+
+def test_two_of_three_seeds_show_the_hole_beside_the_mean(conf):
+    plan, names = seeds_of(conf, 0)
+    finish(plan, names[0], 70.0)
+    finish(plan, names[1], 80.0)
+    lines, text = report(conf, seeds=(0, 1, 2))
+    assert lines[0]["status"] == "ok"
+    assert "1 of 3 missing" in lines[0]["note"]
+    assert "| 2 of 3 |" in text
+
+
+@pytest.mark.parametrize(("which", "value"), [("last", "70.0000"), ("best", "75.0000")])
+def test_last_or_best_epoch_is_a_field(conf, which, value):
+    overrides = (f"evaluation.report={which}",)
+    plan = plan_of(conf, overrides=overrides)
+    finish(plan, plan.cells[0].run_ids[0], 70.0, best=75.0)
+    lines, text = report(conf, overrides=overrides)
+    assert lines[0]["value"] == value
+    assert f"the {which} epoch is printed" in text
+
+
+def test_missing_metric_is_an_error_never_a_zero(conf):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0], None)
+    with pytest.raises(TableError, match=r"no finite metric 'val/top1' \(found: none\)"):
+        report(conf)
+
+
+def test_regenerating_changes_no_byte(conf):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0], 70.0)
+    first = report(conf)
+    stamps = [path.stat().st_mtime_ns for path in sorted(plan.results.glob("mini/*"))]
+    assert report(conf) == first
+    assert [path.stat().st_mtime_ns for path in sorted(plan.results.glob("mini/*"))] == stamps
+
+
+def test_deltas_against_the_baseline_of_the_block(conf):
+    rows = [{"run": ["stem=conv"], "paper": {"top1": 80.3}}]
+    block = {"label": "b", "baseline": {"paper": {"top1": 81.9}}, "rows": rows}
+    write_table(conf / "conf", blocks=[block])
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0], 70.0)
+    finish(plan, plan.cells[1].run_ids[0], 72.5)
+    lines, text = report(conf)
+    assert [(line["row"], line["note"]) for line in lines] == [("0", "baseline"), ("1", "")]
+    assert "| 1 | ViT_c | 5e-4 | 80.3 | 72.5 | -7.8 | 1 of 1 | -1.6 | +2.5 |" in text
+    assert "in 1 of 1 finished cells" in text
+
+
+def test_unbuilt_rows_print_the_reason_and_the_papers_value_only(conf):
+    rows = [{"run": ["stem=conv"], "paper": {"top1": 84.1}}]
+    block = {"label": "v", "run": ["recipe=volo"], "until_built": [], "rows": rows}
+    write_table(conf / "conf", base=["model=vit"], blocks=[block])
+    lines, text = report(conf)
+    assert lines[0]["status"] == "missing"
+    assert lines[0]["note"] == "recipe 'volo' is not built yet"
+    assert "| 1 | ViT_c | 5e-4 | 84.1 | - | - | - |" in text
+    assert "rows 1: recipe 'volo' is not built yet" in text
+
+
+def conf_with_remarks(tmp_path):
+    conf = tmp_path / "conf"
+    files = {
+        "recipe/deit": "# @package _global_\ndefaults:\n"
+        "  - override /precision: half  # assumption: half\n"
+        "augment:\n  repeats: 3  # assumption: repeats on\nlr: {base: 1e-3}  # assumption: lr\n",
+        "optimizer/sam": "defaults: [adamw, _self_]\nsam:\n  rho: 0.1  # assumption: rho\n",
+        "optimizer/adamw": "eps: 1.0e-8  # deviation: eps\n",
+    }
+    for name, text in files.items():
+        path = conf / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return conf
+
+
+@pytest.mark.parametrize(
+    ("repeats", "precision", "named", "expected"),
+    [
+        (3, "half", [], {"eps", "half", "lr", "repeats on", "rho"}),
+        (1, "half", [], {"eps", "half", "lr", "rho"}),
+        (3, "full", [], {"eps", "lr", "repeats on", "rho"}),
+        (1, "half", ["augment.repeats=1"], {"eps", "half", "lr", "repeats on", "rho"}),
+    ],
+)
+def test_remarks_are_footnotes_while_their_value_is_in_force(
+    tmp_path, repeats, precision, named, expected
+):
+    conf = conf_with_remarks(tmp_path)
+    config = {
+        "augment": {"repeats": repeats},
+        "lr": {"base": 0.001},
+        "optimizer": {"sam": {"rho": 0.1}, "eps": 1e-8},
+    }
+    choices = {"recipe": "deit", "optimizer": "sam", "precision": precision, "stem": "none"}
+    lines = footnotes([(Composed(config, choices), named)], conf)
+    assert {line.partition(": ")[2].partition(" (")[0] for line in lines} == expected
+    assert "assumption: rho (`optimizer.sam.rho` in conf/optimizer/sam.yaml)" in lines
+
+
+def test_mini_lists_its_own_radius_and_not_the_papers(tmp_path):
+    composer = Composer(tmp_path)
+    overrides = ["optimizer=sam", "profile=mini"]
+    text = "\n".join(footnotes([(composer(overrides), overrides)], CONF_DIR))
+    assert "conf/profile_optimizer/mini_sam.yaml" in text
+    assert "Chen et al." not in text
+    assert "synchronised first pass" in text
+    assert "repeated augmentation on" not in text
+
+
+def test_publish_copies_tables_and_the_record_of_every_printed_run(conf):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0])
+    (run_directory(plan.results, plan.cells[0].run_ids[0]) / "last.pt").write_text("weights")
+    report(conf)
+    files = publish(plan.results, "mini")
+    names = {str(path.relative_to(plan.results / "published" / "mini")) for path in files}
+    run = f"runs/{plan.cells[0].run_ids[0]}"
+    expected = {"table8.csv", "table8.md", f"{run}/config.json", f"{run}/result.json"}
+    assert names == expected
+    assert publish(plan.results, "mini") == files
+
+
+def test_one_seed_never_replaces_published_three_seed_evidence(conf):
+    plan, names = seeds_of(conf, 0)
+    for name in names:
+        finish(plan, name)
+    report(conf, seeds=(0, 1, 2))
+    publish(plan.results, "mini")
+    report(conf, seeds=(0,))
+    with pytest.raises(TableError, match="rests on 3 finished runs"):
+        publish(plan.results, "mini")
+    assert publish(plan.results, "mini", force=True)
+
+
+def test_publishing_nothing_says_what_to_do_first(tmp_path):
+    with pytest.raises(TableError, match="make report PROFILE=mini"):
+        publish(tmp_path, "mini")

@@ -1,0 +1,285 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scaledrelu.config.check import group_options
+from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.errors import RunError
+from scaledrelu.runs.record import Status, read_status, run_directory
+from scaledrelu.tables import launch
+from scaledrelu.tables.composer import Composer
+from scaledrelu.tables.experiments import searchpath, write_experiment
+from scaledrelu.tables.plan import PlannedRun
+from scaledrelu.tables.settings import load_settings
+from scaledrelu.tables.sweep import plan_tables, run_report, run_sweep
+
+FAKE_TRAIN = (sys.executable, str(Path(__file__).with_name("fake_train.py")))
+ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
+TABLE = {
+    "source": "Table 8",
+    "title": "A small table",
+    "columns": {"lr": {"from": "lr.base"}, "top1": {"metric": "val/top1"}},
+    "blocks": [{"label": "b", "rows": [{"run": run, "paper": {"top1": 1.0}} for run in ROWS]}],
+}
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A configuration tree with one table of three rows, and its composed configs."""
+    base = tmp_path_factory.mktemp("sweep")
+    shutil.copytree(CONF_DIR, base / "conf")
+    for path in (base / "conf" / "table").glob("*.yaml"):
+        path.unlink()
+    (base / "conf" / "table" / "table8.yaml").write_text(yaml.safe_dump(TABLE))
+    plan = plan_tables(settings_in(base))
+    assert len(plan.runs) == 3
+    return base
+
+
+@pytest.fixture
+def sandbox(prepared, tmp_path, monkeypatch):
+    """A fresh results folder; ``sweep(behaviours)`` runs the three runs through the stand-in."""
+    shutil.copytree(prepared / "results", tmp_path / "results")
+    shutil.copytree(prepared / "conf", tmp_path / "conf")
+    return Sandbox(tmp_path, monkeypatch)
+
+
+def settings_in(base, *arguments):
+    arguments = [f"results={base / 'results'}", *arguments]
+    return load_settings(arguments, conf_dir=base / "conf")
+
+
+class Sandbox:
+    def __init__(self, base, monkeypatch):
+        self.base = base
+        self.said = []
+        self.plan = plan_tables(settings_in(base))
+        self.names = list(self.plan.runs)
+        self._fake = base / "fake.json"
+        monkeypatch.setenv("FAKE_PLAN", str(self._fake))
+        monkeypatch.setattr(launch, "POLL_S", 0.02)
+        monkeypatch.setenv("PYTHONPATH", str(CONF_DIR.parent))
+
+    def behave(self, *scripts):
+        configs = {n: canonical(dict(run.config)) for n, run in self.plan.runs.items()}
+        runs = dict(zip(self.names, scripts, strict=False))
+        self._fake.write_text(json.dumps({"runs": runs, "configs": configs}))
+
+    def sweep(self, *arguments):
+        return run_sweep(settings_in(self.base, *arguments), self.said.append, train=FAKE_TRAIN)
+
+    def statuses(self):
+        return [str(read_status(run_directory(self.base / "results", n))) for n in self.names]
+
+    def commands(self):
+        path = self.base / "results" / "commands"
+        lines = path.read_text().splitlines() if path.exists() else []
+        tried = []
+        for line in lines:
+            arguments = dict(item.partition("=")[::2] for item in json.loads(line))
+            tried.append([self.names.index(n) for n in arguments["experiment"].split(",")])
+        return tried
+
+
+def test_missing_runs_are_trained_once_and_reported(sandbox):
+    sandbox.behave()
+    assert sandbox.sweep() == 0
+    assert sandbox.statuses() == ["ok"] * 3
+    assert sandbox.commands() == [[0, 1, 2]]
+    assert any(line.startswith("[3/3] ") and "ok val/top1 90.0" in line for line in sandbox.said)
+    assert (sandbox.base / "results" / "mini" / "table8.md").exists()
+    assert sandbox.sweep() == 0
+    assert sandbox.commands() == [[0, 1, 2]]
+
+
+def test_dry_run_starts_nothing(sandbox):
+    sandbox.behave()
+    assert sandbox.sweep("dry_run=true") == 0
+    assert sandbox.commands() == []
+    assert "to train: 3 runs" in sandbox.said[0]
+
+
+def test_crash_is_a_result_and_never_retried(sandbox):
+    sandbox.behave(["crash"])
+    assert sandbox.sweep() == 0
+    assert sandbox.sweep() == 0
+    assert sandbox.statuses() == ["crash", "ok", "ok"]
+    assert sandbox.commands() == [[0, 1, 2]]
+
+
+def test_job_that_raises_leaves_the_others_running_and_is_retried_next_time(sandbox):
+    sandbox.behave(["raise", "ok"])
+    assert sandbox.sweep() == 1
+    assert sandbox.statuses() == ["failed", "ok", "ok"]
+    assert any("failed:" in line and "out of memory" in line for line in sandbox.said)
+    assert "out of memory" in (sandbox.base / "results/mini/table8.md").read_text()
+    assert sandbox.sweep() == 0
+    assert sandbox.commands() == [[0, 1, 2], [0]]
+
+
+def test_killed_worker_is_relaunched_apart_after_the_others(sandbox):
+    sandbox.behave(["kill", "ok"])
+    assert sandbox.sweep() == 0
+    assert sandbox.statuses() == ["ok"] * 3
+    assert sandbox.commands() == [[0, 1, 2], [1, 2], [0]]
+
+
+def test_old_failure_does_not_hide_that_the_worker_was_killed(sandbox):
+    sandbox.behave(["raise", "kill", "ok"])
+    assert sandbox.sweep() == 1
+    assert sandbox.sweep() == 0
+    assert sandbox.commands() == [[0, 1, 2], [0], [0]]
+
+
+def test_run_that_kills_its_worker_twice_is_left_out_and_reported(sandbox):
+    sandbox.behave(["ok"], ["kill"])
+    assert sandbox.sweep() == 1
+    assert sandbox.statuses() == ["ok", "failed", "ok"]
+    assert sandbox.commands() == [[0, 1, 2], [2], [1]]
+    assert any("died twice" in line for line in sandbox.said)
+
+
+def test_training_that_cannot_start_is_one_line_and_no_failure_of_a_run(sandbox, monkeypatch):
+    sandbox.behave()
+    monkeypatch.setenv("FAKE_BROKEN", "1")
+    dead = {"pid": 1, "started": 1.0, "host": os.uname().nodename, "birth": "0"}
+    for name in sandbox.names:
+        folder = run_directory(sandbox.base / "results", name)
+        folder.mkdir(parents=True)
+        (folder / "attempt.json").write_text(json.dumps(dead))
+    with pytest.raises(RunError, match="no module named torch"):
+        sandbox.sweep()
+    assert sandbox.statuses() == ["missing"] * 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_lets_running_runs_save_and_starts_no_other(sandbox, number):
+    sandbox.behave(["ok"], ["sleep", "ok"], ["ok"])
+    attempt = run_directory(sandbox.base / "results", sandbox.names[1]) / "attempt.json"
+
+    def interrupt():
+        while not attempt.exists():
+            time.sleep(0.02)
+        time.sleep(0.1)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert sandbox.sweep() == 130
+    assert sandbox.statuses() == ["ok", "missing", "missing"]
+    assert (attempt.parent / "last.pt").read_text() == "saved"
+    assert not attempt.exists()
+    assert any("2 runs are left. The same command goes on" in line for line in sandbox.said)
+    assert sandbox.sweep() == 0
+    assert sandbox.commands() == [[0, 1, 2], [1, 2]]
+
+
+def test_redo_keeps_the_old_run_aside(sandbox):
+    sandbox.behave()
+    sandbox.sweep()
+    assert sandbox.sweep(f"redo={sandbox.names[0]}") == 0
+    assert sandbox.commands() == [[0, 1, 2], [0]]
+    kept = sandbox.base / "results" / "runs" / ".redone" / f"{sandbox.names[0]}-r1"
+    assert (kept / "result.json").exists()
+
+
+def test_run_in_progress_elsewhere_is_left_alone(sandbox):
+    from scaledrelu.runs.attempt import write_attempt
+
+    sandbox.behave()
+    folder = run_directory(sandbox.base / "results", sandbox.names[0])
+    write_attempt(folder, pid=os.getpid(), started=time.time())
+    assert sandbox.sweep("redo=all") == 1
+    assert sandbox.commands() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("recipe=deit", "stem=conv", "optimizer=sam", "lr.base=1e-3", "warmup=none"),
+        ("stem=conv_plain", "stem.strides=[2,2,2]", "stem.proj_kernel=8"),
+        ("model.label='DINO-S/16 100 epoch'", "optimizer=sam", "optimizer.sam.rho=0.2"),
+        ("optimizer=sam", "optimizer.build={weight_decay: 0.1, betas: [0.9, 0.95]}"),
+    ],
+)
+def test_generated_file_composes_to_the_planned_run(tmp_path, overrides):
+    config = {**Composer(tmp_path)([*overrides, "profile=mini"]).config, "seed": 2}
+    name = run_id(config)
+    run = PlannedRun(name, overrides, 2, config, None, 0, Status.MISSING, None)
+    write_experiment(run, results=tmp_path, groups=list(group_options(CONF_DIR)))
+    composed = compose([f"experiment={name}", "profile=mini"], searchpath=str(searchpath(tmp_path)))
+    assert composed["planned_id"] == name
+    assert canonical(composed) == canonical(config)
+    assert composed["model"]["label"] == config["model"]["label"]
+
+
+HYDRA_TRAIN = """
+import hydra, json, os, signal, sys, time
+from pathlib import Path
+from scaledrelu.config.compose import finalize
+from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.runs.attempt import clear_attempt, write_attempt
+from scaledrelu.runs.record import Outcome, Result, run_directory, write_error, write_result
+
+@hydra.main(version_base="1.3", config_path={conf!r}, config_name="train")
+def main(composed):
+    config = finalize(composed)
+    name = run_id(config)
+    assert name == config["planned_id"]
+    folder = run_directory(config["paths"]["results"], name)
+    write_attempt(folder, pid=os.getpid(), started=time.time())
+    first = not (folder / "tried").exists()
+    (folder / "tried").touch()
+    what = json.loads(Path(os.environ["FAKE_PLAN"]).read_text())["runs"].get(name, ["ok"])[0]
+    if what == "kill" and first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "raise":
+        write_error(folder, "out of memory")
+    else:
+        result = Result(name, Outcome.OK, {{"val/top1": 90.0, "val/top1_best": 90.0}})
+        write_result(folder, result, canonical(config))
+    clear_attempt(folder)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_joblib_pool_that_loses_a_worker_still_finishes_the_sweep(sandbox):
+    script = sandbox.base / "train.py"
+    script.write_text(HYDRA_TRAIN.format(conf=str(sandbox.base / "conf")))
+    sandbox.behave(["raise"], ["kill"])
+    settings = settings_in(sandbox.base, "launcher=joblib", "n_jobs=2")
+    assert run_sweep(settings, sandbox.said.append, train=(sys.executable, str(script))) == 1
+    log = (sandbox.base / "results" / ".cache" / "sweep.log").read_text()
+    assert sandbox.statuses() == ["failed", "ok", "ok"], log
+
+
+def test_report_and_publish_train_nothing(sandbox):
+    sandbox.behave()
+    sandbox.sweep()
+    said = []
+    assert run_report(settings_in(sandbox.base, "publish=true"), said.append) == 0
+    assert sandbox.commands() == [[0, 1, 2]]
+    assert "published 8 files" in said[-1]
+    published = sandbox.base / "results" / "published" / "mini"
+    assert {path.name for path in (published / "runs").iterdir()} == set(sandbox.names)
+
+
+def test_printed_command_can_be_pasted(sandbox):
+    sandbox.behave()
+    sandbox.sweep()
+    line = next(line for line in sandbox.said if line.startswith("$ "))
+    for name in sandbox.names:
+        shutil.rmtree(run_directory(sandbox.base / "results", name))
+    subprocess.run(line[2:], shell=True, check=True)
+    assert sandbox.statuses() == ["ok"] * 3
