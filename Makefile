@@ -8,7 +8,7 @@ RUN      := $(VENV)/bin/python
 READY    := $(VENV)/.ready
 SWEEP    := $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(SEEDS)]
 
-.PHONY: help tables figure1 plan report publish dry bench test test-all lint format clean
+.PHONY: help tables plan report publish dry bench test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list

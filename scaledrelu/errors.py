@@ -1,4 +1,4 @@
-"""What a user can cause and fix: one family of errors, each one line, printed without a traceback."""
+"""What a user can cause and fix: one family of errors, each one line without a traceback."""
 
 from __future__ import annotations
 

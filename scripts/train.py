@@ -19,8 +19,8 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.check import check_overrides
 from scaledrelu.config.compose import CONF_DIR, finalize, readable_errors
+from scaledrelu.config.overrides import check_overrides
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.spawn import Ended, JobReport, run_job
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from scaledrelu.bench.table import Row
+
 STEMS = (
     "patchify",
     "conv",
@@ -65,6 +67,21 @@ class Case:
         }
         words = [self.profile, self.stem, self.optimizer, self.precision, f"B={self.batch}"]
         return " ".join(words + [name for name, on in marks.items() if on])
+
+    def row(self) -> Row:
+        """Return the row of this case before anything is measured."""
+        return Row(
+            kind="loop" if self.whole_loop else "step",
+            profile=self.profile,
+            stem=self.stem,
+            optimizer=self.optimizer,
+            precision=self.precision,
+            batch=self.batch,
+            layout="channels_last" if self.channels_last else "contiguous",
+            compiled=self.compiled,
+            fused=self.fused,
+            peer="timm defaults" if self.defaults else "same switches",
+        )
 
     def overrides(self, device: str) -> list[str]:
         """Return the Hydra overrides whose run has this step.

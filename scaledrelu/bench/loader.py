@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +66,10 @@ def measure_loader(paths: list[Path], *, rounds: int, turn_seconds: float) -> It
     root = Path(os.path.commonpath([p.parent for p in paths]))
     names = [str(p.relative_to(root)) for p in paths]
     source = FolderSource(root, names, np.zeros(len(names), dtype=np.int64), ("jpeg",))
-    plain = _cycle(timm_batches(paths))
+    plain = timm_batches(paths)
     for augment in ("reference", "device"):
-        ours = _cycle(our_batches(source, augment=augment, workers=0))
+        loader = our_loader(source, augment=augment, workers=0)
+        ours = chain.from_iterable(loader.epoch(epoch) for epoch in count())
         next(ours), next(plain)
         pairing = alternate(
             lambda ours=ours: next(ours),
@@ -98,27 +100,23 @@ def measure_loader(paths: list[Path], *, rounds: int, turn_seconds: float) -> It
     )
 
 
-def our_batches(
-    source: FolderSource, *, augment: str, workers: int
-) -> Callable[[], Iterator[object]]:
-    """Return what starts one epoch of our loader as the paper profile builds it."""
+def our_loader(source: FolderSource, *, augment: str, workers: int) -> TrainLoader:
+    """Return our loader as the paper profile builds it; who asks for workers closes it."""
     config = compose(["profile=paper", f"data.augment={augment}"])
-    loader = TrainLoader(
+    return TrainLoader(
         source,
         groups=range(1),
         num_groups=1,
         group_size=GROUP,
         repeats=1,
         seed=0,
-        transform=train_transform(config["data"], config["augment"]),
+        transform=train_transform(config["data"], config["augment"], in_memory=False),
         workers=workers,
     )
-    epochs = iter(range(1 << 30))
-    return lambda: loader.epoch(next(epochs))
 
 
-def timm_batches(paths: list[Path]) -> Callable[[], Iterator[torch.Tensor]]:
-    """Return what starts one epoch of a plain loop over timm's transform, as DeiT asks for it."""
+def timm_batches(paths: list[Path]) -> Iterator[torch.Tensor]:
+    """Yield batches of a plain loop over timm's transform, as DeiT asks for it, for ever."""
     from timm.data import create_transform
 
     config = compose(["profile=paper"])
@@ -136,13 +134,12 @@ def timm_batches(paths: list[Path]) -> Callable[[], Iterator[torch.Tensor]]:
         std=data["std"],
     )
 
-    def epoch() -> Iterator[torch.Tensor]:
-        order = np.random.default_rng(0).permutation(len(paths))
+    draw = np.random.default_rng(0)
+    while True:
+        order = draw.permutation(len(paths))
         for at in range(0, len(paths) - GROUP + 1, GROUP):
             chosen = [paths[i] for i in order[at : at + GROUP]]
             yield torch.stack([transform(Image.open(path).convert("RGB")) for path in chosen])
-
-    return epoch
 
 
 def parallel_rate(source: FolderSource, *, workers: int) -> float:
@@ -151,15 +148,14 @@ def parallel_rate(source: FolderSource, *, workers: int) -> float:
     steps = PARALLEL_STEPS_PER_WORKER * workers
     repeats = -(-(steps + workers) * GROUP // len(source)) + 1
     many = source.select(np.tile(np.arange(len(source)), repeats))
-    batches = our_batches(many, augment="reference", workers=workers)()
-    for _ in range(workers):
-        next(batches)
-    start = time.perf_counter()
-    for _ in range(steps):
-        next(batches)
-    return steps * GROUP / (time.perf_counter() - start)
-
-
-def _cycle(epoch: Callable[[], Iterator[object]]) -> Iterator[object]:
-    while True:
-        yield from epoch()
+    loader = our_loader(many, augment="reference", workers=workers)
+    try:
+        batches = loader.epoch(0)
+        for _ in range(workers):
+            next(batches)
+        start = time.perf_counter()
+        for _ in range(steps):
+            next(batches)
+        return steps * GROUP / (time.perf_counter() - start)
+    finally:
+        loader.close()

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,8 +17,8 @@ from scaledrelu.bench.cases import Case
 from scaledrelu.bench.flops import training_flops
 from scaledrelu.bench.machine import DTYPES, peak_tflops, step_clock, synchronizer
 from scaledrelu.bench.ours import OurFeed, OurStep, noise_batch
-from scaledrelu.bench.pairing import alternate
-from scaledrelu.bench.plain import PlainStep
+from scaledrelu.bench.pairing import Pairing, alternate, join
+from scaledrelu.bench.plain import PlainStep, plain_batches
 from scaledrelu.bench.table import Row
 from scaledrelu.config.compose import compose
 from scaledrelu.data.batch import Batch
@@ -29,6 +29,7 @@ from scaledrelu.runs.build import build_task
 CHECKED_STEPS = 3  # the later ones see the optimizer and SAM as well
 TOLERANCE = {"none": 1e-5, "fp16": 1e-2, "bf16": 1e-2}  # of the first loss, relative
 WARM_STEPS = 3
+ROUNDS = 2  # of A B B A in a block with its own build
 
 
 class UnequalWorkError(RuntimeError):
@@ -46,55 +47,57 @@ class Sides:
     feed: OurFeed | None
 
 
-def measure_case(case: Case, device: torch.device, *, rounds: int, turn_seconds: float) -> Row:
+def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds: float) -> Row:
     """Time one case.
+
+    On a processor every block builds both sides anew, in turns one or the other from the first
+    memory: where weights happen to lie moves the ratio of a tiny model by several percent.
 
     Args:
         case: what to compare.
         device: where.
-        rounds: of A B B A, A ours.
-        turn_seconds: of one turn.
+        blocks: ratios to take.
+        turn_seconds: of one turn; a round has four, A B B A with A ours.
 
     Raises:
         UnequalWorkError: if parameters or losses differ.
     """
-    sides = build_sides(case, device)
-    gap = check_same_work(sides)
-    run_ours, run_plain = steppers(sides, case)
-    if case.compiled:
-        sides.ours.task.backbone.compile()
-        sides.plain.model.compile()
-    wait = synchronizer(device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    first_s = warm(run_ours, wait)
-    memory = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
-    warm(run_plain, wait)
-    pairing = alternate(
-        run_ours,
-        run_plain,
-        rounds=rounds,
-        turn_seconds=turn_seconds,
-        synchronize=wait,
-        clock=step_clock(device),
+    rebuilds = device.type == "cpu" and not case.compiled
+    found, gap, first_s, memory, sides = [], 0.0, None, None, None
+    for block in range(blocks if rebuilds else 1):
+        sides = build_sides(case, device, swapped=block % 2 == 1)
+        gap = max(gap, check_same_work(sides))
+        steps = steppers(sides, case)
+        if case.compiled:
+            sides.ours.task.backbone.compile()
+            sides.plain.model.compile()
+        first_s, memory = warm_up(*steps, device)
+        found.append(
+            alternate(
+                *steps,
+                rounds=ROUNDS if rebuilds else blocks,
+                turn_seconds=turn_seconds,
+                synchronize=synchronizer(device),
+                clock=step_clock(device),
+            )
+        )
+    pairing = join(found) if rebuilds else found[0]
+    row = describe(case, sides, pairing, device)
+    return replace(
+        row, loss_gap=gap, memory_gib=memory, first_step_s=first_s if case.compiled else None
     )
-    autocast = sides.config["precision"]["autocast"]
-    flops = training_flops(sides.ours.task.backbone, sides.config["data"]["image_size"])
+
+
+def describe(case: Case, sides: Sides, pairing: Pairing, device: torch.device) -> Row:
+    """Turn times into a row: rates, operations, utilisation."""
+    precision, task = sides.config["precision"], sides.ours.task
+    flops = training_flops(task.backbone, sides.config["data"]["image_size"])
     flops *= 2 if sides.config["optimizer"]["sam"] else 1
-    peak, rate = peak_tflops(device, autocast), pairing.rate_a * case.batch
-    return Row(
-        kind="loop" if case.whole_loop else "step",
-        profile=case.profile,
+    peak, rate = peak_tflops(device, precision["autocast"]), pairing.rate_a * case.batch
+    return replace(
+        case.row(),
         model=sides.config["model"]["label"],
-        stem=case.stem,
-        optimizer=case.optimizer,
-        precision=case.precision,
-        attention=sides.config["precision"]["attention"],
-        batch=case.batch,
-        layout="channels_last" if case.channels_last else "contiguous",
-        compiled=case.compiled,
-        fused=case.fused,
-        peer="timm defaults" if case.defaults else "same switches",
+        attention=precision["attention"],
         threads=torch.get_num_threads() if device.type == "cpu" else None,
         steps_per_s=pairing.rate_a,
         images_per_s=rate,
@@ -103,15 +106,18 @@ def measure_case(case: Case, device: torch.device, *, rounds: int, turn_seconds:
         gflop_per_image=flops / 1e9,
         mfu_percent=100 * rate * flops / 1e12 / peak,
         peak_tflops=peak,
-        parameters=sum(p.numel() for p in sides.ours.task.parameters()),
-        loss_gap=gap,
-        first_step_s=first_s if case.compiled else None,
-        memory_gib=memory,
+        parameters=sum(p.numel() for p in task.parameters()),
     )
 
 
-def build_sides(case: Case, device: torch.device) -> Sides:
-    """Build our step and the plain one from one configuration and one set of weights."""
+def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> Sides:
+    """Build our step and the plain one from one configuration and one set of weights.
+
+    Args:
+        case: what to compare.
+        device: where.
+        swapped: give us the copy of the weights, and the plain step the first ones.
+    """
     config = compose([*case.overrides(device.type), "warmup=none", "wandb=disabled"])
     if config["launch"]["threads"]:
         torch.set_num_threads(config["launch"]["threads"])
@@ -121,13 +127,14 @@ def build_sides(case: Case, device: torch.device) -> Sides:
     torch.manual_seed(derive_seed(config["seed"], "init"))
     task = build_task(config, num_classes).to(device)
     model = copy.deepcopy(task.backbone)
+    if swapped:
+        task.backbone, model = model, task.backbone
     if case.channels_last:
         task.to(memory_format=torch.channels_last)
         if not case.defaults:
             model.to(memory_format=torch.channels_last)
-    ours = OurStep(config, task, world)
-    if feed:
-        ours.steps_per_epoch = feed.loader.steps_per_epoch
+    steps = {"steps_per_epoch": feed.loader.steps_per_epoch} if feed else {}
+    ours = OurStep(config, task, world, **steps)
     plain = build_plain(config, model, lr=ours.schedule.at(0), defaults=case.defaults)
     batch = feed(ours.now)[0] if feed else noise_batch(config, num_classes, device)
     return Sides(config, ours, plain, batch, feed)
@@ -201,56 +208,42 @@ def without_drop_path(module: nn.Module) -> Iterator[None]:
 
 def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     """Return one step of each side as a call without arguments."""
-    ours, plain, batch = sides.ours, sides.plain, sides.batch
-    layout = torch.channels_last if case.channels_last else torch.contiguous_format
-    if case.defaults:
-        layout = torch.contiguous_format
-    if sides.feed is not None:
-        feed = plain_batches(sides, layout)
-        return lambda: ours(sides.feed(ours.now)), lambda: plain(*next(feed))
-    images = batch.images.contiguous(memory_format=layout)
-    return lambda: ours([batch]), lambda: plain(images, batch.targets)
+    ours, plain, batch, feed = sides.ours, sides.plain, sides.batch, sides.feed
+    keeps = case.channels_last and not case.defaults
+    layout = torch.channels_last if keeps else torch.contiguous_format
+    if feed is None:
+        images = batch.images.contiguous(memory_format=layout)
+        return lambda: ours([batch]), lambda: plain(images, batch.targets)
+    data, augment, device = sides.config["data"], sides.config["augment"], batch.images.device
+    classes = torch.as_tensor(feed.source.targets)
+    batches = plain_batches(
+        feed.source.images.to(device),
+        nn.functional.one_hot(classes, feed.num_classes).float().to(device),
+        batch=case.batch,
+        mean=data["mean"],
+        std=data["std"],
+        shift=augment["shift"] if augment["crop"] == "shift" else 0,
+        layout=layout,
+    )
+    return lambda: ours(feed(ours.now)), lambda: plain(*next(batches))
 
 
-def plain_batches(sides: Sides, layout: torch.memory_format) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what a plain loop over images in memory does: shuffle, index, shift, normalise."""
-    data, device = sides.config["data"], sides.batch.images.device
-    source, size = sides.feed.source, sides.config["batch"]["group"]
-    images = source.images.to(device)
-    targets = nn.functional.one_hot(torch.as_tensor(source.targets), sides.feed.num_classes)
-    targets = targets.float().to(device)
-    mean, std = (torch.tensor(data[k], device=device).view(3, 1, 1) for k in ("mean", "std"))
-    augment = sides.config["augment"]
-    shift = augment["shift"] if augment["crop"] == "shift" else 0
-    while True:
-        order = torch.randperm(len(images)).to(device)
-        for at in range(0, len(images) - size + 1, size):
-            chosen = order[at : at + size]
-            pixels = shifted((images[chosen].float() / 255 - mean) / std, shift)
-            yield pixels.contiguous(memory_format=layout), targets[chosen]
-
-
-def shifted(images: Tensor, most: int) -> Tensor:
-    """Move every image of a batch by up to ``most`` pixels each way, zeros coming in."""
-    if not most:
-        return images
-    count, _, height, width = images.shape
-    padded = nn.functional.pad(images, [most] * 4)
-    down, right = torch.randint(0, 2 * most + 1, (2, count, 1), device=images.device)
-    rows = (down + torch.arange(height, device=images.device))[:, None, :, None]
-    columns = (right + torch.arange(width, device=images.device))[:, None, None, :]
-    which = torch.arange(count, device=images.device).view(-1, 1, 1, 1)
-    channels = torch.arange(images.shape[1], device=images.device).view(1, -1, 1, 1)
-    return padded[which, channels, rows, columns]
-
-
-def warm(step: Callable[[], object], wait: Callable[[], None]) -> float:
-    """Take a few steps; return the seconds of the first, compilation included."""
+def warm_up(
+    ours: Callable[[], object], plain: Callable[[], object], device: torch.device
+) -> tuple[float, float | None]:
+    """Warm both sides; return the seconds of our first step, compilation included, and our GiB."""
+    wait, on_gpu = synchronizer(device), device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
     start = time.perf_counter()
-    step()
+    ours()
     wait()
     first = time.perf_counter() - start
     for _ in range(WARM_STEPS):
-        step()
+        ours()
     wait()
-    return first
+    memory = torch.cuda.max_memory_allocated(device) / 2**30 if on_gpu else None
+    for _ in range(1 + WARM_STEPS):
+        plain()
+    wait()
+    return first, memory

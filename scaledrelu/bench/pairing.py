@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 MIN_STEPS = 2  # per turn
@@ -39,6 +39,15 @@ class Pairing:
     def rate_b(self) -> float:
         """Steps of B per second, median round."""
         return 1 / statistics.median(self.seconds_b)
+
+
+def join(blocks: Sequence[Pairing]) -> Pairing:
+    """Return a pairing with one entry per block: the mean of the block's rounds."""
+    return Pairing(
+        [statistics.fmean(block.seconds_a) for block in blocks],
+        [statistics.fmean(block.seconds_b) for block in blocks],
+        blocks[0].steps,
+    )
 
 
 def alternate(

@@ -6,7 +6,7 @@ judge of divergence, no gradient norm, nothing that a reproducible run needs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -98,3 +98,47 @@ class PlainStep:
     def _track(self, tracks: bool) -> None:
         for norm in self.norms:
             norm.track_running_stats = tracks
+
+
+def plain_batches(
+    images: Tensor,
+    targets: Tensor,
+    *,
+    batch: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    shift: int,
+    layout: torch.memory_format,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what a plain loop over images in memory does, for ever: shuffle, index, shift, scale.
+
+    Args:
+        images: N x 3 x H x W, uint8, on the device.
+        targets: N x C soft targets, on the device.
+        batch: images per step.
+        mean: per channel, of images in [0, 1].
+        std: per channel.
+        shift: pixels.
+        layout: of a batch.
+    """
+    centre, spread = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (mean, std))
+    while True:
+        order = torch.randperm(len(images)).to(images.device)
+        for at in range(0, len(images) - batch + 1, batch):
+            chosen = order[at : at + batch]
+            pixels = shifted((images[chosen].float() / 255 - centre) / spread, shift)
+            yield pixels.contiguous(memory_format=layout), targets[chosen]
+
+
+def shifted(images: Tensor, most: int) -> Tensor:
+    """Move every image of a batch by up to ``most`` pixels each way, zeros coming in."""
+    if not most:
+        return images
+    count, channels, height, width = images.shape
+    device = images.device
+    padded = nn.functional.pad(images, [most] * 4)
+    down, right = torch.randint(0, 2 * most + 1, (2, count, 1), device=device)
+    rows = (down + torch.arange(height, device=device))[:, None, :, None]
+    columns = (right + torch.arange(width, device=device))[:, None, None, :]
+    which = torch.arange(count, device=device).view(-1, 1, 1, 1)
+    return padded[which, torch.arange(channels, device=device).view(1, -1, 1, 1), rows, columns]

@@ -21,7 +21,6 @@ KEY = (
     "compiled",
     "fused",
     "peer",
-    "threads",
 )
 
 
@@ -41,7 +40,7 @@ class Origin:
 class Row:
     """One measurement; what does not apply stays empty.
 
-    ``ratios`` are speed over the peer's, one per round; above 1 we are faster.
+    ``ratios`` are speed over the peer's, one per block; above 1 we are faster.
     """
 
     kind: str  # step | loop | loader | workers | startup
@@ -82,7 +81,7 @@ def flat(row: Row, origin: Origin) -> dict[str, str]:
         "ratio": statistics.median(ratios) if ratios else None,
         "ratio_min": min(ratios, default=None),
         "ratio_max": max(ratios, default=None),
-        "rounds": len(ratios) or None,
+        "blocks": len(ratios) or None,
     }
     return {name: _text(value) for name, value in (values | asdict(origin)).items()}
 
@@ -179,7 +178,7 @@ def render_markdown(rows: Sequence[dict[str, str]], peak_note: str) -> str:
         parts += [_line(_cell(row, key) for key in shown.values()) for row in chosen]
         parts.append("")
     parts += [
-        "Ratios are our speed over the peer's: median of the rounds (order A B B A, same process)",
+        "Ratios are our speed over the peer's: median of the blocks (order A B B A, same process)",
         "and their range; above 1 we are faster. The peer is a plain training step as in timm's",
         "script, of the same model with the same weights; parameters, weight decay and the losses",
         "of the first three steps are checked to agree. Model FLOPs (2 per multiply-add, backward",

@@ -12,8 +12,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from scaledrelu.config.check import check_overrides, check_values
+from scaledrelu.config.check import check_values
 from scaledrelu.config.digest import pin_data_digest
+from scaledrelu.config.overrides import check_overrides
 from scaledrelu.config.schema import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
 

@@ -34,7 +34,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When a finite run is dead: mean loss over [judge_step - window, judge_step) above ratio x chance."""
+    """A finite run is dead if its mean loss over the window before judge_step is near chance."""
 
     chance_loss: float
     ratio: float
@@ -96,8 +96,8 @@ class Judge:
             mean, limit = float(self._window), self.rule.ratio * self.rule.chance_loss
             if mean > limit:
                 reason = (
-                    f"mean training loss {mean:.3f} over {self.rule.window_steps} steps stayed above "
-                    f"{self.rule.ratio:g} x {self.rule.chance_loss:.3f} (a uniform guess)"
+                    f"mean training loss {mean:.3f} over {self.rule.window_steps} steps stayed "
+                    f"above {self.rule.ratio:g} x {self.rule.chance_loss:.3f} (a uniform guess)"
                 )
                 self.verdict = Verdict(Kind.COLLAPSED, self.rule.judge_step, reason)
         return self.verdict

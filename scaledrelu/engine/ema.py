@@ -1,4 +1,4 @@
-"""Exponential moving average of parameters and buffers: kept and saved, never evaluated (recipes A.3)."""
+"""Exponential moving average of the weights: kept and saved, never evaluated (recipes A.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run's own record: ``metrics.jsonl`` (exact, trimmed on resume), ``timing.jsonl``, console, mirror."""
+"""The run's own record: ``metrics.jsonl`` (cut on resume), ``timing.jsonl``, console, mirror."""
 
 from __future__ import annotations
 
@@ -116,7 +116,6 @@ class Logbook:
     def close(self) -> None:
         """Flush and close the files."""
         if self._stream is not None:
-            self.commit()
             self._stream.close()
         if self._bar is not None:
             self._bar.close()

@@ -1,4 +1,4 @@
-"""The one training loop: fetch, schedule, update, observe, log, evaluate, save. It never learns what it trains."""
+"""The one loop: fetch, schedule, update, observe, log, evaluate, save; blind to what it trains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scaledrelu.engine.checkpoint import load_latest, save_checkpoint
 from scaledrelu.engine.distributed import World
@@ -194,7 +194,7 @@ def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
     if not run.world.is_main:
         return
     state = {
-        "task": _unwrapped_state(run.task),
+        "task": dict(run.task.state_dict()),
         "optimizer": run.optimizer.state_dict(),
         "judge": run.judge.state_dict(),
         "scaler": run.scaler.state_dict() if run.scaler is not None else None,
@@ -205,15 +205,11 @@ def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
     save_checkpoint(folder, state)
 
 
-def _unwrapped_state(task: nn.Module) -> dict[str, Tensor]:
-    return dict(task.state_dict())
-
-
 def _agree(world: World, loss: Tensor, finite: Tensor, stop: bool) -> Tensor:
-    """Return (mean loss, number of non-finite ranks, number of ranks asked to stop), equal on all."""
+    """Return (mean loss, non-finite ranks, ranks asked to stop), equal on all ranks."""
     asked = torch.full((), float(stop), dtype=torch.float64, device=loss.device)
-    shared = world.reduce_sum(torch.stack([loss.double() / world.size, (~finite).double(), asked]))
-    return shared
+    own = torch.stack([loss.double() / world.size, (~finite).double(), asked])
+    return world.reduce_sum(own)
 
 
 def _evaluation_due(run: Training, epoch: int, last: bool) -> bool:

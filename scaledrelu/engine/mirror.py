@@ -65,7 +65,10 @@ class WandbMirror:
             )
         self._rows.clear()
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Write the outcome into the summary and close the W&B run."""
+    def summarise(self, summary: dict[str, Any]) -> None:
+        """Write the outcome into the W&B run's summary."""
         self._run.summary.update(summary)
-        self._run.finish(quiet=True)
+
+    def close(self) -> None:
+        """Close the W&B run; rows that no checkpoint covers are not sent."""
+        self._run.finish()

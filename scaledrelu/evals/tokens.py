@@ -1,4 +1,4 @@
-"""Similarity between the tokens of a layer: the measure of Figure 1 and section "Tokens Diversification"."""
+"""Similarity between the tokens of a layer: Figure 1, section "Tokens Diversification"."""
 
 from __future__ import annotations
 

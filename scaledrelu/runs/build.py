@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from scaledrelu.config.check import trained_groups
+from scaledrelu.config.check import groups_per_process, trained_groups
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge, Rule
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import Pace, Training
 from scaledrelu.engine.step import SamSpec, Update
-from scaledrelu.errors import ConfigError
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.optim.schedule import (
     LrSchedule,
@@ -29,6 +27,7 @@ from scaledrelu.optim.schedule import (
     warmup_length,
 )
 from scaledrelu.randomness import derive_seed
+from scaledrelu.runs.create import create
 from scaledrelu.runs.feed import Prepare, Validation, layout, open_data, train_loader
 from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.tasks.base import Task
@@ -123,13 +122,7 @@ def local_groups(config: dict[str, Any], world: World) -> range:
         group=config["batch"]["group"],
         batch_scale=config["profile"]["batch_scale"],
     )
-    if count % world.size:
-        raise ConfigError(
-            f"one update is {count} groups of {config['batch']['group']} images, which "
-            f"{world.size} processes cannot share; use a divisor of {count} processes, or another "
-            "batch.group (another experiment)"
-        )
-    share = count // world.size
+    share = groups_per_process(count, processes=world.size, group=config["batch"]["group"])
     return range(world.rank * share, (world.rank + 1) * share)
 
 
@@ -137,7 +130,7 @@ def build_task(config: dict[str, Any], num_classes: int) -> Task:
     """Build the model with its stem, FFNs and attention, and the task around it."""
     model, stem, ffn = config["model"], config["stem"], config["ffn"]
     fields = ("strides", "kernels", "hidden", "norm", "act", "tail", "proj_kernel", "shrink")
-    backbone = instantiate(
+    backbone = create(
         model["build"],
         image_size=config["data"]["image_size"],
         num_classes=num_classes,
@@ -153,14 +146,12 @@ def build_task(config: dict[str, Any], num_classes: int) -> Task:
                 "drop_path",
             )
         },
-        make_stem=instantiate(
-            stem["build"], _partial_=True, **{name: stem[name] for name in fields}
-        ),
-        make_ffn=instantiate(ffn["build"], _partial_=True, act=ffn["act"]),
+        make_stem=create(stem["build"], _partial_=True, **{name: stem[name] for name in fields}),
+        make_ffn=create(ffn["build"], _partial_=True, act=ffn["act"]),
         ffn_norm=ffn["norm"],
         attention=config["precision"]["attention"],
     )
-    return instantiate(config["task"], backbone=backbone, num_classes=num_classes)
+    return create(config["task"], backbone=backbone, num_classes=num_classes)
 
 
 def wrap(task: Task, world: World, *, compiled: bool) -> nn.Module:
@@ -209,7 +200,7 @@ def build_optimizer(config: dict[str, Any], task: Task) -> torch.optim.Optimizer
     """Build the base optimizer over the official parameter groups."""
     build = dict(config["optimizer"]["build"])
     groups = parameter_groups(task, build.pop("weight_decay"))
-    return instantiate(build, groups, lr=config["lr"]["base"], _convert_="object")
+    return create(build, groups, lr=config["lr"]["base"], _convert_="object")
 
 
 def build_scaler(config: dict[str, Any], world: World) -> torch.amp.GradScaler | None:

@@ -20,7 +20,7 @@ from scaledrelu.engine.loop import Ending, train
 from scaledrelu.runs.build import Job, build
 from scaledrelu.runs.files import write_atomic
 from scaledrelu.runs.observe import collect_evidence, pack
-from scaledrelu.runs.record import Outcome, Result, write_result
+from scaledrelu.runs.record import Outcome, Result, times_redone, write_result
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +71,16 @@ def execute(
             result = make_result(config, job, world, ending)
             write_result(folder, result, canonical(config))
             if mirror is not None:
-                mirror.finish({"outcome": outcome.value, **result.metrics})
+                logbook.commit()
+                mirror.summarise({"outcome": outcome.value, **result.metrics})
             report_outcome(name, result, ending.verdict)
         world.barrier()
         return outcome
     finally:
         logbook.close()
         job.close()
+        if mirror is not None:
+            mirror.close()
 
 
 def announce(config: dict[str, Any], job: Job, world: World) -> None:
@@ -122,9 +125,12 @@ def build_mirror(config: dict[str, Any], folder: Path) -> Any:
         return None
     from scaledrelu.engine.mirror import WandbMirror
 
+    name = run_id(config)
+    redone = times_redone(config["paths"]["results"], name)
+
     return WandbMirror(
         folder=folder,
-        run_id=run_id(config),
+        run_id=f"{name}-r{redone}" if redone else name,
         mode=wandb["mode"],
         project=wandb["project"],
         entity=wandb["entity"],

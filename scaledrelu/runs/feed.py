@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import Batch, RawBatch
@@ -19,6 +18,7 @@ from scaledrelu.data.transforms import crop_train, eval_transform, reference_tra
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
 from scaledrelu.randomness import derive_seed
+from scaledrelu.runs.create import create
 from scaledrelu.tasks.base import Progress
 
 # Fields of ``augment``, by who uses them.
@@ -31,7 +31,7 @@ MIX = ("mixup", "cutmix", "mix_prob", "switch_prob", "smoothing")
 def open_data(config: dict[str, Any]) -> Splits:
     """Open the data set and keep the configured fraction of its training images."""
     data = config["data"]
-    splits = instantiate(
+    splits = create(
         data["build"],
         root=data["root"],
         image_size=data["image_size"],
@@ -125,7 +125,7 @@ def layout(config: dict[str, Any]) -> torch.memory_format:
 
 
 class Validation:
-    """This process's shard of the validation set, normalised, on the device; iterate as often as needed.
+    """This process's shard of the validation set, normalised, on the device.
 
     Attributes:
         probe: the first images of the shard, kept for small questions; None before the first pass.

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Cursor, Evaluation
@@ -21,6 +20,7 @@ from scaledrelu.models.tokens import (
     stem_scales,
     watch_largest,
 )
+from scaledrelu.runs.create import create
 from scaledrelu.runs.feed import Validation
 from scaledrelu.tasks.base import Progress, Task
 
@@ -33,7 +33,7 @@ def build_evaluation(
     """Return a function that runs every evaluator of the recipe and probes for extremes."""
     autocast = partial(autocast_context, config["precision"]["autocast"], world.device)
     evaluators = [
-        instantiate(
+        create(
             build,
             batches=partial(iter, validation),
             num_images=validation.num_images,

@@ -21,6 +21,7 @@ from scaledrelu.runs.files import write_atomic as write_atomic
 RESULT = "result.json"
 CONFIG = "config.json"
 ERROR = "error.txt"
+REDONE = ".redone"  # below the runs: results that were put aside to be made again
 
 
 class RecordError(ScaledReluError):
@@ -110,6 +111,11 @@ def runs_root(results: str | Path) -> Path:
 def run_directory(results: str | Path, run_id: str) -> Path:
     """Return ``<results>/runs/<run_id>``: a function of the id, for all ranks and restarts."""
     return runs_root(results) / run_id
+
+
+def times_redone(results: str | Path, run_id: str) -> int:
+    """Return how often a finished run was put aside to be trained again."""
+    return len(list((runs_root(results) / REDONE).glob(f"{run_id}-r*")))
 
 
 def write_result(run_dir: str | Path, result: Result, config: Mapping[str, Any]) -> None:

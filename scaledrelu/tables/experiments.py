@@ -17,13 +17,16 @@ def searchpath(results: Path) -> Path:
     return results.resolve() / ".cache"
 
 
-def write_experiment(run: PlannedRun, *, results: Path, groups: Sequence[str]) -> Path:
+def write_experiment(
+    run: PlannedRun, *, results: Path, groups: Sequence[str], tables: Sequence[str] = ()
+) -> Path:
     """Write one run's overrides as a Hydra option of the group ``experiment``.
 
     Args:
         run: what to train.
         results: results folder; the file goes below its cache.
         groups: names of config groups: their overrides become defaults, the others values.
+        tables: tables that the run serves: its tags in W&B.
     """
     choices, values = _split(run.overrides, groups)
     lines = [
@@ -33,9 +36,8 @@ def write_experiment(run: PlannedRun, *, results: Path, groups: Sequence[str]) -
         *(f"  - override /{group}: {option}" for group, option in choices),
         "  - _self_",
     ]
-    body = yaml.safe_dump(
-        {"planned_id": run.run_id, "seed": run.seed, **values}, sort_keys=False, width=10_000
-    )
+    fixed = {"planned_id": run.run_id, "seed": run.seed, "wandb": {"tags": list(tables)}}
+    body = yaml.safe_dump({**fixed, **values}, sort_keys=False, width=10_000)
     path = searchpath(results) / "experiment" / f"{run.run_id}.yaml"
     write_atomic(path, "\n".join(lines) + "\n" + body)
     return path

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaledrelu.config.check import group_options
+from scaledrelu.config.overrides import group_options
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.runs.attempt import clear_attempt
-from scaledrelu.runs.record import ERROR, Status, run_directory, runs_root
+from scaledrelu.runs.record import ERROR, REDONE, Status, run_directory, runs_root, times_redone
 from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.estimate import Estimator
 from scaledrelu.tables.experiments import write_experiment
@@ -101,7 +101,7 @@ def run_sweep(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> 
             say=say,
             train=tuple(train),
         )
-        interrupted = _train(todo, launcher, settings, say)
+        interrupted = _train(plan, todo, launcher, settings, say)
     plan = plan_tables(settings)
     for path in write_reports(plan, results=settings.results):
         say(f"wrote {path}")
@@ -126,12 +126,16 @@ def run_report(settings: Settings, say: Say) -> int:
     return EXIT_OK
 
 
-def _train(todo: Sequence[PlannedRun], launcher: Launcher, settings: Settings, say: Say) -> bool:
+def _train(
+    plan: Plan, todo: Sequence[PlannedRun], launcher: Launcher, settings: Settings, say: Say
+) -> bool:
     """Launch wave after wave; return whether a person interrupted."""
     groups = list(group_options(settings.conf_dir))
     for run in todo:
         _clear(run, settings.results)
-        write_experiment(run, results=settings.results, groups=groups)
+        write_experiment(
+            run, results=settings.results, groups=groups, tables=plan.tables_of(run.run_id)
+        )
     progress = Progress([run.run_id for run in todo], results=settings.results, say=say)
     previous = _sigterm_as_interrupt()
     try:
@@ -158,10 +162,9 @@ def _clear(run: PlannedRun, results: Path) -> None:
     """Put a finished run aside before it is trained again; forget old failures."""
     folder = run_directory(results, run.run_id)
     if run.status.done:
-        kept = runs_root(results) / ".redone"
+        kept = runs_root(results) / REDONE
         kept.mkdir(parents=True, exist_ok=True)
-        count = len(list(kept.glob(f"{run.run_id}-r*")))
-        folder.rename(kept / f"{run.run_id}-r{count + 1}")
+        folder.rename(kept / f"{run.run_id}-r{times_redone(results, run.run_id) + 1}")
     (folder / ERROR).unlink(missing_ok=True)
     clear_attempt(folder)
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 
 from scaledrelu.bench.cases import OPTIMIZERS, PROFILES, STEMS, Case, list_cases
-from scaledrelu.config.check import group_options
 from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.overrides import group_options
 
 
 def test_every_stem_of_the_configuration_is_timed():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,10 @@ def test_each_path_gives_the_batches_it_names(jpegs: list[Path]):
     )
     shapes = {}
     for augment, dtype in (("reference", torch.float32), ("device", torch.uint8)):
-        (batch,) = next(bench.our_batches(source, augment=augment, workers=0)())
+        (batch,) = next(bench.our_loader(source, augment=augment, workers=0).epoch(0))
         assert batch.images.dtype == dtype
         shapes[augment] = tuple(batch.images.shape)
-    plain = next(bench.timm_batches(jpegs)())
+    plain = next(bench.timm_batches(jpegs))
     assert plain.dtype == torch.float32
     assert set(shapes.values()) == {tuple(plain.shape)} == {(bench.GROUP, 3, 224, 224)}
 
@@ -48,3 +49,12 @@ def test_rates_of_one_process_are_rates_per_core(
     rows = list(bench.measure_loader(jpegs, rounds=1, turn_seconds=0.0))
     assert [row.images_per_s_per_core == row.images_per_s for row in rows[:2]] == [True, True]
     assert rows[2].images_per_s_per_core == 30.0
+
+
+def test_loader_processes_are_ended(jpegs: list[Path]):
+    source = FolderSource(
+        jpegs[0].parent, [p.name for p in jpegs], np.zeros(len(jpegs), dtype=np.int64), ("x",)
+    )
+    before = set(multiprocessing.active_children())
+    assert bench.parallel_rate(source, workers=1) > 0
+    assert set(multiprocessing.active_children()) == before

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.bench import main as bench
+from scaledrelu.bench.session import Session
 from scaledrelu.bench.table import Row
 
 
@@ -34,7 +35,7 @@ def test_a_spent_budget_measures_nothing_and_says_so(
 def test_rows_are_on_disk_before_the_next_measurement(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def measure(session: bench.Session) -> None:
+    def measure(session: Session) -> None:
         def rows() -> Iterator[Row]:
             yield Row("startup", name="first", seconds=1.0)
             assert [row["name"] for row in rows_in(tmp_path)] == ["first"]
@@ -54,7 +55,7 @@ def test_rows_are_on_disk_before_the_next_measurement(
 def test_published_commands_hold_no_folder_of_this_machine(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def measure(session: bench.Session) -> None:
+    def measure(session: Session) -> None:
         session.keep(Row("startup", name="x", seconds=1.0))
 
     monkeypatch.setitem(bench.MEASURES, "startup", measure)

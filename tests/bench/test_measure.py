@@ -13,9 +13,9 @@ from scaledrelu.bench.measure import (
     build_sides,
     check_same_work,
     measure_case,
-    shifted,
     steppers,
 )
+from scaledrelu.bench.plain import shifted
 from scaledrelu.config.compose import compose
 from scaledrelu.runs.build import build_task
 
@@ -84,6 +84,19 @@ def test_drop_path_is_off_for_the_check_and_on_for_the_timing():
     assert max(rates) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_either_side_may_hold_the_first_weights(swapped: bool):
+    torch.manual_seed(0)
+    sides = build_sides(TINY, CPU, swapped=swapped)
+    ours, plain = sides.ours.task.backbone, sides.plain.model
+    assert ours is not plain
+    first = {id(p) for p in ours.parameters()}
+    assert first.isdisjoint(id(p) for p in plain.parameters())
+    trained = {id(p) for group in sides.ours.optimizer.param_groups for p in group["params"]}
+    assert trained == first
+    check_same_work(sides)
+
+
 def test_both_sides_of_the_whole_loop_train_on_fresh_images():
     sides = sides_of(replace(TINY, whole_loop=True))
     ours, plain = steppers(sides, TINY)
@@ -93,12 +106,12 @@ def test_both_sides_of_the_whole_loop_train_on_fresh_images():
 
 
 def test_a_row_holds_rates_work_and_utilisation():
-    row = measure_case(replace(TINY, optimizer="sam"), CPU, rounds=2, turn_seconds=0.0)
+    row = measure_case(replace(TINY, optimizer="sam"), CPU, blocks=2, turn_seconds=0.0)
     assert len(row.ratios) == 2
     assert row.images_per_s == pytest.approx(4 * row.steps_per_s)
     utilisation = row.images_per_s * row.gflop_per_image * 1e9 / (row.peak_tflops * 1e12)
     assert row.mfu_percent == pytest.approx(100 * utilisation)
-    plain = measure_case(TINY, CPU, rounds=1, turn_seconds=0.0)
+    plain = measure_case(TINY, CPU, blocks=1, turn_seconds=0.0)
     assert row.gflop_per_image == pytest.approx(2 * plain.gflop_per_image)
     assert row.parameters == plain.parameters
 

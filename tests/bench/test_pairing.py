@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaledrelu.bench.pairing import MIN_STEPS, alternate
+from scaledrelu.bench.pairing import MIN_STEPS, Pairing, alternate, join
 
 
 class Clock:
@@ -71,3 +71,8 @@ def test_the_device_is_waited_for_around_turns_and_never_inside():
         clock=lambda: clock.now,
     )
     assert clock.order == "|AA||BB|" + "|AAAA||BBBB||BBBB||AAAA|"
+
+
+def test_joined_blocks_have_one_ratio_each():
+    joined = join([Pairing([1.0, 3.0], [4.0, 4.0], 2), Pairing([1.0, 1.0], [1.0, 1.0], 2)])
+    assert joined.ratios == [2.0, 1.0]

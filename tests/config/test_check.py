@@ -12,7 +12,10 @@ from scaledrelu.errors import ConfigError
 
 # what a user types -> what the one line must contain
 WRONG = [
-    ("lr=1e-3", "lr is a group (absolute, linear256, linear512); to set the rate write lr.base=1e-3"),
+    (
+        "lr=1e-3",
+        "lr is a group (absolute, linear256, linear512); to set the rate write lr.base=1e-3",
+    ),
     ("warmup=20", "warmup is a group (linear, none); to set its length write warmup.epochs=20"),
     ("stem=convv", "did you mean 'conv'"),
     ("stemm=conv", "did you mean 'stem'"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scaledrelu.config.check import group_options
 from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.overrides import group_options
 
 OPTIONS = [
     (group, option)

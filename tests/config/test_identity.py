@@ -44,7 +44,8 @@ def test_order_spelling_paths_and_transient_fields_do_not_change_the_id(
 @pytest.mark.parametrize(
     "override",
     [
-        "lr.base=1.1e-3", "seed=1", "stem=conv_bn", "stem.hidden=8", "ffn=mlp_relu", "warmup.epochs=20",
+        "lr.base=1.1e-3", "seed=1", "stem=conv_bn", "stem.hidden=8", "ffn=mlp_relu",
+        "warmup.epochs=20",
         "optimizer=sam", "optimizer.build.weight_decay=0.1", "precision=bf16", "batch.group=32",
         "data.fraction=0.5", "augment.smoothing=0.1", "model.depth=5", "schedule.epochs=299",
         "profile.lr_scale=2", "divergence.ratio=0.8", "ema={decay:0.9}", "data.augment=reference",

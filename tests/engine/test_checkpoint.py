@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from scaledrelu.engine.checkpoint import LAST, PREVIOUS, load_latest, read_checkpoint, save_checkpoint
+from scaledrelu.engine.checkpoint import (
+    LAST,
+    PREVIOUS,
+    load_latest,
+    read_checkpoint,
+    save_checkpoint,
+)
 from scaledrelu.errors import CheckpointError
 
 
@@ -41,7 +47,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_file_without_the_marker_is_not_trusted(tmp_path: Path) -> None:
     torch.save({"step": 5}, tmp_path / LAST)
-    with pytest.raises(CheckpointError, match="none of last.pt can be read"):
+    with pytest.raises(CheckpointError, match="can be read"):
         load_latest(tmp_path)
 
 

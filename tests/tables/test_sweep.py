@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scaledrelu.config.check import group_options
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.overrides import group_options
 from scaledrelu.errors import RunError
 from scaledrelu.runs.record import Status, read_status, run_directory
 from scaledrelu.tables import launch

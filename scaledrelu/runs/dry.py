@@ -1,0 +1,93 @@
+"""One training and one evaluation step of a run on noise: everything but the data and the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from scaledrelu.data.batch import RawBatch
+from scaledrelu.engine.distributed import World
+from scaledrelu.engine.step import Update
+from scaledrelu.runs.build import (
+    build_optimizer,
+    build_scaler,
+    build_schedule,
+    build_task,
+    local_groups,
+    sam_spec,
+)
+from scaledrelu.runs.feed import Prepare
+from scaledrelu.runs.observe import autocast_context
+from scaledrelu.tasks.base import Progress
+
+STEPS_PER_EPOCH = 1251  # ImageNet-1k at batch 1024 (recipes A.3)
+
+
+@dataclass(frozen=True, slots=True)
+class DryReport:
+    """What one step of a run showed."""
+
+    parameters: int
+    lr_effective: float
+    loss: float
+    grad_norm: float
+    logits: tuple[int, ...]
+
+
+def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -> DryReport:
+    """Take one training and one evaluation step of a run on random images.
+
+    Args:
+        config: resolved and checked; its batch should be a small one.
+        num_classes: C, since no data set is opened.
+        device: cpu or cuda.
+
+    Raises:
+        RuntimeError: if the loss or the gradient is not finite.
+    """
+    world = World(0, 1, torch.device(device))
+    torch.manual_seed(config["seed"])
+    task = build_task(config, num_classes).to(world.device).train()
+    schedule = build_schedule(config, STEPS_PER_EPOCH)
+    optimizer = build_optimizer(config, task)
+    update = Update(
+        task,
+        optimizer,
+        autocast=config["precision"]["autocast"],
+        scaler=build_scaler(config, world),
+        sam=sam_spec(config),
+        clip_grad=config["optimizer"]["clip_grad"],
+        seed=config["seed"],
+        device=world.device,
+        groups_local=local_groups(config, world),
+    )
+    t = Progress(0, schedule.total_steps, 0, STEPS_PER_EPOCH)
+    groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
+    report = update(Prepare(config, num_classes, world.device)(groups, t), t)
+    if not (torch.isfinite(report.loss) and torch.isfinite(report.grad_norm)):
+        raise RuntimeError(f"loss {float(report.loss)}, gradient norm {float(report.grad_norm)}")
+    task.eval()
+    with torch.no_grad(), autocast_context(config["precision"]["autocast"], world.device):
+        logits_BC = task.backbone(groups[0].images.to(world.device))
+    return DryReport(
+        parameters=sum(p.numel() for p in task.backbone.parameters()),
+        lr_effective=schedule.spec.peak_lr,
+        loss=float(report.loss),
+        grad_norm=float(report.grad_norm),
+        logits=tuple(logits_BC.shape),
+    )
+
+
+def noise(config: dict[str, Any], num_classes: int, group: int) -> RawBatch:
+    """Return one group of normalised noise images with random classes."""
+    count, size = config["batch"]["group"], config["data"]["image_size"]
+    generator = torch.Generator().manual_seed(group)
+    return RawBatch(
+        images=torch.randn(count, 3, size, size, generator=generator),
+        targets=torch.randint(num_classes, (count,), generator=generator),
+        indices=torch.arange(count),
+        views=torch.zeros(count, dtype=torch.int64),
+        group=group,
+    )

@@ -1,0 +1,92 @@
+"""From a shell command to a table, for real: the scripts, Hydra, joblib, training, the report."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COLUMNS = (
+    "table,row,block,{labels},metric,value,std,n_ok,n_crash,n_failed,last_value,paper,delta,"
+    "status,run_ids,note"
+)
+
+
+def shell(script: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=280)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("results")
+    shell("sweep.py", "tables=[table3]", "profile=smoke", f"results={results}", "seeds=0")
+    return results
+
+
+def test_a_sweep_trains_every_row_and_writes_both_reports(swept: Path) -> None:
+    with (swept / "smoke" / "table3.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 8
+    assert {row["status"] for row in rows} == {"ok"}
+    assert all((swept / "runs" / row["run_ids"] / "result.json").exists() for row in rows)
+    header = (swept / "smoke" / "table3.csv").read_text().splitlines()[0].split(",")
+    expected = COLUMNS.split(",")
+    assert header[:3] == expected[:3]
+    assert header[-len(expected[4:]) :] == expected[4:]
+    assert "smoke profile" in (swept / "smoke" / "table3.md").read_text()
+
+
+def test_a_second_call_trains_nothing_and_changes_no_byte(swept: Path) -> None:
+    report = swept / "smoke" / "table3.md"
+    before = report.read_bytes()
+    started = time.monotonic()
+    done = shell("sweep.py", "tables=[table3]", "profile=smoke", f"results={swept}", "seeds=0")
+    assert time.monotonic() - started < 20
+    assert "to train: nothing" in done.stdout or "$ " not in done.stdout
+    assert report.read_bytes() == before
+
+
+def test_a_multirun_from_the_shell_needs_no_table(tmp_path: Path) -> None:
+    shell("train.py", "-m", "profile=smoke", "seed=0,1", f"paths.results={tmp_path}")
+    assert len(list((tmp_path / "runs").glob("deit-*/result.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "line"),
+    [
+        ("train.py", ["lr=1e-3"], "to set the rate write lr.base=1e-3"),
+        ("train.py", ["stem=convv"], "did you mean 'conv'"),
+        ("train.py", ["lr.base=fast"], "lr.base"),
+        ("train.py", ["experiment=deit-0123456789ab"], "plan the tables again"),
+        ("sweep.py", ["tables=[table9]"], "table9"),
+        ("sweep.py", ["profile=papr"], "did you mean 'paper'"),
+        ("sweep.py", ["seed=1"], "did you mean 'seeds'"),
+        ("report.py", ["profile=mini", "redo"], "write key=value"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(script: str, arguments: list[str], line: str) -> None:
+    done = shell(script, *arguments, check=False)
+    assert done.returncode == 2
+    assert line in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_failing_single_run_exits_1_and_a_done_one_0(tmp_path: Path) -> None:
+    common = ["profile=smoke", f"paths.results={tmp_path}"]
+    bad = shell("train.py", *common, "data=imagefolder", f"data.root={tmp_path}/no", check=False)
+    assert bad.returncode == 1
+    assert "no" in bad.stdout + bad.stderr
+    assert "Traceback" not in bad.stdout + bad.stderr
+
+
+def test_the_composed_configuration_can_be_shown() -> None:
+    done = shell("train.py", "--cfg", "job", "--resolve", "stem=conv")
+    assert "hidden: 16" in done.stdout

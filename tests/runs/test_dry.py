@@ -1,0 +1,37 @@
+"""The paper profile composes and starts: one training and one evaluation step at full size."""
+
+from __future__ import annotations
+
+import pytest
+
+from scaledrelu.config.compose import compose
+from scaledrelu.runs.dry import dry_step
+
+SMALL = ("profile=paper", "batch.total=2", "batch.group=2", "launch.device=cpu")
+
+
+def test_a_deit_row_with_sam_takes_its_steps_at_paper_size() -> None:
+    config = compose([*SMALL, "precision=fp32", "stem=conv", "optimizer=sam", "lr.base=1e-3"])
+    report = dry_step(config, num_classes=1000)
+    assert report.parameters == 23_412_136
+    assert report.logits == (2, 1000)
+    assert report.loss == pytest.approx(6.9, abs=1.0)
+    assert report.grad_norm > 0
+
+
+def test_an_fp16_step_of_2021_runs_at_paper_size() -> None:
+    config = compose([*SMALL, "precision=fp16_2021", "stem=patchify", "model.depth=3"])
+    report = dry_step(config, num_classes=1000)
+    assert report.loss == pytest.approx(6.9, abs=1.0)
+
+
+def test_the_paper_profile_has_the_papers_rates() -> None:
+    config = compose(["profile=paper", "precision=fp32", "stem=patchify", "lr.base=1e-3"])
+    small = {**config, "batch": {"total": 1024, "group": 2}}
+    from scaledrelu.runs.build import build_schedule
+
+    schedule = build_schedule(small, 1251)
+    assert schedule.spec.peak_lr == 2e-3
+    assert schedule.total_steps == 375_300
+    assert schedule.at(0) == 1e-6
+    assert schedule.at(2 * 1251) == pytest.approx(4.008e-4)

@@ -1,0 +1,146 @@
+"""One run from configuration to result: done once, crash and failure told apart, evidence left."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scaledrelu.config.identity import run_id
+from scaledrelu.runs import execute as execute_module
+from scaledrelu.runs.record import Status, read_result, read_status
+from scaledrelu.runs.spawn import LOCK, Ended, run_job
+
+from .conftest import folder_of
+
+
+def test_a_run_leaves_its_result_its_metrics_and_its_evidence(smoke) -> None:
+    config = smoke("stem=conv")
+    report = run_job(config)
+    assert (report.run_id, report.ended) == (run_id(config), Ended.OK)
+    folder = folder_of(config)
+    result = read_result(folder)
+    assert 0 <= result.metrics["val/top1"] <= result.metrics["val/top1_best"] <= 100
+    assert result.provenance["lr_base"] == 5e-4
+    assert result.provenance["lr_effective"] == pytest.approx(4e-3)
+    evidence = np.load(folder / "evidence.npz")
+    assert evidence["val.correct"].mean() * 100 == pytest.approx(result.metrics["val/top1"])
+    assert evidence["similarity.absolute"].shape == (6 + 2,)
+    assert evidence["stem.alpha"].shape == evidence["stem.beta"].shape == (16,)
+    assert evidence["max.activation"] > 0
+    assert evidence["max.score"] > 0
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert {"train/loss", "train/lr", "train/grad_norm"} <= rows[0].keys()
+    assert sum("val/top1" in row for row in rows) == 2, "one evaluation an epoch"
+
+
+def test_a_run_that_is_done_is_not_trained_again(smoke, monkeypatch) -> None:
+    config = smoke()
+    run_job(config)
+    before = (folder_of(config) / "result.json").read_bytes()
+
+    def explode(*_args: object, **_kwargs: object) -> None:
+        raise AssertionError("trained twice")
+
+    monkeypatch.setattr(execute_module, "execute", explode)
+    assert run_job(config).ended == Ended.OK
+    assert (folder_of(config) / "result.json").read_bytes() == before
+
+
+def test_a_result_of_another_configuration_under_the_same_id_is_not_reused(smoke) -> None:
+    config = smoke()
+    run_job(config)
+    stored = folder_of(config) / "config.json"
+    stored.write_text(stored.read_text().replace('"seed": 0', '"seed": 7'))
+    report = run_job(config)
+    assert report.ended == Ended.FAILED
+    assert "another configuration" in report.reason
+
+
+def test_a_crash_is_a_result_with_its_kind_and_its_step(smoke) -> None:
+    config = smoke("lr.base=1e30", "optimizer.build.fused=false")
+    assert run_job(config).ended == Ended.CRASH
+    result = read_result(folder_of(config))
+    assert result.crash["kind"] == "non_finite"
+    assert result.crash["epoch"] == result.crash["step"] // 2
+    assert len(result.crash["last"]) == result.crash["step"] + 1
+    assert read_status(folder_of(config)) == Status.CRASH
+    assert run_job(config).ended == Ended.CRASH, "a crash is done: never retried"
+
+
+def test_no_poisoned_state_is_ever_saved(smoke) -> None:
+    config = smoke("lr.base=1e30", "launch.checkpoint_every_steps=1")
+    assert run_job(config).ended == Ended.CRASH
+    from scaledrelu.engine.checkpoint import load_latest
+
+    state = load_latest(folder_of(config))
+    assert state is None or not bool(state["judge"]["flag"])
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("out of memory"), MemoryError()])
+def test_whatever_a_job_raises_becomes_a_failure_that_is_tried_again(
+    smoke, monkeypatch, error
+) -> None:
+    config = smoke()
+
+    def explode(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execute_module, "execute", explode)
+        report = run_job(config)
+    assert report.ended == Ended.FAILED
+    text = (folder_of(config) / "error.txt").read_text()
+    assert type(error).__name__ in text.splitlines()[0]
+    assert "Traceback" in text
+    assert read_status(folder_of(config)) == Status.FAILED
+    assert run_job(config).ended == Ended.OK
+    assert read_status(folder_of(config)) == Status.OK
+    assert not (folder_of(config) / "error.txt").exists()
+
+
+def test_a_missing_data_folder_is_a_failure_in_one_line(smoke, tmp_path: Path) -> None:
+    config = smoke("data=imagefolder", f"data.root={tmp_path / 'nowhere'}", "data.image_size=16")
+    report = run_job(config)
+    assert report.ended == Ended.FAILED
+    assert str(tmp_path / "nowhere") in report.reason
+    assert "\n" not in report.reason
+
+
+def test_a_job_that_composes_another_run_than_planned_refuses_to_start(smoke) -> None:
+    config = smoke("planned_id=deit-000000000000")
+    report = run_job(config)
+    assert report.ended == Ended.FAILED
+    assert "plan again" in report.reason
+    planned = folder_of(config).parent / "deit-000000000000"
+    assert read_status(planned) == Status.FAILED, "the sweep looks for the planned run"
+    assert not (folder_of(config) / "result.json").exists()
+
+
+def test_two_processes_never_train_one_run(smoke) -> None:
+    config = smoke()
+    folder = folder_of(config)
+    folder.mkdir(parents=True)
+    with (folder / LOCK).open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        report = run_job(config)
+    assert report.ended == Ended.FAILED
+    assert "another process is training this run" in report.reason
+    assert not (folder / "error.txt").exists(), "the other process will say how it ended"
+
+
+def test_a_full_disk_is_a_failure_and_the_next_attempt_goes_on(smoke, monkeypatch) -> None:
+    config = smoke()
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scaledrelu.engine.checkpoint.os.fsync", full)
+        report = run_job(config)
+    assert report.ended == Ended.FAILED
+    assert "No space left on device" in report.reason
+    assert run_job(config).ended == Ended.OK

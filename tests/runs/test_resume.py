@@ -1,0 +1,97 @@
+"""However a run is interrupted, what it ends with is what it would have ended with."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaledrelu.config.compose import compose
+from scaledrelu.engine.checkpoint import load_latest
+
+from .conftest import fingerprint, folder_of
+
+# Everything that has state or draws at random, in few steps.
+EVERYTHING = (
+    "profile=smoke", "stem=conv", "model.drop_path=0.1", "ema={decay: 0.9}",
+    "augment.mixup=0.8", "augment.cutmix=1.0", "augment.erasing=0.5", "data.fraction=0.3",
+    "launch.log_every_steps=3", "launch.checkpoint_every_steps=2", "optimizer.clip_grad=1.0",
+)  # fmt: skip
+
+
+def tiny(results: Path, *overrides: str) -> dict[str, Any]:
+    return compose([*EVERYTHING, f"paths.results={results}", *overrides])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Fingerprint and duration of the SAM run that the tests interrupt."""
+    from scaledrelu.runs.spawn import run_job
+
+    results = tmp_path_factory.mktemp("whole")
+    config = tiny(results, "optimizer=sam")
+    run_job(config)  # loads lazy imports, so that the second one is timed honestly
+    folder_of(config).rename(results / "first")
+    started = time.monotonic()
+    run_job(config)
+    return {"bytes": fingerprint(config), "seconds": time.monotonic() - started}
+
+
+def test_ten_kills_at_random_moments_change_no_byte(uninterrupted, tmp_path, in_child) -> None:
+    moments = random.Random(0)
+    for kill in range(10):
+        config = tiny(tmp_path / str(kill), "optimizer=sam")
+        in_child(config, after=moments.uniform(0.02, 0.95) * uninterrupted["seconds"])
+        assert in_child(config) == "ok"
+        assert fingerprint(config) == uninterrupted["bytes"]
+
+
+def test_one_run_killed_again_and_again_still_ends_the_same(
+    uninterrupted, tmp_path, in_child
+) -> None:
+    config = tiny(tmp_path, "optimizer=sam")
+    kills = 0
+    while in_child(config, after=0.45 * uninterrupted["seconds"]) is None and kills < 12:
+        kills += 1
+    assert kills > 0
+    assert in_child(config) == "ok"
+    assert fingerprint(config) == uninterrupted["bytes"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(
+    uninterrupted, tmp_path, in_child, number
+) -> None:
+    config = tiny(tmp_path, "optimizer=sam", "launch.checkpoint_every_steps=1000")
+    ended = in_child(config, number=number, after=0.5 * uninterrupted["seconds"])
+    assert ended == "interrupted"
+    assert load_latest(folder_of(config))["cursor"]["step"] > 0
+    assert in_child(config) == "ok"
+    assert fingerprint(config) == uninterrupted["bytes"]
+
+
+def test_a_torn_last_checkpoint_costs_steps_not_the_result(
+    uninterrupted, tmp_path, in_child
+) -> None:
+    config = tiny(tmp_path, "optimizer=sam")
+    while not (folder_of(config) / "previous.pt").exists():
+        in_child(config, after=0.6 * uninterrupted["seconds"])
+    last = folder_of(config) / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    (folder_of(config) / "result.json").unlink(missing_ok=True)
+    assert in_child(config) == "ok"
+    assert fingerprint(config) == uninterrupted["bytes"]
+
+
+def test_fp16_with_loss_scaling_resumes_alike(tmp_path, in_child) -> None:
+    overrides = ("precision=fp16_2021", "model.depth=2")
+    whole, cut = tiny(tmp_path / "a", *overrides), tiny(tmp_path / "b", *overrides)
+    started = time.monotonic()
+    assert in_child(whole) == "ok"
+    in_child(cut, after=0.6 * (time.monotonic() - started))
+    assert in_child(cut) == "ok"
+    assert fingerprint(cut) == fingerprint(whole)
