@@ -45,7 +45,7 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
         device: cpu or cuda.
 
     Raises:
-        RuntimeError: if the loss or the gradient is not finite.
+        RuntimeError: if the loss is not finite, or the gradient without loss scaling.
     """
     world = World(0, 1, torch.device(device))
     torch.manual_seed(config["seed"])
@@ -66,7 +66,9 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
     t = Progress(0, schedule.total_steps, 0, STEPS_PER_EPOCH)
     groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
     report = update(Prepare(config, num_classes, world.device)(groups, t), t)
-    if not (torch.isfinite(report.loss) and torch.isfinite(report.grad_norm)):
+    # A loss scaler may find its first scale too large and skip the step: that is no failure.
+    scaled = config["precision"]["loss_scaling"]
+    if not (torch.isfinite(report.loss) and (scaled or torch.isfinite(report.grad_norm))):
         raise RuntimeError(f"loss {float(report.loss)}, gradient norm {float(report.grad_norm)}")
     task.eval()
     with torch.no_grad(), autocast_context(config["precision"]["autocast"], world.device):
