@@ -19,7 +19,7 @@ from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.sweep import plan_tables
 from scripts.sweep import main
 
-SMALL = ("batch.total=2", "batch.group=2", "precision=fp32", "launch.device=cpu")
+SMALL = ("batch.total=2", "batch.group=2", "precision=fp32", "launch=local", "launch.device=cpu")
 IMAGENET_CLASSES = 1000
 
 

@@ -90,6 +90,7 @@ class Case:
             device: cpu or cuda.
         """
         return [
+            "launch=local",
             f"profile={self.profile}",
             f"stem={self.stem}",
             f"optimizer={self.optimizer}",

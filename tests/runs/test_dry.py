@@ -7,7 +7,7 @@ import pytest
 from scaledrelu.config.compose import compose
 from scaledrelu.runs.dry import dry_step
 
-SMALL = ("profile=paper", "batch.total=2", "batch.group=2", "launch.device=cpu")
+SMALL = ("profile=paper", "batch.total=2", "batch.group=2", "launch=local", "launch.device=cpu")
 
 
 def test_a_deit_row_with_sam_takes_its_steps_at_paper_size() -> None:
