@@ -39,6 +39,21 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
+def keep_handlers() -> Iterator[None]:
+    """Put the signal handlers back that torch's elastic agent replaces and leaves in place."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def log_to(path: Path) -> Iterator[None]:
     """Copy the log of this process into a file of its run directory."""
     handler = logging.FileHandler(path)

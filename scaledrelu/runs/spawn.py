@@ -23,7 +23,7 @@ from typing import Any
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.runs import attempt, record
-from scaledrelu.runs.process import log_to, stop_on_signal
+from scaledrelu.runs.process import keep_handlers, log_to, stop_on_signal
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,8 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(config["launch"]["threads"] or 1))
     try:
-        endings = elastic_launch(launch, worker)(config)
+        with keep_handlers():
+            endings = elastic_launch(launch, worker)(config)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         raise RunError(

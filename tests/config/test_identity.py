@@ -28,7 +28,7 @@ def test_id_has_the_method_in_front(base: dict) -> None:
         ["lr.base=0.001", "stem=conv"],
         ["stem=conv", "lr.base=1.0e-3", "warmup.epochs=5.0"],
         ["stem=conv", "lr.base=1e-3", "paths.results=/tmp/elsewhere"],
-        ["stem=conv", "lr.base=1e-3", "launch.nproc=2", "launch.workers=7", "launch.compile=true"],
+        ["stem=conv", "lr.base=1e-3", "launch.workers=7", "launch.compile=true"],
         ["stem=conv", "lr.base=1e-3", "wandb=offline", "wandb.tags=[table1]"],
         ["stem=conv", "lr.base=1e-3", "stem.label=other", "optimizer.label=other"],
         ["stem=conv", "lr.base=1e-3", "data.root=/nowhere", "evaluation.report=best"],

@@ -74,8 +74,11 @@ def test_a_crash_is_seen_by_every_rank_and_is_one_result(smoke) -> None:
         "batch.group=32", "launch.nproc=2", "launch.device=cpu", "lr.base=1e30",
         "optimizer.build.fused=false",
     )  # fmt: skip
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert run_job(config).ended == Ended.CRASH
     assert read_result(folder_of(config)).crash["kind"] == "non_finite"
+    after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert after == handlers, "the next run of a sweep needs its own"
 
 
 def test_a_dead_rank_ends_the_run_with_a_clear_failure_and_no_hang(smoke) -> None:
