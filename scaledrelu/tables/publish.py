@@ -8,6 +8,8 @@ from pathlib import Path
 from scaledrelu.errors import TableError
 from scaledrelu.runs.record import CONFIG, RESULT, run_directory, write_atomic
 
+EVIDENCE = ("metrics.jsonl", "evidence.npz")  # small; the weights stay where they are
+
 
 def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
     """Copy a profile's reports, and the record of every run they print, to ``published/``.
@@ -44,7 +46,8 @@ def _publish_run(results: Path, target: Path, run_id: str) -> list[Path]:
     source = run_directory(results, run_id)
     if not (source / RESULT).exists():
         return []
-    return [_copy(source / name, target / "runs" / run_id / name) for name in (CONFIG, RESULT)]
+    names = [CONFIG, RESULT, *(name for name in EVIDENCE if (source / name).exists())]
+    return [_copy(source / name, target / "runs" / run_id / name) for name in names]
 
 
 def _copy(source: Path, target: Path) -> Path:
