@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -124,7 +125,8 @@ class Logbook:
         if self._stream is None:
             return
         row = {"step": t.step + 1, "epoch": t.epoch, **values}
-        self._stream.write((json.dumps(row, sort_keys=True) + "\n").encode())
+        plain = {name: _json_number(value) for name, value in row.items()}
+        self._stream.write((json.dumps(plain, sort_keys=True) + "\n").encode())
         self._stream.flush()
         if self.mirror is not None:
             self.mirror.add(row)
@@ -156,6 +158,11 @@ class Logbook:
             self._bar = tqdm(total=t.total_steps, desc=self.name, unit="step", dynamic_ncols=True)
         self._bar.n = t.step + 1
         self._bar.set_postfix_str(self._line)
+
+
+def _json_number(value: Any) -> Any:
+    """Return nan and inf as strings: JSON has no such numbers."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def duration(seconds: float) -> str:

@@ -66,6 +66,8 @@ def test_a_crash_is_a_result_with_its_kind_and_its_step(smoke) -> None:
     result = read_result(folder_of(config))
     assert result.crash["kind"] == "non_finite"
     assert result.crash["epoch"] == result.crash["step"] // 2
+    for line in (folder_of(config) / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert len(result.crash["last"]) == result.crash["step"] + 1
     assert read_status(folder_of(config)) == Status.CRASH
     assert run_job(config).ended == Ended.CRASH, "a crash is done: never retried"
