@@ -62,8 +62,8 @@ def measure_workers(*, rounds: int, turn_seconds: float) -> Iterator[Row]:
                 worker.read()  # "ready"
             single, double = [], []
             for _ in range(rounds):
-                turns = [_rate(group, turn_seconds) for group in ([one], [one, other]) * 2]
-                turns[2:] = turns[:1:-1]
+                alone, both = [one], [one, other]
+                turns = [_rate(group, turn_seconds) for group in (alone, both, both, alone)]
                 single.append((turns[0] + turns[3]) / 2)
                 double.append((turns[1] + turns[2]) / 2)
         ratios = [two / one_rate for two, one_rate in zip(double, single, strict=True)]
