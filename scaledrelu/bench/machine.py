@@ -1,30 +1,16 @@
-"""The device that is measured: its name, its clock and the ceiling that utilisation refers to."""
+"""The device that is measured: its clock and the ceiling that utilisation refers to."""
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 
 DTYPES = {"none": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 PRODUCT = {"cuda": 8192, "cpu": 1024}  # side of the square matrix product
-
-
-def device_name(device: torch.device) -> str:
-    """Return the name of the GPU, or of the processor with the cores that this process may use."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cores = len(os.sched_getaffinity(0))
-    try:
-        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return f"CPU {found.group(1).strip() if found else 'unknown'}, {cores} cores"
 
 
 def slug(name: str) -> str:

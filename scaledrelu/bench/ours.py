@@ -13,13 +13,13 @@ from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import set_lr
 from scaledrelu.engine.step import Update
-from scaledrelu.runs.build import (
+from scaledrelu.runs.build import wrap
+from scaledrelu.runs.optimisation import (
     build_optimizer,
     build_scaler,
     build_schedule,
     judge_rule,
     sam_spec,
-    wrap,
 )
 from scaledrelu.runs.feed import Prepare, layout, open_data, train_loader
 from scaledrelu.tasks.base import Progress, Task
@@ -55,7 +55,7 @@ class OurStep:
             read_every=config["launch"]["log_every_steps"],
         )
         self.update = Update(
-            wrap(task, world, compiled=False),
+            wrap(config, task, world),
             self.optimizer,
             autocast=config["precision"]["autocast"],
             scaler=build_scaler(config, world),

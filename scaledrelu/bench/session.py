@@ -84,8 +84,9 @@ def open_session(options: argparse.Namespace, arguments: Sequence[str]) -> Sessi
     import timm
     import torch
 
-    from scaledrelu.bench.machine import device_name, peak_note, slug
+    from scaledrelu.bench.machine import peak_note, slug
     from scaledrelu.engine.distributed import pick_device
+    from scaledrelu.runs.provenance import device_name
 
     device = pick_device(options.device, 0)
     name = device_name(device)

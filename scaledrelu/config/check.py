@@ -17,10 +17,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "precision.attention": ("fused", "scores_then_scale"),
     "data.augment": ("reference", "device"),
     "data.on_bad_image": ("raise", "skip"),
+    "augment.label_axes": ("official", "corrected"),
     "augment.crop": ("random_resized", "shift", "none"),
     "evaluation.report": ("last", "best"),
     "divergence.judge": ("after_warmup", "fraction"),
-    "init.kind": ("scratch",),
+    "init.kind": ("scratch", "run", "checkpoint"),
+    "optimizer.clip": ("global", "per_tensor"),
+    "schedule.cosine": ("whole", "after_warmup"),
     "launch.device": ("auto", "cpu", "cuda"),
     "wandb.mode": ("disabled", "offline", "online"),
 }
@@ -31,7 +34,6 @@ POSITIVE = (
     "schedule.epochs",
     "lr.base",
     "model.width",
-    "model.depth",
     "model.heads",
     "model.patch_size",
     "data.image_size",
@@ -137,6 +139,10 @@ def _check_model(config: dict[str, Any]) -> None:
         f"model.width={model['width']} is not a multiple of model.heads={model['heads']}",
     )
     _require(
+        model["depth"] is None or model["depth"] > 0,
+        f"model.depth={model['depth']}: must be greater than 0",
+    )
+    _require(
         data["image_size"] % model["patch_size"] == 0,
         f"data.image_size={data['image_size']} is not a multiple of "
         f"model.patch_size={model['patch_size']}",
@@ -159,6 +165,11 @@ def _check_training(config: dict[str, Any]) -> None:
     _require(
         not (mixes and config["batch"]["group"] % 2),
         f"batch.group={config['batch']['group']} is odd, but mixup pairs images: use an even group",
+    )
+    labelled = config["data"]["token_labels"] != "none"
+    _require(
+        not (mixes and labelled),
+        "augment.mixup and augment.cutmix must be 0 with data.token_labels: MixToken mixes",
     )
     _require(
         sam is None or sam["rho"] >= 0,

@@ -6,12 +6,14 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from scaledrelu.config.artifacts import pin_label_digest
 from scaledrelu.config.check import check_values
 from scaledrelu.config.digest import pin_data_digest
 from scaledrelu.config.overrides import check_overrides
@@ -21,32 +23,75 @@ from scaledrelu.errors import ConfigError, ScaledReluError, nearest
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 
 
-def compose(overrides: Sequence[str], *, searchpath: str | None = None) -> dict[str, Any]:
-    """Compose ``conf/train.yaml`` with overrides, exactly as the shell would.
+def compose(
+    overrides: Sequence[str], *, searchpath: str | None = None, conf_dir: Path | None = None
+) -> dict[str, Any]:
+    """Compose ``train.yaml`` with overrides, exactly as the shell would.
 
     Args:
         overrides: Hydra overrides, e.g. ``["stem=conv", "lr.base=1e-3"]``.
         searchpath: folder with further groups (generated experiments).
+        conf_dir: the configuration tree; the repository's by default.
 
     Raises:
         ConfigError: one line naming the key, the value and what is allowed.
     """
+    conf_dir = conf_dir or CONF_DIR
+    extra = [f"hydra.searchpath=[file://{searchpath}]"] if searchpath else []
+    return finalize(_from_tree(overrides, extra, conf_dir), conf_dir=conf_dir)
+
+
+def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) -> dict[str, Any]:
+    """Compose like :func:`compose`, but look at no files: digests of data stay empty.
+
+    Raises:
+        ConfigError: as :func:`compose`.
+    """
+    return validate(_from_tree(overrides, [], conf_dir or CONF_DIR))
+
+
+def _from_tree(overrides: Sequence[str], extra: Sequence[str], conf_dir: Path) -> DictConfig:
     from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
     from hydra.errors import HydraException
 
-    check_overrides(overrides, CONF_DIR)
-    extra = [f"hydra.searchpath=[file://{searchpath}]"] if searchpath else []
+    check_overrides(overrides, conf_dir)
     try:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            composed = hydra_compose("train", overrides=[*overrides, *extra])
+        with _own_hydra(conf_dir):
+            return hydra_compose("train", overrides=[*overrides, *extra])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
-    return finalize(composed)
 
 
-def finalize(composed: DictConfig) -> dict[str, Any]:
-    """Check a composed configuration against the schema, resolve it and pin the data digest.
+@contextlib.contextmanager
+def _own_hydra(conf_dir: Path) -> Iterator[None]:
+    """Let Hydra compose from a folder, also inside a job that Hydra itself started."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str, Any]:
+    """Check a composed configuration against the schema, resolve it and pin the data digests.
+
+    Raises:
+        ConfigError: see :func:`validate`.
+    """
+    conf_dir = conf_dir or CONF_DIR
+    config = validate(composed)
+    pin_data_digest(config)
+    pin_label_digest(config, conf_dir, partial(compose, conf_dir=conf_dir))
+    return config
+
+
+def validate(composed: DictConfig) -> dict[str, Any]:
+    """Check a composed configuration against the schema and resolve it; look at no files.
 
     Raises:
         ConfigError: unknown key (with the file that holds it), wrong type, or values that clash.
@@ -59,7 +104,6 @@ def finalize(composed: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
     check_values(config)
-    pin_data_digest(config)
     return config
 
 

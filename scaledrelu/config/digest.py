@@ -6,26 +6,37 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
 
+FEW_FILES = 5000  # a plan looks at each of so many files: some hundredths of a second
 
-def pin_data_digest(config: dict[str, Any]) -> None:
+
+def pin_data_digest(
+    config: dict[str, Any], *, known: dict[tuple[str | None, ...], str | None] | None = None
+) -> None:
     """Fill in ``data.digest`` from the split folders under ``data.root``; null while absent.
 
     A digest that is set already is kept: it names data that this machine cannot see.
+
+    Args:
+        config: resolved; changed in place.
+        known: digests found so far, where a plan of many runs should look at the files only once.
     """
     data = config["data"]
     if data["root"] is None or data["digest"] is not None:
         return
     splits = [data["build"].get("train"), data["build"].get("val")]
-    data["digest"] = folder_digest(
-        Path(data["root"]),
-        splits,
-        cache=Path(config["paths"]["results"]) / ".cache" / "digests.json",
-    )
+    known = {} if known is None else known
+    key = (data["root"], *splits)
+    if key not in known:
+        cache = Path(config["paths"]["results"]) / ".cache" / "digests.json"
+        known[key] = folder_digest(Path(data["root"]), splits, cache=cache)
+    data["digest"] = known[key]
 
 
 def folder_digest(root: Path, splits: list[str | None], *, cache: Path) -> str | None:
@@ -34,8 +45,8 @@ def folder_digest(root: Path, splits: list[str | None], *, cache: Path) -> str |
     Published archives (CIFAR-10 as torchvision stores it) have no split folders and no digest:
     downloading them does not change a run.
 
-    The scan is cached by the modification times of the folders, so that planning stays quick
-    on a million files.
+    The scan is cached until something changes that `_stamp` sees, so that planning stays quick on
+    a million files.
     """
     folders = [root / split for split in splits if split and (root / split).is_dir()]
     if not folders:
@@ -52,23 +63,37 @@ def folder_digest(root: Path, splits: list[str | None], *, cache: Path) -> str |
 
 
 def _stamp(folders: list[Path]) -> str:
-    """Hash the folders' and their class folders' modification times."""
-    times = []
+    """Hash what tells that files changed: of few files everything, of many their folders' times.
+
+    A million files cannot be looked at in every plan. There a file that is added or removed shows
+    in the time of its class folder, one that is overwritten in place does not.
+    """
+    looked_at = list(islice(_files(folders), FEW_FILES + 1))
+    if len(looked_at) > FEW_FILES:
+        looked_at = list(_class_folders(folders))
+    seen = []
+    for path in looked_at:
+        status = path.stat()
+        seen.append((str(path), status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(repr(sorted(seen)).encode()).hexdigest()
+
+
+def _files(folders: list[Path]) -> Iterator[Path]:
+    for top in folders:
+        for folder, _, names in os.walk(top, followlinks=True):
+            yield from (Path(folder) / name for name in names)
+
+
+def _class_folders(folders: list[Path]) -> Iterator[Path]:
     for folder in folders:
-        times.append((folder.name, folder.stat().st_mtime_ns))
+        yield folder
         with os.scandir(folder) as entries:
-            times.extend((e.name, e.stat().st_mtime_ns) for e in entries if e.is_dir())
-    return hashlib.sha256(repr(sorted(times)).encode()).hexdigest()
+            yield from (Path(entry.path) for entry in entries if entry.is_dir())
 
 
 def _scan(root: Path, folders: list[Path]) -> str:
     log.info("reading the file list of %s once, to name the data set", root)
-    lines = []
-    for top in folders:
-        for folder, _, names in os.walk(top, followlinks=True):
-            for name in names:
-                path = Path(folder) / name
-                lines.append(f"{path.relative_to(root)}\t{path.stat().st_size}")
+    lines = [f"{path.relative_to(root)}\t{path.stat().st_size}" for path in _files(folders)]
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 

@@ -31,12 +31,26 @@ TRANSIENT = (
     "data.build.expect",
     "data.on_bad_image",
     "evaluation.batch",
+    "init.path",
     "evaluation.report",
 )
 
 # A key at its neutral value is dropped before hashing, so that a new knob whose
 # neutral value means "as before" leaves every existing run's id alone.
-NEUTRAL: dict[str, Any] = {}
+NEUTRAL: dict[str, Any] = {
+    "data.token_labels": "none",
+    "data.token_labels_digest": None,
+    "augment.label_axes": "official",
+    "augment.multi_crop": None,
+    "optimizer.clip": "global",
+    "optimizer.decay_tokens": False,
+    "schedule.cosine": "whole",
+    "schedule.weight_decay_end": None,
+    "batch.sync_bn": False,
+    "init.run": None,
+    "init.sha256": None,
+    "init.head_scale": None,
+}
 
 
 def canonical(config: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +62,8 @@ def canonical(config: dict[str, Any]) -> dict[str, Any]:
         _drop(science, key, only_if=neutral)
     if science["warmup"]["epochs"] == 0 or science["warmup"]["shape"] == "none":
         science["warmup"] = {"shape": "none", "epochs": 0}
+    if "token_labels" in science["data"]:
+        science["data"]["token_labels"] = "maps"  # the digest says which, wherever they lie
     science["science_version"] = SCIENCE_VERSION
     return _normalise(science)
 

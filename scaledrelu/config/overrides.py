@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.launchers import check_launcher
 from scaledrelu.config.schema import RunConfig
 from scaledrelu.errors import ConfigError, nearest
 
@@ -23,7 +24,7 @@ def group_options(conf_dir: Path) -> dict[str, list[str]]:
     return {
         folder.name: sorted(p.stem for p in folder.glob("*.yaml") if not p.stem.startswith("_"))
         for folder in sorted(conf_dir.iterdir())
-        if folder.is_dir() and not folder.name.startswith(("profile_", "table"))
+        if folder.is_dir() and not folder.name.startswith(("profile_", "table", "artifact"))
     }
 
 
@@ -47,6 +48,8 @@ def check_overrides(overrides: Sequence[str], conf_dir: Path) -> None:
                 "Write key=value; quote spaces and brackets."
             ) from error
         key = override.key_or_group.split("@")[0]
+        if key == "hydra/launcher":
+            check_launcher(str(override.value()))
         if re.split(r"[./]", key)[0] in FREE_GROUPS or override.is_delete():
             continue
         values = list(override.sweep_string_iterator()) if override.is_sweep_override() else None

@@ -19,7 +19,7 @@ class ModelConfig:
     label: str = MISSING  # what reports print, e.g. "DeiT-Small"
     build: dict[str, Any] = MISSING
     width: int = MISSING
-    depth: int = MISSING
+    depth: int | None = MISSING  # null: the build lists its stages (VOLO)
     heads: int = MISSING
     mlp_ratio: float = MISSING
     patch_size: int = MISSING
@@ -72,7 +72,9 @@ class OptimizerConfig:
     label: str = MISSING  # what reports print
     build: dict[str, Any] = MISSING  # torch or timm optimizer without parameters and lr
     sam: SamConfig | None = MISSING
-    clip_grad: float | None = MISSING  # global L2 norm
+    clip_grad: float | None = MISSING  # largest L2 norm of the gradient
+    clip: str = MISSING  # global | per_tensor: what that norm is taken of
+    decay_tokens: bool = MISSING  # position embedding and class token decay too (DINO)
 
 
 @dataclass
@@ -104,6 +106,8 @@ class ScheduleConfig:
     delay_epochs: int = MISSING  # DeiT's loop runs epoch e at value(e - 1)
     min_lr: float | None = MISSING  # absolute floor; null = use min_lr_fraction
     min_lr_fraction: float | None = MISSING  # floor as a fraction of the peak
+    cosine: str = MISSING  # whole (warm-up replaces its beginning) | after_warmup (DINO)
+    weight_decay_end: float | None = MISSING  # cosine from optimizer.build.weight_decay to it
 
 
 @dataclass
@@ -112,6 +116,7 @@ class BatchConfig:
 
     total: int = MISSING
     group: int = MISSING
+    sync_bn: bool = MISSING  # BatchNorm statistics over the whole update, not over groups (DINO)
 
 
 @dataclass
@@ -143,6 +148,23 @@ class DataConfig:
     fraction: float = MISSING  # of the training images, stratified per class (Table 7)
     fraction_seed: int = MISSING
     on_bad_image: str = MISSING  # raise | skip
+    token_labels: str = MISSING  # none | made (by a teacher run of our own) | folder of label maps
+    token_labels_digest: str | None = MISSING  # of the maps; filled in by config.artifacts
+
+
+@dataclass
+class MultiCropConfig:
+    """DINO's views: two global crops and some small local ones (recipes C.1)."""
+
+    num_local: int = MISSING
+    local_size: int = MISSING  # pixels
+    global_scale: list[float] = MISSING  # area
+    local_scale: list[float] = MISSING
+    jitter: list[float] = MISSING  # brightness, contrast, saturation, hue
+    jitter_prob: float = MISSING
+    grey_prob: float = MISSING
+    blur_prob: list[float] = MISSING  # first global crop, second, local ones
+    solarize_prob: float = MISSING  # second global crop
 
 
 @dataclass
@@ -164,6 +186,8 @@ class AugmentConfig:
     switch_prob: float = MISSING
     smoothing: float = MISSING
     repeats: int = MISSING  # repeated augmentation; 1 = off
+    multi_crop: MultiCropConfig | None = MISSING  # DINO; its crops replace ``crop``
+    label_axes: str = MISSING  # official (rows and columns exchanged) | corrected, of label maps
 
 
 @dataclass
@@ -199,7 +223,11 @@ class EmaConfig:
 class InitConfig:
     """Where the first weights come from."""
 
-    kind: str = MISSING  # scratch
+    kind: str = MISSING  # scratch | run | checkpoint
+    run: str | None = MISSING  # run id, for kind=run
+    path: str | None = MISSING  # file, for kind=checkpoint; transient
+    sha256: str | None = MISSING  # of that file; filled in when the file is there
+    head_scale: float | None = MISSING  # times the usual start of a new classifier; null: scratch
 
 
 @dataclass
@@ -228,6 +256,7 @@ class LaunchConfig:
     checkpoint_every_steps: int = MISSING
     log_every_steps: int = MISSING
     progress: bool = MISSING
+    requeue: bool = MISSING  # a SLURM job that saved before its time limit queues itself again
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +15,19 @@ class RawBatch:
 
     Attributes:
         images: B x 3 x H x W; uint8 in [0, 255] when the device augments, float and normalised
-            when the reference pipeline already did.
+            when the reference pipeline already did. With multi-crop 2B x 3 x H x W, uint8: the
+            first global crop of all images, then the second.
         targets: B class indices, int64.
         indices: B positions in the source, int64. Always on the host: augmentation is drawn there.
         views: B repeats of the same image within the epoch (0 without repeated augmentation),
             int64, on the host.
         group: global number of the group; BatchNorm statistics and mixup are per group.
+        maps: B x 2 x K x h x w, half: label maps as in their files (plane 0 logits, plane 1 class
+            indices), moved with the image but not cropped; None without token labels.
+        boxes: B x 4, float: the crop as (top, left, height, width) fractions of the image before
+            it; None without token labels.
+        local: LB x 3 x h x w, uint8: the local crops of multi-crop, crop by crop; None where there
+            are none.
     """
 
     images: Tensor
@@ -27,18 +35,22 @@ class RawBatch:
     indices: Tensor
     views: Tensor
     group: int
+    maps: Tensor | None = None
+    boxes: Tensor | None = None
+    local: Tensor | None = None
 
     def to(self, device: Any, *, non_blocking: bool = True) -> RawBatch:
-        """Return the batch with images and targets on ``device``; keys stay on the host."""
-        return replace(
-            self,
-            images=self.images.to(device, non_blocking=non_blocking),
-            targets=self.targets.to(device, non_blocking=non_blocking),
-        )
+        """Return the batch with what is computed with on ``device``; keys stay on the host."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> RawBatch:
-        """Return the batch with images and targets in page-locked memory (DataLoader protocol)."""
-        return replace(self, images=self.images.pin_memory(), targets=self.targets.pin_memory())
+        """Return the batch with what goes to the device in page-locked memory."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> RawBatch:
+        names = ("images", "targets", "maps", "boxes", "local")
+        found = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: change(x) for name, x in found.items() if x is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +58,18 @@ class Batch:
     """One group as a task sees it.
 
     Attributes:
-        images: B x 3 x H x W, float, normalised.
-        targets: B x C soft targets in training, B class indices (int64) in evaluation.
+        images: B x 3 x H x W, float, normalised; with multi-crop 2B x 3 x H x W, the first global
+            crop of all images, then the second.
+        targets: B x C soft targets in training (with token labels the label map's, not the ground
+            truth), B class indices (int64) in evaluation and with multi-crop.
         group: global number of the group.
+        token_targets: B x N x C soft targets of the tokens, row by row; None without token labels.
+        local: LB x 3 x h x w, float, normalised: the local crops of multi-crop, crop by crop; None
+            where there are none.
     """
 
     images: Tensor
     targets: Tensor
     group: int
+    token_targets: Tensor | None = None
+    local: Tensor | None = None

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate, get_worker_info
+from torch.utils.data import DataLoader
 
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.sources import ImageSource
-from scaledrelu.errors import ConfigError, RunError, ScaledReluError
-from scaledrelu.randomness import derive_seed
-
-Transform = Callable[[Any], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What one batch must contain: positions and repeats (int64) of one group in one epoch."""
-
-    epoch: int
-    group: int
-    indices: np.ndarray
-    views: np.ndarray
+from scaledrelu.data.token_labels import LabelMaps
+from scaledrelu.data.workers import Images, Request, Transform, leave_signals_to_trainer
+from scaledrelu.errors import ConfigError, RunError
 
 
 def open_fetch(
@@ -42,6 +24,7 @@ def open_fetch(
     workers: int,
     pin: bool,
     device: Any,
+    labels: LabelMaps | None = None,
 ) -> MemoryFetch | FileFetch:
     """Choose the way to fetch: with a transform image by image, without one from memory.
 
@@ -49,7 +32,7 @@ def open_fetch(
         ConfigError: if there is neither a transform nor a tensor in memory.
     """
     if transform is not None:
-        return FileFetch(source, transform, seed=seed, workers=workers, pin=pin)
+        return FileFetch(source, transform, seed=seed, workers=workers, pin=pin, labels=labels)
     if not hasattr(source, "images"):
         raise ConfigError(
             "these images are files and have no transform: give the loader one of "
@@ -88,20 +71,27 @@ class FileFetch:
     """Batches through a torch DataLoader whose processes live as long as this object."""
 
     def __init__(
-        self, source: ImageSource, transform: Transform, *, seed: int, workers: int, pin: bool
+        self,
+        source: ImageSource,
+        transform: Transform,
+        *,
+        seed: int,
+        workers: int,
+        pin: bool,
+        labels: LabelMaps | None = None,
     ):
         self._source = source
         self._targets = torch.from_numpy(source.targets)
         self._requests: Sequence[Request] = ()
         self._pin = pin
         self._loader = DataLoader(
-            _Images(source, transform, seed),
+            Images(source, transform, seed=seed, labels=labels),
             batch_size=None,
             sampler=_Current(self),
             num_workers=workers,
             pin_memory=pin,
             persistent_workers=workers > 0,
-            worker_init_fn=_leave_signals_to_trainer,
+            worker_init_fn=leave_signals_to_trainer,
             generator=torch.Generator(),  # else every epoch draws from the trainer's generator
         )
 
@@ -118,7 +108,7 @@ class FileFetch:
                 self._note(answer.skipped)
                 if answer.error is not None:
                     raise answer.error
-                yield self._batch(request, answer.images)
+                yield self._batch(request, answer.tensors)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -133,11 +123,11 @@ class FileFetch:
         if iterator is not None:
             iterator._shutdown_workers()
 
-    def _batch(self, request: Request, images: Tensor) -> RawBatch:
+    def _batch(self, request: Request, tensors: dict[str, Tensor]) -> RawBatch:
         indices = torch.from_numpy(request.indices)
         targets = self._targets[indices]
         return RawBatch(
-            images=images,
+            **tensors,
             targets=targets.pin_memory() if self._pin else targets,
             indices=indices,
             views=torch.from_numpy(request.views),
@@ -147,19 +137,6 @@ class FileFetch:
     def _note(self, skipped: Sequence[str]) -> None:
         known = self._source.skipped
         known += [name for name in skipped if name not in known]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The images of a request, or the error that came instead; bad images met on the way."""
-
-    images: Tensor | None
-    error: ScaledReluError | None
-    skipped: tuple[str, ...]
-
-    def pin_memory(self) -> _Answer:
-        images = self.images.pin_memory() if self.images is not None else None
-        return _Answer(images, self.error, self.skipped)
 
 
 class _Current:
@@ -173,75 +150,3 @@ class _Current:
 
     def __len__(self) -> int:
         return len(self._owner._requests)
-
-
-class _Images:
-    """The data set behind a DataLoader: a request in, the images of a whole batch out."""
-
-    def __init__(self, source: ImageSource, transform: Transform, seed: int):
-        self._source, self._transform, self._seed = source, transform, seed
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, request: Request) -> _Answer:
-        before = len(self._source.skipped)
-        images, error = None, None
-        try:
-            images = self._load(request)
-        except ScaledReluError as caught:  # raised in a worker, its line would drown in tracebacks
-            error = caught
-        return _Answer(images, error, tuple(self._source.skipped[before:]))
-
-    def _load(self, request: Request) -> Tensor:
-        with _own_randomness():
-            return default_collate(
-                [
-                    self._one(request.epoch, index, view)
-                    for index, view in zip(
-                        request.indices.tolist(), request.views.tolist(), strict=True
-                    )
-                ]
-            )
-
-    def _one(self, epoch: int, index: int, view: int) -> Tensor:
-        image = self._source.load(index)
-        seed = derive_seed(self._seed, "augment", epoch, index, view)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        # Not torch.manual_seed: that queues a call for every CUDA device, stack trace included.
-        torch.default_generator.manual_seed(seed)
-        return self._transform(image)
-
-
-@contextmanager
-def _own_randomness() -> Iterator[None]:
-    """Give the main process its global generators back; a worker's belong to nobody else."""
-    if get_worker_info() is not None:
-        yield
-        return
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-
-
-def _leave_signals_to_trainer(_: int) -> None:
-    """Ignore what asks a whole run to stop: the trainer saves first, then ends its workers.
-
-    A cluster sends SIGTERM to every process of a run; the one that counts comes from the trainer.
-    """
-    for name in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(name, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS: there a stop request may lose the last step
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_with_trainer, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with_trainer(trainer: int) -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer:
-        pass
-    os._exit(0)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from scaledrelu.data.batch import RawBatch
-from scaledrelu.data.fetch import Request, Transform, open_fetch
+from scaledrelu.data.fetch import open_fetch
 from scaledrelu.data.samplers import Stream, group_stream, steps_per_epoch
 from scaledrelu.data.sources import ImageSource
+from scaledrelu.data.token_labels import LabelMaps
+from scaledrelu.data.workers import Request, Transform
 
 
 class TrainLoader:
@@ -31,6 +33,8 @@ class TrainLoader:
         workers: loader processes; 0 = load in this process. Not used for images in memory.
         pin: put batches in page-locked memory.
         device: where to keep the images of a source in memory; None = leave them.
+        labels: label maps of the source, which ``transform`` then takes beside the image; None =
+            there are none.
 
     Raises:
         ConfigError: if there are fewer images than one update needs.
@@ -49,6 +53,7 @@ class TrainLoader:
         workers: int = 0,
         pin: bool = False,
         device: Any = None,
+        labels: LabelMaps | None = None,
     ):
         self.steps_per_epoch = steps_per_epoch(
             len(source), num_groups=num_groups, group_size=group_size, repeats=repeats
@@ -58,7 +63,13 @@ class TrainLoader:
         self._num_groups, self._group_size = num_groups, group_size
         self._repeats, self._seed = repeats, seed
         self._fetch = open_fetch(
-            source, transform, seed=seed, workers=workers, pin=pin, device=device
+            source,
+            transform,
+            seed=seed,
+            workers=workers,
+            pin=pin,
+            device=device,
+            labels=labels,
         )
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[list[RawBatch]]:
@@ -69,7 +80,8 @@ class TrainLoader:
             start_step: steps of this epoch that are already done (after a restart).
 
         Raises:
-            DataError: for an image that cannot be read, in whatever process that happens.
+            DataError: for an image or label map that cannot be read, in whatever process that
+                happens.
         """
         streams = [self._stream(group, epoch) for group in self._groups]
         size = self._group_size

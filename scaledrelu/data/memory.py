@@ -36,7 +36,7 @@ def decode_all(source: FolderSource, *, image_size: int) -> MemorySource:
         pixels = _decode(source, image_size)
         if not source.skipped:
             _write(path, pixels)
-    names = [source.name_of(i) for i in range(len(source))]
+    names = [source.name_of(source.position_of(i)) for i in range(len(source))]
     memory = MemorySource(torch.from_numpy(pixels), source.targets, source.classes, names=names)
     memory.skipped = source.skipped
     return memory

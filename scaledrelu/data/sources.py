@@ -43,6 +43,10 @@ class ImageSource(Protocol):
         """Return one image in RGB; DataError if it cannot be decoded."""
         ...
 
+    def position_of(self, index: int) -> int:
+        """Return whose image ``load`` returned: another position if a bad image was replaced."""
+        ...
+
     def name_of(self, index: int) -> str:
         """Return the name of an image for people, relative to the root of its data set."""
         ...
@@ -86,6 +90,10 @@ class FolderSource:
         """Return the path relative to the root."""
         return os.fsdecode(self._names[index])
 
+    def position_of(self, index: int) -> int:
+        """Return whose image ``load`` returned: another position if a bad image was replaced."""
+        return self._replaced.get(index, index)
+
     def path_of(self, index: int) -> str:
         """Return the path of the file."""
         return os.path.join(self.root, self.name_of(index))
@@ -106,7 +114,7 @@ class FolderSource:
         Raises:
             DataError: if the file is missing, unreadable or truncated (and not to be skipped).
         """
-        index = self._replaced.get(index, index)
+        index = self.position_of(index)
         try:
             return decode(self.path_of(index))
         except BadImageError:
@@ -163,6 +171,10 @@ class MemorySource:
         """Return the name the image had where it came from."""
         return self._names[index]
 
+    def position_of(self, index: int) -> int:
+        """Return the position itself: an image in memory stands for nothing else."""
+        return index
+
     def load(self, index: int) -> Image.Image:
         """Return one image in RGB."""
         return Image.fromarray(self.images[index].permute(1, 2, 0).contiguous().cpu().numpy())
@@ -170,7 +182,11 @@ class MemorySource:
     def select(self, indices: np.ndarray) -> MemorySource:
         """Return a source of these images only, with the same classes."""
         names = [self._names[i] for i in indices]
-        return MemorySource(self.images[indices], self.targets[indices], self.classes, names=names)
+        chosen = MemorySource(
+            self.images[indices], self.targets[indices], self.classes, names=names
+        )
+        chosen.skipped = list(self.skipped)  # all were met when the whole set was decoded
+        return chosen
 
 
 class BadImageError(DataError):

@@ -84,8 +84,12 @@ def find_ranks(environment: Mapping[str, str] = os.environ) -> Ranks | None:
                 "torchrun, srun or launch.nproc=N"
             ) from error
     if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        keys = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
-        return Ranks(*(int(environment[key]) for key in keys))
+        rank, size, local_rank = (
+            int(environment[key])
+            for key in ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+        )
+        # With --gpus-per-task a task sees its own GPUs only, and the first of them is its device.
+        return Ranks(rank, size, 0 if "SLURM_GPUS_PER_TASK" in environment else local_rank)
     return None
 
 

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,9 +70,21 @@ class Logbook:
         grad_norm: float,
         seconds: float,
         scale: float | None,
+        scalars: Mapping[str, float],
     ) -> None:
-        """Record the mean training loss since the last record, the rate and the gradient norm."""
+        """Record the mean training loss since the last record, and what the last step showed.
+
+        Args:
+            t: the step.
+            loss: mean since the last record.
+            lr: rate of the step.
+            grad_norm: of the step.
+            seconds: since the start of the run.
+            scale: of the loss, if it is scaled.
+            scalars: what the task found worth logging.
+        """
         row = {"train/loss": loss, "train/lr": lr, "train/grad_norm": grad_norm}
+        row |= {f"train/{name}": value for name, value in scalars.items()}
         if scale is not None:
             row["train/loss_scale"] = scale
         self._write(t, row)

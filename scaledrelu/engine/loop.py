@@ -16,8 +16,10 @@ from scaledrelu.engine.checkpoint import load_latest, save_checkpoint
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge, Verdict
 from scaledrelu.engine.ema import Ema
+from scaledrelu.engine.hyper import set_lr, set_weight_decay
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.step import Update, sync_buffers
+from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.schedule import LrSchedule
 from scaledrelu.tasks.base import Progress, Task
 
@@ -68,6 +70,7 @@ class Training:
     ema: Ema | None
     world: World
     pace: Pace
+    weight_decay: CosineSchedule | None = None  # of the groups that decay; None = as built
 
 
 @dataclass(slots=True)
@@ -117,6 +120,7 @@ def train(
         for groups in run.loader.epoch(epoch, start_step=offset):
             t = Progress(cursor.step, total, epoch, per_epoch)
             lr = set_lr(run.optimizer, run.schedule.at(t.step))
+            set_weight_decay(run.optimizer, run.weight_decay, t.step)
             report = run.update.gradients(run.prepare(groups, t), t)
             loss, bad, asked = _agree(run.world, report.loss, report.finite, wants_stop())
             run.judge.see_losses(t.step, loss, bad == 0)
@@ -138,6 +142,7 @@ def train(
                     grad_norm=float(report.grad_norm),
                     seconds=cursor.seconds,
                     scale=_scale(run.scaler),
+                    scalars=_agree_on_logs(run.world, report.logs),
                 )
                 loss_sum.zero_()
                 cursor.loss_count = 0
@@ -160,13 +165,6 @@ def train(
             break
     cursor.seconds = time.monotonic() - started
     return Ending(cursor, run.judge.verdict, interrupted=False)
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> float:
-    """Set the rate of every parameter group (times its ``lr_scale``, if it has one); return it."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
-    return lr
 
 
 def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
@@ -210,6 +208,14 @@ def _agree(world: World, loss: Tensor, finite: Tensor, stop: bool) -> Tensor:
     asked = torch.full((), float(stop), dtype=torch.float64, device=loss.device)
     own = torch.stack([loss.double() / world.size, (~finite).double(), asked])
     return world.reduce_sum(own)
+
+
+def _agree_on_logs(world: World, logs: dict[str, Tensor]) -> dict[str, float]:
+    """Return the task's scalars of this step, mean over the ranks."""
+    if not logs:
+        return {}
+    values = world.reduce_mean(torch.stack([value.double() for value in logs.values()]))
+    return dict(zip(logs, values.tolist(), strict=True))
 
 
 def _evaluation_due(run: Training, epoch: int, last: bool) -> bool:

@@ -10,22 +10,25 @@ the device, except `apply` with a flag for an unscaled optimizer that is not fus
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.nn.utils import get_total_norm
 
+from scaledrelu.engine.clip import CLIPS
 from scaledrelu.engine.gradients import BatchGradient, Passes, SamSpec, spoil_gradient
 from scaledrelu.engine.statistics import RunningStatistics, sync_buffers
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tasks.base import Progress, Task
 
 __all__ = ["SamSpec", "StepReport", "Update", "sync_buffers", "unwrap"]
+
+T = TypeVar("T")
 
 _AUTOCAST = {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -64,12 +67,13 @@ class Update:
         scaler: loss scaler, or None.
         sam: None for a plain update.
         clip_grad: largest L2 norm of the gradient that is applied, or None.
+        clip: what the limit holds for: ``global``, all gradients together, or ``per_tensor``.
         seed: of the run.
         device: where the task lives.
         groups_local: ids of this process's groups, in the order of the batches.
 
     Raises:
-        ConfigError: if autocast is unknown.
+        ConfigError: if autocast or clip is unknown.
     """
 
     def __init__(
@@ -84,11 +88,13 @@ class Update:
         seed: int,
         device: torch.device,
         groups_local: Sequence[int],
+        clip: str = "global",
     ) -> None:
         self.module: Task = unwrap(task)
         self.optimizer = optimizer
         self.scaler = scaler
         self.clip_grad = clip_grad
+        self._clip = _pick("optimizer.clip", clip, CLIPS)
         self.device = torch.device(device)
         self.params = [p for group in optimizer.param_groups for p in group["params"]]
         self.statistics = RunningStatistics(self.module)
@@ -96,7 +102,7 @@ class Update:
             task,
             self.params,
             statistics=self.statistics,
-            dtype=_autocast_dtype(autocast),
+            dtype=_pick("precision.autocast", autocast, _AUTOCAST),
             scaler=scaler,
             sam=sam,
             seed=seed,
@@ -143,7 +149,7 @@ class Update:
             self.scaler.unscale_(self.optimizer)
         self.module.after_backward(t)
         if self.clip_grad is not None:
-            clip_grad_norm_(self.params, self.clip_grad)
+            self._clip(self.params, self.clip_grad)
         self._step(skip)
         self.module.after_update(t)
         return norm
@@ -186,13 +192,11 @@ def unwrap(task: nn.Module) -> nn.Module:
     return task.module if isinstance(task, DistributedDataParallel) else task
 
 
-def _autocast_dtype(name: str) -> torch.dtype | None:
-    if name not in _AUTOCAST:
-        allowed = ", ".join(_AUTOCAST)
-        raise ConfigError(
-            f"precision.autocast is '{name}'; allowed: {allowed}{nearest(name, _AUTOCAST)}."
-        )
-    return _AUTOCAST[name]
+def _pick(key: str, name: str, allowed: Mapping[str, T]) -> T:
+    if name not in allowed:
+        names = ", ".join(allowed)
+        raise ConfigError(f"{key} is '{name}'; allowed: {names}{nearest(name, allowed)}.")
+    return allowed[name]
 
 
 def _takes_found_inf(optimizer: torch.optim.Optimizer) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -65,3 +66,24 @@ class Top1:
             "val/loss": float(loss) / self.num_images,
         }
         return metrics, {"val/correct": correct_N.bool().cpu()}
+
+
+class FrozenTop1(Top1):
+    """Top-1 of a classifier on features that never change: they are computed once.
+
+    The model has ``embed(images)`` and takes its result in place of images, as
+    ``tasks.linear_probe.Probe`` does. Meant for one validation set and one frozen model.
+    """
+
+    def __init__(self, *, batches: Callable[[], Iterable[Any]], **fields: Any) -> None:
+        super().__init__(batches=self._features, **fields)
+        self._images, self._kept = batches, None
+
+    def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """Return what ``Top1`` returns; the first call embeds the images."""
+        if self._kept is None:
+            self._kept = [replace(b, images=model.embed(b.images)) for b in self._images()]
+        return super().__call__(model)
+
+    def _features(self) -> Iterable[Any]:
+        return self._kept

@@ -1,6 +1,9 @@
-"""Opens a ViT up: the tokens between its layers, and the numbers that theory and fp16 care about.
+"""Opens a backbone up: the tokens between its layers, the numbers that theory and fp16 care about.
 
-Shapes: B images, N patch tokens, D width, C channels of a scaled-ReLU layer, h heads.
+What differs between ViT and VOLO is dispatched on the model's class; a new backbone registers its
+own `layer_tokens`, `first_attention_weight` and `score_hooks`.
+
+Shapes: B images, N patch tokens, D width, C channels of a scaled-ReLU layer, h heads, K outputs.
 """
 
 from __future__ import annotations
@@ -8,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial, singledispatch
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from scaledrelu.models.build import StemViT
 from scaledrelu.models.stem import ScaledReLU
+from scaledrelu.models.volo import StemVOLO, transformers
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +37,34 @@ class LargestValues:
     """Largest magnitudes seen, as device scalars; fp16 ends at 65,504."""
 
     activation: Tensor
-    score: Tensor  # of q k^T before the scale
+    score: Tensor  # of a query and a key, as the product that fp16 would form
 
 
-@torch.no_grad()
-def layer_tokens(model: StemViT, image_BCHW: Tensor) -> list[Tensor]:
+@singledispatch
+def layer_tokens(model: nn.Module, image_BCHW: Tensor) -> list[Tensor]:
     """Return the patch tokens after the stem, after the positions and after every block.
+
+    A VOLO adds its positions behind the outlookers, so they come there; its class-attention blocks
+    leave the patch tokens alone and give no layer.
 
     Args:
         model: in evaluation mode.
         image_BCHW: normalised images.
 
     Returns:
-        ``depth + 2`` tensors (B, N, D); the class token is left out.
+        ``depth + 2`` tensors (B, N, D), N and D as they are there; the class token is left out.
 
     Raises:
         ValueError: in training mode, where drop path acts and running statistics would move.
     Source: Figure 1 (14 points at depth 12); recipes G.5.
     """
-    if model.training:
-        raise ValueError("layer_tokens needs model.eval(): training mode changes the tokens.")
+    raise _unknown(model)
+
+
+@layer_tokens.register
+@torch.no_grad()
+def _(model: StemViT, image_BCHW: Tensor) -> list[Tensor]:
+    _refuse_training(model)
     features_BDHW = model.patch_embed(image_BCHW)
     tokens_BND = model._pos_embed(features_BDHW)
     layers = [features_BDHW.flatten(2).transpose(1, 2), tokens_BND[:, 1:]]
@@ -57,6 +72,20 @@ def layer_tokens(model: StemViT, image_BCHW: Tensor) -> list[Tensor]:
         tokens_BND = block(tokens_BND)
         layers.append(tokens_BND[:, 1:])
     return layers
+
+
+@layer_tokens.register
+@torch.no_grad()
+def _(model: StemVOLO, image_BCHW: Tensor) -> list[Tensor]:
+    _refuse_training(model)
+    outlookers, downsample = model.network[:2]
+    grids_BHWD = [model.patch_embed(image_BCHW).permute(0, 2, 3, 1)]
+    for block in outlookers:
+        grids_BHWD.append(block(grids_BHWD[-1]))
+    grids_BHWD.append(downsample(grids_BHWD[-1]) + model.pos_embed)
+    for block in transformers(model):
+        grids_BHWD.append(block(grids_BHWD[-1]))
+    return [grid_BHWD.flatten(1, 2) for grid_BHWD in grids_BHWD]
 
 
 def stem_scales(stem: nn.Module) -> ChannelScales | None:
@@ -74,17 +103,39 @@ def stem_scales(stem: nn.Module) -> ChannelScales | None:
     return found
 
 
-def attention_weight_norms(model: StemViT) -> Tensor:
+def attention_weight_norms(model: nn.Module) -> Tensor:
     """Return the L2 norm (D) per input channel of the first block's W_trans (Theorem 1)."""
-    return model.blocks[0].attn.qkv.weight.detach().norm(dim=0)
+    return first_attention_weight(model).detach().norm(dim=0)
+
+
+@singledispatch
+def first_attention_weight(model: nn.Module) -> Tensor:
+    """Return the weights (K, D) with which the first block's attention reads the stem's channels.
+
+    A ViT reads them as queries, keys and values; an outlooker as values and window weights.
+    """
+    raise _unknown(model)
+
+
+@first_attention_weight.register
+def _(model: StemViT) -> Tensor:
+    return model.blocks[0].attn.qkv.weight
+
+
+@first_attention_weight.register
+def _(model: StemVOLO) -> Tensor:
+    attention = model.network[0][0].attn
+    return torch.cat((attention.v.weight, attention.attn.weight))
 
 
 @contextmanager
-def watch_largest(model: StemViT) -> Iterator[LargestValues]:
-    """While open, record the largest activation and unscaled attention score of every forward.
+def watch_largest(model: nn.Module) -> Iterator[LargestValues]:
+    """While open, record the largest activation and attention score of every forward.
 
-    Values stay on the device; nothing waits for them. Scores are computed in fp32, whatever the
-    autocast type, so the record says what half precision would have met.
+    A score is what a half-precision product of query and key would hold: unscaled in
+    self-attention, but already scaled in VOLO's class attention (recipes section 2). Outlook
+    attention has no such product; its window weights count as activations. Values stay on the
+    device; nothing waits for them. Scores are computed in fp32, whatever the autocast type.
     """
     zero = next(model.parameters()).detach().new_zeros(())
     largest = LargestValues(activation=zero, score=zero)
@@ -92,18 +143,48 @@ def watch_largest(model: StemViT) -> Iterator[LargestValues]:
         leaf.register_forward_hook(lambda _, __, output: _see_activation(largest, output))
         for leaf in _leaves(model)
     ]
-    for block in model.blocks:
-        heads = block.attn.num_heads
-        handles.append(
-            block.attn.qkv.register_forward_hook(
-                lambda _, __, qkv, heads=heads: _see_scores(largest, qkv, heads)
-            )
-        )
+    handles += score_hooks(model, largest)
     try:
         yield largest
     finally:
         for handle in handles:
             handle.remove()
+
+
+@singledispatch
+def score_hooks(model: nn.Module, largest: LargestValues) -> list[RemovableHandle]:
+    """Hook every product of queries and keys, so that a forward leaves its largest score."""
+    raise _unknown(model)
+
+
+@score_hooks.register
+def _(model: StemViT, largest: LargestValues) -> list[RemovableHandle]:
+    return [_hook_self_attention(block.attn, largest) for block in model.blocks]
+
+
+@score_hooks.register
+def _(model: StemVOLO, largest: LargestValues) -> list[RemovableHandle]:
+    handles = [_hook_self_attention(block.attn, largest) for block in transformers(model)]
+    for block in model.post_network:
+        see = partial(_see_class_scores, largest)
+        handles.append(block.attn.register_forward_pre_hook(see))
+    return handles
+
+
+def _hook_self_attention(attention: nn.Module, largest: LargestValues) -> RemovableHandle:
+    heads = attention.num_heads
+    return attention.qkv.register_forward_hook(
+        lambda _, __, qkv: _see_scores(largest, qkv.flatten(1, -2), heads)
+    )
+
+
+def _refuse_training(model: nn.Module) -> None:
+    if model.training:
+        raise ValueError("layer_tokens needs model.eval(): training mode changes the tokens.")
+
+
+def _unknown(model: nn.Module) -> TypeError:
+    return TypeError(f"no evidence is known for a {type(model).__name__}: register it in tokens.py")
 
 
 def _leaves(module: nn.Module) -> list[nn.Module]:
@@ -121,3 +202,17 @@ def _see_scores(largest: LargestValues, qkv_BNx: Tensor, heads: int) -> None:
         qkv_3BhNd = qkv_BNx.detach().float().reshape(B, N, 3, heads, -1).permute(2, 0, 3, 1, 4)
         scores_BhNN = qkv_3BhNd[0] @ qkv_3BhNd[1].transpose(-2, -1)
     largest.score = torch.maximum(largest.score, scores_BhNN.abs().amax())
+
+
+@torch.no_grad()
+def _see_class_scores(
+    largest: LargestValues, attention: nn.Module, inputs: tuple[Tensor, ...]
+) -> None:
+    tokens_BND = inputs[0].detach().float()
+    B, _, D = tokens_BND.shape
+    with torch.autocast(tokens_BND.device.type, enabled=False):
+        q_Bhd = F.linear(tokens_BND[:, 0], attention.q.weight).reshape(B, attention.num_heads, -1)
+        k_BND = F.linear(tokens_BND, attention.kv.weight[:D])
+        k_BNhd = k_BND.unflatten(-1, (attention.num_heads, -1))
+        scores_BhN = torch.einsum("bhd,bnhd->bhn", q_Bhd * attention.scale, k_BNhd)
+    largest.score = torch.maximum(largest.score, scores_BhN.abs().amax())

@@ -1,5 +1,6 @@
 """What moves the weights: decay groups, SAM's perturbation, the learning rate over time."""
 
+from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.optim.sam import SamPerturbation
 from scaledrelu.optim.schedule import (
@@ -11,6 +12,7 @@ from scaledrelu.optim.schedule import (
 )
 
 __all__ = [
+    "CosineSchedule",
     "LrSchedule",
     "SamPerturbation",
     "ScheduleSpec",

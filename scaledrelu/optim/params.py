@@ -9,7 +9,9 @@ from torch import nn
 from scaledrelu.errors import ConfigError
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, weight_decay: float, *, decay_tokens: bool = False
+) -> list[dict[str, Any]]:
     """Split the trainable parameters into an exempt group and a decaying one, in that order.
 
     Exempt are parameters with at most one dimension (biases, normalisation, the alpha and beta of a
@@ -19,9 +21,12 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     Args:
         model: a backbone, or anything around one; wrappers do not hide its exemptions.
         weight_decay: of the second group.
+        decay_tokens: let the names that modules declare as exempt decay after all, as DINO does
+            (recipes C.1).
 
     Returns:
-        Two groups for a torch optimizer; frozen parameters are in neither.
+        Two groups for a torch optimizer; frozen parameters are in neither. ``decays`` marks the
+        second: a schedule may move its weight decay.
 
     Raises:
         ConfigError: if nothing is trainable or the decay is negative.
@@ -33,12 +38,12 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not named:
         raise ConfigError("No parameter of the model is trainable; unfreeze some or check init.")
-    exempt_names = _declared_exempt(model)
+    exempt_names = set() if decay_tokens else _declared_exempt(model)
     exempt = [p for name, p in named if _is_exempt(name, p, exempt_names)]
     decaying = [p for name, p in named if not _is_exempt(name, p, exempt_names)]
     return [
-        {"params": exempt, "weight_decay": 0.0},
-        {"params": decaying, "weight_decay": weight_decay},
+        {"params": exempt, "weight_decay": 0.0, "decays": False},
+        {"params": decaying, "weight_decay": weight_decay, "decays": True},
     ]
 
 

@@ -9,23 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
-from scaledrelu.errors import ConfigError, nearest
-
-
-class ScheduleUnit(StrEnum):
-    """How often the rate changes: once per epoch of the run (DeiT), or at every step."""
-
-    EPOCH = "epoch"
-    STEP = "step"
-
-
-class WarmupShape(StrEnum):
-    """How the rate rises; ``none`` starts at the peak (recipes A.4, H37)."""
-
-    LINEAR = "linear"
-    NONE = "none"
+from scaledrelu.errors import ConfigError
+from scaledrelu.optim.choices import CosineSpan, ScheduleUnit, WarmupShape, check_choice
+from scaledrelu.optim.cosine import rise_then_fall
 
 
 def effective_lr(
@@ -100,6 +87,7 @@ class ScheduleSpec:
         warmup_epochs: already scaled, see `warmup_length`; 0 starts at the peak.
         start_lr: where the warm-up starts; absolute, not scaled.
         peak_lr: effective rate, see `effective_lr`.
+        cosine: ``whole`` or ``after_warmup``, see `CosineSpan`; the latter is laid out in steps.
     """
 
     epochs: int
@@ -112,10 +100,12 @@ class ScheduleSpec:
     warmup_epochs: float
     start_lr: float
     peak_lr: float
+    cosine: str = CosineSpan.WHOLE
 
     def __post_init__(self) -> None:
-        _check_choice("schedule.unit", self.unit, ScheduleUnit)
-        _check_choice("warmup.shape", self.warmup_shape, WarmupShape)
+        check_choice("schedule.unit", self.unit, ScheduleUnit)
+        check_choice("warmup.shape", self.warmup_shape, WarmupShape)
+        check_choice("schedule.cosine", self.cosine, CosineSpan)
         if self.epochs < 1:
             raise ConfigError(f"schedule.epochs is {self.epochs}; it must be at least 1.")
         for key, value in (
@@ -132,6 +122,12 @@ class ScheduleSpec:
             raise ConfigError(
                 f"schedule.min_lr is {self.min_lr} and schedule.min_lr_fraction is "
                 f"{self.min_lr_fraction}; set exactly one and leave the other null."
+            )
+        moved = self.unit == ScheduleUnit.EPOCH or self.delay_epochs or self.cooldown_epochs
+        if self.cosine == CosineSpan.AFTER_WARMUP and moved:
+            raise ConfigError(
+                "schedule.cosine is 'after_warmup', which needs schedule.unit=step, "
+                "schedule.delay_epochs=0 and schedule.cooldown_epochs=0."
             )
 
     @property
@@ -197,6 +193,8 @@ class LrSchedule:
         """Updates made before the curve's warm-up has ended, delay included."""
         if self.spec.rise_epochs == 0:
             return 0
+        if self.spec.cosine == CosineSpan.AFTER_WARMUP:
+            return min(round(self.steps_in(self.spec.rise_epochs)), self.total_steps)
         end = self.spec.rise_epochs + self.spec.delay_epochs
         if self.spec.unit == ScheduleUnit.STEP:
             steps = math.ceil(self.steps_in(end))
@@ -219,15 +217,17 @@ class LrSchedule:
 
     def at(self, step: int) -> float:
         """Return the learning rate of one update (0-based)."""
+        if self.spec.cosine == CosineSpan.AFTER_WARMUP:
+            return rise_then_fall(
+                step,
+                rise_steps=self.warmup_steps,
+                total_steps=self.total_steps,
+                start=self.spec.start_lr,
+                peak=self.spec.peak_lr,
+                floor=self.spec.floor_lr,
+            )
         if self.spec.unit == ScheduleUnit.EPOCH:
             epoch = self.epoch_of(step) * self.spec.total_epochs / self.run_epochs
         else:
             epoch = self.paper_epoch(step)
         return self.spec.value(max(0.0, epoch - self.spec.delay_epochs))
-
-
-def _check_choice(key: str, value: str, choices: type[StrEnum]) -> None:
-    names = [choice.value for choice in choices]
-    if value not in names:
-        hint = nearest(value, names)
-        raise ConfigError(f"{key} is '{value}'; allowed: {', '.join(names)}{hint}.")

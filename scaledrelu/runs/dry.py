@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,19 +10,14 @@ import torch
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.step import Update
-from scaledrelu.runs.build import (
-    build_optimizer,
-    build_scaler,
-    build_schedule,
-    build_task,
-    local_groups,
-    sam_spec,
-)
-from scaledrelu.runs.feed import Prepare
+from scaledrelu.runs.build import build_task, local_groups
+from scaledrelu.runs.feed import Prepare, has_labels
 from scaledrelu.runs.observe import autocast_context
+from scaledrelu.runs.optimisation import build_optimizer, build_scaler, build_schedule, sam_spec
 from scaledrelu.tasks.base import Progress
 
 STEPS_PER_EPOCH = 1251  # ImageNet-1k at batch 1024 (recipes A.3)
+MAP_SIDE, MAP_DEPTH = 18, 5  # of the published label maps (recipes B.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +54,15 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
         scaler=build_scaler(config, world),
         sam=sam_spec(config),
         clip_grad=config["optimizer"]["clip_grad"],
+        clip=config["optimizer"]["clip"],
         seed=config["seed"],
         device=world.device,
         groups_local=local_groups(config, world),
     )
     t = Progress(0, schedule.total_steps, 0, STEPS_PER_EPOCH)
     groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
-    report = update(Prepare(config, num_classes, world.device)(groups, t), t)
+    grid = getattr(task.backbone, "token_grid", None)
+    report = update(Prepare(config, num_classes, world.device, grid)(groups, t), t)
     # A loss scaler may find its first scale too large and skip the step: that is no failure.
     scaled = config["precision"]["loss_scaling"]
     if not (torch.isfinite(report.loss) and (scaled or torch.isfinite(report.grad_norm))):
@@ -83,13 +80,29 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
 
 
 def noise(config: dict[str, Any], num_classes: int, group: int) -> RawBatch:
-    """Return one group of normalised noise images with random classes."""
+    """Return one group of normalised noise images with random classes, and maps if asked for."""
     count, size = config["batch"]["group"], config["data"]["image_size"]
     generator = torch.Generator().manual_seed(group)
-    return RawBatch(
+    batch = RawBatch(
         images=torch.randn(count, 3, size, size, generator=generator),
         targets=torch.randint(num_classes, (count,), generator=generator),
         indices=torch.arange(count),
         views=torch.zeros(count, dtype=torch.int64),
         group=group,
     )
+    if not has_labels(config):
+        return batch
+    maps, boxes = random_labels(count, num_classes, generator)
+    return replace(batch, maps=maps, boxes=boxes)
+
+
+def random_labels(
+    count: int, num_classes: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return random label maps of the published shape (recipes B.4) and random crop boxes."""
+    cells = torch.randn(count, num_classes, MAP_SIDE, MAP_SIDE, generator=generator)
+    best = cells.topk(min(MAP_DEPTH, num_classes), 1)
+    length = 0.3 + 0.7 * torch.rand(count, 2, generator=generator)
+    corner = torch.rand(count, 2, generator=generator) * (1 - length)
+    maps = torch.stack((best.values, best.indices.float()), 1).half()
+    return maps, torch.cat((corner, length), 1)

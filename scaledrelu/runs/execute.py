@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import platform
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,17 @@ from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Verdict
 from scaledrelu.engine.logbook import Logbook, duration
 from scaledrelu.engine.loop import Ending, train
+from scaledrelu.runs.announce import announce
 from scaledrelu.runs.build import Job, build
 from scaledrelu.runs.files import write_atomic
 from scaledrelu.runs.observe import collect_evidence, pack
+from scaledrelu.runs.provenance import (
+    Share,
+    describe_devices,
+    gather_shares,
+    skipped_images,
+    versions,
+)
 from scaledrelu.runs.record import Outcome, Result, times_redone, write_result
 
 log = logging.getLogger(__name__)
@@ -65,10 +71,11 @@ def execute(
             )
             return None
         evidence = collect_evidence(config, job.training.task, job.validation, world, ending.cursor)
+        shares = gather_shares(job.splits, world)
         outcome = Outcome.CRASH if ending.verdict else Outcome.OK
         if world.is_main:
             write_atomic(folder / EVIDENCE, pack(evidence))
-            result = make_result(config, job, world, ending)
+            result = make_result(config, job, world, ending, shares)
             write_result(folder, result, canonical(config))
             if mirror is not None:
                 logbook.commit()
@@ -81,41 +88,6 @@ def execute(
         job.close()
         if mirror is not None:
             mirror.close()
-
-
-def announce(config: dict[str, Any], job: Job, world: World) -> None:
-    """Log what is about to be trained: both rates, steps, batch per device."""
-    run, group = job.training, config["batch"]["group"]
-    lr, schedule = config["lr"], job.training.schedule
-    log.info(
-        "%s: %s, stem %s, %s; seed %d",
-        run_id(config),
-        config["model"]["label"],
-        config["stem"]["label"],
-        config["optimizer"]["label"],
-        config["seed"],
-    )
-    log.info(
-        "  lr.base %g -> effective peak %g (%s, nominal batch %d, profile x%g)",
-        lr["base"],
-        job.lr_effective,
-        lr["label"],
-        config["batch"]["total"],
-        config["profile"]["lr_scale"],
-    )
-    log.info(
-        "  %d epochs x %d steps, %d warm-up steps; batch %d = %d device(s) x %d group(s) x %d; "
-        "%s, %s",
-        schedule.run_epochs,
-        run.loader.steps_per_epoch,
-        schedule.warmup_steps,
-        group * job.groups_per_device * world.size,
-        world.size,
-        job.groups_per_device,
-        group,
-        config["precision"]["label"],
-        world.device,
-    )
 
 
 def build_mirror(config: dict[str, Any], folder: Path) -> Any:
@@ -140,7 +112,9 @@ def build_mirror(config: dict[str, Any], folder: Path) -> Any:
     )
 
 
-def make_result(config: dict[str, Any], job: Job, world: World, ending: Ending) -> Result:
+def make_result(
+    config: dict[str, Any], job: Job, world: World, ending: Ending, shares: Sequence[Share]
+) -> Result:
     """Describe how the run ended."""
     cursor, verdict = ending.cursor, ending.verdict
     metrics = dict(cursor.latest)
@@ -154,7 +128,7 @@ def make_result(config: dict[str, Any], job: Job, world: World, ending: Ending) 
         outcome=Outcome.CRASH if verdict else Outcome.OK,
         metrics=metrics,
         crash=describe_crash(job, verdict) if verdict else None,
-        provenance=provenance(config, job, world),
+        provenance=provenance(config, job, world, shares),
         seconds=round(cursor.seconds, 2),
     )
 
@@ -174,55 +148,24 @@ def describe_crash(job: Job, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def provenance(config: dict[str, Any], job: Job, world: World) -> dict[str, Any]:
+def provenance(
+    config: dict[str, Any], job: Job, world: World, shares: Sequence[Share]
+) -> dict[str, Any]:
     """Return where and with what a run was made."""
-    import timm
-
-    cuda = world.device.type == "cuda"
-    skipped = list(getattr(job.splits.train, "skipped", [])) + list(
-        getattr(job.splits.val, "skipped", [])
-    )
     return {
-        "device": torch.cuda.get_device_name(world.device)
-        if cuda
-        else platform.processor() or platform.machine(),
+        "device": describe_devices(shares),
         "processes": world.size,
         "groups_per_device": job.groups_per_device,
         "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "commit": git_commit(),
         "lr_base": config["lr"]["base"],
         "lr_effective": job.lr_effective,
         "autocast": config["precision"]["autocast"],
         "attention": config["precision"]["attention"],
-        "skipped_images": skipped[:100],
-        "num_skipped_images": len(skipped),
         "parameters": sum(p.numel() for p in job.training.task.backbone.parameters()),
         "steps": job.training.schedule.total_steps,
+        **versions(),
+        **skipped_images(shares),
     }
-
-
-def git_commit() -> str | None:
-    """Return the commit of this checkout, marked when files differ from it; None outside git."""
-    here = Path(__file__).parent
-    try:
-        args = [
-            "git",
-            "-C",
-            str(here),
-            "describe",
-            "--always",
-            "--dirty",
-            "--abbrev=12",
-            "--exclude=*",
-        ]
-        return subprocess.run(
-            args, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def report_outcome(name: str, result: Result, verdict: Verdict | None) -> None:

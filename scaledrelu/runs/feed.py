@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
+from scaledrelu.config.artifacts import NONE, label_folder
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import Batch, RawBatch
 from scaledrelu.data.datasets import Splits
+from scaledrelu.data.dense_targets import dense_targets
+from scaledrelu.data.label_transforms import joint_train
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.mixup import mix_group
 from scaledrelu.data.sources import ImageSource, subset
+from scaledrelu.data.token_labels import LabelMaps
 from scaledrelu.data.transforms import crop_train, eval_transform, reference_train
+from scaledrelu.data.workers import Transform
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
 from scaledrelu.randomness import derive_seed
@@ -52,8 +57,11 @@ def open_data(config: dict[str, Any]) -> Splits:
 def train_loader(
     config: dict[str, Any], splits: Splits, groups: Sequence[int], world: World
 ) -> TrainLoader:
-    """Build the loader of this process's groups."""
+    """Build the loader of this process's groups, with their label maps if the run has some."""
     data, augment, launch = config["data"], config["augment"], config["launch"]
+    labels = None
+    if has_labels(config):
+        labels = LabelMaps(label_folder(config), splits.train, num_classes=splits.num_classes)
     return TrainLoader(
         splits.train,
         groups=groups,
@@ -65,14 +73,31 @@ def train_loader(
         workers=launch["workers"],
         pin=world.device.type == "cuda",
         device=world.device,
+        labels=labels,
     )
+
+
+def has_labels(config: dict[str, Any]) -> bool:
+    """Say whether a run learns from label maps."""
+    return config["data"]["token_labels"] != NONE
 
 
 def train_transform(
     data: dict[str, Any], augment: dict[str, Any], *, in_memory: bool
-) -> Callable[[Any], torch.Tensor] | None:
-    """Return what the host does to an image; None if bytes in memory need nothing."""
+) -> Transform | None:
+    """Return what the host does to an image; None if bytes in memory need nothing.
+
+    An image with a label map is augmented on the host, whatever ``data.augment`` says.
+    """
     crop = {name: augment[name] for name in CROP}
+    if data["token_labels"] != NONE:
+        return joint_train(
+            image_size=data["image_size"],
+            mean=data["mean"],
+            std=data["std"],
+            **crop,
+            **{name: augment[name] for name in COLOUR},
+        )
     if data["augment"] == "reference":
         return reference_train(
             image_size=data["image_size"],
@@ -87,9 +112,25 @@ def train_transform(
 
 
 class Prepare:
-    """Moves groups to the device, augments and mixes them there."""
+    """Moves groups to the device, augments and mixes them there, or makes their dense targets.
 
-    def __init__(self, config: dict[str, Any], num_classes: int, device: torch.device) -> None:
+    Args:
+        config: resolved and checked.
+        num_classes: C.
+        device: of the model.
+        token_grid: rows and columns of the model's tokens; needed with label maps only.
+
+    Raises:
+        ConfigError: for label maps without a token grid.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        num_classes: int,
+        device: torch.device,
+        token_grid: tuple[int, int] | None = None,
+    ) -> None:
         data, augment = config["data"], config["augment"]
         self.seed, self.device, self.num_classes = config["seed"], device, num_classes
         self.augment = DeviceAugment(
@@ -102,6 +143,12 @@ class Prepare:
         )
         self.mix = {name: augment[name] for name in MIX}
         self.layout = layout(config)
+        self.token_grid, self.label_axes = token_grid, augment["label_axes"]
+        if has_labels(config) and token_grid is None:
+            raise ConfigError(
+                f"data.token_labels={data['token_labels']} needs a model that predicts a class for "
+                f"every token (VOLO), found {config['model']['label']}: set data.token_labels=none"
+            )
 
     def __call__(self, groups: Sequence[RawBatch], t: Progress) -> list[Batch]:
         """Return the groups as the task sees them."""
@@ -109,6 +156,8 @@ class Prepare:
 
     def _one(self, raw: RawBatch, t: Progress) -> Batch:
         images = self.augment(raw, epoch=t.epoch, step=t.step)
+        if raw.maps is not None:
+            return self._dense(raw, images)
         mixed = mix_group(
             images,
             raw.targets,
@@ -117,6 +166,18 @@ class Prepare:
             seed=derive_seed(self.seed, "mixup", t.step, raw.group),
         )
         return Batch(mixed.images.contiguous(memory_format=self.layout), mixed.targets, raw.group)
+
+    def _dense(self, raw: RawBatch, images: torch.Tensor) -> Batch:
+        class_targets, token_targets = dense_targets(
+            raw.maps,
+            raw.boxes,
+            num_classes=self.num_classes,
+            grid=self.token_grid,
+            smoothing=self.mix["smoothing"],
+            axes=self.label_axes,
+        )
+        images = images.contiguous(memory_format=self.layout)
+        return Batch(images, class_targets, raw.group, token_targets)
 
 
 def layout(config: dict[str, Any]) -> torch.memory_format:

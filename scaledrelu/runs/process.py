@@ -1,4 +1,7 @@
-"""What a run does to its process: signals become a request to stop, the log goes to a file too."""
+"""What a run does to its process: signals become a request to stop, the log goes to a file too.
+
+A request that announced a time limit may queue the SLURM job around the process again.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,100 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+log = logging.getLogger(__name__)
+
+# SLURM announces the time limit with the signal of its --signal option; submitit asks for USR2.
+TIME_IS_UP = (signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, *TIME_IS_UP)
+
+
+class StopRequest:
+    """Whether this process was asked to leave, and by which signal; called once a step."""
+
+    def __init__(self) -> None:
+        self.signals: list[int] = []
+
+    def __call__(self) -> bool:
+        """Return whether any signal asked this process to leave."""
+        return bool(self.signals)
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether the request announced a time limit, so that the run wants to go on later."""
+        return any(number in TIME_IS_UP for number in self.signals)
 
 
 @contextlib.contextmanager
-def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn SIGTERM, SIGINT and SIGUSR1 into a flag for the loop; a second SIGINT interrupts."""
-    asked = threading.Event()
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Turn SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 into a request; a second SIGINT interrupts."""
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield request
         return
     owner = os.getpid()
 
     def handle(number: int, _frame: Any) -> None:
         if os.getpid() != owner:  # a forked loader worker inherited the handler
             return
-        if asked.is_set() and number == signal.SIGINT:
+        if request() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.set()
+        request.signals.append(number)
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    with _handlers(SIGNALS, handle):
+        yield request
+
+
+@contextlib.contextmanager
+def pass_on_signals() -> Iterator[StopRequest]:
+    """Let the parent of several workers outlive SIGUSR1 and SIGUSR2: as SIGTERM it passes them on.
+
+    torch's elastic agent forwards SIGTERM only; another signal would end it and orphan its workers.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def handle(number: int, _frame: Any) -> None:
+        request.signals.append(number)
+        if len(request.signals) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with keep_handlers(), _handlers(TIME_IS_UP, handle):
+        yield request
+
+
+def requeue_job(environment: Mapping[str, str] = os.environ) -> bool:
+    """Queue this SLURM job again under its own id; return whether SLURM will start it once more."""
+    job = slurm_job(environment)
+    if job is None:
+        return False
     try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        done = subprocess.run(
+            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False
+        )
+        refusal = done.stderr.strip() if done.returncode else ""
+    except (OSError, subprocess.SubprocessError) as error:
+        refusal = str(error)
+    if refusal:
+        log.warning("SLURM did not queue job %s again (%s); the same command goes on", job, refusal)
+        return False
+    log.info("SLURM queued job %s again; it goes on from the checkpoint", job)
+    return True
+
+
+def slurm_job(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the id of the SLURM job around this process, ``<array>_<task>`` inside an array."""
+    array = environment.get("SLURM_ARRAY_JOB_ID")
+    if array is not None:  # the plain id of one task of an array may name the whole array
+        return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}"
+    return environment.get("SLURM_JOB_ID")
 
 
 @contextlib.contextmanager
@@ -46,6 +113,16 @@ def keep_handlers() -> Iterator[None]:
         return
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _handlers(numbers: Sequence[int], handle: Callable[[int, Any], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

@@ -23,11 +23,12 @@ from typing import Any
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.runs import attempt, record
-from scaledrelu.runs.process import keep_handlers, log_to, stop_on_signal
+from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal
 
 log = logging.getLogger(__name__)
 
 LOCK = "run.lock"
+LATER = "stopped by a signal; the same command goes on"
 
 
 class BusyError(RunError):
@@ -50,6 +51,7 @@ class JobReport:
     run_id: str
     ended: Ended
     reason: str = ""
+    time_is_up: bool = False  # interrupted by the announcement of a time limit
 
 
 def run_job(config: dict[str, Any]) -> JobReport:
@@ -69,7 +71,10 @@ def run_job(config: dict[str, Any]) -> JobReport:
         if attempt.stop_requested():
             return JobReport(name, Ended.INTERRUPTED, "not started: the sweep is stopping")
         folder.mkdir(parents=True, exist_ok=True)
-        return _attempt(config, name, folder)
+        report = _attempt(config, name, folder)
+        if report.time_is_up and config["launch"]["requeue"] and _rank() == 0:
+            requeue_job()  # the lock is free by now
+        return report
     except BusyError as error:  # the run's own process will say how it ended
         log.error("%s", error)
         return JobReport(name, Ended.FAILED, str(error))
@@ -128,7 +133,9 @@ def _in_place(config: dict[str, Any], name: str, folder: Path) -> JobReport:
         join_world(device=launch["device"], timeout_s=launch["timeout_s"]) as world,
     ):
         outcome = execute(config, world, folder, wants_stop=wants_stop)
-    return JobReport(name, Ended.INTERRUPTED if outcome is None else Ended(outcome.value))
+    if outcome is None:
+        return JobReport(name, Ended.INTERRUPTED, LATER, wants_stop.time_is_up)
+    return JobReport(name, Ended(outcome.value))
 
 
 def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
@@ -153,7 +160,7 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(config["launch"]["threads"] or 1))
     try:
-        with keep_handlers():
+        with pass_on_signals() as request:
             endings = elastic_launch(launch, worker)(config)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
@@ -162,8 +169,9 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
             f"see {folder / f'rank{rank}.log'}"
         ) from error
     except (SignalException, KeyboardInterrupt):
-        return JobReport(name, Ended.INTERRUPTED, "stopped by a signal; the same command goes on")
-    return JobReport(name, Ended(endings[0]))
+        return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
+    ended = Ended(endings[0])
+    return JobReport(name, ended, time_is_up=ended is Ended.INTERRUPTED and request.time_is_up)
 
 
 def worker(config: dict[str, Any]) -> str:

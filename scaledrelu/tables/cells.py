@@ -16,14 +16,9 @@ class SeedValue:
     """One run of a cell."""
 
     run: PlannedRun
+    status: Status  # a run that is still going has no result yet: missing
     value: float | None  # a crashed run: what it ended at, if it was evaluated
     why: str  # crash kind or first line of the failure
-
-    @property
-    def status(self) -> Status:
-        """What the run's directory says; a run that is still going has no result yet."""
-        status = self.run.status
-        return Status.MISSING if status is Status.RUNNING else status
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +84,19 @@ def read_cell(plan: Plan, cell: Cell) -> CellValue:
 
 
 def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
+    if crashed := plan.crashed_upstream(run):
+        # Where training starts from a crashed run the row crashed; missing label maps are a hole.
+        status = Status.CRASH if run.parent and run.artifact is None else Status.MISSING
+        return SeedValue(run, status, None, f"upstream crashed ({crashed})")
     if not run.status.done:
-        return SeedValue(run, None, run.reason or "")
+        status = Status.MISSING if run.status is Status.RUNNING else run.status
+        return SeedValue(run, status, None, run.reason or "")
     result = read_result(run_directory(plan.results, run.run_id))
     if result is None:
         raise TableError(f"{run.run_id}: its result disappeared while the report was written")
     if result.outcome is Outcome.CRASH:
         kind = str((result.crash or {}).get("kind", "unknown kind"))
-        return SeedValue(run, _metric(result, cell.column.source), kind)
+        return SeedValue(run, run.status, _metric(result, cell.column.source), kind)
     printed = cell.column.source
     if run.config["evaluation"]["report"] == "best":
         printed += "_best"
@@ -107,7 +107,7 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
             f"{cell.table.name}, row {cell.row.number}: run {run.run_id} has no finite metric "
             f"'{printed}' (found: {found}); move its directory away and run it again"
         )
-    return SeedValue(run, value, "")
+    return SeedValue(run, run.status, value, "")
 
 
 def _metric(result: Result, name: str) -> float | None:

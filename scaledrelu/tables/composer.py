@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scaledrelu.config import compose as composition
+from scaledrelu.config.artifacts import pin_label_digest
 from scaledrelu.config.digest import pin_data_digest
 from scaledrelu.runs.record import write_atomic
 
@@ -45,6 +46,7 @@ class Composer:
         self._path = results / ".cache" / f"composed-{_digest(self.conf_dir)}.json"
         self._known: dict[str, Any] = _read(self._path)
         self._fresh: dict[str, Composed] = {}
+        self._digests: dict[tuple[str | None, ...], str | None] = {}
         self._dirty = False
 
     def __call__(self, overrides: Sequence[str]) -> Composed:
@@ -62,7 +64,9 @@ class Composer:
             entry = self._known[key]
             config = {**entry["config"], "data": dict(entry["config"]["data"])}
             config["paths"] = {**config["paths"], "results": str(self._results)}
-            pin_data_digest(config)  # files may have changed since the config was cached
+            # Never stored with the config: the files may have changed since.
+            pin_data_digest(config, known=self._digests)
+            pin_label_digest(config, self.conf_dir, lambda teacher: self(teacher).config)
             self._fresh[key] = Composed(config, entry["choices"])
         return self._fresh[key]
 
@@ -93,7 +97,7 @@ def _compose(overrides: Sequence[str], conf_dir: Path) -> dict[str, Any]:
     with open_dict(composed):
         del composed["hydra"]
     return {
-        "config": composition.finalize(composed),
+        "config": composition.validate(composed),
         "choices": {k: str(v) for k, v in sorted(choices.items()) if not k.startswith("hydra/")},
     }
 

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ ROOT = CONF_DIR.parent
 TRAIN = (sys.executable, os.path.relpath(ROOT / "scripts" / "train.py"))
 POLL_S = 0.2
 SAVE_LIMIT_S = 120.0  # how long interrupted runs may take to save
+# The option of a Hydra launcher that limits how many runs go on at a time.
+PARALLEL = {"joblib": "n_jobs", "submitit_slurm": "array_parallelism"}
 DEATH_LIMIT_S = 20.0  # how long orphans of a broken pool may take to notice
 
 
@@ -51,6 +53,7 @@ class Launcher:
     n_jobs: int
     say: Say
     train: tuple[str, ...] = TRAIN
+    arguments: tuple[str, ...] = ()  # further overrides, the launcher's own options among them
 
     def command(self, run_ids: Sequence[str]) -> list[str]:
         """Return the command that trains some planned runs; a person can paste it."""
@@ -63,9 +66,10 @@ class Launcher:
             f"hydra.searchpath=[{_quoted(f'file://{searchpath(self.results)}')}]",
             f"paths.results={_quoted(str(self.results))}",
         ]
-        if self.name == "joblib":
-            arguments.append(f"hydra.launcher.n_jobs={min(self.n_jobs, len(run_ids))}")
-        return arguments
+        if self.name in PARALLEL:
+            limit = min(self.n_jobs, len(run_ids))
+            arguments.append(f"hydra.launcher.{PARALLEL[self.name]}={limit}")
+        return [*arguments, *self.arguments]
 
     def wave(self, run_ids: Sequence[str], progress: Progress) -> None:
         """Train runs that do not depend on each other until each has a result or a failure.
@@ -78,7 +82,7 @@ class Launcher:
         while pending:
             leftover = self._batch(pending, progress)
             if not leftover.in_flight and list(leftover.untouched) == pending:
-                raise RunError(f"training did not start: {self._last_words()}")
+                raise RunError(f"training did not start: {self.last_words()}")
             suspects += leftover.in_flight
             pending = list(leftover.untouched)
         if suspects:
@@ -87,7 +91,7 @@ class Launcher:
             leftover = self._batch([run_id], progress)
             if leftover.in_flight or leftover.untouched:
                 reason = "its process died twice without a word (killed, or out of memory)"
-                write_error(run_directory(self.results, run_id), reason, self._last_words())
+                write_error(run_directory(self.results, run_id), reason, self.last_words())
                 progress.update()
 
     @property
@@ -95,23 +99,35 @@ class Launcher:
         """What the training processes say."""
         return self.results / ".cache" / "sweep.log"
 
-    def _batch(self, run_ids: Sequence[str], progress: Progress) -> Leftover:
+    def start(
+        self, run_ids: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start the command of some runs; what it says goes to :attr:`log`."""
         command = self.command(run_ids)
         self.say(f"$ {shlex.join(command)}")
-        stop_file = self.results.resolve() / ".cache" / f"stop-{os.getpid()}"
-        stop_file.unlink(missing_ok=True)
-        environment = {"OMP_NUM_THREADS": "1"} if self.n_jobs > 1 else {}
-        environment |= {**os.environ, STOP_FILE_VARIABLE: str(stop_file)}
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
-                env=environment,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C reaches the runs through us, in order
             )
+
+    def last_words(self) -> str:
+        """Return the last line of the log and where the rest is."""
+        lines = self.log.read_text(errors="replace").strip().splitlines() or ["(nothing)"]
+        return f"{lines[-1].strip().removeprefix('error: ')} (all of it in {self.log})"
+
+    def _batch(self, run_ids: Sequence[str], progress: Progress) -> Leftover:
+        stop_file = self.results.resolve() / ".cache" / f"stop-{os.getpid()}"
+        stop_file.unlink(missing_ok=True)
+        environment = {STOP_FILE_VARIABLE: str(stop_file)}
+        if self.n_jobs > 1:
+            environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+        process = self.start(run_ids, environment)
         try:
             while process.poll() is None:
                 time.sleep(POLL_S)
@@ -140,8 +156,7 @@ class Launcher:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        if self.name != "submitit_slurm":  # queued jobs elsewhere still have to see it
-            stop_file.unlink(missing_ok=True)
+        stop_file.unlink(missing_ok=True)
 
     def _leftover(self, run_ids: Sequence[str]) -> Leftover:
         folders = {run_id: run_directory(self.results, run_id) for run_id in run_ids}
@@ -158,10 +173,6 @@ class Launcher:
             in_flight=tuple(run_id for run_id in open_ if attempts[run_id]),
             untouched=tuple(run_id for run_id in open_ if not attempts[run_id]),
         )
-
-    def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").strip().splitlines() or ["(nothing)"]
-        return f"{lines[-1].strip().removeprefix('error: ')} (all of it in {self.log})"
 
 
 def _quoted(text: str) -> str:

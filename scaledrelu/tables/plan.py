@@ -1,26 +1,17 @@
-"""Which runs stand behind some tables, in which order, and what is known of each.
-
-A plan is a pure function of table files, configuration and run directories. It trains nothing and
-imports no torch.
-"""
+"""What a plan is: the runs and artifacts behind some tables, and what is known of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.config.identity import canonical, run_id
-from scaledrelu.errors import TableError
-from scaledrelu.runs.record import Status, read_config, read_error, read_status, run_directory
-from scaledrelu.tables.captions import Subject, label
-from scaledrelu.tables.composer import Compose, Composed
-from scaledrelu.tables.spec import Column, Row, Table, merge_overrides
-
-GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # what a run shares with the run it starts from
-PLACEHOLDER = "upstream"
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.artifacts import PlannedArtifact
+from scaledrelu.tables.composer import Composed
+from scaledrelu.tables.spec import Column, Row, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +22,8 @@ class PlannedRun:
     overrides: tuple[str, ...]
     seed: int
     config: Mapping[str, Any]
-    parent: str | None
+    parent: str | None  # the run whose weights it starts from
+    artifact: str | None  # the label maps it learns from
     wave: int
     status: Status
     reason: str | None  # first line of error.txt
@@ -60,6 +52,7 @@ class Plan:
     tables: tuple[Table, ...]
     cells: tuple[Cell, ...]
     runs: Mapping[str, PlannedRun]
+    artifacts: Mapping[str, PlannedArtifact]
     overrides: tuple[str, ...] = ()  # extra ones, for every run
     conf_dir: Path = CONF_DIR
 
@@ -75,178 +68,20 @@ class Plan:
         """Return the distinct runs of one table, those they start from included."""
         wanted: dict[str, PlannedRun] = {}
         for name in (name for cell in self.cells_of(table) for name in cell.run_ids):
-            run = self.runs[name]
-            if run.parent is not None:
-                wanted[run.parent] = self.runs[run.parent]
-            wanted[name] = run
+            for above in self.upstream_of(self.runs[name]):
+                wanted[above] = self.runs[above]
+            wanted[name] = self.runs[name]
         return list(wanted.values())
 
+    def upstream_of(self, run: PlannedRun) -> list[str]:
+        """Return the ids of the runs that a run cannot start without, the first ones first."""
+        above = [run.parent] if run.parent else []
+        if run.artifact:
+            above.append(self.artifacts[run.artifact].artifact.teacher_id)
+        return [name for one in above for name in (*self.upstream_of(self.runs[one]), one)]
 
-def build_plan(
-    tables: Sequence[Table],
-    *,
-    profile: str,
-    seeds: Sequence[int] | None,
-    results: Path,
-    compose: Compose,
-    overrides: Sequence[str] = (),
-) -> Plan:
-    """Resolve every cell of some tables to runs.
-
-    Args:
-        tables: what to plan.
-        profile: option of ``conf/profile``.
-        seeds: one run per seed and cell; None takes each table's own.
-        results: folder that holds ``runs/``.
-        compose: overrides -> composed config.
-        overrides: extra overrides for every run, strongest.
-
-    Raises:
-        TableError: a row that contradicts the configuration, or a stored run that is not what
-            its name says.
-        ConfigError: an override that does not compose.
-    """
-    planner = _Planner(profile, results, compose, tuple(overrides))
-    cells = []
-    for table in tables:
-        for row in table.rows:
-            for column in table.metrics:
-                cells.append(planner.cell(table, row, column, tuple(seeds or table.seeds)))
-    return Plan(
-        profile=profile,
-        seeds=tuple(seeds) if seeds else None,
-        results=results,
-        tables=tuple(tables),
-        cells=tuple(cells),
-        runs=planner.runs,
-        overrides=tuple(overrides),
-        conf_dir=compose.conf_dir,
-    )
-
-
-class _Planner:
-    def __init__(
-        self, profile: str, results: Path, compose: Compose, extra: tuple[str, ...]
-    ) -> None:
-        self.profile = (f"profile={profile}",)
-        self.results = results
-        self.compose = compose
-        self.extra = extra
-        self.runs: dict[str, PlannedRun] = {}
-
-    def cell(self, table: Table, row: Row, column: Column, seeds: tuple[int, ...]) -> Cell:
-        missing = self._not_built(table, row)
-        child = merge_overrides(row.run, column.run, self.extra)
-        parent = self._parent(row, child)
-        if missing:
-            composed, above = self._stand_in(child, row), self._stand_in(parent, row)
-            run_ids: list[str] = []
-        else:
-            composed = self._composed(child, has_parent=parent is not None)
-            above = self._composed(parent) if parent is not None else None
-            run_ids = [self._plan(child, parent, seed) for seed in seeds]
-        subject = Subject(
-            config=composed.config,
-            upstream=above.config if above else None,
-            paper_patch=self._paper_patch(child, row, missing),
-        )
-        labels = {item.name: label(item, subject) for item in table.labels}
-        return Cell(table, row, column, labels, tuple(run_ids), missing, composed)
-
-    def _composed(self, overrides: tuple[str, ...], *, has_parent: bool = False) -> Composed:
-        start = ("init=run", f"init.run={PLACEHOLDER}") if has_parent else ()
-        return self.compose(merge_overrides(overrides, start, self.profile))
-
-    def _parent(self, row: Row, child: tuple[str, ...]) -> tuple[str, ...] | None:
-        if row.upstream is None:
+    def crashed_upstream(self, run: PlannedRun) -> str | None:
+        """Return the crashed run that keeps a run from starting; a finished run has none."""
+        if run.status.done:
             return None
-        own = [
-            item
-            for item in child
-            if item.partition("=")[0].partition(".")[0] in GROUPS_OF_A_BACKBONE
-        ]
-        return merge_overrides(own, row.upstream, self.extra)
-
-    def _plan(self, child: tuple[str, ...], parent: tuple[str, ...] | None, seed: int) -> str:
-        if parent is None:
-            return self._add(child, self._composed(child), seed, parent=None)
-        above = self._add(parent, self._composed(parent), seed, parent=None)
-        start = merge_overrides(child, ("init=run", f"init.run={above}"))
-        return self._add(start, self._composed(child, has_parent=True), seed, parent=above)
-
-    def _add(
-        self, overrides: tuple[str, ...], composed: Composed, seed: int, *, parent: str | None
-    ) -> str:
-        config = {**composed.config, "seed": seed}
-        if parent is not None:
-            config["init"] = {**config["init"], "run": parent}
-        name = run_id(config)
-        if name not in self.runs:
-            status, reason = inspect_run(self.results, name, config)
-            self.runs[name] = PlannedRun(
-                run_id=name,
-                overrides=overrides,
-                seed=seed,
-                config=config,
-                parent=parent,
-                wave=0 if parent is None else self.runs[parent].wave + 1,
-                status=status,
-                reason=reason,
-            )
-        return name
-
-    def _not_built(self, table: Table, row: Row) -> str | None:
-        """Say which declared recipe or model has no option file yet."""
-        if row.until_built is None:
-            return None
-        absent = _absent(merge_overrides(row.upstream or ()), self.compose.conf_dir)
-        absent += _absent(row.run, self.compose.conf_dir)
-        if not absent:
-            raise TableError(
-                f"{table.name}, row {row.number}: everything it names exists now; "
-                f"delete 'until_built' from block '{row.block}'"
-            )
-        group, _, option = absent[0].partition("=")
-        return f"{group} '{option}' is not built yet"
-
-    def _stand_in(self, overrides: tuple[str, ...] | None, row: Row) -> Composed | None:
-        """Compose what exists of a row, at paper scale: for its labels, never for a run."""
-        if overrides is None:
-            return None
-        absent = _absent(overrides, self.compose.conf_dir)
-        known = [item for item in overrides if item not in absent]
-        return self.compose(merge_overrides(known, row.until_built or (), ("profile=paper",)))
-
-    def _paper_patch(self, overrides: tuple[str, ...], row: Row, missing: str | None) -> int:
-        groups = [item for item in overrides if item.partition("=")[0] in ("recipe", "model")]
-        absent = _absent(tuple(groups), self.compose.conf_dir)
-        known = [item for item in groups if item not in absent]
-        stand_in = (row.until_built or ()) if missing else ()
-        composed = self.compose(merge_overrides(known, stand_in, ("profile=paper",)))
-        return composed.config["model"]["patch_size"]
-
-
-def inspect_run(results: Path, name: str, config: Mapping[str, Any]) -> tuple[Status, str | None]:
-    """Return what a run's directory says, after comparing the config stored in it.
-
-    Raises:
-        TableError: the directory holds the result of another config.
-    """
-    folder = run_directory(results, name)
-    status = read_status(folder)
-    if status.done and read_config(folder) != canonical(dict(config)):
-        raise TableError(
-            f"{folder}: its config.json is not the config that the name stands for; "
-            "move the folder away and run again"
-        )
-    return status, read_error(folder) if status is Status.FAILED else None
-
-
-def _absent(overrides: Sequence[str], conf_dir: Path) -> list[str]:
-    """Return the recipe and model choices among some overrides that have no option file."""
-    choices = [item.partition("=")[::2] for item in overrides]
-    return [
-        f"{group}={option}"
-        for group, option in choices
-        if group in ("recipe", "model") and not (conf_dir / group / f"{option}.yaml").exists()
-    ]
+        return next((n for n in self.upstream_of(run) if self.runs[n].status is Status.CRASH), None)

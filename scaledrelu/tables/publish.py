@@ -1,18 +1,30 @@
-"""Committed evidence: tables and slim run records, copied out of the ignored results folder."""
+"""Committed evidence: tables and slim run records, copied out of the ignored results folder.
+
+A published profile holds the records that its tables name, and no others.
+"""
 
 from __future__ import annotations
 
 import csv
+import logging
+import re
+import shutil
 from pathlib import Path
 
 from scaledrelu.errors import TableError
 from scaledrelu.runs.record import CONFIG, RESULT, run_directory, write_atomic
 
+log = logging.getLogger(__name__)
+
 EVIDENCE = ("metrics.jsonl", "evidence.npz")  # small; the weights stay where they are
+RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 
 
 def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
     """Copy a profile's reports, and the record of every run they print, to ``published/``.
+
+    Records of this profile that no published table or text names any more are removed; a warning
+    says which.
 
     Args:
         results: results folder.
@@ -39,7 +51,21 @@ def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
             written += _publish_run(results, target, run_id)
         for path in (report, report.with_suffix(".md")):
             written.append(_copy(path, target / path.name))
+    _remove_unnamed(target)
     return list(dict.fromkeys(written))
+
+
+def _remove_unnamed(target: Path) -> None:
+    """Remove records whose run no file beside them mentions; anything else stays."""
+    texts = [path.read_text() for kind in ("*.csv", "*.md") for path in target.glob(kind)]
+    named = {run_id for text in texts for run_id in RUN_ID.findall(text)}
+    records = sorted((target / "runs").glob("*/"))
+    gone = [r for r in records if RUN_ID.fullmatch(r.name) and r.name not in named]
+    for record in gone:
+        shutil.rmtree(record)
+    if gone:
+        names = " ".join(record.name for record in gone)
+        log.warning("%s: removed %d record(s) that no table names: %s", target, len(gone), names)
 
 
 def _publish_run(results: Path, target: Path, run_id: str) -> list[Path]:

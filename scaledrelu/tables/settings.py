@@ -14,11 +14,13 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.launchers import SLURM, check_launcher, is_launcher_option
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tables.spec import table_names
 
-LAUNCHERS = ("joblib", "basic", "submitit_slurm")
+LAUNCHERS = ("joblib", "basic", SLURM)
 MOST_JOBS = 16
+MOST_SLURM_JOBS = 256  # at a time; SLURM's own limits are lower on many clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Settings:
     profile: str
     seeds: tuple[int, ...] | None  # None: each table's own
     launcher: str
+    launcher_options: tuple[str, ...]  # hydra.launcher.<option>=<value>
     n_jobs: int
     redo: str
     dry_run: bool
@@ -47,7 +50,10 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
     """
     conf_dir = conf_dir or CONF_DIR
     raw = yaml.safe_load((conf_dir / "sweep.yaml").read_text())
+    options = [argument for argument in arguments if is_launcher_option(argument)]
     for argument in arguments:
+        if argument in options:
+            continue
         key, equals, text = argument.partition("=")
         if not equals or key not in raw:
             raise ConfigError(
@@ -59,16 +65,22 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
     launcher = _choice("launcher", raw["launcher"], ("auto", *LAUNCHERS))
     if launcher == "auto":
         launcher = "joblib" if profile in ("mini", "smoke") else "basic"
+    dry_run = _flag("dry_run", raw["dry_run"])
+    overrides = [str(item) for item in _list(raw["overrides"])]
+    options = [*map(str, _list(raw["launcher_options"])), *options]
+    options += [item for item in overrides if is_launcher_option(item)]
+    check_launcher(launcher, options, submits=not dry_run)
     return Settings(
         tables=_tables(raw["tables"], conf_dir),
         profile=profile,
         seeds=_seeds(raw["seeds"]),
         launcher=launcher,
+        launcher_options=tuple(options),
         n_jobs=_n_jobs(raw["n_jobs"], launcher),
         redo=str(raw["redo"]),
-        dry_run=_flag("dry_run", raw["dry_run"]),
+        dry_run=dry_run,
         results=Path(str(raw["results"])),
-        overrides=tuple(str(item) for item in _list(raw["overrides"])),
+        overrides=tuple(item for item in overrides if not is_launcher_option(item)),
         publish=_flag("publish", raw["publish"]),
         force=_flag("force", raw["force"]),
         conf_dir=conf_dir,
@@ -122,7 +134,7 @@ def _n_jobs(value: Any, launcher: str) -> int:
     if launcher == "basic":
         return 1
     if value == "auto":
-        return min(_cores(), MOST_JOBS)
+        return MOST_SLURM_JOBS if launcher == SLURM else min(_cores(), MOST_JOBS)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"n_jobs={value}: write a whole number from 1 on, or auto")
     return value

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Sequence
-from pathlib import Path
 
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.launchers import SLURM
 from scaledrelu.errors import ConfigError, nearest
-from scaledrelu.runs.attempt import clear_attempt
-from scaledrelu.runs.record import ERROR, REDONE, Status, run_directory, runs_root, times_redone
+from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.estimate import Estimator
-from scaledrelu.tables.experiments import write_experiment
 from scaledrelu.tables.launch import TRAIN, Launcher
 from scaledrelu.tables.overview import plan_text
-from scaledrelu.tables.plan import Plan, PlannedRun, build_plan
-from scaledrelu.tables.progress import Progress, Say
+from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.progress import Say
 from scaledrelu.tables.publish import publish
 from scaledrelu.tables.report import write_reports
 from scaledrelu.tables.settings import Settings
+from scaledrelu.tables.slurm import SlurmLauncher
 from scaledrelu.tables.spec import load_table
+from scaledrelu.tables.waves import train_waves
 
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
@@ -68,6 +66,8 @@ def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
     for run in plan.runs.values():
         if run.status is Status.RUNNING:
             continue
+        if plan.crashed_upstream(run):
+            continue
         again = redo in ("all", run.run_id)
         retry = run.status is Status.FAILED and redo != "none"
         if again or retry or run.status is Status.MISSING:
@@ -93,19 +93,29 @@ def run_sweep(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> 
         return EXIT_OK
     interrupted = False
     if todo:
-        launcher = Launcher(
-            profile=settings.profile,
-            results=settings.results,
-            name=settings.launcher,
-            n_jobs=settings.n_jobs,
-            say=say,
-            train=tuple(train),
-        )
-        interrupted = _train(plan, todo, launcher, settings, say)
+        launcher = build_launcher(settings, say, train=train)
+        interrupted = train_waves(plan, todo, launcher, say=say)
     plan = plan_tables(settings)
     for path in write_reports(plan, results=settings.results):
         say(f"wrote {path}")
     return _conclude(plan, settings, interrupted, say)
+
+
+def build_launcher(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> Launcher:
+    """Return what starts the runs of a sweep: processes of this machine, or SLURM jobs."""
+    on_slurm = settings.launcher == SLURM
+    arguments = list(settings.launcher_options)
+    if on_slurm and not any(item.startswith("launch=") for item in settings.overrides):
+        arguments.insert(0, "launch=slurm")
+    return (SlurmLauncher if on_slurm else Launcher)(
+        profile=settings.profile,
+        results=settings.results,
+        name=settings.launcher,
+        n_jobs=settings.n_jobs,
+        say=say,
+        train=tuple(train),
+        arguments=tuple(arguments),
+    )
 
 
 def run_report(settings: Settings, say: Say) -> int:
@@ -126,71 +136,20 @@ def run_report(settings: Settings, say: Say) -> int:
     return EXIT_OK
 
 
-def _train(
-    plan: Plan, todo: Sequence[PlannedRun], launcher: Launcher, settings: Settings, say: Say
-) -> bool:
-    """Launch wave after wave; return whether a person interrupted."""
-    groups = list(group_options(settings.conf_dir))
-    for run in todo:
-        _clear(run, settings.results)
-        write_experiment(
-            run, results=settings.results, groups=groups, tables=plan.tables_of(run.run_id)
-        )
-    progress = Progress([run.run_id for run in todo], results=settings.results, say=say)
-    previous = _sigterm_as_interrupt()
-    try:
-        for wave in sorted({run.wave for run in todo}):
-            ready = [run.run_id for run in todo if run.wave == wave and _ready(run, settings, say)]
-            if ready:
-                launcher.wave(ready, progress)
-    except KeyboardInterrupt:
-        return True
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
-    return False
-
-
-def _ready(run: PlannedRun, settings: Settings, say: Say) -> bool:
-    if run.parent is None or (run_directory(settings.results, run.parent) / "result.json").exists():
-        return True
-    say(f"{run.run_id} left out: it starts from {run.parent}, which has no result")
-    return False
-
-
-def _clear(run: PlannedRun, results: Path) -> None:
-    """Put a finished run aside before it is trained again; forget old failures."""
-    folder = run_directory(results, run.run_id)
-    if run.status.done:
-        kept = runs_root(results) / REDONE
-        kept.mkdir(parents=True, exist_ok=True)
-        folder.rename(kept / f"{run.run_id}-r{times_redone(results, run.run_id) + 1}")
-    (folder / ERROR).unlink(missing_ok=True)
-    clear_attempt(folder)
-
-
 def _conclude(plan: Plan, settings: Settings, interrupted: bool, say: Say) -> int:
-    states = [run.status for run in plan.runs.values()]
-    undone = sum(not state.done for state in states)
+    blocked = {name for name, run in plan.runs.items() if plan.crashed_upstream(run)}
+    undone = sum(not run.status.done for name, run in plan.runs.items() if name not in blocked)
     if interrupted:
         say(f"interrupted; {undone} runs are left. The same command goes on where this stopped.")
         return EXIT_INTERRUPTED
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     for run in failed:
         say(f"failed: {run.run_id}: {run.reason} ({run_directory(settings.results, run.run_id)})")
+    for item in plan.artifacts.values():
+        if item.status is Status.FAILED:
+            say(f"failed: {item.artifact_id}: {item.reason}")
     if undone:
         others = undone - len(failed)
         say(f"{len(failed)} runs failed and {others} have no result; the same command tries again")
         return EXIT_INCOMPLETE
     return EXIT_OK
-
-
-def _sigterm_as_interrupt() -> signal.Handlers | None:
-    """Treat a polite kill of the sweep as Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        return None
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    return signal.signal(signal.SIGTERM, interrupt)

@@ -32,7 +32,10 @@ class Task(nn.Module):
     Attributes:
         backbone: what evaluators embed with and later runs load.
         chance_loss: loss of a model that knows nothing; the divergence judge compares with it.
+        headless: whether the task wants its backbone without a classifier.
     """
+
+    headless: bool = False
 
     backbone: nn.Module
     chance_loss: float

@@ -56,6 +56,31 @@ def test_everything_scientific_changes_the_id(base: dict, override: str) -> None
     assert run_id(changed) != run_id(base)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "profile.name", "profile.notes", "method", "model.label", "stem.label", "ffn.label",
+        "optimizer.label", "lr.label", "warmup.label", "precision.label", "data.root",
+        "data.build.train", "data.build.val", "data.build.expect", "data.on_bad_image",
+        "evaluation.batch", "evaluation.report", "launch.device", "launch.nproc", "launch.threads",
+        "launch.channels_last", "wandb.mode", "wandb.tags", "paths.results", "planned_id",
+    ],
+)  # fmt: skip
+def test_what_is_not_science_changes_no_hash(base: dict, key: str) -> None:
+    changed = copy.deepcopy(base)
+    *parents, leaf = key.split(".")
+    owner = changed
+    for part in parents:
+        owner = owner[part]
+    owner[leaf] = "another"
+    assert run_id(changed).split("-")[1] == run_id(base).split("-")[1]
+
+
+def test_a_whole_number_has_one_id_however_it_is_written_where_no_type_says_so() -> None:
+    one, other = (run_id(compose([f"optimizer.build.weight_decay={x}"])) for x in ("1", "1.0"))
+    assert one == other
+
+
 def test_no_warmup_has_one_id_however_it_is_written() -> None:
     assert run_id(compose(["warmup=none"])) == run_id(compose(["warmup.epochs=0"]))
 

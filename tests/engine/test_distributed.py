@@ -19,6 +19,11 @@ def test_a_slurm_step_with_several_tasks_gives_ranks() -> None:
     assert find_ranks(variables) == Ranks(5, 8, 1)
 
 
+def test_a_task_that_sees_only_its_own_gpus_takes_the_first() -> None:
+    variables = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "1"}
+    assert find_ranks({**variables, "SLURM_GPUS_PER_TASK": "1"}) == Ranks(5, 8, 0)
+
+
 def test_the_batch_shell_of_slurm_is_one_process() -> None:
     assert find_ranks({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}) is None
 

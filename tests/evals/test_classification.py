@@ -52,8 +52,11 @@ def test_shards_of_three_processes_add_up_to_the_whole() -> None:
             evaluate(shards(rank, 3, 4), lambda x, seen=seen: seen.append(x) or x)
         sums[rank] = seen
     totals = iter([sum(parts) for parts in zip(*sums.values(), strict=True)])
-    metrics, _ = evaluate(shards(0, 3, 4), lambda _: next(totals))
-    assert metrics["val/top1"] == evaluate(shards(0, 1, 23))[0]["val/top1"]
+    metrics, arrays = evaluate(shards(0, 3, 4), lambda _: next(totals))
+    whole, whole_arrays = evaluate(shards(0, 1, 23))
+    assert metrics["val/top1"] == whole["val/top1"]
+    assert metrics["val/loss"] == pytest.approx(whole["val/loss"], rel=1e-6)
+    assert torch.equal(arrays["val/correct"], whole_arrays["val/correct"])
 
 
 def test_a_padded_shard_is_an_error_not_a_wrong_number() -> None:

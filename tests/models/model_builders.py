@@ -10,6 +10,7 @@ from torch import nn
 
 from scaledrelu.models.build import StemViT, build_vit
 from scaledrelu.models.stem import Stem
+from scaledrelu.models.volo import StemVOLO, build_volo
 
 CONF = Path(__file__).parents[2] / "conf"
 STEMS = sorted(path.stem for path in (CONF / "stem").glob("[!_]*.yaml"))
@@ -17,6 +18,8 @@ FFNS = sorted(path.stem for path in (CONF / "ffn").glob("[!_]*.yaml"))
 DEIT_S = {"image_size": 224, "patch_size": 16, "width": 384, "depth": 12, "heads": 6}
 MINI = {"image_size": 16, "patch_size": 4, "width": 64, "depth": 2, "heads": 2}
 MINI_STEM = {"hidden": 16, "shrink": True}
+MINI_VOLO = {"image_size": 16, "patch_size": 2, "width": 16, "heads": 2, "drop_path": 0.0}
+MINI_VOLO |= {"layers": [1, 1, 2, 1], "outlook_width": 8, "outlook_heads": 2, "num_classes": 10}
 STRIDE_2 = {"strides": [2, 2, 2], "proj_kernel": 8}  # Table 3
 
 
@@ -48,6 +51,22 @@ def make_vit(stem="patchify", ffn="mlp", stem_changes=None, **changes) -> StemVi
     mini_stem = MINI_STEM if options["patch_size"] == 4 else {}
     stem_maker = make_stem(stem, **(mini_stem | (stem_changes or {})))
     return build_vit(make_stem=stem_maker, make_ffn=builder, **options)
+
+
+def volo_fields() -> dict:
+    """Return ``conf/model/volo_d1.yaml`` as keyword arguments of build_volo."""
+    fields = OmegaConf.to_container(OmegaConf.load(CONF / "model" / "volo_d1.yaml"))
+    build = fields.pop("build")
+    del fields["label"], build["_target_"]
+    return fields | build | {"image_size": 224, "num_classes": 1000}
+
+
+def make_volo(stem="conv", ffn="mlp", **changes) -> StemVOLO:
+    """Build VOLO-D1 as conf has it; ``**MINI_VOLO`` shrinks it."""
+    builder, norm = make_ffn(ffn)
+    options = volo_fields() | {"ffn_norm": norm, "attention": "fused"} | changes
+    mini_stem = MINI_STEM if options["patch_size"] == 2 else {}
+    return build_volo(make_stem=make_stem(stem, **mini_stem), make_ffn=builder, **options)
 
 
 def num_parameters(module: nn.Module) -> int:

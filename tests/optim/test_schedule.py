@@ -196,7 +196,7 @@ def test_effective_lr_follows_the_scripts(base, reference, scale, expected):
 )
 def test_composed_profiles_reach_their_rates(profile, expected):
     from scaledrelu.config.compose import compose
-    from scaledrelu.runs.build import build_schedule
+    from scaledrelu.runs.optimisation import build_schedule
 
     for base, rate in zip((1e-4, 5e-4, 1e-3), expected, strict=True):
         config = compose([f"profile={profile}", f"lr.base={base}", "warmup.epochs=20"])

@@ -28,7 +28,7 @@ def test_an_fp16_step_of_2021_runs_at_paper_size() -> None:
 def test_the_paper_profile_has_the_papers_rates() -> None:
     config = compose(["profile=paper", "precision=fp32", "stem=patchify", "lr.base=1e-3"])
     small = {**config, "batch": {"total": 1024, "group": 2}}
-    from scaledrelu.runs.build import build_schedule
+    from scaledrelu.runs.optimisation import build_schedule
 
     schedule = build_schedule(small, 1251)
     assert schedule.spec.peak_lr == 2e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,14 @@ def test_a_run_leaves_its_result_its_metrics_and_its_evidence(smoke) -> None:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert {"train/loss", "train/lr", "train/grad_norm"} <= rows[0].keys()
     assert sum("val/top1" in row for row in rows) == 2, "one evaluation an epoch"
+
+
+def test_a_run_needs_no_wandb_unless_it_asks_for_it(smoke, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # importing it now fails
+    assert run_job(smoke()).ended == Ended.OK
+    asked = run_job(smoke("wandb=offline", "seed=1"))
+    assert asked.ended == Ended.FAILED
+    assert "wandb" in asked.reason
 
 
 def test_a_run_that_is_done_is_not_trained_again(smoke, monkeypatch) -> None:

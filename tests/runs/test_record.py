@@ -63,6 +63,12 @@ def test_status_follows_result_then_attempt_then_error(tmp_path):
     assert record.read_error(tmp_path) is None
 
 
+def test_a_result_counts_whatever_failure_lies_beside_it(tmp_path):
+    record.write_result(tmp_path, CRASH, {})
+    record.write_error(tmp_path, "a second process lost its node")
+    assert record.read_status(tmp_path) is Status.CRASH
+
+
 def test_attempt_of_a_dead_process_is_left_but_not_running(tmp_path):
     pid = os.fork()
     if pid == 0:

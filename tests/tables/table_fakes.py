@@ -7,7 +7,7 @@ import yaml
 from scaledrelu.config.identity import canonical
 from scaledrelu.runs.record import Outcome, Result, run_directory, write_result
 from scaledrelu.tables.composer import Composed
-from scaledrelu.tables.plan import build_plan
+from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
 
 GROUPS = {
@@ -35,6 +35,16 @@ GROUPS = {
         "paper": {"name": "paper", "epoch_scale": 1, "notes": []},
     },
 }
+DATA = {
+    "name": "digits",
+    "root": None,
+    "digest": None,
+    "image_size": 16,
+    "num_classes": 10,
+    "fraction": 1.0,
+    "fraction_seed": 0,
+    "token_labels": "none",
+}
 DEFAULTS = {name: next(iter(options)) for name, options in GROUPS.items()}
 
 
@@ -55,7 +65,7 @@ class FakeCompose:
             "method": choices["recipe"],
             "task": {"_target_": choices["recipe"]},
             "lr": {"base": 5e-4},
-            "data": {"name": "digits", "fraction": 1.0},
+            "data": {**DATA},
             "schedule": {"epochs": 300},
             "evaluation": {"report": "last"},
             "seed": 0,

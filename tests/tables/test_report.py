@@ -25,6 +25,9 @@ def conf(tmp_path):
     return tmp_path
 
 
+OLD = "deit-000000000000"
+
+
 def report(tmp_path, **options):
     """Write the reports; return the CSV lines and the markdown."""
     plan = plan_of(tmp_path, **options)
@@ -91,6 +94,15 @@ def test_one_crash_of_three_keeps_the_mean_of_the_others(conf):
     assert lines[0]["last_value"] == "12.0000"
     assert "1 of 3 crashed" in lines[0]["note"]
     assert "75.0 +/- 7.1 (1 of 3 crashed)" in text
+
+
+def test_one_crash_of_two_is_not_most_and_keeps_the_other_value(conf):
+    plan, names = seeds_of(conf, 0, seeds=(0, 1))
+    finish(plan, names[0], 70.0)
+    finish(plan, names[1], 12.0, crash="collapsed")
+    lines, text = report(conf, seeds=(0, 1))
+    assert (lines[0]["status"], lines[0]["value"], lines[0]["n_crash"]) == ("ok", "70.0000", "1")
+    assert "(1 of 2 crashed)" in text
 
 
 def test_most_seeds_crashed_is_a_crash_without_a_value(conf):
@@ -265,6 +277,29 @@ def test_one_seed_never_replaces_published_three_seed_evidence(conf):
     with pytest.raises(TableError, match="rests on 3 finished runs"):
         publish(plan.results, "mini")
     assert publish(plan.results, "mini", force=True)
+
+
+def test_publishing_removes_records_that_no_table_names_and_says_so(conf, caplog):
+    plan = plan_of(conf)
+    for run_id in plan.runs:
+        finish(plan, run_id)
+    report(conf)
+    published = plan.results / "published"
+    kept = [published / "mini" / "runs" / "notes", published / "small" / "runs" / OLD]
+    named_by_an_older_table = published / "mini" / "runs" / OLD.replace("0", "1")
+    (published / "mini").mkdir(parents=True)
+    (published / "mini" / "table9.csv").write_text(f"run_ids\n{named_by_an_older_table.name}\n")
+    unnamed = published / "mini" / "runs" / OLD
+    for record in (*kept, named_by_an_older_table, unnamed):
+        record.mkdir(parents=True)
+        (record / "result.json").write_text("{}")
+    publish(plan.results, "mini")
+    assert not unnamed.exists()
+    assert all((r / "result.json").exists() for r in (*kept, named_by_an_older_table))
+    assert all((published / "mini" / "runs" / name).is_dir() for name in plan.runs)
+    assert [r.getMessage() for r in caplog.records if "removed" in r.getMessage()] == [
+        f"{published / 'mini'}: removed 1 record(s) that no table names: {OLD}"
+    ]
 
 
 def test_publishing_nothing_says_what_to_do_first(tmp_path):

@@ -214,7 +214,7 @@ def test_run_in_progress_elsewhere_is_left_alone(sandbox):
 def test_generated_file_composes_to_the_planned_run(tmp_path, overrides):
     config = {**Composer(tmp_path)([*overrides, "profile=mini"]).config, "seed": 2}
     name = run_id(config)
-    run = PlannedRun(name, overrides, 2, config, None, 0, Status.MISSING, None)
+    run = PlannedRun(name, overrides, 2, config, None, None, 0, Status.MISSING, None)
     write_experiment(run, results=tmp_path, groups=list(group_options(CONF_DIR)))
     composed = compose([f"experiment={name}", "profile=mini"], searchpath=str(searchpath(tmp_path)))
     assert composed["planned_id"] == name

@@ -1,0 +1,114 @@
+"""File trees that a command makes before a run can start: what they are called and made from.
+
+An artifact's id is a function of how it is made, so that a plan can name it, and the runs that
+need it, before it exists. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scaledrelu.config.digest import folder_digest
+from scaledrelu.config.identity import run_id
+from scaledrelu.errors import ConfigError, DataError
+
+ComposeFunction = Callable[[Sequence[str]], dict[str, Any]]
+
+MANIFEST = "artifact.json"  # written last: its existence is "done"
+NONE, MADE = "none", "made"
+SAME_IMAGES = ("name", "digest", "image_size", "num_classes", "fraction", "fraction_seed")
+VERSION = 1  # raise it when the code changes what a making means
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file tree to make: its id, the script, and the run whose result it is made from."""
+
+    artifact_id: str
+    script: str
+    teacher: tuple[str, ...]  # overrides, the profile left out
+    teacher_id: str
+
+
+def artifacts_root(results: str | Path) -> Path:
+    """Return the folder that holds every artifact."""
+    return Path(results) / "artifacts"
+
+
+def artifact_directory(results: str | Path, artifact_id: str) -> Path:
+    """Return ``<results>/artifacts/<id>``."""
+    return artifacts_root(results) / artifact_id
+
+
+def pin_label_digest(config: dict[str, Any], conf_dir: Path, compose: ComposeFunction) -> None:
+    """Fill in ``data.token_labels_digest``: the artifact's id, or a digest of the folder's files.
+
+    A digest that is set already is kept: it names maps that this machine cannot see.
+
+    Args:
+        config: resolved and checked; changed in place.
+        conf_dir: the configuration tree.
+        compose: overrides -> resolved config, for the teacher of ``data.token_labels=made``.
+    """
+    data = config["data"]
+    if data["token_labels"] == NONE or data["token_labels_digest"] is not None:
+        return
+    if data["token_labels"] == MADE:
+        data["token_labels_digest"] = label_artifact(config, conf_dir, compose).artifact_id
+        return
+    cache = Path(config["paths"]["results"]) / ".cache" / "digests.json"
+    data["token_labels_digest"] = folder_digest(Path(data["token_labels"]), ["."], cache=cache)
+
+
+def label_artifact(config: dict[str, Any], conf_dir: Path, compose: ComposeFunction) -> Artifact:
+    """Return the label maps that a run with ``data.token_labels=made`` learns from.
+
+    Raises:
+        ConfigError: if the teacher would see other images than the run.
+    """
+    making = yaml.safe_load((conf_dir / "artifact" / "token_labels.yaml").read_text())
+    teacher = compose((*making["teacher"], *_place(config)))
+    other = [k for k in SAME_IMAGES if teacher["data"][k] != config["data"][k]]
+    if other:
+        key = f"data.{other[0]}"
+        raise ConfigError(
+            f"{key}={config['data'][other[0]]}, but the teacher of data.token_labels=made learns "
+            f"from {key}={teacher['data'][other[0]]}: make maps with scripts/make_token_labels.py "
+            "and set data.token_labels=<folder>, or data.token_labels=none"
+        )
+    teacher_id = run_id(teacher)
+    text = json.dumps({"kind": "token_labels", "teacher": teacher_id, "version": VERSION})
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Artifact(f"labels-{digest}", making["script"], tuple(making["teacher"]), teacher_id)
+
+
+def label_folder(config: dict[str, Any]) -> Path:
+    """Return the folder that holds the label maps of a run.
+
+    Raises:
+        DataError: if they are an artifact that has not been made.
+    """
+    data, results = config["data"], config["paths"]["results"]
+    if data["token_labels"] != MADE:
+        return Path(data["token_labels"])
+    folder = artifact_directory(results, data["token_labels_digest"])
+    if not (folder / MANIFEST).exists():
+        raise DataError(
+            f"{folder}: the label maps of data.token_labels=made are not there: `make table2` "
+            "trains their teacher and makes them; data.token_labels=none trains without"
+        )
+    return folder
+
+
+def _place(config: dict[str, Any]) -> list[str]:
+    """Return the overrides that put the teacher where the run is."""
+    root = config["data"]["root"]
+    place = [f"profile={config['profile']['name']}"]
+    return place if root is None else [*place, f"data.root='{root}'"]

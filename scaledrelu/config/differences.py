@@ -1,0 +1,122 @@
+"""What sets a run apart from its recipe and profile, written as a person would type it.
+
+For people only: no identity, plan or result rests on it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.identity import TRANSIENT
+from scaledrelu.config.overrides import group_options
+
+_NOT_TYPED = {*TRANSIENT, "data.digest", "data.token_labels_digest"}  # digests follow from files
+_ABSENT = object()
+
+
+def recipe_differences(config: dict[str, Any]) -> list[str]:
+    """Return the overrides that turn ``recipe=<method> profile=<name>`` into this run.
+
+    Groups first (``stem=conv``), then what no option explains (``lr.base=1e-3``). Composes once,
+    and once more where an option differs; a tenth of a second each.
+
+    Args:
+        config: resolved, see ``config.compose``.
+
+    Raises:
+        ConfigError: if ``conf/`` has no such recipe or profile.
+    """
+    plain = [f"recipe={config['method']}", f"profile={config['profile']['name']}"]
+    base = compose_unpinned(plain)
+    options = [
+        f"{group}={option}"
+        for group, names in group_options(CONF_DIR).items()
+        if (option := _other_option(group, names, config.get(group), base.get(group)))
+    ]
+    if options:
+        base = compose_unpinned([*plain, *options])
+    return options + [_override(*change) for change in _changes(config, base)]
+
+
+def _other_option(group: str, names: list[str], run: Any, base: Any) -> str | None:
+    """Return the option that lies nearest to the run's values, if the base lies nearer another."""
+    if not (isinstance(run, dict) and isinstance(base, dict)) or group in ("profile", *TRANSIENT):
+        return None
+    if not any(_changes(run, base, group)):
+        return None
+    fields = {name: _fields(CONF_DIR / group / f"{name}.yaml") for name in names}
+    to_run = {name: _distance(run, found) for name, found in fields.items()}
+    to_base = {name: _distance(base, found) for name, found in fields.items()}
+    current = min(names, key=to_base.get)
+    nearest = min(names, key=to_run.get)
+    return nearest if to_run[nearest] < to_run[current] else None
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    """Return an option's own fields over those of the options of its group that it builds on."""
+    own = OmegaConf.to_container(OmegaConf.load(path))
+    bases = [name for name in own.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
+    merged: dict[str, Any] = {}
+    for name in bases:
+        merged |= _fields(path.with_name(f"{name}.yaml"))
+    return merged | own
+
+
+def _distance(values: dict[str, Any], option: dict[str, Any]) -> int:
+    """Count the leaves on which they disagree; labels count too."""
+    one, other = _leaves(values), _leaves(option)
+    return sum(one.get(key, _ABSENT) != other.get(key, _ABSENT) for key in one.keys() | other)
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {k: v for key, item in value.items() for k, v in _leaves(item, f"{path}.{key}").items()}
+
+
+def _changes(run: Any, base: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, value, value in the base), in the order of the keys."""
+    if path in _NOT_TYPED:
+        return
+    if isinstance(run, dict) and isinstance(base, dict):
+        for key in [*run, *(key for key in base if key not in run)]:
+            below = f"{path}.{key}" if path else key
+            yield from _changes(run.get(key, _ABSENT), base.get(key, _ABSENT), below)
+    elif run != base:
+        yield path, run, base
+
+
+def _override(key: str, value: Any, before: Any) -> str:
+    if value is _ABSENT:
+        return f"~{key}"
+    return f"{'+' if before is _ABSENT else ''}{key}={_typed(value)}"
+
+
+def _typed(value: Any) -> str:
+    """Return a value in Hydra's grammar, small numbers as the paper prints them."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_typed(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_typed, value)) + "]"
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, str):
+        plain = re.fullmatch(r"[A-Za-z_][\w./-]*", value) and value not in ("null", "true", "false")
+        return value if plain else "'" + value.replace("'", "\\'") + "'"
+    return json.dumps(value)
+
+
+def _number(value: float) -> str:
+    """Return 5, 0.05, 5e-4: the shortest text that reads back as the same number."""
+    if value.is_integer():
+        return str(int(value))
+    mantissa, _, exponent = f"{value:e}".partition("e")
+    short = f"{float(mantissa):g}e{int(exponent)}"
+    return short if abs(value) < 0.01 and float(short) == value else repr(value)

@@ -1,0 +1,134 @@
+"""RandAugment for an image and its label map: what moves pixels moves cells too.
+
+timm draws and changes the image; the amounts it drew are noted and applied to the map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from scaledrelu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a cell of a moved map comes from: row = rr r + rc c + r0, column = cr r + cc c + c0."""
+
+    rr: float = 1.0
+    rc: float = 0.0
+    r0: float = 0.0
+    cr: float = 0.0
+    cc: float = 1.0
+    c0: float = 0.0
+
+
+class JointRandAugment:
+    """timm's RandAugment on the image; its geometric operations act on the map as well.
+
+    Args:
+        policy: timm policy string, e.g. "rand-m9-mstd0.5-inc1".
+        image_size: pixels after the crop.
+        mean: of the images, in [0, 1]; fills what comes in from outside the image.
+        interpolation: of the geometric operations; random = bilinear or bicubic, drawn each time.
+
+    Raises:
+        ConfigError: if the policy is not RandAugment.
+    Source: recipes A.5 step 3, B.4 (TLT ``random_augment_label.py``).
+    """
+
+    def __init__(self, policy: str, *, image_size: int, mean: Sequence[float], interpolation: str):
+        from timm.data.auto_augment import rand_augment_transform
+        from timm.data.transforms import str_to_pil_interp
+
+        if not policy.startswith("rand"):
+            raise ConfigError(
+                f"augment.rand_augment={policy} cannot move label maps: use a RandAugment policy "
+                "(rand-m9-mstd0.5-inc1), null, or data.token_labels=none"
+            )
+        hparams: dict[str, Any] = {
+            "translate_const": int(image_size * 0.45),
+            "img_mean": tuple(min(255, round(255 * x)) for x in mean),
+        }
+        if interpolation != "random":
+            hparams["interpolation"] = str_to_pil_interp(interpolation)
+        self._augment = rand_augment_transform(policy, hparams)
+        self._moves: list[tuple[str, float]] = []
+        for op in self._augment.ops:
+            if op.name in MOVES:
+                op.aug_fn = _Noting(op.name, op.aug_fn, self._moves)
+
+    def __call__(self, image: Image, labels: Tensor) -> tuple[Image, Tensor]:
+        """Return both after the same operations."""
+        self._moves.clear()
+        image = self._augment(image)
+        for name, amount in self._moves:
+            labels = move_map(labels, MOVES[name](amount, labels.shape[-2], labels.shape[-1]))
+        return image, labels
+
+
+class _Noting:
+    """A geometric operation of timm that notes the amount it was called with."""
+
+    def __init__(self, name: str, change: Callable[..., Image], moves: list[tuple[str, float]]):
+        self._name, self._change, self._moves = name, change, moves
+
+    def __call__(self, image: Image, amount: float, **kwargs: Any) -> Image:
+        self._moves.append((self._name, amount))
+        return self._change(image, amount, **kwargs)
+
+
+def move_map(labels: Tensor, move: Move) -> Tensor:
+    """Return a moved label map: every cell from the nearest one, logits 0 from outside the map.
+
+    Args:
+        labels: 2 x K x h x w.
+        move: where each cell comes from.
+    Source: TLT ``random_augment_label.py: affine_label`` (scipy ``affine_transform``, order 0;
+        mode constant for the logits, nearest for the classes).
+    """
+    height, width = labels.shape[-2:]
+    r = torch.arange(height, dtype=torch.float64)[:, None]
+    c = torch.arange(width, dtype=torch.float64)[None]
+    row = move.rr * r + move.rc * c + move.r0
+    column = move.cr * r + move.cc * c + move.c0
+    outside = (row < 0) | (row > height - 1) | (column < 0) | (column > width - 1)
+    rows = (row + 0.5).floor().clamp(0, height - 1).long()
+    columns = (column + 0.5).floor().clamp(0, width - 1).long()
+    moved = labels[:, :, rows, columns]
+    moved[0].masked_fill_(outside, 0.0)
+    return moved
+
+
+def _rotate(degrees: float, height: int, width: int) -> Move:
+    """Turn about the middle, counter-clockwise like the image."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    middle_r, middle_c = height / 2.0, width / 2.0
+    return Move(
+        rr=cos,
+        rc=sin,
+        r0=middle_r - cos * middle_r - sin * middle_c,
+        cr=-sin,
+        cc=cos,
+        c0=middle_c + sin * middle_r - cos * middle_c,
+    )
+
+
+# Map counterparts of timm's geometric operations, by their name there: (amount, h, w) -> Move.
+# Indices count from a cell's corner here and from its centre in an image, as officially: half a
+# cell of difference at most.
+MOVES: dict[str, Callable[[float, int, int], Move]] = {
+    "Rotate": _rotate,
+    "ShearX": lambda factor, height, width: Move(cr=factor),
+    "ShearY": lambda factor, height, width: Move(rc=factor),
+    "TranslateXRel": lambda share, height, width: Move(c0=share * width),
+    "TranslateYRel": lambda share, height, width: Move(r0=share * height),
+}

@@ -1,0 +1,150 @@
+"""What a loader process does: a request in, everything of a whole batch out."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate, get_worker_info
+
+from scaledrelu.data.sources import ImageSource
+from scaledrelu.data.token_labels import LabelMaps
+from scaledrelu.errors import ScaledReluError
+from scaledrelu.randomness import derive_seed
+
+
+class Views(Protocol):
+    """What a transform makes of one image, where that is more than one tensor."""
+
+    @staticmethod
+    def collate(found: Sequence[Any]) -> dict[str, Tensor]:
+        """Return what several images give together, by field of RawBatch."""
+        ...
+
+
+# PIL image -> tensor or Views; with label maps (PIL image, map) -> Views.
+Transform = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one batch must contain: positions and repeats (int64) of one group in one epoch."""
+
+    epoch: int
+    group: int
+    indices: np.ndarray
+    views: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request brought: tensors by their field of RawBatch, or the error that came instead.
+
+    Bad images met on the way are named in ``skipped``.
+    """
+
+    tensors: dict[str, Tensor]
+    error: ScaledReluError | None
+    skipped: tuple[str, ...]
+
+    def pin_memory(self) -> Answer:
+        """Return the answer in page-locked memory (DataLoader protocol)."""
+        return replace(self, tensors={k: x.pin_memory() for k, x in self.tensors.items()})
+
+
+class Images:
+    """The data set behind a DataLoader: a Request in, an Answer out.
+
+    Args:
+        source: the images.
+        transform: what happens to one image, and to its label map.
+        seed: of the run; every draw is a function of (seed, epoch, index, view).
+        labels: label maps by position in the source; None = there are none.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        transform: Transform,
+        *,
+        seed: int,
+        labels: LabelMaps | None = None,
+    ):
+        self._source, self._transform, self._seed = source, transform, seed
+        self._labels = labels
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, request: Request) -> Answer:
+        before = len(self._source.skipped)
+        tensors, error = {}, None
+        try:
+            tensors = self._load(request)
+        except ScaledReluError as caught:  # raised in a worker, its line would drown in tracebacks
+            error = caught
+        return Answer(tensors, error, tuple(self._source.skipped[before:]))
+
+    def _load(self, request: Request) -> dict[str, Tensor]:
+        views = request.views.tolist()
+        with _own_randomness():
+            found = [
+                self._one(request.epoch, index, view)
+                for index, view in zip(request.indices.tolist(), views, strict=True)
+            ]
+        if isinstance(found[0], Tensor):
+            return {"images": default_collate(found)}
+        return found[0].collate(found)
+
+    def _one(self, epoch: int, index: int, view: int) -> Tensor | Views:
+        content = [self._source.load(index)]
+        if self._labels is not None:
+            content.append(self._labels[self._source.position_of(index)])
+        seed = derive_seed(self._seed, "augment", epoch, index, view)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        # Not torch.manual_seed: that queues a call for every CUDA device, stack trace included.
+        torch.default_generator.manual_seed(seed)
+        return self._transform(*content)
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Give the main process its global generators back; a worker's belong to nobody else."""
+    if get_worker_info() is not None:
+        yield
+        return
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def leave_signals_to_trainer(_: int) -> None:
+    """Ignore what asks a whole run to stop: the trainer saves first, then ends its workers.
+
+    A cluster sends SIGTERM to every process of a run; the one that counts comes from the trainer.
+    """
+    for name in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(name, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS: there a stop request may lose the last step
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_trainer, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_trainer(trainer: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer:
+        pass
+    os._exit(0)

@@ -1,0 +1,219 @@
+"""VOLO behind our stems: outlook attention first, MixToken inside, logits for every token.
+
+Decides what the training pass returns and where MixToken swaps; the caller draws the box.
+
+Shapes: B images, H x W stem cells, h x w token cells (half of H x W), N = h * w tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from timm.models.volo import VOLO
+from torch import Tensor, nn
+
+from scaledrelu.errors import ConfigError
+from scaledrelu.models.attention import ScoresThenScale
+from scaledrelu.models.mix_token import Box, box_mask, swap
+from scaledrelu.models.options import pick
+from scaledrelu.models.stem import Stem
+
+POOLING = 2  # stem cells per token cell and side
+TIMM_PATCH = 8  # timm builds its own stem for 4, 8 or 16 only; ours replaces it
+
+
+@dataclass(frozen=True, slots=True)
+class DenseLogits:
+    """What a training pass gives: logits of the images and, row by row, of their tokens."""
+
+    class_BC: Tensor  # noqa: N815
+    tokens_BNC: Tensor  # noqa: N815
+
+
+class GridScoresThenScale(ScoresThenScale):
+    """``ScoresThenScale`` over a grid of tokens (B, h, w, D), as VOLO's transformer blocks hold it.
+
+    VOLO's class attention needs no such variant: official code and timm both scale the query
+    before the product there.
+    Source: VOLO models/volo.py ``Attention`` and ``ClassAttention``.
+    """
+
+    def forward(self, tokens_BhwD: Tensor) -> Tensor:
+        """Return attended tokens; the shape stays."""
+        return super().forward(tokens_BhwD.flatten(1, 2)).view_as(tokens_BhwD)
+
+
+class StemVOLO(VOLO):
+    """timm's VOLO behind one of our stems, with a training pass that timm does not have.
+
+    Calling it gives the evaluation output in either mode, logits (B, C): those of the class token
+    plus half the largest of all tokens, class by class.
+    """
+
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """Rows and columns of the tokens that get logits."""
+        return tuple(self.pos_embed.shape[1:3])
+
+    def forward_dense(self, image_BCHW: Tensor, box: Box | None) -> DenseLogits:
+        """Return class and token logits; the part of every image in ``box`` is its partner's.
+
+        The partner of image i is image B - 1 - i. Stem features are swapped inside the box and
+        token logits swapped back, so that each token's logits belong to its own image again.
+
+        Args:
+            image_BCHW: normalised images.
+            box: in cells of the token grid; None mixes nothing.
+
+        Source: recipes B.2 (VOLO models/volo.py ``VOLO.forward``).
+        """
+        # A mask instead of the numbers: one compiled graph serves every box.
+        mask_hw1 = None if box is None else box_mask(box, self.token_grid, image_BCHW.device)
+        return self._dense(image_BCHW, mask_hw1)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile both passes, evaluation and training, in place."""
+        super().compile(*args, **kwargs)
+        self._dense = torch.compile(self._dense, *args, **kwargs)
+
+    def _dense(self, image_BCHW: Tensor, mask_hw1: Tensor | None) -> DenseLogits:
+        features_BHWD = self.patch_embed(image_BCHW).permute(0, 2, 3, 1)
+        if mask_hw1 is not None:
+            mask_HW1 = mask_hw1.repeat_interleave(POOLING, 0).repeat_interleave(POOLING, 1)
+            features_BHWD = swap(features_BHWD, mask_HW1)
+        tokens_BND = self.norm(self.forward_cls(self.forward_tokens(features_BHWD)))
+        logits_BNC = self.aux_head(tokens_BND[:, 1:])
+        if mask_hw1 is not None:
+            logits_BNC = swap(logits_BNC, mask_hw1.flatten(0, 1))
+        return DenseLogits(self.head(tokens_BND[:, 0]), logits_BNC)
+
+
+def build_volo(
+    *,
+    image_size: int | Sequence[int],
+    num_classes: int,
+    width: int,
+    depth: None,
+    heads: int,
+    mlp_ratio: float,
+    patch_size: int,
+    norm_eps: float,
+    drop_path: float,
+    make_stem: Callable[..., Stem],
+    make_ffn: Callable[[int, int], nn.Module],
+    ffn_norm: bool,
+    attention: str,
+    layers: Sequence[int],
+    outlook_width: int,
+    outlook_heads: int,
+    post_blocks: int,
+    ffn_in_class_blocks: bool,
+) -> StemVOLO:
+    """Build a VOLO with its stem, FFNs and attention, initialised as the official code does.
+
+    Args:
+        image_size: pixels per side, or (height, width).
+        num_classes: C, of both heads.
+        width: of the transformer and class-attention blocks.
+        depth: must be None; ``layers`` says it.
+        heads: attention heads of the transformer and class-attention blocks.
+        mlp_ratio: hidden features of an FFN over its width, in every block.
+        patch_size: pixels per stem cell and side; a token covers twice as many.
+        norm_eps: of every LayerNorm.
+        drop_path: rate of the last transformer block, growing linearly from 0 at the first block
+            of the network; outlookers get none although they count, as in the official code.
+        make_stem: ``make_stem(width=, patch_size=, image_size=)`` gives the stem.
+        make_ffn: ``make_ffn(in_features, hidden_features)`` gives one block's FFN.
+        ffn_norm: keep the LayerNorm before the FFN (Table 5).
+        attention: fused | scores_then_scale, in the transformer blocks.
+        layers: number of outlookers, then of transformer blocks, stage by stage.
+        outlook_width: width of stem output and outlookers.
+        outlook_heads: heads of the outlook attention.
+        post_blocks: class-attention blocks at the end.
+        ffn_in_class_blocks: whether they get FFN and ``ffn_norm`` too (assumption, recipes H20).
+
+    Raises:
+        ConfigError: if sizes, heads or the attention do not fit.
+    Source: recipes B.1; Table 5 for the FFNs.
+    """
+    _check(depth, layers, ((width, heads), (outlook_width, outlook_heads)))
+    stem = make_stem(width=outlook_width, patch_size=patch_size, image_size=image_size)
+    stages = len(layers) - 1
+    model = StemVOLO(
+        layers=list(layers),
+        img_size=tuple(TIMM_PATCH * cells for cells in _even(stem.grid_size)),
+        num_classes=num_classes,
+        patch_size=TIMM_PATCH,
+        embed_dims=[outlook_width] + stages * [width],
+        num_heads=[outlook_heads] + stages * [heads],
+        downsamples=(True,) + stages * (False,),
+        outlook_attention=(True,) + stages * (False,),
+        mlp_ratio=mlp_ratio,
+        drop_path_rate=drop_path,
+        norm_layer=partial(nn.LayerNorm, eps=norm_eps),
+        post_layers=post_blocks * ("ca",),
+        pooling_scale=POOLING,
+    )
+    model.patch_embed = stem
+    choose = pick("precision.attention", attention, ATTENTIONS)
+    for block in transformers(model):
+        block.attn = choose(block.attn, width, heads)
+    class_blocks = model.post_network if ffn_in_class_blocks else ()
+    for block in (*model.network[0], *transformers(model), *class_blocks):
+        block.mlp = make_ffn(block.mlp.fc1.in_features, block.mlp.fc1.out_features)
+        if not ffn_norm:
+            block.norm2 = nn.Identity()
+    # Once more, for the Linear layers that came after timm's own round.
+    return model.apply(model._init_weights)
+
+
+def transformers(model: StemVOLO) -> list[nn.Module]:
+    """Return the transformer blocks, of all stages after the outlookers, in order."""
+    return [block for stage in model.network[2:] for block in stage]
+
+
+def from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict of timm's or the official VOLO under our names, for ``stem=conv``."""
+    ours = "patch_embed.convs."
+    return {key.replace("patch_embed.conv.", ours): value for key, value in state.items()}
+
+
+def _fused(attention: nn.Module, width: int, heads: int) -> nn.Module:
+    attention.fused_attn = True  # not TIMM_FUSED_ATTN's choice
+    return attention
+
+
+def _scores_then_scale(attention: nn.Module, width: int, heads: int) -> nn.Module:
+    return GridScoresThenScale(width, num_heads=heads, qkv_bias=False)
+
+
+ATTENTIONS: dict[str, Callable[[nn.Module, int, int], nn.Module]] = {
+    "fused": _fused,
+    "scores_then_scale": _scores_then_scale,
+}
+
+
+def _check(depth: int | None, layers: Sequence[int], widths: Sequence[tuple[int, int]]) -> None:
+    if depth is not None:
+        raise ConfigError(f"model.depth={depth}: a VOLO has model.build.layers; set depth to null.")
+    if len(layers) < 2:
+        raise ConfigError(
+            f"model.build.layers={list(layers)}: needs the number of outlookers and, after it, at"
+            " least one number of transformer blocks."
+        )
+    for width, heads in widths:
+        if width % heads:
+            raise ConfigError(f"model: {heads} heads do not divide a width of {width}.")
+
+
+def _even(grid: tuple[int, int]) -> tuple[int, int]:
+    if any(side % POOLING for side in grid):
+        raise ConfigError(
+            f"data.image_size: a stem grid of {grid[0]}x{grid[1]} cells cannot be halved. Choose an"
+            " image size that is a multiple of twice model.patch_size."
+        )
+    return grid

@@ -1,0 +1,58 @@
+"""What the log says before a run trains: what it is, at which rate, for how long, on what."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from scaledrelu.config.differences import recipe_differences
+from scaledrelu.config.identity import run_id
+from scaledrelu.engine.distributed import World
+from scaledrelu.errors import ConfigError
+from scaledrelu.runs.build import Job
+from scaledrelu.runs.provenance import device_name
+
+log = logging.getLogger(__name__)
+
+
+def announce(config: dict[str, Any], job: Job, world: World) -> None:
+    """Log id, differences from the recipe, rates, steps, batch per device and devices.
+
+    On the main process only: the others would compose for nobody.
+    """
+    if not world.is_main:
+        return
+    schedule, lr, group = job.training.schedule, config["lr"], config["batch"]["group"]
+    log.info("%s: %s", run_id(config), differences_line(config))
+    log.info(
+        "  lr.base %g -> effective peak %g (%s, nominal batch %d, profile x%g)",
+        lr["base"],
+        job.lr_effective,
+        lr["label"],
+        config["batch"]["total"],
+        config["profile"]["lr_scale"],
+    )
+    log.info(
+        "  %d steps = %d epochs x %d, of them %d warm-up; batch %d = %d device(s) x %d group(s) x "
+        "%d; %s, %s",
+        schedule.total_steps,
+        schedule.run_epochs,
+        job.training.loader.steps_per_epoch,
+        schedule.warmup_steps,
+        group * job.groups_per_device * world.size,
+        world.size,
+        job.groups_per_device,
+        group,
+        config["precision"]["label"],
+        device_name(world.device),
+    )
+
+
+def differences_line(config: dict[str, Any]) -> str:
+    """Say in one line what sets a run apart from its recipe and profile."""
+    where = f"recipe {config['method']} at {config['profile']['name']}"
+    try:
+        found = recipe_differences(config)
+    except ConfigError as error:  # a line of the log is no reason to fail
+        return f"differences from {where} unknown ({error})"
+    return f"differs from {where}: {' '.join(found)}" if found else f"{where} as it stands"

@@ -1,0 +1,58 @@
+"""Features instead of images, computed once, where a frozen backbone sees the same every epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scaledrelu.data.augment import DeviceAugment
+from scaledrelu.data.datasets import Splits
+from scaledrelu.data.sources import MemorySource
+from scaledrelu.tasks.base import Task
+from scaledrelu.tasks.linear_probe import LinearProbe, Probe
+
+log = logging.getLogger(__name__)
+
+BATCH = 256  # fixed: rounding depends on it, and a resumed run must see the same features
+OFF = ("hflip", "rand_augment", "color_jitter", "erasing", "mixup", "cutmix")
+
+
+def embed_training_images(config: dict[str, Any], task: Task, splits: Splits) -> Splits:
+    """Return splits whose training images are a probe's features, or the same splits.
+
+    They are replaced for a linear probe on images in memory that nothing augments. Every process
+    computes all of them, in the order of the data set.
+
+    Args:
+        config: resolved and checked.
+        task: on its device, with the weights it starts from.
+        splits: of the run.
+    """
+    images = getattr(splits.train, "images", None)
+    if not isinstance(task, LinearProbe) or images is None or is_augmented(config):
+        return splits
+    device = task.backbone.classifier.weight.device
+    normalise = DeviceAugment(mean=config["data"]["mean"], std=config["data"]["std"], seed=0)
+    features = _embed(task.backbone, images, normalise, device)
+    log.info("%s features of %s training images", f"{features.shape[1]:,}", f"{len(features):,}")
+    train = splits.train
+    names = [train.name_of(index) for index in range(len(train))]
+    found = MemorySource(features, train.targets, train.classes, names=names)
+    return dataclasses.replace(splits, train=found)
+
+
+def is_augmented(config: dict[str, Any]) -> bool:
+    """Say whether an image may look different from one epoch to the next, or is mixed."""
+    augment = config["augment"]
+    still = augment["crop"] == "none" or (augment["crop"] == "shift" and not augment["shift"])
+    return config["data"]["augment"] != "device" or not still or any(augment[name] for name in OFF)
+
+
+def _embed(probe: Probe, images: Tensor, augment: DeviceAugment, device: torch.device) -> Tensor:
+    return torch.cat(
+        [probe.embed(augment.normalise(part.to(device))) for part in images.split(BATCH)]
+    )

@@ -1,0 +1,194 @@
+"""Where the first weights come from: another run of ours, or a file from elsewhere.
+
+Never from a broken start: a run that is missing, unfinished or crashed, and weights that are gone
+or of another step, end here in one line.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from scaledrelu.engine.checkpoint import LAST, read_checkpoint
+from scaledrelu.errors import CheckpointError, ConfigError, RunError
+from scaledrelu.models.weight_files import file_sha256, open_weights
+from scaledrelu.models.weights import Grid, LoadReport, read_backbone
+from scaledrelu.runs.record import (
+    Result,
+    Status,
+    read_error,
+    read_result,
+    read_status,
+    run_directory,
+)
+from scaledrelu.tasks.base import Task
+
+log = logging.getLogger(__name__)
+
+SCRATCH, RUN, CHECKPOINT = "scratch", "run", "checkpoint"
+CONFIG_YAML = "config.yaml"
+HEAD_STD = 0.02  # of a new classifier, before init.head_scale (recipes F)
+# What weights alone do not show: heads, activations, strides. Drop path and images may differ.
+SAME_NETWORK = {
+    "model": ("build", "width", "depth", "heads", "mlp_ratio", "patch_size", "norm_eps"),
+    "stem": ("strides", "kernels", "hidden", "norm", "act", "tail", "proj_kernel", "shrink"),
+    "ffn": ("build", "act", "norm"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run of ours that ended well: its resolved configuration and its last checkpoint."""
+
+    config: dict[str, Any]
+    state: dict[str, Any]
+
+
+def load_initial(config: dict[str, Any], task: Task) -> LoadReport | None:
+    """Give a new task the weights that its configuration names; classifiers stay fresh.
+
+    Args:
+        config: resolved and checked.
+        task: just built, with its random initialisation.
+
+    Returns:
+        What was loaded; None for ``init.kind=scratch``.
+
+    Raises:
+        ConfigError: if ``init`` is incomplete, or the upstream run has another network.
+        RunError: if the upstream run is missing, unfinished or crashed.
+        CheckpointError: if weights are gone, torn, another file's, or another network's.
+    """
+    init = config["init"]
+    if init["kind"] == SCRATCH:
+        return None
+    networks = _networks(task)
+    reports = [_load(config, network) for network in networks]
+    for network in networks:
+        reset_head(network, scale=init["head_scale"])
+    for line in reports[0].lines():
+        log.info(line)
+    return reports[0]
+
+
+def finished_run(results: str | Path, run_id: str) -> FinishedRun:
+    """Return a finished run with its last weights.
+
+    Args:
+        results: folder that holds ``runs/<run_id>``.
+        run_id: of the run.
+
+    Raises:
+        RunError: if the run is missing, unfinished or crashed.
+        CheckpointError: if its weights are gone or not the last ones.
+    """
+    folder = run_directory(results, run_id)
+    result = _result_of(folder, run_id)
+    state = _last_state(folder, result)
+    config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG_YAML), resolve=True)
+    return FinishedRun(config, state)
+
+
+@torch.no_grad()
+def reset_head(network: nn.Module, *, scale: float) -> None:
+    """Start a classifier anew: truncated normal 0.02, times ``scale``; bias 0.
+
+    Source: recipes F (DINO issue #31 for the scale; its value is an assumption).
+    """
+    head = network.get_classifier()
+    if isinstance(head, nn.Linear):
+        nn.init.trunc_normal_(head.weight, std=HEAD_STD)
+        head.weight.mul_(scale)
+        nn.init.zeros_(head.bias)
+
+
+def _networks(task: Task) -> tuple[nn.Module, ...]:
+    """Return the bare backbones of a task: more than its ``backbone`` only where it says so."""
+    return task.networks() if hasattr(task, "networks") else (task.backbone,)
+
+
+def _load(config: dict[str, Any], network: nn.Module) -> LoadReport:
+    init = config["init"]
+    if init["kind"] == RUN:
+        if not init["run"]:
+            raise ConfigError("init.kind=run needs init.run=<run id>; found none")
+        upstream = finished_run(config["paths"]["results"], init["run"])
+        _check_network(upstream.config, config)
+        grid = _grid(upstream.config)
+        return read_backbone(upstream.state, network, source=init["run"], grid=grid)
+    if not init["path"]:
+        raise ConfigError("init.kind=checkpoint needs init.path=<file>; found none")
+    if init["sha256"]:
+        _check_sha256(init["path"], init["sha256"])
+    return read_backbone(open_weights(init["path"]), network, source=init["path"])
+
+
+def _grid(config: dict[str, Any]) -> Grid:
+    """Return the patch grid that a run of ours has positions for."""
+    side = config["data"]["image_size"] // config["model"]["patch_size"]
+    return side, side
+
+
+def _check_network(upstream: dict[str, Any], own: dict[str, Any]) -> None:
+    for part, names in SAME_NETWORK.items():
+        for name in names:
+            here = own[part][name]
+            there = upstream[part].get(name, here)
+            if there != here:
+                raise ConfigError(
+                    f"{part}.{name}={here}, but init.run={own['init']['run']} was trained with "
+                    f"{part}.{name}={there}: its weights mean another network; make them equal"
+                )
+
+
+def _check_sha256(path: str, expected: str) -> None:
+    found = file_sha256(path)
+    if found != expected.lower():
+        raise CheckpointError(
+            f"{path}: its sha256 is {found}, but init.sha256={expected}: another or a torn file; "
+            "fetch it again, or correct init.sha256"
+        )
+
+
+def _result_of(folder: Path, run_id: str) -> Result:
+    status = read_status(folder)
+    if status == Status.CRASH:
+        raise RunError(
+            f"{run_id}: upstream crashed: nothing is trained from a broken start (see {folder}); "
+            "choose another init.run"
+        )
+    if status == Status.OK:
+        return read_result(folder)
+    if not folder.is_dir():
+        raise RunError(
+            f"{folder}: no such run (published records have no weights); train it here first: the "
+            "table that names it does, or set paths.results"
+        )
+    reason = read_error(folder)
+    raise RunError(
+        f"{folder}: this run is not finished ({status.value if reason is None else reason}); the "
+        "command that trains it goes on from its checkpoint"
+    )
+
+
+def _last_state(folder: Path, result: Result) -> dict[str, Any]:
+    again = f"train it again with redo={result.run_id}"
+    for path in (folder / CONFIG_YAML, folder / LAST):
+        if not path.exists():
+            raise CheckpointError(
+                f"{path}: gone, though the run is finished (published records come without "
+                f"weights); {again}"
+            )
+    state = read_checkpoint(path)
+    step, steps = state["cursor"]["step"], result.provenance.get("steps")
+    if step != steps:
+        raise CheckpointError(
+            f"{path}: weights of step {step}, but the run ended at step {steps}; {again}"
+        )
+    return state

@@ -1,0 +1,105 @@
+"""Where and with what a run was made: devices, versions, commit, and what its data lacked."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scaledrelu.data.datasets import Splits
+from scaledrelu.engine.distributed import World
+
+LISTED = 100  # names of bad images in a result; the count is always whole
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one process can say that the others cannot.
+
+    Attributes:
+        device: name of its device.
+        seat: what the device belongs to: the host for a processor, the process itself for a GPU.
+        skipped: names of the bad images that it met, as ``<split>/<name>``.
+    """
+
+    device: str
+    seat: str
+    skipped: tuple[str, ...]
+
+
+def gather_shares(splits: Splits, world: World) -> list[Share]:
+    """Return every process's share, in rank order; all processes must call this.
+
+    Args:
+        splits: the data set as this process opened and read it.
+        world: this process's place.
+    """
+    on_gpu = world.device.type == "cuda"
+    named = {"train": splits.train, "val": splits.val}
+    return world.gather(
+        Share(
+            device=device_name(world.device),
+            seat=f"rank {world.rank}" if on_gpu else platform.node(),
+            skipped=tuple(f"{split}/{n}" for split, s in named.items() for n in s.skipped),
+        )
+    )
+
+
+def describe_devices(shares: Sequence[Share]) -> str:
+    """Return the devices of all processes: ``8 x NVIDIA H100``, ``CPU AMD EPYC, 2 cores``."""
+    owned = Counter(device for device, _ in {(s.device, s.seat) for s in shares})
+    return "; ".join(f"{n} x {name}" if n > 1 else name for name, n in sorted(owned.items()))
+
+
+def skipped_images(shares: Sequence[Share]) -> dict[str, Any]:
+    """Return count and names of the bad images that any process met, each once."""
+    names = sorted({name for share in shares for name in share.skipped})
+    return {"num_skipped_images": len(names), "skipped_images": names[:LISTED]}
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of the GPU, or of the processor with the cores that this process may use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    whole = not hasattr(os, "sched_getaffinity")  # macOS
+    cores = os.cpu_count() if whole else len(os.sched_getaffinity(0))
+    return f"CPU {_processor()}, {cores} core{'s' if cores != 1 else ''}"
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions of what computes, and the commit of this checkout."""
+    import timm
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "commit": git_commit(),
+    }
+
+
+def git_commit() -> str | None:
+    """Return the commit of this checkout, marked when files differ from it; None outside git."""
+    describe = ("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    args = ["git", "-C", str(Path(__file__).parent), *describe]
+    try:
+        done = subprocess.run(args, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"model name\s*: (.*\S)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.processor() or platform.machine() or "unknown"

@@ -1,0 +1,125 @@
+"""Any model of timm as a teacher of token labels, on a folder of class folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from scaledrelu.data.datasets import scan_folder
+from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
+from scaledrelu.runs.teachers import Teacher
+
+
+def timm_teacher(
+    name: str,
+    *,
+    data: str | Path | None,
+    pretrained: bool = False,
+    checkpoint: str | Path | None = None,
+    image_size: int | None = None,
+    crop: float | None = None,
+    crop_mode: str = "center",
+    on_bad_image: str = "raise",
+) -> Teacher:
+    """Return a model of timm and the images of a folder of class folders.
+
+    Mean, std, interpolation and what is not given come from timm's configuration of the model.
+
+    Args:
+        name: as timm calls it, e.g. ``dm_nfnet_f6.dm_in1k``.
+        data: ``<data>/<class>/*``.
+        pretrained: take timm's weights of that name (downloaded when missing).
+        checkpoint: file of weights instead; it must have as many classes as the folder.
+        image_size: pixels.
+        crop: short side resized to ``image_size / crop``.
+        crop_mode: center (as the published maps were made; it loses the ends of long images) |
+            squash (the whole image, distorted; what timm now prefers for NFNets) | border.
+        on_bad_image: raise | skip.
+
+    Raises:
+        ConfigError: for an unknown model, or weights that cannot be had.
+        DataError: for a folder without class folders, or with other classes than the model's.
+    Source: recipes B.4 (NFNet-F6 at 576 pixels, crop 1.0).
+    """
+    if data is None or not Path(data).is_dir():
+        raise DataError(f"--data={data}: no such folder: name the folder of the class folders")
+    if pretrained == (checkpoint is not None):
+        raise ConfigError(f"{name}: a teacher needs weights: --pretrained or --checkpoint=<file>")
+    source = scan_folder(data, on_bad_image=on_bad_image)
+    view = timm_view(name, image_size=image_size, crop=crop, crop_mode=crop_mode)
+    size = view["input_size"][-1]
+    model = _timm_model(name, checkpoint, size, num_classes=len(source.classes))
+    if model.num_classes != len(source.classes):
+        raise DataError(
+            f"{data}: {len(source.classes)} class folders, but {name} knows {model.num_classes} "
+            "classes: its class indices would mean other classes; use the folder it was trained on"
+        )
+    from timm.data import create_transform
+
+    return Teacher(
+        name=name,
+        model=model.eval(),
+        num_classes=model.num_classes,
+        source=source,
+        image_size=size,
+        mean=view["mean"],
+        std=view["std"],
+        transform=create_transform(**view, is_training=False),
+        threads=0,
+        settings={key: str(value) for key, value in view.items()},
+    )
+
+
+def timm_view(
+    name: str, *, image_size: int | None, crop: float | None, crop_mode: str = "center"
+) -> dict[str, Any]:
+    """Return size, interpolation, mean, std and crop as timm's ``create_transform`` takes them.
+
+    Raises:
+        ConfigError: for an unknown model, or one that does not take square colour images.
+    """
+    import timm
+    from timm.data import resolve_data_config
+
+    if not timm.is_model(name):
+        known = nearest(name.split(".")[0], timm.list_models())
+        raise ConfigError(f"--timm={name}: timm {timm.__version__} has no such model{known}")
+    cfg = timm.get_pretrained_cfg(name)
+    wanted = {"img_size": image_size, "crop_pct": crop, "crop_mode": crop_mode}
+    view = resolve_data_config(wanted, cfg.to_dict() if cfg else {}, use_test_size=True)
+    channels, height, width = view["input_size"]
+    if channels != 3 or height != width:
+        raise ConfigError(
+            f"--timm={name}: needs square images of 3 channels, not {channels} x "
+            f"{height} x {width}; set --image-size"
+        )
+    return view
+
+
+def _timm_model(
+    name: str, checkpoint: str | Path | None, size: int, *, num_classes: int
+) -> nn.Module:
+    """Build the model at this size; with a checkpoint, with the classes of the folder."""
+    import timm
+
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        raise CheckpointError(f"{checkpoint}: no such checkpoint")
+    cfg = timm.get_pretrained_cfg(name)
+    fixed = cfg is not None and cfg.fixed_input_size  # else the network takes any size
+    try:
+        return timm.create_model(
+            name,
+            pretrained=checkpoint is None,
+            checkpoint_path=checkpoint,
+            num_classes=None if checkpoint is None else num_classes,
+            img_size=size if fixed else None,
+        )
+    except Exception as error:  # download, cache, file or shapes: timm raises many kinds
+        reason = (str(error).splitlines() or [""])[0]
+        what = "the pretrained weights" if checkpoint is None else str(checkpoint)
+        raise CheckpointError(
+            f"{what} of {name} cannot be loaded ({type(error).__name__}: {reason}); "
+            "give the file of its weights with --checkpoint"
+        ) from error

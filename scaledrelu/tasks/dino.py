@@ -1,0 +1,178 @@
+"""DINO: a student learns from crops what its own moving average says of whole images (recipes C.1).
+
+Shapes: B images, L local crops of each, V = 2 + L views, K prototypes, D features.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from scaledrelu.errors import ConfigError
+from scaledrelu.models.heads import DinoHead
+from scaledrelu.tasks.base import Progress, Task, TaskOutput
+from scaledrelu.tasks.dino_loss import collapse_signs, pair_loss, teacher_log_probs
+
+
+class Dino(Task):
+    """Student and teacher with their heads, the centre and the hooks that move the last two.
+
+    A batch brings ``images`` (2B x 3 x H x W: the first global crop of all images, then the
+    second), ``local`` (LB x 3 x h x w, crop by crop, or None) and ``group``.
+
+    The teacher starts as a copy of the student without drop path. Both normalise every resolution
+    by its own batch statistics; the teacher's running statistics are its own, seen from global
+    crops only.
+
+    Args:
+        backbone: of the student; (B, 3, H, W) -> (B, D) for more than one resolution.
+        out_dim: K.
+        head_hidden: hidden features of the heads.
+        bottleneck: features that the heads normalise.
+        head_layers: linear layers of a head before that.
+        student_temp: divides the student's scores.
+        teacher_temp: divides the teacher's centred scores.
+        warmup_teacher_temp: of epoch 0, from which ``teacher_temp`` is reached on a line.
+        warmup_teacher_temp_epochs: epochs of the run on that line, both ends included.
+        centre_momentum: share of the old centre in the new one.
+        teacher_momentum: share of the old teacher in the new one; goes to 1 by half a cosine.
+        freeze_last_layer_epochs: epochs of the run in which the student's last layer stays.
+        norm_last_layer: whether the magnitudes of the last layer stay at 1.
+
+    Raises:
+        ConfigError: if a temperature is not positive or a momentum lies outside [0, 1].
+    Source: DINO main_dino.py; recipes C.1.
+    """
+
+    headless = True  # wants a backbone without classifier
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        out_dim: int = 65536,
+        head_hidden: int = 2048,
+        bottleneck: int = 256,
+        head_layers: int = 3,
+        student_temp: float = 0.1,
+        teacher_temp: float = 0.04,
+        warmup_teacher_temp: float = 0.04,
+        warmup_teacher_temp_epochs: int = 0,
+        centre_momentum: float = 0.9,
+        teacher_momentum: float = 0.996,
+        freeze_last_layer_epochs: int = 1,
+        norm_last_layer: bool = True,
+    ) -> None:
+        super().__init__()
+        self.chance_loss = math.log(out_dim)
+        self.student_temp, self.teacher_temp = student_temp, teacher_temp
+        self.warmup_teacher_temp = warmup_teacher_temp
+        self.warmup_teacher_temp_epochs = warmup_teacher_temp_epochs
+        self.centre_momentum, self.teacher_momentum = centre_momentum, teacher_momentum
+        self.freeze_last_layer_epochs = freeze_last_layer_epochs
+        self._check()
+        self.student = backbone
+        self.student_head = DinoHead(
+            backbone.num_features,
+            hidden=head_hidden,
+            bottleneck=bottleneck,
+            out_dim=out_dim,
+            num_layers=head_layers,
+            norm_last_layer=norm_last_layer,
+        )
+        self.teacher = without_drop_path(copy.deepcopy(backbone)).requires_grad_(False)
+        self.teacher_head = copy.deepcopy(self.student_head).requires_grad_(False)
+        self.register_buffer("centre", torch.zeros(out_dim))
+        # Empty between updates, so no part of the state. Keyed by group: SAM's second pass, whose
+        # teacher is the same, writes the same values again.
+        self._sums: dict[int, Tensor] = {}
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The teacher's: it is the better of the two all along."""
+        return self.teacher
+
+    def forward(self, batch: Any, t: Progress) -> TaskOutput:
+        """Return the loss of one group; logs show whether the teacher collapses."""
+        with torch.no_grad():
+            features_BD = self.teacher(batch.images)
+            scores_MK = self.teacher_head(features_BD)
+        self._sums[batch.group] = _sum_and_count(scores_MK)
+        images = len(scores_MK) // 2
+        scores_VBK = self._student_scores(batch).unflatten(0, (-1, images))
+        with torch.autocast(scores_MK.device.type, enabled=False):
+            log_probs_2BK = teacher_log_probs(
+                scores_MK.unflatten(0, (2, images)), self.centre, temp=self.temperature(t.epoch)
+            )
+            probs_2BK = log_probs_2BK.exp()
+            logs = collapse_signs(log_probs_2BK, probs_2BK, features_BD)
+            return TaskOutput(pair_loss(scores_VBK, probs_2BK, self.student_temp), logs)
+
+    def after_backward(self, t: Progress) -> None:
+        """Drop the gradient of the student's last layer while it is frozen."""
+        if t.epoch < self.freeze_last_layer_epochs:
+            for parameter in self.student_head.last_layer.parameters():
+                parameter.grad = None
+
+    @torch.no_grad()
+    def after_update(self, t: Progress) -> None:
+        """Move the teacher towards the student and the centre towards this update's mean.
+
+        As in the official code this happens after a step that the loss scaler skipped, too.
+        """
+        torch._foreach_lerp_(
+            [*self.teacher.parameters(), *self.teacher_head.parameters()],
+            [*self.student.parameters(), *self.student_head.parameters()],
+            1 - self.momentum(t),
+        )
+        total = torch.stack(list(self._sums.values())).sum(0)
+        self._sums.clear()
+        if dist.is_initialized():
+            dist.all_reduce(total)
+        self.centre.lerp_(total[:-1] / total[-1], 1 - self.centre_momentum)
+
+    def temperature(self, epoch: int) -> float:
+        """Return the teacher's temperature in an epoch of the run."""
+        length = self.warmup_teacher_temp_epochs
+        if epoch >= length:
+            return self.teacher_temp
+        way = epoch / max(1, length - 1)
+        return self.warmup_teacher_temp + way * (self.teacher_temp - self.warmup_teacher_temp)
+
+    def momentum(self, t: Progress) -> float:
+        """Return the share of the old teacher after an update."""
+        rise = 0.5 * (1 - math.cos(math.pi * t.step / t.total_steps))
+        return self.teacher_momentum + rise * (1 - self.teacher_momentum)
+
+    def _student_scores(self, batch: Any) -> Tensor:
+        """Return the scores of all views, view by view; one backbone call per resolution."""
+        crops = [batch.images] if batch.local is None else [batch.images, batch.local]
+        return self.student_head(torch.cat([self.student(images) for images in crops]))
+
+    def _check(self) -> None:
+        for name in ("student_temp", "teacher_temp", "warmup_teacher_temp"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"task.{name} is {getattr(self, name)}; it must be positive.")
+        for name in ("centre_momentum", "teacher_momentum"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"task.{name} is {getattr(self, name)}; it must lie in [0, 1].")
+
+
+def without_drop_path(model: nn.Module) -> nn.Module:
+    """Switch drop path off in a model, in place, and return it."""
+    for module in model.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
+    return model
+
+
+def _sum_and_count(scores_MK: Tensor) -> Tensor:
+    """Return the sum over rows, not in half precision, and at its end their number."""
+    total_K = scores_MK.sum(0, dtype=torch.promote_types(scores_MK.dtype, torch.float32))
+    return torch.cat((total_K, total_K.new_full((1,), len(scores_MK))))

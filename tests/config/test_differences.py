@@ -1,0 +1,73 @@
+"""The start of the log says what sets a run apart, in words that compose to the same run."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.differences import recipe_differences
+from scaledrelu.config.identity import run_id
+
+
+def deit_rows() -> list[list[str]]:
+    """Return the overrides of every DeiT row of every table."""
+    found = set()
+    for path in sorted((CONF_DIR / "table").glob("*.yaml")):
+        table = yaml.safe_load(path.read_text())
+        for block in table["blocks"]:
+            for row in block["rows"]:
+                whole = [*table.get("base", []), *block.get("run", []), *row.get("run", [])]
+                merged = dict(item.split("=", 1) for item in whole)
+                if merged.get("recipe") == "deit" and not (block.keys() | row) & {"upstream"}:
+                    found.add(tuple(f"{key}={value}" for key, value in merged.items()))
+    return [list(row) for row in sorted(found)]
+
+
+def read_back(config: dict) -> str:
+    """Return the id of the run that the differences compose to."""
+    base = [f"recipe={config['method']}", f"profile={config['profile']['name']}"]
+    return run_id(compose([*base, *recipe_differences(config)]))
+
+
+@pytest.mark.parametrize("row", deit_rows(), ids=" ".join)
+def test_differences_of_every_row_compose_to_its_run(row: list[str]) -> None:
+    config = compose(row)
+    assert read_back(config) == run_id(config)
+    typed = {item.partition("=")[0] for item in row} - {"recipe", "model"}
+    assert {item.partition("=")[0] for item in recipe_differences(config)} <= typed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], []),
+        (["stem=conv", "lr.base=1e-3"], ["stem=conv", "lr.base=1e-3"]),
+        (["stem=conv", "stem.act=scaled_relu"], ["stem=conv", "stem.act=scaled_relu"]),
+        (["profile=paper", "optimizer=sam"], ["optimizer=sam"]),
+        (["optimizer=sam", "optimizer.sam.rho=0.2"], ["optimizer=sam", "optimizer.sam.rho=0.2"]),
+        (["warmup=none"], ["warmup=none"]),
+        (["warmup.epochs=0"], ["warmup.epochs=0"]),
+        (["ema={decay: 0.9}", "seed=3"], ["seed=3", "ema={decay:0.9}"]),
+        (["~optimizer.build.fused"], ["~optimizer.build.fused"]),
+        (["+optimizer.build.amsgrad=true"], ["+optimizer.build.amsgrad=true"]),
+        (["augment.crop_scale=[0.1,1]"], ["augment.crop_scale=[0.1,1]"]),
+        (["data=imagefolder", "data.root=/nowhere", "launch.workers=3"], ["data=imagefolder"]),
+        (["stem=patchify", "lr.base=5e-4", "stem.label=other", "wandb=offline"], []),
+    ],
+    ids=str,
+)
+def test_differences_are_what_a_person_would_type(overrides: list[str], expected: list) -> None:
+    config = compose(overrides)
+    assert recipe_differences(config) == expected
+    assert read_back(config) == run_id(config)
+
+
+def test_composing_works_inside_a_job_that_hydra_started() -> None:
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        outer = GlobalHydra.instance().hydra
+        assert compose(["stem=conv"])["stem"]["label"] == "ViT_c"
+        assert GlobalHydra.instance().hydra is outer, "the job's own comes back"

@@ -1,0 +1,60 @@
+"""The log of a run opens with what it is, at which rate, for how long and on what."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from scaledrelu.config.identity import run_id
+from scaledrelu.runs import announce as announce_module
+from scaledrelu.runs.spawn import Ended, run_job
+
+from .conftest import folder_of
+
+
+def opening_of(config: dict, caplog: pytest.LogCaptureFixture) -> str:
+    with caplog.at_level(logging.INFO, logger="scaledrelu"):
+        assert run_job(config).ended == Ended.OK
+    return "\n".join(r.getMessage() for r in caplog.records if r.name == announce_module.__name__)
+
+
+def test_the_log_opens_with_differences_rates_steps_batch_and_devices(smoke, caplog) -> None:
+    config = smoke("stem=conv", "lr.base=1e-3", "batch.group=32", "launch.device=cpu")
+    text = opening_of(config, caplog)
+    assert text.startswith(
+        f"{run_id(config)}: differs from recipe deit at smoke: stem=conv lr.base=1e-3 "
+        "batch.group=32\n"
+    )
+    assert "lr.base 0.001 -> effective peak 0.008" in text
+    assert re.search(r"4 steps = 2 epochs x 2, of them \d+ warm-up", text)
+    assert "batch 64 = 1 device(s) x 2 group(s) x 32; fp32, CPU " in text
+
+
+def test_a_run_that_is_its_recipe_says_so(smoke, caplog) -> None:
+    assert ": recipe deit at smoke as it stands\n" in opening_of(smoke(), caplog)
+
+
+def test_a_recipe_that_is_gone_costs_a_line_not_the_run(smoke, caplog) -> None:
+    config = {**smoke(), "method": "other"}
+    assert "differences from recipe other at smoke unknown" in opening_of(config, caplog)
+
+
+def test_only_the_main_process_composes_for_the_log(smoke, monkeypatch) -> None:
+    from scaledrelu.engine.distributed import World
+
+    def explode(_config: dict) -> list[str]:
+        raise AssertionError("composed on a worker rank")
+
+    monkeypatch.setattr(announce_module, "recipe_differences", explode)
+    announce_module.announce(smoke(), None, World(1, 2, None))
+
+
+def test_two_ranks_open_their_log_once(smoke, monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    config = smoke("batch.group=32", "launch.nproc=2", "launch.device=cpu", "model.depth=1")
+    assert run_job(config).ended == Ended.OK
+    logs = [(folder_of(config) / f"rank{rank}.log").read_text() for rank in (0, 1)]
+    assert "batch 64 = 2 device(s) x 1 group(s) x 32" in logs[0]
+    assert [log.count("differs from recipe deit at smoke: ") for log in logs] == [1, 0]

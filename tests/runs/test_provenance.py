@@ -1,0 +1,104 @@
+"""A result says where it was made and which images were missing, whichever process met them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scaledrelu.runs import provenance
+from scaledrelu.runs.provenance import Share, describe_devices, device_name, skipped_images
+from scaledrelu.runs.record import read_result
+from scaledrelu.runs.spawn import Ended, run_job
+
+from .conftest import folder_of
+
+BAD = {"train/a/1.png", "train/b/30.png", "val/a/0.png", "val/b/1.png"}
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A folder data set; two images of each split are no images."""
+    rng = np.random.RandomState(0)
+    for split, count in (("train", 40), ("val", 4)):
+        for name in ("a", "b"):
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.randint(0, 256, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    for name in BAD:
+        (tmp_path / "images" / name).write_bytes(b"no image")
+    return tmp_path / "images"
+
+
+def folder_run(smoke, damaged: Path, *overrides: str) -> dict:
+    return smoke(
+        "data=imagefolder", f"data.root={damaged}", "data.image_size=16", "model.depth=1",
+        "data.on_bad_image=skip", "batch.group=32", "launch.device=cpu", *overrides,
+    )  # fmt: skip
+
+
+def test_bad_images_of_all_ranks_stand_once_in_the_result(smoke, damaged, monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    config = folder_run(smoke, damaged, "launch.nproc=2")
+    assert run_job(config).ended == Ended.OK
+    found = read_result(folder_of(config)).provenance
+    # Each rank evaluates every other image: val/a/0 and val/b/1 are met by different ranks.
+    assert {name for name in found["skipped_images"] if name.startswith("val/")} == {
+        name for name in BAD if name.startswith("val/")
+    }
+    assert set(found["skipped_images"]) == BAD
+    assert found["num_skipped_images"] == len(found["skipped_images"]) == len(BAD)
+
+
+def test_bad_images_are_reported_from_memory_and_from_a_fraction_too(
+    smoke, damaged, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("SCALEDRELU_CACHE", str(tmp_path / "cache"))
+    config = folder_run(smoke, damaged, "data.in_memory=true", "data.fraction=0.9")
+    assert run_job(config).ended == Ended.OK
+    assert set(read_result(folder_of(config)).provenance["skipped_images"]) == BAD
+
+
+def test_the_count_is_whole_where_the_names_are_too_many_to_list() -> None:
+    names = tuple(f"train/{i}" for i in range(250))
+    found = skipped_images([Share("x", "s", names), Share("x", "s", names[:3])])
+    assert found["num_skipped_images"] == 250
+    assert len(found["skipped_images"]) == provenance.LISTED
+
+
+def test_a_result_names_the_processor_and_its_cores(smoke) -> None:
+    config = smoke("launch.device=cpu", "model.depth=1")
+    run_job(config)
+    text = (folder_of(config) / "result.json").read_text()
+    assert json.loads(text)["provenance"]["device"] == device_name(torch.device("cpu"))
+
+
+def test_the_processor_has_a_name_even_where_the_kernel_tells_none(monkeypatch) -> None:
+    def absent(*_args: object, **_kwargs: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(provenance.Path, "read_text", absent)
+    monkeypatch.setattr(provenance.platform, "processor", lambda: "")
+    monkeypatch.setattr(provenance.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _pid: {0, 1, 2}, raising=False)
+    assert device_name(torch.device("cpu")) == "CPU arm64, 3 cores"
+
+
+@pytest.mark.parametrize(
+    ("seats", "expected"),
+    [
+        ([("CPU X, 2 cores", "host")] * 2, "CPU X, 2 cores"),
+        ([("CPU X, 2 cores", "one"), ("CPU X, 2 cores", "two")], "2 x CPU X, 2 cores"),
+        ([("H100", f"rank {rank}") for rank in range(8)], "8 x H100"),
+        ([("H100", "rank 0"), ("A100", "rank 1")], "A100; H100"),
+        ([("H100", "rank 0")], "H100"),
+    ],
+)
+def test_processes_of_a_host_share_its_processor_and_gpus_are_counted(seats, expected) -> None:
+    assert describe_devices([Share(device, seat, ()) for device, seat in seats]) == expected

@@ -1,0 +1,221 @@
+"""Artifacts in a plan: named before they exist, made once, between teacher and pupils."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from table_fakes import FakeCompose, finish, write_table
+
+from scaledrelu.config.artifacts import (
+    MANIFEST,
+    artifact_directory,
+    label_artifact,
+    label_folder,
+    pin_label_digest,
+)
+from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.identity import run_id
+from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.runs.record import Status, read_error
+from scaledrelu.tables import waves
+from scaledrelu.tables.artifacts import make_artifact
+from scaledrelu.tables.cells import read_cell
+from scaledrelu.tables.estimate import Estimate
+from scaledrelu.tables.overview import plan_text
+from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.spec import load_table
+from scaledrelu.tables.sweep import runs_to_train
+
+PUPILS = {
+    "label": "pupils",
+    "run": ["recipe=deit", "data.token_labels=made"],
+    "rows": [
+        {"run": ["stem=patchify"], "paper": {"top1": 83.4}},
+        {"run": ["stem=conv"], "paper": {"top1": 84.1}},
+    ],
+}
+SCRIPT = """
+import argparse, pathlib
+parser = argparse.ArgumentParser()
+for name in ("--run", "--results", "--artifact-id"):
+    parser.add_argument(name)
+asked = parser.parse_args()
+folder = pathlib.Path(asked.results, "artifacts", asked.artifact_id)
+(folder / "artifact.json").write_text(asked.run)
+"""
+
+
+class PinningCompose(FakeCompose):
+    """The fake composer, with label digests pinned as the real one does."""
+
+    def __call__(self, overrides):
+        composed = super().__call__(overrides)
+        composed.config["data"].setdefault("token_labels_digest", None)
+        composed.config["paths"] = {"results": "results"}
+        pin_label_digest(composed.config, self.conf_dir, lambda asked: self(asked).config)
+        return composed
+
+
+@pytest.fixture
+def conf(tmp_path):
+    write_table(tmp_path / "conf", blocks=[PUPILS])
+    write_making(tmp_path, teacher=["recipe=probe", "stem=conv"])
+    (tmp_path / "make.py").write_text(SCRIPT)
+    return tmp_path
+
+
+def write_making(folder, *, teacher):
+    (folder / "conf" / "artifact").mkdir(exist_ok=True)
+    making = {"script": "make.py", "teacher": teacher}
+    (folder / "conf" / "artifact" / "token_labels.yaml").write_text(yaml.safe_dump(making))
+
+
+def planned(folder, *, seeds=(0,), overrides=()):
+    return build_plan(
+        [load_table("table8", folder / "conf")],
+        profile="mini",
+        seeds=seeds,
+        results=folder / "results",
+        compose=PinningCompose(folder / "conf"),
+        overrides=overrides,
+    )
+
+
+def teacher_of(plan):
+    (item,) = plan.artifacts.values()
+    return plan.runs[item.artifact.teacher_id]
+
+
+def pupils_of(plan):
+    return [run for run in plan.runs.values() if run.artifact]
+
+
+class Launched:
+    """A launcher that finishes every run it is given, or crashes those it is told to."""
+
+    def __init__(self, plan, *, crash=()):
+        self.plan, self.crash, self.calls = plan, crash, []
+        self.log = plan.results / ".cache" / "sweep.log"
+
+    def wave(self, run_ids, progress):
+        self.calls.append(list(run_ids))
+        for name in run_ids:
+            finish(self.plan, name, crash="non_finite" if name in self.crash else None)
+
+
+def test_teacher_artifact_and_pupils_are_planned_in_this_order_and_shared(conf):
+    plan = planned(conf, seeds=(0, 1))
+    teacher = teacher_of(plan)
+    (item,) = plan.artifacts.values()
+    assert len(plan.runs) == 1 + 4
+    assert (teacher.wave, item.wave, {run.wave for run in pupils_of(plan)}) == (0, 1, {2})
+    assert teacher.seed == 0
+    assert teacher in plan.runs_of(plan.tables[0])
+    assert f"{item.artifact_id} from {teacher.run_id}: missing" in plan_text(
+        plan, [], n_jobs=1, estimate=lambda config: Estimate(None, measured=False)
+    )
+
+
+def test_another_teacher_is_another_artifact_and_other_pupils(conf):
+    before = planned(conf)
+    write_making(conf, teacher=["recipe=probe", "stem=patchify"])
+    after = planned(conf)
+    assert set(before.artifacts).isdisjoint(after.artifacts)
+    assert set(before.runs).isdisjoint(after.runs)
+
+
+def test_extra_overrides_reach_the_teacher_only_where_they_are_no_science(conf):
+    plan = planned(conf, overrides=("lr.base=9e-4", "launch.threads=1"))
+    assert "launch.threads=1" in teacher_of(plan).overrides
+    assert "lr.base=9e-4" not in teacher_of(plan).overrides
+    assert all("lr.base=9e-4" in run.overrides for run in pupils_of(plan))
+
+
+def test_waves_train_the_teacher_make_the_maps_then_train_the_pupils(conf, monkeypatch):
+    monkeypatch.setattr(waves, "ROOT", conf)
+    monkeypatch.setattr(waves, "write_experiment", lambda *args, **fields: None)
+    monkeypatch.setattr(waves, "group_options", lambda folder: {})
+    plan, said = planned(conf), []
+    launcher = Launched(plan)
+    assert not waves.train_waves(plan, runs_to_train(plan, "none"), launcher, say=said.append)
+    assert launcher.calls == [[teacher_of(plan).run_id], [run.run_id for run in pupils_of(plan)]]
+    (item,) = planned(conf).artifacts.values()
+    assert item.status is Status.OK
+    again = planned(conf)
+    assert runs_to_train(again, "none") == []
+
+
+def test_a_teacher_that_is_trained_again_makes_its_maps_again(conf, monkeypatch):
+    monkeypatch.setattr(waves, "ROOT", conf)
+    monkeypatch.setattr(waves, "write_experiment", lambda *args, **fields: None)
+    monkeypatch.setattr(waves, "group_options", lambda folder: {})
+    plan = planned(conf)
+    waves.train_waves(plan, runs_to_train(plan, "none"), Launched(plan), say=lambda line: None)
+    plan, said = planned(conf), []
+    waves.train_waves(plan, runs_to_train(plan, "all"), Launched(plan), say=said.append)
+    assert sum(line.startswith("made") for line in said) == 1
+
+
+def test_nothing_is_made_or_trained_below_a_crashed_teacher(conf, monkeypatch):
+    monkeypatch.setattr(waves, "ROOT", conf)
+    monkeypatch.setattr(waves, "write_experiment", lambda *args, **fields: None)
+    monkeypatch.setattr(waves, "group_options", lambda folder: {})
+    plan, said = planned(conf), []
+    teacher = teacher_of(plan).run_id
+    launcher = Launched(plan, crash=[teacher])
+    waves.train_waves(plan, runs_to_train(plan, "none"), launcher, say=said.append)
+    assert launcher.calls == [[teacher]]
+    assert sum(f"upstream crashed ({teacher})" in line for line in said) == 3
+    plan = planned(conf)
+    assert runs_to_train(plan, "none") == []
+    value = read_cell(plan, plan.cells[0])
+    assert value.status is Status.MISSING  # the pupil did not crash: its maps are missing
+    assert value.seeds[0].why == f"upstream crashed ({teacher})"
+
+
+def test_a_script_that_fails_leaves_its_last_line_and_no_manifest(conf):
+    (item,) = planned(conf).artifacts.values()
+    (conf / "make.py").write_text("import sys; print('error: disk full'); sys.exit(2)")
+    said, results = [], conf / "results"
+    made = make_artifact(
+        item.artifact, results=results, root=conf, log=conf / "log", say=said.append
+    )
+    folder = artifact_directory(results, item.artifact_id)
+    assert not made
+    assert not (folder / MANIFEST).exists()
+    assert read_error(folder) == "disk full"
+    (item,) = planned(conf).artifacts.values()
+    assert (item.status, item.reason) == (Status.FAILED, "disk full")
+
+
+def test_labels_that_were_not_made_name_the_command_that_makes_them(tmp_path):
+    config = compose(["recipe=volo", "model=volo_d1", f"paths.results={tmp_path}"])
+    with pytest.raises(DataError, match=r"label maps of data\.token_labels=made .* `make table2`"):
+        label_folder(config)
+
+
+def test_a_teacher_of_other_images_is_refused_in_one_line():
+    volo = ["recipe=volo", "model=volo_d1"]
+    with pytest.raises(ConfigError, match=r"data\.image_size=8, but the teacher .*=16") as caught:
+        compose([*volo, "data.image_size=8"])
+    assert "\n" not in str(caught.value)
+
+
+def test_maps_in_a_folder_change_the_run_and_the_folder_does_not(tmp_path):
+    volo = ["recipe=volo", "model=volo_d1"]
+    ids = {}
+    for name, size in (("a", 10), ("b", 10), ("c", 20)):
+        place = tmp_path / name / "n01440764"
+        place.mkdir(parents=True)
+        (place / "image.pt").write_bytes(b"x" * size)
+        ids[name] = run_id(compose([*volo, f"data.token_labels={tmp_path / name}"]))
+    assert ids["a"] == ids["b"] != ids["c"]
+    none = run_id(compose([*volo, "data.token_labels=none"]))
+    assert len({*ids.values(), none}) == 3
+
+
+def test_plan_and_job_agree_on_the_artifact():
+    config = compose(["recipe=volo", "model=volo_d1"])
+    artifact = label_artifact(config, CONF_DIR, compose)
+    assert config["data"]["token_labels_digest"] == artifact.artifact_id
+    assert Path(CONF_DIR.parent / artifact.script).name == "make_token_labels.py"
