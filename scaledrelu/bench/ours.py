@@ -14,6 +14,7 @@ from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import set_lr
 from scaledrelu.engine.step import Update
 from scaledrelu.runs.build import wrap
+from scaledrelu.runs.feed import layout, open_data, train_loader
 from scaledrelu.runs.optimisation import (
     build_optimizer,
     build_scaler,
@@ -21,7 +22,7 @@ from scaledrelu.runs.optimisation import (
     judge_rule,
     sam_spec,
 )
-from scaledrelu.runs.feed import Prepare, layout, open_data, train_loader
+from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress, Task
 
 NOMINAL_STEPS = 1251  # per epoch, where no data set counts them (ImageNet-1k at 1024)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -73,3 +74,24 @@ class Batch:
     group: int
     token_targets: Tensor | None = None
     local: Tensor | None = None
+
+
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """Return several groups as one batch, under the number of the first.
+
+    Args:
+        batches: alike, of any sizes. What holds several views of each image stays view by view.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    names = ("images", "targets", "token_targets", "local")
+    found = {name: [getattr(batch, name) for batch in batches] for name in names}
+    sizes = [len(batch.targets) for batch in batches]
+    joined = {name: _join(x, sizes) for name, x in found.items() if x[0] is not None}
+    return replace(batches[0], **joined)
+
+
+def _join(parts: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """Join tensors of V x B rows each, view by view; V is whatever the rows say."""
+    views = [part.unflatten(0, (-1, size)) for part, size in zip(parts, sizes, strict=True)]
+    return torch.cat(views, dim=1).flatten(0, 1)

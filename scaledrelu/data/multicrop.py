@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import ImageFilter
 from torch import Tensor
 from torch.utils.data import default_collate
@@ -150,19 +149,6 @@ class RandomBlur:
         if random.random() >= self._probability:
             return image
         return image.filter(ImageFilter.GaussianBlur(random.uniform(*BLUR_RADIUS)))
-
-
-def join_groups(groups: Sequence[Tensor], *, num_views: int) -> Tensor:
-    """Return the views of several groups as the views of one.
-
-    Args:
-        groups: V x B rows each, view by view.
-        num_views: V.
-    """
-    if len(groups) == 1:
-        return groups[0]
-    views = [group.unflatten(0, (num_views, -1)) for group in groups]
-    return torch.cat(views, dim=1).flatten(0, 1)
 
 
 def _by_crop(images: Sequence[tuple[Tensor, ...]]) -> Tensor:

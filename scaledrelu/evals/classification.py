@@ -75,8 +75,20 @@ class FrozenTop1(Top1):
     ``tasks.linear_probe.Probe`` does. Meant for one validation set and one frozen model.
     """
 
-    def __init__(self, *, batches: Callable[[], Iterable[Any]], **fields: Any) -> None:
-        super().__init__(batches=self._features, **fields)
+    def __init__(
+        self,
+        *,
+        batches: Callable[[], Iterable[Any]],
+        num_images: int,
+        reduce_sum: Callable[[Tensor], Tensor],
+        autocast: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        super().__init__(
+            batches=self._features,
+            num_images=num_images,
+            reduce_sum=reduce_sum,
+            autocast=autocast,
+        )
         self._images, self._kept = batches, None
 
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, Tensor]]:

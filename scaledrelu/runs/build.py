@@ -21,7 +21,7 @@ from scaledrelu.models.sync_batchnorm import sync_batchnorm
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.create import create, parameters_of, target_of
 from scaledrelu.runs.features import embed_training_images
-from scaledrelu.runs.feed import Prepare, Validation, layout, open_data, train_loader
+from scaledrelu.runs.feed import Validation, layout, open_data, train_loader
 from scaledrelu.runs.initial import load_initial
 from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.runs.optimisation import (
@@ -32,6 +32,7 @@ from scaledrelu.runs.optimisation import (
     judge_rule,
     sam_spec,
 )
+from scaledrelu.runs.prepare import Prepare, batch_groups
 from scaledrelu.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def build(config: dict[str, Any], world: World) -> Job:
     if config["launch"]["channels_last"]:
         task = task.to(memory_format=layout(config))
     validation = Validation(config, splits.val, world)
+    evaluate = build_evaluation(config, task, validation, world, training=splits.train)
     splits = embed_training_images(config, task, splits)
     loader = train_loader(config, splits, groups, world)
     schedule = build_schedule(config, loader.steps_per_epoch)
@@ -91,7 +93,7 @@ def build(config: dict[str, Any], world: World) -> Job:
             clip=config["optimizer"]["clip"],
             seed=config["seed"],
             device=world.device,
-            groups_local=groups,
+            groups_local=batch_groups(config, groups),
         ),
         optimizer=optimizer,
         scaler=scaler,
@@ -103,8 +105,8 @@ def build(config: dict[str, Any], world: World) -> Job:
             world.device,
             token_grid=getattr(task.backbone, "token_grid", None),
         ),
-        evaluate=build_evaluation(config, task, validation, world),
-        headline="val/top1",
+        evaluate=evaluate,
+        headline=evaluate.headline,
         judge=Judge(
             judge_rule(config, task, schedule),
             device=world.device,
@@ -170,9 +172,10 @@ def build_task(config: dict[str, Any], num_classes: int) -> Task:
 
 
 def wrap(config: dict[str, Any], task: Task, world: World) -> nn.Module:
-    """Compile the backbone if asked, and wrap the whole task for several processes."""
+    """Compile the backbones if asked, and wrap the whole task for several processes."""
     if config["launch"]["compile"]:
-        task.backbone.compile()
+        for network in task.networks():
+            network.compile()
     if world.size == 1:
         return task
     if config["batch"]["sync_bn"]:

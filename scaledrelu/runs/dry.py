@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from scaledrelu.data.batch import RawBatch
+from scaledrelu.data.multicrop import NUM_GLOBAL
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.step import Update
 from scaledrelu.runs.build import build_task, local_groups
-from scaledrelu.runs.feed import Prepare, has_labels
+from scaledrelu.runs.feed import has_labels
 from scaledrelu.runs.observe import autocast_context
 from scaledrelu.runs.optimisation import build_optimizer, build_scaler, build_schedule, sam_spec
+from scaledrelu.runs.prepare import Prepare, batch_groups
 from scaledrelu.tasks.base import Progress
 
 STEPS_PER_EPOCH = 1251  # ImageNet-1k at batch 1024 (recipes A.3)
@@ -57,7 +59,7 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
         clip=config["optimizer"]["clip"],
         seed=config["seed"],
         device=world.device,
-        groups_local=local_groups(config, world),
+        groups_local=batch_groups(config, local_groups(config, world)),
     )
     t = Progress(0, schedule.total_steps, 0, STEPS_PER_EPOCH)
     groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
@@ -69,7 +71,8 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
         raise RuntimeError(f"loss {float(report.loss)}, gradient norm {float(report.grad_norm)}")
     task.eval()
     with torch.no_grad(), autocast_context(config["precision"]["autocast"], world.device):
-        logits_BC = task.backbone(groups[0].images.to(world.device))
+        images = groups[0].images[: config["batch"]["group"]]  # with multi-crop there are two views
+        logits_BC = task.backbone(images.to(world.device))
     return DryReport(
         parameters=sum(p.numel() for p in task.backbone.parameters()),
         lr_effective=schedule.spec.peak_lr,
@@ -80,16 +83,21 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
 
 
 def noise(config: dict[str, Any], num_classes: int, group: int) -> RawBatch:
-    """Return one group of normalised noise images with random classes, and maps if asked for."""
+    """Return one group of normalised noise images (or crops), with random classes and maps."""
     count, size = config["batch"]["group"], config["data"]["image_size"]
+    crops = config["augment"]["multi_crop"]
     generator = torch.Generator().manual_seed(group)
+    views = NUM_GLOBAL if crops else 1
     batch = RawBatch(
-        images=torch.randn(count, 3, size, size, generator=generator),
+        images=torch.randn(views * count, 3, size, size, generator=generator),
         targets=torch.randint(num_classes, (count,), generator=generator),
         indices=torch.arange(count),
         views=torch.zeros(count, dtype=torch.int64),
         group=group,
     )
+    if crops and crops["num_local"]:
+        shape = (crops["num_local"] * count, 3, crops["local_size"], crops["local_size"])
+        batch = replace(batch, local=torch.randn(shape, generator=generator))
     if not has_labels(config):
         return batch
     maps, boxes = random_labels(count, num_classes, generator)

@@ -70,7 +70,7 @@ def execute(
                 ending.cursor.step,
             )
             return None
-        evidence = collect_evidence(config, job.training.task, job.validation, world, ending.cursor)
+        evidence = collect_evidence(config, job.training, job.validation, ending.cursor)
         shares = gather_shares(job.splits, world)
         outcome = Outcome.CRASH if ending.verdict else Outcome.OK
         if world.is_main:
@@ -119,9 +119,10 @@ def make_result(
     cursor, verdict = ending.cursor, ending.verdict
     metrics = dict(cursor.latest)
     if cursor.best:
+        headline = job.training.headline
         metrics |= {
-            "val/top1_best": cursor.best["value"],
-            "val/top1_best_epoch": cursor.best["epoch"],
+            f"{headline}_best": cursor.best["value"],
+            f"{headline}_best_epoch": cursor.best["epoch"],
         }
     return Result(
         run_id=run_id(config),

@@ -42,6 +42,7 @@ def embed_training_images(config: dict[str, Any], task: Task, splits: Splits) ->
     train = splits.train
     names = [train.name_of(index) for index in range(len(train))]
     found = MemorySource(features, train.targets, train.classes, names=names)
+    found.skipped = train.skipped
     return dataclasses.replace(splits, train=found)
 
 

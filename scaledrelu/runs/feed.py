@@ -1,4 +1,4 @@
-"""What feeds a run: its data set, loaders, host transforms and what happens on the device."""
+"""What feeds a run: its data set, its loaders and what the host does to an image."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ import torch
 
 from scaledrelu.config.artifacts import NONE, label_folder
 from scaledrelu.data.augment import DeviceAugment
-from scaledrelu.data.batch import Batch, RawBatch
+from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import Splits
-from scaledrelu.data.dense_targets import dense_targets
 from scaledrelu.data.label_transforms import joint_train
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
-from scaledrelu.data.mixup import mix_group
+from scaledrelu.data.multicrop import multi_crop
 from scaledrelu.data.sources import ImageSource, subset
 from scaledrelu.data.token_labels import LabelMaps
 from scaledrelu.data.transforms import crop_train, eval_transform, reference_train
 from scaledrelu.data.workers import Transform
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
-from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.create import create
-from scaledrelu.tasks.base import Progress
 
 # Fields of ``augment``, by who uses them.
 CROP = ("crop", "crop_scale", "crop_ratio", "interpolation")
 COLOUR = ("shift", "hflip", "rand_augment", "color_jitter", "erasing")
+ALL_CROPS = ("crop_ratio", "interpolation", "hflip")  # what multi-crop takes besides its own
+NO_CROPS = ("shift", "rand_augment", "color_jitter", "erasing", "mixup", "cutmix", "smoothing")
 PROBE_IMAGES = 64  # of the validation set, for the extremes in the evidence file
-MIX = ("mixup", "cutmix", "mix_prob", "switch_prob", "smoothing")
 
 
 def open_data(config: dict[str, Any]) -> Splits:
@@ -87,8 +85,14 @@ def train_transform(
 ) -> Transform | None:
     """Return what the host does to an image; None if bytes in memory need nothing.
 
-    An image with a label map is augmented on the host, whatever ``data.augment`` says.
+    An image with a label map is augmented on the host, whatever ``data.augment`` says; so are the
+    crops of multi-crop.
+
+    Raises:
+        ConfigError: for augmentation that has no place in multi-crop.
     """
+    if augment["multi_crop"] is not None:
+        return _multi_crop(data, augment)
     crop = {name: augment[name] for name in CROP}
     if data["token_labels"] != NONE:
         return joint_train(
@@ -111,73 +115,16 @@ def train_transform(
     return crop_train(image_size=data["image_size"], **crop)
 
 
-class Prepare:
-    """Moves groups to the device, augments and mixes them there, or makes their dense targets.
-
-    Args:
-        config: resolved and checked.
-        num_classes: C.
-        device: of the model.
-        token_grid: rows and columns of the model's tokens; needed with label maps only.
-
-    Raises:
-        ConfigError: for label maps without a token grid.
-    """
-
-    def __init__(
-        self,
-        config: dict[str, Any],
-        num_classes: int,
-        device: torch.device,
-        token_grid: tuple[int, int] | None = None,
-    ) -> None:
-        data, augment = config["data"], config["augment"]
-        self.seed, self.device, self.num_classes = config["seed"], device, num_classes
-        self.augment = DeviceAugment(
-            mean=data["mean"],
-            std=data["std"],
-            seed=self.seed,
-            augment=data["augment"],
-            crop=augment["crop"],
-            **{name: augment[name] for name in COLOUR},
+def _multi_crop(data: dict[str, Any], augment: dict[str, Any]) -> Transform:
+    asked = [f"augment.{name}" for name in NO_CROPS if augment[name]]
+    asked += ["data.token_labels"] if data["token_labels"] != NONE else []
+    if asked:
+        raise ConfigError(
+            f"{asked[0]} is on, but augment.multi_crop brings its own augmentation: switch one of "
+            "the two off"
         )
-        self.mix = {name: augment[name] for name in MIX}
-        self.layout = layout(config)
-        self.token_grid, self.label_axes = token_grid, augment["label_axes"]
-        if has_labels(config) and token_grid is None:
-            raise ConfigError(
-                f"data.token_labels={data['token_labels']} needs a model that predicts a class for "
-                f"every token (VOLO), found {config['model']['label']}: set data.token_labels=none"
-            )
-
-    def __call__(self, groups: Sequence[RawBatch], t: Progress) -> list[Batch]:
-        """Return the groups as the task sees them."""
-        return [self._one(raw.to(self.device), t) for raw in groups]
-
-    def _one(self, raw: RawBatch, t: Progress) -> Batch:
-        images = self.augment(raw, epoch=t.epoch, step=t.step)
-        if raw.maps is not None:
-            return self._dense(raw, images)
-        mixed = mix_group(
-            images,
-            raw.targets,
-            num_classes=self.num_classes,
-            **self.mix,
-            seed=derive_seed(self.seed, "mixup", t.step, raw.group),
-        )
-        return Batch(mixed.images.contiguous(memory_format=self.layout), mixed.targets, raw.group)
-
-    def _dense(self, raw: RawBatch, images: torch.Tensor) -> Batch:
-        class_targets, token_targets = dense_targets(
-            raw.maps,
-            raw.boxes,
-            num_classes=self.num_classes,
-            grid=self.token_grid,
-            smoothing=self.mix["smoothing"],
-            axes=self.label_axes,
-        )
-        images = images.contiguous(memory_format=self.layout)
-        return Batch(images, class_targets, raw.group, token_targets)
+    fields = {name: augment[name] for name in ALL_CROPS}
+    return multi_crop(image_size=data["image_size"], **fields, **augment["multi_crop"])
 
 
 def layout(config: dict[str, Any]) -> torch.memory_format:

@@ -68,7 +68,7 @@ def load_initial(config: dict[str, Any], task: Task) -> LoadReport | None:
     init = config["init"]
     if init["kind"] == SCRATCH:
         return None
-    networks = _networks(task)
+    networks = task.networks()
     reports = [_load(config, network) for network in networks]
     for network in networks:
         reset_head(network, scale=init["head_scale"])
@@ -106,11 +106,6 @@ def reset_head(network: nn.Module, *, scale: float) -> None:
         nn.init.trunc_normal_(head.weight, std=HEAD_STD)
         head.weight.mul_(scale)
         nn.init.zeros_(head.bias)
-
-
-def _networks(task: Task) -> tuple[nn.Module, ...]:
-    """Return the bare backbones of a task: more than its ``backbone`` only where it says so."""
-    return task.networks() if hasattr(task, "networks") else (task.backbone,)
 
 
 def _load(config: dict[str, Any], network: nn.Module) -> LoadReport:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from scaledrelu.data.batch import RawBatch
+from scaledrelu.data.sources import ImageSource
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.loop import Cursor, Evaluation
+from scaledrelu.engine.loop import Cursor, Evaluation, Training
 from scaledrelu.evals.tokens import layer_similarity
 from scaledrelu.models.tokens import (
     attention_weight_norms,
@@ -20,51 +23,100 @@ from scaledrelu.models.tokens import (
     stem_scales,
     watch_largest,
 )
-from scaledrelu.runs.create import create
+from scaledrelu.runs.create import create, parameters_of
 from scaledrelu.runs.feed import Validation
 from scaledrelu.tasks.base import Progress, Task
 
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def build_evaluation(
-    config: dict[str, Any], task: Task, validation: Validation, world: World
-) -> Callable[[Progress], Evaluation]:
-    """Return a function that runs every evaluator of the recipe and probes for extremes."""
-    autocast = partial(autocast_context, config["precision"]["autocast"], world.device)
-    evaluators = [
-        create(
-            build,
-            batches=partial(iter, validation),
-            num_images=validation.num_images,
-            reduce_sum=world.reduce_sum,
-            autocast=autocast,
-        )
-        for build in config["evaluation"]["build"]
-    ]
+@dataclass(frozen=True, slots=True)
+class Evaluators:
+    """The evaluators of a recipe, and a probe for extremes.
 
-    def evaluate(t: Progress) -> Evaluation:
+    Attributes:
+        task: whose backbone they look at.
+        evaluators: in the order of the recipe; the first one's headline is the run's.
+        validation: where the probe's images come from; the evaluators have gone through it first.
+        autocast: context of the run's precision.
+    """
+
+    task: Task
+    evaluators: Sequence[Any]
+    validation: Validation
+    autocast: partial[AbstractContextManager[Any]]
+
+    @property
+    def headline(self) -> str:
+        """Name of the metric whose best value is kept."""
+        return self.evaluators[0].headline
+
+    def __call__(self, t: Progress) -> Evaluation:
+        """Return everything that is found in the backbone as it is now."""
+        backbone = self.task.backbone
         metrics: dict[str, float] = {}
         arrays: dict[str, torch.Tensor] = {}
-        for evaluator in evaluators:
-            numbers, found = evaluator(task.backbone)
+        for evaluator in self.evaluators:
+            numbers, found = evaluator(backbone)
             metrics.update(numbers)
             arrays.update(found)
-        with watch_largest(task.backbone) as largest, autocast():
-            task.backbone(validation.probe)
+        with watch_largest(backbone) as largest, self.autocast():
+            backbone(self.validation.probe)
         arrays["max/activation"] = largest.activation.cpu()
         arrays["max/score"] = largest.score.cpu()
         return Evaluation(metrics, arrays)
 
-    return evaluate
+
+def build_evaluation(
+    config: dict[str, Any],
+    task: Task,
+    validation: Validation,
+    world: World,
+    *,
+    training: ImageSource,
+) -> Evaluators:
+    """Build every evaluator of the recipe; each gets what it names among its arguments.
+
+    Args:
+        config: resolved and checked.
+        task: whose backbone is looked at.
+        validation: this process's shard.
+        world: this process's place.
+        training: training images; opened only by evaluators that want them, while they do.
+    """
+    autocast = partial(autocast_context, config["precision"]["autocast"], world.device)
+    offered = {
+        "batches": partial(iter, validation),
+        "num_images": validation.num_images,
+        "training": partial(training_batches, config, training, world),
+        "num_training": len(training),
+        "reduce_sum": world.reduce_sum,
+        "autocast": autocast,
+    }
+    evaluators = []
+    for build in config["evaluation"]["build"]:
+        wanted = parameters_of(build)
+        evaluators.append(
+            create(build, **{name: value for name, value in offered.items() if name in wanted})
+        )
+    return Evaluators(task, evaluators, validation, autocast)
+
+
+def training_batches(
+    config: dict[str, Any], source: ImageSource, world: World
+) -> Iterator[RawBatch]:
+    """Yield this process's shard of the training images as the validation images come."""
+    with closing(Validation(config, source, world)) as images:
+        yield from images
 
 
 @torch.no_grad()
 def collect_evidence(
-    config: dict[str, Any], task: Task, validation: Validation, world: World, cursor: Cursor
+    config: dict[str, Any], training: Training, validation: Validation, cursor: Cursor
 ) -> dict[str, np.ndarray]:
     """Gather what later reports need from the weights; NaN after a non-finite crash stays."""
-    backbone = task.backbone
+    world, headline, backbone = training.world, training.headline, training.task.backbone
+    name = headline.removeprefix("val/")
     backbone.eval()
     sums, images_seen = None, 0
     for batch in validation:
@@ -82,8 +134,8 @@ def collect_evidence(
         "similarity/absolute": similarity[:, 0],
         "similarity/signed": similarity[:, 1],
         "qkv_channel_norm": attention_weight_norms(backbone).float().cpu().numpy(),
-        "top1/last": np.float64(cursor.latest.get("val/top1", np.nan)),
-        "top1/best": np.float64(cursor.best.get("value", np.nan)),
+        f"{name}/last": np.float64(cursor.latest.get(headline, np.nan)),
+        f"{name}/best": np.float64(cursor.best.get("value", np.nan)),
     }
     scales = stem_scales(backbone.patch_embed)
     if scales is not None:

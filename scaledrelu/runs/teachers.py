@@ -13,24 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from scaledrelu.data.fetch import Transform
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.data.transforms import eval_transform
-from scaledrelu.engine.checkpoint import LAST, read_checkpoint
-from scaledrelu.errors import CheckpointError, RunError
+from scaledrelu.errors import CheckpointError
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.feed import open_data
-from scaledrelu.runs.record import (
-    Result,
-    Status,
-    read_error,
-    read_result,
-    read_status,
-    run_directory,
-)
+from scaledrelu.runs.initial import finished_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +67,15 @@ def run_teacher(results: str | Path, run_id: str) -> Teacher:
         RunError: if the run is missing, unfinished or crashed.
         CheckpointError: if its weights are gone or not the last ones.
     """
-    folder = run_directory(results, run_id)
-    result = _finished(folder)
-    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
-    weights = _last_weights(folder, result)
-    data = config["data"]
+    run = finished_run(results, run_id)
+    config, data = run.config, run.config["data"]
     splits = open_data(config)
     task = build_task(config, splits.num_classes)
     try:
-        task.load_state_dict(weights)
+        task.load_state_dict(run.state["task"])
     except RuntimeError as error:
         raise CheckpointError(
-            f"{folder / LAST}: these weights do not fit the model that config.yaml builds now; "
+            f"{run_id}: its weights do not fit the model that its config.yaml builds now; "
             f"train the run again with redo={run_id}"
         ) from error
     pixels = {"mean": data["mean"], "std": data["std"]}
@@ -116,37 +104,3 @@ def weights_digest(model: nn.Module) -> str:
         digest.update(f"{name}\0{tuple(value.shape)}\0{value.dtype}\0".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _finished(folder: Path) -> Result:
-    status = read_status(folder)
-    if status == Status.CRASH:
-        raise RunError(
-            f"{folder}: upstream crashed: the weights of a crash teach nothing; choose another "
-            "teacher"
-        )
-    if status == Status.OK:
-        return read_result(folder)
-    if not folder.is_dir():
-        raise RunError(f"{folder}: no such run; train it first, or set --results")
-    reason = read_error(folder)
-    raise RunError(
-        f"{folder}: this run is not finished ({status.value if reason is None else reason}); "
-        "the command that trains it goes on from its checkpoint"
-    )
-
-
-def _last_weights(folder: Path, result: Result) -> dict[str, Any]:
-    if not (folder / LAST).exists():
-        raise CheckpointError(
-            f"{folder / LAST}: the weights of this finished run are gone; "
-            f"train it again with redo={result.run_id}"
-        )
-    state = read_checkpoint(folder / LAST)
-    step, steps = state["cursor"]["step"], result.provenance.get("steps")
-    if step != steps:
-        raise CheckpointError(
-            f"{folder / LAST}: weights of step {step}, but the run ended at step {steps}; "
-            f"train it again with redo={result.run_id}"
-        )
-    return state["task"]

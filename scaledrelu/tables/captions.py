@@ -103,11 +103,23 @@ def design(subject: Subject) -> str:
     return " and ".join(changes) or "reference"
 
 
+def training(subject: Subject) -> str:
+    """Return TST for training that starts from other weights, OST from scratch (Table 6)."""
+    return "OST" if subject.config["init"]["kind"] == "scratch" else "TST"
+
+
+def portion(subject: Subject) -> str:
+    """Return the share of the training images, e.g. ``10%`` (Table 7)."""
+    return f"{100 * subject.config['data']['fraction']:g}%"
+
+
 CAPTIONS: dict[str, Callable[[Subject], str]] = {
     "components": components,
     "stride": stride,
     "model_with_stem": model_with_stem,
     "design": design,
+    "training": training,
+    "portion": portion,
 }
 
 

@@ -73,6 +73,15 @@ class CellValue:
         return [s.value for s in self.seeds if s.status is status and s.value is not None]
 
 
+def cell_notes(cell: Cell) -> list[str]:
+    """Return what a reader has to know of a row beside its numbers."""
+    notes = [cell.row.note] if cell.row.note else []
+    config = cell.composed.config
+    if config["method"] == "volo" and config["data"]["token_labels"] == "none":
+        notes.append("trained without token labels")
+    return notes
+
+
 def read_cell(plan: Plan, cell: Cell) -> CellValue:
     """Read the results of a cell's runs.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.cells import CellValue, SeedValue
+from scaledrelu.tables.cells import CellValue, SeedValue, cell_notes
 from scaledrelu.tables.footnotes import footnotes
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.spec import CRASH, Column, Row, Table
@@ -28,7 +28,7 @@ def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
         _section("Not here yet", _holes(plan, table, values)),
         _section("Failures", _failures(plan, table, values)),
         _section("Notes", _notes(plan, values)),
-        _section("Runs", _runs(values)),
+        _section("Runs", _runs(plan, values)),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -46,7 +46,7 @@ def _head(plan: Plan, table: Table) -> str:
 
 
 def _grid(table: Table, values: Sequence[CellValue]) -> str:
-    relative = any(value.cell.row.is_baseline for value in values)
+    relative = any(table.baseline_of(value.cell.row) for value in values)
     headers = ["row", *(column.header for column in table.labels)]
     for column in table.metrics:
         name = column.header
@@ -59,13 +59,19 @@ def _grid(table: Table, values: Sequence[CellValue]) -> str:
         rows.setdefault((value.cell.row.block, value.cell.row.number), []).append(value)
     for cells in rows.values():
         first = cells[0].cell
-        line = ["base" if first.row.is_baseline else str(first.row.number), *first.labels.values()]
+        line = [_number(first.row), *first.labels.values()]
         for value in cells:
             line += _value_cells(value)
             if relative:
                 line += _relative(table, value, values)
         lines.append(_line(line))
     return "\n".join(lines)
+
+
+def _number(row: Row) -> str:
+    if row.is_baseline:
+        return "base"
+    return f"{row.number} (base)" if row.is_reference else str(row.number)
 
 
 def _value_cells(value: CellValue) -> list[str]:
@@ -149,7 +155,7 @@ def _command(plan: Plan, table: Table) -> str:
 
 
 def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
-    rows = dict.fromkeys(f"row {_name(v)}: {v.cell.row.note}" for v in values if v.cell.row.note)
+    rows = dict.fromkeys(f"row {_name(v)}: {note}" for v in values for note in cell_notes(v.cell))
     cells = [value.cell for value in values if not value.cell.unavailable]
     reports = {cell.composed.config["evaluation"]["report"] for cell in cells}
     printed = [f"the {report} epoch is printed; both are stored" for report in sorted(reports)]
@@ -157,18 +163,20 @@ def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
     return [*rows, *printed, *footnotes(used, plan.conf_dir)]
 
 
-def _runs(values: Sequence[CellValue]) -> list[str]:
+def _runs(plan: Plan, values: Sequence[CellValue]) -> list[str]:
     return [
-        f"row {_name(value)}: {'; '.join(_seed_text(value, seed) for seed in value.seeds)}"
+        f"row {_name(value)}: {'; '.join(_seed_text(plan, value, s) for s in value.seeds)}"
         for value in values
         if value.seeds
     ]
 
 
-def _seed_text(value: CellValue, seed: SeedValue) -> str:
+def _seed_text(plan: Plan, value: CellValue, seed: SeedValue) -> str:
     number = "" if seed.value is None else f" {seed.value:.{value.cell.column.digits}f}"
     state = "" if seed.status is Status.OK else f" {seed.status}"
-    return f"seed {seed.run.seed}: `{seed.run.run_id}`{state}{number}"
+    above = [*([seed.run.artifact] if seed.run.artifact else []), *plan.upstream_of(seed.run)[::-1]]
+    source = f" (from {', '.join(f'`{name}`' for name in above)})" if above else ""
+    return f"seed {seed.run.seed}: `{seed.run.run_id}`{state}{number}{source}"
 
 
 def _name(value: CellValue) -> str:

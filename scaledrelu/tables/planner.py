@@ -71,6 +71,7 @@ class _Planner:
     def __init__(
         self, profile: str, results: Path, compose: Compose, extra: tuple[str, ...]
     ) -> None:
+        self.profile_name = profile
         self.profile = (f"profile={profile}",)
         self.results = results
         self.compose = compose
@@ -80,8 +81,9 @@ class _Planner:
 
     def cell(self, table: Table, row: Row, column: Column, seeds: tuple[int, ...]) -> Cell:
         missing = self._not_built(table, row)
-        child = merge_overrides(row.run, column.run, self.extra)
-        parent = self._parent(row, child)
+        outside = row.external.get(self.profile_name)
+        child = merge_overrides(row.run, column.run, outside or (), self.extra)
+        parent = self._parent(row, child) if outside is None else None
         if missing:
             composed, above = self._stand_in(child, row), self._stand_in(parent, row)
             run_ids: list[str] = []

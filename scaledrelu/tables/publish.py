@@ -1,6 +1,7 @@
 """Committed evidence: tables and slim run records, copied out of the ignored results folder.
 
-A published profile holds the records that its tables name, and no others.
+A published profile holds the records that its tables name, upstream runs and the manifests of
+artifacts included, and no others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import shutil
 from pathlib import Path
 
+from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.errors import TableError
 from scaledrelu.runs.record import CONFIG, RESULT, run_directory, write_atomic
 
@@ -47,8 +49,9 @@ def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
     for report in reports:
         _refuse_less(report, target / report.name, force=force)
     for report in reports:
-        for run_id in _finished(report):
-            written += _publish_run(results, target, run_id)
+        for name in RUN_ID.findall(report.with_suffix(".md").read_text()):
+            written += _publish_run(results, target, name)
+            written += _publish_artifact(results, target, name)
         for path in (report, report.with_suffix(".md")):
             written.append(_copy(path, target / path.name))
     _remove_unnamed(target)
@@ -59,7 +62,7 @@ def _remove_unnamed(target: Path) -> None:
     """Remove records whose run no file beside them mentions; anything else stays."""
     texts = [path.read_text() for kind in ("*.csv", "*.md") for path in target.glob(kind)]
     named = {run_id for text in texts for run_id in RUN_ID.findall(text)}
-    records = sorted((target / "runs").glob("*/"))
+    records = sorted(target.glob("*/*/"))
     gone = [r for r in records if RUN_ID.fullmatch(r.name) and r.name not in named]
     for record in gone:
         shutil.rmtree(record)
@@ -74,6 +77,11 @@ def _publish_run(results: Path, target: Path, run_id: str) -> list[Path]:
         return []
     names = [CONFIG, RESULT, *(name for name in EVIDENCE if (source / name).exists())]
     return [_copy(source / name, target / "runs" / run_id / name) for name in names]
+
+
+def _publish_artifact(results: Path, target: Path, name: str) -> list[Path]:
+    manifest = artifact_directory(results, name) / MANIFEST
+    return [_copy(manifest, target / "artifacts" / name / MANIFEST)] if manifest.exists() else []
 
 
 def _copy(source: Path, target: Path) -> Path:
@@ -99,11 +107,6 @@ def _refuse_less(new: Path, published: Path, *, force: bool) -> None:
 
 def _count(report: Path) -> int:
     return sum(int(line["n_ok"]) + int(line["n_crash"]) for line in _lines(report))
-
-
-def _finished(report: Path) -> list[str]:
-    names = (run_id for line in _lines(report) for run_id in line["run_ids"].split())
-    return list(dict.fromkeys(names))
 
 
 def _lines(report: Path) -> list[dict[str, str]]:

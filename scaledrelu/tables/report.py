@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scaledrelu.runs.record import Status, write_atomic
-from scaledrelu.tables.cells import CellValue, read_cell
+from scaledrelu.tables.cells import CellValue, cell_notes, read_cell
 from scaledrelu.tables.markdown import markdown
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.spec import MISSING, Table
@@ -93,7 +93,7 @@ def csv_text(table: Table, values: Sequence[CellValue]) -> str:
 
 def csv_note(value: CellValue) -> str:
     """Return what a reader of one CSV line has to know beside the numbers."""
-    parts = [value.cell.row.note] if value.cell.row.note else []
+    parts = cell_notes(value.cell)
     if value.cell.row.is_baseline:
         parts.append("baseline")
     if value.cell.unavailable:

@@ -18,8 +18,8 @@ from scaledrelu.errors import TableError, nearest
 CRASH, MISSING = "crash", "missing"
 TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
 COLUMN_KEYS = ("from", "caption", "metric", "of", "header", "digits", "run")
-ROW_KEYS = ("run", "upstream", "paper", "note")
-BLOCK_KEYS = ("label", "run", "upstream", "baseline", "until_built", "rows")
+ROW_KEYS = ("run", "upstream", "paper", "note", "baseline")
+BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "until_built", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,15 @@ class Row:
     block: str
     run: tuple[str, ...]
     upstream: tuple[str, ...] | None
+    external: Mapping[str, tuple[str, ...]]  # profile -> what it starts from instead of upstream
     until_built: tuple[str, ...] | None
     paper: Mapping[str, float | str]
     note: str = ""
+    is_reference: bool = False  # a row of the table that its block's deltas refer to
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the row is not the table's own but what its deltas refer to."""
+        """Whether the row is not the table's own but only what its deltas refer to."""
         return self.number == 0
 
 
@@ -75,9 +77,10 @@ class Table:
         return tuple(column for column in self.columns if column.kind == "metric")
 
     def baseline_of(self, row: Row) -> Row | None:
-        """Return the baseline of a row's block, None where the block has none."""
-        same = (r for r in self.rows if r.is_baseline and r.block == row.block)
-        return None if row.is_baseline else next(same, None)
+        """Return what a row is compared with in its block; None for itself or where none is."""
+        same = (r for r in self.rows if r.block == row.block)
+        base = next((r for r in same if r.is_baseline or r.is_reference), None)
+        return None if base is row else base
 
 
 def table_names(conf_dir: Path) -> list[str]:
@@ -178,9 +181,11 @@ def _row(
         block=str(block.get("label", "")),
         run=merge_overrides(table.get("base", ()), block.get("run", ()), row.get("run", ())),
         upstream=upstream,
+        external={name: tuple(run) for name, run in block.get("external", {}).items()},
         until_built=tuple(block["until_built"]) if "until_built" in block else None,
         paper=_paper(where, row.get("paper", {}), metrics),
         note=row.get("note", ""),
+        is_reference=bool(row.get("baseline", False)),
     )
 
 

@@ -40,6 +40,10 @@ class Task(nn.Module):
     backbone: nn.Module
     chance_loss: float
 
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Return the bare backbones that the weights of an earlier training go into."""
+        return (self.backbone,)
+
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
         """Return the loss of one group of images (mean over its images)."""
         raise NotImplementedError

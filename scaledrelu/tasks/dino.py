@@ -98,6 +98,10 @@ class Dino(Task):
         """The teacher's: it is the better of the two all along."""
         return self.teacher
 
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Return student and teacher: both start from the weights of an earlier training."""
+        return self.student, self.teacher
+
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
         """Return the loss of one group; logs show whether the teacher collapses."""
         with torch.no_grad():

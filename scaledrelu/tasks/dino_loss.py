@@ -16,9 +16,9 @@ from torch.nn import functional as F
 def pair_loss(scores_VBK: Tensor, probs_2BK: Tensor, student_temp: float) -> Tensor:
     """Mean cross entropy over the pairs (teacher view, another student view), in float32.
 
-    The terms of one student view share its log-softmax, so their teacher views are added first: one
-    pass over each student view instead of one per pair, and nothing of the size V x B x K is kept
-    but the scores and their gradient.
+    The terms of one student view share its log-softmax, so their teacher views are averaged first:
+    one pass over each student view instead of one per pair, and nothing of the size V x B x K is
+    kept but the scores and their gradient.
 
     Args:
         scores_VBK: of the student; views 0 and 1 are the same crops as the teacher's.
@@ -30,33 +30,38 @@ def pair_loss(scores_VBK: Tensor, probs_2BK: Tensor, student_temp: float) -> Ten
     Source: DINO main_dino.py ``DINOLoss.forward``; recipes C.1.
     """
     first, second = probs_2BK.unbind()
-    return _PairLoss.apply(scores_VBK, second, first, first + second, student_temp)
+    return _PairLoss.apply(scores_VBK, student_temp, second, first, (first + second) / 2)
 
 
 class _PairLoss(torch.autograd.Function):
-    """Targets are given for view 0, view 1 and all later ones; their rows sum to 1, 1 and 2."""
+    """Targets are the mean teacher of view 0, of view 1 and of every later view."""
 
     @staticmethod
-    def forward(ctx: Any, scores_VBK: Tensor, *targets_and_temp: Any) -> Tensor:
-        *targets, ctx.temp = targets_and_temp
-        ctx.save_for_backward(scores_VBK, *targets)
-        total = targets[0].new_zeros(())
+    def forward(ctx: Any, scores_VBK: Tensor, temp: float, *targets_BK: Tensor) -> Tensor:
+        ctx.temp = temp
+        ctx.save_for_backward(scores_VBK, *targets_BK)
+        total = targets_BK[0].new_zeros(())
         for view, scores_BK in enumerate(scores_VBK):
-            log_probs_BK = F.log_softmax(_scaled(scores_BK, ctx.temp), dim=-1)
-            total -= log_probs_BK.mul_(targets[min(view, 2)]).sum()
+            log_probs_BK = F.log_softmax(_scaled(scores_BK, temp), dim=-1)
+            target_BK = targets_BK[min(view, 2)]
+            total -= _num_teachers(view) * torch.dot(log_probs_BK.flatten(), target_BK.flatten())
         return total / _num_terms(scores_VBK)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        scores_VBK, *targets = ctx.saved_tensors
+        scores_VBK, *targets_BK = ctx.saved_tensors
         # With the loss scale in it, before anything is rounded to the scores' own precision.
         weight = grad / (_num_terms(scores_VBK) * ctx.temp)
         grad_VBK = torch.empty_like(scores_VBK)
         for view, scores_BK in enumerate(scores_VBK):
             probs_BK = F.softmax(_scaled(scores_BK, ctx.temp), dim=-1)
-            excess_BK = probs_BK.mul_(1 if view < 2 else 2).sub_(targets[min(view, 2)])
-            torch.mul(excess_BK, weight, out=grad_VBK[view])
+            excess_BK = probs_BK.sub_(targets_BK[min(view, 2)])
+            torch.mul(excess_BK, _num_teachers(view) * weight, out=grad_VBK[view])
         return grad_VBK, None, None, None, None
+
+
+def _num_teachers(view: int) -> int:
+    return 1 if view < 2 else 2
 
 
 def _scaled(scores: Tensor, temp: float) -> Tensor:

@@ -18,7 +18,8 @@ from scaledrelu.data.token_labels import LabelMaps, label_path
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.runs.dry import noise
-from scaledrelu.runs.feed import Prepare, open_data, train_loader, train_transform
+from scaledrelu.runs.feed import open_data, train_loader, train_transform
+from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from scaledrelu.engine.distributed import World
 from scaledrelu.evals.classification import FrozenTop1, Top1
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.features import embed_training_images, is_augmented
-from scaledrelu.runs.feed import Prepare, Validation, open_data, train_loader
+from scaledrelu.runs.feed import Validation, open_data, train_loader
+from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.linear_probe import LinearProbe
 
@@ -66,10 +67,14 @@ def test_features_come_out_the_same_to_the_last_bit_whatever_the_evaluation_batc
     assert torch.equal(*found)
 
 
-def test_the_validation_set_of_the_splits_stays_images(probe) -> None:
+def test_validation_images_and_names_of_bad_images_stay(probe) -> None:
     config, task = probe(*STILL)
     splits = open_data(config)
-    assert embed_training_images(config, task, splits).val is splits.val
+    splits.train.skipped.append("bad.png")
+    found = embed_training_images(config, task, splits)
+    assert found.val is splits.val
+    assert found.train.skipped == ["bad.png"]
+    assert found.train.name_of(3) == splits.train.name_of(3)
 
 
 @pytest.mark.parametrize(

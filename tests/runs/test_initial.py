@@ -96,6 +96,7 @@ def test_the_new_classifier_is_a_scaled_truncated_normal_without_bias(start: Sta
         config = start.from_run(head_scale=scale)
         task = build_task(config, 1000)
         with torch.no_grad():
+            task.backbone.head.weight.fill_(1)
             task.backbone.head.bias.fill_(1)
         load_initial(config, task)
         weight = task.backbone.head.weight.detach()

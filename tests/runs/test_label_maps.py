@@ -239,7 +239,10 @@ def crash(run) -> None:
         (crash, "upstream crashed"),
         (lambda run: shutil.rmtree(run.folder), "no such run"),
         (lambda run: (run.folder / "result.json").unlink(), "not finished"),
-        (lambda run: (run.folder / "last.pt").unlink(), "weights of this finished run are gone"),
+        (
+            lambda run: (run.folder / "last.pt").unlink(),
+            r"last\.pt: gone, though the run is finished",
+        ),
         (lambda run: (run.folder / "last.pt").write_bytes(b"PK"), "torn"),
         (
             lambda run: spoil_weights(run.folder, lambda state: state["cursor"].update(step=1)),

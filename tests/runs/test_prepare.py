@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scaledrelu.data.batch import Batch, RawBatch
-from scaledrelu.runs.feed import Prepare
+from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
 
 CPU = torch.device("cpu")

@@ -79,15 +79,32 @@ def test_a_result_names_the_processor_and_its_cores(smoke) -> None:
     assert json.loads(text)["provenance"]["device"] == device_name(torch.device("cpu"))
 
 
-def test_the_processor_has_a_name_even_where_the_kernel_tells_none(monkeypatch) -> None:
-    def absent(*_args: object, **_kwargs: object) -> str:
-        raise FileNotFoundError
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("processor\t: 0\nmodel name\t: AMD EPYC 9 \nflags\t: fpu\n", "CPU AMD EPYC 9, 3 cores"),
+        ("processor\t: 0\nBogoMIPS\t: 50\n", "CPU arm64, 3 cores"),
+        (None, "CPU arm64, 3 cores"),
+    ],
+)
+def test_the_processor_has_a_name_even_where_the_kernel_tells_none(
+    cpuinfo, expected, monkeypatch
+) -> None:
+    def read(_path: Path) -> str:
+        if cpuinfo is None:
+            raise FileNotFoundError
+        return cpuinfo
 
-    monkeypatch.setattr(provenance.Path, "read_text", absent)
+    monkeypatch.setattr(provenance.Path, "read_text", read)
     monkeypatch.setattr(provenance.platform, "processor", lambda: "")
     monkeypatch.setattr(provenance.platform, "machine", lambda: "arm64")
     monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _pid: {0, 1, 2}, raising=False)
-    assert device_name(torch.device("cpu")) == "CPU arm64, 3 cores"
+    assert device_name(torch.device("cpu")) == expected
+
+
+def test_a_gpu_has_the_name_that_cuda_gives_it(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    assert device_name(torch.device("cuda", 1)) == "GPU 1"
 
 
 @pytest.mark.parametrize(

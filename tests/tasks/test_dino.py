@@ -72,6 +72,7 @@ def test_teacher_starts_as_the_student_without_drop_path_or_gradients():
 def test_evaluators_and_later_runs_get_the_teacher():
     task = make_dino()
     assert task.backbone is task.teacher
+    assert task.networks() == (task.student, task.teacher)
     assert task.headless
     assert task.chance_loss == math.log(HEAD["out_dim"])
     assert not any(name.startswith("backbone") for name in task.state_dict())

@@ -1,0 +1,121 @@
+"""A DINO run from configuration to result: crops, k-NN, resume, any number of processes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from scaledrelu.config.identity import run_id
+from scaledrelu.engine.distributed import World
+from scaledrelu.errors import ConfigError
+from scaledrelu.runs import build as build_module
+from scaledrelu.runs.dry import dry_step
+from scaledrelu.runs.execute import execute
+from scaledrelu.runs.record import read_result
+from scaledrelu.runs.spawn import Ended, run_job
+
+from .conftest import fingerprint, folder_of, weights_of
+
+DINO = ("recipe=dino", "stem=conv", "model.depth=2", "model.drop_path=0.1", "launch.device=cpu")
+# Drop path's masks follow the batch; AdamW makes steps of the rounding in a gradient that is zero.
+SAME = (*DINO, "model.drop_path=0", "augment.multi_crop.num_local=2", "optimizer=sgd", "lr.base=1")
+CPU = World(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def _cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def same_weights(one: dict[str, Any], two: dict[str, Any]) -> None:
+    first, second = weights_of(one), weights_of(two)
+    for name, value in first.items():
+        scale = max(1e-3, np.abs(value).max())
+        np.testing.assert_allclose(second[name], value, atol=1e-4 * scale, err_msg=name)
+
+
+def test_a_run_leaves_knn_its_spread_and_what_the_teacher_does(smoke) -> None:
+    config = smoke(*DINO)
+    assert run_job(config).ended == Ended.OK
+    metrics = read_result(folder_of(config)).metrics
+    assert {"val/knn10", "val/knn20", "val/feature_std", "val/feature_rank"} <= metrics.keys()
+    assert 0 < metrics["val/knn20"] <= metrics["val/knn20_best"] <= 100
+    assert metrics["val/knn20_best_epoch"] in (0, 1)
+    evidence = np.load(folder_of(config) / "evidence.npz")
+    assert evidence["knn20.last"] == metrics["val/knn20"]
+    assert evidence["knn20.best"] == metrics["val/knn20_best"]
+    assert evidence["val.correct"].mean() * 100 == pytest.approx(metrics["val/knn20"])
+    lines = (folder_of(config) / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {"train/loss", "train/teacher/entropy", "train/teacher/feature_std"} <= rows[0].keys()
+
+
+def test_a_run_that_stops_and_goes_on_ends_as_one_that_did_not(smoke, tmp_path) -> None:
+    overrides = (*DINO, "launch.checkpoint_every_steps=100", "launch.log_every_steps=1")
+    whole = smoke(*overrides)
+    cut = smoke(*overrides, f"paths.results={tmp_path / 'cut'}")
+    assert run_job(whole).ended == Ended.OK
+    folder_of(cut).mkdir(parents=True)
+    for stop_after in (1, 2):
+        calls = iter(range(100))
+        asked = partial(_later, calls, stop_after)
+        assert execute(cut, CPU, folder_of(cut), wants_stop=asked) is None
+    assert run_job(cut).ended == Ended.OK
+    assert fingerprint(cut) == fingerprint(whole)
+
+
+def _later(calls: Iterator[int], count: int) -> bool:
+    return next(calls) + 1 >= count
+
+
+def test_groups_that_go_through_together_train_like_one_group(smoke, tmp_path) -> None:
+    one = smoke(*SAME)
+    four = smoke(*SAME, "batch.group=16", f"paths.results={tmp_path / 'four'}")
+    assert run_id(one) != run_id(four)
+    assert run_job(one).ended == run_job(four).ended == Ended.OK
+    same_weights(one, four)
+
+
+def test_one_process_and_two_ranks_train_the_same(smoke, tmp_path) -> None:
+    one = smoke(*SAME, "batch.group=16")
+    two = smoke(*SAME, "batch.group=16", "launch.nproc=2", f"paths.results={tmp_path / 'two'}")
+    assert run_id(one) == run_id(two)
+    assert run_job(one).ended == Ended.OK
+    assert run_job(two).ended == Ended.OK
+    same_weights(one, two)
+    first, second = (read_result(folder_of(config)).metrics for config in (one, two))
+    assert second["val/feature_std"] == pytest.approx(first["val/feature_std"], rel=0.02)
+    assert second["val/knn20"] == pytest.approx(first["val/knn20"], abs=2)  # a few near ties
+
+
+def test_a_row_takes_its_steps_on_noise(smoke) -> None:
+    report = dry_step(smoke(*DINO), num_classes=10)
+    assert report.logits == (64, 64)  # features: there is no classifier
+    assert report.loss == pytest.approx(math.log(256), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("augment.mixup=0.8", "augment.mixup"),
+        ("augment.erasing=0.25", "augment.erasing"),
+        ("augment.shift=1", "augment.shift"),
+    ],
+)
+def test_augmentation_that_the_crops_do_not_have_is_refused(smoke, override, named) -> None:
+    with pytest.raises(ConfigError, match=f"{named} is on, but augment.multi_crop"):
+        build_module.build(smoke(*DINO, override), CPU)
+
+
+def test_too_many_neighbours_are_refused_before_anything_trains(smoke) -> None:
+    build = "{_target_: scaledrelu.evals.knn.Knn, neighbours: [20, 200], temperature: 0.07}"
+    config = smoke(*DINO, f"evaluation.build=[{build}]")
+    with pytest.raises(ConfigError, match=r"neighbours=\[20, 200\] .* 143"):
+        build_module.build(config, CPU)

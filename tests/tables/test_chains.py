@@ -1,0 +1,96 @@
+"""Rows that start from other runs: what reports, publications and profiles make of them."""
+
+import csv
+import io
+
+from table_fakes import finish, plan_of, write_table
+
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.cells import cell_notes, read_cell
+from scaledrelu.tables.publish import publish
+from scaledrelu.tables.report import write_reports
+from scaledrelu.tables.sweep import runs_to_train
+
+CHAIN = {
+    "label": "two stages",
+    "run": ["recipe=probe"],
+    "upstream": ["recipe=dino"],
+    "external": {"paper": ["init.kind=checkpoint"]},
+    "rows": [{"run": ["stem=conv"], "paper": {"top1": 76.0}}],
+}
+
+
+def chain_of(tmp_path, **options):
+    write_table(tmp_path / "conf", blocks=[CHAIN])
+    plan = plan_of(tmp_path, **options)
+    child = next(run for run in plan.runs.values() if run.parent)
+    return plan, plan.runs[child.parent], child
+
+
+def report(plan):
+    table, text = write_reports(plan, results=plan.results)
+    return list(csv.DictReader(io.StringIO(table.read_text()))), text.read_text()
+
+
+def test_a_row_links_and_publishes_the_run_that_it_starts_from(tmp_path):
+    plan, parent, child = chain_of(tmp_path)
+    finish(plan, parent.run_id)
+    finish(plan, child.run_id, 70.0)
+    plan, parent, child = chain_of(tmp_path)
+    lines, text = report(plan)
+    assert f"seed 0: `{child.run_id}` 70.0 (from `{parent.run_id}`)" in text
+    assert lines[0]["run_ids"] == child.run_id
+    names = {path.parent.name for path in publish(plan.results, "mini")}
+    assert {child.run_id, parent.run_id} <= names
+
+
+def test_a_crash_upstream_is_the_rows_crash_and_nothing_is_trained_below_it(tmp_path):
+    plan, parent, _ = chain_of(tmp_path)
+    finish(plan, parent.run_id, crash="non_finite")
+    plan, parent, _ = chain_of(tmp_path)
+    assert runs_to_train(plan, "none") == []
+    value = read_cell(plan, plan.cells[0])
+    assert value.status is Status.CRASH
+    assert value.last_value is None
+    lines, text = report(plan)
+    assert lines[0]["note"] == f"upstream crashed ({parent.run_id})"
+    assert f"crash (upstream crashed ({parent.run_id}))" in text
+
+
+def test_a_finished_row_stays_what_it_is_whatever_its_upstream_says_now(tmp_path):
+    plan, parent, child = chain_of(tmp_path)
+    finish(plan, parent.run_id, crash="non_finite")
+    finish(plan, child.run_id, 70.0)
+    plan, _, _ = chain_of(tmp_path)
+    assert read_cell(plan, plan.cells[0]).status is Status.OK
+
+
+def test_a_profile_may_start_from_an_external_file_instead(tmp_path):
+    write_table(tmp_path / "conf", blocks=[CHAIN])
+    plan = plan_of(tmp_path, profile="paper")
+    (run,) = plan.runs.values()
+    assert run.parent is None
+    assert run.config["init"]["kind"] == "checkpoint"
+
+
+def test_a_row_may_be_what_the_others_of_its_block_are_compared_with(tmp_path):
+    rows = [
+        {"run": ["stem=patchify"], "paper": {"top1": 79.8}, "baseline": True},
+        {"run": ["stem=conv"], "paper": {"top1": 81.9}},
+    ]
+    write_table(tmp_path / "conf", blocks=[{"label": "b", "rows": rows}])
+    plan = plan_of(tmp_path)
+    for value, cell in zip((70.0, 92.5), plan.cells, strict=True):
+        finish(plan, cell.run_ids[0], value)
+    lines, text = report(plan_of(tmp_path))
+    assert "| 1 (base) | ViT_p | 5e-4 | 79.8 | 70.0 | -9.8 | 1 of 1 | - | - |" in text
+    assert "| 2 | ViT_c | 5e-4 | 81.9 | 92.5 | +10.6 | 1 of 1 | +2.1 | +22.5 |" in text
+    assert [line["row"] for line in lines] == ["1", "2"]
+
+
+def test_volo_without_token_labels_says_so(tmp_path):
+    write_table(tmp_path / "conf")
+    (cell, _) = plan_of(tmp_path).cells
+    assert cell_notes(cell) == []
+    cell.composed.config["method"] = "volo"
+    assert cell_notes(cell) == ["trained without token labels"]
