@@ -151,6 +151,10 @@ def _check_model(config: dict[str, Any]) -> None:
 
 
 def _check_training(config: dict[str, Any]) -> None:
+    init = config["init"]
+    for kind, key in (("run", "run"), ("checkpoint", "path")):
+        needed = f"init.kind={kind} needs init.{key}: init={kind} init.{key}=..."
+        _require(init["kind"] != kind or bool(init[key]), needed)
     schedule, augment, sam = config["schedule"], config["augment"], config["optimizer"]["sam"]
     given = [schedule[key] is not None for key in ("min_lr", "min_lr_fraction")]
     _require(

@@ -15,7 +15,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from scaledrelu.config.artifacts import pin_label_digest
 from scaledrelu.config.check import check_values
-from scaledrelu.config.digest import pin_data_digest
+from scaledrelu.config.digest import pin_data_digest, pin_init_digest
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.config.schema import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
@@ -86,6 +86,7 @@ def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str,
     conf_dir = conf_dir or CONF_DIR
     config = validate(composed)
     pin_data_digest(config)
+    pin_init_digest(config)
     pin_label_digest(config, conf_dir, partial(compose, conf_dir=conf_dir))
     return config
 

@@ -1,4 +1,4 @@
-"""The digest of a data set's file list: another data set behind the same folder is another run."""
+"""Digests of files: another data set behind a folder, or other weights, make another run."""
 
 from __future__ import annotations
 
@@ -37,6 +37,37 @@ def pin_data_digest(
         cache = Path(config["paths"]["results"]) / ".cache" / "digests.json"
         known[key] = folder_digest(Path(data["root"]), splits, cache=cache)
     data["digest"] = known[key]
+
+
+def pin_init_digest(config: dict[str, Any]) -> None:
+    """Fill in ``init.sha256`` of ``init.kind=checkpoint`` from its file; null while absent.
+
+    One that is given stays (in lower case): the run checks that the file has it.
+    """
+    init = config["init"]
+    if init["kind"] != "checkpoint" or not init["path"]:
+        return
+    path = Path(init["path"]).expanduser()
+    if init["sha256"]:
+        init["sha256"] = init["sha256"].lower()
+    elif path.is_file():
+        init["sha256"] = _file_digest(
+            path, cache=Path(config["paths"]["results"]) / ".cache" / "digests.json"
+        )
+
+
+def _file_digest(path: Path, *, cache: Path) -> str:
+    status = path.stat()
+    stamp = f"{status.st_size} {status.st_mtime_ns}"
+    known = _read(cache)
+    entry = known.get(str(path.resolve()))
+    if entry and entry["stamp"] == stamp:
+        return entry["digest"]
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    known[str(path.resolve())] = {"stamp": stamp, "digest": digest}
+    _write(cache, known)
+    return digest
 
 
 def folder_digest(root: Path, splits: list[str | None], *, cache: Path) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from scaledrelu.config import compose as composition
 from scaledrelu.config.artifacts import pin_label_digest
-from scaledrelu.config.digest import pin_data_digest
+from scaledrelu.config.digest import pin_data_digest, pin_init_digest
 from scaledrelu.runs.record import write_atomic
 
 
@@ -62,10 +62,11 @@ class Composer:
                 self._known[key] = _compose(overrides, self.conf_dir)
                 self._dirty = True
             entry = self._known[key]
-            config = {**entry["config"], "data": dict(entry["config"]["data"])}
+            config = {**entry["config"]} | {k: dict(entry["config"][k]) for k in ("data", "init")}
             config["paths"] = {**config["paths"], "results": str(self._results)}
             # Never stored with the config: the files may have changed since.
             pin_data_digest(config, known=self._digests)
+            pin_init_digest(config)
             pin_label_digest(config, self.conf_dir, lambda teacher: self(teacher).config)
             self._fresh[key] = Composed(config, entry["choices"])
         return self._fresh[key]

@@ -46,7 +46,7 @@ def _table_lines(
     cells = plan.cells_of(table)
     runs = plan.runs_of(table)
     absent = sum(cell.unavailable is not None for cell in cells)
-    tail = f"; {absent} cells not built yet" if absent else ""
+    tail = f"; {absent} cells wait" if absent else ""
     head = f"{table.name}: {len(cells)} cells -> {len(runs)} runs ({_counts(runs)}){tail}"
     return [head, *(line for cell in cells for line in _cell_lines(plan, cell, estimate))]
 

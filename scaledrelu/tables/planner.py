@@ -80,21 +80,17 @@ class _Planner:
         self.artifacts: dict[str, PlannedArtifact] = {}
 
     def cell(self, table: Table, row: Row, column: Column, seeds: tuple[int, ...]) -> Cell:
-        missing = self._not_built(table, row)
+        missing = row.waiting.get(self.profile_name)
         outside = row.external.get(self.profile_name)
         child = merge_overrides(row.run, column.run, outside or (), self.extra)
         parent = self._parent(row, child) if outside is None else None
-        if missing:
-            composed, above = self._stand_in(child, row), self._stand_in(parent, row)
-            run_ids: list[str] = []
-        else:
-            composed = self._composed(child, has_parent=parent is not None)
-            above = self._composed(parent) if parent is not None else None
-            run_ids = [self._plan(child, parent, seed) for seed in seeds]
+        composed = self._composed(child, has_parent=parent is not None)
+        above = self._composed(parent) if parent is not None else None
+        run_ids = [] if missing else [self._plan(child, parent, seed) for seed in seeds]
         subject = Subject(
             config=composed.config,
             upstream=above.config if above else None,
-            paper_patch=self._paper_patch(child, row, missing),
+            paper_patch=self._paper_patch(child),
         )
         labels = {item.name: label(item, subject) for item in table.labels}
         return Cell(table, row, column, labels, tuple(run_ids), missing, composed)
@@ -163,34 +159,9 @@ class _Planner:
             )
         return self.artifacts[making.artifact_id]
 
-    def _not_built(self, table: Table, row: Row) -> str | None:
-        """Say which declared recipe or model has no option file yet."""
-        if row.until_built is None:
-            return None
-        absent = _absent(merge_overrides(row.upstream or ()), self.compose.conf_dir)
-        absent += _absent(row.run, self.compose.conf_dir)
-        if not absent:
-            raise TableError(
-                f"{table.name}, row {row.number}: everything it names exists now; "
-                f"delete 'until_built' from block '{row.block}'"
-            )
-        group, _, option = absent[0].partition("=")
-        return f"{group} '{option}' is not built yet"
-
-    def _stand_in(self, overrides: tuple[str, ...] | None, row: Row) -> Composed | None:
-        """Compose what exists of a row, at paper scale: for its labels, never for a run."""
-        if overrides is None:
-            return None
-        absent = _absent(overrides, self.compose.conf_dir)
-        known = [item for item in overrides if item not in absent]
-        return self.compose(merge_overrides(known, row.until_built or (), ("profile=paper",)))
-
-    def _paper_patch(self, overrides: tuple[str, ...], row: Row, missing: str | None) -> int:
+    def _paper_patch(self, overrides: tuple[str, ...]) -> int:
         groups = [item for item in overrides if item.partition("=")[0] in ("recipe", "model")]
-        absent = _absent(tuple(groups), self.compose.conf_dir)
-        known = [item for item in groups if item not in absent]
-        stand_in = (row.until_built or ()) if missing else ()
-        composed = self.compose(merge_overrides(known, stand_in, ("profile=paper",)))
+        composed = self.compose(merge_overrides(groups, ("profile=paper",)))
         return composed.config["model"]["patch_size"]
 
 
@@ -213,13 +184,3 @@ def inspect_run(results: Path, name: str, config: Mapping[str, Any]) -> tuple[St
 def _is_transient(override: str) -> bool:
     key = override.partition("=")[0]
     return any(key == known or key.startswith(f"{known}.") for known in TRANSIENT)
-
-
-def _absent(overrides: Sequence[str], conf_dir: Path) -> list[str]:
-    """Return the recipe and model choices among some overrides that have no option file."""
-    choices = [item.partition("=")[::2] for item in overrides]
-    return [
-        f"{group}={option}"
-        for group, option in choices
-        if group in ("recipe", "model") and not (conf_dir / group / f"{option}.yaml").exists()
-    ]

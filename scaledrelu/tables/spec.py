@@ -19,7 +19,7 @@ CRASH, MISSING = "crash", "missing"
 TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
 COLUMN_KEYS = ("from", "caption", "metric", "of", "header", "digits", "run")
 ROW_KEYS = ("run", "upstream", "paper", "note", "baseline")
-BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "until_built", "rows")
+BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "waiting", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Row:
     run: tuple[str, ...]
     upstream: tuple[str, ...] | None
     external: Mapping[str, tuple[str, ...]]  # profile -> what it starts from instead of upstream
-    until_built: tuple[str, ...] | None
+    waiting: Mapping[str, str]  # profile -> why the row is not run there yet
     paper: Mapping[str, float | str]
     note: str = ""
     is_reference: bool = False  # a row of the table that its block's deltas refer to
@@ -182,7 +182,7 @@ def _row(
         run=merge_overrides(table.get("base", ()), block.get("run", ()), row.get("run", ())),
         upstream=upstream,
         external={name: tuple(run) for name, run in block.get("external", {}).items()},
-        until_built=tuple(block["until_built"]) if "until_built" in block else None,
+        waiting=dict(block.get("waiting", {})),
         paper=_paper(where, row.get("paper", {}), metrics),
         note=row.get("note", ""),
         is_reference=bool(row.get("baseline", False)),

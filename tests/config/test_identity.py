@@ -129,3 +129,15 @@ def test_canonical_leaves_its_input_alone(base: dict) -> None:
     before = copy.deepcopy(base)
     canonical(base)
     assert base == before
+
+
+def test_other_weights_at_the_same_path_are_another_run(tmp_path: Path) -> None:
+    ids = []
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / name).write_bytes(content)
+        start = ["init=checkpoint", f"init.path={tmp_path / name}", f"paths.results={tmp_path}"]
+        ids.append(run_id(compose(start)))
+    assert ids[0] == ids[1] != ids[2]
+    (tmp_path / "a").write_bytes(b"three")
+    assert run_id(compose(["init=checkpoint", f"init.path={tmp_path / 'a'}"])) != ids[0]
+    assert run_id(compose([])) not in ids

@@ -241,7 +241,7 @@ def crash(run) -> None:
         (lambda run: (run.folder / "result.json").unlink(), "not finished"),
         (
             lambda run: (run.folder / "last.pt").unlink(),
-            r"last\.pt: gone, though the run is finished",
+            "last.pt: gone, though the run is finished",
         ),
         (lambda run: (run.folder / "last.pt").write_bytes(b"PK"), "torn"),
         (

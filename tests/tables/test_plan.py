@@ -122,21 +122,16 @@ def test_redo_of_an_unknown_run_says_so(conf):
         runs_to_train(plan_of(conf), "faild")
 
 
-def test_row_of_an_unbuilt_recipe_has_labels_a_reason_and_no_run(conf):
+def test_row_that_waits_has_labels_a_reason_and_no_run_in_that_profile(conf):
     rows = [{"run": ["stem=conv", "lr.base=3e-3"], "paper": {"top1": 84.1}}]
-    block = {"label": "v", "run": ["recipe=volo"], "until_built": ["model.label=V"], "rows": rows}
-    write_table(conf / "conf", base=["model=vit"], blocks=[block])
+    block = {"label": "v", "waiting": {"mini": "not sized yet"}, "rows": rows}
+    write_table(conf / "conf", blocks=[block])
     (cell,) = plan_of(conf).cells
-    assert cell.unavailable == "recipe 'volo' is not built yet"
+    assert cell.unavailable == "not sized yet"
     assert cell.run_ids == ()
     assert cell.labels == {"stem": "ViT_c", "lr": "3e-3"}
-
-
-def test_until_built_must_go_once_the_recipe_exists(conf):
-    rows = [{"run": [], "paper": {"top1": 1}}]
-    write_table(conf / "conf", blocks=[{"label": "b", "until_built": [], "rows": rows}])
-    with pytest.raises(TableError, match="delete 'until_built'"):
-        plan_of(conf)
+    (cell,) = plan_of(conf, profile="paper").cells
+    assert len(cell.run_ids) == 1
 
 
 def test_plan_in_words_counts_rows_runs_and_states(conf):

@@ -193,15 +193,15 @@ def test_deltas_against_the_baseline_of_the_block(conf):
     assert "in 1 of 1 finished cells" in text
 
 
-def test_unbuilt_rows_print_the_reason_and_the_papers_value_only(conf):
+def test_waiting_rows_print_the_reason_and_the_papers_value_only(conf):
     rows = [{"run": ["stem=conv"], "paper": {"top1": 84.1}}]
-    block = {"label": "v", "run": ["recipe=volo"], "until_built": [], "rows": rows}
-    write_table(conf / "conf", base=["model=vit"], blocks=[block])
+    block = {"label": "v", "waiting": {"mini": "not sized yet"}, "rows": rows}
+    write_table(conf / "conf", blocks=[block])
     lines, text = report(conf)
     assert lines[0]["status"] == "missing"
-    assert lines[0]["note"] == "recipe 'volo' is not built yet"
+    assert lines[0]["note"] == "not sized yet"
     assert "| 1 | ViT_c | 5e-4 | 84.1 | - | - | - |" in text
-    assert "rows 1: recipe 'volo' is not built yet" in text
+    assert "rows 1: not sized yet" in text
 
 
 def conf_with_remarks(tmp_path):
