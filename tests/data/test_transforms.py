@@ -148,15 +148,16 @@ def test_shift_moves_a_fitting_image_by_at_most_its_pixels():
 # --- evaluation
 
 
-def test_evaluation_equals_timm_with_crop_0875():
+@pytest.mark.parametrize(("crop", "short_side"), [(0.875, 256), (0.96, 233)])  # DeiT, VOLO
+def test_evaluation_equals_timm_with_the_crop_of_the_recipe(crop, short_side):
     from timm.data import create_transform
 
     theirs = create_transform(
-        224, is_training=False, interpolation="bicubic", crop_pct=0.875, mean=MEAN, std=STD
+        224, is_training=False, interpolation="bicubic", crop_pct=crop, mean=MEAN, std=STD
     )
-    ours = eval_transform(image_size=224, crop=0.875, mean=MEAN, std=STD)
+    ours = eval_transform(image_size=224, crop=crop, mean=MEAN, std=STD)
     image = picture(301, 260)
-    assert ours.transforms[0].transforms[0].size == 256
+    assert ours.transforms[0].transforms[0].size == short_side
     torch.testing.assert_close(ours(image), theirs(image))
 
 

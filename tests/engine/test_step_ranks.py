@@ -1,16 +1,13 @@
 """One process with four groups and two processes with two groups each train the same."""
 
-from datetime import timedelta
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from step_toys import Toy, adamw, at, conv_net, make_update, pictures, sam
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.engine.step import sync_buffers
+from tests.two_ranks import on_two_ranks
 
 CASES = {
     "plain": {},
@@ -42,16 +39,7 @@ def train(name, groups, wrap=lambda task: task, trap=frozenset()):
     return {"norms": torch.stack(norms), "state": state, "scale": scale, "own": statistics}
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=60),
-    )
-
+def work(rank):
     syncs = []
 
     def count(_, bucket):
@@ -69,15 +57,12 @@ def work(rank, folder):
         syncs.clear()
         found[name] = train(name, groups, wrap) | {"syncs": len(syncs)}
     trapped = {name: train(name, groups, wrap, {3} & set(groups) or {9}) for name in SCALED}
-    torch.save({"found": found, "trapped": trapped}, folder / f"rank{rank}.pt")
-    dist.destroy_process_group()
+    return {"found": found, "trapped": trapped}
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, args=(folder,), nprocs=2)
-    return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
+    return on_two_ranks(work, tmp_path_factory.mktemp("ranks"))
 
 
 def assert_same(expected, found):

@@ -1,14 +1,11 @@
 """BatchNorm over ranks equals BatchNorm over the whole batch, forwards and backwards."""
 
-from datetime import timedelta
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 
 from scaledrelu.models.sync_batchnorm import RanksBatchNorm, sync_batchnorm
+from tests.two_ranks import on_two_ranks
 
 CPU = torch.device("cpu")
 SHARES = [3, 5]  # images per rank: they need not be equal
@@ -58,15 +55,7 @@ def weights_for(kind):
 KINDS = ("stem", "flat", "bare")
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=60),
-    )
+def work(rank):
     found = {}
     for kind in KINDS:
         net = build(kind)
@@ -82,15 +71,12 @@ def work(rank, folder):
             norm.track_running_stats = True
         plain.load_state_dict(net.state_dict())
         found[kind]["same_in_evaluation"] = torch.equal(net(x), plain(x))
-    torch.save(found, folder / f"rank{rank}.pt")
-    dist.destroy_process_group()
+    return found
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, args=(folder,), nprocs=2)
-    return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
+    return on_two_ranks(work, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -257,3 +257,16 @@ def test_impossible_schedule_is_refused_in_one_line(wrong, says):
 def test_impossible_scales_are_refused(call):
     with pytest.raises(ConfigError):
         call()
+
+
+def test_volo_runs_its_310_epochs_at_the_official_rates_without_a_delay() -> None:
+    from scaledrelu.config.compose import compose
+    from scaledrelu.runs.optimisation import build_schedule
+
+    config = compose(["recipe=volo", "model=volo_d1", "profile=paper", "launch=local"])
+    schedule = build_schedule(config, 1251)
+    assert schedule.run_epochs == 310
+    rates = {epoch: schedule.at(epoch * 1251) for epoch in (0, 1, 19, 20, 300, 309)}
+    printed = {0: 1e-6, 1: 8.095e-5, 19: 1.520e-3, 20: 1.583e-3, 300: 1e-5, 309: 1e-5}
+    assert rates == pytest.approx(printed, rel=5e-4)  # recipes B.3, to its printed digits
+    assert schedule.at(1251 - 1) == rates[0]

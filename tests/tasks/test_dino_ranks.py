@@ -1,16 +1,13 @@
 """Two processes train the same DINO as one: with groups apart, and with shared BatchNorm."""
 
-from datetime import timedelta
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from dino_toys import SAM, adamw, at, crops, join, make_dino, make_update
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.engine.step import sync_buffers
 from scaledrelu.models.sync_batchnorm import RanksBatchNorm, sync_batchnorm
+from tests.two_ranks import on_two_ranks
 
 STEPS = 3
 CASES = {"apart": (False, None), "shared": (True, None), "shared_sam": (True, SAM)}
@@ -33,16 +30,7 @@ def alone(case):
     return train(sam, (0, 1), lambda step: [crops(step, 0), crops(step, 1)])
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=60),
-    )
-
+def work(rank):
     def prepare(task, shared):
         if shared:
             task = sync_batchnorm(task, CPU)
@@ -58,15 +46,12 @@ def work(rank, folder):
         )
         for case, (shared, sam) in CASES.items()
     }
-    torch.save(found, folder / f"rank{rank}.pt")
-    dist.destroy_process_group()
+    return found
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, args=(folder,), nprocs=2)
-    return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
+    return on_two_ranks(work, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("case", CASES)

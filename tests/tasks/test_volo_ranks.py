@@ -1,11 +1,7 @@
 """One process with four groups and two processes with two each train the same VOLO."""
 
-from datetime import timedelta
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.data.batch import Batch
@@ -13,6 +9,7 @@ from scaledrelu.engine.step import sync_buffers
 from scaledrelu.tasks.volo import Volo
 from tests.engine.step_toys import at, make_update, sam
 from tests.models.model_builders import MINI_VOLO, make_volo
+from tests.two_ranks import on_two_ranks
 
 CASES = {"plain": {}, "sam": {"sam": sam()}}
 STEPS = 3
@@ -55,29 +52,17 @@ def train(name, groups, wrap=lambda task: task):
     return {"state": task.state_dict(), "boxes": task.boxes}
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=60),
-    )
-
+def work(rank):
     def wrap(task):
         return DistributedDataParallel(task, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     groups = (0, 1) if rank == 0 else (2, 3)
-    torch.save({name: train(name, groups, wrap) for name in CASES}, folder / f"rank{rank}.pt")
-    dist.destroy_process_group()
+    return {name: train(name, groups, wrap) for name in CASES}
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, args=(folder,), nprocs=2)
-    return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
+    return on_two_ranks(work, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", CASES)
