@@ -40,6 +40,8 @@ def recipe_differences(config: dict[str, Any]) -> list[str]:
         for group, names in group_options(CONF_DIR).items()
         if (option := _other_option(group, names, config.get(group), base.get(group)))
     ]
+    init = config["init"]  # an option of this group is nothing without its value
+    options += [f"init.{key}={_typed(init[key])}" for key in ("run", "path") if init[key]]
     if options:
         base = compose_unpinned([*plain, *options])
     return options + [_override(*change) for change in _changes(config, base)]

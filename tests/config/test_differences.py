@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
 from scaledrelu.config.differences import recipe_differences
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.overrides import group_options
 
 
 def deit_rows() -> list[list[str]]:
@@ -71,3 +72,17 @@ def test_composing_works_inside_a_job_that_hydra_started() -> None:
         outer = GlobalHydra.instance().hydra
         assert compose(["stem=conv"])["stem"]["label"] == "ViT_c"
         assert GlobalHydra.instance().hydra is outer, "the job's own comes back"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [["init=run", "init.run=deit-0123456789ab"], ["init=checkpoint", "init.path=weights.pth"]],
+)
+def test_weights_to_start_from_are_a_difference(start: list[str]) -> None:
+    assert recipe_differences(compose_unpinned(["recipe=deit", *start])) == start
+
+
+@pytest.mark.parametrize("recipe", group_options(CONF_DIR)["recipe"])
+def test_every_recipe_is_found_by_its_method(recipe: str) -> None:
+    config = compose_unpinned([f"recipe={recipe}", "seed=3"])
+    assert recipe_differences(config) == ["seed=3"]
