@@ -35,6 +35,7 @@ class Top1:
         self.batches, self.num_images = batches, num_images
         self.reduce_sum, self.autocast = reduce_sum, autocast
 
+    @torch.no_grad()
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Return ``val/top1`` in percent and ``val/loss``, and per-image correctness.
 
