@@ -45,11 +45,12 @@ class DinoHead(nn.Module):
         out_dim: K.
         num_layers: linear layers before the normalisation; 1 goes from D to E at once.
         norm_last_layer: whether the magnitudes of the last layer stay at 1.
+        init_std: truncated normal that the linear layers before the last start from, with bias 0.
 
     Raises:
         ConfigError: if there is no linear layer.
-    Source: recipes C.1 and G.6; linear layers start at truncated normal 0.02 with bias 0, the last
-        layer, made after that in the official code, at PyTorch's default.
+    Source: recipes C.1 and G.6; the last layer, made after the initialisation in the official code,
+        starts at PyTorch's default.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class DinoHead(nn.Module):
         out_dim: int,
         num_layers: int,
         norm_last_layer: bool,
+        init_std: float,
     ):
         super().__init__()
         if num_layers < 1:
@@ -68,7 +70,7 @@ class DinoHead(nn.Module):
         sizes = [width, *[hidden] * (num_layers - 1), bottleneck]
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
-            layers += [_linear(before, after), nn.GELU()]
+            layers += [_linear(before, after, init_std), nn.GELU()]
         self.mlp = nn.Sequential(*layers[:-1])
         self.last_layer = NormalisedLinear(bottleneck, out_dim, fixed=norm_last_layer)
 
@@ -77,8 +79,8 @@ class DinoHead(nn.Module):
         return self.last_layer(F.normalize(self.mlp(features_BD), dim=-1))
 
 
-def _linear(in_features: int, out_features: int) -> nn.Linear:
+def _linear(in_features: int, out_features: int, std: float) -> nn.Linear:
     linear = nn.Linear(in_features, out_features)
-    nn.init.trunc_normal_(linear.weight, std=0.02)
+    nn.init.trunc_normal_(linear.weight, std=std)
     nn.init.zeros_(linear.bias)
     return linear

@@ -36,6 +36,7 @@ class Dino(Task):
         head_hidden: hidden features of the heads.
         bottleneck: features that the heads normalise.
         head_layers: linear layers of a head before that.
+        head_init_std: of the truncated normal that these start from.
         student_temp: divides the student's scores.
         teacher_temp: divides the teacher's centred scores.
         warmup_teacher_temp: of epoch 0, from which ``teacher_temp`` is reached on a line.
@@ -56,18 +57,19 @@ class Dino(Task):
         self,
         backbone: nn.Module,
         *,
-        out_dim: int = 65536,
-        head_hidden: int = 2048,
-        bottleneck: int = 256,
-        head_layers: int = 3,
-        student_temp: float = 0.1,
-        teacher_temp: float = 0.04,
-        warmup_teacher_temp: float = 0.04,
-        warmup_teacher_temp_epochs: int = 0,
-        centre_momentum: float = 0.9,
-        teacher_momentum: float = 0.996,
-        freeze_last_layer_epochs: int = 1,
-        norm_last_layer: bool = True,
+        out_dim: int,
+        head_hidden: int,
+        bottleneck: int,
+        head_layers: int,
+        head_init_std: float,
+        student_temp: float,
+        teacher_temp: float,
+        warmup_teacher_temp: float,
+        warmup_teacher_temp_epochs: int,
+        centre_momentum: float,
+        teacher_momentum: float,
+        freeze_last_layer_epochs: int,
+        norm_last_layer: bool,
     ) -> None:
         super().__init__()
         self.chance_loss = math.log(out_dim)
@@ -85,6 +87,7 @@ class Dino(Task):
             out_dim=out_dim,
             num_layers=head_layers,
             norm_last_layer=norm_last_layer,
+            init_std=head_init_std,
         )
         self.teacher = without_drop_path(copy.deepcopy(backbone)).requires_grad_(False)
         self.teacher_head = copy.deepcopy(self.student_head).requires_grad_(False)

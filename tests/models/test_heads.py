@@ -11,11 +11,13 @@ from torch.nn.utils import parametrizations
 from scaledrelu.models.heads import DinoHead
 
 SMALL = {"hidden": 12, "bottleneck": 6, "out_dim": 20, "num_layers": 3, "norm_last_layer": True}
+SMALL |= {"init_std": 0.02}
 
 
-def official():
-    sizes = {"hidden": 2048, "bottleneck": 256, "out_dim": 65536}
-    return DinoHead(384, num_layers=3, norm_last_layer=True, **sizes)
+def official(**changes):
+    fields = {"hidden": 2048, "bottleneck": 256, "out_dim": 65536, "num_layers": 3}
+    fields |= {"norm_last_layer": True, "init_std": 0.02}
+    return DinoHead(384, **(fields | changes))
 
 
 def test_parameters_are_counted_as_in_the_recipes():
@@ -27,9 +29,7 @@ def test_parameters_are_counted_as_in_the_recipes():
 
 def test_weights_start_as_in_the_official_code():
     torch.manual_seed(0)
-    head = DinoHead(
-        384, hidden=512, bottleneck=256, out_dim=4096, num_layers=3, norm_last_layer=True
-    )
+    head = official(hidden=512, out_dim=4096)
     for linear in (m for m in head.mlp if isinstance(m, nn.Linear)):
         assert linear.weight.std().item() == pytest.approx(0.02, rel=0.02)
         assert not linear.bias.any()
@@ -37,6 +37,14 @@ def test_weights_start_as_in_the_official_code():
     assert direction.abs().max() <= 1 / 16
     assert direction.std().item() == pytest.approx(0.0361, rel=0.01)
     assert head.last_layer.magnitude.eq(1).all()
+
+
+def test_linear_layers_start_at_the_std_that_the_recipe_asks_for():
+    torch.manual_seed(0)
+    head = official(hidden=512, out_dim=8, init_std=0.057)
+    assert [linear.weight.std().item() for linear in head.mlp[::2]] == pytest.approx(
+        [0.057] * 3, rel=0.02
+    )
 
 
 def test_scores_are_cosines_with_the_rows_of_the_last_layer():

@@ -21,6 +21,7 @@ from scaledrelu.models.weights import read_backbone, resize_positions
 from scaledrelu.tasks.classification import Classification
 from scaledrelu.tasks.dino import Dino
 from scaledrelu.tasks.linear_probe import LinearProbe
+from tests.recipes import task_of
 
 MINI_TIMM = {"img_size": 16, "patch_size": 4, "embed_dim": 64, "depth": 2, "num_heads": 2}
 
@@ -120,7 +121,8 @@ def test_our_own_runs_give_back_every_stem_with_its_running_statistics(
 
 
 def test_a_dino_run_of_ours_gives_its_teacher_and_not_its_student() -> None:
-    task = Dino(make_vit("conv", num_classes=0), out_dim=16, head_hidden=8, bottleneck=4)
+    head = {"out_dim": 16, "head_hidden": 8, "bottleneck": 4}
+    task = Dino(make_vit("conv", num_classes=0), **(task_of("dino") | head))
     noisy(task)
     ours = make_vit("conv", num_classes=0)
     report = read_backbone({"task": task.state_dict(), "complete": True}, ours)

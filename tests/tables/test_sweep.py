@@ -6,24 +6,20 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
-import yaml
+from sandboxes import Sandbox, prepare, settings_in
 
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.overrides import group_options
 from scaledrelu.errors import RunError
-from scaledrelu.runs.record import Status, read_status, run_directory
-from scaledrelu.tables import launch
+from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.experiments import searchpath, write_experiment
 from scaledrelu.tables.plan import PlannedRun
-from scaledrelu.tables.settings import load_settings
-from scaledrelu.tables.sweep import plan_tables, run_report, run_sweep
+from scaledrelu.tables.sweep import run_report, run_sweep
 
-FAKE_TRAIN = (sys.executable, str(Path(__file__).with_name("fake_train.py")))
 ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
 TABLE = {
     "source": "Table 8",
@@ -33,62 +29,14 @@ TABLE = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A configuration tree with one table of three rows, and its composed configs."""
-    base = tmp_path_factory.mktemp("sweep")
-    shutil.copytree(CONF_DIR, base / "conf")
-    for path in (base / "conf" / "table").glob("*.yaml"):
-        path.unlink()
-    (base / "conf" / "table" / "table8.yaml").write_text(yaml.safe_dump(TABLE))
-    plan = plan_tables(settings_in(base))
-    assert len(plan.runs) == 3
-    return base
+    return prepare(tmp_path_factory.mktemp("sweep"), TABLE)
 
 
 @pytest.fixture
 def sandbox(prepared, tmp_path, monkeypatch):
-    """A fresh results folder; ``sweep(behaviours)`` runs the three runs through the stand-in."""
-    shutil.copytree(prepared / "results", tmp_path / "results")
-    shutil.copytree(prepared / "conf", tmp_path / "conf")
-    return Sandbox(tmp_path, monkeypatch)
-
-
-def settings_in(base, *arguments):
-    arguments = [f"results={base / 'results'}", *arguments]
-    return load_settings(arguments, conf_dir=base / "conf")
-
-
-class Sandbox:
-    def __init__(self, base, monkeypatch):
-        self.base = base
-        self.said = []
-        self.plan = plan_tables(settings_in(base))
-        self.names = list(self.plan.runs)
-        self._fake = base / "fake.json"
-        monkeypatch.setenv("FAKE_PLAN", str(self._fake))
-        monkeypatch.setattr(launch, "POLL_S", 0.02)
-        monkeypatch.setenv("PYTHONPATH", str(CONF_DIR.parent))
-
-    def behave(self, *scripts):
-        configs = {n: canonical(dict(run.config)) for n, run in self.plan.runs.items()}
-        runs = dict(zip(self.names, scripts, strict=False))
-        self._fake.write_text(json.dumps({"runs": runs, "configs": configs}))
-
-    def sweep(self, *arguments):
-        return run_sweep(settings_in(self.base, *arguments), self.said.append, train=FAKE_TRAIN)
-
-    def statuses(self):
-        return [str(read_status(run_directory(self.base / "results", n))) for n in self.names]
-
-    def commands(self):
-        path = self.base / "results" / "commands"
-        lines = path.read_text().splitlines() if path.exists() else []
-        tried = []
-        for line in lines:
-            arguments = dict(item.partition("=")[::2] for item in json.loads(line))
-            tried.append([self.names.index(n) for n in arguments["experiment"].split(",")])
-        return tried
+    return Sandbox(prepared, tmp_path, monkeypatch)
 
 
 def test_missing_runs_are_trained_once_and_reported(sandbox):

@@ -16,7 +16,9 @@ from scaledrelu.models.stem import Stem
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.dino import Dino
+from tests.recipes import task_of
 
+OFFICIAL = task_of("dino")
 HEAD = {"out_dim": 24, "head_hidden": 12, "bottleneck": 6}
 PER_EPOCH, TOTAL = 4, 40
 SAM = SamSpec(rho=0.3, per_group=False, stats_in_second_pass=False, same_masks=False)
@@ -61,7 +63,7 @@ def make_vit(*, strides=(2, 1, 1), drop_path=0.0, width=8, depth=2) -> StemViT:
 def make_dino(*, seed=0, dtype=torch.float64, drop_path=0.0, strides=(2, 1, 1), **changes) -> Dino:
     torch.manual_seed(seed)
     backbone = make_vit(drop_path=drop_path, strides=strides)
-    return Dino(backbone, **(HEAD | changes)).to(dtype)
+    return Dino(backbone, **(OFFICIAL | HEAD | changes)).to(dtype)
 
 
 def crops(step, group, *, images=4, local=3, dtype=torch.float64) -> Crops:

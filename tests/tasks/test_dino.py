@@ -9,6 +9,7 @@ import pytest
 import torch
 from dino_toys import (
     HEAD,
+    OFFICIAL,
     SAM,
     TOTAL,
     Crops,
@@ -314,7 +315,7 @@ def test_positions_and_class_token_decay_as_in_the_official_groups():
 )
 def test_impossible_settings_are_refused_in_one_line(wrong, says):
     with pytest.raises(ConfigError, match=says):
-        Dino(make_vit(), **wrong)
+        Dino(make_vit(), **(OFFICIAL | wrong))
 
 
 def test_collapse_of_the_networks_shows_in_the_logs():
