@@ -47,6 +47,7 @@ NEUTRAL: dict[str, Any] = {
     "schedule.cosine": "whole",
     "schedule.weight_decay_end": None,
     "batch.sync_bn": False,
+    "evaluation.at_start": False,
     "init.run": None,
     "init.sha256": None,
     "init.head_scale": None,

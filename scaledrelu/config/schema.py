@@ -197,6 +197,7 @@ class EvaluationConfig:
     build: list[dict[str, Any]] = MISSING  # evaluators
     crop: float = MISSING  # short side resized to image_size / crop
     every_epochs: int = MISSING  # of the run's own epochs
+    at_start: bool = MISSING  # once before the first update, too: metrics named <metric>_start
     batch: int = MISSING
     report: str = MISSING  # last | best: which top-1 tables print
 

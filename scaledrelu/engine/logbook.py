@@ -99,7 +99,6 @@ class Logbook:
             return
         done = t.step + 1
         eta = seconds / done * (t.total_steps - done)
-        found = " ".join(f"{name} {value:.2f}" for name, value in sorted(metrics.items()))
         log.info(
             "%s epoch %d step %d/%d %s %s eta %s",
             self.name,
@@ -107,7 +106,7 @@ class Logbook:
             done,
             t.total_steps,
             self._line,
-            found,
+            in_words(metrics),
             duration(eta),
         )
 
@@ -176,6 +175,11 @@ class Logbook:
 def _json_number(value: Any) -> Any:
     """Return nan and inf as strings: JSON has no such numbers."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def in_words(metrics: Mapping[str, float]) -> str:
+    """Return what an evaluation found as part of a line."""
+    return " ".join(f"{name} {value:.2f}" for name, value in sorted(metrics.items()))
 
 
 def duration(seconds: float) -> str:

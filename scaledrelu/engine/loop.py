@@ -17,7 +17,7 @@ from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge, Verdict
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.hyper import set_lr, set_weight_decay
-from scaledrelu.engine.logbook import Logbook
+from scaledrelu.engine.logbook import Logbook, in_words
 from scaledrelu.engine.step import Update, sync_buffers
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.schedule import LrSchedule
@@ -51,6 +51,7 @@ class Pace:
     log_every: int
     checkpoint_every: int
     evaluate_every_epochs: int
+    evaluate_at_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Cursor:
     loss_count: int = 0
     latest: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+    start: dict[str, float] = field(default_factory=dict)
     arrays: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -111,6 +113,9 @@ def train(
     """
     cursor = restore(run, folder, logbook)
     per_epoch, total = run.loader.steps_per_epoch, run.schedule.total_steps
+    if run.pace.evaluate_at_start and cursor.step == 0:
+        cursor.start = _look(run, Progress(0, total, 0, per_epoch)).metrics
+        log.info("before training: %s", in_words(cursor.start))
     run.task.train()
     started = time.monotonic() - cursor.seconds
     loss_sum = torch.tensor(cursor.loss_sum, dtype=torch.float64, device=run.world.device)
@@ -223,17 +228,22 @@ def _evaluation_due(run: Training, epoch: int, last: bool) -> bool:
 
 
 def _evaluate(run: Training, cursor: Cursor, t: Progress, logbook: Logbook, seconds: float) -> None:
-    sync_buffers(run.task)
-    run.task.eval()
-    with torch.no_grad():
-        found = run.evaluate(t)
-    run.task.train()
+    found = _look(run, t)
     cursor.latest = found.metrics
     cursor.arrays = _keep_largest(cursor.arrays, found.arrays)
     value = found.metrics[run.headline]
     if not cursor.best or value > cursor.best["value"]:
         cursor.best = {"value": value, "epoch": t.epoch}
     logbook.evaluation(t, found.metrics, seconds=seconds)
+
+
+def _look(run: Training, t: Progress) -> Evaluation:
+    sync_buffers(run.task)
+    run.task.eval()
+    with torch.no_grad():
+        found = run.evaluate(t)
+    run.task.train()
+    return found
 
 
 def _keep_largest(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -119,6 +119,7 @@ def build(config: dict[str, Any], world: World) -> Job:
             config["launch"]["log_every_steps"],
             config["launch"]["checkpoint_every_steps"],
             config["evaluation"]["every_epochs"],
+            config["evaluation"]["at_start"],
         ),
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )

@@ -118,6 +118,7 @@ def make_result(
     """Describe how the run ended."""
     cursor, verdict = ending.cursor, ending.verdict
     metrics = dict(cursor.latest)
+    metrics |= {f"{name}_start": value for name, value in cursor.start.items()}
     if cursor.best:
         headline = job.training.headline
         metrics |= {

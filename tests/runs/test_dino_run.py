@@ -19,6 +19,7 @@ from scaledrelu.runs.dry import dry_step
 from scaledrelu.runs.execute import execute
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.tasks.base import Progress
 
 from .conftest import fingerprint, folder_of, weights_of
 
@@ -47,6 +48,10 @@ def test_a_run_leaves_knn_its_spread_and_what_the_teacher_does(smoke) -> None:
     assert run_job(config).ended == Ended.OK
     metrics = read_result(folder_of(config)).metrics
     assert {"val/knn10", "val/knn20", "val/feature_std", "val/feature_rank"} <= metrics.keys()
+    start = build_module.build(config, CPU)
+    start.training.task.eval()
+    asked = start.training.evaluate(Progress(0, 1, 0, 1)).metrics
+    assert {name: metrics[f"{name}_start"] for name in asked} == asked
     assert 0 < metrics["val/knn20"] <= metrics["val/knn20_best"] <= 100
     assert metrics["val/knn20_best_epoch"] in (0, 1)
     evidence = np.load(folder_of(config) / "evidence.npz")

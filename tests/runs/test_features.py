@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from scaledrelu.config.identity import run_id
 from scaledrelu.engine.distributed import World
 from scaledrelu.evals.classification import FrozenTop1, Top1
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.features import embed_training_images, is_augmented
 from scaledrelu.runs.feed import Validation, open_data, train_loader
 from scaledrelu.runs.prepare import Prepare
+from scaledrelu.runs.spawn import Ended, run_job
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.linear_probe import LinearProbe
+
+from .conftest import weights_of
 
 CPU = World(0, 1, torch.device("cpu"))
 STILL = ("augment.crop=none", "augment.shift=0")
@@ -110,3 +115,15 @@ def test_both_evaluators_agree_on_the_validation_set(probe) -> None:
         metrics += [evaluator(task.backbone)[0], evaluator(task.backbone)[0]]
     assert all(found == metrics[0] for found in metrics)
     assert validation.probe is not None
+
+
+def test_one_process_and_two_ranks_train_the_same_classifier(smoke, tmp_path) -> None:
+    overrides = ("recipe=linear_probe", "stem=conv", "launch.device=cpu", "batch.group=16")
+    one = smoke(*overrides)
+    two = smoke(*overrides, "launch.nproc=2", f"paths.results={tmp_path / 'two'}")
+    assert run_id(one) == run_id(two)
+    assert run_job(one).ended == run_job(two).ended == Ended.OK
+    first, second = weights_of(one), weights_of(two)
+    assert any("classifier" in name for name in first)
+    for name, value in first.items():
+        np.testing.assert_allclose(second[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
