@@ -79,6 +79,11 @@ def cell_notes(cell: Cell) -> list[str]:
     config = cell.composed.config
     if config["method"] == "volo" and config["data"]["token_labels"] == "none":
         notes.append("trained without token labels")
+    if cell.above and cell.row.external:
+        elsewhere = ", ".join(cell.row.external)
+        notes.append(
+            f"starts from our own pre-training; profile {elsewhere}: from released weights"
+        )
     return notes
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.record import read_config, read_result, runs_root
 
-# Seconds of a one-thread mini run (mini protocol, "Cost on one thread"); SAM takes two gradients.
-MINI_PATCHIFY_S, MINI_CONV_S, SAM_FACTOR = 20.5, 22.6, 2.0
+# Seconds of a one-thread mini run by method, rounded up; SAM takes two gradients.
+MINI_S = {"deit": 22.0, "volo": 35.0, "dino": 220.0, "linear_probe": 8.0}
+SAM_FACTOR = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,11 @@ class Estimator:
         kind = _kind(config)
         if kind in self._seconds:
             return Estimate(self._seconds[kind], measured=True)
-        if config["profile"].get("name") != "mini":
+        base = MINI_S.get(config["method"])
+        if config["profile"].get("name") != "mini" or base is None:
             return Estimate(None, measured=False)
-        base = MINI_CONV_S if config["stem"]["strides"] else MINI_PATCHIFY_S
         factor = SAM_FACTOR if config["optimizer"]["sam"] else 1.0
-        return Estimate(base * factor, measured=False)
+        return Estimate(base * factor * config["data"]["fraction"], measured=False)
 
 
 def total_text(estimates: Iterable[Estimate], n_jobs: int) -> str:

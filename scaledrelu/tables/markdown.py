@@ -24,7 +24,7 @@ def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
     blocks = [
         _head(plan, table),
         _grid(table, values),
-        _agreement(values),
+        _agreement(table, values),
         _section("Not here yet", _holes(plan, table, values)),
         _section("Failures", _failures(plan, table, values)),
         _section("Notes", _notes(plan, values)),
@@ -34,7 +34,7 @@ def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
 
 
 def _head(plan: Plan, table: Table) -> str:
-    number = table.name.removeprefix("table")
+    number = table.name.removeprefix("table").replace("_", ", ")
     cells = plan.cells_of(table)
     available = [cell for cell in cells if not cell.unavailable]
     profile = available[0].composed.config["profile"] if available else {"notes": []}
@@ -50,7 +50,10 @@ def _grid(table: Table, values: Sequence[CellValue]) -> str:
     headers = ["row", *(column.header for column in table.labels)]
     for column in table.metrics:
         name = column.header
-        headers += [f"{name}, paper", f"{name}, ours", "delta", "seeds"]
+        beside = (
+            [f"{name}, paper", f"{name}, ours", "delta"] if table.is_printed(column) else [name]
+        )
+        headers += [*beside, "seeds"]
         if relative:
             headers += ["paper vs base", "ours vs base"]
     lines = [_line(headers), _line(["---"] * len(headers))]
@@ -61,7 +64,7 @@ def _grid(table: Table, values: Sequence[CellValue]) -> str:
         first = cells[0].cell
         line = [_number(first.row), *first.labels.values()]
         for value in cells:
-            line += _value_cells(value)
+            line += _value_cells(value, beside_paper=table.is_printed(value.cell.column))
             if relative:
                 line += _relative(table, value, values)
         lines.append(_line(line))
@@ -74,10 +77,12 @@ def _number(row: Row) -> str:
     return f"{row.number} (base)" if row.is_reference else str(row.number)
 
 
-def _value_cells(value: CellValue) -> list[str]:
+def _value_cells(value: CellValue, *, beside_paper: bool) -> list[str]:
     finished = value.count(Status.OK) + value.count(Status.CRASH)
     seeds = f"{finished} of {len(value.seeds)}" if value.seeds else DASH
     digits = value.cell.column.digits
+    if not beside_paper:
+        return [_ours(value), seeds]
     return [_paper(value), _ours(value), _signed(value.delta, digits), seeds]
 
 
@@ -114,7 +119,7 @@ def _find(row: Row | None, column: Column, values: Iterable[CellValue]) -> CellV
     return next(same, None)
 
 
-def _agreement(values: Sequence[CellValue]) -> str:
+def _agreement(table: Table, values: Sequence[CellValue]) -> str:
     known = [
         value
         for value in values
@@ -122,6 +127,8 @@ def _agreement(values: Sequence[CellValue]) -> str:
     ]
     if not known:
         return "No run of this table has finished yet."
+    if not any(table.is_printed(column) for column in table.metrics):
+        return ""
     agree = sum((value.status is Status.CRASH) == (value.paper == CRASH) for value in known)
     return f"Crash or no crash: as in the paper in {agree} of {len(known)} finished cells."
 
@@ -160,6 +167,7 @@ def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
     reports = {cell.composed.config["evaluation"]["report"] for cell in cells}
     printed = [f"the {report} epoch is printed; both are stored" for report in sorted(reports)]
     used = [(cell.composed, (*cell.row.run, *cell.column.run, *plan.overrides)) for cell in cells]
+    used += [(c.above, (*(c.row.upstream or ()), *plan.overrides)) for c in cells if c.above]
     return [*rows, *printed, *footnotes(used, plan.conf_dir)]
 
 

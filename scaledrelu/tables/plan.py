@@ -40,6 +40,7 @@ class Cell:
     run_ids: tuple[str, ...]  # one per seed
     unavailable: str | None
     composed: Composed
+    above: Composed | None  # of the runs it starts from
 
 
 @dataclass(frozen=True, slots=True)

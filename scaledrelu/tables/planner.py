@@ -93,7 +93,7 @@ class _Planner:
             paper_patch=self._paper_patch(child),
         )
         labels = {item.name: label(item, subject) for item in table.labels}
-        return Cell(table, row, column, labels, tuple(run_ids), missing, composed)
+        return Cell(table, row, column, labels, tuple(run_ids), missing, composed, above)
 
     def _composed(self, overrides: tuple[str, ...], *, has_parent: bool = False) -> Composed:
         start = ("init=run", f"init.run={PLACEHOLDER}") if has_parent else ()

@@ -56,12 +56,9 @@ def _ending(folder: Path) -> str:
 
 
 def result_text(result: Result) -> str:
-    """Return outcome and metrics of a run in a few words."""
-    metrics = [
-        f"{name} {value:.1f}"
-        for name, value in sorted(result.metrics.items())
-        if "_best" not in name and not name.endswith("loss")
-    ]
+    """Return outcome and headline metric of a run in a few words."""
+    headlines = sorted(name for name in result.metrics if f"{name}_best" in result.metrics)
+    metrics = [f"{name} {result.metrics[name]:.1f}" for name in headlines]
     if result.outcome is Outcome.CRASH:
         metrics.insert(0, f"({(result.crash or {}).get('kind', 'unknown')})")
-    return " ".join([str(result.outcome), *metrics[:3]])
+    return " ".join([str(result.outcome), *metrics])

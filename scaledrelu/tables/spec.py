@@ -76,6 +76,10 @@ class Table:
         """Columns that hold a measured value."""
         return tuple(column for column in self.columns if column.kind == "metric")
 
+    def is_printed(self, metric: Column) -> bool:
+        """Say whether the paper has this column at all."""
+        return any(row.paper[metric.name] != MISSING for row in self.rows)
+
     def baseline_of(self, row: Row) -> Row | None:
         """Return what a row is compared with in its block; None for itself or where none is."""
         same = (r for r in self.rows if r.block == row.block)

@@ -24,9 +24,11 @@ from scaledrelu.tasks.base import Progress
 from .conftest import fingerprint, folder_of, weights_of
 
 DINO = ("recipe=dino", "stem=conv", "model.depth=2", "model.drop_path=0.1", "launch.device=cpu")
-# Drop path's masks follow the batch; AdamW makes steps of the rounding in a gradient that is zero.
+# Drop path's masks follow the batch; AdamW makes steps of the rounding in a gradient that is zero,
+# and so does a teacher as sharp as mini's of the rounding in its scores.
 SAME = (
     *DINO, "model.drop_path=0", "augment.multi_crop.num_local=2", "optimizer=sgd", "lr.base=0.3",
+    "task.teacher_temp=0.04", "task.warmup_teacher_temp=0.04", "task.head_init_std=0.02",
 )  # fmt: skip
 CPU = World(0, 1, torch.device("cpu"))
 
@@ -83,15 +85,15 @@ def _later(calls: Iterator[int], count: int) -> bool:
 
 def test_groups_that_go_through_together_train_like_one_group(smoke, tmp_path) -> None:
     one = smoke(*SAME)
-    four = smoke(*SAME, "batch.group=16", f"paths.results={tmp_path / 'four'}")
+    four = smoke(*SAME, "batch.group=8", f"paths.results={tmp_path / 'four'}")
     assert run_id(one) != run_id(four)
     assert run_job(one).ended == run_job(four).ended == Ended.OK
     same_weights(one, four)
 
 
 def test_one_process_and_two_ranks_train_the_same(smoke, tmp_path) -> None:
-    one = smoke(*SAME, "batch.group=16")
-    two = smoke(*SAME, "batch.group=16", "launch.nproc=2", f"paths.results={tmp_path / 'two'}")
+    one = smoke(*SAME, "batch.group=8")
+    two = smoke(*SAME, "batch.group=8", "launch.nproc=2", f"paths.results={tmp_path / 'two'}")
     assert run_id(one) == run_id(two)
     assert run_job(one).ended == Ended.OK
     assert run_job(two).ended == Ended.OK
@@ -103,7 +105,7 @@ def test_one_process_and_two_ranks_train_the_same(smoke, tmp_path) -> None:
 
 def test_a_row_takes_its_steps_on_noise(smoke) -> None:
     report = dry_step(smoke(*DINO), num_classes=10)
-    assert report.logits == (64, 64)  # features: there is no classifier
+    assert report.logits == (32, 64)  # features: there is no classifier
     assert report.loss > 0
     assert report.grad_norm > 0
 

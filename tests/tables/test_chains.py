@@ -53,7 +53,7 @@ def test_a_crash_upstream_is_the_rows_crash_and_nothing_is_trained_below_it(tmp_
     assert value.status is Status.CRASH
     assert value.last_value is None
     lines, text = report(plan)
-    assert lines[0]["note"] == f"upstream crashed ({parent.run_id})"
+    assert lines[0]["note"].endswith(f"; upstream crashed ({parent.run_id})")
     assert f"crash (upstream crashed ({parent.run_id}))" in text
 
 
@@ -71,6 +71,34 @@ def test_a_profile_may_start_from_an_external_file_instead(tmp_path):
     (run,) = plan.runs.values()
     assert run.parent is None
     assert run.config["init"]["kind"] == "checkpoint"
+    assert cell_notes(plan.cells[0]) == []
+    (mini,) = plan_of(tmp_path).cells
+    assert cell_notes(mini) == [
+        "starts from our own pre-training; profile paper: from released weights"
+    ]
+
+
+def test_deviations_of_the_pre_training_stand_below_the_table_too(tmp_path):
+    write_table(tmp_path / "conf", blocks=[CHAIN])
+    recipe = tmp_path / "conf" / "recipe"
+    head = "# @package _global_\nmethod: "
+    (recipe / "dino.yaml").write_text(f"{head}dino  # deviation: shorter")
+    (recipe / "probe.yaml").write_text(f"{head}probe  # assumption: the default")
+    _, text = report(plan_of(tmp_path))
+    assert "deviation: shorter (`method` in conf/recipe/dino.yaml)" in text
+    assert "assumption: the default (`method` in conf/recipe/probe.yaml)" in text
+
+
+def test_a_column_that_the_paper_does_not_have_stands_alone(tmp_path):
+    blocks = [{"label": "b", "rows": [{"run": ["stem=conv"], "paper": {"top1": "missing"}}]}]
+    write_table(tmp_path / "conf", blocks=blocks)
+    plan = plan_of(tmp_path)
+    finish(plan, plan.cells[0].run_ids[0], 70.0)
+    lines, text = report(plan_of(tmp_path))
+    assert "| row | stem | lr | Top-1 | seeds |" in text
+    assert "| 1 | ViT_c | 5e-4 | 70.0 | 1 of 1 |" in text
+    assert "as in the paper" not in text
+    assert (lines[0]["paper"], lines[0]["delta"]) == ("", "")
 
 
 def test_a_row_may_be_what_the_others_of_its_block_are_compared_with(tmp_path):
