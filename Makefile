@@ -3,6 +3,7 @@ PROFILE  ?= mini
 SEEDS    ?= 0
 ARGS     ?=
 PYTHON   ?= python3
+JOBS     ?= 2
 VENV     := .venv
 RUN      := $(VENV)/bin/python
 READY    := $(VENV)/.ready
@@ -13,7 +14,7 @@ SWEEP    := $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(SEEDS)]
 
 help: ## this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
-	@echo "variables: PROFILE=mini|small|paper|smoke  SEEDS=0,1,2  ARGS='launcher=basic ...'"
+	@echo "variables: PROFILE=mini|small|paper|smoke  SEEDS=0,1,2  ARGS='launcher=basic ...'  JOBS=2 (of test)"
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,11 +43,11 @@ dry: $(READY) ## one training and one evaluation step of every row of the paper 
 bench: $(READY) ## speed of training steps, loaders and start-up; CSV under results/published/bench/
 	$(RUN) scripts/bench.py $(ARGS)
 
-test: $(READY) ## the test suite
-	$(RUN) -m pytest
+test: $(READY) ## the test suite, in two processes
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile
 
 test-all: $(READY) ## with the tests that take minutes
-	$(RUN) -m pytest -m "slow or not slow"
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile -m "slow or not slow"
 
 lint: $(READY) ## ruff: rules and format
 	$(VENV)/bin/ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scaledrelu.errors import ScaledReluError
@@ -22,11 +22,17 @@ Say = Callable[[str], None]
 
 
 class Progress:
-    """Prints ``[k/n] run_id outcome metric  elapsed ETA`` once for every run that ends."""
+    """Prints ``[k/n] run_id outcome metric  elapsed ETA`` once for every run that ends.
 
-    def __init__(self, run_ids: Sequence[str], *, results: Path, say: Say) -> None:
-        self._waiting = dict.fromkeys(run_ids)
-        self._total = len(self._waiting)
+    Args:
+        seconds: how long each run may take; only the proportions count, and they make the ETA.
+        results: results folder.
+        say: takes one line.
+    """
+
+    def __init__(self, seconds: Mapping[str, float], *, results: Path, say: Say) -> None:
+        self._waiting = dict(seconds)
+        self._total, self._all_seconds = len(seconds), sum(seconds.values())
         self._results = results
         self._say = say
         self._start = time.monotonic()
@@ -42,7 +48,8 @@ class Progress:
     def _line(self, run_id: str, folder: Path) -> str:
         done = self._total - len(self._waiting)
         elapsed = time.monotonic() - self._start
-        left = elapsed / done * len(self._waiting)
+        open_seconds = sum(self._waiting.values())
+        left = elapsed * open_seconds / (self._all_seconds - open_seconds)
         clock = f"{duration_text(elapsed)} ETA {duration_text(left)}"
         return f"[{done}/{self._total}] {run_id} {_ending(folder)}  {clock}"
 

@@ -23,10 +23,13 @@ from scaledrelu.runs.record import (
     times_redone,
 )
 from scaledrelu.tables.artifacts import PlannedArtifact, forget_artifact, make_artifact
+from scaledrelu.tables.estimate import Estimator
 from scaledrelu.tables.experiments import write_experiment
 from scaledrelu.tables.launch import ROOT, Launcher
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.progress import Progress, Say
+
+UNKNOWN_S = 20.0  # where no run like it has finished: among others it counts as a short one
 
 
 def train_waves(plan: Plan, todo: Sequence[PlannedRun], launcher: Launcher, *, say: Say) -> bool:
@@ -47,7 +50,9 @@ def train_waves(plan: Plan, todo: Sequence[PlannedRun], launcher: Launcher, *, s
         tables = plan.tables_of(run.run_id)
         write_experiment(run, results=plan.results, groups=groups, tables=tables)
     making = _artifacts_to_make(plan, todo)
-    progress = Progress([run.run_id for run in todo], results=plan.results, say=say)
+    estimate = Estimator(plan.results)
+    seconds = {run.run_id: estimate(run.config).seconds or UNKNOWN_S for run in todo}
+    progress = Progress(seconds, results=plan.results, say=say)
     previous = _sigterm_as_interrupt()
     try:
         for wave in sorted({item.wave for item in (*todo, *making)}):

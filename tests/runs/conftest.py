@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -39,9 +40,19 @@ def weights_of(config: dict[str, Any]) -> dict[str, np.ndarray]:
     return {name: value.double().numpy() for name, value in state.items()}
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return what a process has computed; without end for one that has ended."""
+    state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if state == "Z":
+        return math.inf
+    return (int(fields[10]) + int(fields[11])) / os.sysconf("SC_CLK_TCK")  # user, system
+
+
 @pytest.fixture
 def in_child() -> Callable[..., str | None]:
-    """Run a job in a forked child; optionally send a signal after some seconds.
+    """Run a job in a forked child; optionally send a signal after some seconds of its own CPU time.
+
+    Not of the clock: on a busy machine the signal would come before or after the training.
 
     Returns how the job ended, or None if the child was killed first.
     """
@@ -58,7 +69,8 @@ def in_child() -> Callable[..., str | None]:
                 sys.stdout.flush()
                 os._exit(status)
         if after is not None:
-            time.sleep(after)
+            while cpu_seconds(child) < after:
+                time.sleep(0.002)
             os.kill(child, number)
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):

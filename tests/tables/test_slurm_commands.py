@@ -73,7 +73,9 @@ def wave(folder, launched, run_ids=("deit-a", "deit-b")):
     )  # fmt: skip
     for name in run_ids:
         run_directory(launcher.results, name).mkdir(parents=True, exist_ok=True)
-    launcher.wave(run_ids, Progress(run_ids, results=launcher.results, say=said.append))
+    launcher.wave(
+        run_ids, Progress(dict.fromkeys(run_ids, 1.0), results=launcher.results, say=said.append)
+    )
     return launcher, said
 
 

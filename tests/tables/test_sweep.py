@@ -14,10 +14,11 @@ from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.overrides import group_options
 from scaledrelu.errors import RunError
-from scaledrelu.runs.record import Status, run_directory
+from scaledrelu.runs.record import Status, run_directory, write_error
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.experiments import searchpath, write_experiment
 from scaledrelu.tables.plan import PlannedRun
+from scaledrelu.tables.progress import Progress
 from scaledrelu.tables.sweep import run_report, run_sweep
 
 ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
@@ -48,6 +49,18 @@ def test_missing_runs_are_trained_once_and_reported(sandbox):
     assert (sandbox.base / "results" / "mini" / "table8.md").exists()
     assert sandbox.sweep() == 0
     assert sandbox.commands() == [[0, 1, 2]]
+
+
+def test_the_eta_weighs_runs_by_what_they_may_take(tmp_path, monkeypatch):
+    clock = iter([0.0, 10.0, 40.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    said = []
+    progress = Progress({"a-1": 10.0, "b-2": 30.0}, results=tmp_path, say=said.append)
+    for name in ("a-1", "b-2"):
+        write_error(run_directory(tmp_path, name), "out of memory")
+        progress.update()
+    assert said[0] == "[1/2] a-1 failed: out of memory  10s ETA 30s"
+    assert said[1].endswith("40s ETA 0s")
 
 
 def test_dry_run_starts_nothing(sandbox):
