@@ -145,7 +145,7 @@ def test_plan_in_words_counts_rows_runs_and_states(conf):
     assert "2 cells, 4 distinct runs (1 ok, 1 failed, 2 missing)" in text
     assert f"-> {names[0]}  ok" in text
     assert f"-> {names[1]}  failed: disk full" in text
-    assert f"-> {names[2]}  missing (~23s)" in text
+    assert f"-> {names[2]}  missing (~22s)" in text
     assert "to train: 3 runs in 1 wave, about ~38s with 2 jobs" in text
 
 
