@@ -146,7 +146,7 @@ def test_plan_in_words_counts_rows_runs_and_states(conf):
     assert f"-> {names[0]}  ok" in text
     assert f"-> {names[1]}  failed: disk full" in text
     assert f"-> {names[2]}  missing (~22s)" in text
-    assert "to train: 3 runs in 1 wave, about ~38s with 2 jobs" in text
+    assert "to train: 3 runs in 1 wave, about ~37s with 2 jobs" in text
 
 
 def test_measured_seconds_of_runs_alike_replace_the_guess(conf):
