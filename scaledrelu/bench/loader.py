@@ -110,7 +110,7 @@ def our_loader(source: FolderSource, *, augment: str, workers: int) -> TrainLoad
         group_size=GROUP,
         repeats=1,
         seed=0,
-        transform=train_transform(config["data"], config["augment"], in_memory=False),
+        transform=train_transform(config, in_memory=False),
         workers=workers,
     )
 

@@ -82,7 +82,7 @@ class OurStep:
     def __call__(self, batches: Sequence[Batch]) -> torch.Tensor:
         """Train on one update's groups and return the loss."""
         t = self.now
-        lr = set_lr(self.optimizer, self.schedule.at(t.step))
+        lr = set_lr(self.optimizer, self.schedule, t.step)
         report = self.update.gradients(batches, t)
         shared = [report.loss.double() / self.world.size, (~report.finite).double(), self._nobody]
         loss, bad, _asked = self.world.reduce_sum(torch.stack(shared))

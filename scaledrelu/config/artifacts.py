@@ -24,17 +24,24 @@ ComposeFunction = Callable[[Sequence[str]], dict[str, Any]]
 MANIFEST = "artifact.json"  # written last: its existence is "done"
 NONE, MADE = "none", "made"
 SAME_IMAGES = ("name", "digest", "image_size", "num_classes", "fraction", "fraction_seed")
-VERSION = 1  # raise it when the code changes what a making means
+VERSION = 1  # raise it when the code changes what a making of label maps means
+MINI_DATA_VERSION = 1  # raise it when the code changes an image or a name of generated data
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file tree to make: its id, the script, and the run whose result it is made from."""
+    """A file tree to make: its id, the script, and the run whose result it is made from, if any."""
 
     artifact_id: str
     script: str
-    teacher: tuple[str, ...]  # overrides, the profile left out
-    teacher_id: str
+    options: tuple[str, ...] = ()  # of the script; where it writes is added
+    teacher: tuple[str, ...] = ()  # overrides, the profile left out
+    teacher_id: str | None = None
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """The runs that must have finished before it is made."""
+        return () if self.teacher_id is None else (self.teacher_id,)
 
 
 def artifacts_root(results: str | Path) -> Path:
@@ -86,7 +93,54 @@ def label_artifact(config: dict[str, Any], conf_dir: Path, compose: ComposeFunct
     teacher_id = run_id(teacher)
     text = json.dumps({"kind": "token_labels", "teacher": teacher_id, "version": VERSION})
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Artifact(f"labels-{digest}", making["script"], tuple(making["teacher"]), teacher_id)
+    return Artifact(
+        f"labels-{digest}",
+        making["script"],
+        teacher=tuple(making["teacher"]),
+        teacher_id=teacher_id,
+    )
+
+
+def data_artifact(config: dict[str, Any], conf_dir: Path) -> Artifact:
+    """Return the generated data set of a run with ``data.root=made``, called as the data set is.
+
+    Raises:
+        ConfigError: if no ``conf/artifact/<data.name>.yaml`` says how it is made.
+    """
+    name = config["data"]["name"]
+    path = conf_dir / "artifact" / f"{name}.yaml"
+    if not path.exists():
+        raise ConfigError(f"data.root=made, but nothing makes {name}: set data.root to its folder")
+    making = yaml.safe_load(path.read_text())
+    options = tuple(str(option) for option in making["options"])
+    text = json.dumps({"kind": name, "options": options, "version": MINI_DATA_VERSION})
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Artifact(f"data-{digest}", making["script"], options)
+
+
+def pin_made_data(config: dict[str, Any], conf_dir: Path) -> None:
+    """Fill in ``data.digest`` of ``data.root=made``: the artifact's id."""
+    data = config["data"]
+    if data["root"] == MADE and data["digest"] is None:
+        data["digest"] = data_artifact(config, conf_dir).artifact_id
+
+
+def data_root(config: dict[str, Any]) -> str | None:
+    """Return the folder of a run's data set.
+
+    Raises:
+        DataError: if it is an artifact that has not been made.
+    """
+    data = config["data"]
+    if data["root"] != MADE:
+        return data["root"]
+    folder = artifact_directory(config["paths"]["results"], data["digest"])
+    if not (folder / MANIFEST).exists():
+        raise DataError(
+            f"{folder}: the data set of data.root=made is not there: `make table4` makes it; or "
+            "set data.root to a folder of your own"
+        )
+    return str(folder)
 
 
 def label_folder(config: dict[str, Any]) -> Path:

@@ -22,6 +22,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "evaluation.report": ("last", "best"),
     "divergence.judge": ("after_warmup", "fraction"),
     "init.kind": ("scratch", "run", "checkpoint"),
+    "init.positions": ("bicubic", "bilinear"),
     "optimizer.clip": ("global", "per_tensor"),
     "schedule.cosine": ("whole", "after_warmup"),
     "launch.device": ("auto", "cpu", "cuda"),
@@ -49,7 +50,6 @@ POSITIVE = (
 )
 NOT_NEGATIVE = (
     "warmup.epochs",
-    "schedule.delay_epochs",
     "schedule.cooldown_epochs",
     "augment.shift",
     "launch.workers",
@@ -142,11 +142,11 @@ def _check_model(config: dict[str, Any]) -> None:
         model["depth"] is None or model["depth"] > 0,
         f"model.depth={model['depth']}: must be greater than 0",
     )
-    _require(
-        data["image_size"] % model["patch_size"] == 0,
-        f"data.image_size={data['image_size']} is not a multiple of "
-        f"model.patch_size={model['patch_size']}",
-    )
+    for name in ("image_size", "image_width"):
+        _require(
+            data[name] is None or (data[name] > 0 and data[name] % model["patch_size"] == 0),
+            f"data.{name}={data[name]} is not a multiple of model.patch_size={model['patch_size']}",
+        )
     fit_strides(stem["strides"], model["patch_size"], shrink=stem["shrink"])
 
 
@@ -170,6 +170,16 @@ def _check_training(config: dict[str, Any]) -> None:
         not (mixes and config["batch"]["group"] % 2),
         f"batch.group={config['batch']['group']} is odd, but mixup pairs images: use an even group",
     )
+    _check_identities(config, mixes=mixes)
+    _require(
+        schedule["delay_epochs"] >= -1,
+        f"schedule.delay_epochs={schedule['delay_epochs']}: must be at least -1",
+    )
+    warmup = config["warmup"]
+    _require(
+        (warmup["start_lr"] is None) != (warmup["start_lr_fraction"] is None),
+        "warmup: give exactly one of start_lr and start_lr_fraction, null the other",
+    )
     labelled = config["data"]["token_labels"] != "none"
     _require(
         not (mixes and labelled),
@@ -178,6 +188,29 @@ def _check_training(config: dict[str, Any]) -> None:
     _require(
         sam is None or sam["rho"] >= 0,
         f"optimizer.sam.rho={sam and sam['rho']}: must not be negative",
+    )
+
+
+def _check_identities(config: dict[str, Any], *, mixes: bool) -> None:
+    batch, instances = config["batch"], config["batch"]["instances"]
+    reid = config["method"] == "reid"
+    _require(
+        not reid or (instances is not None and instances >= 2),
+        f"batch.instances={instances}: recipe=reid compares images of a person: at least 2",
+    )
+    if instances is None:
+        return
+    _require(
+        not mixes,
+        "augment.mixup and augment.cutmix must be 0 with batch.instances: nobody is two people",
+    )
+    _require(
+        instances > 0 and batch["group"] % instances == 0,
+        f"batch.group={batch['group']} must hold whole identities of batch.instances={instances}",
+    )
+    _require(
+        config["augment"]["repeats"] == 1,
+        "augment.repeats must be 1 with batch.instances: identities are drawn, not images",
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from scaledrelu.config.artifacts import pin_label_digest
+from scaledrelu.config.artifacts import pin_label_digest, pin_made_data
 from scaledrelu.config.check import check_values
 from scaledrelu.config.digest import pin_data_digest, pin_init_digest
 from scaledrelu.config.overrides import check_overrides
@@ -85,6 +85,7 @@ def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str,
     """
     conf_dir = conf_dir or CONF_DIR
     config = validate(composed)
+    pin_made_data(config, conf_dir)
     pin_data_digest(config)
     pin_init_digest(config)
     pin_label_digest(config, conf_dir, partial(compose, conf_dir=conf_dir))

@@ -31,6 +31,7 @@ def pin_data_digest(
     if data["root"] is None or data["digest"] is not None:
         return
     splits = [data["build"].get("train"), data["build"].get("val")]
+    splits = splits if any(splits) else ["."]  # ReID sets have folders of their own
     known = {} if known is None else known
     key = (data["root"], *splits)
     if key not in known:

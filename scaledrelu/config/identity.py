@@ -38,6 +38,11 @@ TRANSIENT = (
 # A key at its neutral value is dropped before hashing, so that a new knob whose
 # neutral value means "as before" leaves every existing run's id alone.
 NEUTRAL: dict[str, Any] = {
+    "data.image_width": None,
+    "batch.instances": None,
+    "optimizer.decay_all": False,
+    "optimizer.bias_lr_factor": 1.0,
+    "warmup.start_lr_fraction": None,
     "data.token_labels": "none",
     "data.token_labels_digest": None,
     "augment.label_axes": "official",
@@ -51,6 +56,7 @@ NEUTRAL: dict[str, Any] = {
     "init.run": None,
     "init.sha256": None,
     "init.head_scale": None,
+    "init.positions": "bicubic",
 }
 
 

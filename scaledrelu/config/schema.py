@@ -75,6 +75,8 @@ class OptimizerConfig:
     clip_grad: float | None = MISSING  # largest L2 norm of the gradient
     clip: str = MISSING  # global | per_tensor: what that norm is taken of
     decay_tokens: bool = MISSING  # position embedding and class token decay too (DINO)
+    decay_all: bool = MISSING  # no exemptions at all (ReID)
+    bias_lr_factor: float = MISSING  # on the peak rate of biases (ReID)
 
 
 @dataclass
@@ -93,7 +95,8 @@ class WarmupConfig:
     label: str = MISSING
     shape: str = MISSING  # linear | none
     epochs: float = MISSING
-    start_lr: float = MISSING  # absolute, not scaled (recipes A.4)
+    start_lr: float | None = MISSING  # absolute, not scaled (recipes A.4); null: use the fraction
+    start_lr_fraction: float | None = MISSING  # of the peak
 
 
 @dataclass
@@ -116,6 +119,7 @@ class BatchConfig:
 
     total: int = MISSING
     group: int = MISSING
+    instances: int | None = MISSING  # images of an identity per update (ReID); null: any images
     sync_bn: bool = MISSING  # BatchNorm statistics over the whole update, not over groups (DINO)
 
 
@@ -137,10 +141,11 @@ class DataConfig:
 
     name: str = MISSING
     build: dict[str, Any] = MISSING
-    root: str | None = MISSING  # transient
+    root: str | None = MISSING  # transient; made: an artifact (a generated set)
     digest: str | None = MISSING  # of the file list; filled in by config.identity
     num_classes: int | None = MISSING  # null = counted from the class folders
-    image_size: int = MISSING
+    image_size: int = MISSING  # pixels: height, and width where that is null
+    image_width: int | None = MISSING
     mean: list[float] = MISSING
     std: list[float] = MISSING
     augment: str = MISSING  # reference (timm/PIL) | device (batched)
@@ -228,6 +233,7 @@ class InitConfig:
     run: str | None = MISSING  # run id, for kind=run
     path: str | None = MISSING  # file, for kind=checkpoint; transient
     sha256: str | None = MISSING  # of that file; filled in when the file is there
+    positions: str = MISSING  # bicubic | bilinear: how they are resized to another grid
     head_scale: float | None = MISSING  # times the usual start of a new classifier; null: scratch
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.fetch import open_fetch
+from scaledrelu.data.identity_sampler import identity_steps, identity_stream
 from scaledrelu.data.samplers import Stream, group_stream, steps_per_epoch
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.data.token_labels import LabelMaps
@@ -29,6 +30,7 @@ class TrainLoader:
         group_size: images of one group per update.
         repeats: repeated augmentation; 1 = off.
         seed: seed of the run.
+        instances: images of an identity in an update; None = images are drawn one by one.
         transform: PIL image -> tensor; None = the uint8 images of a source in memory as they are.
         workers: loader processes; 0 = load in this process. Not used for images in memory.
         pin: put batches in page-locked memory.
@@ -49,19 +51,23 @@ class TrainLoader:
         group_size: int,
         repeats: int,
         seed: int,
+        instances: int | None = None,
         transform: Transform | None = None,
         workers: int = 0,
         pin: bool = False,
         device: Any = None,
         labels: LabelMaps | None = None,
     ):
-        self.steps_per_epoch = steps_per_epoch(
-            len(source), num_groups=num_groups, group_size=group_size, repeats=repeats
+        sizes = {"num_groups": num_groups, "group_size": group_size}
+        self.steps_per_epoch = (
+            steps_per_epoch(len(source), repeats=repeats, **sizes)
+            if instances is None
+            else identity_steps(source.targets, num_instances=instances, **sizes)
         )
         self.source = source
         self._groups = tuple(groups)
         self._num_groups, self._group_size = num_groups, group_size
-        self._repeats, self._seed = repeats, seed
+        self._repeats, self._instances, self._seed = repeats, instances, seed
         self._fetch = open_fetch(
             source,
             transform,
@@ -99,14 +105,20 @@ class TrainLoader:
         self._fetch.close()
 
     def _stream(self, group: int, epoch: int) -> Stream:
-        return group_stream(
-            len(self.source),
-            num_groups=self._num_groups,
-            group=group,
-            epoch=epoch,
-            repeats=self._repeats,
-            group_size=self._group_size,
-            seed=self._seed,
+        place = {
+            "num_groups": self._num_groups,
+            "group": group,
+            "epoch": epoch,
+            "group_size": self._group_size,
+            "seed": self._seed,
+        }
+        if self._instances is None:
+            return group_stream(len(self.source), repeats=self._repeats, **place)
+        return identity_stream(
+            self.source.targets,
+            steps=self.steps_per_epoch,
+            num_instances=self._instances,
+            **place,
         )
 
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+Size = int | tuple[int, int]  # pixels of a side, or height and width
+
 _SMALL = 32  # DeiT resizes and crops for evaluation only above this size
 
 
 def reference_train(
     *,
-    image_size: int,
+    image_size: Size,
     mean: Sequence[float],
     std: Sequence[float],
     crop: str,
@@ -64,7 +66,7 @@ def reference_train(
 
 def crop_train(
     *,
-    image_size: int,
+    image_size: Size,
     crop: str,
     crop_scale: Sequence[float],
     crop_ratio: Sequence[float],
@@ -93,30 +95,39 @@ def crop_train(
 
 
 def eval_transform(
-    *, image_size: int, crop: float, mean: Sequence[float], std: Sequence[float]
+    *, image_size: Size, crop: float, mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[Image], Tensor]:
     """Return the evaluation pipeline: PIL image -> 3 x H x W, float, normalised.
 
     The short side is resized (bicubic) to floor(image_size / crop), then the centre is cut out;
-    up to 32 pixels the image is only fitted to its size.
+    up to 32 pixels the image is only fitted to its size. Where height and width are given, the
+    whole image is resized to them (bilinear).
 
-    Source: recipes A.7 (DeiT ``build_transform``).
+    Source: recipes A.7 (DeiT ``build_transform``); D.1 (TransReID).
     """
     from torchvision import transforms
 
     normalise = transforms.Normalize(mean=list(mean), std=list(std))
-    short_side = image_size if image_size <= _SMALL else math.floor(image_size / crop)
-    fit = fit_to(image_size, resized=short_side)
+    if isinstance(image_size, int):
+        short_side = image_size if image_size <= _SMALL else math.floor(image_size / crop)
+        fit = fit_to(image_size, resized=short_side)
+    else:
+        fit = fit_to(image_size, interpolation="bilinear")
     return transforms.Compose([fit, transforms.ToTensor(), normalise])
 
 
 def fit_to(
-    image_size: int, *, resized: int | None = None, interpolation: str = "bicubic"
+    image_size: Size, *, resized: int | None = None, interpolation: str = "bicubic"
 ) -> Callable[[Image], Image]:
-    """Return: short side to ``resized`` (default ``image_size``) pixels, centre cropped."""
+    """Return: short side to ``resized`` (default ``image_size``) pixels, centre cropped.
+
+    Where ``image_size`` is height and width, the whole image is resized to them.
+    """
     from torchvision import transforms
 
     mode = transforms.InterpolationMode(interpolation)
+    if not isinstance(image_size, int):
+        return transforms.Resize(image_size, interpolation=mode)
     return transforms.Compose(
         [
             transforms.Resize(resized or image_size, interpolation=mode),
@@ -126,7 +137,7 @@ def fit_to(
 
 
 def _plain_crop(
-    image_size: int, crop: str, shift: int, interpolation: str
+    image_size: Size, crop: str, shift: int, interpolation: str
 ) -> Callable[[Image], Image]:
     from torchvision import transforms
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import torch
 
 from scaledrelu.optim.cosine import CosineSchedule
+from scaledrelu.optim.schedule import LrSchedule
 
 
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> float:
-    """Set the rate of every parameter group (times its ``lr_scale``, if it has one); return it."""
+def set_lr(optimizer: torch.optim.Optimizer, schedule: LrSchedule, step: int) -> float:
+    """Set the rate of every parameter group at a step; return that of a group without factors.
+
+    A group's ``peak_factor`` goes into its curve, its ``lr_scale`` multiplies the result.
+    """
+    lr = schedule.at(step)
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        factor = group.get("peak_factor")
+        own = lr if factor is None else schedule.at(step, peak_factor=factor)
+        group["lr"] = own * group.get("lr_scale", 1.0)
     return lr
 
 

@@ -18,7 +18,7 @@ from scaledrelu.engine.divergence import Judge, Verdict
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.hyper import set_lr, set_weight_decay
 from scaledrelu.engine.logbook import Logbook, in_words
-from scaledrelu.engine.step import Update, sync_buffers
+from scaledrelu.engine.step import StepReport, Update, sync_buffers
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.schedule import LrSchedule
 from scaledrelu.tasks.base import Progress, Task
@@ -124,11 +124,11 @@ def train(
         epoch, offset = divmod(cursor.step, per_epoch)
         for groups in run.loader.epoch(epoch, start_step=offset):
             t = Progress(cursor.step, total, epoch, per_epoch)
-            lr = set_lr(run.optimizer, run.schedule.at(t.step))
+            lr = set_lr(run.optimizer, run.schedule, t.step)
             set_weight_decay(run.optimizer, run.weight_decay, t.step)
             report = run.update.gradients(run.prepare(groups, t), t)
-            loss, bad, asked = _agree(run.world, report.loss, report.finite, wants_stop())
-            run.judge.see_losses(t.step, loss, bad == 0)
+            loss, judged, bad, asked = _agree(run.world, report, wants_stop())
+            run.judge.see_losses(t.step, judged, bad == 0)
             stop += asked
             run.judge.see_update(t.step, report.grad_norm, lr)
             run.update.apply(run.judge.flag, t)
@@ -208,11 +208,11 @@ def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
     save_checkpoint(folder, state)
 
 
-def _agree(world: World, loss: Tensor, finite: Tensor, stop: bool) -> Tensor:
-    """Return (mean loss, non-finite ranks, ranks asked to stop), equal on all ranks."""
-    asked = torch.full((), float(stop), dtype=torch.float64, device=loss.device)
-    own = torch.stack([loss.double() / world.size, (~finite).double(), asked])
-    return world.reduce_sum(own)
+def _agree(world: World, report: StepReport, stop: bool) -> Tensor:
+    """Return (mean loss, judged part, non-finite ranks, ranks asked to stop), equal on all."""
+    means = torch.stack([report.loss, report.judged]).double() / world.size
+    asked = torch.full((), float(stop), dtype=torch.float64, device=means.device)
+    return world.reduce_sum(torch.cat([means, torch.stack([(~report.finite).double(), asked])]))
 
 
 def _agree_on_logs(world: World, logs: dict[str, Tensor]) -> dict[str, float]:

@@ -39,6 +39,7 @@ class StepReport:
 
     Attributes:
         loss: mean over this rank's groups, first pass.
+        judged: what the judge compares with chance: the loss, or the part of it the task names.
         finite: this rank's losses of all passes are finite and, where no scaler would skip the
             update, so is the gradient: applying it would make the next loss non-finite.
         grad_norm: L2 norm of the final gradient of all ranks, unscaled, before clipping.
@@ -47,6 +48,7 @@ class StepReport:
     """
 
     loss: Tensor
+    judged: Tensor
     finite: Tensor
     grad_norm: Tensor
     scale: Tensor
@@ -172,7 +174,15 @@ class Update:
             name: torch.stack([output.logs[name] for output in passes.first]).mean()
             for name in passes.first[0].logs
         }
-        return StepReport(loss=first.mean(), finite=finite, grad_norm=norm, scale=scale, logs=logs)
+        loss, name = first.mean(), self.module.judged
+        return StepReport(
+            loss=loss,
+            judged=loss if name is None else logs[name],
+            finite=finite,
+            grad_norm=norm,
+            scale=scale,
+            logs=logs,
+        )
 
     def _step(self, skip: Tensor | None) -> None:
         if self.scaler is not None:

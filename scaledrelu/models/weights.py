@@ -82,6 +82,7 @@ def read_backbone(
     source: str = "state dict",
     keep_head: bool = False,
     grid: Grid | None = None,
+    resize: str = "bicubic",
 ) -> LoadReport:
     """Copy the backbone's weights from the content of a checkpoint into a model.
 
@@ -91,6 +92,7 @@ def read_backbone(
         source: what messages call the file.
         keep_head: take the classifier too where its shape fits; a new task wants a fresh one.
         grid: patch grid of the positions in ``state``; None = a square one, or the model's.
+        resize: bicubic | bilinear: how positions come to another grid.
 
     Raises:
         CheckpointError: if the file holds no backbone, another one, or weights that are not finite.
@@ -107,7 +109,7 @@ def read_backbone(
         if not fits:
             skipped.append(name)
             del weights[name]
-    positions = _fit_positions(weights, own, model, source, grid)
+    positions = _fit_positions(weights, own, model, source, grid, resize)
     _check(weights, own, source, layout)
     model.load_state_dict(weights, strict=False)
     parameters = dict(model.named_parameters())
@@ -122,19 +124,20 @@ def read_backbone(
     )
 
 
-def resize_positions(positions_1ND: Tensor, old: Grid, new: Grid) -> Tensor:
-    """Return the positions of another grid: class token kept, patches bicubic, not antialiased.
+def resize_positions(positions_1ND: Tensor, old: Grid, new: Grid, mode: str = "bicubic") -> Tensor:
+    """Return the positions of another grid: class token kept, patches resized, not antialiased.
 
     Args:
         positions_1ND: class token first, then the patches row by row.
         old: rows and columns of its grid.
         new: rows and columns wanted.
+        mode: bicubic | bilinear.
 
-    Source: DeiT main.py, --finetune, for any grid.
+    Source: DeiT main.py, --finetune, for any grid; bilinear: TransReID ``resize_pos_embed``.
     """
     class_11D, patches_1ND = positions_1ND[:, :1].float(), positions_1ND[:, 1:].float()
     patches_1Dhw = patches_1ND.transpose(1, 2).unflatten(2, old)
-    patches_1Dhw = F.interpolate(patches_1Dhw, size=new, mode="bicubic", align_corners=False)
+    patches_1Dhw = F.interpolate(patches_1Dhw, size=new, mode=mode, align_corners=False)
     return torch.cat((class_11D, patches_1Dhw.flatten(2).transpose(1, 2)), dim=1)
 
 
@@ -158,7 +161,7 @@ def _find(state: Mapping[str, Any], source: str) -> tuple[str, Weights, list[str
 
 
 def _fit_positions(
-    weights: Weights, own: Weights, model: nn.Module, source: str, old: Grid | None
+    weights: Weights, own: Weights, model: nn.Module, source: str, old: Grid | None, mode: str
 ) -> str | None:
     """Resize the position embedding in ``weights`` to the model's grid; say how."""
     name, found = "pos_embed", weights.get("pos_embed")
@@ -173,8 +176,8 @@ def _fit_positions(
         )
     if old == tuple(grid):
         return None
-    weights[name] = resize_positions(found, old, tuple(grid))
-    return f"{old[0]}x{old[1]} -> {grid[0]}x{grid[1]} (bicubic)"
+    weights[name] = resize_positions(found, old, tuple(grid), mode)
+    return f"{old[0]}x{old[1]} -> {grid[0]}x{grid[1]} ({mode})"
 
 
 def _grid_of(num_patches: int, own: Grid) -> Grid | None:

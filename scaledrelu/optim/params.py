@@ -1,4 +1,4 @@
-"""Which parameters decay: the official exemptions, and nothing about the optimizer itself."""
+"""Which parameters decay and which learn faster; nothing about the optimizer itself."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from torch import nn
 
 from scaledrelu.errors import ConfigError
 
+BIAS = "bias"  # in a name, wherever it stands (TRI solver/make_optimizer.py)
+
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, *, decay_tokens: bool = False
+    model: nn.Module,
+    weight_decay: float,
+    *,
+    decay_tokens: bool = False,
+    decay_all: bool = False,
+    bias_lr_factor: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Split the trainable parameters into an exempt group and a decaying one, in that order.
 
@@ -23,28 +30,48 @@ def parameter_groups(
         weight_decay: of the second group.
         decay_tokens: let the names that modules declare as exempt decay after all, as DINO does
             (recipes C.1).
+        decay_all: let everything decay, as ReID does (recipes D.1): the exempt group is left out.
+        bias_lr_factor: peak rate of parameters with ``bias`` anywhere in their name, over that of
+            the others (recipes D.1).
 
     Returns:
-        Two groups for a torch optimizer; frozen parameters are in neither. ``decays`` marks the
-        second: a schedule may move its weight decay.
+        Groups for a torch optimizer; frozen parameters are in none. ``decays`` marks those whose
+        weight decay a schedule may move. With a factor other than 1 each group is followed by that
+        of its biases, which carries the factor as ``peak_factor``, see `LrSchedule.at`.
 
     Raises:
-        ConfigError: if nothing is trainable or the decay is negative.
+        ConfigError: if nothing is trainable, the decay is negative or the factor is not positive.
     Source: recipes A.3 (DeiT); the scaling theorem of the paper assumes decay on BatchNorm too,
-        which the official filter does not give (recipes H33).
+        which the official filter does not give (recipes H33). TRI solver/make_optimizer.py (ReID).
     """
     if weight_decay < 0:
         raise ConfigError(f"weight_decay is {weight_decay}; it must not be negative.")
+    if bias_lr_factor <= 0:
+        raise ConfigError(f"optimizer.bias_lr_factor is {bias_lr_factor}; it must be positive.")
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not named:
         raise ConfigError("No parameter of the model is trainable; unfreeze some or check init.")
-    exempt_names = set() if decay_tokens else _declared_exempt(model)
-    exempt = [p for name, p in named if _is_exempt(name, p, exempt_names)]
-    decaying = [p for name, p in named if not _is_exempt(name, p, exempt_names)]
-    return [
-        {"params": exempt, "weight_decay": 0.0, "decays": False},
-        {"params": decaying, "weight_decay": weight_decay, "decays": True},
-    ]
+    declared = set() if decay_tokens else _declared_exempt(model)
+    exempt, decaying = {}, {}
+    for name, p in named:
+        spared = not decay_all and _is_exempt(name, p, declared)
+        (exempt if spared else decaying)[name] = p
+    groups = _split_biases(decaying, bias_lr_factor, weight_decay=weight_decay, decays=True)
+    if decay_all:
+        return groups
+    return _split_biases(exempt, bias_lr_factor, weight_decay=0.0, decays=False) + groups
+
+
+def _split_biases(
+    named: dict[str, nn.Parameter], factor: float, **fields: Any
+) -> list[dict[str, Any]]:
+    """Return one group of all, or with a factor other than 1 the others and the biases."""
+    if factor == 1:
+        return [{"params": list(named.values()), **fields}]
+    others = [p for name, p in named.items() if BIAS not in name]
+    biases = [p for name, p in named.items() if BIAS in name]
+    groups = [{"params": others, **fields}, {"params": biases, **fields, "peak_factor": factor}]
+    return [group for group in groups if group["params"]]
 
 
 def _is_exempt(name: str, parameter: nn.Parameter, declared: set[str]) -> bool:

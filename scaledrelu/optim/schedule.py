@@ -80,14 +80,16 @@ class ScheduleSpec:
         epochs: length of the cosine; from there on the rate stays at its floor.
         cooldown_epochs: epochs trained at the floor after that.
         unit: ``epoch`` or ``step``, see `ScheduleUnit`.
-        delay_epochs: epoch e runs at value(e - delay); 1 in DeiT (recipes A.4).
+        delay_epochs: epoch e runs at value(e - delay); 1 in DeiT (recipes A.4), -1 in ReID, whose
+            epochs count from 1 (recipes D.1).
         min_lr: absolute floor, not scaled; exactly one of the two floors is set.
         min_lr_fraction: floor as a fraction of the peak.
         warmup_shape: ``linear`` or ``none``, see `WarmupShape`.
         warmup_epochs: already scaled, see `warmup_length`; 0 starts at the peak.
-        start_lr: where the warm-up starts; absolute, not scaled.
+        start_lr: where the warm-up starts; absolute; exactly one of the two starts is set.
         peak_lr: effective rate, see `effective_lr`.
         cosine: ``whole`` or ``after_warmup``, see `CosineSpan`; the latter is laid out in steps.
+        start_lr_fraction: where the warm-up starts, as a fraction of the peak.
     """
 
     epochs: int
@@ -98,9 +100,10 @@ class ScheduleSpec:
     min_lr_fraction: float | None
     warmup_shape: str
     warmup_epochs: float
-    start_lr: float
+    start_lr: float | None
     peak_lr: float
     cosine: str = CosineSpan.WHOLE
+    start_lr_fraction: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("schedule.unit", self.unit, ScheduleUnit)
@@ -110,19 +113,25 @@ class ScheduleSpec:
             raise ConfigError(f"schedule.epochs is {self.epochs}; it must be at least 1.")
         for key, value in (
             ("schedule.cooldown_epochs", self.cooldown_epochs),
-            ("schedule.delay_epochs", self.delay_epochs),
             ("schedule.min_lr", self.min_lr or 0.0),
             ("schedule.min_lr_fraction", self.min_lr_fraction or 0.0),
             ("warmup.epochs", self.warmup_epochs),
-            ("warmup.start_lr", self.start_lr),
+            ("warmup.start_lr", self.start_lr or 0.0),
+            ("warmup.start_lr_fraction", self.start_lr_fraction or 0.0),
         ):
             if value < 0:
                 raise ConfigError(f"{key} is {value}; it must not be negative.")
-        if (self.min_lr is None) == (self.min_lr_fraction is None):
-            raise ConfigError(
-                f"schedule.min_lr is {self.min_lr} and schedule.min_lr_fraction is "
-                f"{self.min_lr_fraction}; set exactly one and leave the other null."
-            )
+        if self.delay_epochs < -1:
+            raise ConfigError(f"schedule.delay_epochs is {self.delay_epochs}; it must be >= -1.")
+        for key, value, fraction in (
+            ("schedule.min_lr", self.min_lr, self.min_lr_fraction),
+            ("warmup.start_lr", self.start_lr, self.start_lr_fraction),
+        ):
+            if (value is None) == (fraction is None):
+                raise ConfigError(
+                    f"{key} is {value} and {key}_fraction is {fraction}; "
+                    "set exactly one and leave the other null."
+                )
         moved = self.unit == ScheduleUnit.EPOCH or self.delay_epochs or self.cooldown_epochs
         if self.cosine == CosineSpan.AFTER_WARMUP and moved:
             raise ConfigError(
@@ -136,6 +145,11 @@ class ScheduleSpec:
         return self.peak_lr * self.min_lr_fraction if self.min_lr is None else self.min_lr
 
     @property
+    def first_lr(self) -> float:
+        """Rate at the start of the warm-up."""
+        return self.peak_lr * self.start_lr_fraction if self.start_lr is None else self.start_lr
+
+    @property
     def total_epochs(self) -> int:
         """Paper epochs trained, cool-down included."""
         return self.epochs + self.cooldown_epochs
@@ -145,20 +159,22 @@ class ScheduleSpec:
         """Paper epochs of warm-up; 0 with shape ``none``."""
         return 0.0 if self.warmup_shape == WarmupShape.NONE else self.warmup_epochs
 
-    def value(self, epoch: float) -> float:
+    def value(self, epoch: float, *, peak_factor: float = 1.0) -> float:
         """Rate of the curve at a paper epoch (>= 0), before any delay.
 
         Linear up to the warm-up's end, then the cosine that started at epoch 0: the warm-up
-        replaces its beginning and does not push it back.
+        replaces its beginning and does not push it back. ``peak_factor`` multiplies the peak alone:
+        where the warm-up starts and the floor stay, scalars as in ReID's scheduler.
 
-        Source: recipes A.4.
+        Source: recipes A.4; D.1 for the factor.
         """
+        peak_lr = self.peak_lr * peak_factor
         if epoch < self.rise_epochs:
-            return self.start_lr + epoch * (self.peak_lr - self.start_lr) / self.rise_epochs
+            return self.first_lr + epoch * (peak_lr - self.first_lr) / self.rise_epochs
         if epoch >= self.epochs:
             return self.floor_lr
         fall = 0.5 * (1.0 + math.cos(math.pi * epoch / self.epochs))
-        return self.floor_lr + fall * (self.peak_lr - self.floor_lr)
+        return self.floor_lr + fall * (peak_lr - self.floor_lr)
 
 
 class LrSchedule:
@@ -195,7 +211,7 @@ class LrSchedule:
             return 0
         if self.spec.cosine == CosineSpan.AFTER_WARMUP:
             return min(round(self.steps_in(self.spec.rise_epochs)), self.total_steps)
-        end = self.spec.rise_epochs + self.spec.delay_epochs
+        end = max(0.0, self.spec.rise_epochs + self.spec.delay_epochs)
         if self.spec.unit == ScheduleUnit.STEP:
             steps = math.ceil(self.steps_in(end))
         else:
@@ -215,19 +231,19 @@ class LrSchedule:
         """Return how many updates of this run a length in paper epochs takes; not rounded."""
         return paper_epochs * self.total_steps / self.spec.total_epochs
 
-    def at(self, step: int) -> float:
-        """Return the learning rate of one update (0-based)."""
+    def at(self, step: int, *, peak_factor: float = 1.0) -> float:
+        """Return the learning rate of one update (0-based), see `ScheduleSpec.value`."""
         if self.spec.cosine == CosineSpan.AFTER_WARMUP:
             return rise_then_fall(
                 step,
                 rise_steps=self.warmup_steps,
                 total_steps=self.total_steps,
-                start=self.spec.start_lr,
-                peak=self.spec.peak_lr,
+                start=self.spec.first_lr,
+                peak=self.spec.peak_lr * peak_factor,
                 floor=self.spec.floor_lr,
             )
         if self.spec.unit == ScheduleUnit.EPOCH:
             epoch = self.epoch_of(step) * self.spec.total_epochs / self.run_epochs
         else:
             epoch = self.paper_epoch(step)
-        return self.spec.value(max(0.0, epoch - self.spec.delay_epochs))
+        return self.spec.value(max(0.0, epoch - self.spec.delay_epochs), peak_factor=peak_factor)

@@ -21,7 +21,7 @@ from scaledrelu.models.sync_batchnorm import sync_batchnorm
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.create import create, parameters_of, target_of
 from scaledrelu.runs.features import embed_training_images
-from scaledrelu.runs.feed import Validation, layout, open_data, train_loader
+from scaledrelu.runs.feed import Validation, image_size, layout, open_data, train_loader
 from scaledrelu.runs.initial import load_initial
 from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.runs.optimisation import (
@@ -75,7 +75,7 @@ def build(config: dict[str, Any], world: World) -> Job:
     if config["launch"]["channels_last"]:
         task = task.to(memory_format=layout(config))
     validation = Validation(config, splits.val, world)
-    evaluate = build_evaluation(config, task, validation, world, training=splits.train)
+    evaluate = build_evaluation(config, task, validation, world, splits)
     splits = embed_training_images(config, task, splits)
     loader = train_loader(config, splits, groups, world)
     schedule = build_schedule(config, loader.steps_per_epoch)
@@ -148,7 +148,7 @@ def build_task(config: dict[str, Any], num_classes: int) -> Task:
     headless = getattr(target_of(config["task"]), "headless", False)
     backbone = create(
         model["build"],
-        image_size=config["data"]["image_size"],
+        image_size=image_size(config),
         num_classes=0 if headless else num_classes,
         **{
             name: model[name]

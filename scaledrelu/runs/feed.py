@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from scaledrelu.config.artifacts import NONE, label_folder
+from scaledrelu.config.artifacts import NONE, data_root, label_folder
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.label_transforms import joint_train
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.multicrop import multi_crop
+from scaledrelu.data.reid import ReidSplits
 from scaledrelu.data.sources import ImageSource, subset
 from scaledrelu.data.token_labels import LabelMaps
 from scaledrelu.data.transforms import crop_train, eval_transform, reference_train
@@ -31,13 +32,19 @@ NO_CROPS = ("shift", "rand_augment", "color_jitter", "erasing", "mixup", "cutmix
 PROBE_IMAGES = 64  # of the validation set, for the extremes in the evidence file
 
 
-def open_data(config: dict[str, Any]) -> Splits:
+def image_size(config: dict[str, Any]) -> int | tuple[int, int]:
+    """Return the pixels of a side, or (height, width) where they are not square."""
+    height, width = config["data"]["image_size"], config["data"]["image_width"]
+    return height if width is None else (height, width)
+
+
+def open_data(config: dict[str, Any]) -> Splits | ReidSplits:
     """Open the data set and keep the configured fraction of its training images."""
     data = config["data"]
     splits = create(
         data["build"],
-        root=data["root"],
-        image_size=data["image_size"],
+        root=data_root(config),
+        image_size=image_size(config),
         in_memory=data["in_memory"],
         on_bad_image=data["on_bad_image"],
     )
@@ -48,7 +55,7 @@ def open_data(config: dict[str, Any]) -> Splits:
         )
     if data["fraction"] < 1:
         train = subset(splits.train, data["fraction"], seed=data["fraction_seed"])
-        splits = Splits(train=train, val=splits.val, num_classes=splits.num_classes)
+        splits = dataclasses.replace(splits, train=train)
     return splits
 
 
@@ -56,7 +63,7 @@ def train_loader(
     config: dict[str, Any], splits: Splits, groups: Sequence[int], world: World
 ) -> TrainLoader:
     """Build the loader of this process's groups, with their label maps if the run has some."""
-    data, augment, launch = config["data"], config["augment"], config["launch"]
+    augment, launch = config["augment"], config["launch"]
     labels = None
     if has_labels(config):
         labels = LabelMaps(label_folder(config), splits.train, num_classes=splits.num_classes)
@@ -66,8 +73,9 @@ def train_loader(
         num_groups=len(groups) * world.size,
         group_size=config["batch"]["group"],
         repeats=augment["repeats"],
+        instances=config["batch"]["instances"],
         seed=config["seed"],
-        transform=train_transform(data, augment, in_memory=hasattr(splits.train, "images")),
+        transform=train_transform(config, in_memory=hasattr(splits.train, "images")),
         workers=launch["workers"],
         pin=world.device.type == "cuda",
         device=world.device,
@@ -80,9 +88,7 @@ def has_labels(config: dict[str, Any]) -> bool:
     return config["data"]["token_labels"] != NONE
 
 
-def train_transform(
-    data: dict[str, Any], augment: dict[str, Any], *, in_memory: bool
-) -> Transform | None:
+def train_transform(config: dict[str, Any], *, in_memory: bool) -> Transform | None:
     """Return what the host does to an image; None if bytes in memory need nothing.
 
     An image with a label map is augmented on the host, whatever ``data.augment`` says; so are the
@@ -91,12 +97,13 @@ def train_transform(
     Raises:
         ConfigError: for augmentation that has no place in multi-crop.
     """
+    data, augment, size = config["data"], config["augment"], image_size(config)
     if augment["multi_crop"] is not None:
         return _multi_crop(data, augment)
     crop = {name: augment[name] for name in CROP}
     if data["token_labels"] != NONE:
         return joint_train(
-            image_size=data["image_size"],
+            image_size=size,
             mean=data["mean"],
             std=data["std"],
             **crop,
@@ -104,7 +111,7 @@ def train_transform(
         )
     if data["augment"] == "reference":
         return reference_train(
-            image_size=data["image_size"],
+            image_size=size,
             mean=data["mean"],
             std=data["std"],
             **crop,
@@ -112,7 +119,7 @@ def train_transform(
         )
     if in_memory and augment["crop"] != "random_resized":
         return None
-    return crop_train(image_size=data["image_size"], **crop)
+    return crop_train(image_size=size, **crop)
 
 
 def _multi_crop(data: dict[str, Any], augment: dict[str, Any]) -> Transform:
@@ -155,7 +162,7 @@ class Validation:
             batch=config["evaluation"]["batch"],
             transform=None
             if whole
-            else eval_transform(image_size=data["image_size"], crop=crop, **pixels),
+            else eval_transform(image_size=image_size(config), crop=crop, **pixels),
             workers=config["launch"]["workers"],
             device=world.device,
         )

@@ -116,18 +116,22 @@ def _load(config: dict[str, Any], network: nn.Module) -> LoadReport:
         upstream = finished_run(config["paths"]["results"], init["run"])
         _check_network(upstream.config, config)
         grid = _grid(upstream.config)
-        return read_backbone(upstream.state, network, source=init["run"], grid=grid)
+        return read_backbone(
+            upstream.state, network, source=init["run"], grid=grid, resize=init["positions"]
+        )
     if not init["path"]:
         raise ConfigError("init.kind=checkpoint needs init.path=<file>; found none")
     if init["sha256"]:
         _check_sha256(init["path"], init["sha256"])
-    return read_backbone(open_weights(init["path"]), network, source=init["path"])
+    weights = open_weights(init["path"])
+    return read_backbone(weights, network, source=init["path"], resize=init["positions"])
 
 
 def _grid(config: dict[str, Any]) -> Grid:
     """Return the patch grid that a run of ours has positions for."""
-    side = config["data"]["image_size"] // config["model"]["patch_size"]
-    return side, side
+    height, patch = config["data"]["image_size"], config["model"]["patch_size"]
+    width = config["data"].get("image_width") or height  # older configurations have none
+    return height // patch, width // patch
 
 
 def _check_network(upstream: dict[str, Any], own: dict[str, Any]) -> None:

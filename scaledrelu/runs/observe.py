@@ -13,9 +13,12 @@ import numpy as np
 import torch
 
 from scaledrelu.data.batch import RawBatch
+from scaledrelu.data.datasets import Splits
+from scaledrelu.data.reid import ReidSplits
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Cursor, Evaluation, Training
+from scaledrelu.errors import ConfigError
 from scaledrelu.evals.tokens import layer_similarity
 from scaledrelu.models.tokens import (
     attention_weight_norms,
@@ -72,8 +75,7 @@ def build_evaluation(
     task: Task,
     validation: Validation,
     world: World,
-    *,
-    training: ImageSource,
+    splits: Splits | ReidSplits,
 ) -> Evaluators:
     """Build every evaluator of the recipe; each gets what it names among its arguments.
 
@@ -82,30 +84,41 @@ def build_evaluation(
         task: whose backbone is looked at.
         validation: this process's shard.
         world: this process's place.
-        training: training images; opened only by evaluators that want them, while they do.
+        splits: of the run; other images than those of validation are opened only by evaluators
+            that want them, while they do.
     """
     autocast = partial(autocast_context, config["precision"]["autocast"], world.device)
     offered = {
         "batches": partial(iter, validation),
         "num_images": validation.num_images,
-        "training": partial(training_batches, config, training, world),
-        "num_training": len(training),
+        "training": partial(shard_of, config, splits.train, world),
+        "num_training": len(splits.train),
         "reduce_sum": world.reduce_sum,
         "autocast": autocast,
     }
+    if isinstance(splits, ReidSplits):
+        offered |= {
+            "query": partial(iter, validation),
+            "gallery": partial(shard_of, config, splits.gallery, world),
+        }
+        people = ("query_ids", "query_cameras", "gallery_ids", "gallery_cameras")
+        offered |= {name: getattr(splits, name) for name in people}
     evaluators = []
     for build in config["evaluation"]["build"]:
         wanted = parameters_of(build)
+        if "gallery" in wanted and "gallery" not in offered:
+            raise ConfigError(
+                f"data.name={config['data']['name']} has no query and gallery, which "
+                f"{build['_target_']} ranks: set data to market1501 or msmt17"
+            )
         evaluators.append(
             create(build, **{name: value for name, value in offered.items() if name in wanted})
         )
     return Evaluators(task, evaluators, validation, autocast)
 
 
-def training_batches(
-    config: dict[str, Any], source: ImageSource, world: World
-) -> Iterator[RawBatch]:
-    """Yield this process's shard of the training images as the validation images come."""
+def shard_of(config: dict[str, Any], source: ImageSource, world: World) -> Iterator[RawBatch]:
+    """Yield this process's shard of a source's images as the validation images come."""
     with closing(Validation(config, source, world)) as images:
         yield from images
 

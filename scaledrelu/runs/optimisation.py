@@ -41,6 +41,7 @@ def build_schedule(config: dict[str, Any], steps_per_epoch: int) -> LrSchedule:
         },
         warmup_shape=warmup["shape"],
         start_lr=warmup["start_lr"],
+        start_lr_fraction=warmup["start_lr_fraction"],
         warmup_epochs=warmup_length(warmup["epochs"], profile["warmup_scale"]),
         peak_lr=effective_lr(
             lr["base"],
@@ -63,9 +64,8 @@ def build_weight_decay(config: dict[str, Any], total_steps: int) -> CosineSchedu
 def build_optimizer(config: dict[str, Any], task: Task) -> torch.optim.Optimizer:
     """Build the base optimizer over the official parameter groups."""
     build = dict(config["optimizer"]["build"])
-    groups = parameter_groups(
-        task, build.pop("weight_decay"), decay_tokens=config["optimizer"]["decay_tokens"]
-    )
+    rules = {n: config["optimizer"][n] for n in ("decay_tokens", "decay_all", "bias_lr_factor")}
+    groups = parameter_groups(task, build.pop("weight_decay"), **rules)
     return create(build, groups, lr=config["lr"]["base"], _convert_="object")
 
 

@@ -63,9 +63,14 @@ class CellValue:
         return self.cell.row.paper[self.cell.column.name]
 
     @property
+    def is_misprint(self) -> bool:
+        """Whether what the paper printed is implausible, and no target."""
+        return self.cell.column.name in self.cell.row.misprints
+
+    @property
     def delta(self) -> float | None:
-        """Ours minus the paper's, where both are numbers."""
-        if self.value is None or isinstance(self.paper, str):
+        """Ours minus the paper's, where both are numbers and the paper's is no misprint."""
+        if self.value is None or isinstance(self.paper, str) or self.is_misprint:
             return None
         return self.value - self.paper
 
@@ -100,7 +105,8 @@ def read_cell(plan: Plan, cell: Cell) -> CellValue:
 def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
     if crashed := plan.crashed_upstream(run):
         # Where training starts from a crashed run the row crashed; missing label maps are a hole.
-        status = Status.CRASH if run.parent and run.artifact is None else Status.MISSING
+        teachers = plan.artifacts[run.artifact].artifact.upstream if run.artifact else ()
+        status = Status.MISSING if crashed in teachers else Status.CRASH
         return SeedValue(run, status, None, f"upstream crashed ({crashed})")
     if not run.status.done:
         status = Status.MISSING if run.status is Status.RUNNING else run.status

@@ -12,7 +12,7 @@ from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.record import read_config, read_result, runs_root
 
 # Seconds of a one-thread mini run by method, rounded up; SAM takes two gradients.
-MINI_S = {"deit": 22.0, "volo": 35.0, "dino": 220.0, "linear_probe": 8.0}
+MINI_S = {"deit": 22.0, "volo": 35.0, "dino": 220.0, "linear_probe": 8.0, "reid": 35.0}
 SAM_FACTOR = 2.0
 
 

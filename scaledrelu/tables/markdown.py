@@ -110,7 +110,8 @@ def _relative(table: Table, value: CellValue, values: Sequence[CellValue]) -> li
     digits = value.cell.column.digits
     ours = None if None in (value.value, base.value) else value.value - base.value
     printed = (value.paper, base.paper)
-    paper = None if any(isinstance(p, str) for p in printed) else printed[0] - printed[1]
+    unknown = value.is_misprint or any(isinstance(p, str) for p in printed)
+    paper = None if unknown else printed[0] - printed[1]
     return [_signed(paper, digits), _signed(ours, digits)]
 
 
@@ -195,7 +196,8 @@ def _name(value: CellValue) -> str:
 def _paper(value: CellValue) -> str:
     if isinstance(value.paper, str):
         return value.paper
-    return f"{value.paper:.{value.cell.column.digits}f}"
+    misprint = " (misprint)" if value.is_misprint else ""
+    return f"{value.paper:.{value.cell.column.digits}f}{misprint}"
 
 
 def _signed(number: float | None, digits: int) -> str:

@@ -28,7 +28,8 @@ def plan_text(
     for table in plan.tables:
         lines += _table_lines(plan, table, estimate)
     lines += [
-        f"{a.artifact_id} from {a.artifact.teacher_id}: {a.status}" for a in plan.artifacts.values()
+        f"{a.artifact_id} from {a.artifact.teacher_id or a.artifact.script}: {a.status}"
+        for a in plan.artifacts.values()
     ]
     waves = len({run.wave for run in todo})
     if not todo:

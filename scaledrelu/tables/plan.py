@@ -78,7 +78,7 @@ class Plan:
         """Return the ids of the runs that a run cannot start without, the first ones first."""
         above = [run.parent] if run.parent else []
         if run.artifact:
-            above.append(self.artifacts[run.artifact].artifact.teacher_id)
+            above += self.artifacts[run.artifact].artifact.upstream
         return [name for one in above for name in (*self.upstream_of(self.runs[one]), one)]
 
     def crashed_upstream(self, run: PlannedRun) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.artifacts import MADE, label_artifact
+from scaledrelu.config.artifacts import MADE, Artifact, data_artifact, label_artifact
 from scaledrelu.config.identity import TRANSIENT, canonical, run_id
 from scaledrelu.errors import TableError
 from scaledrelu.runs.record import Status, read_config, read_error, read_status, run_directory
@@ -142,7 +142,9 @@ class _Planner:
         return name
 
     def _artifact(self, config: Mapping[str, Any]) -> PlannedArtifact | None:
-        """Plan the label maps that a run learns from, and the teacher that makes them."""
+        """Plan the data or the label maps that a run needs, and the teacher that makes these."""
+        if config["data"]["root"] == MADE:
+            return self._known(data_artifact(dict(config), self.compose.conf_dir), wave=0)
         if config["data"]["token_labels"] != MADE:
             return None
         making = label_artifact(
@@ -153,10 +155,11 @@ class _Planner:
         name = self._add(teacher, self._composed(teacher), seed=0, parent=None)
         if name != making.teacher_id:
             raise TableError(f"the teacher of {making.artifact_id} composes to {name} in a plan")
+        return self._known(making, wave=self.runs[name].wave + 1)
+
+    def _known(self, making: Artifact, *, wave: int) -> PlannedArtifact:
         if making.artifact_id not in self.artifacts:
-            self.artifacts[making.artifact_id] = inspect_artifact(
-                self.results, making, wave=self.runs[name].wave + 1
-            )
+            self.artifacts[making.artifact_id] = inspect_artifact(self.results, making, wave=wave)
         return self.artifacts[making.artifact_id]
 
     def _paper_patch(self, overrides: tuple[str, ...]) -> int:

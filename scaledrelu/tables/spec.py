@@ -18,7 +18,7 @@ from scaledrelu.errors import TableError, nearest
 CRASH, MISSING = "crash", "missing"
 TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
 COLUMN_KEYS = ("from", "caption", "metric", "of", "header", "digits", "run")
-ROW_KEYS = ("run", "upstream", "paper", "note", "baseline")
+ROW_KEYS = ("run", "upstream", "paper", "misprints", "note", "baseline")
 BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "waiting", "rows")
 
 
@@ -46,6 +46,7 @@ class Row:
     external: Mapping[str, tuple[str, ...]]  # profile -> what it starts from instead of upstream
     waiting: Mapping[str, str]  # profile -> why the row is not run there yet
     paper: Mapping[str, float | str]
+    misprints: tuple[str, ...] = ()  # metrics whose printed value is no target
     note: str = ""
     is_reference: bool = False  # a row of the table that its block's deltas refer to
 
@@ -188,6 +189,7 @@ def _row(
         external={name: tuple(run) for name, run in block.get("external", {}).items()},
         waiting=dict(block.get("waiting", {})),
         paper=_paper(where, row.get("paper", {}), metrics),
+        misprints=_misprints(where, row.get("misprints", ()), metrics),
         note=row.get("note", ""),
         is_reference=bool(row.get("baseline", False)),
     )
@@ -209,6 +211,11 @@ def _paper(where: str, raw: Mapping[str, Any], metrics: Sequence[str]) -> dict[s
             )
     _check_keys(raw, metrics, f"{where}, paper")
     return dict(raw)
+
+
+def _misprints(where: str, names: Sequence[str], metrics: Sequence[str]) -> tuple[str, ...]:
+    _check_keys(dict.fromkeys(names), metrics, f"{where}, misprints")
+    return tuple(names)
 
 
 def _check_keys(raw: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:

@@ -57,7 +57,7 @@ def train_waves(plan: Plan, todo: Sequence[PlannedRun], launcher: Launcher, *, s
     try:
         for wave in sorted({item.wave for item in (*todo, *making)}):
             for item in making:
-                if item.wave == wave and _startable(plan, (item.artifact.teacher_id,), item, say):
+                if item.wave == wave and _startable(plan, item.artifact.upstream, item, say):
                     _make(item, plan, launcher, say)
             ready = [run.run_id for run in todo if run.wave == wave and _ready(plan, run, say)]
             if ready:
@@ -76,7 +76,7 @@ def _artifacts_to_make(plan: Plan, todo: Sequence[PlannedRun]) -> list[PlannedAr
     making = []
     for name in dict.fromkeys(run.artifact for run in todo if run.artifact):
         item = plan.artifacts[name]
-        if item.artifact.teacher_id in again:
+        if again.intersection(item.artifact.upstream):
             forget_artifact(plan.results, name)
         if not _made(plan.results, name):
             making.append(item)

@@ -32,10 +32,12 @@ class Task(nn.Module):
     Attributes:
         backbone: what evaluators embed with and later runs load.
         chance_loss: loss of a model that knows nothing; the divergence judge compares with it.
+        judged: name in ``logs`` of the part of the loss that it compares; None = the whole loss.
         headless: whether the task wants its backbone without a classifier.
     """
 
     headless: bool = False
+    judged: str | None = None
 
     backbone: nn.Module
     chance_loss: float

@@ -395,7 +395,7 @@ def test_images_with_label_maps_are_not_augmented_again_on_the_device(volo):
 
 def test_host_augments_images_with_label_maps_whatever_the_data_says(volo):
     config, splits = volo(erasing=1.0)
-    transform = train_transform(config["data"], config["augment"], in_memory=True)
+    transform = train_transform(config, in_memory=True)
     found = transform(splits.train.load(0), label_map(0, classes=10))
     assert found.image.dtype == torch.float32
     # Digits are grey: only erased pixels differ between the channels.

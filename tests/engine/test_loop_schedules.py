@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pytest
 import torch
 from loop_toys import TOTAL, build, go
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from scaledrelu.engine.hyper import set_lr, set_weight_decay
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups
+from scaledrelu.optim.schedule import LrSchedule, ScheduleSpec
 
 DECAY = CosineSchedule(0.04, 0.4, TOTAL)
 
@@ -20,8 +22,19 @@ def test_only_the_group_that_decays_follows_the_schedule():
     assert [g["weight_decay"] for g in optimizer.param_groups] == [0.0, DECAY.at(5)]
     set_weight_decay(optimizer, None, 6)
     assert [g["weight_decay"] for g in optimizer.param_groups] == [0.0, DECAY.at(5)]
-    set_lr(optimizer, 0.2)
-    assert [g["lr"] for g in optimizer.param_groups] == [0.2, 0.2]
+
+
+def test_a_factor_goes_into_the_curve_of_its_group_and_a_scale_multiplies_the_result():
+    spec = ScheduleSpec(
+        epochs=10, cooldown_epochs=0, unit="epoch", delay_epochs=0, min_lr=0.01,
+        min_lr_fraction=None, warmup_shape="linear", warmup_epochs=4, start_lr=0.1, peak_lr=0.5,
+    )  # fmt: skip
+    schedule = LrSchedule(spec, run_epochs=10, steps_per_epoch=1)
+    groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(3)]
+    groups[1]["peak_factor"], groups[2]["lr_scale"] = 2.0, 0.5
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    assert set_lr(optimizer, schedule, 2) == pytest.approx(0.3)  # half of the way from 0.1
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.3, 0.55, 0.15])
 
 
 def watched(folder, stop_after=None, **changes):
@@ -53,3 +66,13 @@ def test_scalars_of_the_task_are_written_with_the_loss(tmp_path):
     written = [row for row in rows if "train/loss" in row]
     assert len(written) == TOTAL // 3
     assert all(0 <= row["train/accuracy"] <= 1 for row in written)
+
+
+def test_the_judge_reads_the_part_of_the_loss_that_the_task_names(tmp_path):
+    run = build()
+    run.task.judged = "accuracy"
+    ending = go(run, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    last = run.judge.last_observations()[-1]["loss"]
+    assert last == next(r["train/accuracy"] for r in rows[::-1] if "train/accuracy" in r)
+    assert ending.verdict is None or ending.verdict.step == run.judge.rule.judge_step

@@ -77,3 +77,53 @@ def test_no_trainable_parameter_or_negative_decay_is_refused():
         parameter_groups(frozen, 0.05)
     with pytest.raises(ConfigError, match="weight_decay is -1"):
         parameter_groups(nn.Linear(2, 2), -1)
+
+
+def reid_model():
+    """A backbone, a neck with a frozen bias, a name with ``bias`` inside it, a scale of two."""
+    model = nn.ModuleDict({"backbone": nn.Linear(3, 2), "neck": nn.BatchNorm1d(2)})
+    model["neck"].bias.requires_grad_(False)
+    model["backbone"].bias_table = nn.Parameter(torch.zeros(2, 2))
+    return model
+
+
+def test_reid_decays_everything_and_speeds_up_what_is_called_bias(vit):
+    for model in (vit, reid_model()):
+        official = {}  # one parameter at a time, as solver/make_optimizer.py does
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                official[name] = (1e-4, 2.0 if "bias" in name else 1.0)
+        groups = parameter_groups(model, 1e-4, decay_all=True, bias_lr_factor=2.0)
+        found = {
+            name: (group["weight_decay"], group.get("peak_factor", 1.0))
+            for group, names in zip(groups, names_of(model, groups), strict=True)
+            for name in names
+        }
+        assert found == official
+        assert all(group["decays"] for group in groups)
+        assert {factor for _, factor in official.values()} == {1.0, 2.0}
+
+
+def test_exemptions_from_decay_and_faster_biases_do_not_depend_on_each_other(vit):
+    plain, split = parameter_groups(vit, 0.05), parameter_groups(vit, 0.05, bias_lr_factor=3.0)
+    decays = {
+        name: g["decays"] for g, n in zip(plain, names_of(vit, plain), strict=True) for name in n
+    }
+    assert [g["decays"] for g in split] == [False, False, True]  # no bias decays: no empty group
+    for group, names in zip(split, names_of(vit, split), strict=True):
+        assert {decays[name] for name in names} == {group["decays"]}
+        assert {"bias" in name for name in names} == {"peak_factor" in group}
+    assert sum(len(g["params"]) for g in split) == len(list(vit.parameters()))
+
+
+def test_without_a_factor_groups_carry_none(vit):
+    expected = {"params", "weight_decay", "decays"}
+    assert [set(group) for group in parameter_groups(vit, 0.05)] == [expected] * 2
+    together = parameter_groups(vit, 0.05, decay_all=True)
+    assert [set(group) for group in together] == [expected]
+    assert [id(p) for p in together[0]["params"]] == [id(p) for p in vit.parameters()]
+
+
+def test_a_factor_that_is_not_positive_is_refused():
+    with pytest.raises(ConfigError, match="bias_lr_factor is 0; it must be positive"):
+        parameter_groups(nn.Linear(2, 2), 0.05, bias_lr_factor=0)

@@ -3,6 +3,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from scaledrelu.errors import ConfigError
 from scaledrelu.optim.schedule import (
@@ -227,10 +228,13 @@ def test_zero_warmup_stays_zero_at_every_scale():
         ({"warmup_shape": "cosine"}, "warmup.shape is 'cosine'; allowed: linear, none"),
         ({"epochs": 0}, "schedule.epochs is 0"),
         ({"warmup_epochs": -1}, "warmup.epochs is -1"),
-        ({"delay_epochs": -1}, "schedule.delay_epochs is -1"),
+        ({"delay_epochs": -2}, "schedule.delay_epochs is -2; it must be >= -1"),
         ({"min_lr": None}, "set exactly one"),
         ({"min_lr_fraction": 0.01}, "set exactly one"),
         ({"min_lr": -1e-5}, "schedule.min_lr is -1e-05"),
+        ({"start_lr": None}, "warmup.start_lr is None and .*; set exactly one"),
+        ({"start_lr_fraction": 0.01}, "warmup.start_lr is 1e-06 and .* is 0.01; set exactly one"),
+        ({"start_lr": None, "start_lr_fraction": -0.1}, "warmup.start_lr_fraction is -0.1"),
     ],
     ids=str,
 )
@@ -270,3 +274,86 @@ def test_volo_runs_its_310_epochs_at_the_official_rates_without_a_delay() -> Non
     printed = {0: 1e-6, 1: 8.095e-5, 19: 1.520e-3, 20: 1.583e-3, 300: 1e-5, 309: 1e-5}
     assert rates == pytest.approx(printed, rel=5e-4)  # recipes B.3, to its printed digits
     assert schedule.at(1251 - 1) == rates[0]
+
+
+# Recipes D.2: peak rate -> rates of epochs counted from 1, as printed.
+PRINTED_REID = {
+    1.6e-3: "1:3.33e-4 2:6.50e-4 3:9.66e-4 4:1.28e-3 5:1.593e-3 60:8.02e-4 120:3.2e-6",
+    5e-2: "1:1.04e-2 2:2.03e-2 3:3.02e-2 4:4.01e-2 5:4.98e-2 60:2.5e-2 120:1.0e-4",
+}
+REID = {
+    "epochs": 120,
+    "delay_epochs": -1,
+    "min_lr": None,
+    "min_lr_fraction": 0.002,
+    "start_lr": None,
+    "start_lr_fraction": 0.01,
+}
+
+
+def reid(peak, **changes):
+    curve = spec(**(REID | {"peak_lr": peak} | changes))
+    return LrSchedule(curve, run_epochs=120, steps_per_epoch=4)
+
+
+@pytest.mark.parametrize("peak", PRINTED_REID)
+def test_reid_meets_the_printed_rates_counting_its_epochs_from_one(peak):
+    schedule = reid(peak)
+    for entry in PRINTED_REID[peak].split():
+        epoch, printed = entry.split(":")
+        mantissa, exponent = printed.split("e")
+        unit = 10.0 ** (int(exponent) - len(mantissa.partition(".")[2]))
+        for step in (4 * int(epoch) - 4, 4 * int(epoch) - 1):  # first and last of the epoch
+            lr = schedule.at(step)
+            assert abs(lr - float(printed)) <= 0.5000001 * unit, (epoch, lr, printed)
+    assert schedule.total_steps == 480
+
+
+@pytest.mark.parametrize("warmup", [5, 20])
+@pytest.mark.parametrize("peak", PRINTED_REID)
+def test_rates_of_biases_follow_a_scheduler_whose_start_and_floor_are_scalars(peak, warmup):
+    from timm.scheduler import CosineLRScheduler
+
+    weight, bias = (torch.zeros(1, requires_grad=True) for _ in range(2))
+    optimizer = torch.optim.SGD([{"params": [weight]}, {"params": [bias], "lr": 2 * peak}], lr=peak)
+    official = CosineLRScheduler(
+        optimizer, t_initial=120, lr_min=0.002 * peak, warmup_lr_init=0.01 * peak, warmup_t=warmup
+    )
+    ours = reid(peak, warmup_epochs=warmup)
+    for epoch in range(1, 121):
+        official.step(epoch)
+        for group, factor in zip(optimizer.param_groups, (1.0, 2.0), strict=True):
+            rate = ours.at(4 * epoch - 2, peak_factor=factor)
+            assert rate == pytest.approx(group["lr"], rel=1e-12), (epoch, factor)
+
+
+def test_biases_get_not_quite_twice_the_rate_in_epoch_1_and_the_same_at_the_end():
+    schedule = reid(1.6e-3)
+    assert schedule.at(0) == pytest.approx(3.328e-4, rel=1e-12)
+    assert schedule.at(0, peak_factor=2.0) == pytest.approx(6.528e-4, rel=1e-12)
+    assert schedule.at(479) == schedule.at(479, peak_factor=2.0) == pytest.approx(3.2e-6)
+    middle = schedule.at(240, peak_factor=2.0) / schedule.at(240)
+    assert 1.99 < middle < 2
+
+
+def test_a_factor_moves_the_peak_of_a_cosine_after_the_warmup_too():
+    curve = spec(
+        unit="step", delay_epochs=0, cosine="after_warmup", start_lr=None, start_lr_fraction=0.01
+    )
+    schedule = LrSchedule(curve, run_epochs=300, steps_per_epoch=3)
+    assert schedule.at(0) == schedule.at(0, peak_factor=2.0) == 0.01 * 2e-3
+    peaks = [schedule.at(15, peak_factor=factor) for factor in (1.0, 2.0)]
+    assert peaks == [2e-3, 4e-3]
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+@pytest.mark.parametrize(("epochs", "per_epoch"), [(120, 4), (12, 7)])
+@pytest.mark.parametrize("warmup", [0.5, 5, 20])
+def test_warmup_steps_are_fewer_where_the_curve_starts_an_epoch_ahead(
+    unit, epochs, per_epoch, warmup
+):
+    curve = spec(**(REID | {"unit": unit, "warmup_epochs": warmup}))
+    schedule = LrSchedule(curve, run_epochs=epochs, steps_per_epoch=per_epoch)
+    finished = [s if unit == "step" else s // per_epoch * per_epoch for s in range(480)]
+    places = [1 + s * 120 / schedule.total_steps for s in finished[: schedule.total_steps]]
+    assert schedule.warmup_steps == sum(place < warmup for place in places)

@@ -34,16 +34,30 @@ def plan(request):
     return plan
 
 
-def cells_of(plan, number):
-    table = next(table for table in plan.tables if table.name == f"table{number}")
-    return [cell for cell in plan.cells_of(table) if not cell.row.is_baseline]
+def table_of(plan, number):
+    return next(table for table in plan.tables if table.name == f"table{number}")
+
+
+def cells_of(plan, number, metric=0):
+    """The cells of one printed column, row by row."""
+    table = table_of(plan, number)
+    column = table.metrics[metric]
+    return [c for c in plan.cells_of(table) if c.column is column and not c.row.is_baseline]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_every_paper_row_has_its_cell_and_its_value(plan, number):
-    cells, rows = cells_of(plan, number), paper_rows(number)
-    ours = [(str(cell.row.number), as_text(cell.row.paper["top1"])) for cell in cells]
-    assert ours == [(row["row"], row["top1"]) for row in rows]
+    rows = paper_rows(number)
+    for metric, column in enumerate(table_of(plan, number).metrics):
+        cells = cells_of(plan, number, metric)
+        ours = [(str(cell.row.number), as_text(cell.row.paper[column.name])) for cell in cells]
+        assert ours == [(row["row"], row[column.name]) for row in rows]
+
+
+def test_printed_values_in_doubt_are_no_targets(plan):
+    doubted = {row["row"] for row in paper_rows("4") if row["note"].startswith("msmt17_r1")}
+    ours = {str(row.number) for row in table_of(plan, 4).rows if row.misprints == ("msmt17_r1",)}
+    assert ours == doubted == {"6", "12", "13"}
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -92,6 +106,18 @@ def test_volo_rows_are_12_distinct_runs(plan):
     cells = [cell for n in (2, 5) for cell in cells_of(plan, n) if of_method(cell, "volo")]
     assert len(cells) == 7 + 5
     assert len({run_id for cell in cells for run_id in cell.run_ids}) == 12
+
+
+def test_reid_rows_are_28_distinct_runs_below_the_pre_trainings_of_table_2(plan):
+    cells = plan.cells_of(table_of(plan, 4))
+    assert len(cells) == 14 * 4
+    ids = {run_id for cell in cells for run_id in cell.run_ids}
+    assert len(ids) == 28
+    assert {run_id.partition("-")[0] for run_id in ids} == {"reid"}
+    probes = [cell for cell in cells_of(plan, 2) if of_method(cell, "linear_probe")]
+    parents = {plan.runs[cell.run_ids[0]].parent for cell in probes}
+    assert {plan.runs[run_id].parent for run_id in ids} == parents
+    assert len(parents) == 7
 
 
 def test_table5_baseline_is_table2_row_1(plan):

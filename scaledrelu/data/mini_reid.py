@@ -1,0 +1,126 @@
+"""A small person re-identification data set, made: folders and names are those of Market-1501.
+
+Writes what mini_plan lists and mini_people and mini_cameras draw. The same preset and seed give
+the same bytes (with one version of Pillow, which writes the JPEGs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import PIL
+from PIL import Image
+
+from scaledrelu.config.artifacts import MANIFEST, MINI_DATA_VERSION
+from scaledrelu.data.mini_cameras import HEIGHT, WIDTH, invent_cameras, photograph
+from scaledrelu.data.mini_people import invent_people
+from scaledrelu.data.mini_plan import (
+    JUNK,
+    SPLITS,
+    Preset,
+    Shot,
+    keyed_rng,
+    plan_shots,
+    queries_without_match,
+)
+from scaledrelu.errors import DataError
+
+_QUALITY = 92  # of the JPEGs
+
+
+def write_mini_reid(preset: Preset, folder: Path | str, *, seed: int) -> dict[str, Any]:
+    """Write a data set; the manifest comes last, so that its existence means "done".
+
+    Args:
+        preset: size and difficulty.
+        folder: root of the data set; bounding_box_train, query and bounding_box_test go there.
+        seed: of the data set.
+
+    Returns:
+        The manifest: counts, the queries without a match, and a digest of names and bytes.
+
+    Raises:
+        DataError: if the folder holds other images, or cannot be written.
+    """
+    folder, shots = Path(folder), plan_shots(preset, seed=seed)
+    _refuse_strangers(folder, {shot.path for shot in shots})
+    try:
+        (folder / MANIFEST).unlink(missing_ok=True)
+        digest = _write_images(folder, preset, shots, seed)
+        manifest = _describe(preset, shots, seed) | {"sha256": digest}
+        temporary = folder / f".{MANIFEST}.{os.getpid()}"
+        temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        os.sync()
+        temporary.replace(folder / MANIFEST)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{folder}: cannot be written ({reason}): choose another folder") from None
+    return manifest
+
+
+def _refuse_strangers(folder: Path, expected: set[str]) -> None:
+    """Refuse a folder with other images: they would become part of the data set."""
+    found = {f"{split}/{path.name}" for split in SPLITS for path in (folder / split).glob("*")}
+    if other := sorted(found - expected):
+        raise DataError(
+            f"{folder}: holds {len(other):,} files that are not of this data set (first: "
+            f"{other[0]}): choose another folder, or delete {', '.join(SPLITS)} there"
+        )
+
+
+def _write_images(folder: Path, preset: Preset, shots: list[Shot], seed: int) -> str:
+    """Write the JPEGs; return a digest of their sorted names and bytes."""
+    known = preset.train_ids + preset.test_ids + preset.distractors // 2
+    people = invent_people(
+        known, colours=preset.colours, alike=preset.alike, rng=keyed_rng(preset, seed, "people")
+    )
+    cameras = invent_cameras(
+        preset.cameras, strength=preset.strength, rng=keyed_rng(preset, seed, "cameras")
+    )
+    for split in SPLITS:
+        (folder / split).mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    for shot in sorted(shots, key=lambda shot: shot.path):
+        image = photograph(
+            None if shot.person is None else people[shot.person],
+            cameras[shot.camera - 1],
+            preset.variation,
+            rng=keyed_rng(preset, seed, shot.path),
+            fragment=shot.identity == JUNK,
+        )
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "JPEG", quality=_QUALITY)
+        (folder / shot.path).write_bytes(stream.getvalue())
+        digest.update(f"{shot.path}\0{len(stream.getvalue())}\0".encode() + stream.getvalue())
+    return digest.hexdigest()
+
+
+def _describe(preset: Preset, shots: list[Shot], seed: int) -> dict[str, Any]:
+    """Return what the manifest says; counts are those that a reader finds, junk dropped."""
+    kept = [shot for shot in shots if shot.identity != JUNK]
+    images = {
+        split: sum(shot.folder == folder for shot in kept)
+        for split, folder in zip(("train", "query", "gallery"), SPLITS, strict=True)
+    }
+    others = {
+        "train_ids": preset.train_ids,
+        "query_ids": preset.test_ids,
+        "cameras": len({shot.camera for shot in kept}),
+    }
+    return {
+        "kind": "mini_reid",
+        "version": MINI_DATA_VERSION,
+        "preset": preset.name,
+        "seed": seed,
+        "pillow": PIL.__version__,
+        "image_size": [HEIGHT, WIDTH],
+        "counts": images | others,
+        "distractors": preset.distractors,
+        "junk": preset.junk,
+        "queries_without_match": queries_without_match(shots),
+    }

@@ -1,0 +1,258 @@
+"""Openers of person re-identification sets: from a root folder to training, query and gallery.
+
+They check what a user can get wrong about the files before any training starts; what counts as a
+match is left to the evaluation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from scaledrelu.data.reid_files import (
+    Listing,
+    check_counts,
+    check_files,
+    check_people,
+    find_root,
+    list_market,
+    read_msmt_list,
+)
+from scaledrelu.data.sources import BadImageError, FolderSource, ImageSource, MemorySource, decode
+from scaledrelu.errors import ConfigError, DataError
+
+_MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
+_MSMT_FOLDERS = {"v1": ("train", "test"), "v2": ("mask_train_v2", "mask_test_v2")}
+
+
+@dataclass(frozen=True, slots=True)
+class ReidSplits:
+    """The images of a re-identification set.
+
+    Attributes:
+        train: images whose targets are identities 0 .. num_classes - 1.
+        query: images of people to look for; targets count in the same classes as the gallery's.
+        gallery: images to find them in.
+        num_classes: training identities.
+        train_cameras: camera of each training image as the data set numbers them, int64.
+        query_cameras: of each query.
+        gallery_cameras: of each gallery image.
+        query_ids: person of each query as the data set numbers them, int64.
+        gallery_ids: of each gallery image; in Market-1501 0 is a distractor, never a match.
+    """
+
+    train: ImageSource
+    query: ImageSource
+    gallery: ImageSource
+    num_classes: int
+    train_cameras: np.ndarray
+    query_cameras: np.ndarray
+    gallery_cameras: np.ndarray
+    query_ids: np.ndarray
+    gallery_ids: np.ndarray
+
+    @property
+    def val(self) -> ImageSource:
+        """The images that a run is looked at with: the queries."""
+        return self.query
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """How images are loaded: fields of the openers."""
+
+    image_size: int | Sequence[int]
+    in_memory: bool
+    on_bad_image: str
+
+
+def open_market1501(
+    *,
+    root: str,
+    expect: Mapping[str, int] | None,
+    image_size: int | Sequence[int],
+    in_memory: bool,
+    on_bad_image: str,
+) -> ReidSplits:
+    """Open Market-1501, or another folder with its layout, in the order of the file names.
+
+    Images of person -1 (junk) are left out, those of person 0 (distractors) stay in the gallery.
+
+    Args:
+        root: folder with bounding_box_train, query and bounding_box_test, or with
+            Market-1501-v15.09.15 around them.
+        expect: published counts (train, query, gallery, train_ids, query_ids, cameras), refused if
+            they differ; None = any.
+        image_size: height and width in pixels, or both at once; used only for images in memory.
+        in_memory: decode once and resize: training images bicubic, the others bilinear.
+        on_bad_image: raise | skip, for training images.
+
+    Raises:
+        DataError: for a missing folder, a wrong name, an image or person where it must not be, or
+            unexpected counts.
+    Source: recipes D.3; the two ways to resize, D.1.
+    """
+    place = find_root(Path(root), "Market-1501-v15.09.15", _MARKET_FOLDERS, hint="")
+    train, query, gallery = (list_market(place, folder) for folder in _MARKET_FOLDERS)
+    check_people(place, train, query, gallery)
+    check_counts(root, train, query, gallery, expect)
+    loading = _Loading(image_size, in_memory, on_bad_image)
+    return _splits(place, train, query, gallery, loading, same=os.path.basename)
+
+
+def open_msmt17(
+    *,
+    root: str,
+    version: str,
+    with_val: bool,
+    expect: Mapping[str, int] | None,
+    image_size: int | Sequence[int],
+    in_memory: bool,
+    on_bad_image: str,
+) -> ReidSplits:
+    """Open MSMT17, in the order of its list files.
+
+    People are numbered anew under the test folder: equal numbers are not the same person.
+
+    Args:
+        root: folder with list_*.txt and the two image folders, or with MSMT17_V1 or MSMT17_V2
+            around them.
+        version: v1 (train, test) | v2 (mask_train_v2, mask_test_v2: faces masked).
+        with_val: train on list_val.txt, too, as the TransReID code does.
+        expect: as in ``open_market1501``.
+        image_size: as in ``open_market1501``.
+        in_memory: as in ``open_market1501``.
+        on_bad_image: raise | skip, for training images.
+
+    Raises:
+        ConfigError: for an unknown version.
+        DataError: for a missing folder, file or list, a wrong line, an image that is listed twice,
+            or unexpected counts.
+    Source: recipes D.3.
+    """
+    if version not in _MSMT_FOLDERS:
+        allowed = ", ".join(_MSMT_FOLDERS)
+        raise ConfigError(f"data.build.version={version}: must be one of {allowed}")
+    trained, tested = _MSMT_FOLDERS[version]
+    lists = {"list_train.txt": trained, "list_val.txt": trained}
+    lists |= {"list_query.txt": tested, "list_gallery.txt": tested}
+    if not with_val:
+        del lists["list_val.txt"]
+    place = find_root(
+        Path(root),
+        f"MSMT17_{version.upper()}",
+        (trained, tested, *lists),
+        hint=f", or data.build.version (now {version})",
+    )
+    listings = [read_msmt_list(place / name, folder) for name, folder in lists.items()]
+    train, query, gallery = reduce(add, listings[:-2]), listings[-2], listings[-1]
+    check_counts(root, train, query, gallery, expect)
+    loading = _Loading(image_size, in_memory, on_bad_image)
+    return _splits(place, train, query, gallery, loading, same=str)
+
+
+def open_made(
+    *, root: str, image_size: int | Sequence[int], in_memory: bool, on_bad_image: str, **_: Any
+) -> ReidSplits:
+    """Open a generated set in the layout of Market-1501; ignores fields of what it stands in for.
+
+    Raises:
+        DataError: as ``open_market1501``.
+    """
+    return open_market1501(
+        root=root,
+        expect=None,
+        image_size=image_size,
+        in_memory=in_memory,
+        on_bad_image=on_bad_image,
+    )
+
+
+class MeasuredSource(FolderSource):
+    """Queries or gallery images: a bad one is an error, whatever ``data.on_bad_image`` says.
+
+    An image in its place might show another camera, which decides what counts as a match.
+    """
+
+    def load(self, index: int) -> Image.Image:
+        """Return one image in RGB.
+
+        Raises:
+            DataError: if the file is missing, unreadable or truncated.
+        """
+        try:
+            return decode(self.path_of(index))
+        except BadImageError:
+            raise DataError(
+                f"{self.path_of(index)}: not a whole image: restore the file (only training images "
+                "are replaced by data.on_bad_image=skip)"
+            ) from None
+
+
+def _splits(
+    root: Path,
+    train: Listing,
+    query: Listing,
+    gallery: Listing,
+    loading: _Loading,
+    *,
+    same: Callable[[str], str],
+) -> ReidSplits:
+    """Check the files and make the sources."""
+    everything = train + query + gallery
+    replaced = np.arange(len(everything.names)) < len(train.names)
+    replaced &= loading.on_bad_image == "skip"
+    check_files(root, everything, same=same, may_be_empty=replaced)
+    known, people = np.unique(train.ids), np.unique((query + gallery).ids)
+    whole = FolderSource(
+        root,
+        train.names,
+        np.searchsorted(known, train.ids),
+        _names(known),
+        on_bad_image=loading.on_bad_image,
+    )
+    measured = (
+        MeasuredSource(root, each.names, np.searchsorted(people, each.ids), _names(people))
+        for each in (query, gallery)
+    )
+    bilinear = Image.Resampling.BILINEAR
+    return ReidSplits(
+        _load(whole, loading, Image.Resampling.BICUBIC),
+        *(_load(source, loading, bilinear) for source in measured),
+        num_classes=len(known),
+        train_cameras=train.cameras,
+        query_cameras=query.cameras,
+        gallery_cameras=gallery.cameras,
+        query_ids=query.ids,
+        gallery_ids=gallery.ids,
+    )
+
+
+def _names(ids: np.ndarray) -> tuple[str, ...]:
+    return tuple(f"{person:04d}" for person in ids.tolist())
+
+
+def _load(source: FolderSource, loading: _Loading, resample: Image.Resampling) -> ImageSource:
+    """Return the source itself, or its images in memory."""
+    if not loading.in_memory:
+        return source
+    import torch
+
+    size = loading.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    pixels = np.empty((len(source), 3, height, width), dtype=np.uint8)
+    for index in range(len(source)):
+        image = source.load(index).resize((width, height), resample)
+        pixels[index] = np.asarray(image).transpose(2, 0, 1)
+    names = [source.name_of(source.position_of(index)) for index in range(len(source))]
+    memory = MemorySource(torch.from_numpy(pixels), source.targets, source.classes, names=names)
+    memory.skipped = source.skipped
+    return memory

@@ -1,0 +1,183 @@
+"""Order of a gallery for every query: average precision and CMC as the official protocol has them.
+
+Exact at any size: queries are ranked in blocks, so memory grows with the gallery alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scaledrelu.errors import DataError
+
+# Q queries, G gallery images, D features, M matches, K first places
+
+RANKS = 50  # of the CMC curve (TransReID R1_mAP_eval, max_rank)
+PAIRS = 2**22  # of a query and a gallery image in memory at once; about 30 bytes each
+REMOVED = torch.iinfo(torch.int64).max  # behind every image that counts
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """How well a gallery was ranked.
+
+    Attributes:
+        map: mean average precision over the valid queries, in [0, 1].
+        cmc: share of the valid queries with a match among the first k, k = 1..50, float64.
+        valid_queries: those with a match on another camera; only they count.
+        average_precision: per query, float64; NaN without a match.
+        first_hit: per query, place of its first match from 1, int64; 0 without a match.
+    """
+
+    map: float
+    cmc: Tensor
+    valid_queries: int
+    average_precision: Tensor
+    first_hit: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Images as the protocol sees them: features N x D, person ids N and cameras N."""
+
+    features: Tensor
+    ids: Tensor
+    cameras: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Of a block of queries: places Q x M of their matches from 1, the nearest first.
+
+    Of row q only the first ``found[q]`` places mean something.
+    """
+
+    ranks: Tensor
+    found: Tensor
+
+
+def rank_gallery(
+    query_QD: Tensor,
+    query_ids_Q: Tensor,
+    query_cameras_Q: Tensor,
+    gallery_GD: Tensor,
+    gallery_ids_G: Tensor,
+    gallery_cameras_G: Tensor,
+    *,
+    chunk: int,
+) -> Retrieval:
+    """Rank the gallery for every query by Euclidean distance and judge the order.
+
+    Gallery images of the query's person on the query's own camera are left out; a query with no
+    image of its person on another camera does not count. Equal distances, as float32 has them, keep
+    the order of the gallery. Average precision is the mean over the matches of (matches so far) /
+    (place). Features that are not finite give NaN for mAP and CMC, and no hit.
+
+    Args:
+        query_QD: features, float32, on any device; all other arguments on the same.
+        query_ids_Q: persons, int64.
+        query_cameras_Q: cameras, int64.
+        gallery_GD: features.
+        gallery_ids_G: persons; an id that no query has is a distractor.
+        gallery_cameras_G: cameras.
+        chunk: queries ranked at once; memory grows with chunk x G.
+
+    Raises:
+        DataError: if no query has a match.
+    Source: TransReID utils/metrics.py eval_func; recipes D.4.
+    """
+    gallery = Embedded(gallery_GD, gallery_ids_G, gallery_cameras_G)
+    blocks = zip(*(x.split(chunk) for x in (query_QD, query_ids_Q, query_cameras_Q)), strict=True)
+    norm_G = gallery_GD.square().sum(1)
+    places = [_places(Embedded(*block), gallery, norm_G) for block in blocks]
+    precision_Q = torch.cat([_average_precision(part) for part in places])
+    valid_Q = torch.cat([part.found for part in places]) > 0
+    first_Q = torch.cat([part.ranks[:, 0] for part in places]).masked_fill(~valid_Q, 0)
+    if not bool(valid_Q.any()):
+        raise DataError(
+            f"retrieval: none of the {len(valid_Q)} queries has its person on another camera among "
+            f"the {len(gallery_ids_G)} gallery images: check that both folders are of one data set"
+        )
+    hits_K = torch.bincount(first_Q[valid_Q].clamp(max=RANKS + 1), minlength=RANKS + 2)[1:-1]
+    cmc_K = hits_K.cumsum(0).double() / valid_Q.sum()
+    if not bool(torch.isfinite(query_QD).all() & torch.isfinite(gallery_GD).all()):
+        precision_Q, cmc_K, first_Q = precision_Q * torch.nan, cmc_K * torch.nan, first_Q * 0
+    mean = float(precision_Q[valid_Q].mean())
+    return Retrieval(mean, cmc_K, int(valid_Q.sum()), precision_Q, first_Q)
+
+
+def first_places(
+    query_QD: Tensor,
+    query_ids_Q: Tensor,
+    query_cameras_Q: Tensor,
+    gallery_GD: Tensor,
+    gallery_ids_G: Tensor,
+    gallery_cameras_G: Tensor,
+    *,
+    count: int,
+) -> Tensor:
+    """Return the positions Q x count of the nearest gallery images in the order that is judged.
+
+    -1 stands where the gallery ends, without the images that are left out (see ``rank_gallery``).
+    """
+    gallery = Embedded(gallery_GD, gallery_ids_G, gallery_cameras_G)
+    query = Embedded(query_QD, query_ids_Q, query_cameras_Q)
+    keys_QG = _order_keys(query, gallery, gallery_GD.square().sum(1))
+    nearest = keys_QG.topk(min(count, len(gallery_ids_G)), largest=False)
+    first_QK = nearest.indices.masked_fill(nearest.values == REMOVED, -1)
+    return F.pad(first_QK, (0, count - first_QK.shape[1]), value=-1)
+
+
+def chunk_for(gallery: int) -> int:
+    """Return how many queries to rank at once in a gallery of that many images."""
+    return max(1, PAIRS // gallery)
+
+
+def _places(query: Embedded, gallery: Embedded, norm_G: Tensor) -> Places:
+    """Count, for every match, the images that stand no further back: no gallery is sorted."""
+    keys_QG = _order_keys(query, gallery, norm_G)
+    same_QG = query.ids[:, None] == gallery.ids
+    match_QG = same_QG & (keys_QG != REMOVED)
+    found_Q = match_QG.sum(1)
+    matches_QM = _sorted_matches(keys_QG, match_QG, found_Q)
+    slot_QG = torch.searchsorted(matches_QM, keys_QG)  # the first match no nearer than the image
+    count_QM = slot_QG.new_zeros(len(found_Q), matches_QM.shape[1] + 1)
+    count_QM.scatter_add_(1, slot_QG, torch.ones_like(slot_QG))
+    return Places(count_QM[:, :-1].cumsum(1), found_Q)
+
+
+def _order_keys(query: Embedded, gallery: Embedded, norm_G: Tensor) -> Tensor:
+    """Return integers Q x G, all different in a row, in the order of the ranking.
+
+    The high half is the distance, the low half the position in the gallery; what is left out is
+    ``REMOVED``.
+    """
+    # The query's own norm is missing: it changes no order.
+    distance_QG = torch.addmm(norm_G, query.features, gallery.features.T, alpha=-2)
+    bits_QG = distance_QG.view(torch.int32)
+    bits_QG ^= (bits_QG >> 31) & 0x7FFFFFFF  # negative floats are ordered backwards
+    position_G = torch.arange(len(norm_G), device=norm_G.device)
+    keys_QG = (bits_QG.long() << 32).bitwise_or_(position_G)
+    left_out_QG = query.ids[:, None] == gallery.ids
+    left_out_QG &= query.cameras[:, None] == gallery.cameras
+    return keys_QG.masked_fill_(left_out_QG, REMOVED)
+
+
+def _sorted_matches(keys_QG: Tensor, match_QG: Tensor, found_Q: Tensor) -> Tensor:
+    """Return the keys Q x M of every query's matches, ascending, filled up with ``REMOVED``."""
+    rows, columns = match_QG.nonzero(as_tuple=True)
+    starts_Q = found_Q.cumsum(0) - found_Q
+    place = torch.arange(len(rows), device=rows.device) - starts_Q[rows]
+    matches_QM = keys_QG.new_full((len(found_Q), max(1, int(found_Q.max()))), REMOVED)
+    matches_QM[rows, place] = keys_QG[rows, columns]
+    return matches_QM.sort(dim=1).values
+
+
+def _average_precision(places: Places) -> Tensor:
+    nth_M = torch.arange(1, places.ranks.shape[1] + 1, device=places.ranks.device)
+    precision_QM = nth_M.double() / places.ranks
+    precision_QM = precision_QM.where(nth_M <= places.found[:, None], 0.0)
+    return precision_QM.sum(1) / places.found  # 0 / 0 = NaN without a match

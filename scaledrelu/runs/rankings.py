@@ -1,0 +1,53 @@
+"""The ranked queries of a finished re-identification run, from its evidence, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from omegaconf import OmegaConf
+from PIL import Image
+
+from scaledrelu.data.reid import ReidSplits
+from scaledrelu.errors import RunError
+from scaledrelu.evals.ranking_picture import RankedQuery, draw_rankings
+from scaledrelu.runs.feed import open_data
+from scaledrelu.runs.record import run_directory
+
+EVIDENCE = "evidence.npz"
+PICTURED, FIRST_PLACES = "val.pictured", "val.first_places"
+
+
+def ranking_picture(results: str | Path, run_id: str, *, count: int) -> Image.Image:
+    """Draw some queries of a finished run beside the gallery images that it ranks first.
+
+    Args:
+        results: folder that holds ``runs/<run_id>``.
+        run_id: of a re-identification run.
+        count: queries, evenly spread over those that the evidence keeps.
+
+    Raises:
+        RunError: if there is no such run, or it ranked nothing.
+    """
+    folder = run_directory(results, run_id)
+    if not (folder / EVIDENCE).exists():
+        raise RunError(f"{folder}: no finished run with evidence; train it first: make table4")
+    with np.load(folder / EVIDENCE) as evidence:
+        if FIRST_PLACES not in evidence:
+            raise RunError(f"{folder}: this run ranked nothing; choose a run of Table 4")
+        pictured, places = evidence[PICTURED], evidence[FIRST_PLACES]
+    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+    config["paths"]["results"] = str(results)
+    splits = open_data(config)
+    assert isinstance(splits, ReidSplits)
+    chosen = np.linspace(0, len(pictured) - 1, min(count, len(pictured))).astype(int)
+    rows = [
+        RankedQuery(
+            query=int(pictured[row]),
+            person=int(splits.query_ids[pictured[row]]),
+            first=places[row],
+            persons=splits.gallery_ids[places[row]],
+        )
+        for row in chosen
+    ]
+    return draw_rankings(rows, load_query=splits.query.load, load_gallery=splits.gallery.load)

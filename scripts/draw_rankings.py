@@ -1,0 +1,40 @@
+"""Draw queries of a finished re-identification run and the gallery images that it ranks first.
+
+python scripts/draw_rankings.py --run reid-0123456789ab --out ranked.png
+Right ones have a green frame, wrong ones a red one; the number below is the person.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scaledrelu.config.compose import readable_errors
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", metavar="ID", required=True, help="a run of Table 4")
+    parser.add_argument("--results", default="results", help="folder of runs/ and artifacts/")
+    parser.add_argument("--out", metavar="FILE", required=True, help="the picture (PNG)")
+    parser.add_argument("--count", type=int, default=8, help="queries")
+    return parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Draw and save the picture."""
+    from scaledrelu.runs.rankings import ranking_picture
+
+    ranking_picture(options.results, options.run, count=options.count).save(options.out)
+    print(f"drew {options.out}")
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main(parse(sys.argv[1:]))

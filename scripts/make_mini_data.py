@@ -1,0 +1,45 @@
+"""Make a small person re-identification data set in the layout of Market-1501 (seconds).
+
+python scripts/make_mini_data.py --preset market --out data/mini_market --picture market.png
+The same preset and seed give the same files. An existing folder is written again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scaledrelu.config.compose import readable_errors
+from scaledrelu.data.mini_plan import PRESETS
+from scaledrelu.data.mini_reid import write_mini_reid
+from scaledrelu.data.mini_sheet import save_sheet
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", required=True, choices=PRESETS, help="msmt is the harder one")
+    parser.add_argument("--out", required=True, help="root of the data set")
+    parser.add_argument("--seed", type=int, default=0, help="another seed makes other people")
+    parser.add_argument("--picture", metavar="FILE", help="also draw a contact sheet (PNG)")
+    return parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Write the data set and, where asked, its contact sheet."""
+    made = write_mini_reid(PRESETS[options.preset], options.out, seed=options.seed)
+    counts = ", ".join(f"{count} {what}" for what, count in made["counts"].items())
+    print(f"made {options.out}: {counts}; sha256 {made['sha256'][:12]}")
+    if options.picture:
+        save_sheet(options.out, options.picture)
+        print(f"drew {options.picture}")
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main(parse(sys.argv[1:]))

@@ -1,0 +1,358 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scaledrelu.data.reid import open_market1501, open_msmt17
+from scaledrelu.errors import ConfigError, DataError
+
+MARKET = {
+    "bounding_box_train": (
+        "0007_c1s1_000151_01.jpg",
+        "0002_c3s1_000451_03.jpg",
+        "0002_c1s2_000451_03.jpg",
+        "0030_c2s1_000001_11.jpg",
+    ),
+    "query": ("0009_c1s1_000001_00.jpg", "0001_c2s1_000051_00.jpg"),
+    "bounding_box_test": (
+        "-1_c1s1_000401_03.jpg",
+        "0000_c6s3_000101_02.jpg",
+        "0001_c1s1_001051_03.jpg",
+        "0001_c2s1_000076_01.jpg",
+        "0009_c12s1_000026_01.jpg",
+    ),
+}
+TRAIN_LIST = [
+    "0001/0001_000_05_0303morning_0008_0.jpg 1",
+    "0000/0000_001_14_0302noon_0049_1_ex.jpg 0",
+]
+VAL_LIST = ["0001/0001_001_07_0303morning_0020_0.jpg 1"]
+QUERY_LIST = ["0000/0000_000_05_0303morning_0008_0.jpg 0"]
+GALLERY_LIST = [
+    "0002/0002_000_01_0113afternoon_1000_2.jpg 2",
+    "0000/0000_003_15_0303morning_0028_0.jpg 0",
+]
+
+
+def write_image(path, pixels=(12, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.RandomState(len(path.name)).randint(0, 256, (*pixels, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, quality=90)
+    return path
+
+
+@pytest.fixture
+def market(tmp_path):
+    """A folder with Market-1501's layout."""
+    for folder, names in MARKET.items():
+        for name in names:
+            write_image(tmp_path / "market" / folder / name)
+    return tmp_path / "market"
+
+
+def write_msmt(root, version):
+    folders = {"v1": ("train", "test"), "v2": ("mask_train_v2", "mask_test_v2")}[version]
+    lists = {"train": TRAIN_LIST, "val": VAL_LIST, "query": QUERY_LIST, "gallery": GALLERY_LIST}
+    for name, lines in lists.items():
+        for line in lines:
+            write_image(root / folders[name in ("query", "gallery")] / line.split()[0])
+        (root / f"list_{name}.txt").write_text("".join(f"{line}\n" for line in lines))
+    return root
+
+
+@pytest.fixture
+def msmt(tmp_path):
+    """A folder with the layout of MSMT17's first version."""
+    return write_msmt(tmp_path / "msmt", "v1")
+
+
+def common(changes):
+    fields = {"expect": None, "image_size": (16, 8), "in_memory": False, "on_bad_image": "raise"}
+    return {**fields, **changes}
+
+
+def open_market(root, **changes):
+    return open_market1501(root=str(root), **common(changes))
+
+
+def open_msmt(root, version="v1", with_val=True, **changes):
+    return open_msmt17(root=str(root), version=version, with_val=with_val, **common(changes))
+
+
+def names_of(source):
+    return [source.name_of(i).split("/", 1)[1] for i in range(len(source))]
+
+
+def refused(ask, *args, kind=DataError, **changes):
+    with pytest.raises(kind) as error:
+        ask(*args, **changes)
+    line = str(error.value)
+    assert "\n" not in line
+    return line
+
+
+# --- Market-1501
+
+
+def test_market_keeps_distractors_and_drops_junk_in_the_order_of_names(market):
+    splits = open_market(market)
+    assert names_of(splits.train) == sorted(MARKET["bounding_box_train"])
+    assert names_of(splits.query) == sorted(MARKET["query"])
+    assert names_of(splits.gallery) == sorted(MARKET["bounding_box_test"])[1:]
+    assert 0 in splits.gallery_ids
+    assert -1 not in splits.gallery_ids
+
+
+def test_market_persons_and_cameras_are_those_of_the_file_names(market):
+    splits = open_market(market)
+    for source, ids, cameras in (
+        (splits.query, splits.query_ids, splits.query_cameras),
+        (splits.gallery, splits.gallery_ids, splits.gallery_cameras),
+    ):
+        # The pattern of the official readers, with more than one digit for the camera.
+        read = [re.match(r"([-\d]+)_c(\d+)", name).groups() for name in names_of(source)]
+        assert ids.tolist() == [int(person) for person, _ in read]
+        assert cameras.tolist() == [int(camera) for _, camera in read]
+        assert ids.dtype == cameras.dtype == np.int64
+        assert [int(source.classes[t]) for t in source.targets] == ids.tolist()
+    assert splits.train_cameras.tolist() == [1, 3, 1, 2]
+    assert splits.query.classes == splits.gallery.classes
+
+
+def test_training_persons_are_numbered_from_zero_in_their_order(market):
+    splits = open_market(market)
+    assert splits.train.targets.tolist() == [0, 0, 1, 2]
+    assert splits.train.classes == ("0002", "0007", "0030")
+    assert splits.num_classes == 3
+
+
+def test_market_may_lie_in_the_folder_of_its_archive(market):
+    inner = market.parent / "data" / "Market-1501-v15.09.15"
+    inner.parent.mkdir()
+    market.rename(inner)
+    splits = open_market(inner.parent)
+    assert splits.gallery.load(0).size == (6, 12)
+
+
+def test_hidden_files_and_files_that_are_no_images_are_passed_over(market):
+    for name in ("Thumbs.db", "._0002_c3s1_000451_03.jpg", "readme.txt"):
+        (market / "bounding_box_train" / name).write_bytes(b"x")
+    assert len(open_market(market).train) == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "0002_c1s2_000451_03 (1).jpg",
+        "0002_c1s2_000451_03.jpg.jpg",
+        "002_c1s2_000451_03.jpg",
+        "0002_c0s2_000451_03.jpg",
+        "0002_c1_000451_03.jpg",
+        "0002_c1s2_000451_03.png",
+        "-2_c1s2_000451_03.jpg",
+    ],
+)
+def test_wrong_file_name_is_named_with_the_rule(market, name):
+    write_image(market / "bounding_box_train" / name)
+    line = refused(open_market, market)
+    assert f"bounding_box_train: wrongly named: {name} (allowed: PPPP_cCsS" in line
+
+
+def test_many_wrong_names_are_counted_after_the_first_three(market):
+    for i in range(5):
+        write_image(market / "query" / f"{i}.jpg")
+    assert "0.jpg, 1.jpg, 2.jpg and 2 more" in refused(open_market, market)
+
+
+@pytest.mark.parametrize("folder", ["bounding_box_train", "query"])
+def test_distractor_outside_the_gallery_is_refused(market, folder):
+    write_image(market / folder / "0000_c1s1_000001_01.jpg")
+    line = refused(open_market, market)
+    assert f"{folder}/0000_c1s1_000001_01.jpg: move them to bounding_box_test" in line
+
+
+@pytest.mark.parametrize("folder", ["query", "bounding_box_test"])
+def test_person_who_is_trained_on_and_looked_for_is_refused(market, folder):
+    write_image(market / folder / "0030_c5s1_000009_01.jpg")
+    assert f"{folder}/0030_c5s1_000009_01.jpg" in refused(open_market, market)
+
+
+def test_image_in_two_folders_is_refused_with_both_places(market):
+    name = MARKET["query"][0]
+    write_image(market / "bounding_box_test" / name)
+    assert f"bounding_box_test/{name} (also query/{name})" in refused(open_market, market)
+
+
+def test_folder_without_people_is_refused(market):
+    for name in MARKET["bounding_box_test"][1:]:
+        (market / "bounding_box_test" / name).unlink()
+    assert "bounding_box_test: no image of a person" in refused(open_market, market)
+
+
+def test_missing_folder_is_named_with_what_was_found(market, tmp_path):
+    (market / "query").rename(market / "queries")
+    line = refused(open_market, market)
+    assert "lacks query (found: bounding_box_test, bounding_box_train, queries)" in line
+    assert "no such folder: set data.root" in refused(open_market, tmp_path / "nowhere")
+
+
+def test_counts_other_than_published_are_refused_all_in_one_line(market):
+    true = {"train": 4, "query": 2, "gallery": 4, "train_ids": 3, "query_ids": 2, "cameras": 5}
+    assert len(open_market(market, expect=true).train) == 4
+    line = refused(open_market, market, expect={**true, "train": 12936, "cameras": 6})
+    assert "train 4 instead of 12,936, cameras 5 instead of 6: restore its files" in line
+    for key in true:
+        assert f"{key} {true[key]} instead" in refused(
+            open_market, market, expect={**true, key: true[key] + 1}
+        )
+
+
+def test_unknown_count_is_refused_with_the_nearest_name(market):
+    line = refused(open_market, market, expect={"querys": 2}, kind=ConfigError)
+    assert "data.build.expect.querys" in line
+    assert "did you mean 'query'" in line
+
+
+# --- images
+
+
+def test_empty_file_is_named_before_anything_is_decoded(market):
+    (market / "bounding_box_test" / "0001_c2s1_000076_01.jpg").write_bytes(b"")
+    assert "empty files: bounding_box_test/0001_c2s1_000076_01.jpg" in refused(open_market, market)
+
+
+def test_broken_training_image_is_an_error_or_replaced_by_the_same_person(market, truncate):
+    broken, other = sorted(MARKET["bounding_box_train"])[:2]
+    truncate(market / "bounding_box_train" / broken)
+    assert broken in refused(open_market(market).train.load, 0)
+    train = open_market(market, on_bad_image="skip").train
+    assert train.load(0).tobytes() == train.load(1).tobytes()
+    assert train.skipped == [f"bounding_box_train/{broken}"]
+    (market / "bounding_box_train" / broken).write_bytes(b"")
+    memory = open_market(market, on_bad_image="skip", in_memory=True).train
+    assert memory.name_of(0) == f"bounding_box_train/{other}"
+    assert memory.skipped == [f"bounding_box_train/{broken}"]
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize("folder", ["query", "bounding_box_test"])
+def test_broken_image_that_is_measured_is_never_replaced(market, truncate, folder, in_memory):
+    name = "0001_c2s1_000076_01.jpg" if folder == "bounding_box_test" else MARKET["query"][1]
+    truncate(market / folder / name)
+
+    def load_all():
+        splits = open_market(market, on_bad_image="skip", in_memory=in_memory)
+        for source in (splits.query, splits.gallery):
+            [source.load(i) for i in range(len(source))]
+
+    line = refused(load_all)
+    assert f"{folder}/{name}: not a whole image: restore the file (only training images" in line
+
+
+def test_images_in_memory_are_resized_as_the_official_transforms_do(market):
+    from torchvision.transforms import InterpolationMode, Resize
+
+    files, memory = open_market(market), open_market(market, in_memory=True, image_size=[16, 8])
+    for split, mode in (("train", "BICUBIC"), ("query", "BILINEAR"), ("gallery", "BILINEAR")):
+        resize = Resize((16, 8), interpolation=InterpolationMode[mode])
+        file, kept = getattr(files, split), getattr(memory, split)
+        assert kept.images.shape == (len(file), 3, 16, 8)
+        assert kept.images.dtype == torch.uint8
+        for i in range(len(file)):
+            assert kept.load(i).tobytes() == resize(file.load(i)).tobytes()
+            assert kept.name_of(i) == file.name_of(i)
+        assert kept.targets.tolist() == file.targets.tolist()
+
+
+# --- MSMT17
+
+
+def test_msmt_is_read_in_the_order_of_its_lists(msmt):
+    splits = open_msmt(msmt)
+    listed = [line.split()[0] for line in TRAIN_LIST + VAL_LIST]
+    assert names_of(splits.train) == listed
+    assert splits.train.targets.tolist() == [1, 0, 1]
+    assert splits.train_cameras.tolist() == [5, 14, 7]
+    assert splits.gallery_ids.tolist() == [2, 0]
+    assert [int(name.split("_")[2]) for name in names_of(splits.gallery)] == [1, 15]
+    assert splits.gallery_cameras.tolist() == [1, 15]
+    assert (splits.query_ids.tolist(), splits.query_cameras.tolist()) == ([0], [5])
+    assert splits.query.load(0).size == (6, 12)
+
+
+def test_msmt_validation_list_is_trained_on_only_when_asked(msmt):
+    assert len(open_msmt(msmt, with_val=True).train) == 3
+    (msmt / "list_val.txt").unlink()
+    assert len(open_msmt(msmt, with_val=False).train) == 2
+    assert "lacks list_val.txt" in refused(open_msmt, msmt, with_val=True)
+
+
+@pytest.mark.parametrize(("version", "inner"), [("v1", "MSMT17_V1"), ("v2", "MSMT17_V2")])
+def test_msmt_may_lie_in_the_folder_of_its_version(tmp_path, version, inner):
+    write_msmt(tmp_path / inner, version)
+    splits = open_msmt(tmp_path, version)
+    assert splits.train.load(0).size == splits.gallery.load(1).size == (6, 12)
+
+
+def test_other_version_of_msmt_is_refused_with_the_field_to_change(msmt):
+    line = refused(open_msmt, msmt, "v2")
+    assert "lacks mask_train_v2, mask_test_v2" in line
+    assert "data.build.version (now v2)" in line
+    line = refused(open_msmt, msmt, "v3", kind=ConfigError)
+    assert "data.build.version=v3: must be one of v1, v2" in line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "0000/0000_004_15_0303morning_0028_0.jpg",
+        "0000/0000_004_15_0303morning_0028_0.jpg 5",
+        "0000/0000_004_0303morning.jpg 0",
+        "",
+    ],
+)
+def test_wrong_line_of_a_list_is_named_by_its_number(msmt, line):
+    with (msmt / "list_gallery.txt").open("a") as file:
+        file.write(f"{line}\n{GALLERY_LIST[0]}\n")
+    assert f"list_gallery.txt: wrong: line 3 '{line}' (allowed" in refused(open_msmt, msmt)
+
+
+def test_empty_list_is_refused(msmt):
+    (msmt / "list_query.txt").write_text("")
+    assert "list_query.txt: wrong: no line" in refused(open_msmt, msmt)
+
+
+def test_image_that_is_listed_twice_is_refused(msmt):
+    (msmt / "list_val.txt").write_text(f"{TRAIN_LIST[0]}\n")
+    name = TRAIN_LIST[0].split()[0]
+    assert f"twice: train/{name} (also train/{name})" in refused(open_msmt, msmt)
+
+
+def test_equal_names_under_train_and_test_are_different_images(msmt):
+    line = "0001/0001_000_05_0303morning_0008_0.jpg 1"
+    write_image(msmt / "test" / line.split()[0])
+    (msmt / "list_query.txt").write_text(f"{line}\n")
+    assert open_msmt(msmt).query_ids.tolist() == [1]
+
+
+def test_listed_image_that_is_missing_is_named(msmt):
+    name = GALLERY_LIST[1].split()[0]
+    (msmt / "test" / name).unlink()
+    assert f"missing or unreadable: test/{name}" in refused(open_msmt, msmt)
+
+
+# --- the real data sets
+
+
+def test_real_market_has_the_published_counts(real_data):
+    expect = {"train": 12936, "query": 3368, "gallery": 15913}
+    expect |= {"train_ids": 751, "query_ids": 750, "cameras": 6}
+    assert open_market(real_data / "market1501", expect=expect).num_classes == 751
+
+
+def test_real_msmt_has_the_published_counts(real_data):
+    expect = {"train": 32621, "query": 11659, "gallery": 82161}
+    expect |= {"train_ids": 1041, "query_ids": 3060, "cameras": 15}
+    assert open_msmt(real_data / "msmt17", expect=expect).num_classes == 1041

@@ -1,0 +1,36 @@
+"""The picture of ranked queries comes from the evidence of a finished run."""
+
+import numpy as np
+import pytest
+
+from scaledrelu.config.artifacts import artifact_directory
+from scaledrelu.data.mini_plan import PRESETS
+from scaledrelu.data.mini_reid import write_mini_reid
+from scaledrelu.errors import RunError
+from scaledrelu.evals.ranking_picture import WRONG
+from scaledrelu.runs.rankings import ranking_picture
+from scaledrelu.runs.spawn import Ended, run_job
+
+from .conftest import folder_of
+
+
+def test_a_finished_run_is_drawn_and_another_one_refused(smoke) -> None:
+    config = smoke("recipe=reid", "stem=conv", "model.depth=2", "launch.device=cpu")
+    results = config["paths"]["results"]
+    with pytest.raises(RunError, match="no finished run with evidence"):
+        ranking_picture(results, "reid-0123456789ab", count=3)
+    folder = artifact_directory(results, config["data"]["digest"])
+    write_mini_reid(PRESETS["market"], folder, seed=0)
+    assert run_job(config).ended == Ended.OK
+    name = folder_of(config).name
+    three, one = (ranking_picture(results, name, count=count) for count in (3, 1))
+    assert three.width == one.width
+    assert three.height > 2 * one.height
+    with np.load(folder_of(config) / "evidence.npz") as evidence:
+        assert evidence["val.first_places"].shape == (24, 10)
+    colours = {colour for _, colour in three.getcolors(three.width * three.height)}
+    assert WRONG in colours
+    deit = smoke("stem=conv", "model.depth=2")
+    assert run_job(deit).ended == Ended.OK
+    with pytest.raises(RunError, match="ranked nothing"):
+        ranking_picture(results, folder_of(deit).name, count=3)
