@@ -26,7 +26,8 @@ from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.linear_probe import LinearProbe
 
 UPSTREAM = ("profile=smoke", "stem=conv", "data.fraction=0.1", "augment.mixup=0.8")
-SCRATCH = {"kind": "scratch", "run": None, "path": None, "sha256": None, "head_scale": 1.0}
+SCRATCH = {"kind": "scratch", "run": None, "path": None, "sha256": None}
+SCRATCH |= {"head_scale": 1.0, "positions": "bicubic"}
 
 
 @pytest.fixture(scope="module")
