@@ -43,11 +43,12 @@ dry: $(READY) ## one training and one evaluation step of every row of the paper 
 bench: $(READY) ## speed of training steps, loaders and start-up; CSV under results/published/bench/
 	$(RUN) scripts/bench.py $(ARGS)
 
-test: $(READY) ## the test suite, in two processes
-	$(RUN) -m pytest -n $(JOBS) --dist loadfile
+test: $(READY) ## the test suite, in two processes; tests about signals after that, alone
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not alone"
+	$(RUN) -m pytest -m alone
 
-test-all: $(READY) ## with the tests that take minutes
-	$(RUN) -m pytest -n $(JOBS) --dist loadfile -m "slow or not slow"
+test-all: test ## with the tests that take minutes
+	$(RUN) -m pytest -m slow
 
 lint: $(READY) ## ruff: rules and format
 	$(VENV)/bin/ruff check .

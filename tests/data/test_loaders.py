@@ -212,6 +212,7 @@ def _die(image):
     os._exit(3)
 
 
+@pytest.mark.alone
 def test_loader_processes_leave_signals_to_the_trainer(files):
     loader = train_loader(files().train, transform=deit_transform(), workers=1)
     steps = loader.epoch(0)

@@ -123,6 +123,7 @@ def test_training_that_cannot_start_is_one_line_and_no_failure_of_a_run(sandbox,
     assert sandbox.statuses() == ["missing"] * 3
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_lets_running_runs_save_and_starts_no_other(sandbox, number):
     sandbox.behave(["ok"], ["sleep", "ok"], ["ok"])
