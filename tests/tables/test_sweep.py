@@ -123,7 +123,16 @@ def test_training_that_cannot_start_is_one_line_and_no_failure_of_a_run(sandbox,
     assert sandbox.statuses() == ["missing"] * 3
 
 
+@pytest.fixture
+def ctrl_c():
+    """As in a terminal: what a shell starts in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.alone
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_lets_running_runs_save_and_starts_no_other(sandbox, number):
     sandbox.behave(["ok"], ["sleep", "ok"], ["ok"])
