@@ -43,6 +43,13 @@ class Artifact:
         """The runs that must have finished before it is made."""
         return () if self.teacher_id is None else (self.teacher_id,)
 
+    def arguments(self, results: Path) -> list[str]:
+        """Return what the script is called with."""
+        if self.teacher_id is None:
+            return [*self.options, "--out", str(artifact_directory(results, self.artifact_id))]
+        place = ["--results", str(results), "--artifact-id", self.artifact_id]
+        return ["--run", self.teacher_id, *place]
+
 
 def artifacts_root(results: str | Path) -> Path:
     """Return the folder that holds every artifact."""
@@ -91,10 +98,8 @@ def label_artifact(config: dict[str, Any], conf_dir: Path, compose: ComposeFunct
             "and set data.token_labels=<folder>, or data.token_labels=none"
         )
     teacher_id = run_id(teacher)
-    text = json.dumps({"kind": "token_labels", "teacher": teacher_id, "version": VERSION})
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     return Artifact(
-        f"labels-{digest}",
+        _named("labels", kind="token_labels", teacher=teacher_id, version=VERSION),
         making["script"],
         teacher=tuple(making["teacher"]),
         teacher_id=teacher_id,
@@ -113,9 +118,8 @@ def data_artifact(config: dict[str, Any], conf_dir: Path) -> Artifact:
         raise ConfigError(f"data.root=made, but nothing makes {name}: set data.root to its folder")
     making = yaml.safe_load(path.read_text())
     options = tuple(str(option) for option in making["options"])
-    text = json.dumps({"kind": name, "options": options, "version": MINI_DATA_VERSION})
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Artifact(f"data-{digest}", making["script"], options)
+    artifact_id = _named("data", kind=name, options=options, version=MINI_DATA_VERSION)
+    return Artifact(artifact_id, making["script"], options)
 
 
 def pin_made_data(config: dict[str, Any], conf_dir: Path) -> None:
@@ -134,13 +138,11 @@ def data_root(config: dict[str, Any]) -> str | None:
     data = config["data"]
     if data["root"] != MADE:
         return data["root"]
-    folder = artifact_directory(config["paths"]["results"], data["digest"])
-    if not (folder / MANIFEST).exists():
-        raise DataError(
-            f"{folder}: the data set of data.root=made is not there: `make table4` makes it; or "
-            "set data.root to a folder of your own"
-        )
-    return str(folder)
+    what = (
+        "the data set of data.root=made is not there: `make table4` makes it; or set data.root to "
+        "a folder of your own"
+    )
+    return str(_made_folder(config, data["digest"], what))
 
 
 def label_folder(config: dict[str, Any]) -> Path:
@@ -149,15 +151,25 @@ def label_folder(config: dict[str, Any]) -> Path:
     Raises:
         DataError: if they are an artifact that has not been made.
     """
-    data, results = config["data"], config["paths"]["results"]
+    data = config["data"]
     if data["token_labels"] != MADE:
         return Path(data["token_labels"])
-    folder = artifact_directory(results, data["token_labels_digest"])
+    what = (
+        "the label maps of data.token_labels=made are not there: `make table2` trains their "
+        "teacher and makes them; data.token_labels=none trains without"
+    )
+    return _made_folder(config, data["token_labels_digest"], what)
+
+
+def _named(prefix: str, **facts: Any) -> str:
+    """Return the id of what is made from some facts."""
+    return f"{prefix}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]}"
+
+
+def _made_folder(config: dict[str, Any], artifact_id: str, missing: str) -> Path:
+    folder = artifact_directory(config["paths"]["results"], artifact_id)
     if not (folder / MANIFEST).exists():
-        raise DataError(
-            f"{folder}: the label maps of data.token_labels=made are not there: `make table2` "
-            "trains their teacher and makes them; data.token_labels=none trains without"
-        )
+        raise DataError(f"{folder}: {missing}")
     return folder
 
 

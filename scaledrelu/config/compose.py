@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from scaledrelu.config.artifacts import pin_label_digest, pin_made_data
+from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
 from scaledrelu.config.check import check_values
 from scaledrelu.config.digest import pin_data_digest, pin_init_digest
 from scaledrelu.config.overrides import check_overrides
@@ -85,11 +85,29 @@ def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str,
     """
     conf_dir = conf_dir or CONF_DIR
     config = validate(composed)
-    pin_made_data(config, conf_dir)
-    pin_data_digest(config)
-    pin_init_digest(config)
-    pin_label_digest(config, conf_dir, partial(compose, conf_dir=conf_dir))
+    pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
     return config
+
+
+def pin_files(
+    config: dict[str, Any],
+    conf_dir: Path,
+    compose_teacher: ComposeFunction,
+    *,
+    known: dict[tuple[str | None, ...], str | None] | None = None,
+) -> None:
+    """Fill in every digest of files that a run depends on; what is not there yet stays null.
+
+    Args:
+        config: resolved and checked; changed in place.
+        conf_dir: the configuration tree.
+        compose_teacher: overrides -> resolved config, for the teacher of label maps.
+        known: see ``digest.pin_data_digest``.
+    """
+    pin_made_data(config, conf_dir)
+    pin_data_digest(config, known=known)
+    pin_init_digest(config)
+    pin_label_digest(config, conf_dir, compose_teacher)
 
 
 def validate(composed: DictConfig) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scaledrelu.errors import ConfigError
+from scaledrelu.evals.embedding import check_seen, embed, embed_set
 from scaledrelu.evals.spread import SpreadMeter
 
 # N training images, Q others, D features, C classes, K nearest training images
@@ -103,7 +103,7 @@ class Knn:
             for k, guess_B in self._classify(features_BD, memory, num_classes).items():
                 correct_KQ[rows[k], batch.indices] = (guess_B == batch.targets).long()
         correct_KQ, seen_Q = self.reduce_sum(correct_KQ), self.reduce_sum(seen_Q)
-        _check_seen(seen_Q, "validation")
+        check_seen(seen_Q, "validation")
         spread = meter.read(self.reduce_sum)
         metrics = {
             f"val/knn{k}": 100.0 * int(correct_KQ[row].sum()) / self.num_images
@@ -114,21 +114,11 @@ class Knn:
         return metrics, {"val/correct": correct_KQ[headline].bool().cpu()}
 
     def _remember(self, model: nn.Module) -> Memory:
-        """Embed this process's training images and gather those of all."""
-        features_ND = classes_N = seen_N = None
-        for batch in self.training():
-            found_BD = embed(model, batch.images)
-            if features_ND is None:
-                features_ND = found_BD.new_zeros(self.num_training, found_BD.shape[1])
-                classes_N = batch.targets.new_zeros(self.num_training)
-                seen_N = torch.zeros_like(classes_N)
-            features_ND[batch.indices] = found_BD
-            classes_N[batch.indices] = batch.targets
-            seen_N[batch.indices] += 1
-        # Every row is zero but on one process, so the sum is exact and in order.
-        features_ND, classes_N, seen_N = map(self.reduce_sum, (features_ND, classes_N, seen_N))
-        _check_seen(seen_N, "training")
-        return Memory(features_ND, classes_N)
+        """Embed the training images of all processes."""
+        features_ND, own_N = embed_set(
+            model, self.training(), self.num_training, reduce_sum=self.reduce_sum, name="training"
+        )
+        return Memory(features_ND, self.reduce_sum(own_N))
 
     def _classify(self, features_BD: Tensor, memory: Memory, num_classes: int) -> dict[int, Tensor]:
         parts = [
@@ -142,11 +132,6 @@ class Knn:
             for queries_QD in features_BD.split(max(1, CHUNK // self.num_training))
         ]
         return {k: torch.cat([part[k] for part in parts]) for k in self.neighbours}
-
-
-def embed(model: nn.Module, image_BCHW: Tensor) -> Tensor:
-    """Return a model's features B x D in float32, scaled to length 1."""
-    return F.normalize(model(image_BCHW).float(), dim=1)
 
 
 def vote(
@@ -198,10 +183,3 @@ def nearest(similarity_QN: Tensor, count: int) -> tuple[Tensor, Tensor]:
         values, indices = similarity_QN[left_out_Q].sort(dim=1, descending=True, stable=True)
         values_QK[left_out_Q], indices_QK[left_out_Q] = values[:, :count], indices[:, :count]
     return values_QK, indices_QK
-
-
-def _check_seen(seen: Tensor, name: str) -> None:
-    if not bool((seen == 1).all()):
-        raise RuntimeError(
-            f"{int((seen != 1).sum())} of {len(seen)} {name} images were not seen exactly once"
-        )

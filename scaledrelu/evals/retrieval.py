@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scaledrelu.evals.knn import embed
+from scaledrelu.evals.embedding import embed_set
 from scaledrelu.evals.ranking import Embedded, chunk_for, first_places, rank_gallery
 
 # Q queries, G gallery images, N images of either, D features, P pictured queries, K first places
@@ -91,20 +91,10 @@ class RetrievalMap:
         cameras: np.ndarray,
         name: str,
     ) -> Embedded:
-        """Embed this process's shard and gather those of all."""
-        features_ND = seen_N = None
-        for batch in batches():
-            found_BD = embed(model, batch.images)
-            if features_ND is None:
-                features_ND = found_BD.new_zeros(len(ids), found_BD.shape[1])
-                seen_N = torch.zeros(len(ids), dtype=torch.int64, device=found_BD.device)
-            features_ND[batch.indices] = found_BD
-            seen_N[batch.indices] += 1
-        # Every row is zero but on one process, so the sum is exact and in order.
-        features_ND, seen_N = self.reduce_sum(features_ND), self.reduce_sum(seen_N)
-        missed = int((seen_N != 1).sum())
-        if missed:
-            raise RuntimeError(f"{missed} of {len(ids)} {name} images were not seen exactly once")
+        """Embed a set and say of whom and by which camera its images are."""
+        features_ND, _ = embed_set(
+            model, batches(), len(ids), reduce_sum=self.reduce_sum, name=name
+        )
         places = (torch.as_tensor(part, device=features_ND.device) for part in (ids, cameras))
         return Embedded(features_ND, *places)
 

@@ -12,7 +12,7 @@ from scaledrelu.data.multicrop import NUM_GLOBAL
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.step import Update
 from scaledrelu.runs.build import build_task, local_groups
-from scaledrelu.runs.feed import has_labels, image_size
+from scaledrelu.runs.feed import has_labels, height_and_width
 from scaledrelu.runs.observe import autocast_context
 from scaledrelu.runs.optimisation import build_optimizer, build_scaler, build_schedule, sam_spec
 from scaledrelu.runs.prepare import Prepare, batch_groups
@@ -84,8 +84,7 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
 
 def noise(config: dict[str, Any], num_classes: int, group: int) -> RawBatch:
     """Return one group of normalised noise images (or crops), with random classes and maps."""
-    count, size = config["batch"]["group"], image_size(config)
-    height, width = (size, size) if isinstance(size, int) else size
+    count, (height, width) = config["batch"]["group"], height_and_width(config)
     crops = config["augment"]["multi_crop"]
     generator = torch.Generator().manual_seed(group)
     views = NUM_GLOBAL if crops else 1

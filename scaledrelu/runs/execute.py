@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Verdict
-from scaledrelu.engine.logbook import Logbook, duration
+from scaledrelu.engine.logbook import Logbook, duration, in_words
 from scaledrelu.engine.loop import Ending, train
 from scaledrelu.runs.announce import announce
 from scaledrelu.runs.build import Job, build
@@ -172,6 +172,6 @@ def provenance(
 
 def report_outcome(name: str, result: Result, verdict: Verdict | None) -> None:
     """Log the last line of a run."""
-    found = " ".join(f"{key} {value:.2f}" for key, value in sorted(result.metrics.items()))
     ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
-    log.info("%s: %s; %s; %s", name, ending, found or "no evaluation yet", duration(result.seconds))
+    found = in_words(result.metrics) or "no evaluation yet"
+    log.info("%s: %s; %s; %s", name, ending, found, duration(result.seconds))

@@ -33,9 +33,15 @@ PROBE_IMAGES = 64  # of the validation set, for the extremes in the evidence fil
 
 
 def image_size(config: dict[str, Any]) -> int | tuple[int, int]:
-    """Return the pixels of a side, or (height, width) where they are not square."""
-    height, width = config["data"]["image_size"], config["data"]["image_width"]
-    return height if width is None else (height, width)
+    """Return the pixels of a side, or (height, width) where a width is given."""
+    data = config["data"]
+    return data["image_size"] if data["image_width"] is None else height_and_width(config)
+
+
+def height_and_width(config: dict[str, Any]) -> tuple[int, int]:
+    """Return the pixels of an image; stored configurations may be older than the width."""
+    data = config["data"]
+    return data["image_size"], data.get("image_width") or data["image_size"]
 
 
 def open_data(config: dict[str, Any]) -> Splits | ReidSplits:

@@ -19,6 +19,7 @@ from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError, RunError
 from scaledrelu.models.weight_files import file_sha256, open_weights
 from scaledrelu.models.weights import Grid, LoadReport, read_backbone
+from scaledrelu.runs.feed import height_and_width
 from scaledrelu.runs.record import (
     Result,
     Status,
@@ -129,8 +130,8 @@ def _load(config: dict[str, Any], network: nn.Module) -> LoadReport:
 
 def _grid(config: dict[str, Any]) -> Grid:
     """Return the patch grid that a run of ours has positions for."""
-    height, patch = config["data"]["image_size"], config["model"]["patch_size"]
-    width = config["data"].get("image_width") or height  # older configurations have none
+    height, width = height_and_width(config)
+    patch = config["model"]["patch_size"]
     return height // patch, width // patch
 
 

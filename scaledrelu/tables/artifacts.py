@@ -50,10 +50,7 @@ def make_artifact(artifact: Artifact, *, results: Path, root: Path, log: Path, s
     folder = artifact_directory(results, artifact.artifact_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ERROR).unlink(missing_ok=True)
-    arguments = [*artifact.options, "--out", str(folder)]
-    if artifact.teacher_id is not None:
-        arguments = ["--run", artifact.teacher_id, "--results", str(results)]
-        arguments += ["--artifact-id", artifact.artifact_id]
+    arguments = artifact.arguments(results)
     say(f"$ python {artifact.script} {' '.join(arguments)}")
     log.parent.mkdir(parents=True, exist_ok=True)
     ended = subprocess.run(

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scaledrelu.config import compose as composition
-from scaledrelu.config.artifacts import pin_label_digest, pin_made_data
-from scaledrelu.config.digest import pin_data_digest, pin_init_digest
 from scaledrelu.runs.record import write_atomic
 
 
@@ -65,10 +63,12 @@ class Composer:
             config = {**entry["config"]} | {k: dict(entry["config"][k]) for k in ("data", "init")}
             config["paths"] = {**config["paths"], "results": str(self._results)}
             # Never stored with the config: the files may have changed since.
-            pin_made_data(config, self.conf_dir)
-            pin_data_digest(config, known=self._digests)
-            pin_init_digest(config)
-            pin_label_digest(config, self.conf_dir, lambda teacher: self(teacher).config)
+            composition.pin_files(
+                config,
+                self.conf_dir,
+                lambda teacher: self(teacher).config,
+                known=self._digests,
+            )
             self._fresh[key] = Composed(config, entry["choices"])
         return self._fresh[key]
 

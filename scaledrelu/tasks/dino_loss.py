@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from scaledrelu.tasks.precision import at_least_float32
+
 
 def pair_loss(scores_VBK: Tensor, probs_2BK: Tensor, student_temp: float) -> Tensor:
     """Mean cross entropy over the pairs (teacher view, another student view), in float32.
@@ -65,11 +67,7 @@ def _num_teachers(view: int) -> int:
 
 
 def _scaled(scores: Tensor, temp: float) -> Tensor:
-    return _at_least_float32(scores) / temp
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+    return at_least_float32(scores) / temp
 
 
 def _num_terms(scores_VBK: Tensor) -> int:
@@ -106,7 +104,7 @@ def collapse_signs(
     """
     entropy = -(probs_2BK * log_probs_2BK).sum(-1).mean()
     mean_entropy = torch.special.entr(probs_2BK.mean((0, 1))).sum()
-    spread = F.normalize(_at_least_float32(features_BD), dim=-1).std(dim=0, correction=0).mean()
+    spread = F.normalize(at_least_float32(features_BD), dim=-1).std(dim=0, correction=0).mean()
     return {
         "teacher/entropy": entropy,
         "teacher/entropy_fraction": entropy / math.log(probs_2BK.shape[-1]),

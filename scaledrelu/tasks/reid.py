@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from scaledrelu.errors import ConfigError
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
+from scaledrelu.tasks.precision import at_least_float32
 from scaledrelu.tasks.reid_loss import soft_margin_triplet
 
 CLASSIFIER_STD = 0.001  # TRI model/make_model.py ``weights_init_classifier``
@@ -63,7 +63,7 @@ class Reid(Task):
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
         """Return the weighted loss of one group, in float32 or better; logs hold its parts."""
         features_BD = self.backbone(batch.images)
-        logits_BC = _at_least_float32(self.classifier(self.neck(features_BD)))
+        logits_BC = at_least_float32(self.classifier(self.neck(features_BD)))
         ids_B = batch.targets.argmax(dim=-1)
         id_loss = F.cross_entropy(logits_BC, batch.targets)
         triplet_loss = soft_margin_triplet(features_BD, ids_B)
@@ -75,7 +75,3 @@ class Reid(Task):
                 "accuracy": (logits_BC.argmax(dim=-1) == ids_B).float().mean(),
             },
         )
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from scaledrelu.tasks.precision import at_least_float32
+
 
 @dataclass(frozen=True, slots=True)
 class HardestDistances:
@@ -38,11 +40,10 @@ def hardest_distances(features_BD: Tensor, ids_B: Tensor) -> HardestDistances:
     Source: TRI loss/triplet_loss.py ``euclidean_dist`` and ``hard_example_mining``, which multiply
         the features instead and keep distances above 1e-6.
     """
-    wide_BD = features_BD.to(torch.promote_types(features_BD.dtype, torch.float32))
+    wide_BD = at_least_float32(features_BD)
     exact = "donot_use_mm_for_euclid_dist"
-    distances_BB = torch.cdist(
-        wide_BD, wide_BD, compute_mode=exact
-    )  # autocast leaves it in float32
+    # Autocast leaves it in float32.
+    distances_BB = torch.cdist(wide_BD, wide_BD, compute_mode=exact)
     same_BB = ids_B[:, None] == ids_B[None, :]
     return HardestDistances(
         positive_B=distances_BB.masked_fill(~same_BB, -math.inf).max(dim=1).values,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +17,7 @@ from scaledrelu.models.mix_token import Box, mix_box
 from scaledrelu.models.volo import DenseLogits
 from scaledrelu.randomness import derive_seed
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
+from scaledrelu.tasks.precision import at_least_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +133,5 @@ def blend_with_truth(targets_BC: Tensor, truth_BC: Tensor) -> Tensor:
 
 def _soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean over all leading dimensions, in float32 or better; targets broadcast over tokens."""
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    wide = at_least_float32(logits)
     return -(targets * F.log_softmax(wide, dim=-1)).sum(-1).mean()

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from sandboxes import FAKE_TRAIN, Sandbox, prepare, settings_in, write_only_table
+from sandboxes import FAKE_TRAIN, Sandbox, settings_in, write_only_table
 
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.sweep import plan_tables
@@ -42,16 +42,6 @@ TABLE = {
 }
 # In the order of the plan: parents come where they are first asked for.
 DINO_P, PROBE_P, DINO_C, PROBE_C, TWO, ONE = range(6)
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("chains"), TABLE)
-
-
-@pytest.fixture
-def sandbox(prepared, tmp_path, monkeypatch):
-    return Sandbox(prepared, tmp_path, monkeypatch)
 
 
 def attempts(sandbox: Sandbox) -> list[int]:

@@ -42,16 +42,6 @@ TABLE = {
 }
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("people"), TABLE)
-
-
-@pytest.fixture
-def sandbox(prepared, tmp_path, monkeypatch):
-    return Sandbox(prepared, tmp_path, monkeypatch)
-
-
 def test_each_set_is_planned_once_and_made_before_its_runs(sandbox):
     assert len(sandbox.plan.artifacts) == 2
     assert len(sandbox.plan.runs) == 4

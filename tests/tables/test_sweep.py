@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from sandboxes import Sandbox, prepare, settings_in
+from sandboxes import settings_in
 
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import canonical, run_id
@@ -28,16 +28,6 @@ TABLE = {
     "columns": {"lr": {"from": "lr.base"}, "top1": {"metric": "val/top1"}},
     "blocks": [{"label": "b", "rows": [{"run": run, "paper": {"top1": 1.0}} for run in ROWS]}],
 }
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("sweep"), TABLE)
-
-
-@pytest.fixture
-def sandbox(prepared, tmp_path, monkeypatch):
-    return Sandbox(prepared, tmp_path, monkeypatch)
 
 
 def test_missing_runs_are_trained_once_and_reported(sandbox):

@@ -1,0 +1,16 @@
+"""Sandboxes around the TABLE of a test module."""
+
+import pytest
+from sandboxes import Sandbox, prepare
+
+
+@pytest.fixture(scope="module")
+def prepared(request, tmp_path_factory):
+    """The configuration tree whose only table is the module's, composed once."""
+    return prepare(tmp_path_factory.mktemp("prepared"), request.module.TABLE)
+
+
+@pytest.fixture
+def sandbox(prepared, tmp_path, monkeypatch):
+    """A fresh copy of it; ``sweep`` runs its runs through the stand-in for training."""
+    return Sandbox(prepared, tmp_path, monkeypatch)
