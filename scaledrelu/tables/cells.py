@@ -19,6 +19,7 @@ class SeedValue:
     status: Status  # a run that is still going has no result yet: missing
     value: float | None  # a crashed run: what it ended at, if it was evaluated
     why: str  # crash kind or first line of the failure
+    over: float | None = None  # how many things the value is a mean over, where that is reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,10 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
     result = read_result(run_directory(plan.results, run.run_id))
     if result is None:
         raise TableError(f"{run.run_id}: its result disappeared while the report was written")
+    over = _metric(result, cell.column.over[0]) if cell.column.over else None
     if result.outcome is Outcome.CRASH:
         kind = str((result.crash or {}).get("kind", "unknown kind"))
-        return SeedValue(run, run.status, _metric(result, cell.column.source), kind)
+        return SeedValue(run, run.status, _metric(result, cell.column.source), kind, over)
     printed = cell.column.source
     if run.config["evaluation"]["report"] == "best":
         printed += "_best"
@@ -127,7 +129,7 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
             f"{cell.table.name}, row {cell.row.number}: run {run.run_id} has no finite metric "
             f"'{printed}' (found: {found}); move its directory away and run it again"
         )
-    return SeedValue(run, run.status, value, "")
+    return SeedValue(run, run.status, value, "", over)
 
 
 def _metric(result: Result, name: str) -> float | None:

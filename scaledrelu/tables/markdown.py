@@ -35,9 +35,7 @@ def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
 
 def _head(plan: Plan, table: Table) -> str:
     number = table.name.removeprefix("table").replace("_", ", ")
-    cells = plan.cells_of(table)
-    available = [cell for cell in cells if not cell.unavailable]
-    profile = available[0].composed.config["profile"] if available else {"notes": []}
+    profile = plan.cells_of(table)[0].composed.config["profile"]
     lines = [f"# Table {number}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
     lines += [f"\n> {note}" for note in profile["notes"]]
     if plan.overrides:
@@ -79,7 +77,7 @@ def _number(row: Row) -> str:
 
 def _value_cells(value: CellValue, *, beside_paper: bool) -> list[str]:
     finished = value.count(Status.OK) + value.count(Status.CRASH)
-    seeds = f"{finished} of {len(value.seeds)}" if value.seeds else DASH
+    seeds = f"{finished} of {len(value.seeds)}"
     digits = value.cell.column.digits
     if not beside_paper:
         return [_ours(value), seeds]
@@ -135,26 +133,27 @@ def _agreement(table: Table, values: Sequence[CellValue]) -> str:
 
 
 def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
-    absent: dict[str, list[str]] = {}
-    for value in values:
-        if value.cell.unavailable:
-            absent.setdefault(value.cell.unavailable, []).append(_name(value))
-    lines = [f"rows {', '.join(dict.fromkeys(rows))}: {why}" for why, rows in absent.items()]
-    open_ = [value for value in values if value.count(Status.MISSING) + value.count(Status.FAILED)]
-    if open_:
-        count = sum(v.count(Status.MISSING) + v.count(Status.FAILED) for v in open_)
-        rows = ", ".join(dict.fromkeys(_name(value) for value in open_))
-        lines.append(f"{count} runs (rows {rows}); to train them: `{_command(plan, table)}`")
-    return lines
+    open_ = [
+        (value, seed.run.run_id)
+        for value in values
+        for seed in value.seeds
+        if seed.status in (Status.MISSING, Status.FAILED)
+    ]
+    if not open_:
+        return []
+    runs = {run_id for _, run_id in open_}
+    rows = ", ".join(dict.fromkeys(_name(value) for value, _ in open_))
+    return [f"{len(runs)} runs (rows {rows}); to train them: `{_command(plan, table)}`"]
 
 
 def _failures(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
-    return [
+    lines = (
         f"row {_name(value)}, `{seed.run.run_id}`: {seed.why} (`{_command(plan, table)}` retries)"
         for value in values
         for seed in value.seeds
         if seed.status is Status.FAILED
-    ]
+    )
+    return list(dict.fromkeys(lines))
 
 
 def _command(plan: Plan, table: Table) -> str:
@@ -164,28 +163,56 @@ def _command(plan: Plan, table: Table) -> str:
 
 def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
     rows = dict.fromkeys(f"row {_name(v)}: {note}" for v in values for note in cell_notes(v.cell))
-    cells = [value.cell for value in values if not value.cell.unavailable]
+    cells = [value.cell for value in values]
     reports = {cell.composed.config["evaluation"]["report"] for cell in cells}
     printed = [f"the {report} epoch is printed; both are stored" for report in sorted(reports)]
     used = [(cell.composed, (*cell.row.run, *cell.column.run, *plan.overrides)) for cell in cells]
     used += [(c.above, (*(c.row.upstream or ()), *plan.overrides)) for c in cells if c.above]
-    return [*rows, *printed, *footnotes(used, plan.conf_dir)]
+    return [*rows, *printed, *_averaged(values), *footnotes(used, plan.conf_dir)]
 
 
-def _runs(plan: Plan, values: Sequence[CellValue]) -> list[str]:
+def _averaged(values: Iterable[CellValue]) -> list[str]:
+    """Say how many things the values of a column are means over, where the table asks for it."""
+    counts: dict[Column, set[float]] = {}
+    for value in values:
+        if value.cell.column.over:
+            found = {seed.over for seed in value.seeds if seed.over is not None}
+            counts.setdefault(value.cell.column, set()).update(found)
     return [
-        f"row {_name(value)}: {'; '.join(_seed_text(plan, value, s) for s in value.seeds)}"
-        for value in values
-        if value.seeds
+        f"{column.header}: over {' or '.join(f'{n:,.0f}' for n in sorted(found))} {column.over[1]}"
+        for column, found in counts.items()
+        if found
     ]
 
 
-def _seed_text(plan: Plan, value: CellValue, seed: SeedValue) -> str:
-    number = "" if seed.value is None else f" {seed.value:.{value.cell.column.digits}f}"
-    state = "" if seed.status is Status.OK else f" {seed.status}"
-    above = [*([seed.run.artifact] if seed.run.artifact else []), *plan.upstream_of(seed.run)[::-1]]
+def _runs(plan: Plan, values: Sequence[CellValue]) -> list[str]:
+    """Return one line for each row, or for each set of runs of it; metrics of one run share it."""
+    shared: dict[tuple[str, int, tuple[str, ...]], list[CellValue]] = {}
+    for value in values:
+        cell = value.cell
+        shared.setdefault((cell.row.block, cell.row.number, cell.run_ids), []).append(value)
+    return [_runs_line(plan, group) for group in shared.values()]
+
+
+def _runs_line(plan: Plan, group: Sequence[CellValue]) -> str:
+    first = group[0]
+    headers = [value.cell.column.header for value in group]
+    several = len(first.cell.table.metrics) > 1
+    about = f" ({', '.join(headers)})" if several else ""
+    seeds = zip(*(value.seeds for value in group), strict=True)
+    digits = first.cell.column.digits
+    return f"row {_name(first)}{about}: {'; '.join(_seed_text(plan, s, digits) for s in seeds)}"
+
+
+def _seed_text(plan: Plan, values: Sequence[SeedValue], digits: int) -> str:
+    """Return one run and what it measured, in one or more metrics."""
+    run, status = values[0].run, values[0].status
+    numbers = [f"{value.value:.{digits}f}" for value in values if value.value is not None]
+    number = f" {', '.join(numbers)}" if numbers else ""
+    state = "" if status is Status.OK else f" {status}"
+    above = [*([run.artifact] if run.artifact else []), *plan.upstream_of(run)[::-1]]
     source = f" (from {', '.join(f'`{name}`' for name in above)})" if above else ""
-    return f"seed {seed.run.seed}: `{seed.run.run_id}`{state}{number}{source}"
+    return f"seed {run.seed}: `{run.run_id}`{state}{number}{source}"
 
 
 def _name(value: CellValue) -> str:

@@ -46,9 +46,7 @@ def _table_lines(
 ) -> list[str]:
     cells = plan.cells_of(table)
     runs = plan.runs_of(table)
-    absent = sum(cell.unavailable is not None for cell in cells)
-    tail = f"; {absent} cells wait" if absent else ""
-    head = f"{table.name}: {len(cells)} cells -> {len(runs)} runs ({_counts(runs)}){tail}"
+    head = f"{table.name}: {len(cells)} cells -> {len(runs)} runs ({_counts(runs)})"
     return [head, *(line for cell in cells for line in _cell_lines(plan, cell, estimate))]
 
 
@@ -59,8 +57,6 @@ def _cell_lines(
     if len(cell.table.metrics) > 1:
         name += f" {cell.column.name}"
     labels = "  ".join(cell.labels.values())
-    if cell.unavailable:
-        return [f"  {name}  {labels}  -> missing: {cell.unavailable}"]
     lines = []
     for run_id in cell.run_ids:
         run = plan.runs[run_id]

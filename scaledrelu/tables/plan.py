@@ -31,14 +31,13 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One metric of one row: which runs it averages, or why it has none."""
+    """One metric of one row and the runs that it averages."""
 
     table: Table
     row: Row
     column: Column
     labels: Mapping[str, str]
     run_ids: tuple[str, ...]  # one per seed
-    unavailable: str | None
     composed: Composed
     above: Composed | None  # of the runs it starts from
 

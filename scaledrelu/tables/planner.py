@@ -80,20 +80,19 @@ class _Planner:
         self.artifacts: dict[str, PlannedArtifact] = {}
 
     def cell(self, table: Table, row: Row, column: Column, seeds: tuple[int, ...]) -> Cell:
-        missing = row.waiting.get(self.profile_name)
         outside = row.external.get(self.profile_name)
         child = merge_overrides(row.run, column.run, outside or (), self.extra)
         parent = self._parent(row, child) if outside is None else None
         composed = self._composed(child, has_parent=parent is not None)
         above = self._composed(parent) if parent is not None else None
-        run_ids = [] if missing else [self._plan(child, parent, seed) for seed in seeds]
+        run_ids = tuple(self._plan(child, parent, seed) for seed in seeds)
         subject = Subject(
             config=composed.config,
             upstream=above.config if above else None,
             paper_patch=self._paper_patch(child),
         )
         labels = {item.name: label(item, subject) for item in table.labels}
-        return Cell(table, row, column, labels, tuple(run_ids), missing, composed, above)
+        return Cell(table, row, column, labels, run_ids, composed, above)
 
     def _composed(self, overrides: tuple[str, ...], *, has_parent: bool = False) -> Composed:
         start = ("init=run", f"init.run={PLACEHOLDER}") if has_parent else ()

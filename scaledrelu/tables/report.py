@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,21 +61,23 @@ def write_reports(plan: Plan, *, results: Path) -> list[Path]:
 def csv_text(table: Table, values: Sequence[CellValue]) -> str:
     """Return one line per cell: labels, ours, the paper's, status, runs.
 
-    A block's baseline has row 0. ``value`` is empty unless the status is ok.
+    A block's baseline has row 0. ``value`` is empty unless the status is ok. Columns of one metric
+    (Table 4 has two data sets) are told apart by their own names.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     labels = [column.name for column in table.labels]
     writer.writerow([*LEADING, *labels, *TRAILING])
+    sources = Counter(column.source for column in table.metrics)
     for value in values:
-        cell = value.cell
+        cell, source = value.cell, value.cell.column.source
         writer.writerow(
             [
                 table.name.removeprefix("table"),
                 cell.row.number,
                 cell.row.block,
                 *(cell.labels[name] for name in labels),
-                cell.column.source,
+                source if sources[source] == 1 else cell.column.name,
                 _number(value.value),
                 _number(value.std),
                 value.count(Status.OK),
@@ -96,8 +99,6 @@ def csv_note(value: CellValue) -> str:
     parts = cell_notes(value.cell)
     if value.cell.row.is_baseline:
         parts.append("baseline")
-    if value.cell.unavailable:
-        parts.append(value.cell.unavailable)
     n_crash, n = value.count(Status.CRASH), len(value.seeds)
     if n_crash and n > 1:
         parts.append(f"{n_crash} of {n} crashed")

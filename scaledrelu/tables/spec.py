@@ -17,9 +17,10 @@ from scaledrelu.errors import TableError, nearest
 
 CRASH, MISSING = "crash", "missing"
 TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
-COLUMN_KEYS = ("from", "caption", "metric", "of", "header", "digits", "run")
+COLUMN_KEYS = ("from", "caption", "metric", "over", "of", "header", "digits", "run")
+OVER_KEYS = ("metric", "name")
 ROW_KEYS = ("run", "upstream", "paper", "misprints", "note", "baseline")
-BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "waiting", "rows")
+BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Column:
     of_upstream: bool = False
     digits: int = 1
     run: tuple[str, ...] = ()
+    over: tuple[str, str] | None = None  # metric that counts what this one averages, their name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,6 @@ class Row:
     run: tuple[str, ...]
     upstream: tuple[str, ...] | None
     external: Mapping[str, tuple[str, ...]]  # profile -> what it starts from instead of upstream
-    waiting: Mapping[str, str]  # profile -> why the row is not run there yet
     paper: Mapping[str, float | str]
     misprints: tuple[str, ...] = ()  # metrics whose printed value is no target
     note: str = ""
@@ -153,7 +154,16 @@ def _column(table: str, name: str, raw: Mapping[str, Any]) -> Column:
         of_upstream=raw.get("of") == "upstream",
         digits=raw.get("digits", 1),
         run=tuple(raw.get("run", ())),
+        over=_over(where, raw["over"]) if "over" in raw else None,
     )
+
+
+def _over(where: str, raw: Mapping[str, Any]) -> tuple[str, str]:
+    _check_keys(raw, OVER_KEYS, f"{where}, over")
+    for key in OVER_KEYS:
+        if key not in raw:
+            raise TableError(f"{where}, over: no '{key}'; give {' and '.join(OVER_KEYS)}")
+    return raw["metric"], raw["name"]
 
 
 def _rows(table: str, raw: Mapping[str, Any], metrics: Sequence[str]) -> Iterable[Row]:
@@ -187,7 +197,6 @@ def _row(
         run=merge_overrides(table.get("base", ()), block.get("run", ()), row.get("run", ())),
         upstream=upstream,
         external={name: tuple(run) for name, run in block.get("external", {}).items()},
-        waiting=dict(block.get("waiting", {})),
         paper=_paper(where, row.get("paper", {}), metrics),
         misprints=_misprints(where, row.get("misprints", ()), metrics),
         note=row.get("note", ""),

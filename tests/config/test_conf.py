@@ -13,6 +13,8 @@ OPTIONS = [
     for option in options
     if group not in ("experiment", "init")
 ]
+TRAININGS = [[f"recipe={recipe}"] for recipe in group_options(CONF_DIR)["recipe"]]
+TRAININGS.append(["recipe=reid", "data=msmt17"])
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -26,6 +28,12 @@ def test_every_option_composes(group: str, option: str) -> None:
 @pytest.mark.parametrize("stem", group_options(CONF_DIR)["stem"])
 def test_every_stem_fits_every_profile(profile: str, stem: str) -> None:
     assert compose([f"profile={profile}", f"stem={stem}"])["stem"]["label"]
+
+
+@pytest.mark.parametrize("profile", group_options(CONF_DIR)["profile"])
+@pytest.mark.parametrize("kinds", TRAININGS, ids=",".join)
+def test_every_recipe_fits_every_profile(profile: str, kinds: list[str]) -> None:
+    assert compose([f"profile={profile}", *kinds])["profile"]["name"] == profile
 
 
 def test_every_option_file_opens_with_what_it_is() -> None:

@@ -126,9 +126,10 @@ def plan_of(tmp_path, *names, seeds=(0,), profile="mini", overrides=()):
     )
 
 
-def finish(plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None):
-    """Leave the result of one planned run."""
+def finish(plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None, more=None):
+    """Leave the result of one planned run; ``more`` are metrics beside top-1."""
     metrics = {} if value is None else {"val/top1": value, "val/top1_best": best or value}
+    metrics |= more or {}
     result = Result(
         run_id=run_id,
         outcome=Outcome.CRASH if crash else Outcome.OK,

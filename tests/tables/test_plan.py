@@ -122,18 +122,6 @@ def test_redo_of_an_unknown_run_says_so(conf):
         runs_to_train(plan_of(conf), "faild")
 
 
-def test_row_that_waits_has_labels_a_reason_and_no_run_in_that_profile(conf):
-    rows = [{"run": ["stem=conv", "lr.base=3e-3"], "paper": {"top1": 84.1}}]
-    block = {"label": "v", "waiting": {"mini": "not sized yet"}, "rows": rows}
-    write_table(conf / "conf", blocks=[block])
-    (cell,) = plan_of(conf).cells
-    assert cell.unavailable == "not sized yet"
-    assert cell.run_ids == ()
-    assert cell.labels == {"stem": "ViT_c", "lr": "3e-3"}
-    (cell,) = plan_of(conf, profile="paper").cells
-    assert len(cell.run_ids) == 1
-
-
 def test_plan_in_words_counts_rows_runs_and_states(conf):
     plan = plan_of(conf, seeds=(0, 1))
     names = list(plan.runs)

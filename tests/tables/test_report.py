@@ -193,15 +193,51 @@ def test_deltas_against_the_baseline_of_the_block(conf):
     assert "in 1 of 1 finished cells" in text
 
 
-def test_waiting_rows_print_the_reason_and_the_papers_value_only(conf):
-    rows = [{"run": ["stem=conv"], "paper": {"top1": 84.1}}]
-    block = {"label": "v", "waiting": {"mini": "not sized yet"}, "rows": rows}
-    write_table(conf / "conf", blocks=[block])
-    lines, text = report(conf)
-    assert lines[0]["status"] == "missing"
-    assert lines[0]["note"] == "not sized yet"
-    assert "| 1 | ViT_c | 5e-4 | 84.1 | - | - | - |" in text
-    assert "rows 1: not sized yet" in text
+@pytest.fixture
+def two_sets(conf):
+    """A row with three metrics on two data sets, so two runs; the first one has finished."""
+    easy, hard = ["data.name=easy"], ["data.name=hard"]
+    columns = {
+        "lr": {"from": "lr.base"},
+        "easy_top1": {
+            "metric": "val/top1",
+            "header": "Easy",
+            "run": easy,
+            "over": {"metric": "val/queries", "name": "queries with a match"},
+        },
+        "easy_top5": {"metric": "val/top5", "header": "Easy, top-5", "run": easy},
+        "hard_top1": {"metric": "val/top1", "header": "Hard", "run": hard},
+    }
+    paper = {"easy_top1": 84.3, "easy_top5": 93.5, "hard_top1": 54.9}
+    block = {"label": "b", "rows": [{"run": ["stem=conv"], "paper": paper}]}
+    write_table(conf / "conf", columns=columns, blocks=[block])
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0], 70.0, more={"val/top5": 90.0, "val/queries": 3368.0})
+    return conf
+
+
+def test_csv_tells_columns_of_one_metric_apart(two_sets):
+    lines, _ = report(two_sets)
+    assert [(line["metric"], line["value"]) for line in lines] == [
+        ("easy_top1", "70.0000"),
+        ("val/top5", "90.0000"),
+        ("hard_top1", ""),
+    ]
+
+
+def test_runs_are_listed_and_missed_once_with_all_their_metrics(two_sets):
+    easy, _, hard = (cell.run_ids[0] for cell in plan_of(two_sets).cells)
+    _, text = report(two_sets)
+    assert f"- row 1 (Easy, Easy, top-5): seed 0: `{easy}` 70.0, 90.0\n" in text
+    assert f"- row 1 (Hard): seed 0: `{hard}` missing\n" in text
+    assert text.count(easy) == 1
+    assert "- 1 runs (rows 1); to train them" in text
+
+
+def test_note_says_over_how_many_things_a_column_is_the_mean(two_sets):
+    _, text = report(two_sets)
+    assert "- Easy: over 3,368 queries with a match\n" in text
+    assert text.count("queries with a match") == 1
 
 
 def conf_with_remarks(tmp_path):

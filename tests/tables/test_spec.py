@@ -50,6 +50,10 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
         ({"title": ""}, "no 'title'"),
         ({"columns": {"a": {"from": "x", "metric": "y"}}}, "exactly one of"),
         ({"columns": {"a": {"form": "x"}}}, "did you mean 'from'"),
+        (
+            {"columns": {"a": {"metric": "x", "over": {"metric": "n"}}}},
+            "column 'a', over: no 'name'",
+        ),
         (block(row=[]), "did you mean 'rows'"),
         (block(rows=[{"run": [], "paper": {}}]), "block 1, row 1: column 'top1' has no paper"),
         (block(rows=[{"run": [], "paper": {"top1": "crsh"}}]), "neither a number"),
