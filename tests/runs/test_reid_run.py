@@ -200,6 +200,21 @@ def test_a_half_made_data_set_counts_as_none(smoke) -> None:
         build_module.build(config, CPU)
 
 
+def test_a_spoilt_gallery_image_on_disk_ends_a_run_before_its_first_step(smoke, tmp_path) -> None:
+    people = tmp_path / "people"
+    write_mini_reid(PRESETS["market"], people, seed=0)
+    spoilt = sorted((people / "bounding_box_test").glob("*.jpg"))[-1]
+    spoilt.write_bytes(spoilt.read_bytes()[:200])
+    disk = ("data.in_memory=false", "data.augment=reference")
+    config = smoke(*REID, f"data.root={people}", *disk)
+    report = run_job(config)
+    assert report.ended == Ended.FAILED
+    assert f"{spoilt}: not a whole image: restore the file" in report.reason
+    assert (folder_of(config) / "metrics.jsonl").read_text() == ""
+    write_mini_reid(PRESETS["market"], people, seed=0)
+    assert run_job(smoke(*REID, f"data.root={people}", *disk)).ended == Ended.OK
+
+
 def stretched(positions_1ND: np.ndarray) -> np.ndarray:
     """Class token, then a 4x4 grid with its rows doubled: linear between the middles of rows."""
     grid = positions_1ND[0, 1:].reshape(4, 4, -1)
