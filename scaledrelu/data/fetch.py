@@ -12,7 +12,13 @@ from torch.utils.data import DataLoader
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.data.token_labels import LabelMaps
-from scaledrelu.data.workers import Images, Request, Transform, leave_signals_to_trainer
+from scaledrelu.data.workers import (
+    Images,
+    Request,
+    Transform,
+    born_deaf,
+    leave_signals_to_trainer,
+)
 from scaledrelu.errors import ConfigError, RunError
 
 
@@ -104,7 +110,9 @@ class FileFetch:
         """
         self._requests = requests
         try:
-            for request, answer in zip(requests, self._loader, strict=True):
+            with born_deaf():
+                answers = iter(self._loader)
+            for request, answer in zip(requests, answers, strict=True):
                 self._note(answer.skipped)
                 if answer.error is not None:
                     raise answer.error

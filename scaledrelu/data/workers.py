@@ -132,6 +132,26 @@ def _own_randomness() -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
+CAN_WAIT = hasattr(signal, "sigwaitinfo")  # not on macOS: a stop request may lose the last step
+
+
+@contextmanager
+def born_deaf() -> Iterator[None]:
+    """Hold SIGTERM back from this thread, and for good from all threads of processes forked here.
+
+    A worker that blocked it only once it runs would die of one that comes before that, or that the
+    system hands to another of its threads.
+    """
+    if not CAN_WAIT:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_signals_to_trainer(_: int) -> None:
     """Ignore what asks a whole run to stop: the trainer saves first, then ends its workers.
 
@@ -139,8 +159,7 @@ def leave_signals_to_trainer(_: int) -> None:
     """
     for name in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS: there a stop request may lose the last step
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if CAN_WAIT:
         threading.Thread(target=_end_with_trainer, args=(os.getppid(),), daemon=True).start()
 
 

@@ -1,5 +1,6 @@
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from scaledrelu.data import fetch
 from scaledrelu.data.datasets import open_digits, open_image_folder, scan_folder
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.transforms import eval_transform, reference_train
+from scaledrelu.data.workers import leave_signals_to_trainer
 from scaledrelu.errors import ConfigError, DataError, RunError
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -210,6 +213,19 @@ def test_dead_loader_process_is_one_line(files):
 
 def _die(image):
     os._exit(3)
+
+
+def _stopped_at_birth(worker):
+    os.kill(os.getpid(), signal.SIGTERM)
+    leave_signals_to_trainer(worker)
+
+
+def test_a_stop_that_meets_a_loader_process_at_its_birth_is_the_trainers_too(files, monkeypatch):
+    monkeypatch.setattr(fetch, "leave_signals_to_trainer", _stopped_at_birth)
+    loader = train_loader(files().train, transform=deit_transform(), workers=2)
+    assert len(flat(loader.epoch(0))) == 4
+    loader.close()
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @pytest.mark.alone
