@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def write_mini_reid(preset: Preset, folder: Path | str, *, seed: int) -> dict[st
     _refuse_strangers(folder, {shot.path for shot in shots})
     try:
         (folder / MANIFEST).unlink(missing_ok=True)
-        digest = _write_images(folder, preset, shots, seed)
+        digest = _digest(_write_images(folder, preset, shots, seed))
         manifest = _describe(preset, shots, seed) | {"sha256": digest}
         temporary = folder / f".{MANIFEST}.{os.getpid()}"
         temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
@@ -61,6 +62,31 @@ def write_mini_reid(preset: Preset, folder: Path | str, *, seed: int) -> dict[st
         reason = error.strerror or str(error)
         raise DataError(f"{folder}: cannot be written ({reason}): choose another folder") from None
     return manifest
+
+
+def check_made(root: Path) -> None:
+    """Compare a generated set with the digest of its manifest, if it has one.
+
+    Raises:
+        DataError: if a file was changed, added or removed since.
+    """
+    if not (root / MANIFEST).exists():
+        return
+    made = json.loads((root / MANIFEST).read_text())
+    paths = sorted(str(path.relative_to(root)) for path in root.glob("*/*.jpg"))
+    if _digest((path, (root / path).read_bytes()) for path in paths) != made["sha256"]:
+        raise DataError(
+            f"{root}: not as it was made (see {MANIFEST}): remove the folder; `make table4` makes "
+            "it again"
+        )
+
+
+def _digest(files: Iterable[tuple[str, bytes]]) -> str:
+    """Return the SHA-256 of some names and bytes, in their order."""
+    digest = hashlib.sha256()
+    for name, content in files:
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def _refuse_strangers(folder: Path, expected: set[str]) -> None:
@@ -73,8 +99,10 @@ def _refuse_strangers(folder: Path, expected: set[str]) -> None:
         )
 
 
-def _write_images(folder: Path, preset: Preset, shots: list[Shot], seed: int) -> str:
-    """Write the JPEGs; return a digest of their sorted names and bytes."""
+def _write_images(
+    folder: Path, preset: Preset, shots: list[Shot], seed: int
+) -> Iterator[tuple[str, bytes]]:
+    """Write the JPEGs and yield their names and bytes, sorted by name."""
     known = preset.train_ids + preset.test_ids + preset.distractors // 2
     people = invent_people(
         known, colours=preset.colours, alike=preset.alike, rng=keyed_rng(preset, seed, "people")
@@ -84,7 +112,6 @@ def _write_images(folder: Path, preset: Preset, shots: list[Shot], seed: int) ->
     )
     for split in SPLITS:
         (folder / split).mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
     for shot in sorted(shots, key=lambda shot: shot.path):
         image = photograph(
             None if shot.person is None else people[shot.person],
@@ -96,8 +123,7 @@ def _write_images(folder: Path, preset: Preset, shots: list[Shot], seed: int) ->
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, "JPEG", quality=_QUALITY)
         (folder / shot.path).write_bytes(stream.getvalue())
-        digest.update(f"{shot.path}\0{len(stream.getvalue())}\0".encode() + stream.getvalue())
-    return digest.hexdigest()
+        yield shot.path, stream.getvalue()
 
 
 def _describe(preset: Preset, shots: list[Shot], seed: int) -> dict[str, Any]:

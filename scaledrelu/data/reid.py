@@ -42,8 +42,7 @@ class ReidSplits:
         query: images of people to look for; targets count in the same classes as the gallery's.
         gallery: images to find them in.
         num_classes: training identities.
-        train_cameras: camera of each training image as the data set numbers them, int64.
-        query_cameras: of each query.
+        query_cameras: camera of each query as the data set numbers them, int64.
         gallery_cameras: of each gallery image.
         query_ids: person of each query as the data set numbers them, int64.
         gallery_ids: of each gallery image; in Market-1501 0 is a distractor, never a match.
@@ -53,7 +52,6 @@ class ReidSplits:
     query: ImageSource
     gallery: ImageSource
     num_classes: int
-    train_cameras: np.ndarray
     query_cameras: np.ndarray
     gallery_cameras: np.ndarray
     query_ids: np.ndarray
@@ -103,7 +101,8 @@ def open_market1501(
     place = find_root(Path(root), "Market-1501-v15.09.15", _MARKET_FOLDERS, hint="")
     train, query, gallery = (list_market(place, folder) for folder in _MARKET_FOLDERS)
     check_people(place, train, query, gallery)
-    check_counts(root, train, query, gallery, expect)
+    if expect:
+        check_counts(root, {"train": train}, query, gallery, expect)
     loading = _Loading(image_size, in_memory, on_bad_image)
     return _splits(place, train, query, gallery, loading, same=os.path.basename)
 
@@ -127,7 +126,7 @@ def open_msmt17(
             around them.
         version: v1 (train, test) | v2 (mask_train_v2, mask_test_v2: faces masked).
         with_val: train on list_val.txt, too, as the TransReID code does.
-        expect: as in ``open_market1501``.
+        expect: as in ``open_market1501``, with the validation list counted on its own as val.
         image_size: as in ``open_market1501``.
         in_memory: as in ``open_market1501``.
         on_bad_image: raise | skip, for training images.
@@ -153,8 +152,13 @@ def open_msmt17(
         hint=f", or data.build.version (now {version})",
     )
     listings = [read_msmt_list(place / name, folder) for name, folder in lists.items()]
-    train, query, gallery = reduce(add, listings[:-2]), listings[-2], listings[-1]
-    check_counts(root, train, query, gallery, expect)
+    *trained_on, query, gallery = listings
+    if expect:
+        known = {key: count for key, count in expect.items() if with_val or key != "val"}
+        check_counts(
+            root, dict(zip(("train", "val"), trained_on, strict=False)), query, gallery, known
+        )
+    train = reduce(add, trained_on)
     loading = _Loading(image_size, in_memory, on_bad_image)
     return _splits(place, train, query, gallery, loading, same=str)
 
@@ -165,8 +169,11 @@ def open_made(
     """Open a generated set in the layout of Market-1501; ignores fields of what it stands in for.
 
     Raises:
-        DataError: as ``open_market1501``.
+        DataError: as ``open_market1501``, and if the set is not as its manifest says.
     """
+    from scaledrelu.data.mini_reid import check_made
+
+    check_made(Path(root))
     return open_market1501(
         root=root,
         expect=None,
@@ -228,7 +235,6 @@ def _splits(
         _load(whole, loading, Image.Resampling.BICUBIC),
         *(_load(source, loading, bilinear) for source in measured),
         num_classes=len(known),
-        train_cameras=train.cameras,
         query_cameras=query.cameras,
         gallery_cameras=gallery.cameras,
         query_ids=query.ids,

@@ -9,7 +9,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import compress
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -163,36 +165,41 @@ def check_files(
 
 
 def check_counts(
-    root: str, train: Listing, query: Listing, gallery: Listing, expect: Mapping[str, int] | None
+    root: str,
+    train: Mapping[str, Listing],
+    query: Listing,
+    gallery: Listing,
+    expect: Mapping[str, int],
 ) -> None:
     """Compare with published counts.
 
     Args:
         root: for the message.
-        train: training images.
+        train: lists of training images by what their count is called.
         query: queries.
         gallery: gallery images.
-        expect: any of train, query, gallery (images), train_ids, query_ids, cameras; None = none.
+        expect: any of the counts of ``train``, query, gallery (images), train_ids, query_ids,
+            cameras.
 
     Raises:
         ConfigError: for another key.
         DataError: naming every count that differs.
     """
-    found = {
-        "train": len(train.names),
+    trained = reduce(add, train.values())
+    found = {name: len(listing.names) for name, listing in train.items()} | {
         "query": len(query.names),
         "gallery": len(gallery.names),
-        "train_ids": len(np.unique(train.ids)),
+        "train_ids": len(np.unique(trained.ids)),
         "query_ids": len(np.unique(query.ids)),
-        "cameras": len(np.unique((train + query + gallery).cameras)),
+        "cameras": len(np.unique((trained + query + gallery).cameras)),
     }
-    for key in set(expect or {}) - set(found):
+    for key in set(expect) - set(found):
         raise ConfigError(
             f"data.build.expect.{key}: must be one of {', '.join(found)}{nearest(key, found)}"
         )
     wrong = [
         f"{key} {found[key]:,} instead of {count:,}"
-        for key, count in (expect or {}).items()
+        for key, count in expect.items()
         if found[key] != count
     ]
     if wrong:

@@ -16,7 +16,7 @@ from scaledrelu.errors import DataError
 # Q queries, G gallery images, D features, M matches, K first places
 
 RANKS = 50  # of the CMC curve (TransReID R1_mAP_eval, max_rank)
-PAIRS = 2**22  # of a query and a gallery image in memory at once; about 30 bytes each
+PAIRS = 2**22  # of a query and a gallery image in memory at once; about 40 bytes each
 REMOVED = torch.iinfo(torch.int64).max  # behind every image that counts
 
 
@@ -72,9 +72,10 @@ def rank_gallery(
     """Rank the gallery for every query by Euclidean distance and judge the order.
 
     Gallery images of the query's person on the query's own camera are left out; a query with no
-    image of its person on another camera does not count. Equal distances, as float32 has them, keep
-    the order of the gallery. Average precision is the mean over the matches of (matches so far) /
-    (place). Features that are not finite give NaN for mAP and CMC, and no hit.
+    image of its person on another camera does not count. Distances are float64, then rounded to
+    float32; equal ones keep the order of the gallery. Average precision is the mean over the
+    matches of (matches so far) / (place). Features that are not finite give NaN for mAP and CMC,
+    and no hit.
 
     Args:
         query_QD: features, float32, on any device; all other arguments on the same.
@@ -87,11 +88,12 @@ def rank_gallery(
 
     Raises:
         DataError: if no query has a match.
-    Source: TransReID utils/metrics.py eval_func; recipes D.4.
+    Source: TransReID utils/metrics.py eval_func; recipes D.4. (Its distances are float32, where the
+        difference of large squares leaves little of a small distance.)
     """
-    gallery = Embedded(gallery_GD, gallery_ids_G, gallery_cameras_G)
+    gallery = Embedded(gallery_GD.double(), gallery_ids_G, gallery_cameras_G)
     blocks = zip(*(x.split(chunk) for x in (query_QD, query_ids_Q, query_cameras_Q)), strict=True)
-    norm_G = gallery_GD.square().sum(1)
+    norm_G = gallery.features.square().sum(1)
     places = [_places(Embedded(*block), gallery, norm_G) for block in blocks]
     precision_Q = torch.cat([_average_precision(part) for part in places])
     valid_Q = torch.cat([part.found for part in places]) > 0
@@ -123,9 +125,9 @@ def first_places(
 
     -1 stands where the gallery ends, without the images that are left out (see ``rank_gallery``).
     """
-    gallery = Embedded(gallery_GD, gallery_ids_G, gallery_cameras_G)
+    gallery = Embedded(gallery_GD.double(), gallery_ids_G, gallery_cameras_G)
     query = Embedded(query_QD, query_ids_Q, query_cameras_Q)
-    keys_QG = _order_keys(query, gallery, gallery_GD.square().sum(1))
+    keys_QG = _order_keys(query, gallery, gallery.features.square().sum(1))
     nearest = keys_QG.topk(min(count, len(gallery_ids_G)), largest=False)
     first_QK = nearest.indices.masked_fill(nearest.values == REMOVED, -1)
     return F.pad(first_QK, (0, count - first_QK.shape[1]), value=-1)
@@ -155,10 +157,11 @@ def _order_keys(query: Embedded, gallery: Embedded, norm_G: Tensor) -> Tensor:
     The high half is the distance, the low half the position in the gallery; what is left out is
     ``REMOVED``.
     """
-    # The query's own norm is missing: it changes no order.
-    distance_QG = torch.addmm(norm_G, query.features, gallery.features.T, alpha=-2)
-    bits_QG = distance_QG.view(torch.int32)
-    bits_QG ^= (bits_QG >> 31) & 0x7FFFFFFF  # negative floats are ordered backwards
+    features_QD = query.features.double()
+    distance_QG = torch.addmm(norm_G, features_QD, gallery.features.T, alpha=-2)
+    distance_QG += features_QD.square().sum(1, keepdim=True)
+    # Not negative, and no -0.0: then the bits are in the order of the numbers.
+    bits_QG = distance_QG.clamp_(min=0.0).add_(0.0).float().view(torch.int32)
     position_G = torch.arange(len(norm_G), device=norm_G.device)
     keys_QG = (bits_QG.long() << 32).bitwise_or_(position_G)
     left_out_QG = query.ids[:, None] == gallery.ids

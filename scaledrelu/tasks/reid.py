@@ -12,9 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from scaledrelu.errors import ConfigError
+from scaledrelu.models.options import pick
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
 from scaledrelu.tasks.precision import at_least_float32
-from scaledrelu.tasks.reid_loss import soft_margin_triplet
+from scaledrelu.tasks.reid_loss import DISTANCES, soft_margin_triplet
 
 CLASSIFIER_STD = 0.001  # TRI model/make_model.py ``weights_init_classifier``
 
@@ -34,9 +35,12 @@ class Reid(Task):
         num_classes: C; a uniform guess has an ID loss of ln C.
         id_weight: of the ID loss.
         triplet_weight: of the triplet loss; 0 = off.
+        distances: of the triplet loss: products (the official formula, in the precision of the
+            run) | differences (exact).
 
     Raises:
-        ConfigError: if the ID loss has no weight or the triplet loss a negative one.
+        ConfigError: if the ID loss has no weight, the triplet loss a negative one, or for unknown
+            distances.
     Source: TRI model/make_model.py and loss/make_loss.py; recipes D.1.
     """
 
@@ -44,7 +48,13 @@ class Reid(Task):
     judged = "loss/id"  # the triplet loss has no level of chance
 
     def __init__(
-        self, backbone: nn.Module, *, num_classes: int, id_weight: float, triplet_weight: float
+        self,
+        backbone: nn.Module,
+        *,
+        num_classes: int,
+        id_weight: float,
+        triplet_weight: float,
+        distances: str,
     ) -> None:
         super().__init__()
         if id_weight <= 0 or triplet_weight < 0:
@@ -59,6 +69,7 @@ class Reid(Task):
         nn.init.normal_(self.classifier.weight, std=CLASSIFIER_STD)
         self.chance_loss = math.log(num_classes)
         self.id_weight, self.triplet_weight = id_weight, triplet_weight
+        self.measure = pick("task.distances", distances, DISTANCES)
 
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
         """Return the weighted loss of one group, in float32 or better; logs hold its parts."""
@@ -66,7 +77,7 @@ class Reid(Task):
         logits_BC = at_least_float32(self.classifier(self.neck(features_BD)))
         ids_B = batch.targets.argmax(dim=-1)
         id_loss = F.cross_entropy(logits_BC, batch.targets)
-        triplet_loss = soft_margin_triplet(features_BD, ids_B)
+        triplet_loss = soft_margin_triplet(features_BD, ids_B, self.measure)
         return TaskOutput(
             self.id_weight * id_loss + self.triplet_weight * triplet_loss,
             {

@@ -117,7 +117,6 @@ def test_market_persons_and_cameras_are_those_of_the_file_names(market):
         assert cameras.tolist() == [int(camera) for _, camera in read]
         assert ids.dtype == cameras.dtype == np.int64
         assert [int(source.classes[t]) for t in source.targets] == ids.tolist()
-    assert splits.train_cameras.tolist() == [1, 3, 1, 2]
     assert splits.query.classes == splits.gallery.classes
 
 
@@ -215,6 +214,24 @@ def test_unknown_count_is_refused_with_the_nearest_name(market):
     assert "did you mean 'query'" in line
 
 
+MSMT_COUNTS = {"train": 2, "val": 1, "query": 1, "gallery": 2}
+MSMT_COUNTS |= {"train_ids": 2, "query_ids": 1, "cameras": 5}
+
+
+def test_msmt_counts_other_than_published_are_refused(msmt):
+    assert len(open_msmt(msmt, expect=MSMT_COUNTS).train) == 3
+    for key, count in MSMT_COUNTS.items():
+        line = refused(open_msmt, msmt, expect={**MSMT_COUNTS, key: count + 1})
+        assert f"not the published data set: {key} {count} instead of {count + 1}" in line
+
+
+def test_msmt_without_its_validation_list_has_the_other_published_counts(msmt):
+    fewer = {**MSMT_COUNTS, "cameras": 4}  # the validation image is the only one of its camera
+    assert len(open_msmt(msmt, with_val=False, expect=fewer).train) == 2
+    line = refused(open_msmt, msmt, with_val=False, expect={**fewer, "train": 3})
+    assert "train 2 instead of 3: restore" in line
+
+
 # --- images
 
 
@@ -274,7 +291,6 @@ def test_msmt_is_read_in_the_order_of_its_lists(msmt):
     listed = [line.split()[0] for line in TRAIN_LIST + VAL_LIST]
     assert names_of(splits.train) == listed
     assert splits.train.targets.tolist() == [1, 0, 1]
-    assert splits.train_cameras.tolist() == [5, 14, 7]
     assert splits.gallery_ids.tolist() == [2, 0]
     assert [int(name.split("_")[2]) for name in names_of(splits.gallery)] == [1, 15]
     assert splits.gallery_cameras.tolist() == [1, 15]
@@ -353,6 +369,6 @@ def test_real_market_has_the_published_counts(real_data):
 
 
 def test_real_msmt_has_the_published_counts(real_data):
-    expect = {"train": 32621, "query": 11659, "gallery": 82161}
+    expect = {"train": 30248, "val": 2373, "query": 11659, "gallery": 82161}
     expect |= {"train_ids": 1041, "query_ids": 3060, "cameras": 15}
     assert open_msmt(real_data / "msmt17", expect=expect).num_classes == 1041

@@ -147,6 +147,25 @@ def test_features_need_no_unit_length_and_may_lie_far_out() -> None:
     assert torch.equal(there.first_hit, here.first_hit)
 
 
+@pytest.mark.parametrize("spread", [1e-1, 1e-3, 1e-5])
+def test_features_that_are_all_but_equal_are_told_apart(spread: float) -> None:
+    def near(count: int, seed: int) -> Set:
+        draw = torch.Generator().manual_seed(seed)
+        centre = torch.randn(64, generator=torch.Generator().manual_seed(9))
+        noise = spread * torch.randn(count, 64, generator=draw)
+        found = people(count, seed, persons=6)
+        unit = nn.functional.normalize(centre + noise)
+        return Set(unit, found.ids, found.cameras)
+
+    query, gallery = near(30, 1), near(200, 2)
+    exact = [Set(s.features.double(), s.ids, s.cameras) for s in (query, gallery)]
+    expected = slow(*exact)
+    found = rank_gallery(*query.parts(), *gallery.parts(), chunk=7)
+    assert found.first_hit.tolist() == [result[1] if result else 0 for result in expected]
+    valid = [ap for ap, _ in filter(None, expected)]
+    assert found.map == pytest.approx(np.mean(valid), rel=1e-12)
+
+
 def test_a_gallery_without_any_match_is_refused_in_one_line() -> None:
     with pytest.raises(DataError, match=r"none of the 1 queries .* 2 gallery images") as caught:
         rank_gallery(*case([(1, 9, 2), (2, 1, 1)]), chunk=1)
@@ -197,7 +216,8 @@ def evaluate(query, gallery, sets: tuple[Set, Set], reduce_sum=lambda x: x):
 
 def noisy(count: int, seed: int) -> Set:
     found = people(count, seed, persons=9)
-    return Set(found.features + 0.3 * torch.rand(count, 3), found.ids, found.cameras)
+    noise = 0.3 * torch.rand(count, 3, generator=torch.Generator().manual_seed(seed))
+    return Set(found.features + noise, found.ids, found.cameras)
 
 
 def test_the_evaluator_judges_directions_in_percent() -> None:

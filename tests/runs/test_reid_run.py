@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from scaledrelu.config.artifacts import artifact_directory, artifacts_root, data_artifact
+from scaledrelu.config.artifacts import MANIFEST, artifact_directory, artifacts_root, data_artifact
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.data.mini_plan import PRESETS
-from scaledrelu.data.mini_reid import write_mini_reid
+from scaledrelu.data.mini_reid import check_made, write_mini_reid
 from scaledrelu.engine.checkpoint import read_checkpoint
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError, DataError
@@ -200,9 +201,24 @@ def test_a_half_made_data_set_counts_as_none(smoke) -> None:
         build_module.build(config, CPU)
 
 
+@pytest.mark.parametrize("change", ["removed", "changed", "added"])
+def test_a_generated_set_that_is_not_as_it_was_made_is_refused(tmp_path, change) -> None:
+    write_mini_reid(PRESETS["market"], tmp_path, seed=0)
+    check_made(tmp_path)
+    image = sorted((tmp_path / "query").glob("*.jpg"))[0]
+    if change == "removed":
+        image.unlink()
+    else:
+        name = image.name if change == "changed" else "0040_c1s1_000001_09.jpg"
+        image.with_name(name).write_bytes(image.read_bytes() + b"\0")
+    with pytest.raises(DataError, match=r"not as it was made .* `make table4` makes it again"):
+        check_made(tmp_path)
+
+
 def test_a_spoilt_gallery_image_on_disk_ends_a_run_before_its_first_step(smoke, tmp_path) -> None:
     people = tmp_path / "people"
     write_mini_reid(PRESETS["market"], people, seed=0)
+    (people / MANIFEST).unlink()  # a folder of the user's own
     spoilt = sorted((people / "bounding_box_test").glob("*.jpg"))[-1]
     spoilt.write_bytes(spoilt.read_bytes()[:200])
     disk = ("data.in_memory=false", "data.augment=reference")
@@ -211,6 +227,7 @@ def test_a_spoilt_gallery_image_on_disk_ends_a_run_before_its_first_step(smoke, 
     assert report.ended == Ended.FAILED
     assert f"{spoilt}: not a whole image: restore the file" in report.reason
     assert (folder_of(config) / "metrics.jsonl").read_text() == ""
+    shutil.rmtree(people)
     write_mini_reid(PRESETS["market"], people, seed=0)
     assert run_job(smoke(*REID, f"data.root={people}", *disk)).ended == Ended.OK
 

@@ -11,7 +11,7 @@ from scaledrelu.errors import ConfigError
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.reid import Reid
-from scaledrelu.tasks.reid_loss import soft_margin_triplet
+from scaledrelu.tasks.reid_loss import by_products, soft_margin_triplet
 from tests.engine.step_toys import make_update
 from tests.models.model_builders import make_vit
 
@@ -34,7 +34,12 @@ class Linear(nn.Module):
 
 
 def make_task(backbone=None, **changes) -> Reid:
-    fields = {"num_classes": CLASSES, "id_weight": 1.0, "triplet_weight": 1.0}
+    fields = {
+        "num_classes": CLASSES,
+        "id_weight": 1.0,
+        "triplet_weight": 1.0,
+        "distances": "products",
+    }
     return Reid(backbone or Linear(), **(fields | changes))
 
 
@@ -56,7 +61,7 @@ def test_the_loss_is_the_weighted_sum_of_both_parts_on_either_side_of_the_neck()
     standard = (features - features.mean(0)) / (features.var(0, correction=0) + 1e-5).sqrt()
     logits = (standard * task.neck.weight) @ task.classifier.weight.T
     picked = logits[range(6), ids] - logits.exp().sum(1).log()
-    triplet = soft_margin_triplet(features, ids)
+    triplet = soft_margin_triplet(features, ids, by_products)
     torch.testing.assert_close(output.logs["loss/id"], -picked.mean())
     torch.testing.assert_close(output.logs["loss/triplet"], triplet)
     torch.testing.assert_close(output.loss, -0.7 * picked.mean() + 0.3 * triplet)
@@ -187,3 +192,8 @@ def test_weights_without_sense_are_refused_in_one_line(wrong):
     with pytest.raises(ConfigError, match=f"task.{name} is {value}") as caught:
         make_task(**wrong)
     assert "\n" not in str(caught.value)
+
+
+def test_unknown_distances_are_refused_with_what_is_allowed():
+    with pytest.raises(ConfigError, match=r"task\.distances: unknown 'cosine' .*products"):
+        make_task(distances="cosine")
