@@ -128,8 +128,15 @@ def _agreement(table: Table, values: Sequence[CellValue]) -> str:
         return "No run of this table has finished yet."
     if not any(table.is_printed(column) for column in table.metrics):
         return ""
-    agree = sum((value.status is Status.CRASH) == (value.paper == CRASH) for value in known)
-    return f"Crash or no crash: as in the paper in {agree} of {len(known)} finished cells."
+    told = {  # metrics of the same runs tell the same
+        (value.cell.row.number, value.cell.run_ids): (
+            (value.status is Status.CRASH) == (value.paper == CRASH)
+        )
+        for value in known
+    }
+    return (
+        f"Crash or no crash: as in the paper in {sum(told.values())} of {len(told)} finished cells."
+    )
 
 
 def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:

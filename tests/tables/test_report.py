@@ -234,6 +234,11 @@ def test_runs_are_listed_and_missed_once_with_all_their_metrics(two_sets):
     assert "- 1 runs (rows 1); to train them" in text
 
 
+def test_crashes_are_compared_once_for_all_metrics_of_a_run(two_sets):
+    _, text = report(two_sets)
+    assert "Crash or no crash: as in the paper in 1 of 1 finished cells." in text
+
+
 def test_note_says_over_how_many_things_a_column_is_the_mean(two_sets):
     _, text = report(two_sets)
     assert "- Easy: over 3,368 queries with a match\n" in text
