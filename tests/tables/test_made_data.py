@@ -108,3 +108,8 @@ def test_a_misprint_is_shown_and_is_no_target(sandbox):
     assert (
         row == "| 2 | 1.6e-3 | 84.3 | 90.0 | +5.7 | 1 of 1 | 88.6 (misprint) | 90.0 | - | 1 of 1 |"
     )
+    noted = [
+        line.endswith("misprint: no target")
+        for line in (sandbox.base / "results" / "mini" / "table8.csv").read_text().splitlines()[1:]
+    ]
+    assert noted == [False, False, False, True]
