@@ -21,6 +21,10 @@ STEMS = (
 OPTIMIZERS = ("adamw", "sam")
 HALF = ("fp16_2021", "fp16", "bf16")
 BATCH = {"mini": 64, "smoke": 64, "small": 512, "paper": 128}  # images per update, in one group
+METHODS = {  # images per update of the other recipes
+    "volo": {"mini": 64, "smoke": 64, "small": 512, "paper": 128},
+    "dino": {"mini": 32, "smoke": 32, "small": 256, "paper": 64},
+}
 OTHER_BATCHES = {"small": (128, 1024), "paper": (256, 512)}
 PROFILES = tuple(BATCH)
 
@@ -40,6 +44,7 @@ class Case:
         fused: fused AdamW, in both unless ``defaults``.
         defaults: the plain step as timm's training script does it unasked: NCHW, unfused, the loss
             read at every step. Otherwise the plain step has every switch that ours has.
+        recipe: deit | volo | dino.
         whole_loop: data included: ours with loader, augmentation, mixup and targets, the plain one
             with bare indexing, shift and normalisation. Otherwise one batch that stays put.
     """
@@ -53,6 +58,7 @@ class Case:
     compiled: bool = False
     fused: bool = True
     defaults: bool = False
+    recipe: str = "deit"
     whole_loop: bool = False
 
     @property
@@ -65,7 +71,9 @@ class Case:
             "timm defaults": self.defaults,
             "with data": self.whole_loop,
         }
-        words = [self.profile, self.stem, self.optimizer, self.precision, f"B={self.batch}"]
+        method = [] if self.recipe == "deit" else [self.recipe]
+        words = [self.profile, *method, self.stem, self.optimizer, self.precision]
+        words.append(f"B={self.batch}")
         return " ".join(words + [name for name, on in marks.items() if on])
 
     def row(self) -> Row:
@@ -73,6 +81,7 @@ class Case:
         return Row(
             kind="loop" if self.whole_loop else "step",
             profile=self.profile,
+            recipe=self.recipe,
             stem=self.stem,
             optimizer=self.optimizer,
             precision=self.precision,
@@ -92,6 +101,8 @@ class Case:
         return [
             "launch=local",
             f"profile={self.profile}",
+            f"recipe={self.recipe}",
+            *(["model=volo_d1"] if self.recipe == "volo" else []),
             f"stem={self.stem}",
             f"optimizer={self.optimizer}",
             f"precision={self.precision}",
@@ -139,10 +150,26 @@ def _ranked(profile: str, device: str, quick: bool, batch: int) -> Iterator[tupl
         return
     for stem in STEMS[:2]:
         yield 2, replace(base, stem=stem, defaults=True)
+    yield from _methods(base, device)
     yield from _switches(base) if device == "cuda" else _cpu_switches(base)
     for stem in STEMS[2:]:
         for rank, optimizer in enumerate(OPTIMIZERS):
             yield 8 + rank, replace(base, stem=stem, optimizer=optimizer)
+
+
+def _methods(base: Case, device: str) -> Iterator[tuple[int, Case]]:
+    """Yield VOLO and DINO behind both stems; on a GPU with what changes their speed, too."""
+    for recipe, batches in METHODS.items():
+        first = replace(base, recipe=recipe, batch=batches[base.profile])
+        conv = replace(first, stem="conv")
+        yield 2, first
+        yield 2, conv
+        if device == "cuda":
+            yield 4, replace(first, compiled=True)
+            yield 4, replace(conv, compiled=True)
+            yield 4, replace(conv, channels_last=False)
+            if recipe == "volo" and base.profile == "paper":  # else timm has no such model
+                yield 3, replace(conv, defaults=True)
 
 
 def _switches(base: Case) -> Iterator[tuple[int, Case]]:

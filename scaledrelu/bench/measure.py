@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 from timm.layers import DropPath
+from timm.models.volo import VOLO
 from torch import Tensor, nn
 
 from scaledrelu.bench.cases import Case
-from scaledrelu.bench.flops import training_flops
-from scaledrelu.bench.machine import DTYPES, peak_tflops, step_clock, synchronizer
+from scaledrelu.bench.flops import task_flops, training_flops
+from scaledrelu.bench.machine import peak_tflops, step_clock, synchronizer
 from scaledrelu.bench.ours import OurFeed, OurStep, noise_batch
 from scaledrelu.bench.pairing import Pairing, alternate, join
+from scaledrelu.bench.peers import build_plain
 from scaledrelu.bench.plain import PlainStep, plain_batches
 from scaledrelu.bench.table import Row
 from scaledrelu.config.compose import compose
@@ -25,6 +27,7 @@ from scaledrelu.data.batch import Batch
 from scaledrelu.engine.distributed import World
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.build import build_task
+from scaledrelu.tasks.volo import Volo
 
 CHECKED_STEPS = 3  # the later ones see the optimizer and SAM as well
 TOLERANCE = {"none": 1e-5, "fp16": 1e-2, "bf16": 1e-2}  # of the first loss, relative
@@ -69,8 +72,9 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
         gap = max(gap, check_same_work(sides))
         steps = steppers(sides, case)
         if case.compiled:
-            sides.ours.task.backbone.compile()
-            sides.plain.model.compile()
+            for network in sides.ours.task.networks():
+                network.compile()
+            sides.plain.compile()
         first_s, memory = warm_up(*steps, device)
         found.append(
             alternate(
@@ -91,7 +95,10 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
 def describe(case: Case, sides: Sides, pairing: Pairing, device: torch.device) -> Row:
     """Turn times into a row: rates, operations, utilisation."""
     precision, task = sides.config["precision"], sides.ours.task
-    flops = training_flops(task.backbone, sides.config["data"]["image_size"])
+    if case.recipe == "deit":
+        flops = training_flops(task.backbone, sides.config["data"]["image_size"])
+    else:
+        flops = task_flops(task, sides.batch, sides.ours.now, case.batch)
     flops *= 2 if sides.config["optimizer"]["sam"] else 1
     peak, rate = peak_tflops(device, precision["autocast"]), pairing.rate_a * case.batch
     return replace(
@@ -126,47 +133,25 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
     num_classes = feed.num_classes if feed else config["data"]["num_classes"]
     torch.manual_seed(derive_seed(config["seed"], "init"))
     task = build_task(config, num_classes).to(device)
-    model = copy.deepcopy(task.backbone)
+    twin = copy.deepcopy(task)
     if swapped:
-        task.backbone, model = model, task.backbone
+        task, twin = twin, task
     if case.channels_last:
         task.to(memory_format=torch.channels_last)
         if not case.defaults:
-            model.to(memory_format=torch.channels_last)
+            twin.to(memory_format=torch.channels_last)
     steps = {"steps_per_epoch": feed.loader.steps_per_epoch} if feed else {}
     ours = OurStep(config, task, world, **steps)
-    plain = build_plain(config, model, lr=ours.schedule.at(0), defaults=case.defaults)
-    batch = feed(ours.now)[0] if feed else noise_batch(config, num_classes, device)
+    plain = build_plain(config, twin, lr=ours.schedule.at(0), defaults=case.defaults)
+    now = ours.now
+    batch = feed(now)[0] if feed else noise_batch(config, num_classes, world, task, now)
     return Sides(config, ours, plain, batch, feed)
-
-
-def build_plain(
-    config: dict[str, Any], model: nn.Module, *, lr: float, defaults: bool
-) -> PlainStep:
-    """Build the peer with the numbers of a run's configuration."""
-    optimizer, sam = config["optimizer"]["build"], config["optimizer"]["sam"]
-    precision = config["precision"]
-    return PlainStep(
-        model.train(),
-        optimizer={
-            "lr": lr,
-            "betas": tuple(optimizer["betas"]),
-            "eps": optimizer["eps"],
-            "weight_decay": optimizer["weight_decay"],
-            "fused": None if defaults else optimizer["fused"],
-        },
-        dtype=None if precision["autocast"] == "none" else DTYPES[precision["autocast"]],
-        scaled=precision["loss_scaling"],
-        rho=sam["rho"] if sam else None,
-        ema_decay=config["ema"]["decay"] if config["ema"] else None,
-        reads_loss=defaults,
-    )
 
 
 def check_same_work(sides: Sides) -> float:
     """Take a few steps with both sides on one batch and return the largest relative loss gap.
 
-    Drop path is off meanwhile: the sides draw it differently.
+    Drop path and MixToken are off meanwhile: the sides draw them differently.
 
     Raises:
         UnequalWorkError: if the numbers of parameters, decayed ones included, or losses differ.
@@ -175,10 +160,10 @@ def check_same_work(sides: Sides) -> float:
     if counts[0] != counts[1]:
         raise UnequalWorkError(f"parameters by weight decay: ours {counts[0]}, plain {counts[1]}")
     batch, gaps = sides.batch, []
-    with without_drop_path(sides.ours.task), without_drop_path(sides.plain.model):
+    with without_chance(sides.ours.task), without_chance(sides.plain.model):
         for _ in range(CHECKED_STEPS):
             mine = float(sides.ours([batch]))
-            theirs = float(sides.plain(batch.images, batch.targets))
+            theirs = float(sides.plain(batch))
             gaps.append(abs(mine - theirs) / max(abs(theirs), 1e-6))
     tolerance = TOLERANCE[sides.config["precision"]["autocast"]]
     # Rounding differs by order of summation and grows with every update.
@@ -196,14 +181,20 @@ def _counts(optimizer: torch.optim.Optimizer) -> dict[float, int]:
 
 
 @contextmanager
-def without_drop_path(module: nn.Module) -> Iterator[None]:
-    """Switch drop path off inside the block."""
-    before = {m: m.drop_prob for m in module.modules() if isinstance(m, DropPath)}
-    for layer in before:
-        layer.drop_prob = 0.0
+def without_chance(module: nn.Module) -> Iterator[None]:
+    """Switch drop path and MixToken off inside the block."""
+    names = {DropPath: "drop_prob", Volo: "mix_token", VOLO: "mix_token"}
+    before = [
+        (m, name, getattr(m, name))
+        for m in module.modules()
+        for kind, name in names.items()
+        if isinstance(m, kind)
+    ]
+    for layer, name, _ in before:
+        setattr(layer, name, 0)
     yield
-    for layer, rate in before.items():
-        layer.drop_prob = rate
+    for layer, name, value in before:
+        setattr(layer, name, value)
 
 
 def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
@@ -212,8 +203,10 @@ def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[
     keeps = case.channels_last and not case.defaults
     layout = torch.channels_last if keeps else torch.contiguous_format
     if feed is None:
-        images = batch.images.contiguous(memory_format=layout)
-        return lambda: ours([batch]), lambda: plain(images, batch.targets)
+        crops = (batch.images, batch.local)
+        images = [None if x is None else x.contiguous(memory_format=layout) for x in crops]
+        theirs = replace(batch, images=images[0], local=images[1])
+        return lambda: ours([batch]), lambda: plain(theirs)
     data, augment, device = sides.config["data"], sides.config["augment"], batch.images.device
     classes = torch.as_tensor(feed.source.targets)
     batches = plain_batches(
@@ -225,7 +218,7 @@ def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[
         shift=augment["shift"] if augment["crop"] == "shift" else 0,
         layout=layout,
     )
-    return lambda: ours(feed(ours.now)), lambda: plain(*next(batches))
+    return lambda: ours(feed(ours.now)), lambda: plain(next(batches))
 
 
 def warm_up(

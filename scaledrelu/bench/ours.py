@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import set_lr
 from scaledrelu.engine.step import Update
 from scaledrelu.runs.build import wrap
-from scaledrelu.runs.feed import layout, open_data, train_loader
+from scaledrelu.runs.dry import noise
+from scaledrelu.runs.feed import open_data, train_loader
 from scaledrelu.runs.optimisation import (
     build_optimizer,
     build_scaler,
@@ -62,6 +64,7 @@ class OurStep:
             scaler=build_scaler(config, world),
             sam=sam_spec(config),
             clip_grad=config["optimizer"]["clip_grad"],
+            clip=config["optimizer"]["clip"],
             seed=config["seed"],
             device=world.device,
             groups_local=range(1),
@@ -98,16 +101,19 @@ class OurStep:
         return report.loss
 
 
-def noise_batch(config: dict[str, Any], num_classes: int, device: torch.device) -> Batch:
-    """Return one group of normalised noise with soft targets, on the device.
+def noise_batch(
+    config: dict[str, Any], num_classes: int, world: World, task: Task, t: Progress
+) -> Batch:
+    """Return one group as the task gets it, on the device; its images and crops are noise.
 
     Noise, not zeros: arithmetic on zeros is faster.
     """
-    size, count = config["data"]["image_size"], config["batch"]["group"]
-    draw = torch.Generator().manual_seed(0)
-    images = torch.randn(count, 3, size, size, generator=draw).to(device)
-    targets = torch.randn(count, num_classes, generator=draw).softmax(dim=-1).to(device)
-    return Batch(images.contiguous(memory_format=layout(config)), targets, group=0)
+    grid = getattr(task.backbone, "token_grid", None)
+    prepare = Prepare(config, num_classes, world.device, grid)
+    (batch,) = prepare([noise(config, num_classes, group=0)], t)
+    torch.manual_seed(0)
+    images = {"images": batch.images, "local": batch.local}  # augmentation may have flattened it
+    return replace(batch, **{k: torch.randn_like(x) for k, x in images.items() if x is not None})
 
 
 class OurFeed:

@@ -6,7 +6,7 @@ judge of divergence, no gradient norm, nothing that a reproducible run needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,12 +16,22 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from scaledrelu.data.batch import Batch
+
+Loss = Callable[[nn.Module, Batch], Tensor]
+
+
+def soft_target_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """Return timm's loss of logits."""
+    return SoftTargetCrossEntropy()(model(batch.images), batch.targets)
+
 
 class PlainStep:
     """Forward, backward, optimizer step; with ``rho`` the usual two passes of SAM.
 
     Args:
-        model: (B, 3, H, W) -> (B, C) logits, on its device, in its memory layout.
+        model: what is trained, on its device, in its memory layout.
+        loss: (model, a batch) -> loss.
         optimizer: arguments of AdamW: lr, betas, eps, weight_decay, fused.
         dtype: of autocast; None = off.
         scaled: loss scaling.
@@ -34,6 +44,7 @@ class PlainStep:
         self,
         model: nn.Module,
         *,
+        loss: Loss,
         optimizer: dict[str, Any],
         dtype: torch.dtype | None,
         scaled: bool,
@@ -41,44 +52,51 @@ class PlainStep:
         ema_decay: float | None,
         reads_loss: bool,
     ) -> None:
-        self.model, self.dtype, self.rho, self.reads_loss = model, dtype, rho, reads_loss
+        self.model, self.loss, self.dtype = model, loss, dtype
+        self.rho, self.reads_loss = rho, reads_loss
         self.device = next(model.parameters()).device
-        self.criterion = SoftTargetCrossEntropy().to(self.device)
         self.optimizer = create_optimizer_v2(model, opt="adamw", **optimizer)
         self.params = [p for p in model.parameters() if p.requires_grad]
         self.norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.ema = ModelEmaV3(model, decay=ema_decay) if ema_decay is not None else None
 
-    def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Train on one batch and return its (first) loss.
-
-        Args:
-            images: B x 3 x H x W, float, on the device.
-            targets: B x C soft targets, on the device.
-        """
-        loss = self._backward(images, targets)
+    def __call__(self, batch: Batch) -> Tensor:
+        """Train on one batch, on the device, and return its (first) loss."""
+        loss = self._backward(batch)
+        self.after_backward()
         if self.rho is not None:
             moves = self._climb()
             self.optimizer.zero_grad()
             self._track(False)
-            self._backward(images, targets)
+            self._backward(batch)
             self._track(True)
             self._descend(moves)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
+        self.after_update()
         if self.ema is not None:
             self.ema.update(self.model)
         if self.reads_loss:
             loss.item()
         return loss.detach()
 
-    def _backward(self, images: Tensor, targets: Tensor) -> Tensor:
+    def compile(self) -> None:
+        """Compile what the loss calls."""
+        self.model.compile()
+
+    def after_backward(self) -> None:
+        """Do nothing with the gradient."""
+
+    def after_update(self) -> None:
+        """Do nothing after an update."""
+
+    def _backward(self, batch: Batch) -> Tensor:
         with torch.autocast(
             self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
         ):
-            loss = self.criterion(self.model(images), targets)
+            loss = self.loss(self.model, batch)
         self.scaler.scale(loss).backward()
         return loss
 
@@ -109,7 +127,7 @@ def plain_batches(
     std: Sequence[float],
     shift: int,
     layout: torch.memory_format,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[Batch]:
     """Yield what a plain loop over images in memory does, for ever: shuffle, index, shift, scale.
 
     Args:
@@ -127,7 +145,7 @@ def plain_batches(
         for at in range(0, len(images) - batch + 1, batch):
             chosen = order[at : at + batch]
             pixels = shifted((images[chosen].float() / 255 - centre) / spread, shift)
-            yield pixels.contiguous(memory_format=layout), targets[chosen]
+            yield Batch(pixels.contiguous(memory_format=layout), targets[chosen], group=0)
 
 
 def shifted(images: Tensor, most: int) -> Tensor:

@@ -13,6 +13,7 @@ KEY = (
     "kind",
     "name",
     "profile",
+    "recipe",
     "stem",
     "optimizer",
     "precision",
@@ -46,6 +47,7 @@ class Row:
     kind: str  # step | loop | loader | workers | startup
     name: str = ""
     profile: str = ""
+    recipe: str = ""
     model: str = ""
     stem: str = ""
     optimizer: str = ""
@@ -116,6 +118,7 @@ def render_csv(rows: Sequence[dict[str, str]]) -> str:
 
 STEP_COLUMNS = {
     "profile": "profile",
+    "recipe": "recipe",
     "stem": "stem",
     "optimizer": "optimizer",
     "precision": "precision",
@@ -180,8 +183,9 @@ def render_markdown(rows: Sequence[dict[str, str]], peak_note: str) -> str:
     parts += [
         "Ratios are our speed over the peer's: median of the blocks (order A B B A, same process)",
         "and their range; above 1 we are faster. The peer is a plain training step as in timm's",
-        "script, of the same model with the same weights; parameters, weight decay and the losses",
-        "of the first three steps are checked to agree. Model FLOPs (2 per multiply-add, backward",
+        "script, of the same model with the same weights (VOLO: timm's training pass, with the loss",
+        "on tokens; DINO: student, teacher and loss by pairs as in its script); parameters, weight",
+        "decay and the losses of the first three steps are checked to agree. Model FLOPs (2 per multiply-add, backward",
         f"included, SAM twice) over the {peak_note}.",
         "",
         "Measured with:",

@@ -182,6 +182,11 @@ def from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.replace("patch_embed.conv.", ours): value for key, value in state.items()}
 
 
+def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict of ours with ``stem=conv`` under timm's names."""
+    return {key.replace("patch_embed.convs.", "patch_embed.conv."): v for key, v in state.items()}
+
+
 def _fused(attention: nn.Module, width: int, heads: int) -> nn.Module:
     attention.fused_attn = True  # not TIMM_FUSED_ATTN's choice
     return attention

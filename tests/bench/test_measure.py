@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from scaledrelu.bench.cases import Case
-from scaledrelu.bench.flops import training_flops
+from scaledrelu.bench.flops import task_flops, training_flops
 from scaledrelu.bench.measure import (
     Sides,
     UnequalWorkError,
@@ -39,6 +40,10 @@ def sides_of(case: Case, *, peak_lr_scale: float = 1.0) -> Sides:
         replace(TINY, optimizer="sam", precision="fp16_2021"),
         replace(TINY, defaults=True, fused=False),
         replace(TINY, whole_loop=True),
+        replace(TINY, recipe="volo", batch=8),
+        replace(TINY, recipe="volo", stem="patchify", precision="bf16", batch=8),
+        replace(TINY, recipe="dino"),
+        replace(TINY, recipe="dino", stem="patchify", precision="bf16"),
     ],
     ids=lambda case: case.label,
 )
@@ -74,6 +79,52 @@ def test_other_weights_or_exemptions_of_the_plain_step_are_noticed():
     sides.plain.optimizer.param_groups[0]["weight_decay"] = 0.1
     with pytest.raises(UnequalWorkError, match="weight decay"):
         check_same_work(sides)
+
+
+def test_another_part_of_the_method_is_noticed():
+    volo = sides_of(replace(TINY, recipe="volo", batch=8))
+    volo.ours.task.token_weight = 0.25
+    with pytest.raises(UnequalWorkError, match="loss gaps"):
+        check_same_work(volo)
+    dino = sides_of(replace(TINY, recipe="dino"))
+    dino.plain.task.centre_momentum = 0.9
+    with pytest.raises(UnequalWorkError, match="loss gaps"):
+        check_same_work(dino)
+
+
+def test_tokens_are_mixed_while_the_time_is_taken():
+    sides = sides_of(replace(TINY, recipe="volo", batch=8))
+    check_same_work(sides)
+    assert sides.ours.task.mix_token == sides.plain.model.beta == 1.0
+    assert sides.plain.model.mix_token
+    assert not sides.ours.task.backbone.mix_token
+
+
+def test_timms_own_volo_has_our_weights():
+    case = Case("paper", "conv", recipe="volo", batch=2, channels_last=False, defaults=True)
+    sides = sides_of(case)
+    assert type(sides.plain.model).__module__ == "timm.models.volo"
+    assert check_same_work(sides) < 1e-4
+
+
+def test_operations_of_dino_are_those_of_its_crops_and_heads():
+    case = replace(TINY, stem="patchify", recipe="dino", batch=2)
+    sides = sides_of(case)
+    task, side, crops = sides.ours.task, sides.config["data"]["image_size"], sides.batch
+    small = sides.config["augment"]["multi_crop"]
+    body = 2 * training_flops(task.student, side)
+    body += small["num_local"] * training_flops(task.student, small["local_size"])
+    forward = 2 * forward_flops(task.teacher, crops.images[:1])
+    views = 2 + small["num_local"]
+    head = forward_flops(task.student_head, torch.zeros(1, task.student.num_features))
+    expected = body + forward + head * (3 * views + 2)
+    assert task_flops(task, crops, sides.ours.now, 2) == pytest.approx(expected, rel=0.02)
+
+
+def forward_flops(model: torch.nn.Module, one: torch.Tensor) -> float:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(one)
+    return counter.get_total_flops()
 
 
 def test_drop_path_is_off_for_the_check_and_on_for_the_timing():

@@ -1,0 +1,151 @@
+"""The peers of what is no plain classification: VOLO's and DINO's losses and loops, written out.
+
+Shapes: B images, N tokens, C classes, V views, K prototypes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from timm.models.volo import VOLO
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scaledrelu.bench.machine import DTYPES
+from scaledrelu.bench.plain import PlainStep, soft_target_loss
+from scaledrelu.data.batch import Batch
+from scaledrelu.models.volo import to_timm
+from scaledrelu.tasks.base import Task
+from scaledrelu.tasks.dino import Dino
+from scaledrelu.tasks.volo import Volo
+
+TOKEN_WEIGHT = 0.5
+CLIP_EPS = 1e-6
+
+
+def build_plain(config: dict[str, Any], task: Task, *, lr: float, defaults: bool) -> PlainStep:
+    """Build the peer with the numbers of a run's configuration and the networks of a task."""
+    optimizer, sam = config["optimizer"]["build"], config["optimizer"]["sam"]
+    precision = config["precision"]
+    common = {
+        "optimizer": {
+            "lr": lr,
+            "betas": tuple(optimizer["betas"]),
+            "eps": optimizer["eps"],
+            "weight_decay": optimizer["weight_decay"],
+            "fused": None if defaults else optimizer["fused"],
+        },
+        "dtype": None if precision["autocast"] == "none" else DTYPES[precision["autocast"]],
+        "scaled": precision["loss_scaling"],
+        "rho": sam["rho"] if sam else None,
+        "ema_decay": config["ema"]["decay"] if config["ema"] else None,
+        "reads_loss": defaults,
+    }
+    task.train()
+    if isinstance(task, Dino):
+        return PlainDino(task, clip=config["optimizer"]["clip_grad"], **common)
+    if isinstance(task, Volo):
+        own = timms_own(task.backbone, config["model"]["drop_path"]) if defaults else task.backbone
+        return PlainVolo(own.train(), **common)
+    return PlainStep(task.backbone, loss=soft_target_loss, **common)
+
+
+class PlainVolo(PlainStep):
+    """timm's training pass of a VOLO, which mixes tokens, and the token-labelling loss.
+
+    Args:
+        model: timm's VOLO, or ours, which inherits that pass.
+        common: as ``PlainStep``.
+    """
+
+    def __init__(self, model: VOLO, **common: Any) -> None:
+        model.mix_token, model.beta = True, 1.0
+        super().__init__(model, loss=volo_loss, **common)
+
+    def compile(self) -> None:
+        """Compile the training pass."""
+        self.model.forward_train = torch.compile(self.model.forward_train)
+
+
+def volo_loss(model: VOLO, batch: Batch) -> Tensor:
+    """Return the soft cross entropy of classes, mixed like the images, and of tokens."""
+    first_BD, tokens_BNC, (top, left, bottom, right) = model.forward_train(batch.images)
+    classes_BC = model.head(first_BD)  # which timm's pass leaves to its caller
+    share = 1.0 - (bottom - top) * (right - left) / tokens_BNC.shape[1]
+    mixed_BC = share * batch.targets + (1 - share) * batch.targets.flip(0)
+    token_targets = batch.token_targets
+    if token_targets is None:
+        token_targets = batch.targets[:, None]
+    return _soft(classes_BC, mixed_BC) + TOKEN_WEIGHT * _soft(tokens_BNC, token_targets)
+
+
+def timms_own(model: nn.Module, drop_path: float) -> VOLO:
+    """Return timm's VOLO-D1 with the weights of ours behind the full convolutional stem."""
+    own = timm.create_model("volo_d1_224", drop_path_rate=drop_path)
+    own.load_state_dict(to_timm(model.state_dict()))
+    return own.to(next(model.parameters()).device)
+
+
+class PlainDino(PlainStep):
+    """DINO as its training script does it, without the script's reads of the device.
+
+    Pair by pair through the loss, tensor by tensor through clipping and moving average.
+
+    Args:
+        task: its networks and numbers are taken; they get trained.
+        clip: largest norm of one tensor's gradient.
+        common: as ``PlainStep``.
+    """
+
+    def __init__(self, task: Dino, *, clip: float, **common: Any) -> None:
+        trained = nn.ModuleDict({"body": task.student, "head": task.student_head})
+        super().__init__(trained, loss=self._pairs, **common)
+        self.task, self.clip, self.seen = task, clip, task.centre.clone()
+
+    def compile(self) -> None:
+        """Compile both backbones."""
+        self.task.student.compile()
+        self.task.teacher.compile()
+
+    def _pairs(self, model: nn.ModuleDict, batch: Batch) -> Tensor:
+        task = self.task
+        with torch.no_grad():
+            scores_MK = task.teacher_head(task.teacher(batch.images))
+            self.seen = scores_MK.mean(0, dtype=torch.float32)
+            teacher = F.softmax((scores_MK - task.centre) / task.temperature(0), dim=-1).chunk(2)
+        crops = [batch.images] if batch.local is None else [batch.images, batch.local]
+        scores = model["head"](torch.cat([model["body"](images) for images in crops]))
+        student = (scores / task.student_temp).chunk(len(scores) // len(teacher[0]))
+        losses = [
+            -(teacher_BK * F.log_softmax(student_BK, dim=-1)).sum(-1).mean()
+            for i, teacher_BK in enumerate(teacher)
+            for j, student_BK in enumerate(student)
+            if i != j
+        ]
+        return torch.stack(losses).mean()
+
+    @torch.no_grad()
+    def after_backward(self) -> None:
+        """Clip every tensor by itself; the last layer stays, as in the first epoch."""
+        self.scaler.unscale_(self.optimizer)
+        for parameter in self.params:
+            limit = self.clip / (parameter.grad.norm() + CLIP_EPS)
+            parameter.grad.mul_(limit.clamp(max=1.0))
+        for parameter in self.task.student_head.last_layer.parameters():
+            parameter.grad = None
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        """Move the teacher and the centre."""
+        task, keep = self.task, self.task.teacher_momentum
+        pairs = ((task.student, task.teacher), (task.student_head, task.teacher_head))
+        for student, teacher in pairs:
+            for new, old in zip(student.parameters(), teacher.parameters(), strict=True):
+                old.mul_(keep).add_((1 - keep) * new)
+        task.centre.mul_(task.centre_momentum).add_((1 - task.centre_momentum) * self.seen)
+
+
+def _soft(logits: Tensor, targets: Tensor) -> Tensor:
+    return -(targets * F.log_softmax(logits.float(), dim=-1)).sum(-1).mean()
