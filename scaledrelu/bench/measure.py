@@ -27,6 +27,7 @@ from scaledrelu.data.batch import Batch
 from scaledrelu.engine.distributed import World
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.build import build_task
+from scaledrelu.tasks.base import Task
 from scaledrelu.tasks.volo import Volo
 
 CHECKED_STEPS = 3  # the later ones see the optimizer and SAM as well
@@ -46,6 +47,7 @@ class Sides:
     config: dict[str, Any]
     ours: OurStep
     plain: PlainStep
+    twin: Task  # whose networks the plain step has
     batch: Batch
     feed: OurFeed | None
 
@@ -66,14 +68,15 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
         UnequalWorkError: if parameters or losses differ.
     """
     rebuilds = device.type == "cpu" and not case.compiled
-    found, gap, first_s, memory, sides = [], 0.0, None, None, None
+    found, gap, flops, first_s, memory, sides = [], 0.0, 0.0, None, None, None
     for block in range(blocks if rebuilds else 1):
         sides = build_sides(case, device, swapped=block % 2 == 1)
         gap = max(gap, check_same_work(sides))
         steps = steppers(sides, case)
+        flops = flops or step_flops(case, sides)
         if case.compiled:
-            for network in sides.ours.task.networks():
-                network.compile()
+            # Ours compiles itself, and did for the check: the first step below shall do it again.
+            torch.compiler.reset()
             sides.plain.compile()
         first_s, memory = warm_up(*steps, device)
         found.append(
@@ -86,20 +89,25 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
             )
         )
     pairing = join(found) if rebuilds else found[0]
-    row = describe(case, sides, pairing, device)
+    row = describe(case, sides, pairing, device, flops)
     return replace(
         row, loss_gap=gap, memory_gib=memory, first_step_s=first_s if case.compiled else None
     )
 
 
-def describe(case: Case, sides: Sides, pairing: Pairing, device: torch.device) -> Row:
-    """Turn times into a row: rates, operations, utilisation."""
-    precision, task = sides.config["precision"], sides.ours.task
+def step_flops(case: Case, sides: Sides) -> float:
+    """Return the operations of a training step per image; kernels of compiled modules hide them."""
+    task = sides.twin
     if case.recipe == "deit":
         flops = training_flops(task.backbone, sides.config["data"]["image_size"])
     else:
         flops = task_flops(task, sides.batch, sides.ours.now, case.batch)
-    flops *= 2 if sides.config["optimizer"]["sam"] else 1
+    return flops * (2 if sides.config["optimizer"]["sam"] else 1)
+
+
+def describe(case: Case, sides: Sides, pairing: Pairing, device: torch.device, flops: float) -> Row:
+    """Turn times into a row: rates, operations, utilisation."""
+    precision, task = sides.config["precision"], sides.ours.task
     peak, rate = peak_tflops(device, precision["autocast"]), pairing.rate_a * case.batch
     return replace(
         case.row(),
@@ -145,7 +153,7 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
     plain = build_plain(config, twin, lr=ours.schedule.at(0), defaults=case.defaults)
     now = ours.now
     batch = feed(now)[0] if feed else noise_batch(config, num_classes, world, task, now)
-    return Sides(config, ours, plain, batch, feed)
+    return Sides(config, ours, plain, twin, batch, feed)
 
 
 def check_same_work(sides: Sides) -> float:

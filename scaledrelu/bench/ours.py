@@ -12,7 +12,7 @@ from scaledrelu.data.batch import Batch, RawBatch
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
-from scaledrelu.engine.loop import set_lr
+from scaledrelu.engine.loop import agree, set_lr
 from scaledrelu.engine.step import Update
 from scaledrelu.runs.build import wrap
 from scaledrelu.runs.dry import noise
@@ -24,7 +24,7 @@ from scaledrelu.runs.optimisation import (
     judge_rule,
     sam_spec,
 )
-from scaledrelu.runs.prepare import Prepare
+from scaledrelu.runs.prepare import Prepare, prepare_for
 from scaledrelu.tasks.base import Progress, Task
 
 NOMINAL_STEPS = 1251  # per epoch, where no data set counts them (ImageNet-1k at 1024)
@@ -71,7 +71,6 @@ class OurStep:
         )
         self.world = world
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=world.device)
-        self._nobody = torch.zeros((), dtype=torch.float64, device=world.device)
         self.count = 0
 
     @property
@@ -87,9 +86,8 @@ class OurStep:
         t = self.now
         lr = set_lr(self.optimizer, self.schedule, t.step)
         report = self.update.gradients(batches, t)
-        shared = [report.loss.double() / self.world.size, (~report.finite).double(), self._nobody]
-        loss, bad, _asked = self.world.reduce_sum(torch.stack(shared))
-        self.judge.see_losses(t.step, loss, bad == 0)
+        loss, judged, bad, _asked = agree(self.world, report, False)
+        self.judge.see_losses(t.step, judged, bad == 0)
         self.judge.see_update(t.step, report.grad_norm, lr)
         self.update.apply(self.judge.flag, t)
         if self.ema is not None:
@@ -108,8 +106,7 @@ def noise_batch(
 
     Noise, not zeros: arithmetic on zeros is faster.
     """
-    grid = getattr(task.backbone, "token_grid", None)
-    prepare = Prepare(config, num_classes, world.device, grid)
+    prepare = prepare_for(config, task, num_classes, world.device)
     (batch,) = prepare([noise(config, num_classes, group=0)], t)
     torch.manual_seed(0)
     images = {"images": batch.images, "local": batch.local}  # augmentation may have flattened it

@@ -5,10 +5,12 @@ Shapes: B images, N tokens, C classes, V views, K prototypes.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import timm
 import torch
+from timm.loss import SoftTargetCrossEntropy
 from timm.models.volo import VOLO
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,7 +23,6 @@ from scaledrelu.tasks.base import Task
 from scaledrelu.tasks.dino import Dino
 from scaledrelu.tasks.volo import Volo
 
-TOKEN_WEIGHT = 0.5
 CLIP_EPS = 1e-6
 
 
@@ -48,7 +49,7 @@ def build_plain(config: dict[str, Any], task: Task, *, lr: float, defaults: bool
         return PlainDino(task, clip=config["optimizer"]["clip_grad"], **common)
     if isinstance(task, Volo):
         own = timms_own(task.backbone, config["model"]["drop_path"]) if defaults else task.backbone
-        return PlainVolo(own.train(), **common)
+        return PlainVolo(own.train(), token_weight=task.token_weight, **common)
     return PlainStep(task.backbone, loss=soft_target_loss, **common)
 
 
@@ -57,19 +58,20 @@ class PlainVolo(PlainStep):
 
     Args:
         model: timm's VOLO, or ours, which inherits that pass.
+        token_weight: of the loss of the tokens.
         common: as ``PlainStep``.
     """
 
-    def __init__(self, model: VOLO, **common: Any) -> None:
+    def __init__(self, model: VOLO, *, token_weight: float, **common: Any) -> None:
         model.mix_token, model.beta = True, 1.0
-        super().__init__(model, loss=volo_loss, **common)
+        super().__init__(model, loss=partial(volo_loss, token_weight=token_weight), **common)
 
     def compile(self) -> None:
         """Compile the training pass."""
         self.model.forward_train = torch.compile(self.model.forward_train)
 
 
-def volo_loss(model: VOLO, batch: Batch) -> Tensor:
+def volo_loss(model: VOLO, batch: Batch, *, token_weight: float) -> Tensor:
     """Return the soft cross entropy of classes, mixed like the images, and of tokens."""
     first_BD, tokens_BNC, (top, left, bottom, right) = model.forward_train(batch.images)
     classes_BC = model.head(first_BD)  # which timm's pass leaves to its caller
@@ -78,7 +80,8 @@ def volo_loss(model: VOLO, batch: Batch) -> Tensor:
     token_targets = batch.token_targets
     if token_targets is None:
         token_targets = batch.targets[:, None]
-    return _soft(classes_BC, mixed_BC) + TOKEN_WEIGHT * _soft(tokens_BNC, token_targets)
+    soft = SoftTargetCrossEntropy()
+    return soft(classes_BC, mixed_BC) + token_weight * soft(tokens_BNC, token_targets)
 
 
 def timms_own(model: nn.Module, drop_path: float) -> VOLO:
@@ -145,7 +148,3 @@ class PlainDino(PlainStep):
             for new, old in zip(student.parameters(), teacher.parameters(), strict=True):
                 old.mul_(keep).add_((1 - keep) * new)
         task.centre.mul_(task.centre_momentum).add_((1 - task.centre_momentum) * self.seen)
-
-
-def _soft(logits: Tensor, targets: Tensor) -> Tensor:
-    return -(targets * F.log_softmax(logits.float(), dim=-1)).sum(-1).mean()

@@ -127,7 +127,7 @@ def train(
             lr = set_lr(run.optimizer, run.schedule, t.step)
             set_weight_decay(run.optimizer, run.weight_decay, t.step)
             report = run.update.gradients(run.prepare(groups, t), t)
-            loss, judged, bad, asked = _agree(run.world, report, wants_stop())
+            loss, judged, bad, asked = agree(run.world, report, wants_stop())
             run.judge.see_losses(t.step, judged, bad == 0)
             stop += asked
             run.judge.see_update(t.step, report.grad_norm, lr)
@@ -208,7 +208,7 @@ def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
     save_checkpoint(folder, state)
 
 
-def _agree(world: World, report: StepReport, stop: bool) -> Tensor:
+def agree(world: World, report: StepReport, stop: bool) -> Tensor:
     """Return (mean loss, judged part, non-finite ranks, ranks asked to stop), equal on all."""
     means = torch.stack([report.loss, report.judged]).double() / world.size
     asked = torch.full((), float(stop), dtype=torch.float64, device=means.device)

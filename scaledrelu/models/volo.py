@@ -23,6 +23,7 @@ from scaledrelu.models.options import pick
 from scaledrelu.models.stem import Stem
 
 POOLING = 2  # stem cells per token cell and side
+TIMM_CONVS, OUR_CONVS = "patch_embed.conv.", "patch_embed.convs."
 TIMM_PATCH = 8  # timm builds its own stem for 4, 8 or 16 only; ours replaces it
 
 
@@ -178,13 +179,12 @@ def transformers(model: StemVOLO) -> list[nn.Module]:
 
 def from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a state dict of timm's or the official VOLO under our names, for ``stem=conv``."""
-    ours = "patch_embed.convs."
-    return {key.replace("patch_embed.conv.", ours): value for key, value in state.items()}
+    return {key.replace(TIMM_CONVS, OUR_CONVS): value for key, value in state.items()}
 
 
 def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a state dict of ours with ``stem=conv`` under timm's names."""
-    return {key.replace("patch_embed.convs.", "patch_embed.conv."): v for key, v in state.items()}
+    return {key.replace(OUR_CONVS, TIMM_CONVS): value for key, value in state.items()}
 
 
 def _fused(attention: nn.Module, width: int, heads: int) -> nn.Module:

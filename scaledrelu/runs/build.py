@@ -32,7 +32,7 @@ from scaledrelu.runs.optimisation import (
     judge_rule,
     sam_spec,
 )
-from scaledrelu.runs.prepare import Prepare, batch_groups
+from scaledrelu.runs.prepare import batch_groups, prepare_for
 from scaledrelu.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -99,12 +99,7 @@ def build(config: dict[str, Any], world: World) -> Job:
         scaler=scaler,
         schedule=schedule,
         loader=loader,
-        prepare=Prepare(
-            config,
-            splits.num_classes,
-            world.device,
-            token_grid=getattr(task.backbone, "token_grid", None),
-        ),
+        prepare=prepare_for(config, task, splits.num_classes, world.device),
         evaluate=evaluate,
         headline=evaluate.headline,
         judge=Judge(

@@ -15,7 +15,7 @@ from scaledrelu.runs.build import build_task, local_groups
 from scaledrelu.runs.feed import has_labels, height_and_width
 from scaledrelu.runs.observe import autocast_context
 from scaledrelu.runs.optimisation import build_optimizer, build_scaler, build_schedule, sam_spec
-from scaledrelu.runs.prepare import Prepare, batch_groups
+from scaledrelu.runs.prepare import batch_groups, prepare_for
 from scaledrelu.tasks.base import Progress
 
 STEPS_PER_EPOCH = 1251  # ImageNet-1k at batch 1024 (recipes A.3)
@@ -63,8 +63,7 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
     )
     t = Progress(0, schedule.total_steps, 0, STEPS_PER_EPOCH)
     groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
-    grid = getattr(task.backbone, "token_grid", None)
-    report = update(Prepare(config, num_classes, world.device, grid)(groups, t), t)
+    report = update(prepare_for(config, task, num_classes, world.device)(groups, t), t)
     # A loss scaler may find its first scale too large and skip the step: that is no failure.
     scaled = config["precision"]["loss_scaling"]
     if not (torch.isfinite(report.loss) and (scaled or torch.isfinite(report.grad_norm))):

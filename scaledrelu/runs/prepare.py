@@ -15,7 +15,7 @@ from scaledrelu.data.mixup import mix_group
 from scaledrelu.errors import ConfigError
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.feed import COLOUR, has_labels, layout
-from scaledrelu.tasks.base import Progress
+from scaledrelu.tasks.base import Progress, Task
 
 MIX = ("mixup", "cutmix", "mix_prob", "switch_prob", "smoothing")  # fields of ``augment``
 
@@ -23,6 +23,14 @@ MIX = ("mixup", "cutmix", "mix_prob", "switch_prob", "smoothing")  # fields of `
 def batch_groups(config: dict[str, Any], groups: Sequence[int]) -> Sequence[int]:
     """Return the numbers of the batches that ``Prepare`` makes of a process's groups."""
     return groups[:1] if config["batch"]["sync_bn"] else groups
+
+
+def prepare_for(
+    config: dict[str, Any], task: Task, num_classes: int, device: torch.device
+) -> Prepare:
+    """Return what a task's groups go through; it knows the tokens of a backbone that has logits."""
+    grid = getattr(task.backbone, "token_grid", None)
+    return Prepare(config, num_classes, device, grid)
 
 
 class Prepare:
