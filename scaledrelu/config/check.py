@@ -156,10 +156,12 @@ def _check_training(config: dict[str, Any]) -> None:
         needed = f"init.kind={kind} needs init.{key}: init={kind} init.{key}=..."
         _require(init["kind"] != kind or bool(init[key]), needed)
     schedule, augment, sam = config["schedule"], config["augment"], config["optimizer"]["sam"]
-    given = [schedule[key] is not None for key in ("min_lr", "min_lr_fraction")]
-    _require(
-        sum(given) == 1, "schedule: give exactly one of min_lr and min_lr_fraction, null the other"
-    )
+    for part, key in (("schedule", "min_lr"), ("warmup", "start_lr")):
+        absolute, fraction = config[part][key], config[part][f"{key}_fraction"]
+        _require(
+            (absolute is None) != (fraction is None),
+            f"{part}: give exactly one of {key} and {key}_fraction, null the other",
+        )
     batch = config["batch"]
     count = trained_groups(
         total=batch["total"], group=batch["group"], batch_scale=config["profile"]["batch_scale"]
@@ -174,11 +176,6 @@ def _check_training(config: dict[str, Any]) -> None:
     _require(
         schedule["delay_epochs"] >= -1,
         f"schedule.delay_epochs={schedule['delay_epochs']}: must be at least -1",
-    )
-    warmup = config["warmup"]
-    _require(
-        (warmup["start_lr"] is None) != (warmup["start_lr_fraction"] is None),
-        "warmup: give exactly one of start_lr and start_lr_fraction, null the other",
     )
     labelled = config["data"]["token_labels"] != "none"
     _require(

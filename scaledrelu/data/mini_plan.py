@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaledrelu.data.mini_cameras import Variation
+from scaledrelu.data.reid_files import DISTRACTOR, JUNK, MARKET_FOLDERS
 from scaledrelu.randomness import derive_seed
 
-SPLITS = TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
-DISTRACTOR, JUNK = 0, -1
+SPLITS = TRAIN, QUERY, GALLERY = MARKET_FOLDERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from scaledrelu.config.artifacts import MANIFEST, MINI_DATA_VERSION
 from scaledrelu.data.mini_cameras import HEIGHT, WIDTH, invent_cameras, photograph
 from scaledrelu.data.mini_people import invent_people
 from scaledrelu.data.mini_plan import (
-    JUNK,
     SPLITS,
     Preset,
     Shot,
@@ -29,6 +28,7 @@ from scaledrelu.data.mini_plan import (
     plan_shots,
     queries_without_match,
 )
+from scaledrelu.data.reid_files import JUNK
 from scaledrelu.errors import DataError
 
 _QUALITY = 92  # of the JPEGs

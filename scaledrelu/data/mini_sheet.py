@@ -10,10 +10,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from scaledrelu.data.reid_files import MARKET_FOLDERS
 from scaledrelu.errors import DataError
 
 _NAME = re.compile(r"(-1|\d{4})_c(\d+)s\d+_\d{6}_\d{2}\.jpg")
-_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 _ZOOM, _GAP, _MARGIN = 2, 4, 44  # the margin holds the labels; pixels
 _ROWS = 7  # identities of either half
 _EMPTY = (225, 225, 225)
@@ -33,7 +33,10 @@ def save_sheet(root: Path | str, picture: Path | str) -> None:
     Raises:
         DataError: if there is nothing to draw, or the picture cannot be written.
     """
-    train, test = _first_images(Path(root), _FOLDERS[:1]), _first_images(Path(root), _FOLDERS[1:])
+    train, test = (
+        _first_images(Path(root), MARKET_FOLDERS[:1]),
+        _first_images(Path(root), MARKET_FOLDERS[1:]),
+    )
     cells = {**train, **test}
     if not cells:
         raise DataError(f"{root}: holds no images named PPPP_cCsS_FFFFFF_BB.jpg to draw")

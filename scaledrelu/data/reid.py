@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from scaledrelu.data.reid_files import (
+    MARKET_FOLDERS,
     Listing,
     check_counts,
     check_files,
@@ -29,7 +30,6 @@ from scaledrelu.data.reid_files import (
 from scaledrelu.data.sources import BadImageError, FolderSource, ImageSource, MemorySource, decode
 from scaledrelu.errors import ConfigError, DataError
 
-_MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 _MSMT_FOLDERS = {"v1": ("train", "test"), "v2": ("mask_train_v2", "mask_test_v2")}
 
 
@@ -98,8 +98,8 @@ def open_market1501(
             unexpected counts.
     Source: recipes D.3; the two ways to resize, D.1.
     """
-    place = find_root(Path(root), "Market-1501-v15.09.15", _MARKET_FOLDERS, hint="")
-    train, query, gallery = (list_market(place, folder) for folder in _MARKET_FOLDERS)
+    place = find_root(Path(root), "Market-1501-v15.09.15", MARKET_FOLDERS, hint="")
+    train, query, gallery = (list_market(place, folder) for folder in MARKET_FOLDERS)
     check_people(place, train, query, gallery)
     if expect:
         check_counts(root, {"train": train}, query, gallery, expect)

@@ -19,7 +19,8 @@ import numpy as np
 from scaledrelu.data.datasets import IMAGE_SUFFIXES
 from scaledrelu.errors import ConfigError, DataError, nearest
 
-_JUNK, _DISTRACTOR = -1, 0  # persons of Market-1501 that are nobody
+MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
+JUNK, DISTRACTOR = -1, 0  # persons of Market-1501 that are nobody
 
 _MARKET_NAME = re.compile(r"(-1|\d{4})_c([1-9]\d*)s\d+_\d+_\d+\.jpg")
 _MARKET_RULE = "PPPP_cCsS_FFFFFF_BB.jpg: person, camera, sequence, frame, box"
@@ -91,7 +92,7 @@ def list_market(root: Path, split: str) -> Listing:
             f"{root / split}: wrongly named: {wrong} (allowed: {_MARKET_RULE}): rename or remove"
         )
     rows = [(f"{split}/{match[0]}", match[1], match[2]) for match in matches]
-    people = [row for row in rows if int(row[1]) != _JUNK]
+    people = [row for row in rows if int(row[1]) != JUNK]
     if not people:
         raise DataError(f"{root / split}: no image of a person (named {_MARKET_RULE}): add some")
     return Listing.of(people)
@@ -122,7 +123,7 @@ def check_people(root: Path, train: Listing, query: Listing, gallery: Listing) -
         DataError: naming the images.
     """
     for listing in (train, query):
-        if nobody := some(compress(listing.names, listing.ids == _DISTRACTOR)):
+        if nobody := some(compress(listing.names, listing.ids == DISTRACTOR)):
             raise DataError(
                 f"{root}: distractors outside the gallery: {nobody}: move them to bounding_box_test"
             )

@@ -128,15 +128,9 @@ def _agreement(table: Table, values: Sequence[CellValue]) -> str:
         return "No run of this table has finished yet."
     if not any(table.is_printed(column) for column in table.metrics):
         return ""
-    told = {  # metrics of the same runs tell the same
-        (value.cell.row.number, value.cell.run_ids): (
-            (value.status is Status.CRASH) == (value.paper == CRASH)
-        )
-        for value in known
-    }
-    return (
-        f"Crash or no crash: as in the paper in {sum(told.values())} of {len(told)} finished cells."
-    )
+    told = [group[0] for group in _by_runs(known)]
+    agree = sum((value.status is Status.CRASH) == (value.paper == CRASH) for value in told)
+    return f"Crash or no crash: as in the paper in {agree} of {len(told)} finished cells."
 
 
 def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
@@ -194,27 +188,34 @@ def _averaged(values: Iterable[CellValue]) -> list[str]:
 
 def _runs(plan: Plan, values: Sequence[CellValue]) -> list[str]:
     """Return one line for each row, or for each set of runs of it; metrics of one run share it."""
+    return [_runs_line(plan, group) for group in _by_runs(values)]
+
+
+def _by_runs(values: Iterable[CellValue]) -> list[list[CellValue]]:
+    """Return the cells that are metrics of the same runs of a row together."""
     shared: dict[tuple[str, int, tuple[str, ...]], list[CellValue]] = {}
     for value in values:
         cell = value.cell
         shared.setdefault((cell.row.block, cell.row.number, cell.run_ids), []).append(value)
-    return [_runs_line(plan, group) for group in shared.values()]
+    return list(shared.values())
 
 
 def _runs_line(plan: Plan, group: Sequence[CellValue]) -> str:
-    first = group[0]
-    headers = [value.cell.column.header for value in group]
+    first, columns = group[0], [value.cell.column for value in group]
     several = len(first.cell.table.metrics) > 1
-    about = f" ({', '.join(headers)})" if several else ""
+    about = f" ({', '.join(column.header for column in columns)})" if several else ""
     seeds = zip(*(value.seeds for value in group), strict=True)
-    digits = first.cell.column.digits
-    return f"row {_name(first)}{about}: {'; '.join(_seed_text(plan, s, digits) for s in seeds)}"
+    return f"row {_name(first)}{about}: {'; '.join(_seed_text(plan, s, columns) for s in seeds)}"
 
 
-def _seed_text(plan: Plan, values: Sequence[SeedValue], digits: int) -> str:
+def _seed_text(plan: Plan, values: Sequence[SeedValue], columns: Sequence[Column]) -> str:
     """Return one run and what it measured, in one or more metrics."""
     run, status = values[0].run, values[0].status
-    numbers = [f"{value.value:.{digits}f}" for value in values if value.value is not None]
+    numbers = [
+        f"{seed.value:.{column.digits}f}"
+        for seed, column in zip(values, columns, strict=True)
+        if seed.value is not None
+    ]
     number = f" {', '.join(numbers)}" if numbers else ""
     state = "" if status is Status.OK else f" {status}"
     above = [*([run.artifact] if run.artifact else []), *plan.upstream_of(run)[::-1]]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import pytest
 import torch
+from eval_shards import Shard, split_shards
 from torch import Tensor, nn
 
 from scaledrelu.evals.classification import Top1
@@ -15,16 +15,8 @@ LOGITS = torch.randn(23, 5, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.randint(5, (23,), generator=torch.Generator().manual_seed(1))
 
 
-@dataclass
-class Shard:
-    images: Tensor
-    targets: Tensor
-    indices: Tensor
-
-
 def shards(rank: int, world: int, batch: int) -> list[Shard]:
-    own = torch.arange(rank, 23, world)
-    return [Shard(LOGITS[i], TARGETS[i], i) for i in own.split(batch)]
+    return split_shards(LOGITS, TARGETS, rank, world, batch)
 
 
 def evaluate(batches: list[Shard], reduce_sum=lambda x: x, num_images: int = 23):

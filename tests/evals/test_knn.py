@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from eval_shards import Shard, split_shards
 from torch import Tensor, nn
 
 from scaledrelu.errors import ConfigError
@@ -19,20 +20,12 @@ KS = (1, 3, 10, 20)
 
 
 @dataclass
-class Shard:
-    images: Tensor
-    targets: Tensor
-    indices: Tensor
-
-
-@dataclass
 class Set:
     features: Tensor
     targets: Tensor
 
     def shards(self, rank: int = 0, world: int = 1, batch: int = 7) -> list[Shard]:
-        own = torch.arange(rank, len(self.features), world)
-        return [Shard(self.features[i], self.targets[i], i) for i in own.split(batch)]
+        return split_shards(self.features, self.targets, rank, world, batch)
 
 
 def clouds(count: int, seed: int, classes: int = 4) -> Set:

@@ -8,18 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from eval_shards import Shard, split_shards
 from torch import Tensor, nn
 
 from scaledrelu.errors import DataError
 from scaledrelu.evals.ranking import chunk_for, first_places, rank_gallery
 from scaledrelu.evals.retrieval import PICTURED, RetrievalMap, spread_evenly
-
-
-@dataclass
-class Shard:
-    images: Tensor
-    targets: Tensor
-    indices: Tensor
 
 
 @dataclass
@@ -34,8 +28,7 @@ class Set:
         return self.features, self.ids, self.cameras
 
     def shards(self, rank: int = 0, world: int = 1, batch: int = 7) -> list[Shard]:
-        own = torch.arange(rank, len(self.ids), world)
-        return [Shard(self.features[i], self.ids[i], i) for i in own.split(batch)]
+        return split_shards(self.features, self.ids, rank, world, batch)
 
 
 def people(count: int, seed: int, *, persons: int, distractors: float = 0.0) -> Set:
