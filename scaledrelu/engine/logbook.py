@@ -110,11 +110,31 @@ class Logbook:
             duration(eta),
         )
 
-    def rewind(self, offset: int) -> None:
-        """Trim the metrics to what the checkpoint knew."""
-        if self._stream is not None:
-            self._stream.truncate(offset)
-            self._stream.seek(0, os.SEEK_END)
+    def rewind(self, offset: int, *, step: int = 0) -> None:
+        """Trim the metrics to what the checkpoint knew.
+
+        A file that somebody deleted or cut since then goes on behind the whole rows that it holds.
+
+        Args:
+            offset: bytes that the checkpoint knew.
+            step: of the checkpoint.
+        """
+        if self._stream is None:
+            return
+        found = self._stream.seek(0, os.SEEK_END)
+        if found < offset:
+            path = self.folder / METRICS
+            log.warning(
+                "%s: %d of %d bytes are left; some rows before step %d are lost, all later ones "
+                "will be there, and the result does not depend on them",
+                path,
+                found,
+                offset,
+                step,
+            )
+            offset = path.read_bytes().rfind(b"\n") + 1
+        self._stream.truncate(offset)
+        self._stream.seek(0, os.SEEK_END)
 
     def commit(self) -> int:
         """Make the metrics durable and return their length in bytes."""
