@@ -11,24 +11,30 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.errors import RunError, ScaledReluError
-from scaledrelu.runs import attempt, record
+from scaledrelu.runs import attempt, blame, record
 from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal
+
+if TYPE_CHECKING:
+    from scaledrelu.engine.distributed import Ranks
 
 log = logging.getLogger(__name__)
 
 LOCK = "run.lock"
 LATER = "stopped by a signal; the same command goes on"
+LOST = "it lost its connection to another process, which left no message (killed? out of memory?)"
+LAUNCHED = {"RANK", "WORLD_SIZE", "SLURM_PROCID"}
 
 
 class BusyError(RunError):
@@ -78,13 +84,10 @@ def run_job(config: dict[str, Any]) -> JobReport:
     except BusyError as error:  # the run's own process will say how it ended
         log.error("%s", error)
         return JobReport(name, Ended.FAILED, str(error))
-    except ScaledReluError as error:
-        return _failed(name, folder, str(error), "")
     except KeyboardInterrupt:
         return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
     except (SystemExit, Exception) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _failed(name, folder, reason, traceback.format_exc())
+        return _failed(name, folder, *_cause(error, folder))
 
 
 def _composed_otherwise(config: dict[str, Any], name: str, planned: str) -> JobReport:
@@ -127,10 +130,13 @@ def _in_place(config: dict[str, Any], name: str, folder: Path) -> JobReport:
     from scaledrelu.runs.execute import execute
 
     launch = config["launch"]
+    blame.clear_note(folder, _rank())
     with (
         log_to(folder / f"rank{_rank()}.log"),
         stop_on_signal() as wants_stop,
+        _noted(folder),
         join_world(device=launch["device"], timeout_s=launch["timeout_s"]) as world,
+        _noted(folder),  # before the group is left: the others fail as soon as it is
     ):
         outcome = execute(config, world, folder, wants_stop=wants_stop)
     if outcome is None:
@@ -163,15 +169,65 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
         with pass_on_signals() as request:
             endings = elastic_launch(launch, worker)(config)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        raise RunError(
-            f"process {rank} of {nproc} failed: {_last_line(failure.message)}; "
-            f"see {folder / f'rank{rank}.log'}"
-        ) from error
+        codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
+        raise RunError(_whose_fault(codes, nproc, folder)) from error
     except (SignalException, KeyboardInterrupt):
         return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
     ended = Ended(endings[0])
     return JobReport(name, ended, time_is_up=ended is Ended.INTERRUPTED and request.time_is_up)
+
+
+def _whose_fault(codes: Sequence[tuple[int, int]], nproc: int, folder: Path) -> str:
+    """Return the run's line: the process that met the error, not the first that left."""
+    if note := blame.first_note(folder, nproc):
+        return _blamed(note.rank, nproc, note.reason, folder)
+    if (rank := blame.killed_first(codes)) is not None:
+        number = -dict(codes)[rank]
+        reason = f"killed by {signal.Signals(number).name}: often memory"
+        return _blamed(rank, nproc, reason, folder)
+    rank = min(rank for rank, _ in codes)
+    return _blamed(rank, nproc, LOST, folder)
+
+
+def _cause(error: BaseException, folder: Path) -> tuple[str, str]:
+    """Return the line and the traceback that this process records for a failed run.
+
+    Under torchrun and srun every process gets here; the one that only lost its connection looks
+    for the note of the one that failed.
+    """
+    reason, trace = _describe(error)
+    ranks = _ranks()
+    if ranks is None or ranks.size == 1:
+        return reason, trace
+    if not blame.follows_another(error):
+        return _blamed(ranks.rank, ranks.size, reason, folder), trace
+    if note := blame.wait_for_note(folder, ranks.size):
+        return _blamed(note.rank, ranks.size, note.reason, folder), note.trace
+    return _blamed(ranks.rank, ranks.size, f"{LOST} ({reason})", folder), trace
+
+
+def _blamed(rank: int, size: int, reason: str, folder: Path) -> str:
+    return f"process {rank} of {size} failed: {reason}; see {folder / f'rank{rank}.log'}"
+
+
+def _describe(error: BaseException) -> tuple[str, str]:
+    """Return an error's line and its traceback, which what a user can fix does not need."""
+    if isinstance(error, ScaledReluError):
+        return str(error), ""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return reason, "".join(traceback.format_exception(error))
+
+
+@contextlib.contextmanager
+def _noted(folder: Path) -> Iterator[None]:
+    """Leave a note of what one of several processes failed of."""
+    try:
+        yield
+    except Exception as error:
+        if _has_ranks():
+            reason, trace = _describe(error)
+            blame.write_note(folder, _rank(), error, reason=reason, trace=trace)
+        raise
 
 
 def worker(config: dict[str, Any]) -> str:
@@ -193,9 +249,8 @@ def _failed(name: str, folder: Path, reason: str, trace: str) -> JobReport:
     log.error("%s failed: %s", name, reason)
     if trace:
         log.debug("%s", trace)
-    if _rank() == 0:
-        with contextlib.suppress(OSError):
-            record.write_error(folder, reason, trace)
+    with contextlib.suppress(OSError):
+        record.write_error(folder, reason, trace)
     return JobReport(name, Ended.FAILED, reason)
 
 
@@ -221,21 +276,18 @@ def _only_writer(folder: Path) -> Iterator[None]:
 
 
 def _has_ranks() -> bool:
-    from scaledrelu.engine.distributed import find_ranks
-
-    return find_ranks() is not None
+    return _ranks() is not None
 
 
 def _rank() -> int:
-    if "torch" not in sys.modules and "RANK" not in os.environ and "SLURM_PROCID" not in os.environ:
-        return 0
-    from scaledrelu.engine.distributed import find_ranks
-
-    ranks = find_ranks()
+    ranks = _ranks()
     return ranks.rank if ranks else 0
 
 
-def _last_line(message: Any) -> str:
-    text = message.get("message", message) if isinstance(message, dict) else message
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
+def _ranks() -> Ranks | None:
+    """Return this process's ranks; torch is imported only where some launcher set them."""
+    if "torch" not in sys.modules and not LAUNCHED & os.environ.keys():
+        return None
+    from scaledrelu.engine.distributed import find_ranks
+
+    return find_ranks()
