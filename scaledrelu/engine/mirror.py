@@ -19,12 +19,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.errors import RunError
+
 log = logging.getLogger(__name__)
 
-START_S = 30.0  # until W&B has to answer; then the copy is kept on disk
+ONLINE, OFFLINE = "online", "offline"
+# Until W&B has to answer; without its server nothing waits for a network, only for the disk.
+START_S = {ONLINE: 30.0, OFFLINE: 60.0}
 FINISH_S = 60.0  # for what is left to send when a run has ended
 OTHER_SIDE = Path(__file__).with_name("mirror_process.py")
-ONLINE, OFFLINE = "online", "offline"
+OWN_LOG = "mirror.log"
 
 
 class WandbMirror:
@@ -57,10 +61,12 @@ class WandbMirror:
             preempted: it was asked to stop and will go on later.
             limit_s: seconds.
         """
-        self._starter.join(timeout=2 * START_S)
+        self._starter.join(timeout=sum(START_S.values()))
         if self._process is None:
             return
         last = {"exit_code": exit_code, "preempted": preempted}
+        if self._process.poll() is not None:
+            self._warn(f"its process ended early, see {OWN_LOG} there")
         try:
             self._tell(last)
             self._process.wait(timeout=limit_s)
@@ -79,19 +85,14 @@ class WandbMirror:
 
     def _try(self, mode: str) -> str | None:
         """Start the other side and wait for its word; return what went wrong, if anything."""
-        process = subprocess.Popen(
-            [sys.executable, "-P", str(OTHER_SIDE)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C and a scheduler's signals are for the trainer
-        )
+        process = _open_other_side()
         self._process, self._said = process, queue.Queue()
         threading.Thread(target=_listen, args=(process, self._said), daemon=True).start()
         self._tell({**self._spec, "mode": mode})
         try:
-            answer = self._said.get(timeout=START_S)
+            answer = self._said.get(timeout=START_S[mode])
         except queue.Empty:
-            answer = {"trouble": f"no answer within {START_S:.0f} s"}
+            answer = {"trouble": f"no answer within {START_S[mode]:.0f} s"}
         if "trouble" in answer:
             self._kill()
             return answer["trouble"]
@@ -104,11 +105,8 @@ class WandbMirror:
             self._process.stdin.flush()
 
     def _kill(self) -> None:
-        """End the other side and what it started; it may have ended by itself."""
         process, self._process = self._process, None
-        with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _kill_group(process)
         with contextlib.suppress(OSError):
             process.stdin.close()
 
@@ -119,6 +117,42 @@ class WandbMirror:
             trouble,
             Path(self._spec["folder"]) / "wandb",
         )
+
+
+def check_online(limit_s: float = START_S[ONLINE]) -> None:
+    """Ask once whether W&B takes the key and its server answers, before many runs need both.
+
+    Raises:
+        RunError: one line with the reason.
+    """
+    process = _open_other_side()
+    try:
+        said, _ = process.communicate(b'{"mode": "check"}\n', timeout=limit_s)
+        trouble = json.loads(said).get("trouble")
+    except (subprocess.TimeoutExpired, ValueError):
+        trouble = f"no answer within {limit_s:.0f} s"
+    finally:
+        _kill_group(process)
+    if trouble:
+        raise RunError(
+            f"W&B: {trouble}; use wandb=offline and `wandb sync` later, or `wandb login` first"
+        )
+
+
+def _open_other_side() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", str(OTHER_SIDE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C and a scheduler's signals are for the trainer
+    )
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End the other side and what it started; it may have ended by itself."""
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _listen(process: subprocess.Popen[bytes], said: queue.Queue[dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 POLL_S = 2.0
 ORPHAN_LIMIT_S = 60.0  # for closing the W&B run once the trainer has died
+NOT_JSON = {text: float(text) for text in ("nan", "inf", "-inf")}
 MARK = "scaledrelu.json"  # beside an offline copy: the last step in it
 
 
@@ -56,7 +57,9 @@ class Rows:
                 step = row.pop("step")
             except (ValueError, KeyError, AttributeError, TypeError):
                 continue  # a line that is being written
-            rows.setdefault(step, {"global_step": step}).update(row)
+            rows.setdefault(step, {"global_step": step}).update(
+                {name: NOT_JSON.get(value, value) for name, value in row.items()}
+            )
         return rows
 
 
@@ -66,6 +69,9 @@ def main() -> None:
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(name, signal.SIG_IGN)
     spec = json.loads(sys.stdin.readline())
+    if spec["mode"] == "check":
+        _answer(say, **check())
+        os._exit(0)
     folder = Path(spec["folder"])
     _talk_to_a_file(folder / "wandb")
     try:
@@ -80,6 +86,18 @@ def main() -> None:
         last = {"exit_code": 1, "preempted": False}
     finish(run, rows, folder, **last)
     os._exit(0)
+
+
+def check() -> dict[str, str]:
+    """Return what stands in the way of ``wandb=online``, or the address of the server."""
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        import wandb
+
+        wandb.login(verify=True)
+        return {"address": wandb.Api().settings["base_url"]}
+    except BaseException as error:
+        return {"trouble": _one_line(error)}
 
 
 def start(spec: dict[str, Any], folder: Path) -> tuple[Any, Rows]:
@@ -103,7 +121,7 @@ def start(spec: dict[str, Any], folder: Path) -> tuple[Any, Rows]:
     run.define_metric("global_step")
     run.define_metric("*", step_metric="global_step")
     after = _clear_copies(folder / "wandb", keep=Path(run.dir).parent)
-    return run, Rows(folder, after=run.step - 1 if online and run.resumed else after)
+    return run, Rows(folder, after=run.step - 1 if online else after)
 
 
 def follow(run: Any, rows: Rows, lines: queue.Queue[str | None]) -> dict[str, Any] | None:
@@ -152,13 +170,15 @@ def _result(folder: Path) -> dict[str, Any]:
 
 
 def _clear_copies(place: Path, *, keep: Path) -> int:
-    """Remove offline copies that were never sent: the new one holds their rows, and none is torn.
+    """Remove copies of earlier attempts that were never sent: the new one holds all their rows.
+
+    One that a kill tore would only stand in the way of `wandb sync`.
 
     Returns:
         The last step of the copies that were sent, which must not be sent again.
     """
     sent = 0
-    for copy in place.glob("offline-run-*"):
+    for copy in (*place.glob("offline-run-*"), *place.glob("run-*")):
         if copy == keep:
             continue
         if not list(copy.glob("*.synced")):

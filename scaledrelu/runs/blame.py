@@ -7,16 +7,27 @@ about a lost connection is the run's reason.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.files import write_atomic
 
+if TYPE_CHECKING:
+    from scaledrelu.engine.distributed import Ranks
+
 NOTE = "rank{rank}.error"
+LOST = "it lost its connection to another process, which left no message (killed? out of memory?)"
+LAUNCHED = {"RANK", "WORLD_SIZE", "SLURM_PROCID"}
 WAIT_S = 5.0  # a process writes its note before its connections close
 # gloo raises plain RuntimeErrors: torch's Python types name NCCL and the store only.
 OF_A_CONNECTION = ("gloo/transport", "closed by peer", "reset by peer", "nccl")
@@ -31,6 +42,59 @@ class Note:
     trace: str
     time: float
     follows: bool  # the process only lost its connection to one that had left
+
+
+def whose_fault(codes: Sequence[tuple[int, int]], nproc: int, folder: Path) -> str:
+    """Return the run's line: the process that met the error, not the first that left."""
+    if note := first_note(folder, nproc):
+        return _blamed(note.rank, nproc, note.reason, folder)
+    if (rank := killed_first(codes)) is not None:
+        number = -dict(codes)[rank]
+        reason = f"killed by {signal.Signals(number).name}: often memory"
+        return _blamed(rank, nproc, reason, folder)
+    rank = min(rank for rank, _ in codes)
+    return _blamed(rank, nproc, LOST, folder)
+
+
+def cause(error: BaseException, folder: Path) -> tuple[str, str]:
+    """Return the line and the traceback that this process records for a failed run.
+
+    Under torchrun and srun every process gets here; the one that only lost its connection looks
+    for the note of the one that failed.
+    """
+    reason, trace = _describe(error)
+    ranks = ranks_of_process()
+    if ranks is None or ranks.size == 1:
+        return reason, trace
+    if not follows_another(error):
+        return _blamed(ranks.rank, ranks.size, reason, folder), trace
+    if note := wait_for_note(folder, ranks.size):
+        return _blamed(note.rank, ranks.size, note.reason, folder), note.trace
+    return _blamed(ranks.rank, ranks.size, f"{LOST} ({reason})", folder), trace
+
+
+def _blamed(rank: int, size: int, reason: str, folder: Path) -> str:
+    return f"process {rank} of {size} failed: {reason}; see {folder / f'rank{rank}.log'}"
+
+
+def _describe(error: BaseException) -> tuple[str, str]:
+    """Return an error's line and its traceback, which what a user can fix does not need."""
+    if isinstance(error, ScaledReluError):
+        return str(error), ""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return reason, "".join(traceback.format_exception(error))
+
+
+@contextlib.contextmanager
+def noted(folder: Path) -> Iterator[None]:
+    """Leave a note of what one of several processes failed of."""
+    try:
+        yield
+    except Exception as error:
+        if ranks := ranks_of_process():
+            reason, trace = _describe(error)
+            write_note(folder, ranks.rank, error, reason=reason, trace=trace)
+        raise
 
 
 def follows_another(error: BaseException) -> bool:
@@ -82,6 +146,15 @@ def killed_first(failures: Sequence[tuple[int, int]]) -> int | None:
     """
     killed = [rank for rank, code in failures if code < 0 and code != -15]
     return min(killed, default=None)
+
+
+def ranks_of_process() -> Ranks | None:
+    """Return this process's ranks; torch is imported only where some launcher set them."""
+    if "torch" not in sys.modules and not LAUNCHED & os.environ.keys():
+        return None
+    from scaledrelu.engine.distributed import find_ranks
+
+    return find_ranks()
 
 
 def _read(folder: Path, rank: int) -> Note | None:

@@ -29,7 +29,7 @@ from scaledrelu.runs.provenance import (
     skipped_images,
     versions,
 )
-from scaledrelu.runs.record import Outcome, Result, times_redone, write_result
+from scaledrelu.runs.record import Outcome, Result, write_result
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,9 @@ def execute(
     if world.is_main:
         write_atomic(folder / CONFIG_YAML, OmegaConf.to_yaml(OmegaConf.create(config)))
     job = build(config, world)
-    mirror = build_mirror(config, folder) if world.is_main else None
     logbook = Logbook(
         folder if world.is_main else None,
         name=name,
-        mirror=mirror,
         progress=config["launch"]["progress"],
         images_per_step=config["batch"]["group"] * job.groups_per_device * world.size,
     )
@@ -80,39 +78,12 @@ def execute(
             write_atomic(folder / EVIDENCE, pack(evidence))
             result = make_result(config, job, world, ending, shares)
             write_result(folder, result, canonical(config))
-            if mirror is not None:
-                logbook.commit()
-                mirror.summarise({"outcome": outcome.value, **result.metrics})
             report_outcome(name, result, ending.verdict)
         world.barrier()
         return outcome
     finally:
         logbook.close()
         job.close()
-        if mirror is not None:
-            mirror.close()
-
-
-def build_mirror(config: dict[str, Any], folder: Path) -> Any:
-    """Return the W&B mirror if it is asked for; W&B is imported only then."""
-    wandb = config["wandb"]
-    if wandb["mode"] == "disabled":
-        return None
-    from scaledrelu.engine.mirror import WandbMirror
-
-    name = run_id(config)
-    redone = times_redone(config["paths"]["results"], name)
-
-    return WandbMirror(
-        folder=folder,
-        run_id=f"{name}-r{redone}" if redone else name,
-        mode=wandb["mode"],
-        project=wandb["project"],
-        entity=wandb["entity"],
-        group=config["method"],
-        tags=wandb["tags"],
-        config=canonical(config),
-    )
 
 
 def make_result(

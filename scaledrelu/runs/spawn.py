@@ -11,30 +11,26 @@ import fcntl
 import json
 import logging
 import os
-import signal
-import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scaledrelu.config.identity import canonical, run_id
-from scaledrelu.errors import RunError, ScaledReluError
+from scaledrelu.engine.mirror import FINISH_S, WandbMirror
+from scaledrelu.errors import RunError
 from scaledrelu.runs import attempt, blame, record
+from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal
-
-if TYPE_CHECKING:
-    from scaledrelu.engine.distributed import Ranks
 
 log = logging.getLogger(__name__)
 
 LOCK = "run.lock"
 LATER = "stopped by a signal; the same command goes on"
-LOST = "it lost its connection to another process, which left no message (killed? out of memory?)"
-LAUNCHED = {"RANK", "WORLD_SIZE", "SLURM_PROCID"}
+BEFORE_TIME_IS_UP_S = 20.0  # a job that its scheduler will end soon has no minute for W&B
 
 
 class BusyError(RunError):
@@ -66,6 +62,16 @@ def run_job(config: dict[str, Any]) -> JobReport:
     Args:
         config: resolved and checked, see ``config.compose.finalize``.
     """
+    copies: list[WandbMirror] = []
+    report = _report(config, copies)
+    for copy in copies:  # the lock is free and the process group left: W&B cannot hold up a GPU
+        close_mirror(copy, report)
+    if report.time_is_up and config["launch"]["requeue"] and _rank() == 0:
+        requeue_job()
+    return report
+
+
+def _report(config: dict[str, Any], copies: list[WandbMirror]) -> JobReport:
     name = run_id(config)
     folder = record.run_directory(config["paths"]["results"], name)
     try:
@@ -77,17 +83,14 @@ def run_job(config: dict[str, Any]) -> JobReport:
         if attempt.stop_requested():
             return JobReport(name, Ended.INTERRUPTED, "not started: the sweep is stopping")
         folder.mkdir(parents=True, exist_ok=True)
-        report = _attempt(config, name, folder)
-        if report.time_is_up and config["launch"]["requeue"] and _rank() == 0:
-            requeue_job()  # the lock is free by now
-        return report
+        return _attempt(config, name, folder, copies)
     except BusyError as error:  # the run's own process will say how it ended
         log.error("%s", error)
         return JobReport(name, Ended.FAILED, str(error))
     except KeyboardInterrupt:
         return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
     except (SystemExit, Exception) as error:
-        return _failed(name, folder, *_cause(error, folder))
+        return _failed(name, folder, *blame.cause(error, folder))
 
 
 def _composed_otherwise(config: dict[str, Any], name: str, planned: str) -> JobReport:
@@ -115,14 +118,24 @@ def finished(config: dict[str, Any], folder: Path) -> record.Outcome | None:
     return result.outcome
 
 
-def _attempt(config: dict[str, Any], name: str, folder: Path) -> JobReport:
-    if config["launch"]["nproc"] > 1 and not _has_ranks():
-        with _only_writer(folder):
-            return _elastic(config, name, folder)
+def _attempt(
+    config: dict[str, Any], name: str, folder: Path, copies: list[WandbMirror]
+) -> JobReport:
+    start = _elastic if config["launch"]["nproc"] > 1 and not _has_ranks() else _in_place
     if _rank() > 0:
-        return _in_place(config, name, folder)
+        return start(config, name, folder)
     with _only_writer(folder):
-        return _in_place(config, name, folder)
+        copies += open_mirrors(config, folder)
+        return start(config, name, folder)
+
+
+def close_mirror(copy: WandbMirror, report: JobReport) -> None:
+    """End a run's copy with W&B's words for how the run ended."""
+    copy.end(
+        exit_code=0 if report.ended in (Ended.OK, Ended.CRASH) else 1,
+        preempted=report.ended is Ended.INTERRUPTED,
+        limit_s=BEFORE_TIME_IS_UP_S if report.time_is_up else FINISH_S,
+    )
 
 
 def _in_place(config: dict[str, Any], name: str, folder: Path) -> JobReport:
@@ -134,9 +147,9 @@ def _in_place(config: dict[str, Any], name: str, folder: Path) -> JobReport:
     with (
         log_to(folder / f"rank{_rank()}.log"),
         stop_on_signal() as wants_stop,
-        _noted(folder),
+        blame.noted(folder),
         join_world(device=launch["device"], timeout_s=launch["timeout_s"]) as world,
-        _noted(folder),  # before the group is left: the others fail as soon as it is
+        blame.noted(folder),  # before the group is left: the others fail as soon as it is
     ):
         outcome = execute(config, world, folder, wants_stop=wants_stop)
     if outcome is None:
@@ -170,64 +183,11 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
             endings = elastic_launch(launch, worker)(config)
     except ChildFailedError as error:
         codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
-        raise RunError(_whose_fault(codes, nproc, folder)) from error
+        raise RunError(blame.whose_fault(codes, nproc, folder)) from error
     except (SignalException, KeyboardInterrupt):
         return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
     ended = Ended(endings[0])
     return JobReport(name, ended, time_is_up=ended is Ended.INTERRUPTED and request.time_is_up)
-
-
-def _whose_fault(codes: Sequence[tuple[int, int]], nproc: int, folder: Path) -> str:
-    """Return the run's line: the process that met the error, not the first that left."""
-    if note := blame.first_note(folder, nproc):
-        return _blamed(note.rank, nproc, note.reason, folder)
-    if (rank := blame.killed_first(codes)) is not None:
-        number = -dict(codes)[rank]
-        reason = f"killed by {signal.Signals(number).name}: often memory"
-        return _blamed(rank, nproc, reason, folder)
-    rank = min(rank for rank, _ in codes)
-    return _blamed(rank, nproc, LOST, folder)
-
-
-def _cause(error: BaseException, folder: Path) -> tuple[str, str]:
-    """Return the line and the traceback that this process records for a failed run.
-
-    Under torchrun and srun every process gets here; the one that only lost its connection looks
-    for the note of the one that failed.
-    """
-    reason, trace = _describe(error)
-    ranks = _ranks()
-    if ranks is None or ranks.size == 1:
-        return reason, trace
-    if not blame.follows_another(error):
-        return _blamed(ranks.rank, ranks.size, reason, folder), trace
-    if note := blame.wait_for_note(folder, ranks.size):
-        return _blamed(note.rank, ranks.size, note.reason, folder), note.trace
-    return _blamed(ranks.rank, ranks.size, f"{LOST} ({reason})", folder), trace
-
-
-def _blamed(rank: int, size: int, reason: str, folder: Path) -> str:
-    return f"process {rank} of {size} failed: {reason}; see {folder / f'rank{rank}.log'}"
-
-
-def _describe(error: BaseException) -> tuple[str, str]:
-    """Return an error's line and its traceback, which what a user can fix does not need."""
-    if isinstance(error, ScaledReluError):
-        return str(error), ""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return reason, "".join(traceback.format_exception(error))
-
-
-@contextlib.contextmanager
-def _noted(folder: Path) -> Iterator[None]:
-    """Leave a note of what one of several processes failed of."""
-    try:
-        yield
-    except Exception as error:
-        if _has_ranks():
-            reason, trace = _describe(error)
-            blame.write_note(folder, _rank(), error, reason=reason, trace=trace)
-        raise
 
 
 def worker(config: dict[str, Any]) -> str:
@@ -276,18 +236,9 @@ def _only_writer(folder: Path) -> Iterator[None]:
 
 
 def _has_ranks() -> bool:
-    return _ranks() is not None
+    return blame.ranks_of_process() is not None
 
 
 def _rank() -> int:
-    ranks = _ranks()
+    ranks = blame.ranks_of_process()
     return ranks.rank if ranks else 0
-
-
-def _ranks() -> Ranks | None:
-    """Return this process's ranks; torch is imported only where some launcher set them."""
-    if "torch" not in sys.modules and not LAUNCHED & os.environ.keys():
-        return None
-    from scaledrelu.engine.distributed import find_ranks
-
-    return find_ranks()
