@@ -42,6 +42,7 @@ POSITIVE = (
     "launch.nproc",
     "evaluation.every_epochs",
     "evaluation.batch",
+    "divergence.patience",
     "profile.epoch_scale",
     "profile.batch_scale",
     "launch.checkpoint_every_steps",

@@ -209,13 +209,14 @@ class EvaluationConfig:
 
 @dataclass
 class DivergenceConfig:
-    """When a finite run counts as collapsed (DESIGN: Crash; the mini protocol)."""
+    """When a finite run counts as collapsed (recipes, "Crash rule"; mini protocol)."""
 
-    ratio: float = MISSING  # of the task's chance loss
+    ratio: float = MISSING  # of the task's chance loss; a window with a higher mean is dead
     judge: str = MISSING  # after_warmup | fraction
-    judge_at: float = MISSING  # paper epochs after warm-up, or fraction of the schedule
+    judge_at: float = MISSING  # end of the first window: paper epochs after warm-up, or fraction
     window: float = MISSING  # same unit as judge_at
-    stop: bool = MISSING  # end the run on a collapsed verdict
+    stop: bool = MISSING  # dead windows in a row end the run; else only its end is judged
+    patience: int = MISSING  # how many, with stop
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -97,6 +98,7 @@ class FileFetch:
             num_workers=workers,
             pin_memory=pin,
             persistent_workers=workers > 0,
+            multiprocessing_context=_context(workers),
             worker_init_fn=leave_signals_to_trainer,
             generator=torch.Generator(),  # else every epoch draws from the trainer's generator
         )
@@ -145,6 +147,14 @@ class FileFetch:
     def _note(self, skipped: Sequence[str]) -> None:
         known = self._source.skipped
         known += [name for name in skipped if name not in known]
+
+
+def _context(workers: int) -> str | None:
+    """Return how loader processes start: forked where that is safe, whoever started this process.
+
+    A pool such as joblib's sets a start method of its own, which cannot start loader processes.
+    """
+    return "fork" if workers and sys.platform == "linux" else None
 
 
 class _Current:

@@ -1,7 +1,8 @@
 """The only judge of divergence: sees reduced losses, returns a verdict, never raises.
 
 A sticky flag on the device goes up at the first non-finite loss and masks every later update; the
-host reads it at fixed steps, so that no step of a GPU waits for it.
+mean losses of windows are taken on the device, too. The host reads both at fixed steps, so that no
+step of a GPU waits for it. When a finite run is dead is decided in ``engine/windows.py``.
 """
 
 from __future__ import annotations
@@ -13,34 +14,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scaledrelu.engine.windows import Finding, Rule, judge_windows
+from scaledrelu.errors import CheckpointError
+
 HISTORY = 20  # observations kept for the report of a crash
+NAN = float("nan")
+STATE = {  # name in a checkpoint -> attribute
+    "flag": "flag",
+    "first": "_first",
+    "recent": "_recent",
+    "means": "_means",
+    "history": "_history",
+}
 
 
 class Kind(StrEnum):
     """Why a run counts as crashed."""
 
     NON_FINITE = "non_finite"  # the rule of the official DeiT and DINO code (recipes section 2)
-    COLLAPSED = "collapsed"  # finite but dead: the training loss stays at chance
+    COLLAPSED = "collapsed"  # finite but dead: the training loss lies at chance
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A crash: its kind, the true step (0-based) at which it showed, and a sentence."""
+    """A crash: its kind, the true step (0-based) at which it showed, and a sentence.
+
+    A collapse shows at the last step of the window that decides it.
+    """
 
     kind: Kind
     step: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A finite run is dead if its mean loss over the window before judge_step is near chance."""
-
-    chance_loss: float
-    ratio: float
-    judge_step: int
-    window_steps: int
-    stop: bool
 
 
 class Judge:
@@ -57,18 +61,31 @@ class Judge:
         self.read_every = 1 if device.type == "cpu" else read_every
         self.flag = torch.zeros((), dtype=torch.bool, device=device)
         self._first = torch.full((), -1, dtype=torch.int64, device=device)
-        self._window = torch.zeros((), dtype=torch.float64, device=device)
-        self._history = torch.full((HISTORY, 4), float("nan"), dtype=torch.float64, device=device)
+        self._recent = torch.zeros(rule.window_steps, dtype=torch.float64, device=device)
+        self._means = torch.full((rule.num_windows,), NAN, dtype=torch.float64, device=device)
+        self._history = torch.full((HISTORY, 4), NAN, dtype=torch.float64, device=device)
+        self._known: list[float] = []  # what the host has read of the means
         self.verdict: Verdict | None = None
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        """Mean loss of every window that had ended at the last reading."""
+        return tuple(self._known)
+
+    @property
+    def finding(self) -> Finding:
+        """What these windows say."""
+        return judge_windows(self._known, self.rule)
 
     def see_losses(self, step: int, loss: Tensor, finite: Tensor) -> None:
         """Take in one step's reduced loss and whether every rank's losses were finite."""
         bad = ~finite
         self._first = self._first.masked_fill((self._first < 0) & bad, step)
         self.flag |= bad
-        start = self.rule.judge_step - self.rule.window_steps
-        if start <= step < self.rule.judge_step:
-            self._window += loss.double() / self.rule.window_steps
+        self._recent[step % self.rule.window_steps] = loss.double()
+        if self.rule.ends_window(step + 1):
+            window = self.rule.windows_until(step + 1) - 1
+            self._means[window] = self._recent[: step + 1].mean()
         self._history[step % HISTORY, 0] = step
         self._history[step % HISTORY, 1] = loss.double()
 
@@ -78,8 +95,8 @@ class Judge:
         self._history[step % HISTORY, 3] = lr
 
     def due(self, step: int) -> bool:
-        """Whether the host should read the flag after this many finished steps."""
-        return step % self.read_every == 0 or step == self.rule.judge_step
+        """Whether the host should read the device after this many finished steps."""
+        return step % self.read_every == 0 or self.rule.ends_window(step)
 
     def read(self, step: int) -> Verdict | None:
         """Look at the device and return the verdict, once there is one.
@@ -92,19 +109,22 @@ class Judge:
             self.verdict = Verdict(
                 Kind.NON_FINITE, first, f"the loss was not finite at step {first}"
             )
-        if self.verdict is None and step >= self.rule.judge_step > 0:
-            mean, limit = float(self._window), self.rule.ratio * self.rule.chance_loss
-            if mean > limit:
-                reason = (
-                    f"mean training loss {mean:.3f} over {self.rule.window_steps} steps stayed "
-                    f"above {self.rule.ratio:g} x {self.rule.chance_loss:.3f} (a uniform guess)"
-                )
-                self.verdict = Verdict(Kind.COLLAPSED, self.rule.judge_step, reason)
+        ended = self.rule.windows_until(step)
+        if ended > len(self._known):
+            self._known += self._means[len(self._known) : ended].tolist()
+            if self.verdict is None and self._known[-1] > self.rule.limit:
+                self.verdict = self._collapse()
         return self.verdict
 
     def must_stop(self) -> bool:
-        """Whether the verdict ends the run: always for non-finite, by rule for collapsed."""
-        return self.verdict is not None and (self.verdict.kind == Kind.NON_FINITE or self.rule.stop)
+        """Whether the verdict ends the run early: non-finite always, collapsed by rule.
+
+        A run that is found dead at its last step has nothing left to stop: it is evaluated.
+        """
+        if self.verdict is None:
+            return False
+        early = self.verdict.step + 1 < self.rule.total_steps
+        return self.verdict.kind == Kind.NON_FINITE or (self.rule.stop and early)
 
     def last_observations(self) -> list[dict[str, float]]:
         """Return the last steps seen: step, loss, grad_norm, lr; oldest first."""
@@ -114,15 +134,34 @@ class Judge:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs to judge alike."""
-        return {
-            "flag": self.flag,
-            "first": self._first,
-            "window": self._window,
-            "history": self._history,
-        }
+        return {name: getattr(self, attribute) for name, attribute in STATE.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over :meth:`state_dict` of the interrupted run."""
-        device = self.flag.device
-        self.flag, self._first = state["flag"].to(device), state["first"].to(device)
-        self._window, self._history = state["window"].to(device), state["history"].to(device)
+        """Take over :meth:`state_dict` of the interrupted run.
+
+        Raises:
+            CheckpointError: if it is the state of a judge with another rule.
+        """
+        for name, attribute in STATE.items():
+            own, found = getattr(self, attribute), state.get(name)
+            if not isinstance(found, Tensor) or found.shape != own.shape:
+                raise CheckpointError(
+                    f"the checkpoint was written under another crash rule (judge.{name} is missing "
+                    "or of another size); delete last.pt and previous.pt to train this run from "
+                    "the start"
+                )
+            setattr(self, attribute, found.to(own))
+
+    def _collapse(self) -> Verdict | None:
+        rule, finding = self.rule, self.finding
+        window = finding.collapsed
+        if window is None:
+            return None
+        end, steps = rule.end_of(window), rule.end_of(window) - rule.start_of(window)
+        where = f"the last {steps} steps" if end == rule.total_steps else f"{steps} steps"
+        row = f", the last of {finding.in_a_row} such windows in a row" if rule.stop else ""
+        reason = (
+            f"mean training loss {self._known[window]:.3f} over {where} above {rule.limit:.3f} = "
+            f"{rule.ratio:g} x {rule.chance_loss:.3f} (a uniform guess){row}"
+        )
+        return Verdict(Kind.COLLAPSED, end - 1, reason)

@@ -1,4 +1,4 @@
-"""The run's own record: ``metrics.jsonl`` (cut on resume), ``timing.jsonl``, console, mirror."""
+"""The run's own record: ``metrics.jsonl`` (cut on resume), ``timing.jsonl`` and the console."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from scaledrelu.tasks.base import Progress
 
@@ -19,16 +19,6 @@ METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
 
 
-class Mirror(Protocol):
-    """A copy of the metrics elsewhere, such as W&B; nothing ever reads it back."""
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Take one row; it may be shown only once a checkpoint covers it."""
-
-    def commit(self) -> None:
-        """Show every row taken so far."""
-
-
 class Logbook:
     """Writes metrics on the main rank and talks to whoever watches.
 
@@ -36,7 +26,6 @@ class Logbook:
         folder: run directory, or None on the other ranks.
         name: how the run is called on the console.
         images_per_step: of all ranks together, for images/s.
-        mirror: an optional copy of the metrics.
         progress: draw a bar where a person watches a terminal.
     """
 
@@ -46,15 +35,9 @@ class Logbook:
         *,
         name: str,
         images_per_step: int,
-        mirror: Mirror | None = None,
         progress: bool = False,
     ) -> None:
-        self.folder, self.name, self.images_per_step, self.mirror = (
-            folder,
-            name,
-            images_per_step,
-            mirror,
-        )
+        self.folder, self.name, self.images_per_step = folder, name, images_per_step
         self._stream = None if folder is None else (folder / METRICS).open("ab")
         self._bar_wanted = progress and folder is not None and sys.stderr.isatty()
         self._bar: Any = None
@@ -110,11 +93,31 @@ class Logbook:
             duration(eta),
         )
 
-    def rewind(self, offset: int) -> None:
-        """Trim the metrics to what the checkpoint knew."""
-        if self._stream is not None:
-            self._stream.truncate(offset)
-            self._stream.seek(0, os.SEEK_END)
+    def rewind(self, offset: int, *, step: int = 0) -> None:
+        """Trim the metrics to what the checkpoint knew.
+
+        A file that somebody deleted or cut since then goes on behind the whole rows that it holds.
+
+        Args:
+            offset: bytes that the checkpoint knew.
+            step: of the checkpoint.
+        """
+        if self._stream is None:
+            return
+        found = self._stream.seek(0, os.SEEK_END)
+        if found < offset:
+            path = self.folder / METRICS
+            log.warning(
+                "%s: %d of %d bytes are left; some rows before step %d are lost, all later ones "
+                "will be there, and the result does not depend on them",
+                path,
+                found,
+                offset,
+                step,
+            )
+            offset = path.read_bytes().rfind(b"\n") + 1
+        self._stream.truncate(offset)
+        self._stream.seek(0, os.SEEK_END)
 
     def commit(self) -> int:
         """Make the metrics durable and return their length in bytes."""
@@ -122,8 +125,6 @@ class Logbook:
             return 0
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        if self.mirror is not None:
-            self.mirror.commit()
         return self._stream.tell()
 
     def close(self) -> None:
@@ -140,8 +141,6 @@ class Logbook:
         plain = {name: _json_number(value) for name, value in row.items()}
         self._stream.write((json.dumps(plain, sort_keys=True) + "\n").encode())
         self._stream.flush()
-        if self.mirror is not None:
-            self.mirror.add(row)
 
     def _write_timing(self, t: Progress, seconds: float) -> None:
         if self.folder is None:

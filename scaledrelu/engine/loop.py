@@ -18,7 +18,9 @@ from scaledrelu.engine.divergence import Judge, Verdict
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.hyper import set_lr, set_weight_decay
 from scaledrelu.engine.logbook import Logbook, in_words
+from scaledrelu.engine.saved import write_saved
 from scaledrelu.engine.step import StepReport, Update, sync_buffers
+from scaledrelu.errors import CheckpointError
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.schedule import LrSchedule
 from scaledrelu.tasks.base import Progress, Task
@@ -151,7 +153,7 @@ def train(
                 )
                 loss_sum.zero_()
                 cursor.loss_count = 0
-            if run.judge.due(cursor.step) or cursor.step == total:
+            if run.judge.due(cursor.step):
                 run.judge.read(cursor.step)
                 if run.judge.must_stop():
                     break
@@ -168,6 +170,7 @@ def train(
                 return Ending(cursor, run.judge.verdict, interrupted=True)
         if run.judge.must_stop():
             break
+    run.judge.read(cursor.step)  # a run that comes back after its last checkpoint skips the loop
     cursor.seconds = time.monotonic() - started
     return Ending(cursor, run.judge.verdict, interrupted=False)
 
@@ -180,13 +183,16 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
         return Cursor()
     run.task.load_state_dict(state["task"])
     run.optimizer.load_state_dict(state["optimizer"])
-    run.judge.load_state_dict(state["judge"])
+    try:
+        run.judge.load_state_dict(state["judge"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
     if run.scaler is not None:
         run.scaler.load_state_dict(state["scaler"])
     if run.ema is not None:
         run.ema.load_state_dict(state["ema"])
-    logbook.rewind(state["metrics_offset"])
     cursor = Cursor(**state["cursor"])
+    logbook.rewind(state["metrics_offset"], step=cursor.step)
     log.info("resuming at step %d of %d", cursor.step, run.schedule.total_steps)
     return cursor
 
@@ -206,6 +212,7 @@ def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
         "cursor": {name: getattr(cursor, name) for name in Cursor.__slots__},
     }
     save_checkpoint(folder, state)
+    write_saved(folder, step=cursor.step, total_steps=run.schedule.total_steps)
 
 
 def agree(world: World, report: StepReport, stop: bool) -> Tensor:

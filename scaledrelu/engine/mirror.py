@@ -1,18 +1,43 @@
-"""The W&B copy of a run's metrics: same id, explicit steps, only what a checkpoint covers."""
+"""The W&B copy of a run: a process of its own, so that no trouble of W&B's reaches the training.
+
+This side starts it, prints its address, and bounds everything: what W&B has not done in time is
+given up in one line. ``mirror_process.py`` is the other side; it reads the run's own files.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.errors import RunError
+
+log = logging.getLogger(__name__)
+
+ONLINE, OFFLINE = "online", "offline"
+# Until W&B has to answer; without its server nothing waits for a network, only for the disk.
+START_S = {ONLINE: 30.0, OFFLINE: 60.0}
+FINISH_S = 60.0  # for what is left to send when a run has ended
+OTHER_SIDE = Path(__file__).with_name("mirror_process.py")
+OWN_LOG = "mirror.log"
+
 
 class WandbMirror:
-    """Sends rows to W&B; created only when ``wandb.mode`` asks for it.
+    """Copies a run's committed metrics to W&B until :meth:`end`; nothing ever reads them back.
 
     Args:
         folder: run directory; W&B writes below it.
         run_id: our id, also W&B's; a redone run carries the suffix ``-rN``.
-        mode: offline or online.
+        mode: offline or online; where online fails, the copy is kept offline.
         project: W&B project.
         entity: W&B team, or None for the default.
         group: what W&B groups by (the method).
@@ -20,55 +45,118 @@ class WandbMirror:
         config: canonical configuration.
     """
 
-    def __init__(
-        self,
-        *,
-        folder: Path,
-        run_id: str,
-        mode: str,
-        project: str,
-        entity: str | None,
-        group: str,
-        tags: list[str],
-        config: dict[str, Any],
-    ) -> None:
-        import wandb
+    def __init__(self, folder: Path, *, mode: str, **spec: Any) -> None:
+        self._spec = {"folder": str(folder), "trainer": os.getpid(), **spec}
+        self._mode = mode
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._starter = threading.Thread(target=self._start, daemon=True)
+        self._starter.start()
 
-        self._run = wandb.init(
-            dir=folder,
-            id=run_id,
-            name=run_id,
-            mode=mode,
-            project=project,
-            entity=entity,
-            group=group,
-            tags=tags,
-            config=config,
-            resume="allow",
-            reinit="finish_previous",
-            settings=wandb.Settings(silent=True),
+    def end(self, *, exit_code: int, preempted: bool, limit_s: float = FINISH_S) -> None:
+        """Send what is left and close the W&B run, or give up after ``limit_s`` seconds.
+
+        Args:
+            exit_code: 0 for a finished run (a crash is a finding), else W&B calls it failed.
+            preempted: it was asked to stop and will go on later.
+            limit_s: seconds.
+        """
+        self._starter.join(timeout=sum(START_S.values()))
+        if self._process is None:
+            return
+        last = {"exit_code": exit_code, "preempted": preempted}
+        if self._process.poll() is not None:
+            self._warn(f"its process ended early, see {OWN_LOG} there")
+        try:
+            self._tell(last)
+            self._process.wait(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            self._warn(f"not everything was sent within {limit_s:.0f} s")
+        finally:
+            self._kill()
+
+    def _start(self) -> None:
+        trouble = self._try(self._mode)
+        if trouble and self._mode == ONLINE:
+            self._warn(trouble)
+            trouble = self._try(OFFLINE)
+        if trouble:
+            self._warn(trouble)
+
+    def _try(self, mode: str) -> str | None:
+        """Start the other side and wait for its word; return what went wrong, if anything."""
+        process = _open_other_side()
+        self._process, self._said = process, queue.Queue()
+        threading.Thread(target=_listen, args=(process, self._said), daemon=True).start()
+        self._tell({**self._spec, "mode": mode})
+        try:
+            answer = self._said.get(timeout=START_S[mode])
+        except queue.Empty:
+            answer = {"trouble": f"no answer within {START_S[mode]:.0f} s"}
+        if "trouble" in answer:
+            self._kill()
+            return answer["trouble"]
+        log.info("W&B: %s", answer["address"])
+        return None
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # it died; what it said last tells why
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        _kill_group(process)
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+
+    def _warn(self, trouble: str) -> None:
+        log.warning(
+            "W&B: %s; the run goes on and loses nothing: wandb=offline keeps a copy under %s that "
+            "`wandb sync` sends later",
+            trouble,
+            Path(self._spec["folder"]) / "wandb",
         )
-        # W&B's own step restarts when an offline run resumes, so every chart uses ours.
-        self._run.define_metric("global_step")
-        self._run.define_metric("*", step_metric="global_step")
-        self._rows: list[dict[str, Any]] = []
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Keep one row until a checkpoint covers it."""
-        self._rows.append(row)
 
-    def commit(self) -> None:
-        """Send the rows kept so far."""
-        for row in self._rows:
-            self._run.log(
-                {"global_step" if key == "step" else key: value for key, value in row.items()}
-            )
-        self._rows.clear()
+def check_online(limit_s: float = START_S[ONLINE]) -> None:
+    """Ask once whether W&B takes the key and its server answers, before many runs need both.
 
-    def summarise(self, summary: dict[str, Any]) -> None:
-        """Write the outcome into the W&B run's summary."""
-        self._run.summary.update(summary)
+    Raises:
+        RunError: one line with the reason.
+    """
+    process = _open_other_side()
+    try:
+        said, _ = process.communicate(b'{"mode": "check"}\n', timeout=limit_s)
+        trouble = json.loads(said).get("trouble")
+    except (subprocess.TimeoutExpired, ValueError):
+        trouble = f"no answer within {limit_s:.0f} s"
+    finally:
+        _kill_group(process)
+    if trouble:
+        raise RunError(
+            f"W&B: {trouble}; use wandb=offline and `wandb sync` later, or `wandb login` first"
+        )
 
-    def close(self) -> None:
-        """Close the W&B run; rows that no checkpoint covers are not sent."""
-        self._run.finish()
+
+def _open_other_side() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", str(OTHER_SIDE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C and a scheduler's signals are for the trainer
+    )
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End the other side and what it started; it may have ended by itself."""
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _listen(process: subprocess.Popen[bytes], said: queue.Queue[dict[str, Any]]) -> None:
+    for line in process.stdout:
+        with contextlib.suppress(ValueError):
+            said.put(json.loads(line))
+    said.put({"trouble": "its process ended without a word"})

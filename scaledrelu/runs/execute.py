@@ -11,6 +11,8 @@ import torch
 from omegaconf import OmegaConf
 
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.data.datasets import Splits
+from scaledrelu.data.reid import ReidSplits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Verdict
 from scaledrelu.engine.logbook import Logbook, duration, in_words
@@ -18,6 +20,7 @@ from scaledrelu.engine.loop import Ending, train
 from scaledrelu.runs.announce import announce
 from scaledrelu.runs.build import Job, build
 from scaledrelu.runs.files import write_atomic
+from scaledrelu.runs.judgement import describe_crash, describe_judgement
 from scaledrelu.runs.observe import collect_evidence, pack
 from scaledrelu.runs.provenance import (
     Share,
@@ -26,7 +29,7 @@ from scaledrelu.runs.provenance import (
     skipped_images,
     versions,
 )
-from scaledrelu.runs.record import Outcome, Result, times_redone, write_result
+from scaledrelu.runs.record import Outcome, Result, write_result
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +55,9 @@ def execute(
     if world.is_main:
         write_atomic(folder / CONFIG_YAML, OmegaConf.to_yaml(OmegaConf.create(config)))
     job = build(config, world)
-    mirror = build_mirror(config, folder) if world.is_main else None
     logbook = Logbook(
         folder if world.is_main else None,
         name=name,
-        mirror=mirror,
         progress=config["launch"]["progress"],
         images_per_step=config["batch"]["group"] * job.groups_per_device * world.size,
     )
@@ -77,39 +78,12 @@ def execute(
             write_atomic(folder / EVIDENCE, pack(evidence))
             result = make_result(config, job, world, ending, shares)
             write_result(folder, result, canonical(config))
-            if mirror is not None:
-                logbook.commit()
-                mirror.summarise({"outcome": outcome.value, **result.metrics})
             report_outcome(name, result, ending.verdict)
         world.barrier()
         return outcome
     finally:
         logbook.close()
         job.close()
-        if mirror is not None:
-            mirror.close()
-
-
-def build_mirror(config: dict[str, Any], folder: Path) -> Any:
-    """Return the W&B mirror if it is asked for; W&B is imported only then."""
-    wandb = config["wandb"]
-    if wandb["mode"] == "disabled":
-        return None
-    from scaledrelu.engine.mirror import WandbMirror
-
-    name = run_id(config)
-    redone = times_redone(config["paths"]["results"], name)
-
-    return WandbMirror(
-        folder=folder,
-        run_id=f"{name}-r{redone}" if redone else name,
-        mode=wandb["mode"],
-        project=wandb["project"],
-        entity=wandb["entity"],
-        group=config["method"],
-        tags=wandb["tags"],
-        config=canonical(config),
-    )
 
 
 def make_result(
@@ -129,25 +103,20 @@ def make_result(
         run_id=run_id(config),
         outcome=Outcome.CRASH if verdict else Outcome.OK,
         metrics=metrics,
-        crash=describe_crash(job, verdict) if verdict else None,
+        crash=describe_crash(job.training, verdict) if verdict else None,
         provenance=provenance(config, job, world, shares),
         seconds=round(cursor.seconds, 2),
+        judgement=describe_judgement(job.training),
+        data=data_sizes(job.splits),
     )
 
 
-def describe_crash(job: Job, verdict: Verdict) -> dict[str, Any]:
-    """Return kind, place and the last observations of a crash."""
-    per_epoch = job.training.loader.steps_per_epoch
-    scaler = job.training.scaler
-    return {
-        "kind": verdict.kind.value,
-        "reason": verdict.reason,
-        "step": verdict.step,
-        "epoch": verdict.step // per_epoch,
-        "total_steps": job.training.schedule.total_steps,
-        "last": job.training.judge.last_observations(),
-        "loss_scale": float(scaler.get_scale()) if scaler is not None else None,
-    }
+def data_sizes(splits: Splits | ReidSplits) -> dict[str, int]:
+    """Return the numbers of images per split (of ReID ``val`` are the queries) and of classes."""
+    sizes = {"train": len(splits.train), "val": len(splits.val), "classes": splits.num_classes}
+    if isinstance(splits, ReidSplits):
+        sizes["gallery"] = len(splits.gallery)
+    return sizes
 
 
 def provenance(
@@ -171,7 +140,9 @@ def provenance(
 
 
 def report_outcome(name: str, result: Result, verdict: Verdict | None) -> None:
-    """Log the last line of a run."""
+    """Log the last line of a run, and what its losses went through if that was no crash."""
     ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
     found = in_words(result.metrics) or "no evaluation yet"
     log.info("%s: %s; %s; %s", name, ending, found, duration(result.seconds))
+    if result.judgement and result.judgement["remark"]:
+        log.info("%s: %s", name, result.judgement["remark"])

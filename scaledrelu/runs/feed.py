@@ -21,7 +21,7 @@ from scaledrelu.data.token_labels import LabelMaps
 from scaledrelu.data.transforms import crop_train, eval_transform, reference_train
 from scaledrelu.data.workers import Transform
 from scaledrelu.engine.distributed import World
-from scaledrelu.errors import ConfigError
+from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.runs.create import create
 
 # Fields of ``augment``, by who uses them.
@@ -148,12 +148,21 @@ def layout(config: dict[str, Any]) -> torch.memory_format:
 class Validation:
     """This process's shard of the validation set, normalised, on the device.
 
+    Raises:
+        DataError: if there are fewer images than processes; no evaluator counts an empty shard.
+
     Attributes:
         probe: the first images of the shard, kept for small questions; None before the first pass.
     """
 
     def __init__(self, config: dict[str, Any], source: ImageSource, world: World) -> None:
         data = config["data"]
+        if len(source) < world.size:
+            raise DataError(
+                f"{len(source)} validation images cannot be shared by {world.size} processes: each "
+                f"needs at least one; start {len(source)} processes or fewer (launch.nproc), or "
+                "use more images"
+            )
         pixels = {"mean": data["mean"], "std": data["std"]}
         self.device, self.layout = world.device, layout(config)
         self.num_images = len(source)

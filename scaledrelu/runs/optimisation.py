@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.divergence import Rule
 from scaledrelu.engine.step import SamSpec
+from scaledrelu.engine.windows import Rule
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.optim.schedule import (
@@ -93,6 +93,8 @@ def judge_rule(config: dict[str, Any], task: Task, schedule: LrSchedule) -> Rule
         chance_loss=task.chance_loss,
         ratio=rule["ratio"],
         stop=rule["stop"],
+        patience=rule["patience"],
+        total_steps=schedule.total_steps,
         judge_step=min(math.ceil(at), schedule.total_steps),
         window_steps=max(1, round(window)),
     )

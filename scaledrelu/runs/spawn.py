@@ -11,7 +11,6 @@ import fcntl
 import json
 import logging
 import os
-import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -21,14 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.identity import canonical, run_id
-from scaledrelu.errors import RunError, ScaledReluError
-from scaledrelu.runs import attempt, record
+from scaledrelu.engine.mirror import FINISH_S, WandbMirror
+from scaledrelu.errors import RunError
+from scaledrelu.runs import attempt, blame, record
+from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal
 
 log = logging.getLogger(__name__)
 
 LOCK = "run.lock"
 LATER = "stopped by a signal; the same command goes on"
+BEFORE_TIME_IS_UP_S = 20.0  # a job that its scheduler will end soon has no minute for W&B
 
 
 class BusyError(RunError):
@@ -60,6 +62,16 @@ def run_job(config: dict[str, Any]) -> JobReport:
     Args:
         config: resolved and checked, see ``config.compose.finalize``.
     """
+    copies: list[WandbMirror] = []
+    report = _report(config, copies)
+    for copy in copies:  # the lock is free and the process group left: W&B cannot hold up a GPU
+        close_mirror(copy, report)
+    if report.time_is_up and config["launch"]["requeue"] and _rank() == 0:
+        requeue_job()
+    return report
+
+
+def _report(config: dict[str, Any], copies: list[WandbMirror]) -> JobReport:
     name = run_id(config)
     folder = record.run_directory(config["paths"]["results"], name)
     try:
@@ -71,20 +83,14 @@ def run_job(config: dict[str, Any]) -> JobReport:
         if attempt.stop_requested():
             return JobReport(name, Ended.INTERRUPTED, "not started: the sweep is stopping")
         folder.mkdir(parents=True, exist_ok=True)
-        report = _attempt(config, name, folder)
-        if report.time_is_up and config["launch"]["requeue"] and _rank() == 0:
-            requeue_job()  # the lock is free by now
-        return report
+        return _attempt(config, name, folder, copies)
     except BusyError as error:  # the run's own process will say how it ended
         log.error("%s", error)
         return JobReport(name, Ended.FAILED, str(error))
-    except ScaledReluError as error:
-        return _failed(name, folder, str(error), "")
     except KeyboardInterrupt:
         return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
     except (SystemExit, Exception) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _failed(name, folder, reason, traceback.format_exc())
+        return _failed(name, folder, *blame.cause(error, folder))
 
 
 def _composed_otherwise(config: dict[str, Any], name: str, planned: str) -> JobReport:
@@ -112,14 +118,24 @@ def finished(config: dict[str, Any], folder: Path) -> record.Outcome | None:
     return result.outcome
 
 
-def _attempt(config: dict[str, Any], name: str, folder: Path) -> JobReport:
-    if config["launch"]["nproc"] > 1 and not _has_ranks():
-        with _only_writer(folder):
-            return _elastic(config, name, folder)
+def _attempt(
+    config: dict[str, Any], name: str, folder: Path, copies: list[WandbMirror]
+) -> JobReport:
+    start = _elastic if config["launch"]["nproc"] > 1 and not _has_ranks() else _in_place
     if _rank() > 0:
-        return _in_place(config, name, folder)
+        return start(config, name, folder)
     with _only_writer(folder):
-        return _in_place(config, name, folder)
+        copies += open_mirrors(config, folder)
+        return start(config, name, folder)
+
+
+def close_mirror(copy: WandbMirror, report: JobReport) -> None:
+    """End a run's copy with W&B's words for how the run ended."""
+    copy.end(
+        exit_code=0 if report.ended in (Ended.OK, Ended.CRASH) else 1,
+        preempted=report.ended is Ended.INTERRUPTED,
+        limit_s=BEFORE_TIME_IS_UP_S if report.time_is_up else FINISH_S,
+    )
 
 
 def _in_place(config: dict[str, Any], name: str, folder: Path) -> JobReport:
@@ -127,10 +143,13 @@ def _in_place(config: dict[str, Any], name: str, folder: Path) -> JobReport:
     from scaledrelu.runs.execute import execute
 
     launch = config["launch"]
+    blame.clear_note(folder, _rank())
     with (
         log_to(folder / f"rank{_rank()}.log"),
         stop_on_signal() as wants_stop,
+        blame.noted(folder),
         join_world(device=launch["device"], timeout_s=launch["timeout_s"]) as world,
+        blame.noted(folder),  # before the group is left: the others fail as soon as it is
     ):
         outcome = execute(config, world, folder, wants_stop=wants_stop)
     if outcome is None:
@@ -163,11 +182,8 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
         with pass_on_signals() as request:
             endings = elastic_launch(launch, worker)(config)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        raise RunError(
-            f"process {rank} of {nproc} failed: {_last_line(failure.message)}; "
-            f"see {folder / f'rank{rank}.log'}"
-        ) from error
+        codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
+        raise RunError(blame.whose_fault(codes, nproc, folder)) from error
     except (SignalException, KeyboardInterrupt):
         return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
     ended = Ended(endings[0])
@@ -193,9 +209,8 @@ def _failed(name: str, folder: Path, reason: str, trace: str) -> JobReport:
     log.error("%s failed: %s", name, reason)
     if trace:
         log.debug("%s", trace)
-    if _rank() == 0:
-        with contextlib.suppress(OSError):
-            record.write_error(folder, reason, trace)
+    with contextlib.suppress(OSError):
+        record.write_error(folder, reason, trace)
     return JobReport(name, Ended.FAILED, reason)
 
 
@@ -221,21 +236,9 @@ def _only_writer(folder: Path) -> Iterator[None]:
 
 
 def _has_ranks() -> bool:
-    from scaledrelu.engine.distributed import find_ranks
-
-    return find_ranks() is not None
+    return blame.ranks_of_process() is not None
 
 
 def _rank() -> int:
-    if "torch" not in sys.modules and "RANK" not in os.environ and "SLURM_PROCID" not in os.environ:
-        return 0
-    from scaledrelu.engine.distributed import find_ranks
-
-    ranks = find_ranks()
+    ranks = blame.ranks_of_process()
     return ranks.rank if ranks else 0
-
-
-def _last_line(message: Any) -> str:
-    text = message.get("message", message) if isinstance(message, dict) else message
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from scaledrelu.config.launchers import SLURM
 from scaledrelu.errors import ConfigError, nearest
+from scaledrelu.runs.mirrored import check_online
 from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.estimate import Estimator
@@ -93,6 +94,8 @@ def run_sweep(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> 
         return EXIT_OK
     interrupted = False
     if todo:
+        if any(run.config["wandb"]["mode"] == "online" for run in todo):
+            check_online()
         launcher = build_launcher(settings, say, train=train)
         interrupted = train_waves(plan, todo, launcher, say=say)
     plan = plan_tables(settings)

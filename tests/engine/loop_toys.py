@@ -12,14 +12,18 @@ from step_toys import Batch, Toy, adamw, conv_net, make_update, pictures
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.divergence import Judge, Rule
+from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.loop import Ending, Evaluation, Pace, Training, train
+from scaledrelu.engine.windows import Rule
 
 PER_EPOCH, EPOCHS = 6, 2
 TOTAL = PER_EPOCH * EPOCHS
 ALONE = World(0, 1, torch.device("cpu"))
+PASSES = Rule(1e9, 1.0, 5, 3, stop=True, patience=2, total_steps=TOTAL)
+DIES_EARLY = replace(PASSES, chance_loss=0.0)  # every loss lies above; stopped after 8 steps
+DIES_LATE = replace(DIES_EARLY, stop=False)
 
 
 class Pictures:
@@ -47,7 +51,11 @@ class Pictures:
 
 
 def build(
-    world: World = ALONE, *, bad: tuple[tuple[int, int], ...] = (), read_every: int = 1
+    world: World = ALONE,
+    *,
+    bad: tuple[tuple[int, int], ...] = (),
+    read_every: int = 1,
+    rule: Rule | None = None,
 ) -> Training:
     """Build a training with everything that has state.
 
@@ -55,12 +63,13 @@ def build(
         world: this process's place.
         bad: (step, group) of the images that are NaN.
         read_every: how rarely the judge's flag is read, as on a GPU.
+        rule: of the judge; None = one that no finite run breaks.
     """
     task = Toy(conv_net())
     optimizer = adamw(task)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=5)
     wrapped = task if world.size == 1 else DistributedDataParallel(task, broadcast_buffers=False)
-    judge = Judge(Rule(1.0, 0.5, TOTAL, 9, stop=False), device=world.device, read_every=1)
+    judge = Judge(rule or PASSES, device=world.device, read_every=1)
     judge.read_every = read_every
 
     def evaluate(_t: object) -> Evaluation:

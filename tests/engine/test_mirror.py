@@ -1,47 +1,190 @@
-"""W&B offline: our id, our steps, only what a checkpoint covers, read back from its own files."""
+"""W&B is a copy that cannot hurt: our id and steps, nothing twice, nothing missing, all bounded."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from fake_wandb import KEY, FakeWandb, fake_wandb
+
+from scaledrelu.engine import mirror
+from scaledrelu.engine.mirror import WandbMirror, check_online
+from scaledrelu.errors import RunError
 
 pytest.importorskip("wandb")
-from scaledrelu.engine.mirror import WandbMirror
+ALL = list(range(10, 110, 10))
 
 
-def read_back(folder: Path) -> list[dict]:
-    """Read an offline run with W&B's own reader."""
-    logs = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch):
+    with fake_wandb() as (fake, address):
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield fake
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of 100 steps whose checkpoint covers 50."""
+    rows = [{"step": step, "epoch": step // 20, "train/loss": 2.0} for step in ALL]
+    rows.insert(2, {"step": 20, "epoch": 1, "val/top1": 12.5})
+    rows[-1]["train/loss"] = "nan"
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "progress.json").write_text('{"step": 50, "total_steps": 100}')
+    return tmp_path
+
+
+def finish(folder: Path) -> None:
+    result = {"outcome": "crash", "metrics": {"val/top1": 12.5}}
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def opened(folder: Path, mode: str = "online") -> WandbMirror:
+    return WandbMirror(
+        folder, mode=mode, run_id="deit-0123456789ab", project="scaledrelu", entity=None,
+        group="deit", tags=["table1", "table2"], config={"lr": 1},
+    )  # fmt: skip
+
+
+def steps(fake: FakeWandb) -> list[int]:
+    return [row["_step"] for row in fake.rows]
+
+
+def read_back(folder: Path) -> str:
+    """Return what the offline copies of a run hold, by W&B's own reader."""
     tool = shutil.which("wandb", path=str(Path(sys.executable).parent))
-    rows: list[dict] = []
-    for log in logs:
-        done = subprocess.run(
+    return "".join(
+        subprocess.run(
             [tool, "leet", "inspect", "--json", str(log)],
             capture_output=True,
             text=True,
             check=True,
-        )
-        rows += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return rows
+        ).stdout
+        for log in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    )
 
 
-def test_an_offline_run_can_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    mirror = WandbMirror(
-        folder=tmp_path, run_id="deit-0123456789ab", mode="offline", project="scaledrelu",
-        entity=None, group="deit", tags=["table1", "table2"], config={"lr": 1},
-    )  # fmt: skip
-    mirror.add({"step": 10, "epoch": 0, "train/loss": 2.0})
-    mirror.commit()
-    mirror.add({"step": 20, "epoch": 1, "train/loss": 1234.5})  # no checkpoint covers it
-    mirror.summarise({"outcome": "ok"})
-    mirror.close()
-    text = json.dumps(read_back(tmp_path))
-    for expected in ("deit-0123456789ab", "table1", "table2", "global_step", "train/loss"):
-        assert expected in text
-    assert "1234.5" not in text
+def test_an_interrupted_run_is_preempted_and_its_resume_brings_every_row_once(
+    server: FakeWandb, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="scaledrelu")
+    opened(run).end(exit_code=1, preempted=True)
+    assert steps(server) == [10, 20, 30, 40, 50], "only what a checkpoint covers"
+    assert server.preempting
+    assert "/me/scaledrelu/runs/deit-0123456789ab" in caplog.text
+    finish(run)
+    opened(run).end(exit_code=0, preempted=False)
+    assert steps(server) == ALL
+    assert [row["global_step"] for row in server.rows] == ALL
+    assert server.rows[1]["val/top1"] == 12.5
+    assert server.rows[1]["train/loss"] == 2.0
+    assert server.exits == [1, 0]
+    assert server.summary["outcome"] == "crash"
+
+
+def test_rows_that_never_arrived_before_a_kill_arrive_after_it(
+    server: FakeWandb, run: Path
+) -> None:
+    first = opened(run)
+    first._starter.join()
+    server.hang.set()  # nothing arrives any more
+    os.killpg(first._process.pid, signal.SIGKILL)
+    server.hang.clear()
+    finish(run)
+    opened(run).end(exit_code=0, preempted=False)
+    assert steps(server) == ALL
+
+
+def test_a_trainer_that_dies_leaves_a_failed_run(server: FakeWandb, run: Path) -> None:
+    started = opened(run)
+    started._starter.join()
+    started._process.stdin.close()  # what the other side sees of a kill
+    started._process.wait(timeout=60)
+    assert server.exits == [1]
+    assert not server.preempting
+
+
+@pytest.mark.parametrize("trouble", ["wrong key", "silence"])
+def test_a_server_that_refuses_or_is_silent_costs_one_line_and_the_copy_is_kept(
+    server: FakeWandb,
+    run: Path,
+    trouble: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(mirror.START_S, "online", 4.0)
+    server.refuse = 401 if trouble == "wrong key" else None
+    if trouble == "silence":
+        server.hang.set()
+    finish(run)
+    opened(run).end(exit_code=0, preempted=False)
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert line.startswith("W&B: ")
+    assert "\n" not in line
+    assert "wandb=offline" in line
+    assert "global_step" in read_back(run)
+    server.hang.clear()
+
+
+def test_a_server_that_dies_in_the_middle_cannot_hold_the_end_up(
+    server: FakeWandb, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = opened(run)
+    started._starter.join()
+    other_side = started._process
+    server.hang.set()
+    began = time.monotonic()
+    started.end(exit_code=0, preempted=False, limit_s=2.0)
+    assert time.monotonic() - began < 30
+    assert other_side.poll() is not None
+    assert "not everything was sent within 2 s" in caplog.text
+    server.hang.clear()
+
+
+def test_offline_copies_that_were_never_sent_are_replaced_and_sent_ones_are_not_repeated(
+    run: Path,
+) -> None:
+    opened(run, "offline").end(exit_code=1, preempted=True)
+    opened(run, "offline").end(exit_code=1, preempted=True)
+    (copy,) = run.glob("wandb/offline-run-*")
+    text = read_back(run)
+    assert "table2" in text
+    assert "deit-0123456789ab" in text
+    (copy / "run-deit-0123456789ab.wandb.synced").write_text("")  # what `wandb sync` leaves
+    assert json.loads((copy / "scaledrelu.json").read_text()) == {"last_step": 50}
+    finish(run)
+    time.sleep(1.1)  # W&B names copies by the second
+    opened(run, "offline").end(exit_code=0, preempted=False)
+    assert copy.exists()
+    (later,) = set(run.glob("wandb/offline-run-*")) - {copy}
+    assert json.loads((later / "scaledrelu.json").read_text()) == {"last_step": 100}
+    shutil.rmtree(copy)
+    found = read_back(run)
+    assert '"_step":60' in found
+    assert '"_step":50' not in found
+
+
+def test_one_question_tells_before_a_sweep_whether_online_can_work(
+    server: FakeWandb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_online()
+    server.refuse = 401
+    with pytest.raises(RunError, match=r"W&B: .*wandb=offline"):
+        check_online()
+    server.refuse = None
+    server.hang.set()
+    with pytest.raises(RunError, match="no answer within 2 s"):
+        check_online(limit_s=2.0)
+    server.hang.clear()
+    monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setenv("HOME", "/nonexistent")
+    with pytest.raises(RunError, match=r"W&B: .*wandb=offline"):
+        check_online()

@@ -6,12 +6,14 @@ import fcntl
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.runs import execute as execute_module
+from scaledrelu.runs import spawn
 from scaledrelu.runs.record import Status, read_result, read_status
 from scaledrelu.runs.spawn import LOCK, Ended, run_job
 
@@ -41,9 +43,26 @@ def test_a_run_leaves_its_result_its_metrics_and_its_evidence(smoke) -> None:
 def test_a_run_needs_no_wandb_unless_it_asks_for_it(smoke, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # importing it now fails
     assert run_job(smoke()).ended == Ended.OK
-    asked = run_job(smoke("wandb=offline", "seed=1"))
-    assert asked.ended == Ended.FAILED
-    assert "wandb" in asked.reason
+
+
+@pytest.mark.parametrize(
+    ("overrides", "exit_code"), [((), 0), (("data.num_classes=3",), 1)], ids=["ok", "failed"]
+)
+def test_the_copy_on_wandb_is_closed_when_the_lock_is_free(
+    smoke, monkeypatch, overrides, exit_code
+) -> None:
+    config = smoke("wandb=online", *overrides)
+    ended = []
+
+    class Copy:
+        def end(self, **how: Any) -> None:
+            with (folder_of(config) / "run.lock").open("w") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where it is held
+            ended.append(how)
+
+    monkeypatch.setattr(spawn, "open_mirrors", lambda *_: [Copy()])
+    run_job(config)
+    assert [(how["exit_code"], how["preempted"]) for how in ended] == [(exit_code, False)]
 
 
 def test_a_run_that_is_done_is_not_trained_again(smoke, monkeypatch) -> None:

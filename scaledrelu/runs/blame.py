@@ -1,0 +1,164 @@
+"""Which process of a run met the error, and which only lost its connection to it.
+
+When one of several processes fails, the others fail right after it, in a collective. Every process
+notes its own error in the run directory before it leaves the group; the first note that is not
+about a lost connection is the run's reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaledrelu.errors import ScaledReluError
+from scaledrelu.runs.files import write_atomic
+
+if TYPE_CHECKING:
+    from scaledrelu.engine.distributed import Ranks
+
+NOTE = "rank{rank}.error"
+LOST = "it lost its connection to another process, which left no message (killed? out of memory?)"
+LAUNCHED = {"RANK", "WORLD_SIZE", "SLURM_PROCID"}
+WAIT_S = 5.0  # a process writes its note before its connections close
+# gloo raises plain RuntimeErrors: torch's Python types name NCCL and the store only.
+OF_A_CONNECTION = ("gloo/transport", "closed by peer", "reset by peer", "nccl")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One process's error: a line, its traceback (empty for what a user can fix), and when."""
+
+    rank: int
+    reason: str
+    trace: str
+    time: float
+    follows: bool  # the process only lost its connection to one that had left
+
+
+def whose_fault(codes: Sequence[tuple[int, int]], nproc: int, folder: Path) -> str:
+    """Return the run's line: the process that met the error, not the first that left."""
+    if note := first_note(folder, nproc):
+        return _blamed(note.rank, nproc, note.reason, folder)
+    if (rank := killed_first(codes)) is not None:
+        number = -dict(codes)[rank]
+        reason = f"killed by {signal.Signals(number).name}: often memory"
+        return _blamed(rank, nproc, reason, folder)
+    rank = min(rank for rank, _ in codes)
+    return _blamed(rank, nproc, LOST, folder)
+
+
+def cause(error: BaseException, folder: Path) -> tuple[str, str]:
+    """Return the line and the traceback that this process records for a failed run.
+
+    Under torchrun and srun every process gets here; the one that only lost its connection looks
+    for the note of the one that failed.
+    """
+    reason, trace = _describe(error)
+    ranks = ranks_of_process()
+    if ranks is None or ranks.size == 1:
+        return reason, trace
+    if not follows_another(error):
+        return _blamed(ranks.rank, ranks.size, reason, folder), trace
+    if note := wait_for_note(folder, ranks.size):
+        return _blamed(note.rank, ranks.size, note.reason, folder), note.trace
+    return _blamed(ranks.rank, ranks.size, f"{LOST} ({reason})", folder), trace
+
+
+def _blamed(rank: int, size: int, reason: str, folder: Path) -> str:
+    return f"process {rank} of {size} failed: {reason}; see {folder / f'rank{rank}.log'}"
+
+
+def _describe(error: BaseException) -> tuple[str, str]:
+    """Return an error's line and its traceback, which what a user can fix does not need."""
+    if isinstance(error, ScaledReluError):
+        return str(error), ""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return reason, "".join(traceback.format_exception(error))
+
+
+@contextlib.contextmanager
+def noted(folder: Path) -> Iterator[None]:
+    """Leave a note of what one of several processes failed of."""
+    try:
+        yield
+    except Exception as error:
+        if ranks := ranks_of_process():
+            reason, trace = _describe(error)
+            write_note(folder, ranks.rank, error, reason=reason, trace=trace)
+        raise
+
+
+def follows_another(error: BaseException) -> bool:
+    """Whether an error only says that another process has left the group."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, getattr(torch.distributed, "DistError", ())):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in OF_A_CONNECTION)
+
+
+def write_note(folder: Path, rank: int, error: BaseException, *, reason: str, trace: str) -> None:
+    """Leave this process's error where the others and the parent find it; the first one stays."""
+    path = folder / NOTE.format(rank=rank)
+    if path.exists():
+        return
+    note = {
+        "reason": reason,
+        "trace": trace,
+        "time": time.time(),
+        "follows": follows_another(error),
+    }
+    write_atomic(path, json.dumps(note))
+
+
+def clear_note(folder: Path, rank: int) -> None:
+    """Remove what an earlier attempt of this rank left."""
+    (folder / NOTE.format(rank=rank)).unlink(missing_ok=True)
+
+
+def first_note(folder: Path, size: int) -> Note | None:
+    """Return the earliest note that names a cause, or None where no process left one."""
+    notes = [note for rank in range(size) if (note := _read(folder, rank)) and not note.follows]
+    return min(notes, key=lambda note: note.time, default=None)
+
+
+def wait_for_note(folder: Path, size: int, *, limit_s: float = WAIT_S) -> Note | None:
+    """Return :func:`first_note`, waiting a little: other hosts write to the same folder slowly."""
+    end = time.monotonic() + limit_s
+    while (note := first_note(folder, size)) is None and time.monotonic() < end:
+        time.sleep(0.1)
+    return note
+
+
+def killed_first(failures: Sequence[tuple[int, int]]) -> int | None:
+    """Return the rank that a signal ended, of (rank, exit code); None if none was.
+
+    SIGTERM does not count: the parent sends it to the others once one has failed.
+    """
+    killed = [rank for rank, code in failures if code < 0 and code != -15]
+    return min(killed, default=None)
+
+
+def ranks_of_process() -> Ranks | None:
+    """Return this process's ranks; torch is imported only where some launcher set them."""
+    if "torch" not in sys.modules and not LAUNCHED & os.environ.keys():
+        return None
+    from scaledrelu.engine.distributed import find_ranks
+
+    return find_ranks()
+
+
+def _read(folder: Path, rank: int) -> Note | None:
+    try:
+        return Note(rank=rank, **json.loads((folder / NOTE.format(rank=rank)).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,31 @@
+"""The copies of a run elsewhere: W&B, if its configuration asks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.engine.mirror import WandbMirror
+from scaledrelu.engine.mirror import check_online as check_online
+from scaledrelu.runs.record import times_redone
+
+
+def open_mirrors(config: dict[str, Any], folder: Path) -> list[WandbMirror]:
+    """Start copying a run to W&B if it asks for that; returns at once."""
+    wandb = config["wandb"]
+    if wandb["mode"] == "disabled":
+        return []
+    name = run_id(config)
+    redone = times_redone(config["paths"]["results"], name)
+    mirror = WandbMirror(
+        folder,
+        run_id=f"{name}-r{redone}" if redone else name,
+        mode=wandb["mode"],
+        project=wandb["project"],
+        entity=wandb["entity"],
+        group=config["method"],
+        tags=wandb["tags"],
+        config=canonical(config),
+    )
+    return [mirror]

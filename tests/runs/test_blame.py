@@ -1,0 +1,129 @@
+"""The run's line names the process that met the error, not the one that left first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scaledrelu.engine.distributed import World
+from scaledrelu.errors import DataError
+from scaledrelu.runs import blame
+from scaledrelu.runs.feed import Validation, open_data
+from scaledrelu.runs.record import read_error
+from scaledrelu.runs.spawn import Ended, run_job
+
+from .conftest import folder_of
+
+TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
+CLOSED = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection reset")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    rng = np.random.RandomState(0)
+    for split, count in (("train", 40), ("val", 4)):
+        for kind in "ab":
+            folder = tmp_path / "images" / split / kind
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.randint(0, 256, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return tmp_path / "images"
+
+
+def options(images: Path, *more: str) -> list[str]:
+    return [
+        "data=imagefolder", f"data.root={images}", "data.image_size=16", "model.depth=1",
+        "batch.group=16", "launch.device=cpu", "launch.workers=0", "data.in_memory=false",
+        "data.fraction=1.0", *more,
+    ]  # fmt: skip
+
+
+def damage_what_only_rank_one_sees(images: Path) -> None:
+    (images / "val" / "a" / "1.png").write_bytes(b"no image")  # each rank reads every other image
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def test_the_process_that_met_the_error_is_named_whoever_leaves_first(smoke, images) -> None:
+    damage_what_only_rank_one_sees(images)
+    config = smoke(*options(images, "launch.nproc=2"))
+    report = run_job(config)
+    assert report.ended == Ended.FAILED
+    assert report.reason.startswith("process 1 of 2 failed: ")
+    assert "val/a/1.png" in report.reason
+    assert "rank1.log" in report.reason
+    assert read_error(folder_of(config)) == report.reason
+
+
+def test_torchrun_records_the_error_of_the_process_that_met_it(smoke, images, tmp_path) -> None:
+    damage_what_only_rank_one_sees(images)
+    results = tmp_path / "torchrun"
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        str(TRAIN), "profile=smoke", *options(images), f"paths.results={results}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode != 0
+    (error,) = (results / "runs").glob("deit-*/error.txt")
+    assert error.read_text().startswith("process 1 of 2 failed: ")
+    assert "val/a/1.png" in error.read_text()
+
+
+def test_more_processes_than_validation_images_is_one_clear_line(smoke, images) -> None:
+    config = smoke(*options(images))
+    splits = open_data(config)
+    with pytest.raises(DataError, match="8 validation images cannot be shared by 9 processes"):
+        Validation(config, splits.val, World(8, 9, torch.device("cpu")))
+    Validation(config, splits.val, World(7, 8, torch.device("cpu"))).close()
+
+
+def note(folder: Path, rank: int, error: Exception) -> None:
+    blame.write_note(folder, rank, error, reason=str(error), trace="")
+
+
+def test_a_lost_connection_is_never_the_cause_however_early_it_was_noted(tmp_path) -> None:
+    note(tmp_path, 0, CLOSED)
+    note(tmp_path, 2, ValueError("the cause"))
+    note(tmp_path, 1, torch.distributed.DistBackendError("NCCL communicator was aborted"))
+    found = blame.first_note(tmp_path, 3)
+    assert (found.rank, found.reason) == (2, "the cause")
+    assert blame.wait_for_note(tmp_path, 3, limit_s=0.0) == found
+    assert blame.first_note(tmp_path, 2) is None
+
+
+def test_of_several_causes_the_first_is_named_and_its_own_first_words_stay(tmp_path) -> None:
+    note(tmp_path, 1, ValueError("first"))
+    note(tmp_path, 0, ValueError("second"))
+    note(tmp_path, 1, CLOSED)
+    assert blame.first_note(tmp_path, 2).reason == "first"
+    blame.clear_note(tmp_path, 1)
+    assert blame.first_note(tmp_path, 2).reason == "second"
+
+
+def test_a_torn_note_is_no_note(tmp_path) -> None:
+    (tmp_path / "rank0.error").write_bytes(os.urandom(64))
+    (tmp_path / "rank1.error").write_text("[]")
+    assert blame.first_note(tmp_path, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "rank"),
+    [
+        ([(0, 1), (3, -9)], 3),
+        ([(0, -15), (1, -11)], 1),
+        ([(0, -15), (1, 1)], None),  # SIGTERM came from the parent
+    ],
+)
+def test_a_killed_process_is_told_from_those_that_were_sent_away(codes, rank) -> None:
+    assert blame.killed_first(codes) == rank
