@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from loop_toys import TOTAL, build, flat, go
+from loop_toys import DIES_EARLY, DIES_LATE, TOTAL, build, flat, go
 
-from scaledrelu.engine.checkpoint import LAST, load_latest, read_checkpoint
+from scaledrelu.engine.checkpoint import LAST, load_latest, read_checkpoint, save_checkpoint
 from scaledrelu.engine.divergence import Kind
+from scaledrelu.engine.windows import Rule
+from scaledrelu.errors import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +62,79 @@ def test_what_follows_a_non_finite_loss_is_neither_applied_nor_saved(
         assert torch.equal(run.task.state_dict()[name], value), name
     assert load_latest(tmp_path / "bad")["cursor"]["step"] == 2
     assert ending.cursor.step == 4, "a checkpoint that falls due reads the flag first"
+
+
+@pytest.mark.parametrize("read_every", [1, 100])
+def test_dead_windows_in_a_row_end_a_run_where_the_last_of_them_ends(
+    read_every: int, tmp_path: Path
+) -> None:
+    ending = go(build(rule=DIES_EARLY, read_every=read_every), tmp_path)
+    assert (ending.verdict.kind, ending.verdict.step) == (Kind.COLLAPSED, 7)
+    assert ending.cursor.step == 8
+
+
+@pytest.mark.parametrize("rule", [DIES_EARLY, DIES_LATE])
+@pytest.mark.parametrize("step", range(1, TOTAL))
+def test_a_dead_run_stopped_after_any_step_gets_the_same_verdict_and_evidence(
+    rule: Rule, step: int, tmp_path: Path
+) -> None:
+    whole = go(build(rule=rule), tmp_path / "whole")
+    go(build(rule=rule), tmp_path / "cut", stop_after=step)
+    resumed = build(rule=rule)
+    ending = go(resumed, tmp_path / "cut")
+    assert ending.verdict == whole.verdict
+    assert flat(ending.cursor.best) == flat(whole.cursor.best)
+    assert flat(ending.cursor.arrays) == flat(whole.cursor.arrays)
+
+
+@pytest.mark.parametrize("rule", [replace(DIES_LATE, patience=99, stop=True), DIES_LATE])
+def test_a_run_found_dead_at_its_end_is_evaluated_and_saved_and_found_dead_again(
+    rule: Rule, tmp_path: Path
+) -> None:
+    first, again = go(build(rule=rule), tmp_path), go(build(rule=rule), tmp_path)
+    assert first.cursor.best == again.cursor.best != {}
+    assert first.verdict == again.verdict
+    assert (first.verdict.kind, first.verdict.step) == (Kind.COLLAPSED, TOTAL - 1)
+    assert load_latest(tmp_path)["cursor"]["step"] == TOTAL
+
+
+def test_a_checkpoint_of_another_crash_rule_is_refused_by_name(whole: Path, tmp_path: Path) -> None:
+    state = read_checkpoint(whole / LAST)
+    state["judge"]["window"] = state["judge"].pop("means")
+    save_checkpoint(tmp_path, state)
+    with pytest.raises(CheckpointError, match="another crash rule") as caught:
+        go(build(), tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: ")
+
+
+def _cut(path: Path, kept: int | None) -> None:
+    data = path.read_bytes()
+    path.unlink()
+    if kept is not None:
+        path.write_bytes(data[:kept])
+
+
+@pytest.mark.parametrize("kept", [None, 0, 10, 150])
+def test_a_metrics_file_that_was_deleted_or_cut_goes_on_with_whole_rows(
+    kept: int | None, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = (whole / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    go(build(), tmp_path, stop_after=8)
+    _cut(tmp_path / "metrics.jsonl", kept)
+    go(build(), tmp_path)
+    found = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    left = len(b"".join(rows)[:kept].split(b"\n")) - 1 if kept else 0
+    steps = [json.loads(row)["step"] for row in found]
+    later = [row for row in rows if json.loads(row)["step"] > 8]
+    assert found == rows[:left] + later, steps
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "some rows before step 8 are lost" in warnings[0]
+    assert str(tmp_path / "metrics.jsonl") in warnings[0]
+    ended, expected = (flat(read_checkpoint(folder / LAST)) for folder in (tmp_path, whole))
+    for state in (ended, expected):
+        del state["/metrics_offset"]
+    assert ended == expected
+    caplog.clear()
+    go(build(), tmp_path)
+    assert "lost" not in caplog.text, "the file is whole again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -38,6 +39,37 @@ def fingerprint(config: dict[str, Any]) -> dict[str, bytes]:
 def weights_of(config: dict[str, Any]) -> dict[str, np.ndarray]:
     state = read_checkpoint(folder_of(config) / "last.pt")["task"]
     return {name: value.double().numpy() for name, value in state.items()}
+
+
+def what_counts(config: dict[str, Any]) -> dict[str, Any]:
+    """Everything that a run leaves for others, without time and place."""
+    folder = folder_of(config)
+    result = json.loads((folder / "result.json").read_text())
+    del result["provenance"], result["seconds"]
+    state = read_checkpoint(folder / "last.pt")
+    tensors = {**state["task"], **{f"judge.{k}": v for k, v in state["judge"].items()}}
+    return {
+        "result": result,
+        **{name: value.numpy().tobytes() for name, value in tensors.items()},
+        **{n: (folder / n).read_bytes() for n in ("metrics.jsonl", "evidence.npz", "config.json")},
+    }
+
+
+def ends_alike_from_its_last_checkpoint(config: dict[str, Any]) -> None:
+    """Take a finished run up again as kills after its training would leave it; compare.
+
+    In the middle of the last checkpoint's two renames, after it, and before ``result.json``.
+    """
+    whole, folder = what_counts(config), folder_of(config)
+    for gone in (
+        ("result.json",),
+        ("result.json", "config.json", "evidence.npz"),
+        ("result.json", "config.json", "evidence.npz", "last.pt"),
+    ):
+        for name in gone:
+            (folder / name).unlink()
+        run_job(config)
+        assert what_counts(config) == whole, gone
 
 
 def cpu_seconds(pid: int) -> float:

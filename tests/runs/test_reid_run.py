@@ -30,7 +30,7 @@ from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import Ended, run_job
 from scaledrelu.tasks.base import Progress
 
-from .conftest import fingerprint, folder_of, weights_of
+from .conftest import ends_alike_from_its_last_checkpoint, fingerprint, folder_of, weights_of
 
 NETWORK = ("stem=conv", "model.depth=2", "launch.device=cpu")
 # At the rate of mini a few steps bring all features together, and rounding decides who is near.
@@ -161,6 +161,14 @@ def test_a_run_that_stops_and_goes_on_ends_as_one_that_did_not(trained, beside) 
         assert execute(cut, CPU, folder_of(cut), wants_stop=asked) is None
     assert run_job(cut).ended == Ended.OK
     assert fingerprint(cut) == fingerprint(trained)
+
+
+def test_a_run_that_is_dead_at_its_end_stays_so_when_it_is_killed_before_its_result(beside) -> None:
+    config = beside("dead", *REID, "divergence.ratio=0.01", "launch.checkpoint_every_steps=2")
+    assert run_job(config).ended == Ended.CRASH
+    sizes = read_result(folder_of(config)).data
+    assert sizes["val"] > 0 < sizes["gallery"], "queries and gallery"
+    ends_alike_from_its_last_checkpoint(config)
 
 
 def _later(calls: Iterator[int], count: int) -> bool:
