@@ -11,9 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "scaledrelu"
-LEAVES = {"config", "errors", "randomness"}
+LEAVES = {"config", "errors", "integrity", "randomness"}
 ALLOWED = {
     "errors": set(),
+    "integrity": set(),
     "randomness": set(),
     "theory": set(),
     "config": {"errors"},
