@@ -28,7 +28,7 @@ ALLOWED = {
     "tables": LEAVES | {"runs"},
     "bench": LEAVES | {"runs", "engine", "tasks", "models", "data", "evals", "optim"},
 }
-TORCH_FREE_RUNS = {"record", "attempt", "files"}  # what tables may see of runs
+TORCH_FREE_RUNS = {"record", "attempt", "damage", "files"}  # what tables may see of runs
 
 
 def imports_of(path: Path) -> set[str]:

@@ -151,7 +151,7 @@ def _find(state: Mapping[str, Any], source: str) -> tuple[str, Weights, list[str
     skipped += [str(name) for name in content if name not in named]
     if not named:
         found = ", ".join(map(str, list(content or state)[:LISTED])) or "nothing"
-        what = "no weights by name in it" if content else "no weights in it"
+        what = "no weights by name" if content else "no weights in it"
         raise CheckpointError(f"{source}: {what} (found {found}); allowed: {ALLOWED}")
     tensors = {WRAPPERS.sub("", name): value for name, value in named.items()}
     for prefix in INNER:
