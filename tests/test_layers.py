@@ -11,9 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "scaledrelu"
-LEAVES = {"config", "errors", "randomness"}
+LEAVES = {"config", "errors", "integrity", "randomness"}
 ALLOWED = {
     "errors": set(),
+    "integrity": set(),
     "randomness": set(),
     "theory": set(),
     "config": {"errors"},
@@ -27,7 +28,7 @@ ALLOWED = {
     "tables": LEAVES | {"runs"},
     "bench": LEAVES | {"runs", "engine", "tasks", "models", "data", "evals", "optim"},
 }
-TORCH_FREE_RUNS = {"record", "attempt", "files", "mirrored"}  # what tables may see of runs
+TORCH_FREE_RUNS = {"record", "attempt", "damage", "files", "mirrored"}  # what tables may see of runs
 
 
 def imports_of(path: Path) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.digest import folder_digest
-from scaledrelu.config.identity import run_id
+from scaledrelu.config.identity import folder_name, run_id
 from scaledrelu.errors import ConfigError, DataError
 
 ComposeFunction = Callable[[Sequence[str]], dict[str, Any]]
@@ -57,8 +57,12 @@ def artifacts_root(results: str | Path) -> Path:
 
 
 def artifact_directory(results: str | Path, artifact_id: str) -> Path:
-    """Return ``<results>/artifacts/<id>``."""
-    return artifacts_root(results) / artifact_id
+    """Return ``<results>/artifacts/<id>``.
+
+    Raises:
+        ConfigError: if the id is no plain name.
+    """
+    return artifacts_root(results) / folder_name(artifact_id, what="artifact id")
 
 
 def pin_label_digest(config: dict[str, Any], conf_dir: Path, compose: ComposeFunction) -> None:
@@ -112,7 +116,7 @@ def data_artifact(config: dict[str, Any], conf_dir: Path) -> Artifact:
     Raises:
         ConfigError: if no ``conf/artifact/<data.name>.yaml`` says how it is made.
     """
-    name = config["data"]["name"]
+    name = folder_name(config["data"]["name"], what="data.name")
     path = conf_dir / "artifact" / f"{name}.yaml"
     if not path.exists():
         raise ConfigError(f"data.root=made, but nothing makes {name}: set data.root to its folder")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scaledrelu.config.grammar import fit_strides
+from scaledrelu.config.identity import folder_name
 from scaledrelu.errors import ConfigError, nearest
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -28,6 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "launch.device": ("auto", "cpu", "cuda"),
     "wandb.mode": ("disabled", "offline", "online"),
 }
+NAMES = ("method", "planned_id", "init.run")  # they become folders below the results
 TAILS = ("batch", "layernorm", "relu", "gelu", "scaled_relu")
 POSITIVE = (
     "batch.total",
@@ -104,6 +106,9 @@ def check_values(config: dict[str, Any]) -> None:
     Raises:
         ConfigError: naming the key, the value found and what is allowed.
     """
+    for key in NAMES:
+        if (name := get(config, key)) is not None:
+            folder_name(name, what=key)
     for key, allowed in ALLOWED.items():
         value = get(config, key)
         if value not in allowed:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from scaledrelu.errors import CheckpointError
+from scaledrelu.integrity import find_damage, has_seal, seal_of
 
 log = logging.getLogger(__name__)
 
 LAST = "last.pt"
 PREVIOUS = "previous.pt"
+DAMAGED = "damaged.pt"  # a last.pt that could not be read, kept out of the way of the good ones
 COMPLETE = "complete"  # the marker: the last thing a writer puts in
+SEALED = "sealed"  # so that a lost seal is noticed; absent in checkpoints of older versions
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write ``last.pt`` atomically and keep the one before as ``previous.pt``.
+
+    A seal behind the archive shows any later change of its bytes; torch ignores it.
 
     Args:
         folder: the run directory.
@@ -31,10 +38,11 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """
     temporary = folder / f".{LAST}.tmp"
     buffer = io.BytesIO()
-    torch.save({**state, COMPLETE: True}, buffer)
+    torch.save({**state, COMPLETE: True, SEALED: True}, buffer)
     try:
         with temporary.open("wb") as stream:
             stream.write(buffer.getbuffer())
+            stream.write(seal_of(buffer.getbuffer()))
             stream.flush()
             os.fsync(stream.fileno())
     except OSError:
@@ -45,41 +53,70 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     os.replace(temporary, folder / LAST)
 
 
-def load_latest(folder: Path) -> dict[str, Any] | None:
+def load_latest(folder: Path, *, entries: Iterable[str] = ()) -> dict[str, Any] | None:
     """Return the newest readable checkpoint of a run, or None if there never was one.
+
+    A ``last.pt`` that cannot be read becomes ``damaged.pt``, so that the next save does not put it
+    in the place of the good ``previous.pt``.
+
+    Args:
+        folder: the run directory.
+        entries: names that a checkpoint of this run has.
 
     Raises:
         CheckpointError: if checkpoints exist and none can be read: a run never restarts from step
             zero in silence.
     """
-    found = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    found = [folder / name for name in (LAST, PREVIOUS) if os.path.lexists(folder / name)]
+    reasons = []
     for path in found:
         try:
-            return read_checkpoint(path)
+            state = read_checkpoint(path, entries=entries)
         except CheckpointError as error:
-            log.warning("%s Trying the one before.", error)
+            reasons.append(str(error))
+            continue
+        if reasons:
+            log.warning("%s Going on from %s.", reasons[0], path.name)
+            with contextlib.suppress(OSError):  # another rank was first
+                os.replace(folder / LAST, folder / DAMAGED)
+        return state
     if found:
-        names = ", ".join(path.name for path in found)
         raise CheckpointError(
-            f"{folder}: none of {names} can be read; delete them to train this run from the start"
+            f"no checkpoint of this run can be read: {' '.join(reasons)} Restore one from a copy, "
+            "or move them away to train this run from the start."
         )
     return None
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, entries: Iterable[str] = ()) -> dict[str, Any]:
     """Read one checkpoint file onto the CPU.
 
+    Args:
+        path: of :func:`save_checkpoint`, or of a version that wrote no seal.
+        entries: names that it must have.
+
     Raises:
-        CheckpointError: if it is missing, torn or not one of ours.
+        CheckpointError: if it is missing, torn, damaged or not one of ours.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        damage = find_damage(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint.") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}).") from error
+    if damage is not None:
+        raise CheckpointError(f"{path}: {damage}.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"{path}: torn or not a checkpoint ({type(error).__name__})."
         ) from error
     if not isinstance(state, dict) or state.get(COMPLETE) is not True:
         raise CheckpointError(f"{path}: incomplete (no completeness marker).")
+    if state.get(SEALED) and not has_seal(path):
+        raise CheckpointError(f"{path}: torn or damaged (its seal is gone).")
+    missing = [name for name in entries if name not in state]
+    if missing:
+        raise CheckpointError(f"{path}: not a checkpoint of this run (no {', '.join(missing)}).")
     return state

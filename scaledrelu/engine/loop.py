@@ -177,7 +177,7 @@ def train(
 
 def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
     """Load the newest checkpoint into the run, or start at step zero; trim the metrics to match."""
-    state = load_latest(folder)
+    state = load_latest(folder, entries=("task", "optimizer", "judge", "metrics_offset", "cursor"))
     if state is None:
         logbook.rewind(0)
         return Cursor()

@@ -27,7 +27,7 @@ def differences(found: Weights, own: Weights) -> str:
 def _describe(weights: Weights) -> dict[str, str]:
     """Return what a person knows a network by, as far as its weights show it."""
     ffn = {n: w for n, w in weights.items() if n.startswith(("blocks.0.mlp.", "blocks.0.norm2."))}
-    layers = {n: w for n, w in ffn.items() if n.endswith(".weight")}
+    layers = {n: w for n, w in sorted(ffn.items()) if n.endswith(".weight")}
     facts = {
         "depth": str(len({name.split(".")[1] for name in weights if name.startswith("blocks.")})),
         "stem": " ".join(_stem_layers(weights)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,27 +13,37 @@ from typing import Any
 import torch
 
 from scaledrelu.errors import CheckpointError
+from scaledrelu.integrity import find_damage, is_checked
 
-SAFETENSORS = ".safetensors"
+log = logging.getLogger(__name__)
+
+_LONGEST_HEADER = 100_000_000  # bytes that safetensors allows
+_CONVERT = "torch.save(model.state_dict(), 'weights.pth') where the model was made"
 
 
-def open_weights(path: str | Path) -> dict[str, Any]:
+def open_weights(path: str | Path) -> dict[Any, Any]:
     """Return what a checkpoint file holds, on the CPU.
 
+    What a file is shows in its content, not in its name.
+
     Args:
-        path: of ``torch.save``, or ``*.safetensors``.
+        path: of ``torch.save``, or of safetensors.
 
     Raises:
-        CheckpointError: if it is missing, torn, not a checkpoint, or cannot be read as plain data.
+        CheckpointError: if it is missing, torn, damaged, not a checkpoint, or cannot be read as
+            plain data.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise CheckpointError(f"{path}: {found}; give the path of one checkpoint file")
     try:
-        state = _read_safetensors(path) if path.suffix == SAFETENSORS else _read_torch(path)
+        check_whole(path)
+        state = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     except CheckpointError:
         raise
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # torch and safetensors raise many kinds for a torn file
         raise CheckpointError(f"{path}: {_reason(error)}") from error
     if not isinstance(state, Mapping):
@@ -41,6 +52,20 @@ def open_weights(path: str | Path) -> dict[str, Any]:
             "or a checkpoint around one"
         )
     return dict(state)
+
+
+def check_whole(path: Path) -> None:
+    """Refuse a file whose checksums show that it is not what was written.
+
+    Raises:
+        CheckpointError: if it is empty, torn or damaged.
+        OSError: if it cannot be read.
+    """
+    damage = find_damage(path)
+    if damage is not None:
+        raise CheckpointError(f"{path}: {damage}; fetch or copy it again")
+    if not is_checked(path):
+        log.info("%s carries no checksums: only init.sha256 could tell that it is damaged", path)
 
 
 def file_sha256(path: str | Path) -> str:
@@ -58,8 +83,16 @@ def file_sha256(path: str | Path) -> str:
 
 def _read_torch(path: Path) -> Any:
     # The official scripts store their command line beside the weights: plain data in a Namespace.
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(path, map_location="cpu", weights_only=True)
+    with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as stream:
+        # Not by its name: torch takes any *.safetensors for what it is called.
+        return torch.load(stream, map_location="cpu", weights_only=True)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file starts with the length of a JSON header and that header."""
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -73,10 +106,13 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+    said = str(error)
+    asked = re.search(r"GLOBAL ([\w.]+)", said) or re.search(r"[Uu]nsupported class (\S+)", said)
     if asked:
         return (
             f"holds an object of {asked[1]}, which only its own code could read; save its tensors "
-            "alone (state_dict) and give that file"
+            f"alone and give that file: {_CONVERT}"
         )
+    if "TorchScript" in said:
+        return f"a TorchScript program; save its tensors alone and give that file: {_CONVERT}"
     return f"torn or not a checkpoint ({type(error).__name__}); fetch or save it again"

@@ -146,12 +146,14 @@ def _find(state: Mapping[str, Any], source: str) -> tuple[str, Weights, list[str
     entry = next((name for name in ENTRIES if isinstance(state.get(name), Mapping)), None)
     layout = BARE if entry is None else f"{ENTRIES[entry]}, entry '{entry}'"
     content = state if entry is None else state[entry]
-    skipped = [] if entry is None else [name for name in state if name != entry]
-    tensors = {WRAPPERS.sub("", k): v for k, v in content.items() if isinstance(v, Tensor)}
-    skipped += [name for name, value in content.items() if not isinstance(value, Tensor)]
-    if not tensors:
-        found = ", ".join(map(str, list(state)[:LISTED])) or "nothing"
-        raise CheckpointError(f"{source}: no weights in it (found {found}); allowed: {ALLOWED}")
+    skipped = [] if entry is None else [str(name) for name in state if name != entry]
+    named = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    skipped += [str(name) for name in content if name not in named]
+    if not named:
+        found = ", ".join(map(str, list(content or state)[:LISTED])) or "nothing"
+        what = "no weights by name" if content else "no weights in it"
+        raise CheckpointError(f"{source}: {what} (found {found}); allowed: {ALLOWED}")
+    tensors = {WRAPPERS.sub("", name): value for name, value in named.items()}
     for prefix in INNER:
         inner = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         if inner:
@@ -207,12 +209,25 @@ def _check(weights: Weights, own: Weights, source: str, layout: str) -> None:
             f"{source} ({layout}): another network: {facts}; build the model, stem and FFN of the "
             "file, or give another file"
         )
+    odd = [n for n, w in weights.items() if not _is_like(w, own[n])]
+    if odd:
+        raise CheckpointError(
+            f"{source} ({layout}): {odd[0]} is a {weights[odd[0]].dtype} tensor of layout "
+            f"{weights[odd[0]].layout} on {weights[odd[0]].device}; allowed: plain floating-point "
+            "weights: save the network without quantisation"
+        )
     broken = [n for n, w in weights.items() if w.is_floating_point() and not w.isfinite().all()]
     if broken:
         raise CheckpointError(
             f"{source} ({layout}): weights that are not finite ({', '.join(broken[:LISTED])}); "
             "never train from a broken start: give another file"
         )
+
+
+def _is_like(weight: Tensor, own: Tensor) -> bool:
+    """Whether a weight is numbers of the kind that the model holds."""
+    plain = weight.layout is torch.strided and not weight.is_meta and not weight.is_quantized
+    return plain and weight.is_floating_point() == own.is_floating_point()
 
 
 def _named(problems: dict[str, list[str]]) -> str:

@@ -6,6 +6,7 @@ left behind names a process that died without a word.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from scaledrelu.runs.files import write_atomic
 
 ATTEMPT = "attempt.json"
 SILENCE_S = 1800.0  # a run on another machine that writes nothing for so long is taken for dead
+_TOO_LARGE = 2**31  # of a process id
 STOP_FILE_VARIABLE = "SCALEDRELU_STOP_FILE"
 
 
@@ -75,10 +77,23 @@ def read_attempt(run_dir: str | Path) -> Attempt | None:
     folder = Path(run_dir)
     try:
         raw = json.loads((folder / ATTEMPT).read_text())
-        seen = max(path.stat().st_mtime for path in folder.iterdir())
-        return Attempt(int(raw["pid"]), float(raw["started"]), str(raw["host"]), raw["birth"], seen)
-    except (OSError, ValueError, KeyError, TypeError):
+        pid, birth = raw["pid"], raw["birth"]
+        started, host = float(raw["started"]), str(raw["host"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    # A signal to 0, -1 or less reaches other processes than the one that is meant.
+    if type(pid) is not int or not 0 < pid < _TOO_LARGE or not isinstance(birth, str | None):
+        return None
+    return Attempt(pid, started, host, birth, _last_change(folder))
+
+
+def _last_change(folder: Path) -> float:
+    """Return when anything in a folder changed last; files that vanish meanwhile do not count."""
+    seen = 0.0
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            seen = max(seen, path.lstat().st_mtime)
+    return seen
 
 
 def stop_requested() -> bool:

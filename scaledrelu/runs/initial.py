@@ -13,16 +13,21 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
+from yaml import YAMLError
 
+from scaledrelu.config.identity import SCIENCE_VERSION, canonical
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError, RunError
 from scaledrelu.models.weight_files import file_sha256, open_weights
 from scaledrelu.models.weights import Grid, LoadReport, read_backbone
+from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, keep, read_text
 from scaledrelu.runs.feed import height_and_width
 from scaledrelu.runs.record import (
     Result,
     Status,
+    read_config,
     read_error,
     read_result,
     read_status,
@@ -92,8 +97,29 @@ def finished_run(results: str | Path, run_id: str) -> FinishedRun:
     folder = run_directory(results, run_id)
     result = _result_of(folder, run_id)
     state = _last_state(folder, result)
-    config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG_YAML), resolve=True)
-    return FinishedRun(config, state)
+    return FinishedRun(stored_config(folder), state)
+
+
+def stored_config(folder: Path) -> dict[str, Any]:
+    """Return the resolved configuration that a run was trained with.
+
+    Args:
+        folder: run directory.
+
+    Raises:
+        RecordError: if ``config.yaml`` is gone, damaged, or not the run's.
+    """
+    path = folder / CONFIG_YAML
+    text = read_text(path, advice=keep(folder))
+    try:
+        config = OmegaConf.to_container(OmegaConf.create(text or ""), resolve=True)
+        science = read_config(folder) or {}
+        same = science.get("science_version") != SCIENCE_VERSION or canonical(config) == science
+    except (OmegaConfBaseException, YAMLError, *UNREADABLE) as error:
+        raise RecordError(f"{path}: gone or damaged ({in_short(error)}); {keep(folder)}") from error
+    if not same:
+        raise RecordError(f"{path}: is not what config.json beside it says; {keep(folder)}")
+    return config
 
 
 @torch.no_grad()
@@ -185,7 +211,10 @@ def _last_state(folder: Path, result: Result) -> dict[str, Any]:
                 f"{path}: gone, though the run is finished (published records come without "
                 f"weights); {again}"
             )
-    state = read_checkpoint(path)
+    try:
+        state = read_checkpoint(path, entries=("task", "cursor"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} The run itself is finished: {again}") from error
     step, steps = state["cursor"]["step"], result.provenance.get("steps")
     if step != steps:
         raise CheckpointError(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
-from omegaconf import OmegaConf
 from PIL import Image
 
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.errors import RunError
 from scaledrelu.evals.ranking_picture import RankedQuery, draw_rankings
+from scaledrelu.runs.damage import RecordError, in_short, keep
 from scaledrelu.runs.feed import open_data
+from scaledrelu.runs.initial import stored_config
 from scaledrelu.runs.record import run_directory
 
 EVIDENCE = "evidence.npz"
@@ -32,11 +34,16 @@ def ranking_picture(results: str | Path, run_id: str, *, count: int) -> Image.Im
     folder = run_directory(results, run_id)
     if not (folder / EVIDENCE).exists():
         raise RunError(f"{folder}: no finished run with evidence; train it first: make table4")
-    with np.load(folder / EVIDENCE) as evidence:
-        if FIRST_PLACES not in evidence:
-            raise RunError(f"{folder}: this run ranked nothing; choose a run of Table 4")
-        pictured, places = evidence[PICTURED], evidence[FIRST_PLACES]
-    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+    try:
+        with np.load(folder / EVIDENCE) as evidence:
+            if FIRST_PLACES not in evidence:
+                raise RunError(f"{folder}: this run ranked nothing; choose a run of Table 4")
+            pictured, places = evidence[PICTURED], evidence[FIRST_PLACES]
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise RecordError(
+            f"{folder / EVIDENCE}: damaged ({in_short(error)}); {keep(folder)}"
+        ) from error
+    config = stored_config(folder)
     config["paths"]["results"] = str(results)
     splits = open_data(config)
     assert isinstance(splits, ReidSplits)

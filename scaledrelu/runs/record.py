@@ -14,18 +14,29 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.errors import ScaledReluError
+from scaledrelu.config.identity import folder_name
 from scaledrelu.runs.attempt import read_attempt
+from scaledrelu.runs.damage import (
+    FINISH,
+    REDONE,
+    UNREADABLE,
+    RecordError,
+    check_files,
+    finite_of,
+    in_short,
+    keep,
+    mapping_of,
+    numbers_of,
+    read_json,
+    read_text,
+    text_of,
+)
 from scaledrelu.runs.files import write_atomic as write_atomic
 
 RESULT = "result.json"
 CONFIG = "config.json"
 ERROR = "error.txt"
-REDONE = ".redone"  # below the runs: results that were put aside to be made again
-
-
-class RecordError(ScaledReluError):
-    """A run directory holds a file that cannot be read back."""
+LONGEST_REASON = 1000  # characters
 
 
 class Outcome(StrEnum):
@@ -41,6 +52,7 @@ class Status(StrEnum):
     OK = "ok"
     CRASH = "crash"
     FAILED = "failed"
+    DAMAGED = "damaged"  # a record that cannot be trusted: only a person sets it aside
     RUNNING = "running"
     MISSING = "missing"
 
@@ -92,22 +104,25 @@ class Result:
             RecordError: when a field is missing or the outcome is unknown.
         """
         try:
-            raw = json.loads(text)
+            raw = read_json(text)
             return cls(
-                run_id=raw["run_id"],
+                run_id=text_of(raw["run_id"], "run_id"),
                 outcome=Outcome(raw["outcome"]),
-                metrics={name: float(value) for name, value in raw["metrics"].items()},
-                crash=raw["crash"],
-                provenance=raw["provenance"],
-                seconds=float(raw["seconds"]),
-                judgement=raw.get("judgement"),
-                data=raw.get("data", {}),
+                metrics=numbers_of(raw["metrics"], "metrics"),
+                crash=_optional(raw["crash"], "crash"),
+                provenance=mapping_of(raw["provenance"], "provenance"),
+                seconds=finite_of(raw["seconds"], "seconds"),
+                judgement=_optional(raw.get("judgement"), "judgement"),
+                data=mapping_of(raw.get("data", {}), "data"),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except UNREADABLE as error:
             raise RecordError(
-                f"{source}: not a result of this version ({type(error).__name__}: {error}). "
-                "Delete the file to train the run again."
+                f"{source}: damaged, or not a result of this version ({in_short(error)}); {FINISH}"
             ) from error
+
+
+def _optional(value: Any, name: str) -> Mapping[str, Any] | None:
+    return None if value is None else mapping_of(value, name)
 
 
 def runs_root(results: str | Path) -> Path:
@@ -116,8 +131,12 @@ def runs_root(results: str | Path) -> Path:
 
 
 def run_directory(results: str | Path, run_id: str) -> Path:
-    """Return ``<results>/runs/<run_id>``: a function of the id, for all ranks and restarts."""
-    return runs_root(results) / run_id
+    """Return ``<results>/runs/<run_id>``: a function of the id, for all ranks and restarts.
+
+    Raises:
+        ConfigError: if the id is no plain name.
+    """
+    return runs_root(results) / folder_name(run_id, what="run id")
 
 
 def times_redone(results: str | Path, run_id: str) -> int:
@@ -146,41 +165,79 @@ def read_result(run_dir: str | Path) -> Result | None:
         RecordError: when ``result.json`` exists and cannot be read.
     """
     path = Path(run_dir) / RESULT
-    try:
-        text = path.read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return Result.from_json(text, source=str(path))
+    text = read_text(path, advice=FINISH)
+    return None if text is None else Result.from_json(text, source=str(path))
 
 
 def read_config(run_dir: str | Path) -> dict[str, Any] | None:
     """Return the stored canonical config, None when there is none.
 
     Raises:
-        RecordError: when ``config.json`` exists and is not JSON.
+        RecordError: when ``config.json`` exists and is not a JSON object.
     """
     path = Path(run_dir) / CONFIG
+    text = read_text(path, advice=keep(run_dir))
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
+        return None if text is None else read_json(text)
+    except UNREADABLE as error:
+        raise RecordError(f"{path}: damaged ({in_short(error)}); {keep(run_dir)}") from error
+
+
+def finished_result(run_dir: str | Path, config: Mapping[str, Any]) -> Result | None:
+    """Return the result of a finished run after comparing what is stored, None when there is none.
+
+    Args:
+        run_dir: the run directory.
+        config: canonical config that the run's id stands for.
+
+    Raises:
+        RecordError: when a file of the record cannot be read, is no plain file, is missing, or
+            belongs to another run.
+    """
+    run_dir = Path(run_dir)
+    check_files(run_dir)
+    result = read_result(run_dir)
+    if result is None:
         return None
-    except ValueError as error:
-        raise RecordError(f"{path}: not JSON ({error}). Delete the run directory.") from error
+    stored = read_config(run_dir)
+    if stored is None:
+        raise RecordError(
+            f"{run_dir}: config.json is missing, so nothing says what {RESULT} is the result of; "
+            f"{keep(run_dir)}"
+        )
+    if stored != json.loads(json.dumps(config)):
+        raise RecordError(
+            f"{run_dir}: holds the result of another configuration under the same id; "
+            f"{keep(run_dir)}"
+        )
+    if result.run_id != run_dir.name:
+        raise RecordError(
+            f"{run_dir / RESULT}: is the result of {result.run_id}, not of this run; "
+            f"{keep(run_dir)}"
+        )
+    return result
 
 
 def write_error(run_dir: str | Path, reason: str, traceback: str = "") -> None:
     """Record a failure: the first line is a one-line reason, the traceback follows."""
     first = " ".join(reason.split()) or "unknown failure"
-    write_atomic(Path(run_dir) / ERROR, f"{first}\n{traceback}")
+    text = f"{first}\n{traceback}".encode("utf-8", "backslashreplace")  # names of files are bytes
+    write_atomic(Path(run_dir) / ERROR, text)
 
 
 def read_error(run_dir: str | Path) -> str | None:
     """Return the one-line reason of a recorded failure, None when there is none."""
+    path = Path(run_dir) / ERROR
     try:
-        text = (Path(run_dir) / ERROR).read_text()
+        first = path.read_bytes().partition(b"\n")[0].decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return text.partition("\n")[0]
+    except UnicodeDecodeError:
+        return f"{ERROR} is damaged (not text)"
+    except OSError as error:
+        return f"{ERROR} cannot be read ({error.strerror})"
+    reason = "".join(letter if letter.isprintable() else " " for letter in first).strip()
+    return reason[:LONGEST_REASON] or f"{ERROR} does not say why"
 
 
 def read_status(run_dir: str | Path) -> Status:

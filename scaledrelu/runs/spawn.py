@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import time
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
@@ -106,16 +105,10 @@ def finished(config: dict[str, Any], folder: Path) -> record.Outcome | None:
     """Return the outcome of a run that is done.
 
     Raises:
-        RunError: if the stored configuration is not this one.
+        RecordError: if what is stored is damaged, or not of this configuration.
     """
-    result = record.read_result(folder)
-    if result is None:
-        return None
-    if json.loads(json.dumps(canonical(config))) != record.read_config(folder):
-        raise RunError(
-            f"{folder}: holds the result of another configuration under the same id; move it away"
-        )
-    return result.outcome
+    result = record.finished_result(folder, canonical(config))
+    return None if result is None else result.outcome
 
 
 def _attempt(
@@ -219,9 +212,10 @@ def _only_writer(folder: Path) -> Iterator[None]:
     """Hold the run directory's lock, which the system frees however this process ends.
 
     Raises:
-        RunError: if another process trains this run.
+        BusyError: if another process trains this run.
+        RunError: if the lock is not a file of this folder.
     """
-    with (folder / LOCK).open("w") as stream:
+    with _open_lock(folder / LOCK) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -233,6 +227,16 @@ def _only_writer(folder: Path) -> Iterator[None]:
             yield
         finally:
             attempt.clear_attempt(folder)
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    """Open a lock without following a link: what that leads to is not ours to touch."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.fdopen(os.open(path, flags, 0o666), "r+b")
+    except OSError as error:
+        reason = "a link" if path.is_symlink() else error.strerror
+        raise RunError(f"{path}: cannot lock this run ({reason}); move that file away") from error
 
 
 def _has_ranks() -> bool:

@@ -9,6 +9,7 @@ from torch import nn
 
 from scaledrelu.data.datasets import scan_folder
 from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
+from scaledrelu.models.weight_files import check_whole
 from scaledrelu.runs.teachers import Teacher
 
 
@@ -106,6 +107,8 @@ def _timm_model(
 
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise CheckpointError(f"{checkpoint}: no such checkpoint")
+    if checkpoint is not None:
+        check_whole(Path(checkpoint))
     cfg = timm.get_pretrained_cfg(name)
     fixed = cfg is not None and cfg.fixed_input_size  # else the network takes any size
     try:

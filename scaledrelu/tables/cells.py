@@ -94,11 +94,7 @@ def cell_notes(cell: Cell) -> list[str]:
 
 
 def read_cell(plan: Plan, cell: Cell) -> CellValue:
-    """Read the results of a cell's runs.
-
-    Raises:
-        TableError: a run that did not crash lacks the cell's metric.
-    """
+    """Read the results of a cell's runs; one without the cell's metric has failed here only."""
     seeds = [_read_seed(plan, cell, plan.runs[run_id]) for run_id in cell.run_ids]
     return CellValue(cell, tuple(seeds))
 
@@ -110,7 +106,8 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
         status = Status.MISSING if crashed in teachers else Status.CRASH
         return SeedValue(run, status, None, f"upstream crashed ({crashed})")
     if not run.status.done:
-        status = Status.MISSING if run.status is Status.RUNNING else run.status
+        shown = {Status.RUNNING: Status.MISSING, Status.DAMAGED: Status.FAILED}
+        status = shown.get(run.status, run.status)
         return SeedValue(run, status, None, run.reason or "")
     result = read_result(run_directory(plan.results, run.run_id))
     if result is None:
@@ -125,10 +122,8 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
     value = _metric(result, printed)
     if value is None:
         found = ", ".join(sorted(result.metrics)) or "none"
-        raise TableError(
-            f"{cell.table.name}, row {cell.row.number}: run {run.run_id} has no finite metric "
-            f"'{printed}' (found: {found}); move its directory away and run it again"
-        )
+        why = f"no finite metric '{printed}' (found: {found}): correct the table if it is misspelt"
+        return SeedValue(run, Status.FAILED, None, why)
     return SeedValue(run, run.status, value, "", over)
 
 

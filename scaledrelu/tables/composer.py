@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, Protocol
 
 from scaledrelu.config import compose as composition
 from scaledrelu.runs.record import write_atomic
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,14 @@ class Composer:
         """Store what was composed anew and drop caches of other configuration trees."""
         if not self._dirty:
             return
-        write_atomic(self._path, json.dumps(self._known))
-        for old in self._path.parent.glob("composed-*.json"):
-            if old != self._path:
-                old.unlink(missing_ok=True)
+        text = json.dumps(self._known)
+        try:
+            write_atomic(self._path, f"{_checksum(text)}\n{text}")
+            for old in self._path.parent.glob("composed-*.json"):
+                if old != self._path:
+                    old.unlink(missing_ok=True)
+        except OSError as error:  # it costs time, not correctness
+            log.warning("%s: composed configs not cached (%s)", self._path, error.strerror)
         self._dirty = False
 
 
@@ -115,7 +122,13 @@ def _digest(conf_dir: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return what was stored; nothing if a byte of it is not what was written."""
     try:
-        return json.loads(path.read_text())
+        checksum, _, text = path.read_text(encoding="utf-8").partition("\n")
     except (OSError, ValueError):
         return {}
+    return json.loads(text) if checksum == _checksum(text) else {}
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.errors import ScaledReluError
+from scaledrelu.runs.damage import UNREADABLE
 from scaledrelu.runs.record import read_config, read_result, runs_root
 
 # Seconds of a one-thread mini run by method, rounded up; SAM takes two gradients.
@@ -76,8 +77,10 @@ def _measured(folder: Path) -> tuple[tuple[Any, ...], float] | None:
         result, config = read_result(folder), read_config(folder)
         if result is None or config is None or result.seconds <= 0:
             return None
-        return _kind(config), result.seconds
-    except (ScaledReluError, KeyError, TypeError):
+        kind = _kind(config)
+        hash(kind)
+        return kind, result.seconds
+    except (ScaledReluError, *UNREADABLE):
         return None  # a damaged record costs an estimate, not the plan
 
 

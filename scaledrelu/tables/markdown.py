@@ -139,6 +139,7 @@ def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
         for value in values
         for seed in value.seeds
         if seed.status in (Status.MISSING, Status.FAILED)
+        and not (seed.run.status.done or seed.run.status is Status.DAMAGED)
     ]
     if not open_:
         return []
@@ -149,12 +150,17 @@ def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
 
 def _failures(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
     lines = (
-        f"row {_name(value)}, `{seed.run.run_id}`: {seed.why} (`{_command(plan, table)}` retries)"
+        f"row {_name(value)}, `{seed.run.run_id}`: {seed.why}{_retries(plan, table, seed)}"
         for value in values
         for seed in value.seeds
         if seed.status is Status.FAILED
     )
     return list(dict.fromkeys(lines))
+
+
+def _retries(plan: Plan, table: Table, seed: SeedValue) -> str:
+    """Name the command that tries a failed run again; a damaged record waits for a person."""
+    return f" (`{_command(plan, table)}` retries)" if seed.run.status is Status.FAILED else ""
 
 
 def _command(plan: Plan, table: Table) -> str:

@@ -67,6 +67,8 @@ def _cell_lines(
 def _state(run: PlannedRun, expected: Estimate) -> str:
     if run.status is Status.FAILED:
         return f"failed: {run.reason}"
+    if run.status is Status.DAMAGED:
+        return f"damaged: {run.reason}"
     if run.status is not Status.MISSING or expected.seconds is None:
         return str(run.status)
     return f"missing ({'' if expected.measured else '~'}{expected.seconds:.0f}s)"

@@ -26,7 +26,7 @@ class PlannedRun:
     artifact: str | None  # the label maps it learns from
     wave: int
     status: Status
-    reason: str | None  # first line of error.txt
+    reason: str | None  # first line of error.txt, or what is damaged and what to do
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,14 @@ from typing import Any
 from scaledrelu.config.artifacts import MADE, Artifact, data_artifact, label_artifact
 from scaledrelu.config.identity import TRANSIENT, canonical, run_id
 from scaledrelu.errors import TableError
-from scaledrelu.runs.record import Status, read_config, read_error, read_status, run_directory
+from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.record import (
+    Status,
+    finished_result,
+    read_error,
+    read_status,
+    run_directory,
+)
 from scaledrelu.tables.artifacts import PlannedArtifact, inspect_artifact
 from scaledrelu.tables.captions import Subject, label
 from scaledrelu.tables.composer import Compose, Composed
@@ -44,8 +51,7 @@ def build_plan(
         overrides: extra overrides for every run, strongest.
 
     Raises:
-        TableError: a row that contradicts the configuration, or a stored run that is not what
-            its name says.
+        TableError: a row that contradicts the configuration.
         ConfigError: an override that does not compose.
     """
     planner = _Planner(profile, results, compose, tuple(overrides))
@@ -170,16 +176,15 @@ class _Planner:
 def inspect_run(results: Path, name: str, config: Mapping[str, Any]) -> tuple[Status, str | None]:
     """Return what a run's directory says, after comparing the config stored in it.
 
-    Raises:
-        TableError: the directory holds the result of another config.
+    A damaged record, or one of another config, is a status: it costs its own cells only.
     """
     folder = run_directory(results, name)
-    status = read_status(folder)
-    if status.done and read_config(folder) != canonical(dict(config)):
-        raise TableError(
-            f"{folder}: its config.json is not the config that the name stands for; "
-            "move the folder away and run again"
-        )
+    try:
+        finished_result(folder, canonical(dict(config)))
+        status = read_status(folder)
+    except RecordError as error:
+        # The run's id stands beside it; a report does not tell where somebody keeps results.
+        return Status.DAMAGED, str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")
     return status, read_error(folder) if status is Status.FAILED else None
 
 

@@ -14,7 +14,15 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.errors import TableError
-from scaledrelu.runs.record import CONFIG, RESULT, run_directory, write_atomic
+from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.record import (
+    CONFIG,
+    RESULT,
+    read_config,
+    read_result,
+    run_directory,
+    write_atomic,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +57,7 @@ def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
     for report in reports:
         _refuse_less(report, target / report.name, force=force)
     for report in reports:
-        for name in RUN_ID.findall(report.with_suffix(".md").read_text()):
+        for name in RUN_ID.findall(_text(report.with_suffix(".md"))):
             written += _publish_run(results, target, name)
             written += _publish_artifact(results, target, name)
         for path in (report, report.with_suffix(".md")):
@@ -60,8 +68,8 @@ def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
 
 def _remove_unnamed(target: Path) -> None:
     """Remove records whose run no file beside them mentions; anything else stays."""
-    texts = [path.read_text() for kind in ("*.csv", "*.md") for path in target.glob(kind)]
-    named = {run_id for text in texts for run_id in RUN_ID.findall(text)}
+    files = [path for kind in ("*.csv", "*.md") for path in target.glob(kind)]
+    named = {run_id for path in files for run_id in RUN_ID.findall(_text(path))}
     records = sorted(target.glob("*/*/"))
     gone = [r for r in records if RUN_ID.fullmatch(r.name) and r.name not in named]
     for record in gone:
@@ -73,7 +81,11 @@ def _remove_unnamed(target: Path) -> None:
 
 def _publish_run(results: Path, target: Path, run_id: str) -> list[Path]:
     source = run_directory(results, run_id)
-    if not (source / RESULT).exists():
+    try:
+        if read_result(source) is None or read_config(source) is None:
+            return []
+    except RecordError as error:  # its cells say so, too
+        log.warning("not published: %s", error)
         return []
     names = [CONFIG, RESULT, *(name for name in EVIDENCE if (source / name).exists())]
     return [_copy(source / name, target / "runs" / run_id / name) for name in names]
@@ -106,9 +118,21 @@ def _refuse_less(new: Path, published: Path, *, force: bool) -> None:
 
 
 def _count(report: Path) -> int:
-    return sum(int(line["n_ok"]) + int(line["n_crash"]) for line in _lines(report))
+    lines = csv.DictReader(_text(report).splitlines())
+    try:
+        return sum(int(line["n_ok"]) + int(line["n_crash"]) for line in lines)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise TableError(
+            f"{report}: not a table of this version; restore it from a copy, or publish with "
+            "force=true"
+        ) from error
 
 
-def _lines(report: Path) -> list[dict[str, str]]:
-    with report.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+def _text(report: Path) -> str:
+    try:
+        return report.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise TableError(
+            f"{report}: cannot be read ({error}); write the reports again (make report), or "
+            "restore the published ones from a copy"
+        ) from error

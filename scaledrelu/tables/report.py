@@ -40,9 +40,6 @@ def write_reports(plan: Plan, *, results: Path) -> list[Path]:
 
     Returns:
         The files, in table order.
-
-    Raises:
-        TableError: a finished run without the metric that a table prints.
     """
     written = []
     for table in plan.tables:
@@ -52,7 +49,7 @@ def write_reports(plan: Plan, *, results: Path) -> list[Path]:
             ("md", markdown(plan, table, values)),
         ):
             path = results / plan.profile / f"{table.name}.{suffix}"
-            if not path.exists() or path.read_text() != text:
+            if not path.is_file() or path.read_bytes() != text.encode():
                 write_atomic(path, text)
             written.append(path)
     return written

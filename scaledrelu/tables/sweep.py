@@ -52,7 +52,7 @@ def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
     Args:
         plan: what the tables need.
         redo: none (only what never ran), failed (failures too), all, or one run id (and what
-            ``failed`` would train).
+            ``failed`` would train). A damaged record is trained again with all or its id only.
 
     Raises:
         ConfigError: redo is none of these.
@@ -128,7 +128,7 @@ def run_report(settings: Settings, say: Say) -> int:
         0; a report with holes is still a report.
 
     Raises:
-        TableError: a finished run without its metric, or evidence that would shrink.
+        TableError: nothing to publish, or evidence that would shrink.
     """
     for path in write_reports(plan_tables(settings), results=settings.results):
         say(f"wrote {path}")
@@ -148,11 +148,16 @@ def _conclude(plan: Plan, settings: Settings, interrupted: bool, say: Say) -> in
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     for run in failed:
         say(f"failed: {run.run_id}: {run.reason} ({run_directory(settings.results, run.run_id)})")
+    damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]
+    for run in damaged:
+        say(f"damaged: {run.run_id}: {run.reason} ({run_directory(settings.results, run.run_id)})")
     for item in plan.artifacts.values():
         if item.status is Status.FAILED:
             say(f"failed: {item.artifact_id}: {item.reason}")
     if undone:
-        others = undone - len(failed)
+        others = undone - len(failed) - len(damaged)
         say(f"{len(failed)} runs failed and {others} have no result; the same command tries again")
+        if damaged:
+            say(f"{len(damaged)} records are damaged: only redo=<run id> sets one aside")
         return EXIT_INCOMPLETE
     return EXIT_OK

@@ -5,6 +5,7 @@ Nothing starts from a run that crashed, failed or is missing.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ from pathlib import Path
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.config.overrides import group_options
 from scaledrelu.runs.attempt import clear_attempt
+from scaledrelu.runs.damage import REDONE, RecordError
 from scaledrelu.runs.record import (
     ERROR,
-    REDONE,
     Outcome,
+    Status,
     read_result,
     run_directory,
     runs_root,
@@ -102,7 +104,11 @@ def _startable(
     """Whether every run that something starts from has finished without a crash."""
     name = item.run_id if isinstance(item, PlannedRun) else item.artifact_id
     for above in upstream:
-        result = read_result(run_directory(plan.results, above))
+        try:
+            result = read_result(run_directory(plan.results, above))
+        except RecordError as error:
+            say(f"{name} left out: it starts from {above}, which is damaged: {error}")
+            return False
         if result is None:
             say(f"{name} left out: it starts from {above}, which has no result")
             return False
@@ -119,10 +125,13 @@ def _made(results: Path, artifact_id: str) -> bool:
 def _clear(run: PlannedRun, results: Path) -> None:
     """Put a finished run aside before it is trained again; forget old failures."""
     folder = run_directory(results, run.run_id)
-    if run.status.done:
+    if run.status.done or run.status is Status.DAMAGED:
         kept = runs_root(results) / REDONE
         kept.mkdir(parents=True, exist_ok=True)
-        folder.rename(kept / f"{run.run_id}-r{times_redone(results, run.run_id) + 1}")
+        number = times_redone(results, run.run_id) + 1
+        while os.path.lexists(kept / f"{run.run_id}-r{number}"):  # somebody deleted an older one
+            number += 1
+        folder.rename(kept / f"{run.run_id}-r{number}")
     (folder / ERROR).unlink(missing_ok=True)
     clear_attempt(folder)
 

@@ -251,6 +251,14 @@ def nan(state):
     return state | {"norm.weight": state["norm.weight"] * math.nan}
 
 
+def integers(state):
+    return {name: value.to(torch.int8) for name, value in state.items()}
+
+
+def sparse(state):
+    return state | {"norm.weight": state["norm.weight"].to_sparse()}
+
+
 def mini(**changes):
     return make_vit(num_classes=0, **changes).state_dict()
 
@@ -283,6 +291,16 @@ WRONG = {
         "none of its 2 tensors (conv1.weight, fc.weight, ...) belongs to this backbone",
     ),
     "numbers": (lambda: {"epoch": 3, "model": {}}, "no weights in it (found epoch, model)"),
+    "numbered": (lambda: dict(enumerate(mini().values())), "no weights by name (found 0, 1,"),
+    "numbered inside": (
+        lambda: {"model": {0: torch.ones(1)}},
+        "no weights by name (found 0)",
+    ),
+    "integers": (lambda: integers(mini(stem="conv")), "cls_token is a torch.int8 tensor"),
+    "sparse": (
+        lambda: sparse(mini(stem="conv")),
+        "norm.weight is a torch.float32 tensor of",
+    ),
 }
 
 
@@ -316,8 +334,9 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path) -> 
         (tmp_path / name).write_bytes(content)
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save({"model": Object()}, tmp_path / "object.pth")
-    said = dict.fromkeys(files, "torn or not a checkpoint")
+    said = dict.fromkeys(files, "torn or")
     said |= {
+        "empty.pth": "empty",
         "list.pth": "holds a list",
         "object.pth": "test_weights.Object",
         "absent.pth": "no such file",
@@ -329,6 +348,67 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path) -> 
         assert expected in str(refused.value)
         assert "\n" not in str(refused.value)
         assert str(refused.value).startswith(str(tmp_path / name))
+
+
+def test_what_a_file_is_shows_in_its_content_not_in_its_name(tmp_path: Path) -> None:
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    weights = noisy(VisionTransformer(num_classes=0, **MINI_TIMM)).state_dict()
+    save_file(weights, tmp_path / "safetensors.pth")
+    torch.save(weights, tmp_path / "archive.safetensors")
+    torch.save(weights, tmp_path / "old.safetensors", _use_new_zipfile_serialization=False)
+    for path in tmp_path.iterdir():
+        found = open_weights(path)
+        assert found.keys() == weights.keys()
+        assert all(torch.equal(found[name], value) for name, value in weights.items()), path.name
+
+
+def test_entries_that_are_no_weights_by_name_are_left_out_and_counted() -> None:
+    weights = noisy(VisionTransformer(num_classes=0, **MINI_TIMM)).state_dict()
+    report = read_backbone({0: 1, None: 2, "state_dict": {**weights, 7: 8}}, make_vit())
+    assert report.skipped == ("0", "None", "7")
+    assert "skipped 3: 0, None, 7" in report.lines()[1]
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_a_whole_module_is_refused_with_the_way_to_save_its_weights(tmp_path, new_format) -> None:
+    path = tmp_path / "module.pth"
+    torch.save(make_vit(), path, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(
+        CheckpointError, match=r"holds an object of scaledrelu\.\S+StemViT"
+    ) as refused:
+        open_weights(path)
+    assert "torch.save(model.state_dict(), 'weights.pth')" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_no_damage_to_an_archive_of_weights_is_loaded(tmp_path: Path) -> None:
+    path, good = tmp_path / "file.pth", {"model": {"w": torch.randn(30, 5)}, "epoch": 3}
+    torch.save(good, path)
+    data = path.read_bytes()
+    refusals = 0
+    for at in range(0, len(data), 5):
+        page = data[:at] + bytes(len(data[at : at + 48])) + data[at + 48 :]
+        bit = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+        for damaged in (bit, page):
+            path.write_bytes(damaged)
+            try:
+                found = open_weights(path)
+            except CheckpointError:
+                refusals += 1
+                continue
+            assert torch.equal(found["model"]["w"], good["model"]["w"]), at
+            assert found["epoch"] == 3, at
+    assert refusals > 200
+
+
+def test_an_archive_that_was_saved_without_checksums_is_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.ones(3)}, tmp_path / "file.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(open_weights(tmp_path / "file.pth")["w"], torch.ones(3))
 
 
 def test_code_in_a_file_is_never_run(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ import torch
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
-from scaledrelu.engine.checkpoint import read_checkpoint
+from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError, RunError, ScaledReluError
 from scaledrelu.models.weight_files import file_sha256
 from scaledrelu.runs.build import build_task
+from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.initial import finished_run, load_initial
 from scaledrelu.runs.record import Outcome, Result, write_error, write_result
 from scaledrelu.runs.spawn import run_job
@@ -177,6 +178,32 @@ def spoil_torn(start: Start) -> None:
     path.write_bytes(path.read_bytes()[:999])
 
 
+def spoil_one_bit(start: Start) -> None:
+    path = start.folder / "last.pt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def spoil_foreign(start: Start) -> None:
+    save_checkpoint(start.folder, {0: torch.ones(2), 1: 3})
+
+
+def spoil_result(start: Start) -> None:
+    (start.folder / "result.json").write_bytes(b"\xff\x00")
+
+
+def spoil_config(start: Start) -> None:
+    (start.folder / "config.yaml").write_bytes(b"\xff\x00")
+
+
+def spoil_config_value(start: Start) -> None:
+    path = start.folder / "config.yaml"
+    text = path.read_text()
+    assert text.count("norm_eps: 1.0e-06") == 1
+    path.write_text(text.replace("norm_eps: 1.0e-06", "norm_eps: 1.0e-05"))
+
+
 def spoil_other_step(start: Start) -> None:
     result = json.loads((start.folder / "result.json").read_text())
     result["provenance"]["steps"] += 1
@@ -190,6 +217,11 @@ SPOILT: dict[str, tuple[Callable[[Start], None], type[ScaledReluError], str]] = 
     "crashed": (spoil_crash, RunError, "upstream crashed"),
     "no weights": (spoil_no_weights, CheckpointError, "train it again with redo="),
     "torn": (spoil_torn, CheckpointError, "torn"),
+    "one bit": (spoil_one_bit, CheckpointError, "damaged"),
+    "foreign": (spoil_foreign, CheckpointError, "(no task, cursor)"),
+    "result": (spoil_result, RecordError, "result.json: damaged"),
+    "config": (spoil_config, RecordError, "config.yaml: damaged"),
+    "config value": (spoil_config_value, RecordError, "is not what config.json beside it says"),
     "other step": (spoil_other_step, CheckpointError, "but the run ended at step"),
 }
 

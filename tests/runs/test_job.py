@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from scaledrelu.config.identity import run_id
+from scaledrelu.errors import RunError
 from scaledrelu.runs import execute as execute_module
 from scaledrelu.runs import spawn
 from scaledrelu.runs.record import Status, read_result, read_status
-from scaledrelu.runs.spawn import LOCK, Ended, run_job
+from scaledrelu.runs.spawn import LOCK, Ended, _only_writer, run_job
 
 from .conftest import folder_of
 
@@ -86,6 +87,63 @@ def test_a_result_of_another_configuration_under_the_same_id_is_not_reused(smoke
     report = run_job(config)
     assert report.ended == Ended.FAILED
     assert "another configuration" in report.reason
+    assert f"redo={report.run_id}" in report.reason
+    stored.unlink()
+    assert "config.json is missing" in run_job(config).reason
+
+
+def test_a_damaged_result_is_one_line_and_nothing_is_lost(smoke) -> None:
+    config = smoke()
+    run_job(config)
+    folder = folder_of(config)
+    good, metrics = (folder / "result.json").read_bytes(), (folder / "metrics.jsonl").read_bytes()
+    (folder / "result.json").write_bytes(b"\xff\x00" * 100)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    report = run_job(config)
+    assert report.ended == Ended.FAILED
+    assert "result.json: damaged" in report.reason
+    assert "\n" not in report.reason
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name: data for name, data in after.items() if name != "error.txt"} == before
+    (folder / "result.json").rename(folder / "result.json.old")  # as the line says
+    assert run_job(config).ended == Ended.OK
+    assert (folder / "metrics.jsonl").read_bytes() == metrics, "not trained, only ended again"
+    old, new = json.loads(good), json.loads((folder / "result.json").read_bytes())
+    assert new["metrics"] == old["metrics"]
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_run_ends_the_same(smoke) -> None:
+    config = smoke()
+    run_job(config)
+    folder = folder_of(config)
+    metrics = (folder / "metrics.jsonl").read_bytes()
+    (folder / "result.json").unlink()
+    data = bytearray((folder / "last.pt").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "last.pt").write_bytes(data)
+    assert run_job(config).ended == Ended.OK
+    assert (folder / "metrics.jsonl").read_bytes() == metrics
+    assert "Going on from previous.pt" in (folder / "rank0.log").read_text()
+
+
+@pytest.mark.parametrize("name", ["run.lock", "rank0.log", "metrics.jsonl"])
+def test_a_run_writes_through_no_link(smoke, tmp_path: Path, name: str) -> None:
+    config = smoke()
+    folder = folder_of(config)
+    folder.mkdir(parents=True)
+    (tmp_path / "precious").write_text("precious")
+    (folder / name).symlink_to(tmp_path / "precious")
+    report = run_job(config)
+    assert report.ended == Ended.FAILED
+    assert f"{name}: a link" in report.reason
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_the_lock_itself_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / LOCK).symlink_to(tmp_path / "made")
+    with pytest.raises(RunError, match="a link"), _only_writer(tmp_path):
+        pass
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_crash_is_a_result_with_its_kind_and_its_step(smoke) -> None:

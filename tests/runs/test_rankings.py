@@ -8,6 +8,7 @@ from scaledrelu.data.mini_plan import PRESETS
 from scaledrelu.data.mini_reid import write_mini_reid
 from scaledrelu.errors import RunError
 from scaledrelu.evals.ranking_picture import WRONG
+from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.rankings import ranking_picture
 from scaledrelu.runs.spawn import Ended, run_job
 
@@ -30,6 +31,12 @@ def test_a_finished_run_is_drawn_and_another_one_refused(smoke) -> None:
         assert evidence["val.first_places"].shape == (24, 10)
     colours = {colour for _, colour in three.getcolors(three.width * three.height)}
     assert WRONG in colours
+    path = folder_of(config) / "evidence.npz"
+    for damaged in (b"", b"no archive", path.read_bytes()[:-100]):
+        path.write_bytes(damaged)
+        with pytest.raises(RecordError, match=r"evidence\.npz: damaged") as caught:
+            ranking_picture(results, name, count=1)
+        assert "\n" not in str(caught.value)
     deit = smoke("stem=conv", "model.depth=2")
     assert run_job(deit).ended == Ended.OK
     with pytest.raises(RunError, match="ranked nothing"):

@@ -1,7 +1,10 @@
+import json
 import os
 
 import pytest
 
+from scaledrelu.config.artifacts import artifact_directory
+from scaledrelu.errors import ConfigError
 from scaledrelu.runs import record
 from scaledrelu.runs.attempt import (
     STOP_FILE_VARIABLE,
@@ -11,8 +14,9 @@ from scaledrelu.runs.attempt import (
     stop_requested,
     write_attempt,
 )
+from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.files import write_atomic
-from scaledrelu.runs.record import Outcome, RecordError, Result, Status
+from scaledrelu.runs.record import Outcome, Result, Status
 
 OK = Result("deit-1", Outcome.OK, {"val/top1": 98.6111, "val/top1_best": 98.9}, seconds=20.5)
 CRASH = Result(
@@ -43,12 +47,76 @@ def test_crash_without_its_details_cannot_be_recorded():
         Result("deit-3", Outcome.CRASH, {})
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"run_id": 1', '{"outcome": "fine"}', "[]"])
-def test_unreadable_result_is_one_line_naming_the_file(tmp_path, text):
-    (tmp_path / "result.json").write_text(text)
-    with pytest.raises(RecordError, match=r"result\.json") as caught:
-        record.read_status(tmp_path)
+ODD = [b"", b"{}", b'{"run_id": 1', b'{"outcome": "fine"}', b"[]", b"null", b"3", b"\xff\xfe\x00"]
+ODD += [b"[" * 100_000, b'{"a": NaN}']
+
+
+@pytest.mark.parametrize("content", ODD, ids=range(len(ODD)))
+def test_unreadable_result_is_one_line_naming_the_file_and_keeping_it(tmp_path, content):
+    path = tmp_path / "result.json"
+    path.write_bytes(content)
+    for read in (record.read_status, record.read_result):
+        with pytest.raises(RecordError, match=r"result\.json: damaged") as caught:
+            read(tmp_path)
+        assert "\n" not in str(caught.value)
+        assert "elete" not in str(caught.value)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff", b"{"])
+def test_unreadable_config_is_one_line_with_the_command_that_keeps_the_record(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(RecordError, match=r"config\.json: damaged") as caught:
+        record.read_config(tmp_path)
+    assert f"redo={tmp_path.name}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_stored_result_is_compared_with_what_its_name_stands_for(tmp_path):
+    folder = tmp_path / "deit-1"
+    assert record.finished_result(folder, {"seed": 0}) is None
+    record.write_result(folder, OK, {"seed": 0})
+    assert record.finished_result(folder, {"seed": 0}) == OK
+    for config, said in (({"seed": 1}, "another configuration"), ({}, "another configuration")):
+        with pytest.raises(RecordError, match=said):
+            record.finished_result(folder, config)
+    folder.rename(tmp_path / "deit-9")
+    with pytest.raises(RecordError, match="is the result of deit-1, not of this run"):
+        record.finished_result(tmp_path / "deit-9", {"seed": 0})
+    (tmp_path / "deit-9" / "config.json").unlink()
+    with pytest.raises(RecordError, match=r"config\.json is missing"):
+        record.finished_result(tmp_path / "deit-9", {"seed": 0})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "error.txt does not say why"),
+        (b"\n\nTraceback", "error.txt does not say why"),
+        (b"\xff\xfe\x00\x01", "error.txt is damaged (not text)"),
+        (b"disk\x00full\x1b[31m now\nTraceback", "disk full [31m now"),
+        (b"x" * 10_000_000, "x" * record.LONGEST_REASON),
+    ],
+)
+def test_whatever_error_txt_holds_the_reason_is_one_printable_line(tmp_path, content, said):
+    (tmp_path / "error.txt").write_bytes(content)
+    assert record.read_error(tmp_path) == said
+    assert record.read_status(tmp_path) is Status.FAILED
+
+
+def test_a_reason_with_the_name_of_a_file_that_is_not_utf_8_is_kept(tmp_path):
+    record.write_error(tmp_path, "torn: caf\udce9.png")
+    assert record.read_error(tmp_path) == "torn: caf\\udce9.png"
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "..", ".", "", "/etc", "a/b", "a\0b", "a\n", "-a", "a*", "x" * 300, None, 7]
+)
+def test_no_id_leads_out_of_the_results_folder(tmp_path, name):
+    for place in (record.run_directory, artifact_directory):
+        with pytest.raises(ConfigError, match="names a folder") as caught:
+            place(tmp_path, name)
+        assert "\n" not in str(caught.value)
 
 
 def test_status_follows_result_then_attempt_then_error(tmp_path):
@@ -82,6 +150,38 @@ def test_attempt_of_a_dead_process_is_left_but_not_running(tmp_path):
     assert record.read_status(tmp_path) is Status.MISSING
     clear_attempt(tmp_path)
     assert read_attempt(tmp_path) is None
+
+
+ATTEMPT = {"pid": 1, "started": 1.0, "host": "elsewhere", "birth": None}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        json.dumps(ATTEMPT | {"pid": 0}).encode(),  # a signal to it would reach whole groups
+        json.dumps(ATTEMPT | {"pid": -1}).encode(),
+        json.dumps(ATTEMPT | {"pid": 10**30}).encode(),
+        json.dumps(ATTEMPT | {"pid": True}).encode(),
+        json.dumps(ATTEMPT | {"pid": "7"}).encode(),
+        json.dumps(ATTEMPT | {"started": 1e999}).replace("Infinity", "x").encode(),
+        json.dumps(ATTEMPT | {"birth": [1]}).encode(),
+    ],
+)
+def test_a_damaged_attempt_is_nobody(tmp_path, content):
+    (tmp_path / "attempt.json").write_bytes(content)
+    assert read_attempt(tmp_path) is None
+    assert record.read_status(tmp_path) is Status.MISSING
+
+
+def test_a_dead_link_beside_it_does_not_hide_a_live_attempt(tmp_path):
+    (tmp_path / "attempt.json").write_text(json.dumps(ATTEMPT))
+    (tmp_path / ".#notes").symlink_to("somebody@host.123")  # as editors lock a file
+    assert read_attempt(tmp_path).alive
 
 
 def test_a_reused_process_id_is_not_the_attempt(tmp_path):

@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 
 import pytest
 from table_fakes import finish, plan_of, write_table
@@ -164,11 +165,19 @@ def test_last_or_best_epoch_is_a_field(conf, which, value):
     assert f"the {which} epoch is printed" in text
 
 
-def test_missing_metric_is_an_error_never_a_zero(conf):
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_missing_metric_is_a_failed_cell_never_a_zero_and_costs_no_other(conf, value):
     plan = plan_of(conf)
-    finish(plan, plan.cells[0].run_ids[0], None)
-    with pytest.raises(TableError, match=r"no finite metric 'val/top1' \(found: none\)"):
-        report(conf)
+    finish(plan, plan.cells[0].run_ids[0], value)
+    finish(plan, plan.cells[1].run_ids[0], 70.0)
+    lines, text = report(conf)
+    assert [(line["status"], line["value"]) for line in lines] == [
+        ("failed", ""),
+        ("ok", "70.0000"),
+    ]
+    assert "no finite metric 'val/top1' (found: " in lines[0]["note"]
+    assert "correct the table" in text
+    assert not re.search("move|delete|again", lines[0]["note"]), "the run may be good"
 
 
 def test_regenerating_changes_no_byte(conf):
