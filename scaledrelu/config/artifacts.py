@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.config.digest import folder_digest
+from scaledrelu.config.digest import Known, label_digest
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import ConfigError, DataError
 
@@ -61,8 +61,10 @@ def artifact_directory(results: str | Path, artifact_id: str) -> Path:
     return artifacts_root(results) / artifact_id
 
 
-def pin_label_digest(config: dict[str, Any], conf_dir: Path, compose: ComposeFunction) -> None:
-    """Fill in ``data.token_labels_digest``: the artifact's id, or a digest of the folder's files.
+def pin_label_digest(
+    config: dict[str, Any], conf_dir: Path, compose: ComposeFunction, *, known: Known | None = None
+) -> None:
+    """Fill in ``data.token_labels_digest``: the artifact's id, or a digest of the folder's maps.
 
     A digest that is set already is kept: it names maps that this machine cannot see.
 
@@ -70,6 +72,7 @@ def pin_label_digest(config: dict[str, Any], conf_dir: Path, compose: ComposeFun
         config: resolved and checked; changed in place.
         conf_dir: the configuration tree.
         compose: overrides -> resolved config, for the teacher of ``data.token_labels=made``.
+        known: see ``digest.pin_data_digest``.
     """
     data = config["data"]
     if data["token_labels"] == NONE or data["token_labels_digest"] is not None:
@@ -77,8 +80,7 @@ def pin_label_digest(config: dict[str, Any], conf_dir: Path, compose: ComposeFun
     if data["token_labels"] == MADE:
         data["token_labels_digest"] = label_artifact(config, conf_dir, compose).artifact_id
         return
-    cache = Path(config["paths"]["results"]) / ".cache" / "digests.json"
-    data["token_labels_digest"] = folder_digest(Path(data["token_labels"]), ["."], cache=cache)
+    data["token_labels_digest"] = label_digest(config, known=known)
 
 
 def label_artifact(config: dict[str, Any], conf_dir: Path, compose: ComposeFunction) -> Artifact:

@@ -15,7 +15,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
 from scaledrelu.config.check import check_values
-from scaledrelu.config.digest import pin_data_digest, pin_init_digest
+from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.config.schema import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
@@ -94,7 +94,7 @@ def pin_files(
     conf_dir: Path,
     compose_teacher: ComposeFunction,
     *,
-    known: dict[tuple[str | None, ...], str | None] | None = None,
+    known: Known | None = None,
 ) -> None:
     """Fill in every digest of files that a run depends on; what is not there yet stays null.
 
@@ -107,7 +107,7 @@ def pin_files(
     pin_made_data(config, conf_dir)
     pin_data_digest(config, known=known)
     pin_init_digest(config)
-    pin_label_digest(config, conf_dir, compose_teacher)
+    pin_label_digest(config, conf_dir, compose_teacher, known=known)
 
 
 def validate(composed: DictConfig) -> dict[str, Any]:

@@ -326,7 +326,6 @@ def test_other_version_of_msmt_is_refused_with_the_field_to_change(msmt):
         "0000/0000_004_15_0303morning_0028_0.jpg",
         "0000/0000_004_15_0303morning_0028_0.jpg 5",
         "0000/0000_004_0303morning.jpg 0",
-        "",
     ],
 )
 def test_wrong_line_of_a_list_is_named_by_its_number(msmt, line):
