@@ -61,7 +61,7 @@ def _decode(source: FolderSource, image_size: int) -> np.ndarray:
 
 def _cache_path(source: FolderSource, image_size: int) -> Path | None:
     """Return where the pixels of these very files are kept; None if there is no place."""
-    folder = os.environ.get("SCALEDRELU_CACHE") or os.path.expanduser("~/.cache/scaledrelu")
+    folder = os.path.expanduser(os.environ.get("SCALEDRELU_CACHE") or "~/.cache/scaledrelu")
     if folder[0] == "~":  # no HOME and no entry for the user, as in some containers
         log.info("decoded images are not cached: no home folder; SCALEDRELU_CACHE can name one")
         return None

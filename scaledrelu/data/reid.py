@@ -25,9 +25,9 @@ from scaledrelu.config.reid_listing import (
     msmt_images,
     msmt_lists,
 )
+from scaledrelu.data.decoding import BadImageError, decode
 from scaledrelu.data.reid_files import Listing, check_counts, check_files, check_people
-from scaledrelu.data.sources import BadImageError, FolderSource, ImageSource, MemorySource, decode
-from scaledrelu.errors import DataError
+from scaledrelu.data.sources import FolderSource, ImageSource, MemorySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +182,9 @@ class MeasuredSource(FolderSource):
         """
         try:
             return decode(self.path_of(index))
-        except BadImageError:
-            raise DataError(
-                f"{self.path_of(index)}: not a whole image: restore the file (only training images "
-                "are replaced by data.on_bad_image=skip)"
-            ) from None
+        except BadImageError as error:
+            note = " (only training images are replaced by data.on_bad_image=skip)"
+            raise BadImageError(error.path, error.reason, error.remedy, note) from None
 
 
 def _splits(
