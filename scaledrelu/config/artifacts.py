@@ -17,6 +17,7 @@ import yaml
 
 from scaledrelu.config.digest import Known, label_digest
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import quoted
 from scaledrelu.errors import ConfigError, DataError
 
 ComposeFunction = Callable[[Sequence[str]], dict[str, Any]]
@@ -179,4 +180,4 @@ def _place(config: dict[str, Any]) -> list[str]:
     """Return the overrides that put the teacher where the run is."""
     root = config["data"]["root"]
     place = [f"profile={config['profile']['name']}"]
-    return place if root is None else [*place, f"data.root='{root}'"]
+    return place if root is None else [*place, f"data.root={quoted(root)}"]

@@ -44,7 +44,7 @@ def pin_init_digest(config: dict[str, Any]) -> None:
     init = config["init"]
     if init["kind"] != "checkpoint" or not init["path"]:
         return
-    path = Path(init["path"]).expanduser()
+    path = Path(init["path"])
     if init["sha256"]:
         init["sha256"] = init["sha256"].lower()
     elif path.is_file():
