@@ -9,6 +9,9 @@ from collections.abc import Iterable
 class ScaledReluError(Exception):
     """What is wrong, where, what was found, what is allowed, what to do next: in one line."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
 
 class ConfigError(ScaledReluError):
     """A key, value or option that the configuration does not allow."""
@@ -28,6 +31,12 @@ class RunError(ScaledReluError):
 
 class TableError(ScaledReluError):
     """A table file that contradicts itself or the configuration."""
+
+
+def printable(text: str) -> str:
+    r"""Return text that every terminal and file takes, on one line: file names may be any bytes."""
+    whole = text.encode("utf-8", "backslashreplace").decode()
+    return whole.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

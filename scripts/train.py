@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.compose import CONF_DIR, finalize, readable_errors
 from scaledrelu.config.overrides import check_overrides
+from scaledrelu.config.places import expand_overrides
 from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.runs.record import run_directory, write_error
 from scaledrelu.runs.spawn import Ended, JobReport, run_job
@@ -56,8 +57,9 @@ MISSING_EXPERIMENT = "no such file on hydra.searchpath; plan the tables again"
 def main() -> int:
     """Check the command line, run, and turn the ending into an exit status."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach readable_errors instead of Hydra's printer
-    overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-")]
     with readable_errors():
+        sys.argv[1:] = expand_overrides(sys.argv[1:])
+        overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-")]
         check_overrides(overrides, CONF_DIR)
         for asked in overrides:
             if asked.startswith("experiment=") and "hydra.searchpath" not in " ".join(overrides):

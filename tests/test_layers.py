@@ -28,7 +28,8 @@ ALLOWED = {
     "tables": LEAVES | {"runs"},
     "bench": LEAVES | {"runs", "engine", "tasks", "models", "data", "evals", "optim"},
 }
-TORCH_FREE_RUNS = {"record", "attempt", "damage", "files", "mirrored"}  # what tables may see of runs
+# What tables may see of runs.
+TORCH_FREE_RUNS = {"record", "attempt", "damage", "files", "mirrored"}
 
 
 def imports_of(path: Path) -> set[str]:

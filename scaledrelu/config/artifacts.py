@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.config.digest import folder_digest
+from scaledrelu.config.digest import Known, label_digest
 from scaledrelu.config.identity import folder_name, run_id
+from scaledrelu.config.places import quoted
 from scaledrelu.errors import ConfigError, DataError
 
 ComposeFunction = Callable[[Sequence[str]], dict[str, Any]]
@@ -65,8 +66,10 @@ def artifact_directory(results: str | Path, artifact_id: str) -> Path:
     return artifacts_root(results) / folder_name(artifact_id, what="artifact id")
 
 
-def pin_label_digest(config: dict[str, Any], conf_dir: Path, compose: ComposeFunction) -> None:
-    """Fill in ``data.token_labels_digest``: the artifact's id, or a digest of the folder's files.
+def pin_label_digest(
+    config: dict[str, Any], conf_dir: Path, compose: ComposeFunction, *, known: Known | None = None
+) -> None:
+    """Fill in ``data.token_labels_digest``: the artifact's id, or a digest of the folder's maps.
 
     A digest that is set already is kept: it names maps that this machine cannot see.
 
@@ -74,6 +77,7 @@ def pin_label_digest(config: dict[str, Any], conf_dir: Path, compose: ComposeFun
         config: resolved and checked; changed in place.
         conf_dir: the configuration tree.
         compose: overrides -> resolved config, for the teacher of ``data.token_labels=made``.
+        known: see ``digest.pin_data_digest``.
     """
     data = config["data"]
     if data["token_labels"] == NONE or data["token_labels_digest"] is not None:
@@ -81,8 +85,7 @@ def pin_label_digest(config: dict[str, Any], conf_dir: Path, compose: ComposeFun
     if data["token_labels"] == MADE:
         data["token_labels_digest"] = label_artifact(config, conf_dir, compose).artifact_id
         return
-    cache = Path(config["paths"]["results"]) / ".cache" / "digests.json"
-    data["token_labels_digest"] = folder_digest(Path(data["token_labels"]), ["."], cache=cache)
+    data["token_labels_digest"] = label_digest(config, known=known)
 
 
 def label_artifact(config: dict[str, Any], conf_dir: Path, compose: ComposeFunction) -> Artifact:
@@ -181,4 +184,4 @@ def _place(config: dict[str, Any]) -> list[str]:
     """Return the overrides that put the teacher where the run is."""
     root = config["data"]["root"]
     place = [f"profile={config['profile']['name']}"]
-    return place if root is None else [*place, f"data.root='{root}'"]
+    return place if root is None else [*place, f"data.root={quoted(root)}"]

@@ -15,8 +15,9 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
 from scaledrelu.config.check import check_values
-from scaledrelu.config.digest import pin_data_digest, pin_init_digest
+from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
 from scaledrelu.config.overrides import check_overrides
+from scaledrelu.config.places import expand_overrides, expand_places
 from scaledrelu.config.schema import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
 
@@ -54,6 +55,7 @@ def _from_tree(overrides: Sequence[str], extra: Sequence[str], conf_dir: Path) -
     from hydra import compose as hydra_compose
     from hydra.errors import HydraException
 
+    overrides = expand_overrides(overrides)
     check_overrides(overrides, conf_dir)
     try:
         with _own_hydra(conf_dir):
@@ -94,7 +96,7 @@ def pin_files(
     conf_dir: Path,
     compose_teacher: ComposeFunction,
     *,
-    known: dict[tuple[str | None, ...], str | None] | None = None,
+    known: Known | None = None,
 ) -> None:
     """Fill in every digest of files that a run depends on; what is not there yet stays null.
 
@@ -107,7 +109,7 @@ def pin_files(
     pin_made_data(config, conf_dir)
     pin_data_digest(config, known=known)
     pin_init_digest(config)
-    pin_label_digest(config, conf_dir, compose_teacher)
+    pin_label_digest(config, conf_dir, compose_teacher, known=known)
 
 
 def validate(composed: DictConfig) -> dict[str, Any]:
@@ -123,6 +125,7 @@ def validate(composed: DictConfig) -> dict[str, Any]:
         raise ConfigError(_unknown_key(error)) from error
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
+    expand_places(config)
     check_values(config)
     return config
 

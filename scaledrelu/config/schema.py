@@ -142,7 +142,7 @@ class DataConfig:
     name: str = MISSING
     build: dict[str, Any] = MISSING
     root: str | None = MISSING  # transient; made: an artifact (a generated set)
-    digest: str | None = MISSING  # of the file list; filled in by config.identity
+    digest: str | None = MISSING  # of the files that are read; filled in by config.digest
     num_classes: int | None = MISSING  # null = counted from the class folders
     image_size: int = MISSING  # pixels: height, and width where that is null
     image_width: int | None = MISSING

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import pickle
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,17 @@ log = logging.getLogger(__name__)
 
 _FOLDER = "cifar-10-batches-py"
 _BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+_META = "batches.meta"
+# Published checksums (torchvision's CIFAR10): the files are pickles, which run what they hold.
+PUBLISHED_MD5 = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+    _META: "5ff9c542aee3614f3951f8cda6e48888",
+}
 
 
 def cifar10_batches(root: Path) -> Path:
@@ -28,11 +42,8 @@ def cifar10_batches(root: Path) -> Path:
         DataError: if the download fails.
     """
     folder = root / _FOLDER
-    # Runs of a sweep and ranks of a run arrive together; one downloads, the others wait.
-    lock = Path(tempfile.gettempdir()) / f"scaledrelu-cifar10-{os.getuid()}.lock"
     try:
-        with open(lock, "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with _one_at_a_time():
             if not folder.is_dir():
                 _download(root)
     except (OSError, RuntimeError, EOFError) as error:
@@ -48,16 +59,33 @@ def read_cifar10(folder: Path, split: str) -> MemorySource:
     """Return one split, train or test, in the published order.
 
     Raises:
-        DataError: if a batch is missing or damaged.
+        DataError: if a file is missing or is not the published one.
     """
     import torch
 
     batches = [_unpickle(folder / name) for name in _BATCHES[split]]
     pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
     targets = np.concatenate([batch["labels"] for batch in batches])
-    classes = tuple(_unpickle(folder / "batches.meta")["label_names"])
+    classes = tuple(_unpickle(folder / _META)["label_names"])
     names = [f"{split}/{name}" for batch in batches for name in batch["filenames"]]
     return MemorySource(torch.from_numpy(pixels), targets, classes, names=names)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let one download, where runs of a sweep and ranks of a run arrive together."""
+    path = Path(tempfile.gettempdir()) / f"scaledrelu-cifar10-{os.getuid()}.lock"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:  # reading what is there needs no lock
+        log.debug("%s: no lock (%s)", path, error)
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _download(root: Path) -> None:
@@ -69,12 +97,16 @@ def _download(root: Path) -> None:
 
 
 def _unpickle(path: Path) -> dict[str, Any]:
+    """Return what a published file holds; another one is not unpickled."""
+    again = f"remove {path.parent} to download it again"
     try:
-        with open(path, "rb") as file:
-            return pickle.load(file, encoding="latin1")
-    except (OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: missing or unreadable ({error.strerror}): {again}") from None
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != PUBLISHED_MD5[path.name]:
         raise DataError(
-            f"{path}: damaged or missing CIFAR-10 file ({reason}): remove {path.parent} to "
-            "download it again"
-        ) from None
+            f"{path}: damaged, or not the published CIFAR-10 file (MD5 {found} instead of "
+            f"{PUBLISHED_MD5[path.name]}): {again}"
+        )
+    return pickle.loads(content, encoding="latin1")

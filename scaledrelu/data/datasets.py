@@ -9,11 +9,13 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from scaledrelu.config.listing import IMAGE_SUFFIXES, class_images, image_names
 from scaledrelu.data.cifar import cifar10_batches, read_cifar10
 from scaledrelu.data.digits import load_digits, stratified_choice
 from scaledrelu.data.memory import decode_all
@@ -21,9 +23,6 @@ from scaledrelu.data.sources import FolderSource, ImageSource
 from scaledrelu.errors import ConfigError, DataError, nearest
 
 log = logging.getLogger(__name__)
-
-# What torchvision's ImageFolder accepts.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 _DIGITS_VAL = 360  # of 1,797
 
@@ -150,39 +149,22 @@ def scan_folder(folder: Path | str, *, on_bad_image: str = "raise") -> FolderSou
         DataError: if there is no class folder, or one without images.
     """
     folder = Path(folder)
-    classes = sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[0] != ".")
-    if not classes:
-        found = sum(1 for e in os.scandir(folder) if e.name.lower().endswith(IMAGE_SUFFIXES))
+    images = class_images(folder)
+    if not images:
+        found = len(image_names(folder))
         raise DataError(
             f"{folder}: no class folders (found {found} images beside each other): sort the images "
             f"into {folder}/<class>/"
         )
-    names: list[str] = []
-    counts = []
-    for name in classes:
-        files = _images_below(folder, name)
+    for name, files in images.items():
         if not files:
             raise DataError(
                 f"{folder / name}: no image in this class folder (allowed: "
                 f"{' '.join(IMAGE_SUFFIXES)}): add images or remove the folder from every split"
             )
-        names += files
-        counts.append(len(files))
-    targets = np.repeat(np.arange(len(classes)), counts)
-    return FolderSource(folder, names, targets, tuple(classes), on_bad_image=on_bad_image)
-
-
-def _images_below(folder: Path, name: str) -> list[str]:
-    """Return the images of one class, relative to the folder."""
-    found = []
-    for place, _, files in sorted(os.walk(folder / name, followlinks=True)):
-        prefix = os.path.relpath(place, folder)
-        found += [
-            f"{prefix}/{file}"
-            for file in sorted(files)
-            if file[0] != "." and file.lower().endswith(IMAGE_SUFFIXES)
-        ]
-    return found
+    targets = np.repeat(np.arange(len(images)), [len(files) for files in images.values()])
+    names = list(chain.from_iterable(images.values()))
+    return FolderSource(folder, names, targets, tuple(images), on_bad_image=on_bad_image)
 
 
 def _no_folder(root: Path, split: str) -> str:

@@ -10,19 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
+from scaledrelu.config.hashes import Part, digest_files
 from scaledrelu.data.sources import FolderSource, MemorySource
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1  # raise it when the bytes that decode_all writes change
+_VERSION = 2  # raise it when the bytes that decode_all writes change
 
 
 def decode_all(source: FolderSource, *, image_size: int) -> MemorySource:
     """Decode every image to ``image_size`` pixels: short side resized, centre cropped.
 
     Images that already have that size keep their pixels. The decoded bytes are cached under
-    ``$SCALEDRELU_CACHE`` (default ``~/.cache/scaledrelu``), named after the files' names, sizes
-    and times; bad images are never cached.
+    ``$SCALEDRELU_CACHE`` (default ``~/.cache/scaledrelu``), named after the files' names and
+    contents; bad images are never cached. Without a home folder nothing is.
 
     Raises:
         DataError: for a bad image, unless the source skips it.
@@ -34,7 +35,8 @@ def decode_all(source: FolderSource, *, image_size: int) -> MemorySource:
     if pixels is None:
         log.info("%s: decoding %s images into memory", source.root, f"{len(source):,}")
         pixels = _decode(source, image_size)
-        if not source.skipped:
+        # Files that changed meanwhile: whose pixels these are is not known.
+        if not source.skipped and path == _cache_path(source, image_size):
             _write(path, pixels)
     names = [source.name_of(source.position_of(i)) for i in range(len(source))]
     memory = MemorySource(torch.from_numpy(pixels), source.targets, source.classes, names=names)
@@ -57,16 +59,23 @@ def _decode(source: FolderSource, image_size: int) -> np.ndarray:
     return pixels
 
 
-def _cache_path(source: FolderSource, image_size: int) -> Path:
-    digest = hashlib.sha256(f"{_VERSION} {image_size} {os.path.abspath(source.root)}".encode())
-    for index in range(len(source)):
-        status = os.stat(source.path_of(index))
-        digest.update(f"{source.name_of(index)}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
-    folder = os.environ.get("SCALEDRELU_CACHE") or Path.home() / ".cache" / "scaledrelu"
-    return Path(folder) / f"{digest.hexdigest()[:24]}.npy"
+def _cache_path(source: FolderSource, image_size: int) -> Path | None:
+    """Return where the pixels of these very files are kept; None if there is no place."""
+    folder = os.path.expanduser(os.environ.get("SCALEDRELU_CACHE") or "~/.cache/scaledrelu")
+    if folder[0] == "~":  # no HOME and no entry for the user, as in some containers
+        log.info("decoded images are not cached: no home folder; SCALEDRELU_CACHE can name one")
+        return None
+    root = os.path.abspath(source.root)
+    names = [source.name_of(index) for index in range(len(source))]
+    place = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    files = digest_files([Part("images", root, names)], store=Path(folder) / "digests" / place)
+    name = hashlib.sha256(f"{_VERSION} {image_size} {files}".encode()).hexdigest()[:24]
+    return Path(folder) / f"{name}.npy"
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+def _read(path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    if path is None:
+        return None
     try:
         pixels = np.load(path)
     except (OSError, ValueError, EOFError):
@@ -74,8 +83,10 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
 
 
-def _write(path: Path, pixels: np.ndarray) -> None:
+def _write(path: Path | None, pixels: np.ndarray) -> None:
     """Write atomically; a cache that cannot be written costs time, not correctness."""
+    if path is None:
+        return
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ import PIL
 from PIL import Image
 
 from scaledrelu.config.artifacts import MANIFEST, MINI_DATA_VERSION
+from scaledrelu.config.reid_listing import JUNK
 from scaledrelu.data.mini_cameras import HEIGHT, WIDTH, invent_cameras, photograph
 from scaledrelu.data.mini_people import invent_people
 from scaledrelu.data.mini_plan import (
@@ -28,7 +29,6 @@ from scaledrelu.data.mini_plan import (
     plan_shots,
     queries_without_match,
 )
-from scaledrelu.data.reid_files import JUNK
 from scaledrelu.errors import DataError
 
 _QUALITY = 92  # of the JPEGs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from scaledrelu.data.reid_files import MARKET_FOLDERS
+from scaledrelu.config.reid_listing import MARKET_FOLDERS
 from scaledrelu.errors import DataError
 
 _NAME = re.compile(r"(-1|\d{4})_c(\d+)s\d+_\d{6}_\d{2}\.jpg")

@@ -17,20 +17,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scaledrelu.data.reid_files import (
+from scaledrelu.config.reid_listing import (
     MARKET_FOLDERS,
-    Listing,
-    check_counts,
-    check_files,
-    check_people,
-    find_root,
-    list_market,
-    read_msmt_list,
+    find_market,
+    find_msmt,
+    market_images,
+    msmt_images,
+    msmt_lists,
 )
-from scaledrelu.data.sources import BadImageError, FolderSource, ImageSource, MemorySource, decode
-from scaledrelu.errors import ConfigError, DataError
-
-_MSMT_FOLDERS = {"v1": ("train", "test"), "v2": ("mask_train_v2", "mask_test_v2")}
+from scaledrelu.data.decoding import BadImageError, decode
+from scaledrelu.data.reid_files import Listing, check_counts, check_files, check_people
+from scaledrelu.data.sources import FolderSource, ImageSource, MemorySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +95,8 @@ def open_market1501(
             unexpected counts.
     Source: recipes D.3; the two ways to resize, D.1.
     """
-    place = find_root(Path(root), "Market-1501-v15.09.15", MARKET_FOLDERS, hint="")
-    train, query, gallery = (list_market(place, folder) for folder in MARKET_FOLDERS)
+    place = find_market(Path(root))
+    train, query, gallery = (Listing.of(market_images(place, folder)) for folder in MARKET_FOLDERS)
     check_people(place, train, query, gallery)
     if expect:
         check_counts(root, {"train": train}, query, gallery, expect)
@@ -137,21 +134,9 @@ def open_msmt17(
             or unexpected counts.
     Source: recipes D.3.
     """
-    if version not in _MSMT_FOLDERS:
-        allowed = ", ".join(_MSMT_FOLDERS)
-        raise ConfigError(f"data.build.version={version}: must be one of {allowed}")
-    trained, tested = _MSMT_FOLDERS[version]
-    lists = {"list_train.txt": trained, "list_val.txt": trained}
-    lists |= {"list_query.txt": tested, "list_gallery.txt": tested}
-    if not with_val:
-        del lists["list_val.txt"]
-    place = find_root(
-        Path(root),
-        f"MSMT17_{version.upper()}",
-        (trained, tested, *lists),
-        hint=f", or data.build.version (now {version})",
-    )
-    listings = [read_msmt_list(place / name, folder) for name, folder in lists.items()]
+    lists = msmt_lists(version, with_val=with_val)
+    place = find_msmt(Path(root), version, lists)
+    listings = [Listing.of(msmt_images(place / name, folder)) for name, folder in lists.items()]
     *trained_on, query, gallery = listings
     if expect:
         known = {key: count for key, count in expect.items() if with_val or key != "val"}
@@ -197,11 +182,9 @@ class MeasuredSource(FolderSource):
         """
         try:
             return decode(self.path_of(index))
-        except BadImageError:
-            raise DataError(
-                f"{self.path_of(index)}: not a whole image: restore the file (only training images "
-                "are replaced by data.on_bad_image=skip)"
-            ) from None
+        except BadImageError as error:
+            note = " (only training images are replaced by data.on_bad_image=skip)"
+            raise BadImageError(error.path, error.reason, error.remedy, note) from None
 
 
 def _splits(

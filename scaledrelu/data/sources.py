@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
-from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.data.decoding import BadImageError, decode
+from scaledrelu.errors import ConfigError, DataError, printable
 from scaledrelu.randomness import derive_seed
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class FolderSource:
         """Return one image in RGB.
 
         Raises:
-            DataError: if the file is missing, unreadable or truncated (and not to be skipped).
+            DataError: if the file is missing or unreadable, or bad and not to be skipped.
         """
         index = self.position_of(index)
         try:
@@ -144,7 +145,8 @@ class FolderSource:
         name = self.name_of(index)
         if name not in self.skipped:
             self.skipped.append(name)
-            log.warning("%s: bad image left out (data.on_bad_image=skip)", self.path_of(index))
+            path = printable(self.path_of(index))
+            log.warning("%s: bad image left out (data.on_bad_image=skip)", path)
 
 
 class MemorySource:
@@ -187,33 +189,6 @@ class MemorySource:
         )
         chosen.skipped = list(self.skipped)  # all were met when the whole set was decoded
         return chosen
-
-
-class BadImageError(DataError):
-    """A file that is there and is not, or not all of, an image."""
-
-
-def decode(path: str) -> Image.Image:
-    """Decode a file to RGB.
-
-    Raises:
-        BadImageError: if the bytes are not a whole image.
-        DataError: if the file cannot be read at all.
-    """
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it; the rest would come out grey
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(
-                f"{path}: cannot be read ({error.strerror}): restore the file"
-            ) from None
-        raise BadImageError(
-            f"{path}: not a whole image ({reason}): restore the file, or set "
-            "data.on_bad_image=skip to replace it by the next image of its class"
-        ) from None
 
 
 def subset(source: ImageSource, fraction: float, seed: int) -> ImageSource:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaledrelu.config.listing import LABEL_SUFFIX
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.errors import DataError
 
-SUFFIX = ".pt"
 _MEMORY_BYTES = 2**29  # maps of images in memory are kept there too, up to this size
 _WHERE = "set data.token_labels to the folder of this data set's maps, or data.token_labels=none"
 
@@ -27,7 +27,7 @@ def label_path(source: ImageSource, index: int) -> str:
     Source: recipes B.4: class folder / image name up to the first dot, suffix .pt.
     """
     name = os.path.basename(source.name_of(index)).split(".")[0]
-    return f"{source.classes[source.targets[index]]}/{name}{SUFFIX}"
+    return f"{source.classes[source.targets[index]]}/{name}{LABEL_SUFFIX}"
 
 
 class LabelMaps:
@@ -140,6 +140,6 @@ def _no_folder(root: Path) -> str:
     return (
         f"{root}: no such folder: data.token_labels must name the label maps of NFNet-F6 for "
         "ImageNet-1k's training images (published by TokenLabeling, about 9 GB; "
-        f"{root}/<class>/<image>{SUFFIX}); data.token_labels=none trains without: 83.8 top-1 "
+        f"{root}/<class>/<image>{LABEL_SUFFIX}); data.token_labels=none trains without: 83.8 top-1 "
         "instead of 84.2 by the VOLO authors, far less (81.72) without mixing augmentation"
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scaledrelu.config import compose as composition
+from scaledrelu.config.digest import Known
 from scaledrelu.runs.record import write_atomic
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Composer:
         self._path = results / ".cache" / f"composed-{_digest(self.conf_dir)}.json"
         self._known: dict[str, Any] = _read(self._path)
         self._fresh: dict[str, Composed] = {}
-        self._digests: dict[tuple[str | None, ...], str | None] = {}
+        self._digests: Known = {}
         self._dirty = False
 
     def __call__(self, overrides: Sequence[str]) -> Composed:

@@ -15,6 +15,7 @@ import yaml
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.launchers import SLURM, check_launcher, is_launcher_option
+from scaledrelu.config.places import expand_home, expand_overrides
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tables.spec import table_names
 
@@ -66,7 +67,7 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
     if launcher == "auto":
         launcher = "joblib" if profile in ("mini", "smoke") else "basic"
     dry_run = _flag("dry_run", raw["dry_run"])
-    overrides = [str(item) for item in _list(raw["overrides"])]
+    overrides = expand_overrides([str(item) for item in _list(raw["overrides"])])
     options = [*map(str, _list(raw["launcher_options"])), *options]
     options += [item for item in overrides if is_launcher_option(item)]
     check_launcher(launcher, options, submits=not dry_run)
@@ -79,7 +80,7 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
         n_jobs=_n_jobs(raw["n_jobs"], launcher),
         redo=str(raw["redo"]),
         dry_run=dry_run,
-        results=Path(str(raw["results"])),
+        results=Path(expand_home(str(raw["results"]), key="results")),
         overrides=tuple(item for item in overrides if not is_launcher_option(item)),
         publish=_flag("publish", raw["publish"]),
         force=_flag("force", raw["force"]),

@@ -1,8 +1,10 @@
+import errno
 import hashlib
 import importlib
 import inspect
 import logging
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
-from scaledrelu.data import cifar
+from scaledrelu.data import cifar, memory
 from scaledrelu.data.datasets import (
     open_cifar10,
     open_digits,
@@ -113,15 +115,81 @@ def test_file_names_may_be_anything_the_system_allows(tmp_path):
     assert [source.load(i).size for i in range(len(source))] == [(4, 4)] * 3
 
 
+def test_hidden_files_and_folders_are_no_images(image_folder):
+    root = image_folder()
+    image = (root / "train/cat/0.jpg").read_bytes()
+    (root / "train/.git").mkdir()
+    for name in ("cat/.ipynb_checkpoints/0.jpg", "cat/more/.x/0.jpg", "cat/._0.jpg", "cat/.#1.jpg"):
+        (root / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "train" / name).write_bytes(image)
+    (root / "train/dog/Thumbs.db").write_bytes(b"x")
+    train = open_folder(root).train
+    assert (len(train), train.classes) == (12, ("cat", "dog", "owl"))
+
+
+def test_link_to_a_folder_around_itself_is_passed_over_with_one_line(image_folder, caplog):
+    root = image_folder()
+    links = {"cat/up": "..", "cat/self": "self", "dog/root": "../..", "again": "."}
+    for link, target in links.items():
+        (root / "train" / link).symlink_to(target)
+    with caplog.at_level(logging.WARNING):
+        train = open_folder(root).train
+    assert (len(train), train.classes) == (12, ("cat", "dog", "owl"))
+    told = [record.getMessage() for record in caplog.records]
+    for link in ("cat/up", "dog/root", "again"):
+        assert sum(f"train/{link}: a link to a folder around itself" in line for line in told) == 1
+
+
+def test_link_to_another_folder_is_followed(image_folder, tmp_path):
+    root = image_folder({"train": 2, "val": 1})
+    (root / "train/cat").rename(tmp_path / "cats")
+    (root / "train/cat").symlink_to(tmp_path / "cats")
+    (root / "train/owl/dogs").symlink_to("../dog")
+    train = open_folder(root).train
+    assert [train.name_of(i) for i in (0, 4, 6)] == ["cat/0.jpg", "owl/0.jpg", "owl/dogs/0.jpg"]
+
+
+def test_link_to_nowhere_is_an_error_or_skipped_as_bad_images_are(image_folder):
+    root = image_folder()
+    (root / "train/cat/9.jpg").symlink_to("/nowhere/9.jpg")
+    with pytest.raises(DataError, match=r"9\.jpg: a link to a file that is not there") as error:
+        open_folder(root).train.load(4)
+    assert "data.on_bad_image=skip" in one_line(error)
+    train = open_folder(root, on_bad_image="skip").train
+    assert train.load(4).tobytes() == train.load(0).tobytes()
+    whole = open_folder(root, in_memory=True, on_bad_image="skip").train
+    assert whole.skipped == ["cat/9.jpg"]
+
+
+def test_pipe_called_like_an_image_is_none(image_folder):
+    root = image_folder()
+    os.mkfifo(root / "train/cat/9.jpg")
+    assert len(open_folder(root).train) == 12
+
+
+def test_folder_that_may_not_be_read_is_one_line(image_folder, monkeypatch):
+    root, scandir = image_folder(), os.scandir
+
+    def forbidden(path):
+        if str(path).endswith("cat"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    with pytest.raises(DataError, match=r"cat: cannot be listed \(Permission denied") as error:
+        open_folder(root)
+    one_line(error)
+
+
 def test_images_in_memory_are_the_same_images_fitted_to_their_size(image_folder):
     root = image_folder(pixels=(16, 16))
-    files, memory = open_folder(root), open_folder(root, in_memory=True)
+    files, whole = open_folder(root), open_folder(root, in_memory=True)
     again = open_folder(root, in_memory=True)
-    assert memory.train.images.shape == (12, 3, 16, 16)
+    assert whole.train.images.shape == (12, 3, 16, 16)
     for i in (0, 5, 11):
-        assert memory.train.load(i).tobytes() == files.train.load(i).tobytes()
-        assert memory.train.name_of(i) == files.train.name_of(i)
-    assert torch.equal(memory.val.images, again.val.images)
+        assert whole.train.load(i).tobytes() == files.train.load(i).tobytes()
+        assert whole.train.name_of(i) == files.train.name_of(i)
+    assert torch.equal(whole.val.images, again.val.images)
     assert open_folder(root, in_memory=True, image_size=8).val.images.shape == (6, 3, 8, 8)
 
 
@@ -136,6 +204,47 @@ def test_cached_images_are_decoded_anew_when_a_file_changes(image_folder):
     after = open_folder(root, in_memory=True).train.images
     assert not torch.equal(before[0], after[0])
     assert torch.equal(after[0], after[8])
+
+
+def test_cached_images_are_decoded_anew_when_a_file_changes_and_keeps_its_time(image_folder):
+    root = image_folder(pixels=(16, 16))
+    path = root / "train/cat/0.bmp"
+    (root / "train/cat/0.jpg").unlink()
+    for grey in (200, 100):
+        before = path.stat() if path.exists() else None
+        Image.new("RGB", (16, 16), (grey,) * 3).save(path)
+        if before:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert (open_folder(root, in_memory=True).train.images[0] == grey).all()
+
+
+def test_files_that_change_while_they_are_decoded_are_not_cached(image_folder, monkeypatch):
+    root = image_folder(pixels=(16, 16))
+    path, decode = root / "train/cat/0.jpg", memory._decode
+    original = path.read_bytes()
+
+    def change(source, size):
+        path.write_bytes((root / "train/owl/0.jpg").read_bytes())
+        pixels = decode(source, size)
+        path.write_bytes((root / "train/dog/0.jpg").read_bytes())
+        return pixels
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "_decode", change)
+        open_folder(root, in_memory=True)
+    path.write_bytes(original)
+    files, whole = open_folder(root).train, open_folder(root, in_memory=True).train
+    assert whole.load(0).tobytes() == files.load(0).tobytes()
+
+
+def test_images_are_in_memory_where_nobody_has_a_home(image_folder, monkeypatch):
+    def nobody(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("SCALEDRELU_CACHE")
+    assert len(open_folder(image_folder(), in_memory=True).train.images) == 12
 
 
 def test_missing_root_is_named():
@@ -261,9 +370,9 @@ def test_bad_images_are_skipped_and_counted_in_memory_too(image_folder, truncate
     root = image_folder(pixels=(16, 16))
     truncate(root / "train" / "dog" / "1.jpg")
     for _ in range(2):
-        memory = open_folder(root, in_memory=True, on_bad_image="skip").train
-        assert memory.skipped == ["dog/1.jpg"]
-        assert torch.equal(memory.images[5], memory.images[6])
+        whole = open_folder(root, in_memory=True, on_bad_image="skip").train
+        assert whole.skipped == ["dog/1.jpg"]
+        assert torch.equal(whole.images[5], whole.images[6])
     with pytest.raises(DataError, match=r"dog/1\.jpg"):
         open_folder(root, in_memory=True)
 
@@ -287,28 +396,81 @@ def test_cifar10_opens_a_class_folder_copy(image_folder):
     assert splits.train.images.shape == (6, 3, 32, 32)
 
 
-def test_cifar10_opens_python_batches(tmp_path):
-    import pickle
-
+@pytest.fixture
+def batches(tmp_path, monkeypatch):
+    """A folder of small batches that count as the published ones, and their pixels."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     rng = np.random.RandomState(0)
     pixels = rng.randint(0, 256, (6, 2, 3072), dtype=np.uint8)
+    content = {"batches.meta": {"label_names": ["plane", "car"]}}
     for i, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
-        batch = {"data": pixels[i], "labels": [i % 2, 1], "filenames": [f"{i}a", f"{i}b"]}
+        content[name] = {"data": pixels[i], "labels": [i % 2, 1], "filenames": [f"{i}a", f"{i}b"]}
+    for name, batch in content.items():
         (folder / name).write_bytes(pickle.dumps(batch))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["plane", "car"]}))
-    splits = open_cifar10(root=str(tmp_path), train="train", val="test")
+        found = hashlib.md5((folder / name).read_bytes()).hexdigest()
+        monkeypatch.setitem(cifar.PUBLISHED_MD5, name, found)
+    return folder, pixels
+
+
+def open_batches(folder, **changes):
+    return open_cifar10(root=str(folder.parent), train="train", val="test", **changes)
+
+
+def test_cifar10_opens_python_batches(batches):
+    folder, pixels = batches
+    splits = open_batches(folder)
     assert splits.train.targets.tolist() == [0, 1, 1, 1, 0, 1, 1, 1, 0, 1]
     assert splits.val.classes == ("plane", "car")
     assert splits.val.name_of(1) == "test/5b"
     assert torch.equal(splits.train.images[2].flatten(), torch.from_numpy(pixels[1, 0]))
     with pytest.raises(ConfigError, match="32 pixels"):
-        open_cifar10(root=str(tmp_path), train="train", val="test", image_size=64)
-    (folder / "data_batch_3").write_bytes(b"\x80\x04")
-    with pytest.raises(DataError, match="data_batch_3: damaged or missing") as error:
-        open_cifar10(root=str(tmp_path), train="train", val="test")
+        open_batches(folder, image_size=64)
+    (folder / "data_batch_4").unlink()
+    with pytest.raises(DataError, match="data_batch_4: missing or unreadable") as error:
+        open_batches(folder)
     one_line(error)
+
+
+class Trap:
+    """An object that leaves a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
+def test_cifar10_file_that_is_not_the_published_one_is_not_unpickled(batches, tmp_path, name):
+    folder, _ = batches
+    (folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(DataError, match=f"{name}: damaged, or not the published") as error:
+        open_batches(folder)
+    one_line(error)
+    assert not (tmp_path / "sprung").exists()
+    pickle.loads((folder / name).read_bytes())
+    assert (tmp_path / "sprung").exists(), "the trap works"
+
+
+def test_published_checksums_of_cifar10_are_torchvisions():
+    from torchvision.datasets import CIFAR10
+
+    theirs = dict([*CIFAR10.train_list, *CIFAR10.test_list])
+    assert theirs | {CIFAR10.meta["filename"]: CIFAR10.meta["md5"]} == cifar.PUBLISHED_MD5
+
+
+def test_cifar10_on_disk_is_read_where_no_lock_can_be_taken(batches, tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar.tempfile, "gettempdir", lambda: str(tmp_path / "nowhere"))
+    assert len(open_batches(batches[0]).train) == 10
+
+
+def test_cifar10_lock_does_not_follow_a_link(batches, tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar.tempfile, "gettempdir", lambda: str(tmp_path))
+    (tmp_path / f"scaledrelu-cifar10-{os.getuid()}.lock").symlink_to(tmp_path / "elsewhere")
+    assert len(open_batches(batches[0]).train) == 10
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_cifar10_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch):

@@ -265,7 +265,8 @@ def test_broken_image_that_is_measured_is_never_replaced(market, truncate, folde
             [source.load(i) for i in range(len(source))]
 
     line = refused(load_all)
-    assert f"{folder}/{name}: not a whole image: restore the file (only training images" in line
+    assert f"{folder}/{name}: not a whole image (" in line
+    assert line.endswith("(only training images are replaced by data.on_bad_image=skip)")
 
 
 def test_images_in_memory_are_resized_as_the_official_transforms_do(market):
@@ -326,13 +327,38 @@ def test_other_version_of_msmt_is_refused_with_the_field_to_change(msmt):
         "0000/0000_004_15_0303morning_0028_0.jpg",
         "0000/0000_004_15_0303morning_0028_0.jpg 5",
         "0000/0000_004_0303morning.jpg 0",
-        "",
     ],
 )
 def test_wrong_line_of_a_list_is_named_by_its_number(msmt, line):
     with (msmt / "list_gallery.txt").open("a") as file:
         file.write(f"{line}\n{GALLERY_LIST[0]}\n")
     assert f"list_gallery.txt: wrong: line 3 '{line}' (allowed" in refused(open_msmt, msmt)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text + b"\n\n",
+        lambda text: text.replace(b"\n", b"\r\n"),
+    ],
+    ids=["byte order mark", "empty last lines", "Windows ends of lines"],
+)
+def test_what_an_editor_leaves_in_a_list_means_nothing(msmt, left):
+    before = open_msmt(msmt)
+    for path in msmt.glob("list_*.txt"):
+        path.write_bytes(left(path.read_bytes()))
+    after = open_msmt(msmt)
+    for split in ("train", "query", "gallery"):
+        one, other = getattr(before, split), getattr(after, split)
+        assert [one.name_of(i) for i in range(len(one))] == [
+            other.name_of(i) for i in range(len(other))
+        ]
+
+
+def test_list_that_is_not_utf_8_is_one_line(msmt):
+    (msmt / "list_query.txt").write_bytes(QUERY_LIST[0].encode("utf-16"))
+    assert "list_query.txt: not UTF-8 text" in refused(open_msmt, msmt)
 
 
 def test_empty_list_is_refused(msmt):

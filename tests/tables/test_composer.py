@@ -1,6 +1,3 @@
-import os
-import time
-
 import pytest
 
 from scaledrelu.config import digest
@@ -54,25 +51,10 @@ def test_cached_plan_follows_the_data(planned, images, change):
     assert planned() != before
 
 
-@pytest.mark.parametrize("change", [add, remove])
-def test_plan_of_many_files_follows_the_data_and_looks_at_folders_only(
-    planned, images, change, monkeypatch
-):
-    monkeypatch.setattr(digest, "FEW_FILES", 2)
-    before = planned()
-    os.utime(images / "train" / "a" / "0.png")  # tells nothing about names and sizes
-    with monkeypatch.context() as patch:
-        patch.setattr(digest, "_scan", lambda *_: pytest.fail("read the whole file list again"))
-        assert planned() == before
-    time.sleep(0.01)  # two changes within one tick of the clock would look like one
-    change(images)
-    assert planned() != before
-
-
 def test_one_plan_looks_at_the_files_once(images, tmp_path, monkeypatch):
     looks = []
-    stamp = digest._stamp
-    monkeypatch.setattr(digest, "_stamp", lambda folders: looks.append(folders) or stamp(folders))
+    look = digest.data_parts
+    monkeypatch.setattr(digest, "data_parts", lambda *of: looks.append(of) or look(*of))
     composer = Composer(tmp_path / "results")
     for seed in range(3):
         composer(["data=imagefolder", f"data.root={images}", f"seed={seed}"])

@@ -1,0 +1,62 @@
+"""Paths that a person gives: ``~`` means the home folder, in the shell and in files alike."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from scaledrelu.errors import ConfigError
+
+PLACES = ("paths.results", "data.root", "data.token_labels", "init.path")
+
+_PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # what Hydra reads as one string without quotes
+_HOME = re.compile(r"""(?<=[=,])(?:(['"])(~[^'"]*)\1|(~[^,'"\[\](){}]*))""")  # in an override
+
+
+def expand_home(text: str, *, key: str) -> str:
+    """Return a path with ``~`` or ``~user`` in front expanded.
+
+    Raises:
+        ConfigError: if nobody knows the home folder.
+    """
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise ConfigError(f"{key}={text}: no home folder is known for it: write the whole path")
+    return path
+
+
+def expand_places(config: dict[str, Any]) -> None:
+    """Expand every path of a configuration, in place.
+
+    Raises:
+        ConfigError: see :func:`expand_home`.
+    """
+    for key in PLACES:
+        group, leaf = key.split(".")
+        if isinstance(value := config[group][leaf], str):
+            config[group][leaf] = expand_home(value, key=key)
+
+
+def expand_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return Hydra overrides with ``key=~/x`` expanded, which Hydra's grammar refuses.
+
+    Raises:
+        ConfigError: see :func:`expand_home`.
+    """
+    return [_expand_override(text) for text in overrides]
+
+
+def quoted(text: str) -> str:
+    """Return a text as Hydra's override grammar reads it back as one string."""
+    if "/" in text and _PLAIN.fullmatch(text):
+        return text
+    escaped = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", text)
+    end = re.search(r"\\*$", escaped)
+    return f"'{escaped}{end[0] if end else ''}'"
+
+
+def _expand_override(text: str) -> str:
+    key = text.partition("=")[0]
+    return _HOME.sub(lambda found: quoted(expand_home(found[2] or found[3], key=key)), text)

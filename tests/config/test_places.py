@@ -1,0 +1,67 @@
+"""``~`` in a path means the home folder, wherever the path is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from scaledrelu.config.compose import compose
+from scaledrelu.config.places import PLACES, expand_home, expand_overrides, expand_places, quoted
+from scaledrelu.errors import ConfigError
+from scaledrelu.tables.settings import load_settings
+
+
+@pytest.fixture(params=["plain", "it's a, b"])
+def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    path = tmp_path / request.param
+    path.mkdir()
+    monkeypatch.setenv("HOME", str(path))
+    return str(path)
+
+
+def read_back(override: str) -> object:
+    return OverridesParser.create().parse_override(override).value()
+
+
+def test_home_is_expanded_on_every_way_in(home: str) -> None:
+    config = compose(["data=imagefolder", "data.root=~/set", "paths.results='~/r'"])
+    assert config["data"]["root"] == f"{home}/set"
+    assert config["paths"]["results"] == f"{home}/r"
+    settings = load_settings(["results=~/r", "overrides=[data.root=~/set]"])
+    assert settings.results == Path(home) / "r"
+    assert read_back(settings.overrides[0]) == f"{home}/set"
+
+
+def test_every_place_of_a_file_is_expanded(home: str) -> None:
+    config: dict = {}
+    for key in PLACES:
+        group, leaf = key.split(".")
+        config.setdefault(group, {})[leaf] = "~/x"
+    expand_places(config)
+    for key in PLACES:
+        group, leaf = key.split(".")
+        assert config[group][leaf] == f"{home}/x"
+
+
+def test_only_a_path_that_begins_with_it_is_expanded(home: str) -> None:
+    others = ["~init", "a=b~c", "a=x/~/y", "a=[1,2]", "--cfg", "job"]
+    assert expand_overrides(others) == others
+    assert [read_back(x) for x in expand_overrides(["a=~", "a='~/x, y'"])] == [
+        home,
+        f"{home}/x, y",
+    ]
+
+
+def test_a_home_that_nobody_knows_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"data\.root=~nobody-here/x: no home folder is known"):
+        expand_home("~nobody-here/x", key="data.root")
+
+
+@pytest.mark.parametrize(
+    "text", ["/a/b", "it's", "a\\'b", "end\\", "/M\u00fcller/x", "a,b", "x=y", "(x)", "{y}",
+     "12", "~x"]
+)  # fmt: skip
+def test_a_quoted_text_is_read_back_as_it_was(text: str) -> None:
+    assert read_back(f"key={quoted(text)}") == text
