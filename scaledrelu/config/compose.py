@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ def validate(composed: DictConfig) -> dict[str, Any]:
         ConfigError: unknown key (with the file that holds it), wrong type, or values that clash.
     """
     try:
-        typed = OmegaConf.merge(OmegaConf.structured(RunConfig), composed)
+        typed = OmegaConf.merge(_schema(), composed)
         config = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
     except ConfigKeyError as error:
         raise ConfigError(_unknown_key(error)) from error
@@ -128,6 +128,12 @@ def validate(composed: DictConfig) -> dict[str, Any]:
     expand_places(config)
     check_values(config)
     return config
+
+
+@cache
+def _schema() -> DictConfig:
+    """Return the typed tree that configurations are merged into a copy of."""
+    return OmegaConf.structured(RunConfig)
 
 
 def _unknown_key(error: ConfigKeyError) -> str:

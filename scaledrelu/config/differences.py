@@ -108,14 +108,14 @@ def _typed(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(_typed, value)) + "]"
     if isinstance(value, float):
-        return _number(value)
+        return number_text(value)
     if isinstance(value, str):
         plain = re.fullmatch(r"[A-Za-z_][\w./-]*", value) and value not in ("null", "true", "false")
         return value if plain else "'" + value.replace("'", "\\'") + "'"
     return json.dumps(value)
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     """Return 5, 0.05, 5e-4: the shortest text that reads back as the same number."""
     if value.is_integer():
         return str(int(value))

@@ -65,8 +65,16 @@ class CellValue:
 
     @property
     def is_misprint(self) -> bool:
-        """Whether what the paper printed is implausible, and no target."""
+        """Whether what the paper printed is implausible: no target, corrected or not."""
         return self.cell.column.name in self.cell.row.misprints
+
+    @property
+    def doubt(self) -> str:
+        """What stands in brackets behind the paper's value; empty for one that is a target."""
+        name, row = self.cell.column.name, self.cell.row
+        if name in row.corrected:
+            return f"corrected from {row.corrected[name]:.{self.cell.column.digits}f}"
+        return "misprint" if self.is_misprint else ""
 
     @property
     def delta(self) -> float | None:

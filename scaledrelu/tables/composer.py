@@ -1,11 +1,13 @@
 """Composed configs for planning, cached: composing costs tenths of a second, reading a cache none.
 
+Override lists that choose the same options and differ in values only share one Hydra composition.
 The cache is keyed by the content of ``conf/`` and of ``scaledrelu/config/``, so that any edit
 composes anew.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -29,6 +31,14 @@ class Composed:
     choices: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What Hydra made of the options alone."""
+
+    config: Any  # DictConfig
+    choices: dict[str, str]
+
+
 class Compose(Protocol):
     """What planning needs: overrides in, a config out."""
 
@@ -38,9 +48,13 @@ class Compose(Protocol):
         """Return the composed config of an override list."""
         ...
 
+    def unpinned(self, overrides: Sequence[str]) -> Composed:
+        """Return the same without a look at any file: the digests of data and weights are null."""
+        ...
+
 
 class Composer:
-    """Compose through Hydra once per override list and configuration tree."""
+    """Compose once per override list and configuration tree."""
 
     def __init__(self, results: Path, *, conf_dir: Path | None = None) -> None:
         self.conf_dir = conf_dir or composition.CONF_DIR
@@ -48,6 +62,7 @@ class Composer:
         self._path = results / ".cache" / f"composed-{_digest(self.conf_dir)}.json"
         self._known: dict[str, Any] = _read(self._path)
         self._fresh: dict[str, Composed] = {}
+        self._shared: dict[tuple[str, ...], _Choice] = {}
         self._digests: Known = {}
         self._dirty = False
 
@@ -57,13 +72,8 @@ class Composer:
         Raises:
             ConfigError: one line, as the shell would say it.
         """
-        overrides = sorted(overrides, key=lambda item: item.partition("=")[0])
-        key = json.dumps(overrides)
+        key, entry = self._entry(overrides)
         if key not in self._fresh:
-            if key not in self._known:
-                self._known[key] = _compose(overrides, self.conf_dir)
-                self._dirty = True
-            entry = self._known[key]
             config = {**entry["config"]} | {k: dict(entry["config"][k]) for k in ("data", "init")}
             config["paths"] = {**config["paths"], "results": str(self._results)}
             # Never stored with the config: the files may have changed since.
@@ -75,6 +85,19 @@ class Composer:
             )
             self._fresh[key] = Composed(config, entry["choices"])
         return self._fresh[key]
+
+    def unpinned(self, overrides: Sequence[str]) -> Composed:
+        """Return the same without a look at any file: the digests of data and weights are null."""
+        _, entry = self._entry(overrides)
+        return Composed(entry["config"], entry["choices"])
+
+    def _entry(self, overrides: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        overrides = sorted(overrides, key=lambda item: item.partition("=")[0])
+        key = json.dumps(overrides)
+        if key not in self._known:
+            self._known[key] = _compose(overrides, self.conf_dir, self._shared)
+            self._dirty = True
+        return key, self._known[key]
 
     def save(self) -> None:
         """Store what was composed anew and drop caches of other configuration trees."""
@@ -91,13 +114,32 @@ class Composer:
         self._dirty = False
 
 
-def _compose(overrides: Sequence[str], conf_dir: Path) -> dict[str, Any]:
+def _compose(
+    overrides: Sequence[str], conf_dir: Path, shared: dict[tuple[str, ...], _Choice]
+) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    composition.check_overrides(overrides, conf_dir)
+    choosing, values = _split(overrides)
+    if choosing not in shared:
+        shared[choosing] = _choose(choosing, conf_dir)
+    config = copy.deepcopy(shared[choosing].config)
+    for key, value in values:
+        try:
+            OmegaConf.update(config, key, value, merge=True)
+        except OmegaConfBaseException as error:
+            raise composition.ConfigError(composition.one_line(error)) from error
+    return {"config": composition.validate(config), "choices": shared[choosing].choices}
+
+
+def _choose(overrides: Sequence[str], conf_dir: Path) -> _Choice:
+    """Let Hydra compose a tree that is neither checked nor resolved yet."""
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
 
-    composition.check_overrides(overrides, conf_dir)
     try:
         with initialize_config_dir(str(conf_dir), version_base="1.3"):
             composed = compose("train", overrides=list(overrides), return_hydra_config=True)
@@ -106,10 +148,25 @@ def _compose(overrides: Sequence[str], conf_dir: Path) -> dict[str, Any]:
     choices = {key: value for key, value in composed.hydra.runtime.choices.items() if value}
     with open_dict(composed):
         del composed["hydra"]
-    return {
-        "config": composition.validate(composed),
-        "choices": {k: str(v) for k, v in sorted(choices.items()) if not k.startswith("hydra/")},
-    }
+    choices = {k: str(v) for k, v in sorted(choices.items()) if not k.startswith("hydra/")}
+    return _Choice(composed, choices)
+
+
+def _split(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, Any]]]:
+    """Part what Hydra has to see from plain values, which are set after it as it would set them."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import OverrideType
+
+    choosing, values = [], []
+    for text in overrides:
+        override = OverridesParser.create().parse_override(text)
+        key = override.key_or_group
+        plain = override.type is OverrideType.CHANGE and not override.is_sweep_override()
+        if plain and "." in key and not key.startswith("hydra.") and override.package is None:
+            values.append((key, override.value()))
+        else:
+            choosing.append(text)
+    return tuple(choosing), values
 
 
 def _digest(conf_dir: Path) -> str:

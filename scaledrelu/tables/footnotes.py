@@ -1,7 +1,8 @@
 """The assumptions and deviations behind a table, read from the comments of the conf files it used.
 
 A remark counts where its line is in force: a value that the profile replaced takes the remark with
-it, a value that a table row sets does not (the remark is about the key).
+it, a value that a table row sets does not (the remark is about the key). A remark in a table file
+is about the table, or about the block or row that it stands in.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from typing import Any
 
 import yaml
 
+from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.composer import Composed
+from scaledrelu.tables.spec import Table
 
 REMARK = re.compile(r"#\s*(assumption|deviation):\s*(.+?)\s*$")
 GLOBAL = "# @package _global_"
+CITES = re.compile(r"\brecipes (section \d|[A-Z])")
+WHERE = "recipes A.4, recipes H16 and the like are sections of docs/recipes.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,17 @@ class Remark:
     choices: tuple[tuple[str, str], ...]  # group, option
 
 
-def footnotes(used: Iterable[tuple[Composed, Sequence[str]]], conf_dir: Path) -> list[str]:
+def footnotes(
+    used: Iterable[tuple[Composed, Sequence[str]]], conf_dir: Path, table: Table | None = None
+) -> list[str]:
     """Return the remarks in force for some runs, without repetition, in a fixed order.
+
+    Where one of them, or a note of the table, cites recipes, the first line says where they are.
 
     Args:
         used: composed config and overrides of each run.
         conf_dir: the configuration tree.
+        table: the table that they belong to, whose own remarks come first.
     """
     found: dict[str, None] = {}
     for composed, overrides in used:
@@ -45,7 +55,46 @@ def footnotes(used: Iterable[tuple[Composed, Sequence[str]]], conf_dir: Path) ->
             for remark in _remarks(path, conf_dir):
                 if _in_force(remark, composed, named):
                     found[_line(remark)] = None
-    return sorted(found)
+    own = _table_remarks(table.name, conf_dir) if table else []
+    lines = [*own, *sorted(found)]
+    notes = [row.note for row in table.rows] if table else []
+    return [*([WHERE] if any(map(CITES.search, (*lines, *notes))) else []), *lines]
+
+
+def _table_remarks(name: str, conf_dir: Path) -> list[str]:
+    """Return the remarks of a table file, each with the rows that it is about."""
+    path = conf_dir / "table" / f"{name}.yaml"
+    text = path.read_text()
+    places = list(_places(yaml.compose(text)))
+    remarks = []
+    for number, line in enumerate(text.splitlines()):
+        if match := REMARK.search(line):
+            inside = [rows for span, rows in places if number in span]
+            smallest = min(inside, key=len, default=[])
+            about = f"row{'s' * (len(smallest) > 1)} {rows_text(smallest)}: " if smallest else ""
+            where = path.relative_to(conf_dir.parent)
+            remarks.append(f"{about}{match[1]}: {match[2]} ({where})")
+    return remarks
+
+
+def _places(root: yaml.Node) -> Iterator[tuple[range, list[str]]]:
+    """Yield the lines of every block and row of a table file, with the numbers of its rows."""
+    number = 0
+    for block in _entry(root, "blocks"):
+        first = number
+        for row in _entry(block, "rows"):
+            number += 1
+            yield _lines(row), [str(number)]
+        yield _lines(block), [str(n) for n in range(first + 1, number + 1)]
+
+
+def _entry(node: yaml.Node, name: str) -> list[yaml.Node]:
+    return next((value.value for key, value in node.value if key.value == name), [])
+
+
+def _lines(node: yaml.Node) -> range:
+    start, end = node.start_mark.line, node.end_mark.line
+    return range(start, max(end, start + 1))  # one of several lines ends where the next begins
 
 
 def _line(remark: Remark) -> str:

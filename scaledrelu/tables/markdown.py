@@ -8,6 +8,7 @@ from scaledrelu.runs.record import Status
 from scaledrelu.tables.cells import CellValue, SeedValue, cell_notes
 from scaledrelu.tables.footnotes import footnotes
 from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.recipe_differences import recipe_differences
 from scaledrelu.tables.spec import CRASH, Column, Row, Table
 
 DASH = "-"
@@ -27,6 +28,7 @@ def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
         _agreement(table, values),
         _section("Not here yet", _holes(plan, table, values)),
         _section("Failures", _failures(plan, table, values)),
+        recipe_differences(plan, table),
         _section("Notes", _notes(plan, values)),
         _section("Runs", _runs(plan, values)),
     ]
@@ -175,7 +177,7 @@ def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
     printed = [f"the {report} epoch is printed; both are stored" for report in sorted(reports)]
     used = [(cell.composed, (*cell.row.run, *cell.column.run, *plan.overrides)) for cell in cells]
     used += [(c.above, (*(c.row.upstream or ()), *plan.overrides)) for c in cells if c.above]
-    return [*rows, *printed, *_averaged(values), *footnotes(used, plan.conf_dir)]
+    return [*rows, *printed, *_averaged(values), *footnotes(used, plan.conf_dir, cells[0].table)]
 
 
 def _averaged(values: Iterable[CellValue]) -> list[str]:
@@ -237,8 +239,8 @@ def _name(value: CellValue) -> str:
 def _paper(value: CellValue) -> str:
     if isinstance(value.paper, str):
         return value.paper
-    misprint = " (misprint)" if value.is_misprint else ""
-    return f"{value.paper:.{value.cell.column.digits}f}{misprint}"
+    doubt = f" ({value.doubt})" if value.doubt else ""
+    return f"{value.paper:.{value.cell.column.digits}f}{doubt}"
 
 
 def _signed(number: float | None, digits: int) -> str:

@@ -40,6 +40,8 @@ class Cell:
     run_ids: tuple[str, ...]  # one per seed
     composed: Composed
     above: Composed | None  # of the runs it starts from
+    paper: Composed | None = None  # the same row at profile=paper, without extra overrides
+    paper_above: Composed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.spec import Column, Row, Table, merge_overrides
 
 GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # what a run shares with the run it starts from
-PLACEHOLDER = "upstream"
+PLACEHOLDER_START = ("init=run", "init.run=upstream")
+PAPER = "paper"  # the profile that other profiles are compared with
 
 
 def build_plan(
@@ -98,21 +99,34 @@ class _Planner:
             paper_patch=self._paper_patch(child),
         )
         labels = {item.name: label(item, subject) for item in table.labels}
-        return Cell(table, row, column, labels, run_ids, composed, above)
+        paper, paper_above = self._at_paper(row, column)
+        return Cell(table, row, column, labels, run_ids, composed, above, paper, paper_above)
 
     def _composed(self, overrides: tuple[str, ...], *, has_parent: bool = False) -> Composed:
-        start = ("init=run", f"init.run={PLACEHOLDER}") if has_parent else ()
+        start = PLACEHOLDER_START if has_parent else ()
         return self.compose(merge_overrides(overrides, start, self.profile))
 
     def _parent(self, row: Row, child: tuple[str, ...]) -> tuple[str, ...] | None:
         if row.upstream is None:
             return None
-        own = [
-            item
-            for item in child
-            if item.partition("=")[0].partition(".")[0] in GROUPS_OF_A_BACKBONE
-        ]
+        own = [item for item in child if _is_of_backbone(item)]
         return merge_overrides(own, row.upstream, self.extra)
+
+    def _at_paper(self, row: Row, column: Column) -> tuple[Composed, Composed | None]:
+        """Compose a row as the table file has it, and what it starts from, at paper scale.
+
+        Extra overrides are left out: what they change differs from the paper, too.
+        """
+        outside = row.external.get(PAPER)
+        own = merge_overrides(row.run, column.run)
+        start = PLACEHOLDER_START if row.upstream is not None and outside is None else ()
+        child = merge_overrides(own, outside or (), start, (f"profile={PAPER}",))
+        above = None
+        if row.upstream is not None:
+            backbone = [item for item in own if _is_of_backbone(item)]
+            parent = merge_overrides(backbone, row.upstream, (f"profile={PAPER}",))
+            above = self.compose.unpinned(parent)
+        return self.compose.unpinned(child), above
 
     def _plan(self, child: tuple[str, ...], parent: tuple[str, ...] | None, seed: int) -> str:
         if parent is None:
@@ -169,7 +183,7 @@ class _Planner:
 
     def _paper_patch(self, overrides: tuple[str, ...]) -> int:
         groups = [item for item in overrides if item.partition("=")[0] in ("recipe", "model")]
-        composed = self.compose(merge_overrides(groups, ("profile=paper",)))
+        composed = self.compose.unpinned(merge_overrides(groups, (f"profile={PAPER}",)))
         return composed.config["model"]["patch_size"]
 
 
@@ -186,6 +200,10 @@ def inspect_run(results: Path, name: str, config: Mapping[str, Any]) -> tuple[St
         # The run's id stands beside it; a report does not tell where somebody keeps results.
         return Status.DAMAGED, str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")
     return status, read_error(folder) if status is Status.FAILED else None
+
+
+def _is_of_backbone(override: str) -> bool:
+    return override.partition("=")[0].partition(".")[0] in GROUPS_OF_A_BACKBONE
 
 
 def _is_transient(override: str) -> bool:

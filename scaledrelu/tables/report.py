@@ -95,7 +95,7 @@ def csv_note(value: CellValue) -> str:
     """Return what a reader of one CSV line has to know beside the numbers."""
     parts = cell_notes(value.cell)
     if value.is_misprint:
-        parts.append("misprint: no target")
+        parts.append(f"{value.doubt}: no target")
     if value.cell.row.is_baseline:
         parts.append("baseline")
     n_crash, n = value.count(Status.CRASH), len(value.seeds)

@@ -7,7 +7,7 @@ composed in ``plan.py``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ CRASH, MISSING = "crash", "missing"
 TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
 COLUMN_KEYS = ("from", "caption", "metric", "over", "of", "header", "digits", "run")
 OVER_KEYS = ("metric", "name")
-ROW_KEYS = ("run", "upstream", "paper", "misprints", "note", "baseline")
+ROW_KEYS = ("run", "upstream", "paper", "misprints", "corrected", "note", "baseline")
 BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "rows")
 
 
@@ -48,6 +48,7 @@ class Row:
     external: Mapping[str, tuple[str, ...]]  # profile -> what it starts from instead of upstream
     paper: Mapping[str, float | str]
     misprints: tuple[str, ...] = ()  # metrics whose printed value is no target
+    corrected: Mapping[str, float] = field(default_factory=dict)  # what is printed instead
     note: str = ""
     is_reference: bool = False  # a row of the table that its block's deltas refer to
 
@@ -199,6 +200,7 @@ def _row(
         external={name: tuple(run) for name, run in block.get("external", {}).items()},
         paper=_paper(where, row.get("paper", {}), metrics),
         misprints=_misprints(where, row.get("misprints", ()), metrics),
+        corrected=_corrected(where, row),
         note=row.get("note", ""),
         is_reference=bool(row.get("baseline", False)),
     )
@@ -225,6 +227,15 @@ def _paper(where: str, raw: Mapping[str, Any], metrics: Sequence[str]) -> dict[s
 def _misprints(where: str, names: Sequence[str], metrics: Sequence[str]) -> tuple[str, ...]:
     _check_keys(dict.fromkeys(names), metrics, f"{where}, misprints")
     return tuple(names)
+
+
+def _corrected(where: str, row: Mapping[str, Any]) -> dict[str, float]:
+    raw = row.get("corrected", {})
+    _check_keys(raw, row.get("misprints", ()), f"{where}, corrected (of the misprints)")
+    for metric, value in raw.items():
+        if not isinstance(value, int | float):
+            raise TableError(f"{where}, corrected: '{value}' of column '{metric}' is no number")
+    return dict(raw)
 
 
 def _check_keys(raw: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:

@@ -43,6 +43,13 @@ def one_line(error):
 # --- digits
 
 
+def test_digits_are_as_many_as_their_conf_file_says():
+    expect = yaml.safe_load((CONF / "digits.yaml").read_text())["build"]["expect"]
+    splits = open_digits(image_size=16)
+    found = {"train": len(splits.train), "val": len(splits.val), "classes": splits.num_classes}
+    assert found == expect
+
+
 def test_digits_are_split_1437_to_360_with_every_class_in_proportion():
     digits = open_digits(image_size=16)
     assert (len(digits.train), len(digits.val), digits.num_classes) == (1437, 360, 10)

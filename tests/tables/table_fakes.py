@@ -10,6 +10,7 @@ from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
 
+SCALES = {"epoch_scale": 1, "warmup_scale": 1, "lr_scale": 1, "batch_scale": 1}
 GROUPS = {
     "stem": {
         "patchify": {"label": "ViT_p", "strides": [], "norm": "none", "act": "none", "tail": []},
@@ -29,10 +30,12 @@ GROUPS = {
     "recipe": {"deit": {}, "dino": {}, "probe": {}},
     "model": {"vit": {"label": "ViT", "width": 8, "depth": 1, "patch_size": 16}},
     "init": {"scratch": {"kind": "scratch"}, "run": {"kind": "run", "run": None}},
-    "warmup": {"linear": {"epochs": 5, "shape": "linear"}},
+    "warmup": {
+        "linear": {"epochs": 5, "shape": "linear", "start_lr": 1e-6, "start_lr_fraction": None}
+    },
     "profile": {
-        "mini": {"name": "mini", "epoch_scale": 1, "notes": ["compare the pattern"]},
-        "paper": {"name": "paper", "epoch_scale": 1, "notes": []},
+        "mini": {"name": "mini", **SCALES, "lr_scale": 4, "notes": ["compare the pattern"]},
+        "paper": {"name": "paper", **SCALES, "notes": []},
     },
 }
 DATA = {
@@ -45,6 +48,7 @@ DATA = {
     "fraction_seed": 0,
     "token_labels": "none",
 }
+SCHEDULE = {"epochs": 300, "cooldown_epochs": 0, "min_lr": 1e-5, "min_lr_fraction": None}
 DEFAULTS = {name: next(iter(options)) for name, options in GROUPS.items()}
 
 
@@ -58,15 +62,18 @@ class FakeCompose:
         pairs = dict(item.partition("=")[::2] for item in overrides)
         choices = {**DEFAULTS, **{k: v for k, v in pairs.items() if k in GROUPS}}
         config = {name: dict(GROUPS[name][choice]) for name, choice in choices.items()}
-        config["stem"]["shrink"] = config["profile"]["name"] == "mini"
+        config["stem"] |= {"shrink": config["profile"]["name"] == "mini", "proj_kernel": None}
         if config["profile"]["name"] == "mini":
             config["model"]["patch_size"] = 4
         config |= {
             "method": choices["recipe"],
             "task": {"_target_": choices["recipe"]},
-            "lr": {"base": 5e-4},
+            "lr": {"base": 5e-4, "reference_batch": 512},
+            "batch": {"total": 1024, "group": 64, "instances": None},
+            "precision": {"autocast": "none", "loss_scaling": False, "attention": "fused"},
+            "augment": {"rand_augment": None, "color_jitter": 0.0},
             "data": {**DATA},
-            "schedule": {"epochs": 300},
+            "schedule": {**SCHEDULE},
             "evaluation": {"report": "last"},
             "seed": 0,
         }
@@ -80,6 +87,8 @@ class FakeCompose:
                 if leaf == "base":
                     place[leaf] = float(value)
         return Composed(config, choices)
+
+    unpinned = __call__
 
 
 def write_table(conf_dir, name="table8", **fields):

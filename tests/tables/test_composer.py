@@ -1,8 +1,10 @@
 import pytest
 
 from scaledrelu.config import digest
-from scaledrelu.config.compose import compose
+from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.identity import run_id
+from scaledrelu.errors import ConfigError
+from scaledrelu.tables import composer as module
 from scaledrelu.tables.composer import Composer
 
 
@@ -66,3 +68,44 @@ def test_data_that_appears_after_the_plan_was_cached_is_seen(planned, images):
     before = planned()
     images.with_name("away").rename(images)
     assert planned() != before
+
+
+VALUES = [
+    "lr.base=1e-3",
+    "warmup.epochs=20",
+    "stem.strides=[2,2,2]",
+    "stem.proj_kernel=8",
+    "model.label='DINO-S/16 100 epoch'",
+    "model.label=VOLO-d1",
+    "augment.rand_augment=null",
+    "augment.hflip=1",
+    "optimizer.build={weight_decay: 0.1}",
+    "optimizer.sam.rho=0.2",
+    "data.build.expect={train: 3}",
+    "seed=3",
+]
+
+
+def test_values_are_set_as_hydra_sets_them(tmp_path):
+    composer = Composer(tmp_path)
+    options = ["optimizer=sam", "profile=mini"]
+    for extra in (VALUES[:5], VALUES[5:]):
+        fresh = compose_unpinned([*options, *extra])
+        assert composer.unpinned([*options, *extra]).config == fresh, extra
+
+
+def test_rows_that_differ_in_values_only_share_one_composition(tmp_path, monkeypatch):
+    asked = []
+    choose = module._choose
+    monkeypatch.setattr(module, "_choose", lambda o, c: asked.append(o) or choose(o, c))
+    composer = Composer(tmp_path)
+    rates = [composer([f"lr.base={lr}", "stem=conv"]).config["lr"]["base"] for lr in (1e-4, 2e-4)]
+    assert rates == [1e-4, 2e-4]
+    assert asked == [("stem=conv",)]
+
+
+@pytest.mark.parametrize("value", ["lr.base=fast", "lr.base=[1,2]", "optimizer.sam.rho=0.1"])
+def test_a_value_that_does_not_fit_is_one_line(tmp_path, value):
+    with pytest.raises(ConfigError) as error:
+        Composer(tmp_path)([value, "profile=mini"])
+    assert "\n" not in str(error.value)

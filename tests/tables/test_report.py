@@ -304,6 +304,64 @@ def test_mini_lists_its_own_radius_and_not_the_papers(tmp_path):
     assert "repeated augmentation on" not in text
 
 
+MARKED = """\
+source: Table 8
+title: Rows with remarks
+# assumption: of the table (recipes H24)
+base: [recipe=deit, model=vit]  # deviation: of its base
+columns:
+  top1: {metric: val/top1}
+blocks:
+  - label: one
+    rows:
+      - {run: [stem=conv], paper: {top1: 1.0}}
+      - {run: [stem=patchify], paper: {top1: 2.0}}  # assumption: of a row
+  - label: two
+    # assumption: of a block
+    run: [stem=conv]
+    rows:
+      - run: [lr.base=1e-3]
+        paper: {top1: 3.0}  # deviation: of a longer row
+      - {run: [lr.base=2e-3], paper: {top1: 4.0}}
+      - {run: [lr.base=3e-3], paper: {top1: 5.0}}
+"""
+
+
+def test_remarks_in_a_table_file_name_the_rows_that_they_are_about(conf):
+    (conf / "conf" / "table" / "table8.yaml").write_text(MARKED)
+    _, text = report(conf)
+    notes = [line for line in text.splitlines() if line.endswith("(conf/table/table8.yaml)")]
+    assert [note.removesuffix(" (conf/table/table8.yaml)") for note in notes] == [
+        "- assumption: of the table (recipes H24)",
+        "- deviation: of its base",
+        "- row 2: assumption: of a row",
+        "- rows 3-5: assumption: of a block",
+        "- row 3: deviation: of a longer row",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("note", "said"), [("see recipes H02", 1), ("recipes and rows", 0), ("", 0)]
+)
+def test_notes_that_cite_the_recipes_say_where_they_are(conf, note, said):
+    rows = [{"run": ["stem=conv"], "paper": {"top1": 1.0}, "note": note}]
+    write_table(conf / "conf", blocks=[{"label": "b", "rows": rows}])
+    _, text = report(conf)
+    assert text.count("docs/recipes.md") == said
+
+
+def test_a_corrected_value_names_what_is_printed_and_is_no_target(conf):
+    row = {"run": ["stem=conv"], "paper": {"top1": 77.5}, "misprints": ["top1"]}
+    blocks = [{"label": "b", "rows": [{**row, "corrected": {"top1": 71.5}}, row]}]
+    write_table(conf / "conf", blocks=blocks)
+    finish(plan_of(conf), plan_of(conf).cells[0].run_ids[0], 70.0)
+    lines, text = report(conf)
+    assert "| 77.5 (corrected from 71.5) | 70.0 | - |" in text
+    assert "| 77.5 (misprint) | 70.0 | - |" in text
+    assert lines[0]["note"].startswith("corrected from 71.5: no target")
+    assert lines[0]["delta"] == ""
+
+
 def test_publish_copies_tables_and_the_record_of_every_printed_run(conf):
     plan = plan_of(conf)
     finish(plan, plan.cells[0].run_ids[0])

@@ -58,6 +58,14 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
         (block(rows=[{"run": [], "paper": {}}]), "block 1, row 1: column 'top1' has no paper"),
         (block(rows=[{"run": [], "paper": {"top1": "crsh"}}]), "neither a number"),
         (block(rows=[{"run": [], "paper": {"top1": 1, "R1": 2}}]), "unknown key 'R1'"),
+        (
+            block(rows=[{"paper": {"top1": 1}, "corrected": {"top1": 2}}]),
+            "corrected .of the misprints.: unknown key 'top1'",
+        ),
+        (
+            block(rows=[{"paper": {"top1": 1}, "misprints": ["top1"], "corrected": {"top1": "x"}}]),
+            "corrected: 'x' of column 'top1' is no number",
+        ),
         (block(rows=["stem=conv"]), "expected 'key: value' pairs"),
     ],
 )

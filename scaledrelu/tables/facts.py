@@ -1,0 +1,161 @@
+"""What a run is, field by field in readable text, so that two configs can be put side by side.
+
+Factors of a profile appear as what they amount to (peak rate, epochs, images per update); every
+other scientific field stands under its config key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scaledrelu.config.differences import number_text
+from scaledrelu.config.grammar import fit_proj_kernel, fit_strides
+from scaledrelu.config.identity import TRANSIENT
+from scaledrelu.tables.captions import value_text
+
+NONE = "none"
+# Said in other words below, or different in every run.
+SAID_OTHERWISE = (
+    *("profile", "seed", "lr", "precision", "stem.strides", "stem.shrink", "stem.proj_kernel"),
+    *("batch.total", "schedule.epochs", "schedule.cooldown_epochs"),
+    *("schedule.min_lr", "schedule.min_lr_fraction", "data.name", "data.build", "data.num_classes"),
+    *("data.digest", "data.token_labels_digest", "data.image_size", "data.image_width"),
+    *("warmup", "init.run", "init.sha256"),
+)
+SPLITS = {
+    "train": "training images",
+    "val": "validation images",
+    "query": "query images",
+    "gallery": "gallery images",
+    "classes": "classes",
+    "train_ids": "training identities",
+    "query_ids": "query identities",
+    "cameras": "cameras",
+}
+
+
+def facts(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, str]:
+    """Return field -> value of everything that makes a run what it is.
+
+    Args:
+        config: resolved config.
+        sizes: images, classes or identities of its data set; empty where they are not known.
+    """
+    return {
+        **_data(config, sizes),
+        **_rate(config),
+        **_length(config, sizes),
+        **_precision(config["precision"]),
+        **_stem(config),
+        **_plain(config),
+    }
+
+
+def declared_sizes(config: Mapping[str, Any]) -> Mapping[str, int]:
+    """Return the published size of a run's data set, as its conf file has it; may be empty."""
+    return config["data"].get("build", {}).get("expect") or {}
+
+
+def _data(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, str]:
+    data = config["data"]
+    counts = [f"{count:,} {SPLITS.get(name, name)}" for name, count in sizes.items()]
+    height, width = data["image_size"], data.get("image_width")
+    return {
+        "data set": ": ".join([data["name"], *filter(None, [", ".join(counts)])]),
+        "image size": f"{height} x {width or height} pixels",
+    }
+
+
+def _rate(config: Mapping[str, Any]) -> dict[str, str]:
+    lr, schedule = config["lr"], config["schedule"]
+    peak = lr["base"] * config["profile"]["lr_scale"]
+    if lr["reference_batch"] is not None:
+        peak *= config["batch"]["total"] / lr["reference_batch"]
+    fraction = schedule["min_lr_fraction"]
+    floor = value_text(schedule["min_lr"]) if fraction is None else f"{fraction:g} of the peak"
+    return {
+        "peak learning rate": f"{value_text(peak)} (lr.base={value_text(lr['base'])})",
+        "last learning rate": floor,
+    }
+
+
+def _length(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, str]:
+    schedule, warmup, profile = (config[key] for key in ("schedule", "warmup", "profile"))
+    nominal = schedule["epochs"] + schedule["cooldown_epochs"]
+    trained = max(1, round(nominal * profile["epoch_scale"]))
+    images = round(config["batch"]["total"] * profile["batch_scale"])
+    found = {"epochs": str(trained), "images per update": f"{images:,}"}
+    rise = 0.0 if warmup["shape"] == "none" else warmup["epochs"] * profile["warmup_scale"]
+    # Identities are drawn (ReID) and portions rounded (Table 7): their updates are not said.
+    drawn = config["batch"]["instances"] or config["data"]["fraction"] != 1
+    updates = None if drawn or "train" not in sizes else trained * (sizes["train"] // images)
+    if updates is not None:
+        found["updates"] = f"{updates:,}"
+    if rise:
+        own = "" if trained == nominal else f", run as {rise * trained / nominal:.3g} of {trained}"
+        found["warm-up"] = f"{rise:g} of {nominal} epochs{own}"
+        found["warm-up starts at"] = _start(warmup)
+        if updates is not None:
+            found["warm-up, updates"] = f"{math.ceil(rise / nominal * updates - 1e-9):,}"
+    return found
+
+
+def _start(warmup: Mapping[str, Any]) -> str:
+    fraction = warmup["start_lr_fraction"]
+    return value_text(warmup["start_lr"]) if fraction is None else f"{fraction:g} of the peak"
+
+
+def _precision(precision: Mapping[str, Any]) -> dict[str, str]:
+    autocast = "fp32" if precision["autocast"] == NONE else f"{precision['autocast']} autocast"
+    if precision["loss_scaling"]:
+        autocast += (
+            f", loss scaled from {precision['initial_scale']:g}, "
+            f"growing every {precision['growth_interval']} updates"
+        )
+    return {"precision": autocast, "attention": precision["attention"]}
+
+
+def _stem(config: Mapping[str, Any]) -> dict[str, str]:
+    stem, patch = config["stem"], config["model"]["patch_size"]
+    fitted = fit_strides(stem["strides"], patch, shrink=stem["shrink"])
+    kernel = fit_proj_kernel(stem["proj_kernel"], fitted.proj, fitted.shrunk).size
+    strides = ",".join(map(str, (*fitted.convs, fitted.proj)))
+    return {"strides of the stem": f"({strides}), projection {kernel}x{kernel}"}
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, str]:
+    left_out = {*TRANSIENT, *SAID_OTHERWISE}
+    found = {key: text(value) for key, value in _leaves(config, "", left_out)}
+    if config["augment"]["rand_augment"]:
+        found["augment.color_jitter"] += " (inactive beside rand_augment)"
+    if config["data"]["token_labels"] not in (NONE, "made"):
+        found["data.token_labels"] = "maps in a folder"  # where it lies is nobody's business
+    return found
+
+
+def _leaves(value: Any, path: str, left_out: set[str]) -> Iterator[tuple[str, Any]]:
+    if path in left_out:
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else str(key), left_out)
+    else:
+        yield path, value
+
+
+def text(value: Any) -> str:
+    """Return a config value as a reader writes it: none, true, 0.05, 5e-4, Knn(neighbours=[10])."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return number_text(float(f"{value:.6g}")) if math.isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(text, value)) + "]"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key}={text(item)}" for key, item in value.items() if key != "_target_")
+        return f"{str(value.get('_target_', '')).rpartition('.')[2]}({inner})"
+    return str(value)
