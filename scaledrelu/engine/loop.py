@@ -18,6 +18,7 @@ from scaledrelu.engine.divergence import Judge, Verdict
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.hyper import set_lr, set_weight_decay
 from scaledrelu.engine.logbook import Logbook, in_words
+from scaledrelu.engine.saved import write_saved
 from scaledrelu.engine.step import StepReport, Update, sync_buffers
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.schedule import LrSchedule
@@ -206,6 +207,7 @@ def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
         "cursor": {name: getattr(cursor, name) for name in Cursor.__slots__},
     }
     save_checkpoint(folder, state)
+    write_saved(folder, step=cursor.step, total_steps=run.schedule.total_steps)
 
 
 def agree(world: World, report: StepReport, stop: bool) -> Tensor:

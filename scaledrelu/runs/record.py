@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.engine.saved import Saved as Saved
+from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.attempt import read_attempt
 from scaledrelu.runs.files import write_atomic as write_atomic

@@ -6,6 +6,7 @@ composes anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -73,13 +74,17 @@ class Composer:
         return self._fresh[key]
 
     def save(self) -> None:
-        """Store what was composed anew and drop caches of other configuration trees."""
+        """Store what was composed anew and drop caches of other configuration trees.
+
+        A cache that cannot be written, in a read-only or full folder, costs time and nothing else.
+        """
         if not self._dirty:
             return
-        write_atomic(self._path, json.dumps(self._known))
-        for old in self._path.parent.glob("composed-*.json"):
-            if old != self._path:
-                old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            write_atomic(self._path, json.dumps(self._known))
+            for old in self._path.parent.glob("composed-*.json"):
+                if old != self._path:
+                    old.unlink(missing_ok=True)
         self._dirty = False
 
 

@@ -13,7 +13,14 @@ from typing import Any
 from scaledrelu.config.artifacts import MADE, Artifact, data_artifact, label_artifact
 from scaledrelu.config.identity import TRANSIENT, canonical, run_id
 from scaledrelu.errors import TableError
-from scaledrelu.runs.record import Status, read_config, read_error, read_status, run_directory
+from scaledrelu.runs.record import (
+    Status,
+    read_config,
+    read_error,
+    read_saved,
+    read_status,
+    run_directory,
+)
 from scaledrelu.tables.artifacts import PlannedArtifact, inspect_artifact
 from scaledrelu.tables.captions import Subject, label
 from scaledrelu.tables.composer import Compose, Composed
@@ -137,6 +144,7 @@ class _Planner:
                 wave=1 + max(above, default=-1),
                 status=status,
                 reason=reason,
+                saved=None if status.done else read_saved(run_directory(self.results, name)),
             )
         return name
 

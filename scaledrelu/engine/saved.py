@@ -1,0 +1,47 @@
+"""How far the checkpoint of a run has come, readable without torch and without the checkpoint.
+
+Written after the checkpoint, so it never claims more than is saved; read by planning.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKPOINTS = ("last.pt", "previous.pt")
+PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint: after which step of how many; None where it does not say."""
+
+    step: int | None
+    total_steps: int | None
+
+    @property
+    def share(self) -> float:
+        """The part of the run that need not be trained again, in [0, 1]; 0 where unknown."""
+        return self.step / self.total_steps if self.step is not None and self.total_steps else 0.0
+
+
+def write_saved(folder: Path, *, step: int, total_steps: int) -> None:
+    """Say that the checkpoint in ``folder``, already written, holds ``step`` of all steps."""
+    temporary = folder / f".{PROGRESS}.tmp"
+    temporary.write_text(json.dumps({"step": step, "total_steps": total_steps}) + "\n")
+    os.replace(temporary, folder / PROGRESS)
+
+
+def read_saved(folder: Path) -> Saved | None:
+    """Return how far a run's checkpoint has come; None without a checkpoint."""
+    if not any((folder / name).exists() for name in CHECKPOINTS):
+        return None
+    try:
+        raw = json.loads((folder / PROGRESS).read_bytes())
+        step, total = raw["step"], raw["total_steps"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return Saved(None, None)
+    known = all(type(value) is int for value in (step, total)) and 0 <= step <= total and total > 0
+    return Saved(step, total) if known else Saved(None, None)
