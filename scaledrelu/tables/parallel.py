@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.devices import gpu_visible
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.settings import AUTO, Settings, default_jobs
 
@@ -57,13 +56,6 @@ def is_small(config: Mapping[str, Any]) -> bool:
 def on_gpu(device: str) -> bool:
     """Say whether a run with this ``launch.device`` would take a GPU, without loading torch."""
     return device == "cuda" or (device == "auto" and gpu_visible())
-
-
-def gpu_visible() -> bool:
-    """Say whether this process may use an NVIDIA GPU."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        return False
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 def _numbers_between_blocks(config: Mapping[str, Any]) -> float:
