@@ -4,17 +4,20 @@ SEEDS    ?= 0
 ARGS     ?=
 PYTHON   ?= python3
 JOBS     ?= 2
+BUDGET   ?= 540
 VENV     := .venv
 RUN      := $(VENV)/bin/python
+# A machine that is at hand for minutes has its packages already: make gpu installs nothing.
+GPU_RUN  := $(if $(wildcard $(RUN)),$(RUN),$(PYTHON))
 READY    := $(VENV)/.ready
 SWEEP    := $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(SEEDS)]
 
-.PHONY: help tables plan report publish dry bench test test-all lint format clean
+.PHONY: help tables plan report publish dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
-	@echo "variables: PROFILE=mini|small|paper|smoke  SEEDS=0,1,2  ARGS='launcher=basic ...'  JOBS=2 (of test)"
+	@echo "variables: PROFILE=mini|small|paper|smoke  SEEDS=0,1,2  ARGS='launcher=basic ...'  JOBS=2 (of test)  BUDGET=540 (of gpu)"
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +45,9 @@ dry: $(READY) ## one training and one evaluation step of every row of the paper 
 
 bench: $(READY) ## speed of training steps, loaders and start-up; CSV under results/published/bench/
 	$(RUN) scripts/bench.py $(ARGS)
+
+gpu: ## on one GPU, within BUDGET seconds: tests, speed, whole runs at small; publishes what comes out
+	$(GPU_RUN) scripts/gpu.py --budget $(BUDGET) --seeds $(SEEDS) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(ARGS)
 
 test: $(READY) ## the test suite, in two processes; tests about signals after that, alone
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not alone"

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from scaledrelu.bench.machine import synchronizer
 from scaledrelu.bench.pairing import alternate
 from scaledrelu.bench.table import Row
 from scaledrelu.config.compose import compose
+from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.errors import DataError
@@ -54,11 +56,14 @@ def generate_jpegs(folder: Path) -> list[Path]:
     return find_jpegs(folder)
 
 
-def measure_loader(paths: list[Path], *, rounds: int, turn_seconds: float) -> Iterator[Row]:
+def measure_loader(
+    paths: list[Path], *, device: torch.device, rounds: int, turn_seconds: float
+) -> Iterator[Row]:
     """Yield the rates of the paper profile's data paths.
 
     Args:
         paths: of JPEG files.
+        device: where batches are wanted by whoever takes them from several processes.
         rounds: of A B B A against timm's transform in a plain loop.
         turn_seconds: of one turn.
     """
@@ -90,17 +95,21 @@ def measure_loader(paths: list[Path], *, rounds: int, turn_seconds: float) -> It
             ratios=pairing.ratios,
         )
     workers = min(len(os.sched_getaffinity(0)), 16)
-    rate = parallel_rate(source, workers=workers)
-    yield Row(
-        kind="loader",
-        name=f"reference path, {workers} loader processes",
-        batch=GROUP,
-        images_per_s=rate,
-        images_per_s_per_core=rate / workers,
-    )
+    where = " to the GPU" if device.type == "cuda" else ""
+    for augment in ("reference", "device"):
+        rate = parallel_rate(source, augment=augment, workers=workers, device=device)
+        yield Row(
+            kind="loader",
+            name=f"{augment} path, {workers} loader processes{where}",
+            batch=GROUP,
+            images_per_s=rate,
+            images_per_s_per_core=rate / workers,
+        )
 
 
-def our_loader(source: FolderSource, *, augment: str, workers: int) -> TrainLoader:
+def our_loader(
+    source: FolderSource, *, augment: str, workers: int, pin: bool = False
+) -> TrainLoader:
     """Return our loader as the paper profile builds it; who asks for workers closes it."""
     config = compose(["profile=paper", f"data.augment={augment}"])
     return TrainLoader(
@@ -112,6 +121,7 @@ def our_loader(source: FolderSource, *, augment: str, workers: int) -> TrainLoad
         seed=0,
         transform=train_transform(config, in_memory=False),
         workers=workers,
+        pin=pin,
     )
 
 
@@ -142,20 +152,27 @@ def timm_batches(paths: list[Path]) -> Iterator[torch.Tensor]:
             yield torch.stack([transform(Image.open(path).convert("RGB")) for path in chosen])
 
 
-def parallel_rate(source: FolderSource, *, workers: int) -> float:
-    """Return images/s of the reference path with loader processes, start-up left out."""
+def parallel_rate(
+    source: FolderSource, *, augment: str, workers: int, device: torch.device
+) -> float:
+    """Return images/s of a path with loader processes, normalised on a device; no start-up."""
     # Enough work for every process, from however few files; they are in the page cache anyway.
     steps = PARALLEL_STEPS_PER_WORKER * workers
     repeats = -(-(steps + workers) * GROUP // len(source)) + 1
     many = source.select(np.tile(np.arange(len(source)), repeats))
-    loader = our_loader(many, augment="reference", workers=workers)
+    loader = our_loader(many, augment=augment, workers=workers, pin=device.type == "cuda")
+    data, wait = compose(["profile=paper"])["data"], synchronizer(device)
+    normalise = DeviceAugment(mean=data["mean"], std=data["std"], seed=0).normalise
     try:
         batches = loader.epoch(0)
         for _ in range(workers):
             next(batches)
+        wait()
         start = time.perf_counter()
         for _ in range(steps):
-            next(batches)
+            (batch,) = next(batches)
+            normalise(batch.to(device).images)
+        wait()
         return steps * GROUP / (time.perf_counter() - start)
     finally:
         loader.close()

@@ -112,7 +112,7 @@ def measure_loaders(session: Session) -> None:
         paths = find_jpegs(folder) if given else generate_jpegs(folder)
         what = f"{len(paths)} {'real' if given else 'generated'} JPEGs"
         timing = {"rounds": min(5, session.blocks), "turn_seconds": 4 * session.turn_seconds}
-        for row in measure_loader(paths, **timing):
+        for row in measure_loader(paths, device=session.device, **timing):
             yield replace(row, name=f"{row.name}, {what}")
 
     with tempfile.TemporaryDirectory() as temporary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -68,7 +69,7 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
         UnequalWorkError: if parameters or losses differ.
     """
     rebuilds = device.type == "cpu" and not case.compiled
-    found, gap, flops, first_s, memory, sides = [], 0.0, 0.0, None, None, None
+    found, gap, flops, first_s, memory, syncs, sides = [], 0.0, 0.0, None, None, None, None
     for block in range(blocks if rebuilds else 1):
         sides = build_sides(case, device, swapped=block % 2 == 1)
         gap = max(gap, check_same_work(sides))
@@ -79,6 +80,7 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
             torch.compiler.reset()
             sides.plain.compile()
         first_s, memory = warm_up(*steps, device)
+        syncs = host_syncs(steps[0], device)
         found.append(
             alternate(
                 *steps,
@@ -91,7 +93,11 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
     pairing = join(found) if rebuilds else found[0]
     row = describe(case, sides, pairing, device, flops)
     return replace(
-        row, loss_gap=gap, memory_gib=memory, first_step_s=first_s if case.compiled else None
+        row,
+        loss_gap=gap,
+        memory_gib=memory,
+        first_step_s=first_s if case.compiled else None,
+        host_syncs=syncs,
     )
 
 
@@ -227,6 +233,21 @@ def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[
         layout=layout,
     )
     return lambda: ours(feed(ours.now)), lambda: plain(next(batches))
+
+
+def host_syncs(step: Callable[[], object], device: torch.device) -> int | None:
+    """Return how often one step makes the host wait for the GPU; None on a processor."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.synchronize(device)
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchronizing CUDA operation" in str(warning.message) for warning in seen)
 
 
 def warm_up(

@@ -72,6 +72,7 @@ class Row:
     loss_gap: float | None = None
     first_step_s: float | None = None
     memory_gib: float | None = None
+    host_syncs: int | None = None  # of one step of ours: how often the host waits for the GPU
     problem: str = ""
 
 
@@ -133,6 +134,7 @@ STEP_COLUMNS = {
     "ratio [min, max]": "ratio",
     "first step s": "first_step_s",
     "GiB": "memory_gib",
+    "host waits": "host_syncs",
     "problem": "problem",
 }
 SECTIONS = {

@@ -114,7 +114,7 @@ class DeviceAugment:
         columns = np.arange(width)[None]
         columns = np.where(flip, width - 1 - columns, columns) + dx[:, None]
         rows = (np.arange(height)[None] + dy[:, None]) * (width + 2 * self.shift)
-        rows, columns = (torch.from_numpy(a).to(images.device) for a in (rows, columns))
+        rows, columns = (_sent(a, images.device) for a in (rows, columns))
         index = (rows[:, :, None] + columns[:, None, :]).flatten(1)
         padded = torch.nn.functional.pad(images, [self.shift] * 4).flatten(2)
         index = index[:, None].expand(-1, images.shape[1], -1)
@@ -128,7 +128,7 @@ class DeviceAugment:
             return images
         device = images.device
         samples, top, bottom, left, right = (
-            torch.from_numpy(a).to(device)
+            _sent(a, device)
             for a in (boxes.samples, boxes.top, boxes.bottom, boxes.left, boxes.right)
         )
         y = torch.arange(height, device=device)[None, :, None]
@@ -136,10 +136,15 @@ class DeviceAugment:
         rows = (y >= top[:, None, None]) & (y < bottom[:, None, None])
         columns = (x >= left[:, None, None]) & (x < right[:, None, None])
         inside = (rows & columns)[:, None]
-        keys = torch.from_numpy((draws[boxes.samples, _NOISE] * 2.0**32).astype(np.int64))
-        noise = keyed_normal(keys.to(device), images.shape[1:])
+        keys = _sent((draws[boxes.samples, _NOISE] * 2.0**32).astype(np.int64), device)
+        noise = keyed_normal(keys, images.shape[1:])
         images[samples] = torch.where(inside, noise, images[samples])
         return images
+
+
+def _sent(values: np.ndarray, device: torch.device) -> Tensor:
+    """Return an array on a device, without waiting for what the device has yet to do."""
+    return torch.from_numpy(values).to(device, non_blocking=True)
 
 
 def keyed_uniforms(seed: int, indices: np.ndarray, views: np.ndarray, num_draws: int) -> np.ndarray:

@@ -60,7 +60,7 @@ class MemoryFetch:
         """Yield one batch per request, in order."""
         for request in requests:
             indices = torch.from_numpy(request.indices)
-            where = indices.to(self._images.device)
+            where = indices.to(self._images.device, non_blocking=True)  # no wait for the GPU
             batch = RawBatch(
                 images=self._images[where],
                 targets=self._targets[where],

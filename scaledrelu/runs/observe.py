@@ -64,7 +64,7 @@ class Evaluators:
             metrics.update(numbers)
             arrays.update(found)
         with watch_largest(backbone) as largest, self.autocast():
-            backbone(self.validation.probe)
+            backbone.forward(self.validation.probe)  # uncompiled: a compiled call skips new hooks
         arrays["max/activation"] = largest.activation.cpu()
         arrays["max/score"] = largest.score.cpu()
         return Evaluation(metrics, arrays)

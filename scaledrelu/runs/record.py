@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.identity import folder_name
+from scaledrelu.engine.saved import Saved as Saved
+from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.runs.attempt import read_attempt
 from scaledrelu.runs.damage import (
     FINISH,

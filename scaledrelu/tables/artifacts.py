@@ -37,7 +37,15 @@ def inspect_artifact(results: Path, artifact: Artifact, *, wave: int) -> Planned
     return PlannedArtifact(artifact, wave, Status.MISSING, None)
 
 
-def make_artifact(artifact: Artifact, *, results: Path, root: Path, log: Path, say: Say) -> bool:
+def make_artifact(
+    artifact: Artifact,
+    *,
+    results: Path,
+    root: Path,
+    log: Path,
+    say: Say,
+    timeout_s: float | None = None,
+) -> bool:
     """Run the script that makes an artifact; return whether it is there now.
 
     Args:
@@ -46,6 +54,7 @@ def make_artifact(artifact: Artifact, *, results: Path, root: Path, log: Path, s
         root: folder that holds ``scripts/``.
         log: file that takes what the script prints.
         say: takes one line.
+        timeout_s: the script is ended after so many seconds; that is no failure of the artifact.
     """
     folder = artifact_directory(results, artifact.artifact_id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,12 +62,17 @@ def make_artifact(artifact: Artifact, *, results: Path, root: Path, log: Path, s
     arguments = artifact.arguments(results)
     say(f"$ python {artifact.script} {' '.join(arguments)}")
     log.parent.mkdir(parents=True, exist_ok=True)
-    ended = subprocess.run(
-        [sys.executable, str(root / artifact.script), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    try:
+        ended = subprocess.run(
+            [sys.executable, str(root / artifact.script), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        say(f"{artifact.artifact_id}: stopped, the budget is spent")
+        return False
     with log.open("a") as file:
         file.write(ended.stdout)
     if ended.returncode == 0 and (folder / MANIFEST).exists():

@@ -100,7 +100,10 @@ class Composer:
         return key, self._known[key]
 
     def save(self) -> None:
-        """Store what was composed anew and drop caches of other configuration trees."""
+        """Store what was composed anew and drop caches of other configuration trees.
+
+        A cache that cannot be written, in a read-only or full folder, costs time and nothing else.
+        """
         if not self._dirty:
             return
         text = json.dumps(self._known)
@@ -110,7 +113,7 @@ class Composer:
                 if old != self._path:
                     old.unlink(missing_ok=True)
         except OSError as error:  # it costs time, not correctness
-            log.warning("%s: composed configs not cached (%s)", self._path, error.strerror)
+            log.debug("%s: composed configs not cached (%s)", self._path, error.strerror)
         self._dirty = False
 
 

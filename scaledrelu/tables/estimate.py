@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.damage import UNREADABLE
-from scaledrelu.runs.record import read_config, read_result, runs_root
+from scaledrelu.runs.record import Outcome, Saved, read_config, read_result, runs_root
 
 # Seconds of a one-thread mini run by method, rounded up; SAM takes two gradients.
 MINI_S = {"deit": 22.0, "volo": 35.0, "dino": 220.0, "linear_probe": 8.0, "reid": 35.0}
 SAM_FACTOR = 2.0
+
+Kind = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +28,34 @@ class Estimate:
 
 
 class Estimator:
-    """Medians of the finished runs under one results folder, by what makes runs alike."""
+    """Medians of the finished runs under one results folder, by what makes runs alike.
+
+    Where none like a run has finished, one with another stem or optimizer stands in as a guess.
+    """
 
     def __init__(self, results: Path) -> None:
-        seconds: dict[tuple[Any, ...], list[float]] = {}
-        for folder in sorted(runs_root(results).glob("[!.]*")):
-            known = _measured(folder)
-            if known is not None:
-                seconds.setdefault(known[0], []).append(known[1])
-        self._seconds = {kind: statistics.median(values) for kind, values in seconds.items()}
+        finished = [found for f in sorted(runs_root(results).glob("[!.]*")) if (found := _read(f))]
+        # A crash may have ended its run early: it counts only where nothing else is known.
+        self._seconds = _medians(item for item in finished if not item.crashed)
+        for kind, seconds in _medians(finished).items():
+            self._seconds.setdefault(kind, seconds)
 
     def __call__(self, config: Mapping[str, Any]) -> Estimate:
-        """Return the expected duration of a run with this (resolved) config."""
-        kind = _kind(config)
-        if kind in self._seconds:
-            return Estimate(self._seconds[kind], measured=True)
+        """Return the expected duration of a whole run with this (resolved) config."""
+        for relation, kind in enumerate(_kinds(config)):
+            if kind in self._seconds:
+                return Estimate(self._seconds[kind] * _work(config), measured=relation == 0)
         base = MINI_S.get(config["method"])
         if config["profile"].get("name") != "mini" or base is None:
             return Estimate(None, measured=False)
-        factor = SAM_FACTOR if config["optimizer"]["sam"] else 1.0
-        return Estimate(base * factor * config["data"]["fraction"], measured=False)
+        return Estimate(base * _work(config) * config["data"]["fraction"], measured=False)
+
+
+def time_left(expected: Estimate, saved: Saved | None) -> Estimate:
+    """Return what is left of a run that goes on from a checkpoint."""
+    if expected.seconds is None or saved is None:
+        return expected
+    return replace(expected, seconds=expected.seconds * (1 - saved.share))
 
 
 def total_text(estimates: Iterable[Estimate], n_jobs: int) -> str:
@@ -72,26 +82,51 @@ def duration_text(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
-def _measured(folder: Path) -> tuple[tuple[Any, ...], float] | None:
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    kinds: tuple[Kind, ...]
+    seconds: float  # as if without SAM
+    crashed: bool
+
+
+def _read(folder: Path) -> _Finished | None:
     try:
         result, config = read_result(folder), read_config(folder)
         if result is None or config is None or result.seconds <= 0:
             return None
-        kind = _kind(config)
-        hash(kind)
-        return kind, result.seconds
+        crashed, kinds = result.outcome is Outcome.CRASH, _kinds(config)
+        hash(kinds)  # a damaged config may hold lists where names belong
+        return _Finished(kinds, result.seconds / _work(config), crashed)
     except (ScaledReluError, *UNREADABLE):
         return None  # a damaged record costs an estimate, not the plan
 
 
-def _kind(config: Mapping[str, Any]) -> tuple[Any, ...]:
+def _medians(finished: Iterable[_Finished]) -> dict[Kind, float]:
+    seconds: dict[Kind, list[float]] = {}
+    for item in finished:
+        for kind in item.kinds:
+            seconds.setdefault(kind, []).append(item.seconds)
+    return {kind: statistics.median(values) for kind, values in seconds.items()}
+
+
+def _work(config: Mapping[str, Any]) -> float:
+    """Return the gradients of an update."""
+    return SAM_FACTOR if config["optimizer"]["sam"] else 1.0
+
+
+def _kinds(config: Mapping[str, Any]) -> tuple[Kind, ...]:
+    """Return what a run is like, from all that matters to the least that must agree."""
     model, optimizer = config["model"], config["optimizer"]
-    return (
+    training = (
         config["task"]["_target_"],
         config["data"]["name"],
-        (model["width"], model["depth"], model["patch_size"]),
-        bool(config["stem"]["strides"]),
-        (optimizer["build"]["_target_"], bool(optimizer["sam"])),
+        (str(model["width"]), str(model["depth"]), model["patch_size"]),
         round(config["schedule"]["epochs"] * config["profile"]["epoch_scale"]),
         float(config["data"]["fraction"]),
+    )
+    update = (optimizer["build"]["_target_"], bool(optimizer["sam"]))
+    return (
+        ("like", *training, *update, bool(config["stem"]["strides"])),
+        ("other stem", *training, *update),
+        ("other optimizer", *training),
     )

@@ -8,6 +8,7 @@ relaunched apart, one at a time; what dies again is reported and left out.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shlex
@@ -35,6 +36,10 @@ PARALLEL = {"joblib": "n_jobs", "submitit_slurm": "array_parallelism"}
 DEATH_LIMIT_S = 20.0  # how long orphans of a broken pool may take to notice
 
 
+class OutOfTimeError(RunError):
+    """The sweep's budget is spent; running runs have saved and stopped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leftover:
     """Runs that a launched batch did not finish."""
@@ -54,6 +59,7 @@ class Launcher:
     say: Say
     train: tuple[str, ...] = TRAIN
     arguments: tuple[str, ...] = ()  # further overrides, the launcher's own options among them
+    deadline: float = math.inf  # on time.monotonic(): running runs save and stop then
 
     def command(self, run_ids: Sequence[str]) -> list[str]:
         """Return the command that trains some planned runs; a person can paste it."""
@@ -76,8 +82,9 @@ class Launcher:
 
         Raises:
             RunError: the training command ends without starting any run.
-            KeyboardInterrupt: after the running ones have saved and stopped.
+            KeyboardInterrupt, OutOfTimeError: after the running ones have saved and stopped.
         """
+        progress.begin(run_ids)
         pending, suspects = list(run_ids), []
         while pending:
             leftover = self._batch(pending, progress)
@@ -132,8 +139,11 @@ class Launcher:
             while process.poll() is None:
                 time.sleep(POLL_S)
                 progress.update()
-        except KeyboardInterrupt:
+                if time.monotonic() > self.deadline:
+                    raise OutOfTimeError("the budget is spent")
+        except (KeyboardInterrupt, OutOfTimeError):
             self._stop(process, run_ids, stop_file)
+            progress.update()
             raise
         progress.update()
         return self._leftover(run_ids)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from scaledrelu.runs.record import Status
-from scaledrelu.tables.estimate import Estimate, total_text
+from scaledrelu.runs.record import Saved, Status
+from scaledrelu.tables.estimate import Estimate, time_left, total_text
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.spec import Table
+
+RESUMABLE = "resumable"  # missing, with a checkpoint to go on from
 
 
 def plan_text(
@@ -35,7 +37,7 @@ def plan_text(
     if not todo:
         lines.append("nothing to train")
     else:
-        time = total_text([estimate(run.config) for run in todo], n_jobs)
+        time = total_text([time_left(estimate(run.config), run.saved) for run in todo], n_jobs)
         plural = "s" if waves > 1 else ""
         lines.append(f"to train: {len(todo)} runs in {waves} wave{plural}, {time}")
     return "\n".join(lines)
@@ -66,14 +68,30 @@ def _cell_lines(
 
 def _state(run: PlannedRun, expected: Estimate) -> str:
     if run.status is Status.FAILED:
-        return f"failed: {run.reason}"
+        goes_on = f"; {_where(run.saved)}" if run.saved else ""
+        return f"failed: {run.reason}{goes_on}"
     if run.status is Status.DAMAGED:
         return f"damaged: {run.reason}"
-    if run.status is not Status.MISSING or expected.seconds is None:
+    if run.status is not Status.MISSING:
         return str(run.status)
-    return f"missing ({'' if expected.measured else '~'}{expected.seconds:.0f}s)"
+    expected = time_left(expected, run.saved)
+    mark = "" if expected.measured else "~"
+    seconds = None if expected.seconds is None else f"{mark}{expected.seconds:.0f}s"
+    if run.saved is None:
+        return "missing" if seconds is None else f"missing ({seconds})"
+    return _where(run.saved) if seconds is None else f"{_where(run.saved)} ({seconds} left)"
 
 
-def _counts(runs: Sequence[PlannedRun] | Any) -> str:
-    counted = Counter(run.status for run in runs)
-    return ", ".join(f"{counted[s]} {s}" for s in Status if counted[s]) or "none"
+def _where(saved: Saved) -> str:
+    if saved.step is None:
+        return f"{RESUMABLE} from its checkpoint"
+    return f"{RESUMABLE} at step {saved.step} of {saved.total_steps}"
+
+
+def _counts(runs: Iterable[PlannedRun]) -> str:
+    counted = Counter(_word(run) for run in runs)
+    return ", ".join(f"{counted[s]} {s}" for s in (*Status, RESUMABLE) if counted[s]) or "none"
+
+
+def _word(run: PlannedRun) -> str:
+    return RESUMABLE if run.status is Status.MISSING and run.saved else str(run.status)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.runs.record import Status
+from scaledrelu.runs.record import Saved, Status
 from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.spec import Column, Row, Table
@@ -27,6 +27,7 @@ class PlannedRun:
     wave: int
     status: Status
     reason: str | None  # first line of error.txt, or what is damaged and what to do
+    saved: Saved | None = None  # the checkpoint that an unfinished run goes on from
 
 
 @dataclass(frozen=True, slots=True)

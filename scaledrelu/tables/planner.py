@@ -18,6 +18,7 @@ from scaledrelu.runs.record import (
     Status,
     finished_result,
     read_error,
+    read_saved,
     read_status,
     run_directory,
 )
@@ -157,6 +158,7 @@ class _Planner:
                 wave=1 + max(above, default=-1),
                 status=status,
                 reason=reason,
+                saved=None if status.done else read_saved(run_directory(self.results, name)),
             )
         return name
 

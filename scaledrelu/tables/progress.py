@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from scaledrelu.errors import ScaledReluError
@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 class Progress:
-    """Prints ``[k/n] run_id outcome metric  elapsed ETA`` once for every run that ends.
+    """Prints ``[k/n] run_id outcome metric  elapsed ETA`` once for every begun run that ends.
 
     Args:
         seconds: how long each run may take; only the proportions count, and they make the ETA.
@@ -32,14 +32,19 @@ class Progress:
 
     def __init__(self, seconds: Mapping[str, float], *, results: Path, say: Say) -> None:
         self._waiting = dict(seconds)
+        self._begun: set[str] = set()
         self._total, self._all_seconds = len(seconds), sum(seconds.values())
         self._results = results
         self._say = say
         self._start = time.monotonic()
 
+    def begin(self, run_ids: Iterable[str]) -> None:
+        """Watch these runs from now on: what their directories hold belongs to this sweep."""
+        self._begun.update(run_ids)
+
     def update(self) -> None:
         """Look once; safe to call as often as one likes."""
-        for run_id in list(self._waiting):
+        for run_id in self._begun.intersection(self._waiting):
             folder = run_directory(self._results, run_id)
             if (folder / RESULT).exists() or (folder / ERROR).exists():
                 del self._waiting[run_id]
@@ -49,7 +54,7 @@ class Progress:
         done = self._total - len(self._waiting)
         elapsed = time.monotonic() - self._start
         open_seconds = sum(self._waiting.values())
-        left = elapsed * open_seconds / (self._all_seconds - open_seconds)
+        left = elapsed * open_seconds / max(self._all_seconds - open_seconds, 1e-9)
         clock = f"{duration_text(elapsed)} ETA {duration_text(left)}"
         return f"[{done}/{self._total}] {run_id} {_ending(folder)}  {clock}"
 

@@ -10,6 +10,7 @@ import csv
 import logging
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
@@ -30,15 +31,18 @@ EVIDENCE = ("metrics.jsonl", "evidence.npz")  # small; the weights stay where th
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 
 
-def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
+def publish(
+    results: Path, profile: str, *, tables: Sequence[str] | None = None, force: bool = False
+) -> list[Path]:
     """Copy a profile's reports, and the record of every run they print, to ``published/``.
 
-    Records of this profile that no published table or text names any more are removed; a warning
-    says which.
+    A report without a finished run is left out, whatever ``force`` says. Records of this profile
+    that no published table or text names any more are removed; a warning says which.
 
     Args:
         results: results folder.
         profile: whose reports.
+        tables: names of the reports; None = every report of the profile.
         force: publish even what rests on fewer finished runs than the published table.
 
     Returns:
@@ -47,11 +51,7 @@ def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
     Raises:
         TableError: nothing to publish, a record that is gone, or evidence that would shrink.
     """
-    reports = sorted((results / profile).glob("table*.csv"))
-    if not reports:
-        raise TableError(
-            f"{results / profile} holds no table; write them first: make report PROFILE={profile}"
-        )
+    reports = _with_results(results / profile, tables)
     target = results / "published" / profile
     written = []
     for report in reports:
@@ -64,6 +64,25 @@ def publish(results: Path, profile: str, *, force: bool = False) -> list[Path]:
             written.append(_copy(path, target / path.name))
     _remove_unnamed(target)
     return list(dict.fromkeys(written))
+
+
+def _with_results(folder: Path, tables: Sequence[str] | None) -> list[Path]:
+    """Return the reports (CSV) that rest on a finished run."""
+    found = sorted(p for p in folder.glob("*.csv") if p.with_suffix(".md").exists())
+    reports = [path for path in found if tables is None or path.stem in tables]
+    if not reports:
+        raise TableError(
+            f"{folder} holds no report; write them first: make report PROFILE={folder.name}"
+        )
+    empty = [path.stem for path in reports if not _count(path)]
+    if len(empty) == len(reports):
+        raise TableError(
+            f"{folder}: nothing is published: no run of {', '.join(empty)} has finished; train "
+            f"first: make {empty[0]} PROFILE={folder.name}"
+        )
+    if empty:
+        log.warning("%s: not published, no run has finished: %s", folder, ", ".join(empty))
+    return [path for path in reports if path.stem not in empty]
 
 
 def _remove_unnamed(target: Path) -> None:

@@ -5,6 +5,7 @@ Read without Hydra: ``profile`` is a plain value here, not a config group, and s
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from scaledrelu.config.places import expand_home, expand_overrides
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tables.spec import table_names
 
+AUTO = "auto"
 LAUNCHERS = ("joblib", "basic", SLURM)
 MOST_JOBS = 16
 MOST_SLURM_JOBS = 256  # at a time; SLURM's own limits are lower on many clusters
@@ -26,15 +28,21 @@ MOST_SLURM_JOBS = 256  # at a time; SLURM's own limits are lower on many cluster
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The fields of ``conf/sweep.yaml``, checked and with every ``auto`` decided."""
+    """The fields of ``conf/sweep.yaml``, checked.
+
+    What the runs themselves decide (``parallel.choose_launcher``) stays open: a launcher ``auto``
+    and, where nobody gave one, the number of jobs.
+    """
 
     tables: tuple[str, ...]
     profile: str
     seeds: tuple[int, ...] | None  # None: each table's own
     launcher: str
     launcher_options: tuple[str, ...]  # hydra.launcher.<option>=<value>
-    n_jobs: int
+    n_jobs: int | None  # None: as many as fit
     redo: str
+    first: tuple[str, ...]  # field=value: runs that have all of these come first
+    budget_s: float | None  # seconds of the whole sweep
     dry_run: bool
     results: Path
     overrides: tuple[str, ...]
@@ -63,9 +71,7 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
             )
         raw[key] = _value(argument, text)
     profile = _choice("profile", raw["profile"], _options(conf_dir, "profile"))
-    launcher = _choice("launcher", raw["launcher"], ("auto", *LAUNCHERS))
-    if launcher == "auto":
-        launcher = "joblib" if profile in ("mini", "smoke") else "basic"
+    launcher = _choice("launcher", raw["launcher"], (AUTO, *LAUNCHERS))
     dry_run = _flag("dry_run", raw["dry_run"])
     overrides = expand_overrides([str(item) for item in _list(raw["overrides"])])
     options = [*map(str, _list(raw["launcher_options"])), *options]
@@ -79,6 +85,8 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
         launcher_options=tuple(options),
         n_jobs=_n_jobs(raw["n_jobs"], launcher),
         redo=str(raw["redo"]),
+        first=_conditions(raw["first"]),
+        budget_s=_budget(raw["budget_s"], launcher),
         dry_run=dry_run,
         results=Path(expand_home(str(raw["results"]), key="results")),
         overrides=tuple(item for item in overrides if not is_launcher_option(item)),
@@ -131,14 +139,43 @@ def _seeds(value: Any) -> tuple[int, ...] | None:
     return seeds
 
 
-def _n_jobs(value: Any, launcher: str) -> int:
-    if launcher == "basic":
-        return 1
-    if value == "auto":
-        return MOST_SLURM_JOBS if launcher == SLURM else min(_cores(), MOST_JOBS)
+def _n_jobs(value: Any, launcher: str) -> int | None:
+    if value == AUTO:
+        return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"n_jobs={value}: write a whole number from 1 on, or auto")
+    if launcher == "basic" and value > 1:
+        raise ConfigError(
+            f"n_jobs={value}: launcher=basic trains one run at a time; leave n_jobs out, or set "
+            "launcher=joblib"
+        )
     return value
+
+
+def default_jobs(launcher: str) -> int:
+    """Return how many runs a launcher has going at a time where nobody says."""
+    return {"basic": 1, SLURM: MOST_SLURM_JOBS}.get(launcher) or min(_cores(), MOST_JOBS)
+
+
+def _budget(value: Any, launcher: str) -> float | None:
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise ConfigError(f"budget_s={value}: write seconds above 0, or null for no limit")
+    if launcher == SLURM:
+        raise ConfigError(
+            f"budget_s={value}: SLURM decides when its jobs run; set hydra.launcher.timeout_min"
+        )
+    return float(value)
+
+
+def _conditions(value: Any) -> tuple[str, ...]:
+    conditions = tuple(str(item) for item in _list(value))
+    for item in conditions:
+        if not item.partition("=")[2]:
+            raise ConfigError(f"first={item}: write field=value, e.g. optimizer.label=AdamW")
+    return conditions
 
 
 def _cores() -> int:

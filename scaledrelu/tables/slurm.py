@@ -77,6 +77,7 @@ class SlurmLauncher(Launcher):
             RunError: nothing could be submitted.
             KeyboardInterrupt: after the jobs are cancelled; running ones save first.
         """
+        progress.begin(run_ids)
         process = self.start(run_ids)
         try:
             jobs = self._watch(process, progress)

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from scaledrelu.config.launchers import SLURM
-from scaledrelu.errors import ConfigError, nearest
+from scaledrelu.errors import ConfigError, RunError, nearest
 from scaledrelu.runs.mirrored import check_online
 from scaledrelu.runs.record import Status, run_directory
+from scaledrelu.tables.budget import Budget
 from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.estimate import Estimator
 from scaledrelu.tables.launch import TRAIN, Launcher
 from scaledrelu.tables.overview import plan_text
+from scaledrelu.tables.parallel import choose_launcher
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.progress import Say
 from scaledrelu.tables.publish import publish
 from scaledrelu.tables.report import write_reports
-from scaledrelu.tables.settings import Settings
+from scaledrelu.tables.settings import Settings, default_jobs
 from scaledrelu.tables.slurm import SlurmLauncher
 from scaledrelu.tables.spec import load_table
 from scaledrelu.tables.waves import train_waves
 
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
+CANNOT_WRITE = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EEXIST,
+        errno.ELOOP,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
 
 
 def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
@@ -76,6 +96,35 @@ def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
     return sorted(chosen, key=lambda run: run.wave)
 
 
+def in_order(todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRun]:
+    """Return runs with those first whose configuration has all of some values; parents stay first.
+
+    Args:
+        todo: parents before children.
+        first: ``field=value``, e.g. ``optimizer.label=AdamW``; nothing leaves the order alone.
+
+    Raises:
+        ConfigError: no run has such a field.
+    """
+    wanted = [item.partition("=")[::2] for item in first]
+    for name, value in wanted:
+        if todo and all(_field(run.config, name) is None for run in todo):
+            raise ConfigError(f"first={name}={value}: no run to train has a field '{name}'")
+    return sorted(
+        todo,
+        key=lambda run: (
+            run.wave,
+            any(str(_field(run.config, name)) != value for name, value in wanted),
+        ),
+    )
+
+
+def _field(config: Any, name: str) -> Any:
+    for part in name.split("."):
+        config = config.get(part) if isinstance(config, Mapping) else None
+    return config
+
+
 def run_sweep(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> int:
     """Plan, train what is missing, write the reports.
 
@@ -86,25 +135,48 @@ def run_sweep(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> 
 
     Returns:
         0 when every planned run has a result, 1 when some failed or are missing, 130 after Ctrl-C.
+
+    Raises:
+        ScaledReluError: one line: wrong settings or tables, or results that cannot be written.
     """
+    started = time.monotonic()
     plan = plan_tables(settings)
-    todo = runs_to_train(plan, settings.redo)
-    say(plan_text(plan, todo, n_jobs=settings.n_jobs, estimate=Estimator(settings.results)))
+    todo = in_order(runs_to_train(plan, settings.redo), settings.first)
+    settings = choose_launcher(settings, [run.config for run in todo])
+    jobs = settings.n_jobs or 1
+    say(plan_text(plan, todo, n_jobs=jobs, estimate=Estimator(settings.results)))
     if settings.dry_run:
         return EXIT_OK
-    interrupted = False
-    if todo:
-        if any(run.config["wandb"]["mode"] == "online" for run in todo):
-            check_online()
-        launcher = build_launcher(settings, say, train=train)
-        interrupted = train_waves(plan, todo, launcher, say=say)
-    plan = plan_tables(settings)
-    for path in write_reports(plan, results=settings.results):
-        say(f"wrote {path}")
+    if any(run.config["wandb"]["mode"] == "online" for run in todo):
+        check_online()
+    interrupted, budget = False, _budget(settings, started)
+    with writing_to(settings.results):
+        if todo:
+            deadline = budget.deadline if budget else math.inf
+            launcher = build_launcher(settings, say, train=train, deadline=deadline)
+            interrupted = train_waves(plan, todo, launcher, say=say, budget=budget)
+        plan = plan_tables(settings)
+        for path in write_reports(plan, results=settings.results):
+            say(f"wrote {path}")
+    for line in budget.what_is_left(plan, todo) if budget else ():
+        say(line)
     return _conclude(plan, settings, interrupted, say)
 
 
-def build_launcher(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> Launcher:
+def _budget(settings: Settings, started: float) -> Budget | None:
+    if settings.budget_s is None:
+        return None
+    jobs = settings.n_jobs or 1
+    return Budget(settings.budget_s, started=started, n_jobs=jobs, results=settings.results)
+
+
+def build_launcher(
+    settings: Settings,
+    say: Say,
+    *,
+    train: Sequence[str] = TRAIN,
+    deadline: float = math.inf,
+) -> Launcher:
     """Return what starts the runs of a sweep: processes of this machine, or SLURM jobs."""
     on_slurm = settings.launcher == SLURM
     arguments = list(settings.launcher_options)
@@ -114,10 +186,11 @@ def build_launcher(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN
         profile=settings.profile,
         results=settings.results,
         name=settings.launcher,
-        n_jobs=settings.n_jobs,
+        n_jobs=settings.n_jobs or default_jobs(settings.launcher),
         say=say,
         train=tuple(train),
         arguments=tuple(arguments),
+        deadline=deadline,
     )
 
 
@@ -129,14 +202,36 @@ def run_report(settings: Settings, say: Say) -> int:
 
     Raises:
         TableError: nothing to publish, or evidence that would shrink.
+        RunError: the results folder takes no files.
     """
-    for path in write_reports(plan_tables(settings), results=settings.results):
-        say(f"wrote {path}")
-    if settings.publish:
-        files = publish(settings.results, settings.profile, force=settings.force)
-        target = settings.results / "published" / settings.profile
-        say(f"published {len(files)} files under {target}")
+    with writing_to(settings.results):
+        for path in write_reports(plan_tables(settings), results=settings.results):
+            say(f"wrote {path}")
+        if settings.publish:
+            files = publish(
+                settings.results, settings.profile, tables=settings.tables, force=settings.force
+            )
+            target = settings.results / "published" / settings.profile
+            say(f"published {len(files)} files under {target}")
     return EXIT_OK
+
+
+@contextmanager
+def writing_to(results: Path) -> Iterator[None]:
+    """Turn what a read-only or full results folder causes inside the block into one line.
+
+    Raises:
+        RunError: which file, and why it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        raise RunError(
+            f"{error.filename or results}: cannot be written ({error.strerror}): make room or give "
+            "write permission there, or set results=FOLDER; what is done is kept"
+        ) from error
 
 
 def _conclude(plan: Plan, settings: Settings, interrupted: bool, say: Say) -> int:

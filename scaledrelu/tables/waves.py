@@ -25,16 +25,24 @@ from scaledrelu.runs.record import (
     times_redone,
 )
 from scaledrelu.tables.artifacts import PlannedArtifact, forget_artifact, make_artifact
-from scaledrelu.tables.estimate import Estimator
+from scaledrelu.tables.budget import Budget
+from scaledrelu.tables.estimate import Estimator, time_left
 from scaledrelu.tables.experiments import write_experiment
-from scaledrelu.tables.launch import ROOT, Launcher
+from scaledrelu.tables.launch import ROOT, Launcher, OutOfTimeError
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.progress import Progress, Say
 
 UNKNOWN_S = 20.0  # where no run like it has finished: among others it counts as a short one
 
 
-def train_waves(plan: Plan, todo: Sequence[PlannedRun], launcher: Launcher, *, say: Say) -> bool:
+def train_waves(
+    plan: Plan,
+    todo: Sequence[PlannedRun],
+    launcher: Launcher,
+    *,
+    say: Say,
+    budget: Budget | None = None,
+) -> bool:
     """Train some runs of a plan and make the artifacts they need.
 
     Args:
@@ -42,30 +50,36 @@ def train_waves(plan: Plan, todo: Sequence[PlannedRun], launcher: Launcher, *, s
         todo: the runs to train; finished ones among them are put aside first.
         launcher: trains runs that do not depend on each other.
         say: takes one line.
+        budget: leaves out what cannot finish in time.
 
     Returns:
         Whether a person interrupted.
     """
     groups = list(group_options(plan.conf_dir))
     for run in todo:
-        _clear(run, plan.results)
         tables = plan.tables_of(run.run_id)
         write_experiment(run, results=plan.results, groups=groups, tables=tables)
     making = _artifacts_to_make(plan, todo)
     estimate = Estimator(plan.results)
-    seconds = {run.run_id: estimate(run.config).seconds or UNKNOWN_S for run in todo}
+    seconds = {
+        run.run_id: time_left(estimate(run.config), run.saved).seconds or UNKNOWN_S for run in todo
+    }
     progress = Progress(seconds, results=plan.results, say=say)
     previous = _sigterm_as_interrupt()
     try:
         for wave in sorted({item.wave for item in (*todo, *making)}):
             for item in making:
                 if item.wave == wave and _startable(plan, item.artifact.upstream, item, say):
-                    _make(item, plan, launcher, say)
-            ready = [run.run_id for run in todo if run.wave == wave and _ready(plan, run, say)]
-            if ready:
-                launcher.wave(ready, progress)
+                    _make(item, plan, launcher, say, budget)
+            ready = [run for run in todo if run.wave == wave and _ready(plan, run, say)]
+            for batch in budget.batches(ready) if budget else filter(None, [ready]):
+                for run in batch:
+                    _clear(run, plan.results)
+                launcher.wave([run.run_id for run in batch], progress)
     except KeyboardInterrupt:
         return True
+    except OutOfTimeError:
+        return False
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
@@ -85,8 +99,17 @@ def _artifacts_to_make(plan: Plan, todo: Sequence[PlannedRun]) -> list[PlannedAr
     return making
 
 
-def _make(item: PlannedArtifact, plan: Plan, launcher: Launcher, say: Say) -> None:
-    make_artifact(item.artifact, results=plan.results, root=ROOT, log=launcher.log, say=say)
+def _make(
+    item: PlannedArtifact, plan: Plan, launcher: Launcher, say: Say, budget: Budget | None
+) -> None:
+    make_artifact(
+        item.artifact,
+        results=plan.results,
+        root=ROOT,
+        log=launcher.log,
+        say=say,
+        timeout_s=max(0.0, budget.left) if budget else None,
+    )
 
 
 def _ready(plan: Plan, run: PlannedRun, say: Say) -> bool:

@@ -87,3 +87,12 @@ def test_a_quick_list_is_a_part_of_the_whole_one(key: Callable[[Case], bool]):
     assert set(quick) < set(whole)
     assert [c for c in whole if c in quick] == quick
     assert all(key(a) <= key(b) for a, b in pairwise(quick[:4]))
+
+
+def test_on_a_gpu_deit_comes_first_in_every_precision_and_compiled_then_the_other_methods():
+    cases = list_cases(["paper"], "cuda")
+    methods = min(i for i, case in enumerate(cases) if case.recipe != "deit")
+    before = cases[:methods]
+    assert {case.optimizer for case in before[:4]} == {"adamw", "sam"}
+    assert {case.precision for case in before} == {"fp16_2021", "fp16", "bf16"}
+    assert [case.stem for case in before if case.compiled] == ["conv"]

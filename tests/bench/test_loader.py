@@ -11,6 +11,8 @@ from scaledrelu.bench import loader as bench
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.errors import DataError
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture
 def jpegs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
@@ -45,10 +47,11 @@ def test_each_path_gives_the_batches_it_names(jpegs: list[Path]):
 def test_rates_of_one_process_are_rates_per_core(
     jpegs: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(bench, "parallel_rate", lambda source, workers: 30.0 * workers)
-    rows = list(bench.measure_loader(jpegs, rounds=1, turn_seconds=0.0))
+    monkeypatch.setattr(bench, "parallel_rate", lambda source, workers, **_: 30.0 * workers)
+    rows = list(bench.measure_loader(jpegs, device=CPU, rounds=1, turn_seconds=0.0))
     assert [row.images_per_s_per_core == row.images_per_s for row in rows[:2]] == [True, True]
-    assert rows[2].images_per_s_per_core == 30.0
+    assert [row.images_per_s_per_core for row in rows[2:]] == [30.0, 30.0]
+    assert {row.name.partition(" ")[0] for row in rows[2:]} == {"reference", "device"}
 
 
 def test_loader_processes_are_ended(jpegs: list[Path]):
@@ -56,5 +59,6 @@ def test_loader_processes_are_ended(jpegs: list[Path]):
         jpegs[0].parent, [p.name for p in jpegs], np.zeros(len(jpegs), dtype=np.int64), ("x",)
     )
     before = set(multiprocessing.active_children())
-    assert bench.parallel_rate(source, workers=1) > 0
+    for augment in ("reference", "device"):
+        assert bench.parallel_rate(source, augment=augment, workers=1, device=CPU) > 0
     assert set(multiprocessing.active_children()) == before

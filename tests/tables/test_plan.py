@@ -2,6 +2,7 @@ import pytest
 from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.engine.saved import write_saved
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.record import Status, run_directory, write_error
 from scaledrelu.tables.composer import Composer
@@ -121,8 +122,63 @@ def test_plan_in_words_counts_rows_runs_and_states(conf):
     assert "2 cells, 4 distinct runs (1 ok, 1 failed, 2 missing)" in text
     assert f"-> {names[0]}  ok" in text
     assert f"-> {names[1]}  failed: disk full" in text
-    assert f"-> {names[2]}  missing (~22s)" in text
-    assert "to train: 3 runs in 1 wave, about ~37s with 2 jobs" in text
+    assert f"-> {names[2]}  missing (~30s)" in text
+    assert "to train: 3 runs in 1 wave, about ~45s with 2 jobs" in text
+
+
+def test_a_guess_holds_until_a_run_with_another_stem_or_optimizer_has_finished(conf):
+    rows = [["stem=conv"], ["stem=patchify"], ["stem=conv", "optimizer=sam"]]
+    blocks = [{"label": "b", "rows": [{"run": run, "paper": {"top1": 1}} for run in rows]}]
+    write_table(conf / "conf", blocks=blocks)
+    plan = plan_of(conf)
+    conv, patchify, sam = plan.runs.values()
+    guess = Estimator(plan.results)
+    assert [guess(run.config).seconds for run in (conv, patchify, sam)] == [22, 22, 44]
+    finish(plan, sam.run_id, seconds=100.0)
+    measured = Estimator(plan.results)
+    found = [measured(run.config) for run in (conv, patchify, sam)]
+    assert [item.seconds for item in found] == [50, 50, 100]
+    assert [item.measured for item in found] == [False, False, True]
+
+
+def test_a_crash_tells_how_long_a_run_takes_only_where_none_has_held(conf):
+    plan = plan_of(conf, seeds=(0, 1, 2))
+    first, second, third = plan.cells[0].run_ids
+    finish(plan, first, seconds=1.0, crash="non_finite")
+    assert Estimator(plan.results)(plan.runs[third].config).seconds == 1
+    finish(plan, second, seconds=10.0)
+    assert Estimator(plan.results)(plan.runs[third].config).seconds == 10
+
+
+def checkpoint(plan, name, step=None):
+    folder = run_directory(plan.results, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "last.pt").touch()
+    if step is not None:
+        write_saved(folder, step=step, total_steps=936)
+
+
+def test_a_run_with_a_checkpoint_is_resumable_and_costs_only_what_is_left(conf):
+    plan = plan_of(conf, seeds=(0, 1, 2))
+    done, failed, resumable = plan.cells[0].run_ids
+    finish(plan, done, seconds=936.0)
+    for name, step in ((done, 936), (failed, 468), (resumable, 926)):
+        checkpoint(plan, name, step)
+    write_error(run_directory(plan.results, failed), "lost node")
+    plan = plan_of(conf, seeds=(0, 1, 2))
+    todo = [plan.runs[failed], plan.runs[resumable]]
+    text = plan_text(plan, todo, n_jobs=1, estimate=Estimator(plan.results))
+    assert "(1 ok, 1 failed, 3 missing, 1 resumable)" in text
+    assert f"-> {resumable}  resumable at step 926 of 936 (10s left)" in text
+    assert f"-> {failed}  failed: lost node; resumable at step 468 of 936" in text
+    assert "to train: 2 runs in 1 wave, about 7m 58s" in text
+
+
+def test_a_checkpoint_that_does_not_say_its_step_is_resumable_all_the_same(conf):
+    plan = plan_of(conf)
+    checkpoint(plan, plan.cells[0].run_ids[0])
+    text = plan_text(plan_of(conf), [], n_jobs=1, estimate=Estimator(plan.results))
+    assert "resumable from its checkpoint (~22s left)" in text
 
 
 def test_measured_seconds_of_runs_alike_replace_the_guess(conf):

@@ -413,3 +413,40 @@ def test_publishing_removes_records_that_no_table_names_and_says_so(conf, caplog
 def test_publishing_nothing_says_what_to_do_first(tmp_path):
     with pytest.raises(TableError, match="make report PROFILE=mini"):
         publish(tmp_path, "mini")
+
+
+def test_publishing_without_a_finished_run_publishes_and_removes_nothing(conf):
+    plan = plan_of(conf)
+    published = plan.results / "published" / "mini"
+    record = published / "runs" / OLD
+    record.mkdir(parents=True)
+    (published / "table8.csv").write_text("n_ok,n_crash\n1,0\n")
+    report(conf)
+    with pytest.raises(TableError, match=r"nothing is published: no run of table8 has finished"):
+        publish(plan.results, "mini", force=True)
+    assert record.exists()
+    assert (published / "table8.csv").read_text() == "n_ok,n_crash\n1,0\n"
+
+
+def test_a_table_of_any_name_is_published_and_one_without_results_is_not(conf):
+    write_table(conf / "conf", "stems_of_mine")
+    blocks = [{"label": "b", "rows": [{"run": ["lr.base=1"], "paper": {"top1": 1}}]}]
+    write_table(conf / "conf", "empty", blocks=blocks)
+    plan = plan_of(conf, "stems_of_mine", "empty")
+    finish(plan, plan.cells[0].run_ids[0])
+    write_reports(plan_of(conf, "stems_of_mine", "empty"), results=plan.results)
+    publish(plan.results, "mini")
+    published = plan.results / "published" / "mini"
+    assert {path.name for path in published.glob("*.*")} == {
+        "stems_of_mine.csv",
+        "stems_of_mine.md",
+    }
+
+
+def test_only_the_tables_that_are_asked_for_are_published(conf):
+    write_table(conf / "conf", "table9")
+    plan = plan_of(conf, "table8", "table9")
+    finish(plan, plan.cells[0].run_ids[0])
+    write_reports(plan_of(conf, "table8", "table9"), results=plan.results)
+    files = publish(plan.results, "mini", tables=("table9",))
+    assert {path.stem for path in files if path.suffix in (".csv", ".md")} == {"table9"}

@@ -10,8 +10,7 @@ def test_defaults_are_every_table_at_mini():
     settings = load_settings([])
     assert settings.tables == tuple(table_names(CONF_DIR))
     assert (settings.profile, settings.seeds, settings.redo) == ("mini", None, "failed")
-    assert settings.launcher == "joblib"
-    assert settings.n_jobs >= 1
+    assert (settings.launcher, settings.n_jobs, settings.budget_s) == ("auto", None, None)
 
 
 @pytest.mark.parametrize("text", ["tables=[table1,table3]", "tables=table1,table3"])
@@ -26,10 +25,15 @@ def test_seeds_are_whole_numbers(text, seeds):
     assert load_settings([f"seeds={text}"]).seeds == seeds
 
 
-def test_paper_runs_go_one_by_one_over_all_devices():
+def test_overrides_of_every_run_are_a_list():
     settings = load_settings(["profile=paper", "overrides=[launch.nproc=8,stem=conv]"])
-    assert (settings.launcher, settings.n_jobs) == ("basic", 1)
     assert settings.overrides == ("launch.nproc=8", "stem=conv")
+
+
+def test_jobs_of_a_launcher_that_has_one_are_refused_not_ignored():
+    assert load_settings(["launcher=basic", "n_jobs=1"]).n_jobs == 1
+    with pytest.raises(ConfigError, match="launcher=basic trains one run at a time"):
+        load_settings(["launcher=basic", "n_jobs=2"])
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,10 @@ def test_paper_runs_go_one_by_one_over_all_devices():
         ("seeds=a", "seeds=0,1,2"),
         ("seeds=-1", "seeds=0,1,2"),
         ("n_jobs=0", "whole number from 1"),
+        ("budget_s=0", "seconds above 0"),
+        ("budget_s=.inf", "seconds above 0"),
+        ("budget_s=soon", "seconds above 0"),
+        ("first=[adamw]", "write field=value"),
         ("dry_run=maybe", "allowed: true, false"),
         ("tables=[table1", "close brackets"),
         ("stem=conv", "overrides=\\["),

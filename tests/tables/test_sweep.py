@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.experiments import searchpath, write_experiment
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.tables.progress import Progress
+from scaledrelu.tables.settings import load_settings
 from scaledrelu.tables.sweep import run_report, run_sweep
 
 ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
@@ -46,6 +48,7 @@ def test_the_eta_weighs_runs_by_what_they_may_take(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     said = []
     progress = Progress({"a-1": 10.0, "b-2": 30.0}, results=tmp_path, say=said.append)
+    progress.begin(("a-1", "b-2"))
     for name in ("a-1", "b-2"):
         write_error(run_directory(tmp_path, name), "out of memory")
         progress.update()
@@ -244,3 +247,47 @@ def test_printed_command_can_be_pasted(sandbox):
         shutil.rmtree(run_directory(sandbox.base / "results", name))
     subprocess.run(line[2:], shell=True, check=True)
     assert sandbox.statuses() == ["ok"] * 3
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Writes that fail as on a full disk, by name of the module that writes."""
+
+    def refuse(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    def fill(*modules):
+        for name in modules:
+            monkeypatch.setattr(f"scaledrelu.tables.{name}.write_atomic", refuse)
+
+    return fill
+
+
+def test_a_plan_needs_no_file_of_its_own(sandbox, full_disk):
+    sandbox.behave()
+    shutil.rmtree(sandbox.base / "results")
+    full_disk("composer")
+    assert sandbox.sweep("dry_run=true") == 0
+    assert not (sandbox.base / "results").exists()
+
+
+@pytest.mark.parametrize("work", [run_sweep, run_report])
+def test_results_that_cannot_be_written_are_one_line_that_names_the_file(sandbox, full_disk, work):
+    sandbox.behave()
+    full_disk("experiments", "report")
+    with pytest.raises(RunError, match=r"(yaml|csv): cannot be written \(No space left"):
+        work(settings_in(sandbox.base), sandbox.said.append)
+    assert sandbox.commands() == []
+
+
+def test_results_that_are_a_file_are_one_line(sandbox):
+    shutil.rmtree(sandbox.base / "results")
+    (sandbox.base / "results").touch()
+    assert sandbox.sweep("dry_run=true") == 0
+    with pytest.raises(RunError, match="cannot be written"):
+        sandbox.sweep()
+
+
+def test_a_tilde_in_results_is_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings(["results=~/of-mine"]).results == tmp_path / "of-mine"

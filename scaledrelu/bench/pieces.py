@@ -1,0 +1,142 @@
+"""Pieces of work that share a limited time: each a process with its own limit and its own log.
+
+A piece that runs over is ended with everything that it started, and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+POLL_S = 0.1
+GRACE_S = 10.0  # between asking a piece to stop and ending it; counted in its limit
+GRACE_SHARE = 0.2  # but no more of the limit than this
+
+
+class Ended(StrEnum):
+    """How a piece ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    OVER = "over time"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of work.
+
+    Attributes:
+        name: for the summary and the log file.
+        command: what to start.
+        environment: variables on top of this process's.
+        good: exit statuses that are no failure.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    good: frozenset[int] = frozenset({0})
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a piece."""
+
+    name: str
+    ended: Ended
+    status: int | None  # exit status; None if the process was killed
+    seconds: float
+    log: Path
+
+
+def run_piece(piece: Piece, *, limit_s: float, folder: Path, show: Callable[[str], None]) -> Report:
+    """Run a piece for at most ``limit_s`` seconds and show what it prints as it comes.
+
+    Near the end it gets SIGTERM, so that it can save, and at the end SIGKILL, and so do all
+    processes below it.
+
+    Args:
+        piece: what to run.
+        limit_s: seconds, the time to stop included.
+        folder: takes the log.
+        show: takes text.
+    """
+    log = folder / f"{piece.name}.log"
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            piece.command,
+            env={**os.environ, **piece.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    with log.open("rb") as printed:
+        try:
+            over = _wait(process, started + limit_s, limit_s, lambda: _show(printed.read(), show))
+        finally:  # whatever interrupts us leaves nothing behind
+            _kill(process, _below(process.pid))
+        _show(printed.read(), show)
+    good = process.returncode in piece.good
+    ended = Ended.OVER if over else Ended.OK if good else Ended.FAILED
+    status = process.returncode if process.returncode >= 0 else None
+    return Report(piece.name, ended, status, time.monotonic() - started, log)
+
+
+def _wait(
+    process: subprocess.Popen[bytes], end: float, limit_s: float, look: Callable[[], None]
+) -> bool:
+    """Wait for a process; return whether it had to be asked to stop."""
+    asked = False
+    while process.poll() is None and time.monotonic() < end:
+        if not asked and time.monotonic() > end - grace_s(limit_s):
+            asked = True
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        time.sleep(POLL_S)
+        look()
+    return asked or process.poll() is None
+
+
+def grace_s(limit_s: float) -> float:
+    """Return how many seconds before its limit a piece is asked to stop."""
+    return min(GRACE_S, GRACE_SHARE * limit_s)
+
+
+def _kill(process: subprocess.Popen[bytes], below: Sequence[int]) -> None:
+    """End a process, its group and those below it that have left the group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for pid in below:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def _below(pid: int) -> list[int]:
+    """Return the processes that descend from one; empty where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = [], [pid]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def _show(content: bytes, show: Callable[[str], None]) -> None:
+    if content:
+        show(content.decode(errors="replace"))

@@ -1,0 +1,224 @@
+"""A GPU for minutes: every piece within its share, whatever the others do."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scaledrelu.bench import gpu
+from scaledrelu.bench import main as bench
+from scaledrelu.bench.pieces import Ended, Piece, Report, run_piece
+from scaledrelu.errors import ConfigError
+from scaledrelu.tables.settings import load_settings
+
+
+def script(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def test_a_piece_tells_how_it_ended_and_shows_what_it_prints(tmp_path: Path) -> None:
+    shown: list[str] = []
+    pieces = [
+        Piece("good", script("print('row')")),
+        Piece("bad", script("raise SystemExit(3)")),
+        Piece("fine", script("raise SystemExit(3)"), good=frozenset({0, 3})),
+    ]
+    found = [run_piece(p, limit_s=30, folder=tmp_path, show=shown.append) for p in pieces]
+    assert [(r.ended, r.status) for r in found] == [
+        (Ended.OK, 0),
+        (Ended.FAILED, 3),
+        (Ended.OK, 3),
+    ]
+    assert "".join(shown) == "row\n"
+    assert (tmp_path / "good.log").read_text() == "row\n"
+
+
+SLEEPER = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"],
+                         start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_piece_that_will_not_stop_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    started = time.monotonic()
+    report = run_piece(
+        Piece("sleeper", script(SLEEPER)), limit_s=2.0, folder=tmp_path, show=lambda text: None
+    )
+    assert (report.ended, report.status) == (Ended.OVER, None)
+    assert time.monotonic() - started < 30
+    child = int(report.log.read_text())
+    until = time.monotonic() + 10
+    while alive(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(child)
+
+
+def test_a_piece_is_asked_to_stop_before_it_is_made_to(tmp_path: Path) -> None:
+    saves = "import signal, sys, time\n"
+    saves += "signal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(0)))\n"
+    saves += "print('up', flush=True); time.sleep(60)"
+    report = run_piece(
+        Piece("saves", script(saves)), limit_s=5.0, folder=tmp_path, show=lambda text: None
+    )
+    assert report.ended is Ended.OVER
+    assert report.log.read_text() == "up\nsaved\n"
+
+
+ARGUMENTS = ("--device", "cpu", "--budget", "60")
+
+
+def test_what_runs_over_or_fails_stops_no_other_piece_and_is_told(tmp_path, monkeypatch) -> None:
+    pieces = {"tests": "import time; time.sleep(60)", "step": "1/0", "loader": "print('row')"}
+    for kind, text in pieces.items():
+        make = lambda options, limit, kind=kind, text=text: Piece(kind, script(text))  # noqa: E731
+        monkeypatch.setitem(gpu.WORK, kind, gpu.measure(kind, make))
+        monkeypatch.setitem(gpu.SHARES, kind, 0.05)
+    monkeypatch.setitem(gpu.WORK, "runs", lambda options, clock, show: [done("runs", tmp_path)])
+    shown: list[str] = []
+    arguments = [*ARGUMENTS, "--results", str(tmp_path)]
+    assert gpu.main(arguments, show=shown.append) == 1
+    lines = [line.split() for line in "".join(shown).splitlines()[-4:]]
+    assert [(words[0], words[1]) for words in lines] == [
+        ("tests", "over"),
+        ("step", "failed"),
+        ("loader", "ok"),
+        ("runs", "ok"),
+    ]
+    assert "ZeroDivisionError" in "".join(shown)
+    assert gpu.main([*arguments, "--only", "loader"], show=shown.append) == 0
+
+
+def done(name: str, folder: Path, *, status: int = 0) -> Report:
+    return Report(name, Ended.OK, status, 1.0, folder / f"{name}.log")
+
+
+@pytest.fixture
+def options(tmp_path: Path):
+    return gpu.parse([*ARGUMENTS, "--results", str(tmp_path / "results")])
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_piece_is_a_command_that_its_script_understands(options, device) -> None:
+    options.device = device
+    for kind in ("step", "loader"):
+        command = gpu.bench_piece(kind, options, 60.0).command
+        read = bench.parse(command[2:])
+        assert (read.only, read.device) == ([kind], device)
+        assert read.budget < 60
+        assert kind == "loader" or bench.chosen_cases(read, device)
+    settings = load_settings(gpu.sweep_command(options, 30.0)[2:])
+    assert (settings.profile, settings.tables, settings.budget_s) == (
+        "small",
+        ("table1", "table2"),
+        30.0,
+    )
+    assert settings.first == ("method=deit", "optimizer.label=AdamW")
+    published = load_settings(gpu.publish_command(options, [0, 2])[2:])
+    assert published.publish
+    assert published.force
+    assert published.seeds == (0, 2)
+    assert published.overrides == settings.overrides
+
+
+def test_the_tests_piece_names_every_file_that_holds_a_gpu_test(options) -> None:
+    command = shlex.join(gpu.tests_piece(options, 60.0).command)
+    for name in ("test_step.py", "test_sam.py", "test_augment.py"):
+        assert name in command
+    assert "test_spec.py" not in command
+
+
+def publish_record(results: Path, name: str, seed: int) -> None:
+    record = results / "published" / "small" / "runs" / name
+    record.mkdir(parents=True)
+    (record / "config.json").write_text(json.dumps({"seed": seed}))
+    (record / "result.json").write_text("{}")
+
+
+def test_published_runs_are_taken_over_and_reported_again_with_their_seeds(
+    options, monkeypatch
+) -> None:
+    publish_record(options.results, "deit-a", 0)
+    publish_record(options.results, "deit-b", 3)
+    torn = options.results / "published" / "small" / "runs" / "deit-c"
+    torn.mkdir()
+    (torn / "result.json").write_text("{}")
+    own = options.results / "runs" / "deit-a"
+    own.mkdir(parents=True)
+    (own / "result.json").write_text("mine")
+    commands = []
+
+    def note(piece, limit, _options, show):
+        commands.append(piece.command)
+        return done(piece.name, options.results)
+
+    monkeypatch.setattr(gpu, "attempt", note)
+    clock = gpu.Clock(60.0, time.monotonic())
+    reports = gpu.whole_runs(options, clock, show=lambda text: None)
+    assert [report.name for report in reports] == ["runs", "publish"]
+    assert gpu.finished(options.results) == {"deit-a", "deit-b"}
+    assert (own / "result.json").read_text() == "mine"
+    assert "seeds=[0]" in commands[0]
+    assert "seeds=[0,3]" in commands[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "new", "ended"),
+    [
+        (0, "", 0, Ended.OK),
+        (1, "not started: ...\n", 1, Ended.OK),
+        (1, "not started: ...\n", 0, Ended.FAILED),
+        (1, "failed: deit-x: out of memory\n", 1, Ended.FAILED),
+    ],
+)
+def test_runs_that_the_budget_left_out_are_no_failure_unless_nothing_came_of_it(
+    options, monkeypatch, status, log, new, ended
+) -> None:
+    def train(piece, limit, _options, show):
+        report = done(piece.name, options.results, status=status)
+        report.log.parent.mkdir(parents=True, exist_ok=True)
+        report.log.write_text(log)
+        for number in range(new):
+            folder = options.results / "runs" / f"deit-{number}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "result.json").write_text("{}")
+        return report
+
+    monkeypatch.setattr(gpu, "attempt", train)
+    clock = gpu.Clock(60.0, time.monotonic())
+    reports = gpu.whole_runs(options, clock, show=lambda text: None)
+    assert reports[0].ended is ended
+    assert len(reports) == (2 if new else 1)
+
+
+def test_without_a_gpu_it_is_one_line_that_says_so(monkeypatch) -> None:
+    monkeypatch.setattr(gpu, "gpu_visible", lambda: False)
+    with pytest.raises(ConfigError, match="no GPU is visible here"):
+        gpu.main([], show=print)
+
+
+@pytest.mark.slow
+def test_a_whole_pass_on_a_processor_publishes_what_it_measured(tmp_path: Path) -> None:
+    shown: list[str] = []
+    arguments = ["--device", "cpu", "--profile", "smoke", "--tables", "table3"]
+    arguments += ["--budget", "150", "--results", str(tmp_path)]
+    assert gpu.main(arguments, show=shown.append) == 0, "".join(shown)
+    assert list(tmp_path.glob("published/bench/*.csv"))
+    assert (tmp_path / "published" / "smoke" / "table3.csv").exists()
+    assert list(tmp_path.glob("published/smoke/runs/*/result.json"))
