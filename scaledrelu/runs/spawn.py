@@ -23,6 +23,7 @@ from typing import Any
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.runs import attempt, record
+from scaledrelu.runs.files import cannot_write
 from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Ended(StrEnum):
     CRASH = "crash"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    REFUSED = "refused"  # wrong input: nothing was tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ def run_job(config: dict[str, Any]) -> JobReport:
     except KeyboardInterrupt:
         return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
     except (SystemExit, Exception) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        unwritable = isinstance(error, OSError) and cannot_write(error, config["paths"]["results"])
+        reason = unwritable or f"{type(error).__name__}: {error}".splitlines()[0]
         return _failed(name, folder, reason, traceback.format_exc())
 
 
