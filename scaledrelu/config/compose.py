@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
@@ -22,6 +22,8 @@ from scaledrelu.config.schema import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
 
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
+FULL_SIZE = "paper"  # the profile that changes nothing
+SPECIALISED = ("recipe", "model", "data")  # groups whose options every other profile has a file for
 
 
 def compose(
@@ -59,9 +61,45 @@ def _from_tree(overrides: Sequence[str], extra: Sequence[str], conf_dir: Path) -
     check_overrides(overrides, conf_dir)
     try:
         with _own_hydra(conf_dir):
-            return hydra_compose("train", overrides=[*overrides, *extra])
+            composed = hydra_compose(
+                "train", overrides=[*overrides, *extra], return_hydra_config=True
+            )
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
+    check_specialisations(composed.hydra.runtime)
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed
+
+
+def check_specialisations(runtime: DictConfig) -> None:
+    """Refuse a profile that says nothing about the chosen recipe, model or data set.
+
+    Without its file the option would silently compose at the size of the paper.
+
+    Args:
+        runtime: ``hydra.runtime`` of a composed configuration: its choices and search path.
+
+    Raises:
+        ConfigError: one line that names the files to add.
+    """
+    choices = runtime.choices
+    if choices.get("profile") in (None, FULL_SIZE):
+        return
+    folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
+    needed = {
+        f"profile_{group}/{choices.profile}_{choices[group]}.yaml": f"{group}={choices[group]}"
+        for group in SPECIALISED
+        if choices.get(group)
+    }
+    lacking = [file for file in needed if not any((path / file).is_file() for path in folders)]
+    if lacking:
+        raise ConfigError(
+            f"profile={choices.profile} says nothing about "
+            f"{', '.join(needed[file] for file in lacking)}: add "
+            f"{', '.join(f'conf/{file}' for file in lacking)} with what it changes there (those "
+            f"beside it show how), or choose profile={FULL_SIZE}"
+        )
 
 
 @contextlib.contextmanager
@@ -155,9 +193,12 @@ def _unknown_key(error: ConfigKeyError) -> str:
 
 def one_line(error: Exception) -> str:
     """Return a library's error message as one line without its type table."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    texts = [str(error)]
+    if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in texts[0]:
+        texts.append(str(error.__cause__))  # Hydra names the override, OmegaConf the reason
+    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
     keep = [line for line in lines if not line.startswith(("reference_type", "object_type"))]
-    return "; ".join(keep) + ". See conf/ for what is allowed, or run with --cfg job."
+    return "; ".join(keep).rstrip(".") + ". See conf/ for what is allowed, or run with --cfg job."
 
 
 @contextlib.contextmanager

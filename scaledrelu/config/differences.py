@@ -63,12 +63,11 @@ def _other_option(group: str, names: list[str], run: Any, base: Any) -> str | No
 
 def _fields(path: Path) -> dict[str, Any]:
     """Return an option's own fields over those of the options of its group that it builds on."""
-    own = OmegaConf.to_container(OmegaConf.load(path))
-    bases = [name for name in own.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
-    merged: dict[str, Any] = {}
-    for name in bases:
-        merged |= _fields(path.with_name(f"{name}.yaml"))
-    return merged | own
+    own = OmegaConf.load(path)
+    names = own.pop("defaults", [])
+    bases = [name for name in names if isinstance(name, str) and name != "_self_"]
+    parts = [_fields(path.with_name(f"{name}.yaml")) for name in bases]
+    return OmegaConf.to_container(OmegaConf.merge(*parts, own))
 
 
 def _distance(values: dict[str, Any], option: dict[str, Any]) -> int:

@@ -6,69 +6,123 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaledrelu.config.launchers import check_launcher
 from scaledrelu.config.schema import RunConfig
 from scaledrelu.errors import ConfigError, nearest
 
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
 # Groups whose name looks like a number's: the hint says where the number goes.
 NUMBER_KEYS = {"lr": ("lr.base", "the rate"), "warmup": ("warmup.epochs", "its length")}
 FREE_GROUPS = {"experiment", "hydra"}
+INTERNAL = {"planned_id"}  # set by a sweep, never by a person
 
 
-def group_options(conf_dir: Path) -> dict[str, list[str]]:
-    """Return every config group and its options; names with ``_`` in front are shared bases."""
-    return {
-        folder.name: sorted(p.stem for p in folder.glob("*.yaml") if not p.stem.startswith("_"))
-        for folder in sorted(conf_dir.iterdir())
-        if folder.is_dir() and not folder.name.startswith(("profile_", "table", "artifact"))
-    }
+def group_options(conf_dir: Path, *more: Path) -> dict[str, list[str]]:
+    """Return every config group that a person may choose from, and its options.
+
+    Left out are specialisations of profiles, what other scripts read, and shared bases: options
+    with ``_`` in front.
+
+    Args:
+        conf_dir: the configuration tree.
+        more: folders with further options.
+    """
+    found: dict[str, set[str]] = {}
+    for folder in (folder for top in (conf_dir, *more) for folder in top.iterdir()):
+        if folder.is_dir() and not folder.name.startswith(("profile_", "table", "artifact", ".")):
+            options = {path.stem for path in folder.glob("*.yaml")}
+            found.setdefault(folder.name, set()).update(o for o in options if o[:1] != "_")
+    return {name: sorted(found[name]) for name in sorted(found)}
 
 
-def check_overrides(overrides: Sequence[str], conf_dir: Path) -> None:
-    """Refuse a misspelt group, option, key or type before Hydra composes anything.
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Read overrides in Hydra's grammar.
 
     Raises:
-        ConfigError: one line with the nearest valid name.
+        ConfigError: one line with the text that cannot be read.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    groups = group_options(conf_dir)
     parser = OverridesParser.create()
+    found = []
     for text in overrides:
         try:
-            override = parser.parse_override(text)
+            found.append(parser.parse_override(text))
         except HydraException as error:
             raise ConfigError(
                 f"cannot read '{text}': {str(error).splitlines()[0]}. "
                 "Write key=value; quote spaces and brackets."
             ) from error
+    return found
+
+
+def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
+    """Write out ``stem=glob(conv*)`` as the options it stands for; return any other text as it is.
+
+    Hydra's own glob would take shared bases for options.
+
+    Raises:
+        ConfigError: one line if nothing matches, or if the key is no group.
+    """
+    from hydra.core.override_parser.types import Glob
+
+    override = parse_overrides([text])[0]
+    glob, group = override.value(), override.key_or_group
+    if not isinstance(glob, Glob) or group.startswith("hydra"):
+        return text
+    if group not in groups:
+        raise ConfigError(f"{text}: glob() picks options of a group, and '{group}' is none")
+    matching = glob.filter(list(groups[group]))
+    if not matching:
+        raise ConfigError(
+            f"{text}: no option of group '{group}' matches; allowed: {', '.join(groups[group])}"
+        )
+    return f"{text.partition('=')[0]}={','.join(matching)}"
+
+
+def check_overrides(overrides: Sequence[str], conf_dir: Path, *more: Path) -> None:
+    """Refuse a misspelt group, option, key or type before Hydra composes anything.
+
+    Args:
+        overrides: as a person types them; sweeps are left to Hydra's sweeper.
+        conf_dir: the configuration tree.
+        more: folders with further options.
+
+    Raises:
+        ConfigError: one line with the nearest valid name.
+    """
+    from hydra.core.override_parser.types import Glob
+
+    groups = group_options(conf_dir, *more)
+    for text, override in zip(overrides, parse_overrides(overrides), strict=True):
         key = override.key_or_group.split("@")[0]
         if key == "hydra/launcher":
             check_launcher(str(override.value()))
         if re.split(r"[./]", key)[0] in FREE_GROUPS or override.is_delete():
             continue
-        values = list(override.sweep_string_iterator()) if override.is_sweep_override() else None
-        if key in groups:
-            for value in values or [override.value()]:
-                _check_option(key, value, groups[key], text)
-        else:
+        if key not in groups:
             _check_key(key, groups)
+            continue
+        listed = override.is_choice_sweep() and not isinstance(override.value(), Glob)
+        for value in override.sweep_string_iterator() if listed else [override.value()]:
+            _check_option(key, value, groups[key], text)
 
 
 def _check_option(group: str, value: Any, options: list[str], text: str) -> None:
     if isinstance(value, str) and not _is_number(value):
+        value = value.strip("'\"")
         if value not in options:
             raise ConfigError(
                 f"{group}={value}: no such option of group '{group}'{nearest(value, options)}; "
                 f"allowed: {', '.join(options)}"
             )
-        return
-    if value is None and group == "experiment":
         return
     key, what = NUMBER_KEYS.get(group, (None, None))
     typed = text.partition("=")[2]
@@ -86,6 +140,7 @@ def _check_key(key: str, groups: dict[str, list[str]]) -> None:
         if part not in hints:
             here = ".".join(path) or "the top level"
             names = [*hints, *groups] if not path else list(hints)
+            names = [name for name in names if name not in INTERNAL]
             near = nearest(part, names)
             raise ConfigError(
                 f"{key}: no such key '{part}' at {here}{near}; "

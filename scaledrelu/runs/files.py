@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -27,6 +28,29 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def cannot_write(error: OSError, folder: str | Path) -> str | None:
+    """Return one line if an error says that the results folder cannot be written, else None.
+
+    Args:
+        error: from any file operation.
+        folder: the results folder.
+    """
+    place = Path(folder).absolute()
+    name = error.filename if isinstance(error.filename, str) else None
+    path = Path(name).absolute() if name else place
+    if not path.is_relative_to(place) and path not in place.parents:
+        return None
+    if name is None and error.errno not in FULL_OR_READ_ONLY:
+        return None
+    return (
+        f"cannot write {name or folder}: {error.strerror}; make room or choose another folder with "
+        "paths.results=<folder>"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

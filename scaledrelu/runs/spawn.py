@@ -22,6 +22,7 @@ from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
 from scaledrelu.errors import RunError
 from scaledrelu.runs import attempt, blame, record
+from scaledrelu.runs.files import cannot_write
 from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal
 
@@ -43,6 +44,7 @@ class Ended(StrEnum):
     CRASH = "crash"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    REFUSED = "refused"  # wrong input: nothing was tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,9 @@ def _report(config: dict[str, Any], copies: list[WandbMirror]) -> JobReport:
     except KeyboardInterrupt:
         return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
     except (SystemExit, Exception) as error:
-        return _failed(name, folder, *blame.cause(error, folder))
+        unwritable = isinstance(error, OSError) and cannot_write(error, config["paths"]["results"])
+        reason, trace = blame.cause(error, folder)
+        return _failed(name, folder, unwritable or reason, trace)
 
 
 def _composed_otherwise(config: dict[str, Any], name: str, planned: str) -> JobReport:

@@ -148,6 +148,7 @@ def _choose(overrides: Sequence[str], conf_dir: Path) -> _Choice:
             composed = compose("train", overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise composition.ConfigError(composition.one_line(error)) from error
+    composition.check_specialisations(composed.hydra.runtime)
     choices = {key: value for key, value in composed.hydra.runtime.choices.items() if value}
     with open_dict(composed):
         del composed["hydra"]

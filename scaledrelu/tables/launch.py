@@ -187,4 +187,5 @@ class Launcher:
 
 def _quoted(text: str) -> str:
     """Quote what Hydra's override grammar would not read as one string."""
-    return text if re.fullmatch(r"[\w./:@-]+", text) else f"'{text}'"
+    plain = re.fullmatch(r"[\w./:@-]+", text, re.ASCII)
+    return text if plain else "'" + text.replace("'", r"\'") + "'"

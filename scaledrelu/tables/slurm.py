@@ -65,7 +65,8 @@ class SlurmLauncher(Launcher):
 
     def command(self, run_ids: Sequence[str]) -> list[str]:
         """Return the command that submits some planned runs; a person can paste it."""
-        command = [*Launcher.command(self, run_ids), f"{OPTION}name={self.queue.name}"]
+        logs = f"{OPTION}submitit_folder='{self._logs('%j')}'"  # one place for every wave
+        command = [*Launcher.command(self, run_ids), f"{OPTION}name={self.queue.name}", logs]
         if not any(argument.startswith(SETUP) for argument in command):
             command.append(f"{SETUP}[{','.join(self._setup(command))}]")
         return command

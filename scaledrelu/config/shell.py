@@ -1,0 +1,203 @@
+"""The arguments of train.py before Hydra reads them: flags that exclude each other, globs, help.
+
+Hydra answers some of these with a traceback and others with options that nobody should choose.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import yaml
+
+from scaledrelu.config.overrides import (
+    INTERNAL,
+    check_overrides,
+    expand_glob,
+    group_options,
+    parse_overrides,
+)
+from scaledrelu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+MISSING_EXPERIMENT = "no such file on hydra.searchpath; plan the tables again"
+ONE_OF = ("run", "multirun", "cfg", "info", "shell_completion")
+COMPLETION = re.compile(r"(install|uninstall|query)=(bash|fish|zsh)")
+
+
+def read_arguments(arguments: Sequence[str]) -> Namespace:
+    """Return flags and overrides as Hydra will read them, flags standing anywhere.
+
+    Raises:
+        ConfigError: one line about an unknown flag, or about flags that exclude each other.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.error = _refuse
+    asked = parser.parse_intermixed_args(list(arguments))
+    asked.flags = _without(arguments, asked.overrides)
+    _check_flags(asked)
+    return asked
+
+
+def ready_for_hydra(asked: Namespace, conf_dir: Path) -> list[str]:
+    """Return the arguments to hand to Hydra, every override checked and every glob written out.
+
+    Raises:
+        ConfigError: one line with the nearest valid name.
+    """
+    if asked.hydra_help or asked.shell_completion:
+        return [*asked.overrides, *asked.flags]
+    folders = _folders_of_the_user(asked)
+    groups = group_options(conf_dir, *folders)
+    overrides = [expand_glob(text, groups) for text in asked.overrides]
+    check_overrides(overrides, conf_dir, *folders)
+    kept = [
+        override for override in parse_overrides(overrides) if not _says_nothing(override, groups)
+    ]
+    for override in kept:
+        _check_sweep(override)
+    return [*(override.input_line for override in kept), *asked.flags]
+
+
+def _says_nothing(override: Override, groups: Mapping[str, Sequence[str]]) -> bool:
+    """Whether it is ``experiment=null`` where no experiment is, which Hydra takes for a key.
+
+    Raises:
+        ConfigError: it names an experiment where none is.
+    """
+    if override.key_or_group != "experiment" or "experiment" in groups or override.is_delete():
+        return False
+    if override.value() is not None:
+        raise ConfigError(f"{override.input_line}: {MISSING_EXPERIMENT}")
+    return True
+
+
+def _check_sweep(override: Override) -> None:
+    """Refuse a list or range that stands for no run at all."""
+    if not override.is_discrete_sweep():
+        return
+    try:
+        first = next(iter(override.sweep_iterator()), None)
+    except (ArithmeticError, ValueError) as error:  # a range with step 0
+        raise ConfigError(f"{override.input_line}: {error}") from error
+    if first is None:
+        raise ConfigError(f"{override.input_line}: stands for no value, so there is nothing to run")
+
+
+def visible_words(words: Iterable[str], conf_dir: Path) -> list[str]:
+    """Return the completions that a person may choose, out of all that Hydra offers."""
+    groups = group_options(conf_dir)
+    hidden = {p.name for p in conf_dir.iterdir() if p.is_dir()} - set(groups) | INTERNAL
+    parts = ((word, re.split(r"[=/]", word.lstrip("+~"), maxsplit=1)) for word in words)
+    return [w for w, (key, *value) in parts if key not in hidden and not _is_base(value)]
+
+
+def help_text(conf_dir: Path, examples: str) -> str:
+    """Return what ``--help`` prints: what a person may choose, and where the rest is shown."""
+    chosen = _defaults(conf_dir)
+    groups = group_options(conf_dir)
+    width = max(map(len, groups))
+    lines = [
+        f"  {name:{width}}  {', '.join(_starred(options, chosen.get(name)))}"
+        for name, options in groups.items()
+    ]
+    title, *commands = examples.strip().splitlines()
+    shown = "\n".join([title, *(f"  {command}".rstrip() for command in commands)])
+    return HELP.format(examples=shown, groups="\n".join(lines))
+
+
+HELP = """\
+{examples}
+
+Kinds, group=option (* unless recipe or profile say otherwise):
+
+{groups}
+
+Quantities, key=value: every field of a kind, e.g. lr.base=1e-3 warmup.epochs=20 batch.total=512,
+and seed, paths.results. All fields with their values, of any choice:
+
+  python scripts/train.py --cfg job --resolve [overrides]
+
+Several runs: -m (--multirun) with lists, ranges or globs, stem=conv,patchify seed=range(0,3)
+'stem=glob(conv*)'; in parallel with hydra/launcher=joblib. All are tried, then each has its line.
+
+Exit status: 0 trained, or crashed (a finding), or done already; 1 a run failed, of a multirun any;
+2 wrong input, nothing was tried; 75 or 130 interrupted, the same command goes on.
+
+Completion: eval "$(python scripts/train.py -sc install=bash)". Hydra's own flags: --hydra-help.
+Whole tables: scripts/sweep.py --help, or make."""
+
+
+def _check_flags(asked: Namespace) -> None:
+    several = [f"--{name.replace('_', '-')}" for name in ONE_OF if getattr(asked, name)]
+    if len(several) > 1:
+        hint = "; --cfg shows one run: leave -m out and give single values" if asked.cfg else ""
+        raise ConfigError(f"{' and '.join(several)} exclude each other: give one{hint}")
+    for flag in ("resolve", "package"):
+        if getattr(asked, flag) and not asked.cfg and not asked.help:
+            raise ConfigError(f"--{flag} belongs to --cfg: --cfg job --{flag} ...")
+    if asked.config_path or asked.config_name:
+        raise ConfigError(
+            "--config-path and --config-name: this script composes conf/train.yaml; add options of "
+            "your own with --config-dir <folder>"
+        )
+    if asked.config_dir and not Path(asked.config_dir).is_dir():
+        raise ConfigError(f"--config-dir {asked.config_dir}: no such folder")
+    if asked.experimental_rerun:
+        raise ConfigError(
+            "--experimental-rerun: not supported; a run is repeated by its overrides, which stand "
+            "at the start of its log"
+        )
+    if asked.shell_completion:
+        _check_completion(asked.overrides)
+
+
+def _check_completion(overrides: Sequence[str]) -> None:
+    if len(overrides) != 1 or not COMPLETION.fullmatch(overrides[0]):
+        raise ConfigError(
+            f"-sc {' '.join(overrides)}: write -sc install=bash (or fish, zsh), or uninstall=bash"
+        )
+    if overrides[0].startswith("query") and "COMP_LINE" not in os.environ:
+        raise ConfigError(f"-sc {overrides[0]}: only a shell asks this, with COMP_LINE set")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; see --help and --hydra-help")
+
+
+def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Return the arguments that are no overrides, in their order."""
+    left = list(overrides)
+    return [a for a in arguments if a not in left or left.remove(a)]
+
+
+def _folders_of_the_user(asked: Namespace) -> list[Path]:
+    """Return folders with further options: of --config-dir and of hydra.searchpath."""
+    found = [asked.config_dir] if asked.config_dir else []
+    for override in parse_overrides([a for a in asked.overrides if "hydra.searchpath" in a]):
+        value = override.value()
+        entries = value if isinstance(value, list) else [value]
+        found += [str(e).removeprefix("file://") for e in entries if "pkg://" not in str(e)]
+    return [folder for folder in map(Path, found) if folder.is_dir()]
+
+
+def _is_base(value: Sequence[str]) -> bool:
+    return bool(value) and value[0].startswith("_")
+
+
+def _defaults(conf_dir: Path) -> dict[str, str]:
+    """Return the option that each group has in ``train.yaml``."""
+    entries = yaml.safe_load((conf_dir / "train.yaml").read_text())["defaults"]
+    return {k: v for entry in entries if isinstance(entry, dict) for k, v in entry.items()}
+
+
+def _starred(options: Sequence[str], chosen: str | None) -> list[str]:
+    return [f"{option}*" if option == chosen else option for option in options]

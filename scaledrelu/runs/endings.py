@@ -1,0 +1,106 @@
+"""What became of the jobs of one command, in whichever process or machine a launcher ran them.
+
+Hydra keeps what the jobs of a multirun return to itself. So each leaves a small file in the folder
+of its multirun, and the command that started them reads these when all are over.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from scaledrelu.runs.files import write_atomic
+from scaledrelu.runs.spawn import Ended, JobReport
+
+FOLDER = "endings"
+EXIT_FAILED, EXIT_WRONG_INPUT = 1, 2
+EXIT_INTERRUPTED = 75  # "temporary failure": the same command goes on from the checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one job of a multirun ended; ``overrides`` are those it was started with."""
+
+    number: int
+    overrides: tuple[str, ...]
+    run_id: str
+    ended: Ended
+    reason: str
+
+
+class MultirunFolder(Callback):
+    """Remembers the folder of the multirun that this process started; Hydra calls it."""
+
+    path: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Find the folder, and forget the endings of an earlier multirun in it."""
+        MultirunFolder.path = Path(config.hydra.sweep.dir).absolute()
+        shutil.rmtree(MultirunFolder.path / FOLDER, ignore_errors=True)
+
+
+def leave_ending(report: JobReport) -> None:
+    """Write how the Hydra job around the caller ended, if it belongs to a multirun.
+
+    Raises:
+        OSError: the folder of the multirun cannot be written.
+    """
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN:
+        return
+    number = int(hydra.job.num)
+    overrides = tuple(hydra.overrides.task)
+    ending = Ending(number, overrides, report.run_id, report.ended, report.reason)
+    path = Path(hydra.sweep.dir) / FOLDER / f"{number}.json"
+    write_atomic(path, json.dumps(asdict(ending)) + "\n")
+
+
+def read_endings(folder: Path) -> list[Ending]:
+    """Return the endings of a multirun in the order of its jobs."""
+    found = [json.loads(path.read_text()) for path in (folder / FOLDER).glob("*.json")]
+    endings = [
+        Ending(**{**raw, "overrides": tuple(raw["overrides"]), "ended": Ended(raw["ended"])})
+        for raw in found
+    ]
+    return sorted(endings, key=lambda ending: ending.number)
+
+
+def exit_status(endings: Collection[Ended]) -> int:
+    """Return what the shell is told: 2 if all input was wrong, 1 for any failure, 75 if stopped."""
+    if set(endings) == {Ended.REFUSED}:
+        return EXIT_WRONG_INPUT
+    if {Ended.FAILED, Ended.REFUSED} & set(endings):
+        return EXIT_FAILED
+    return EXIT_INTERRUPTED if Ended.INTERRUPTED in endings else 0
+
+
+def summary(endings: Sequence[Ending]) -> str:
+    """Return one line for each job of a multirun, and how many of them failed."""
+    alike = set.intersection(*(set(ending.overrides) for ending in endings))
+    common = alike if len(endings) > 1 else set()
+    rows = [
+        (ending.run_id or "-", " ".join(o for o in ending.overrides if o not in common), ending)
+        for ending in endings
+    ]
+    names, asked = (max(len(row[column]) for row in rows) for column in (0, 1))
+    lines = [f"{row[0]:{names}}  {row[1]:{asked}}  {_how(row[2])}" for row in rows]
+    count = Counter(ending.ended for ending in endings)
+    bad, stopped = count[Ended.FAILED] + count[Ended.REFUSED], count[Ended.INTERRUPTED]
+    last = f"{bad} of {len(endings)} runs failed"
+    if stopped:
+        last += f", {stopped} interrupted: the same command goes on"
+    return "\n".join([*lines, last])
+
+
+def _how(ending: Ending) -> str:
+    return f"{ending.ended}: {ending.reason}" if ending.reason else str(ending.ended)

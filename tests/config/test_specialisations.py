@@ -1,0 +1,112 @@
+"""Every option has its size at every profile; what a person adds without one is refused by name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from scaledrelu.config.compose import CONF_DIR, FULL_SIZE, SPECIALISED, compose_unpinned
+from scaledrelu.config.overrides import expand_glob, group_options
+from scaledrelu.errors import ConfigError
+from scaledrelu.runs.optimisation import build_optimizer
+
+GROUPS = group_options(CONF_DIR)
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """A copy of the configuration tree to add to."""
+    return shutil.copytree(CONF_DIR, tmp_path / "conf")
+
+
+def test_every_shipped_option_has_a_file_for_every_profile() -> None:
+    for profile in set(GROUPS["profile"]) - {FULL_SIZE}:
+        for group in SPECIALISED:
+            for option in GROUPS[group]:
+                path = CONF_DIR / f"profile_{group}" / f"{profile}_{option}.yaml"
+                assert path.is_file(), path
+
+
+@pytest.mark.parametrize("group", ["model", "recipe", "data"])
+def test_an_option_without_its_size_is_refused_with_the_file_to_add(conf: Path, group: str) -> None:
+    first = GROUPS[group][0]
+    shutil.copy(conf / group / f"{first}.yaml", conf / group / "own.yaml")
+    with pytest.raises(ConfigError) as refused:
+        compose_unpinned([f"{group}=own", "profile=small"], conf_dir=conf)
+    assert f"conf/profile_{group}/small_own.yaml" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert compose_unpinned([f"{group}=own", "profile=paper"], conf_dir=conf)
+    (conf / f"profile_{group}" / "small_own.yaml").write_text("# @package _global_\n# Its size.\n")
+    assert compose_unpinned([f"{group}=own", "profile=small"], conf_dir=conf)
+
+
+def test_a_new_profile_is_told_every_file_that_it_lacks(conf: Path) -> None:
+    shutil.copy(conf / "profile" / "small.yaml", conf / "profile" / "own.yaml")
+    with pytest.raises(ConfigError) as refused:
+        compose_unpinned(["profile=own"], conf_dir=conf)
+    for file in ("recipe/own_deit", "model/own_vit_small", "data/own_imagenet1k"):
+        assert f"conf/profile_{file}.yaml" in str(refused.value)
+
+
+@pytest.mark.parametrize(("profile", "pixels"), [("mini", 16), ("small", 32), ("smoke", 16)])
+def test_a_folder_of_ones_own_trains_at_the_size_of_the_profile(profile: str, pixels: int) -> None:
+    overrides = ["data=imagefolder", f"profile={profile}"]
+    assert compose_unpinned(overrides)["data"]["image_size"] == pixels
+    assert compose_unpinned([*overrides, "data.image_size=64"])["data"]["image_size"] == 64
+
+
+def test_a_report_on_a_folder_of_ones_own_does_not_speak_of_digits() -> None:
+    notes = " ".join(compose_unpinned(["data=imagefolder", "profile=mini"])["profile"]["notes"])
+    assert "images of a folder" in notes
+    assert "digits" not in notes
+
+
+def test_a_recipe_chooses_its_model_and_the_shell_has_the_last_word() -> None:
+    chosen = {recipe: _model(f"recipe={recipe}") for recipe in GROUPS["recipe"]}
+    assert chosen.pop("volo") == "scaledrelu.models.volo.build_volo"
+    assert set(chosen.values()) == {"scaledrelu.models.build.build_vit"}
+    assert _model("recipe=volo", "model=vit_small") == "scaledrelu.models.build.build_vit"
+
+
+def _model(*overrides: str) -> str:
+    return compose_unpinned([*overrides, "profile=paper", "launch=local"])["model"]["build"][
+        "_target_"
+    ]
+
+
+THREE_LINES = """\
+defaults: [_base, _self_]
+label: RMSprop
+build: {_target_: torch.optim.RMSprop, alpha: 0.95}
+"""
+
+
+def test_an_optimizer_is_three_lines(conf: Path) -> None:
+    (conf / "optimizer" / "rmsprop.yaml").write_text(THREE_LINES)
+    config = compose_unpinned(["optimizer=rmsprop"], conf_dir=conf)
+    built = build_optimizer(config, nn.Linear(3, 2))
+    assert type(built) is torch.optim.RMSprop
+    assert [group["weight_decay"] for group in built.param_groups] == [0.0, 0.05]
+    assert built.defaults["alpha"] == 0.95
+
+
+def test_lion_moves_every_weight_by_its_rate_times_the_sign_of_the_gradient() -> None:
+    config = compose_unpinned(["optimizer=lion", "optimizer.build.weight_decay=0", "lr.base=0.5"])
+    layer = nn.Linear(3, 1, bias=False)
+    before = layer.weight.detach().clone()
+    layer.weight.grad = torch.tensor([[2.0, -3.0, 0.1]])
+    build_optimizer(config, layer).step()
+    assert torch.equal(before - layer.weight.detach(), torch.tensor([[0.5, -0.5, 0.5]]))
+
+
+def test_a_glob_takes_every_option_and_no_shared_base() -> None:
+    for group in ("stem", "optimizer"):
+        assert expand_glob(f"{group}=glob(*)", GROUPS) == f"{group}={','.join(GROUPS[group])}"
+    assert (
+        expand_glob("stem=glob([conv_b*,patch*],exclude=*relu)", GROUPS) == "stem=conv_bn,patchify"
+    )
+    assert expand_glob("lr.base=1e-3", GROUPS) == "lr.base=1e-3"

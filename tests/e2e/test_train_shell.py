@@ -1,0 +1,385 @@
+"""What a person may type after train.py, in one process: flags, sweeps, completion, exit status."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.identity import run_id
+from scaledrelu.config.overrides import group_options
+from scaledrelu.runs.spawn import Ended, JobReport
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / "scripts" / "train.py"
+
+
+@dataclass(frozen=True)
+class Said:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def train():
+    spec = importlib.util.spec_from_file_location("train_script", TRAIN)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["train_script"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["train_script"]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    yield
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+
+
+@pytest.fixture
+def trained(train, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """The configurations that would have been trained."""
+    found: list[dict] = []
+
+    def run_job(config: dict) -> JobReport:
+        found.append(config)
+        return ending_of(config)
+
+    monkeypatch.setattr(train, "run_job", run_job)
+    return found
+
+
+ENDINGS = {0: Ended.OK, 1: Ended.FAILED, 2: Ended.CRASH, 3: Ended.INTERRUPTED}
+
+
+def ending_of(config: dict) -> JobReport:
+    """Seeds decide how a run ends here."""
+    ended = ENDINGS[config["seed"]]
+    return JobReport(run_id(config), ended, "out of memory" if ended is Ended.FAILED else "")
+
+
+@pytest.fixture
+def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Callable:
+    """Call train.py in an empty folder, with results elsewhere."""
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+    monkeypatch.chdir(cwd)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def call(*arguments: str, results: Path | None = tmp_path / "results") -> Said:
+        place = [] if results is None else [f"paths.results={results}"]
+        monkeypatch.setattr(sys, "argv", [str(TRAIN), *arguments, *place])
+        try:
+            status = train.main()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return Said(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("-m --cfg job seed=0,1", "--multirun and --cfg exclude each other"),
+        ("--run -m", "--run and --multirun exclude each other"),
+        ("--info -m", "exclude each other"),
+        ("--resolve", "--resolve belongs to --cfg"),
+        ("--package model", "--package belongs to --cfg"),
+        ("--cfg job --package nope", "'nope' not found"),
+        ("--cfg nope", "invalid choice: 'nope'"),
+        ("--info=nope", "invalid choice: 'nope'"),
+        ("--nope", "unrecognized arguments: --nope"),
+        ("-cd /nowhere", "/nowhere: no such folder"),
+        ("-cp /nowhere", "--config-dir <folder>"),
+        ("-cn sweep", "--config-dir <folder>"),
+        ("--experimental-rerun x.pickle", "not supported"),
+        ("conv", "cannot read 'conv'"),
+        ("stem=conv,patchify", "add --multirun"),
+        ("-m stem=glob(nope*)", "no option of group 'stem' matches; allowed: conv, "),
+        ("-m lr.base=glob(1*)", "'lr.base' is none"),
+        ("-m stem=choice(conv,convv)", "stem=convv: no such option"),
+        ("-m stem=interval(0,1)", "stem is a group"),
+        ("-m stem=range(0,3)", "stem is a group"),
+        ("-m lr.base=interval(1e-4,1e-3)", "does not support sweep type : INTERVAL_SWEEP"),
+        ("-m seed=range(3,0)", "nothing to run"),
+        ("-m seed=range(0,3,0)", "must not be zero"),
+        ("-m seed=range(0,3,0.0)", "Invalid range values"),
+        ("-m hydra/launcher=nope", "hydra/launcher/nope"),
+        ("-m hydra/launcher=joblib hydra.launcher.n_jobs=x", "could not be converted to Integer"),
+        ("hydra.mode=nope", "hydra.mode"),
+        ("~nope", "'nope' does not exist"),
+        ("~stem", "stem.label"),
+        ("+nope=1", "no such key 'nope'"),
+        ("+stem=conv", "stem"),
+        ("stem@model=conv", "stem@model"),
+        ("stem=null", "stem is a group"),
+        ("experiment=deit-0123456789ab", "plan the tables again"),
+        ("-m lr.base=-1,-2", "lr.base=-2"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_exit_2(shell: Callable, typed: str, line: str) -> None:
+    said = shell(*typed.split(), "profile=smoke")
+    assert said.status == 2
+    assert line in said.err
+    assert "Traceback" not in said.err
+    assert len(said.err.strip().splitlines()) == (2 if "-1,-2" in typed else 1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "seeds_and_stems"),
+    [
+        ("stem=conv -m seed=2", [(2, "ViT_c")]),
+        ("-m seed=range(0,1) stem=choice(conv,'patchify')", [(0, "ViT_c"), (0, "ViT_p")]),
+        ("--multirun seed=0 experiment=null", [(0, "ViT_p")]),
+        ("experiment=null seed=0", [(0, "ViT_p")]),
+        ("hydra.mode=MULTIRUN seed=0", [(0, "ViT_p")]),
+        (
+            "--run seed=0 ++lr.base=1e-3 +optimizer.build.amsgrad=true ~optimizer.build.fused",
+            [(0, "ViT_p")],
+        ),
+    ],
+)
+def test_what_hydra_understands_is_trained(
+    shell: Callable, trained: list[dict], typed: str, seeds_and_stems: list
+) -> None:
+    said = shell(*typed.split(), "profile=smoke")
+    assert said.status == 0, said.err
+    assert [(config["seed"], config["stem"]["label"]) for config in trained] == seeds_and_stems
+
+
+def test_a_glob_is_trained(shell: Callable, trained: list[dict]) -> None:
+    assert shell("-m", "stem=glob(conv_b*)", "profile=smoke").status == 0
+    bn = compose_unpinned(["stem=conv_bn", "profile=smoke"])
+    assert [config["stem"] for config in trained] == [bn["stem"]]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("--cfg job -p lr lr.base=1e-3", "base: 0.001"),
+        ("--cfg job --resolve -p stem stem=conv", "hidden: 16"),
+        ("-c all -p hydra.job", "chdir: false"),
+        ("--info defaults-tree", "profile_model: mini_vit_small"),
+        ("--info config", "lr:"),
+        ("--info plugins", "JoblibLauncher"),
+        ("--hydra-help", "== Flags =="),
+    ],
+)
+def test_what_only_shows_trains_nothing(
+    shell: Callable, trained: list[dict], typed: str, shown: str
+) -> None:
+    hydra_only = "--hydra-help" in typed
+    said = shell(*typed.split(), results=None if hydra_only else Path("elsewhere"))
+    assert said.status == 0, said.err
+    assert shown in said.out
+    assert not trained
+
+
+def test_help_lists_what_a_person_may_choose_and_nothing_else(shell: Callable) -> None:
+    said = shell("--help")
+    assert said.status == 0
+    for group, options in group_options(CONF_DIR).items():
+        assert any(line.split()[:1] == [group] for line in said.out.splitlines()), group
+        assert all(option in said.out for option in options)
+    for internal in ("profile_", "table", "artifact", "_grammar", "_base", "planned_id"):
+        assert internal not in said.out.replace("tables", ""), internal
+    assert "conv*" not in said.out.replace("'stem=glob(conv*)'", "")
+    assert "patchify*" in said.out, "the default of a group has a star"
+    for status in ("1 a run failed", "2 wrong input", "75 or 130 interrupted"):
+        assert status in said.out
+
+
+def test_a_wrong_name_is_answered_with_names_that_may_be_chosen(shell: Callable) -> None:
+    said = shell("stemm=conv")
+    assert "did you mean 'stem'" in said.err
+    assert "planned_id" not in said.err
+    assert "profile_" not in said.err
+
+
+@pytest.mark.parametrize("name", ["bash", "fish", "zsh"])
+def test_completion_installs_for_every_shell(shell: Callable, name: str) -> None:
+    said = shell("-sc", f"install={name}", results=None)
+    assert said.status == 0, said.err
+    assert "-sc query=" in said.out
+    assert shell("-sc", f"uninstall={name}", results=None).status == 0
+
+
+@pytest.mark.parametrize(
+    "typed", ["-sc", "-sc install=csh", "-sc stem=conv", "-sc install=bash stem=conv"]
+)
+def test_completion_of_something_else_is_one_line(shell: Callable, typed: str) -> None:
+    said = shell(*typed.split(), results=None)
+    assert said.status == 2
+    assert "install=bash" in said.err
+
+
+@pytest.mark.parametrize(
+    ("line", "offered", "hidden"),
+    [
+        ("stem=conv_b", {"stem=conv_bn"}, {"stem=_grammar"}),
+        ("optimizer=", {"optimizer=sam", "optimizer=lion"}, {"optimizer=_base"}),
+        ("pro", {"profile="}, {"profile_data=", "profile_model="}),
+        ("", {"stem=", "lr.", "seed="}, {"table=", "artifact=", "planned_id="}),
+        ("stem=conv lr.b", {"lr.base="}, set()),
+        ("lr.base=-1 --nope st", set(), {"error:"}),
+    ],
+)
+def test_completions_are_what_may_be_chosen(
+    shell: Callable, monkeypatch: pytest.MonkeyPatch, line: str, offered: set, hidden: set
+) -> None:
+    monkeypatch.setenv("COMP_LINE", f"python {TRAIN} {line}")
+    monkeypatch.setenv("COMP_POINT", "1")
+    said = shell("-sc", "query=bash", results=None)
+    assert said.status == 0
+    assert said.err == ""
+    assert offered <= set(said.out.split())
+    assert not hidden & set(said.out.split())
+
+
+@pytest.mark.parametrize(
+    ("seeds", "status", "last"),
+    [
+        ("1", 1, "1 of 1 runs failed"),
+        ("-1,0,1,2,3", 1, "2 of 5 runs failed, 1 interrupted: the same command goes on"),
+    ],
+)
+def test_a_multirun_says_how_each_run_ended_and_fails_if_one_failed(
+    shell: Callable, seeds: str, status: int, last: str
+) -> None:
+    said = shell("-m", f"seed={seeds}", "profile=smoke")
+    assert said.status == status
+    number = len(seeds.split(","))
+    *lines, end = said.out.strip().splitlines()[-number - 1 :]
+    assert end == last
+    for seed, line in zip(seeds.split(","), lines, strict=True):
+        how = "refused: seed=-1" if seed == "-1" else ENDINGS[int(seed)]
+        assert f"seed={seed} " in line
+        assert line.split("  ")[-1].strip().startswith(how)
+        assert line.startswith("-" if seed == "-1" else "deit-")
+        assert ("out of memory" in line) == (seed == "1")
+        assert ("profile=smoke" in line) == (number == 1), "only what varies"
+
+
+@pytest.mark.parametrize(("seed", "status"), [(0, 0), (1, 1), (2, 0), (3, 75)])
+def test_a_single_run_says_by_its_exit_status_how_it_ended(
+    shell: Callable, seed: int, status: int
+) -> None:
+    assert shell(f"seed={seed}", "profile=smoke").status == status
+
+
+def test_an_interrupted_multirun_starts_nothing_more(shell: Callable, trained: list[dict]) -> None:
+    said = shell("-m", "seed=3,0", "profile=smoke")
+    assert [config["seed"] for config in trained] == [3]
+    assert "not started" in said.out
+    assert said.status == 75
+
+
+def test_ctrl_c_between_the_runs_is_one_line_and_130(
+    shell: Callable, train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_config: dict) -> JobReport:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "run_job", interrupt)
+    said = shell("seed=0", "profile=smoke")
+    assert said.status == 130
+    assert said.err.strip() == "interrupted; the same command goes on from the checkpoints"
+
+
+def test_a_bug_keeps_its_traceback(shell: Callable, train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(_config: dict) -> JobReport:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(train, "run_job", bug)
+    with pytest.raises(ZeroDivisionError):
+        shell("-m", "seed=0,1", "profile=smoke")
+
+
+def test_a_lost_worker_is_one_line(shell: Callable, train, monkeypatch: pytest.MonkeyPatch) -> None:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    def lost() -> None:
+        raise TerminatedWorkerError("A worker process was terminated.\nMore words.")
+
+    monkeypatch.setattr(train, "job", lost)
+    said = shell("-m", "seed=0,1", "profile=smoke")
+    assert said.status == 1
+    assert said.err.count("\n") == 1
+    assert "A worker process was terminated." in said.err
+
+
+def test_two_multiruns_keep_both_of_their_records(shell: Callable, tmp_path: Path) -> None:
+    for seed in ("0", "2"):
+        assert shell("-m", f"seed={seed}", "profile=smoke").status == 0
+    kept = list((tmp_path / "results" / "runs" / ".hydra").glob("*/multirun.yaml"))
+    assert len(kept) == 2
+    assert {"seed=2" in path.read_text() for path in kept} == {True, False}
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_a_folder_of_multiruns_that_a_person_chose_holds_the_last_endings_only(
+    shell: Callable, tmp_path: Path
+) -> None:
+    place = f"hydra.sweep.dir={tmp_path / 'mine'}"
+    assert shell("-m", "seed=0,1", place, "profile=smoke").status == 1
+    assert shell("-m", "seed=0", place, "profile=smoke").status == 0
+
+
+def test_nothing_is_written_where_the_command_was_typed(shell: Callable, tmp_path: Path) -> None:
+    assert shell("seed=0", "profile=smoke").status == 0
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_results_that_cannot_be_written_are_one_line(
+    shell: Callable, tmp_path: Path, launcher: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    said = shell(
+        "-m", "seed=0,2", f"hydra/launcher={launcher}", "profile=smoke", results=tmp_path / "file"
+    )
+    assert said.status == 1
+    assert said.err.startswith(f"error: cannot write {tmp_path / 'file'}")
+    assert "choose another folder with paths.results=" in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_folder_of_ones_own_adds_options(
+    shell: Callable, trained: list[dict], tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    (own / "stem").mkdir(parents=True)
+    (own / "stem" / "mine.yaml").write_text("defaults: [conv, _self_]\nlabel: mine\n")
+    for typed in (["-cd", str(own)], [f"hydra.searchpath=[file://{own}]"]):
+        said = shell(*typed, "stem=mine", "profile=smoke")
+        assert said.status == 0, said.err
+    assert [config["stem"]["label"] for config in trained] == ["mine", "mine"]
+    assert "did you mean" in shell("-cd", str(own), "stem=mime", "profile=smoke").err
+
+
+def test_wrong_input_in_the_workers_of_joblib_is_said_and_exits_2(tmp_path: Path) -> None:
+    command = [
+        sys.executable, str(TRAIN), "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1",
+        "lr.base=-1,-2", "profile=smoke", f"paths.results={tmp_path / 'r'}",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stdout + done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert ["lr.base=-1" in said[0], "lr.base=-2" in said[1]] == [True, True]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r"]

@@ -1,0 +1,55 @@
+"""What the shell is told of many endings, and of a results folder that cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from pathlib import Path
+
+import pytest
+
+from scaledrelu.runs.endings import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_INPUT, exit_status
+from scaledrelu.runs.files import cannot_write
+from scaledrelu.runs.spawn import Ended, run_job
+
+
+def test_the_exit_status_says_the_worst_of_all_endings() -> None:
+    for size in (1, 2, 3):
+        for endings in itertools.product(Ended, repeat=size):
+            status = exit_status(endings)
+            if set(endings) == {Ended.REFUSED}:
+                assert status == EXIT_WRONG_INPUT
+            elif Ended.FAILED in endings or Ended.REFUSED in endings:
+                assert status == EXIT_FAILED
+            elif Ended.INTERRUPTED in endings:
+                assert status == EXIT_INTERRUPTED
+            else:
+                assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "said"),
+    [
+        (errno.EACCES, "results/runs/deit-1/result.json", True),
+        (errno.EROFS, "results", True),
+        (errno.EACCES, "", True),  # the folder that should hold the results
+        (errno.ENOSPC, None, True),
+        (errno.EIO, None, False),
+        (errno.EACCES, "data/train", False),
+    ],
+)
+def test_only_trouble_with_the_results_folder_is_told_as_such(
+    tmp_path: Path, code: int, name: str | None, said: bool
+) -> None:
+    path = None if name is None else str(tmp_path / name)
+    line = cannot_write(OSError(code, "not today", path), tmp_path / "results")
+    assert (line is not None) == said
+    assert not said or ("not today" in line and "paths.results=" in line)
+
+
+def test_a_run_without_a_place_for_its_results_fails_in_one_line(smoke, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    report = run_job(smoke(f"paths.results={tmp_path / 'file'}"))
+    assert report.ended == Ended.FAILED
+    assert report.reason.startswith(f"cannot write {tmp_path / 'file'}")
+    assert "choose another folder with paths.results=" in report.reason
