@@ -17,7 +17,9 @@ from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_m
 from scaledrelu.config.check import check_values
 from scaledrelu.config.digest import pin_data_digest, pin_init_digest
 from scaledrelu.config.overrides import check_overrides
+from scaledrelu.config.ranges import leaves
 from scaledrelu.config.schema import RunConfig
+from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
 
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
@@ -47,7 +49,8 @@ def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) 
     Raises:
         ConfigError: as :func:`compose`.
     """
-    return validate(_from_tree(overrides, [], conf_dir or CONF_DIR))
+    conf_dir = conf_dir or CONF_DIR
+    return validate(_from_tree(overrides, [], conf_dir), conf_dir=conf_dir)
 
 
 def _from_tree(overrides: Sequence[str], extra: Sequence[str], conf_dir: Path) -> DictConfig:
@@ -84,7 +87,7 @@ def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str,
         ConfigError: see :func:`validate`.
     """
     conf_dir = conf_dir or CONF_DIR
-    config = validate(composed)
+    config = validate(composed, conf_dir=conf_dir)
     pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
     return config
 
@@ -110,11 +113,12 @@ def pin_files(
     pin_label_digest(config, conf_dir, compose_teacher)
 
 
-def validate(composed: DictConfig) -> dict[str, Any]:
-    """Check a composed configuration against the schema and resolve it; look at no files.
+def validate(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str, Any]:
+    """Check a composed configuration against the schema and resolve it; look at no data.
 
     Raises:
-        ConfigError: unknown key (with the file that holds it), wrong type, or values that clash.
+        ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
+            ``_target_`` that nobody trusts.
     """
     try:
         typed = OmegaConf.merge(OmegaConf.structured(RunConfig), composed)
@@ -123,8 +127,19 @@ def validate(composed: DictConfig) -> dict[str, Any]:
         raise ConfigError(_unknown_key(error)) from error
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
-    check_values(config)
+    _check_flags(composed, config)
+    check_targets(config, trust=config["trust"])
+    check_values(config, conf_dir or CONF_DIR)
     return config
+
+
+def _check_flags(composed: DictConfig, config: dict[str, Any]) -> None:
+    """Refuse 7 where true or false belongs; the schema takes it for true."""
+    for key, value in leaves(config):
+        if isinstance(value, bool) and ".build." not in key:
+            found = OmegaConf.select(composed, key)
+            if not isinstance(found, bool):
+                raise ConfigError(f"{key}={found}: allowed: true, false")
 
 
 def _unknown_key(error: ConfigKeyError) -> str:

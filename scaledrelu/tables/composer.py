@@ -99,7 +99,7 @@ def _compose(overrides: Sequence[str], conf_dir: Path) -> dict[str, Any]:
     with open_dict(composed):
         del composed["hydra"]
     return {
-        "config": composition.validate(composed),
+        "config": composition.validate(composed, conf_dir=conf_dir),
         "choices": {k: str(v) for k, v in sorted(choices.items()) if not k.startswith("hydra/")},
     }
 
