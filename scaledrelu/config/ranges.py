@@ -97,7 +97,7 @@ RANGES: dict[str, Range] = {
     "optimizer.build.eps": POSITIVE,
     "optimizer.build.momentum": Range("[0, 1)"),
     "optimizer.build.dampening": SHARE,
-    "lr.base": Range("(0, 1000000]"),
+    "lr.base": POSITIVE,
     "lr.reference_batch": COUNT,
     "warmup.epochs": NOT_NEGATIVE,
     "warmup.start_lr": SHARE,

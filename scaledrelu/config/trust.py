@@ -41,7 +41,8 @@ def check_targets(config: Any, *, trust: Sequence[str] = (), where: str = "") ->
             module = str(target).rpartition(".")[0] or "<module>"
             raise ConfigError(
                 f"{where and f'{where}: '}{key}={target}: not code that a configuration may call "
-                f"(allowed: {', '.join(modules)}); if you trust it, add trust=[{module}]"
+                f"(allowed: {', '.join(modules)}); if you trust it, add trust=[{module}] "
+                f"{'(--trust for a script)' if where else ''}".rstrip()
             )
 
 

@@ -7,6 +7,7 @@ or of another step, end here in one line.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from scaledrelu.config.trust import check_targets
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError, RunError
 from scaledrelu.models.weight_files import file_sha256, open_weights
@@ -78,14 +80,17 @@ def load_initial(config: dict[str, Any], task: Task) -> LoadReport | None:
     return reports[0]
 
 
-def finished_run(results: str | Path, run_id: str) -> FinishedRun:
+def finished_run(results: str | Path, run_id: str, *, trust: Sequence[str] = ()) -> FinishedRun:
     """Return a finished run with its last weights.
 
     Args:
         results: folder that holds ``runs/<run_id>``.
         run_id: of the run.
+        trust: modules that its configuration may name beside ours, see ``config.trust``; what the
+            stored configuration itself trusts counts for nothing.
 
     Raises:
+        ConfigError: if its configuration names code that nobody trusts.
         RunError: if the run is missing, unfinished or crashed.
         CheckpointError: if its weights are gone or not the last ones.
     """
@@ -93,6 +98,7 @@ def finished_run(results: str | Path, run_id: str) -> FinishedRun:
     result = _result_of(folder, run_id)
     state = _last_state(folder, result)
     config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG_YAML), resolve=True)
+    check_targets(config, trust=trust, where=str(folder / CONFIG_YAML))
     return FinishedRun(config, state)
 
 
@@ -114,7 +120,7 @@ def _load(config: dict[str, Any], network: nn.Module) -> LoadReport:
     if init["kind"] == RUN:
         if not init["run"]:
             raise ConfigError("init.kind=run needs init.run=<run id>; found none")
-        upstream = finished_run(config["paths"]["results"], init["run"])
+        upstream = finished_run(config["paths"]["results"], init["run"], trust=config["trust"])
         _check_network(upstream.config, config)
         grid = _grid(upstream.config)
         return read_backbone(

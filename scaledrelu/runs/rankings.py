@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from omegaconf import OmegaConf
 from PIL import Image
 
+from scaledrelu.config.trust import check_targets
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.errors import RunError
 from scaledrelu.evals.ranking_picture import RankedQuery, draw_rankings
@@ -18,15 +20,19 @@ EVIDENCE = "evidence.npz"
 PICTURED, FIRST_PLACES = "val.pictured", "val.first_places"
 
 
-def ranking_picture(results: str | Path, run_id: str, *, count: int) -> Image.Image:
+def ranking_picture(
+    results: str | Path, run_id: str, *, count: int, trust: Sequence[str] = ()
+) -> Image.Image:
     """Draw some queries of a finished run beside the gallery images that it ranks first.
 
     Args:
         results: folder that holds ``runs/<run_id>``.
         run_id: of a re-identification run.
         count: queries, evenly spread over those that the evidence keeps.
+        trust: see ``initial.finished_run``.
 
     Raises:
+        ConfigError: if its configuration names code that nobody trusts.
         RunError: if there is no such run, or it ranked nothing.
     """
     folder = run_directory(results, run_id)
@@ -37,6 +43,7 @@ def ranking_picture(results: str | Path, run_id: str, *, count: int) -> Image.Im
             raise RunError(f"{folder}: this run ranked nothing; choose a run of Table 4")
         pictured, places = evidence[PICTURED], evidence[FIRST_PLACES]
     config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+    check_targets(config, trust=trust, where=str(folder / "config.yaml"))
     config["paths"]["results"] = str(results)
     splits = open_data(config)
     assert isinstance(splits, ReidSplits)

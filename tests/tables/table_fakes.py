@@ -45,6 +45,7 @@ DATA = {
     "fraction_seed": 0,
     "token_labels": "none",
 }
+EVALUATORS = [{"_target_": "foreign"}]  # whose metrics nobody knows beforehand
 DEFAULTS = {name: next(iter(options)) for name, options in GROUPS.items()}
 
 
@@ -67,8 +68,9 @@ class FakeCompose:
             "lr": {"base": 5e-4},
             "data": {**DATA},
             "schedule": {"epochs": 300},
-            "evaluation": {"report": "last"},
+            "evaluation": {"build": EVALUATORS, "report": "last", "at_start": False},
             "seed": 0,
+            "trust": [],
         }
         for key, value in pairs.items():
             if key not in GROUPS:
