@@ -12,12 +12,18 @@ GPU_RUN  := $(if $(wildcard $(RUN)),$(RUN),$(PYTHON))
 READY    := $(VENV)/.ready
 SWEEP    := $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(SEEDS)]
 
+# Only these may be given, so that SEED=3 or PROFIL=paper is refused instead of ignored.
+KNOWN    := PROFILE SEEDS ARGS PYTHON JOBS BUDGET VENV RUN READY
+GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+UNKNOWN  := $(filter-out $(KNOWN) SHELL MAKE%,$(GIVEN))
+$(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
+
 .PHONY: help tables plan report publish dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
-	@echo "variables: PROFILE=mini|small|paper|smoke  SEEDS=0,1,2  ARGS='launcher=basic ...'  JOBS=2 (of test)  BUDGET=540 (of gpu)"
+	@echo "variables: PROFILE=mini|small|paper|smoke  SEEDS=0,1,2|table  ARGS='launcher=basic ...'  JOBS=2 (of test)  BUDGET=540 (of gpu)"
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -22,6 +22,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--run", metavar="ID", required=True, help="a run of Table 4")
     parser.add_argument("--results", default="results", help="folder of runs/ and artifacts/")
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="MODULE", help="code the run may name, too"
+    )
     parser.add_argument("--out", metavar="FILE", required=True, help="the picture (PNG)")
     parser.add_argument("--count", type=int, default=8, help="queries")
     return parser.parse_args(arguments)
@@ -31,7 +34,10 @@ def main(options: argparse.Namespace) -> None:
     """Draw and save the picture."""
     from scaledrelu.runs.rankings import ranking_picture
 
-    ranking_picture(options.results, options.run, count=options.count).save(options.out)
+    picture = ranking_picture(
+        options.results, options.run, count=options.count, trust=options.trust
+    )
+    picture.save(options.out)
     print(f"drew {options.out}")
 
 

@@ -28,6 +28,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     teacher.add_argument("--run", metavar="ID", help="finished run of our own; its training images")
     teacher.add_argument("--timm", metavar="NAME", help="model of timm, with --data")
     parser.add_argument("--results", default="results", help="folder of runs/ and artifacts/")
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="MODULE", help="code the run may name, too"
+    )
     parser.add_argument("--artifact-id", help="default: computed from teacher and images")
     parser.add_argument("--out", help="default: <results>/artifacts/<artifact id>")
     parser.add_argument("--data", help="timm: folder of class folders")
@@ -50,7 +53,7 @@ def main(options: argparse.Namespace) -> None:
     if options.run:
         from scaledrelu.runs.teachers import run_teacher
 
-        teacher = run_teacher(options.results, options.run)
+        teacher = run_teacher(options.results, options.run, trust=options.trust)
     else:
         from scaledrelu.runs.timm_teacher import timm_teacher
 

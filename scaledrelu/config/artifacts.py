@@ -49,7 +49,7 @@ class Artifact:
         if self.teacher_id is None:
             return [*self.options, "--out", str(artifact_directory(results, self.artifact_id))]
         place = ["--results", str(results), "--artifact-id", self.artifact_id]
-        return ["--run", self.teacher_id, *place]
+        return ["--run", self.teacher_id, *place, *self.options]
 
 
 def artifacts_root(results: str | Path) -> Path:
@@ -108,6 +108,7 @@ def label_artifact(config: dict[str, Any], conf_dir: Path, compose: ComposeFunct
     return Artifact(
         _named("labels", kind="token_labels", teacher=teacher_id, version=VERSION),
         making["script"],
+        options=tuple(f"--trust={module}" for module in config["trust"]),
         teacher=tuple(making["teacher"]),
         teacher_id=teacher_id,
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.grammar import fit_strides
+import yaml
+
+from scaledrelu.config.grammar import fit_proj_kernel, fit_strides
 from scaledrelu.config.identity import folder_name
+from scaledrelu.config.ranges import check_ranges
 from scaledrelu.errors import ConfigError, nearest
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -20,6 +25,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data.on_bad_image": ("raise", "skip"),
     "augment.label_axes": ("official", "corrected"),
     "augment.crop": ("random_resized", "shift", "none"),
+    "augment.interpolation": ("bicubic", "bilinear", "nearest", "lanczos", "random"),
     "evaluation.report": ("last", "best"),
     "divergence.judge": ("after_warmup", "fraction"),
     "init.kind": ("scratch", "run", "checkpoint"),
@@ -28,45 +34,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "schedule.cosine": ("whole", "after_warmup"),
     "launch.device": ("auto", "cpu", "cuda"),
     "wandb.mode": ("disabled", "offline", "online"),
+    "task.distances": ("products", "differences"),
 }
 NAMES = ("method", "planned_id", "init.run")  # they become folders below the results
 TAILS = ("batch", "layernorm", "relu", "gelu", "scaled_relu")
-POSITIVE = (
-    "batch.total",
-    "batch.group",
-    "schedule.epochs",
-    "lr.base",
-    "model.width",
-    "model.heads",
-    "model.patch_size",
-    "data.image_size",
-    "augment.repeats",
-    "launch.nproc",
-    "evaluation.every_epochs",
-    "evaluation.batch",
-    "divergence.patience",
-    "profile.epoch_scale",
-    "profile.batch_scale",
-    "launch.checkpoint_every_steps",
-    "launch.log_every_steps",
-    "launch.timeout_s",
-)
-NOT_NEGATIVE = (
-    "warmup.epochs",
-    "schedule.cooldown_epochs",
-    "augment.shift",
-    "launch.workers",
-    "launch.threads",
-    "seed",
-)
-PROBABILITY = (
-    "augment.hflip",
-    "augment.erasing",
-    "augment.mix_prob",
-    "augment.switch_prob",
-    "augment.smoothing",
-    "model.drop_path",
-)
+PLAIN_NAMES = ("data.name", "profile.name")  # parts of file names
+POLICY = r"(rand|augmix|originalr?|v0r?|3a)(-(mstd|mmax|inc|[mnpwdb])\d[\d.]*|-t[a-z]+)*"  # of timm
 
 
 def trained_groups(*, total: int, group: int, batch_scale: float) -> int:
@@ -100,8 +73,12 @@ def groups_per_process(count: int, *, processes: int, group: int) -> int:
     return count // processes
 
 
-def check_values(config: dict[str, Any]) -> None:
+def check_values(config: dict[str, Any], conf_dir: Path) -> None:
     """Refuse values that are out of range or contradict each other.
+
+    Args:
+        config: resolved.
+        conf_dir: the configuration tree, whose recipes are the methods.
 
     Raises:
         ConfigError: naming the key, the value found and what is allowed.
@@ -111,22 +88,39 @@ def check_values(config: dict[str, Any]) -> None:
             folder_name(name, what=key)
     for key, allowed in ALLOWED.items():
         value = get(config, key)
-        if value not in allowed:
+        if value not in allowed and not (value is None and key.startswith("task.")):
             raise ConfigError(
                 f"{key}={value}{nearest(str(value), allowed)}; allowed: {', '.join(allowed)}"
             )
-    for key in POSITIVE:
-        _require(get(config, key) > 0, f"{key}={get(config, key)}: must be greater than 0")
-    for key in NOT_NEGATIVE:
-        _require(get(config, key) >= 0, f"{key}={get(config, key)}: must not be negative")
-    for key in PROBABILITY:
-        _require(0 <= get(config, key) <= 1, f"{key}={get(config, key)}: must lie in [0, 1]")
-    _require(
-        0 < config["data"]["fraction"] <= 1,
-        f"data.fraction={config['data']['fraction']}: must lie in (0, 1]",
-    )
+    check_ranges(config)
+    for key in PLAIN_NAMES:
+        value = get(config, key)
+        _require(
+            value is None or re.fullmatch(r"\w[\w. -]*", value) is not None,
+            f"{key}={value}: letters, digits and . _ - only, since it becomes part of a path",
+        )
+    _check_method(config, conf_dir)
     _check_model(config)
+    _check_time(config)
+    _check_augmentation(config)
     _check_training(config)
+
+
+def _check_method(config: dict[str, Any], conf_dir: Path) -> None:
+    """Refuse a method that is not the recipe's: runs are named by it."""
+    method, task = config["method"], config["task"].get("_target_")
+    known = sorted(path.stem for path in (conf_dir / "recipe").glob("*.yaml"))
+    _require(
+        method in known,
+        f"method={method}{nearest(method, known)}; allowed: {', '.join(known)}. "
+        "It comes with its recipe: write recipe=<method>",
+    )
+    recipe = yaml.safe_load((conf_dir / "recipe" / f"{method}.yaml").read_text())
+    expected = recipe.get("task", {}).get("_target_", task)
+    _require(
+        task == expected,
+        f"method={method} is trained by {expected}, found task={task}: write recipe={method}",
+    )
 
 
 def _check_model(config: dict[str, Any]) -> None:
@@ -137,31 +131,93 @@ def _check_model(config: dict[str, Any]) -> None:
             f"stem.tail holds '{name}'{nearest(name, TAILS)}; allowed: {', '.join(TAILS)}",
         )
     _require(
-        len(stem["kernels"]) >= len(stem["strides"]),
-        f"stem.kernels={stem['kernels']} is shorter than stem.strides={stem['strides']}",
+        not stem["strides"] or len(stem["kernels"]) == len(stem["strides"]),
+        f"stem.kernels={stem['kernels']} for stem.strides={stem['strides']}: one kernel per stride",
     )
     _require(
         model["width"] % model["heads"] == 0,
         f"model.width={model['width']} is not a multiple of model.heads={model['heads']}",
     )
+    blocks = config["task"].get("num_blocks")
     _require(
-        model["depth"] is None or model["depth"] > 0,
-        f"model.depth={model['depth']}: must be greater than 0",
+        None in (blocks, model["depth"]) or blocks <= model["depth"],
+        f"task.num_blocks={blocks}: must lie in [1, {model['depth']}], the blocks of the model",
     )
     for name in ("image_size", "image_width"):
         _require(
-            data[name] is None or (data[name] > 0 and data[name] % model["patch_size"] == 0),
+            data[name] is None or data[name] % model["patch_size"] == 0,
             f"data.{name}={data[name]} is not a multiple of model.patch_size={model['patch_size']}",
         )
-    fit_strides(stem["strides"], model["patch_size"], shrink=stem["shrink"])
+    fitted = fit_strides(stem["strides"], model["patch_size"], shrink=stem["shrink"])
+    fit_proj_kernel(stem["proj_kernel"], fitted.proj, fitted.shrunk)
+    _require(
+        not stem["strides"] or all(kernel % 2 for kernel in stem["kernels"]),
+        f"stem.kernels={stem['kernels']}: odd kernels only",
+    )
+
+
+def _check_time(config: dict[str, Any]) -> None:
+    schedule, warmup, profile = config["schedule"], config["warmup"], config["profile"]
+    epochs = schedule["epochs"] + schedule["cooldown_epochs"]
+    _require(
+        epochs * profile["epoch_scale"] >= 0.5,
+        f"profile.epoch_scale={profile['epoch_scale']:g}: of {epochs} epochs not one is left; "
+        f"must be at least {1 / epochs:.3g}",
+    )
+    risen = warmup["epochs"] * profile["warmup_scale"]
+    _require(
+        warmup["shape"] == "none" or risen <= schedule["epochs"],
+        f"warmup.epochs={warmup['epochs']:g}: x profile.warmup_scale={profile['warmup_scale']:g} "
+        f"it must lie in [0, {schedule['epochs']}], the epochs of the schedule",
+    )
+    moved = schedule["unit"] == "epoch" or schedule["delay_epochs"] or schedule["cooldown_epochs"]
+    _require(
+        schedule["cosine"] == "whole" or not moved,
+        "schedule.cosine=after_warmup needs schedule.unit=step, schedule.delay_epochs=0 and "
+        "schedule.cooldown_epochs=0",
+    )
+    rule = config["divergence"]
+    for key in ("judge_at", "window"):
+        _require(
+            rule["judge"] != "fraction" or rule[key] <= 1,
+            f"divergence.{key}={rule[key]:g}: must lie in [0, 1] with divergence.judge=fraction",
+        )
+
+
+def _check_augmentation(config: dict[str, Any]) -> None:
+    augment, data = config["augment"], config["data"]
+    policy, crops = augment["rand_augment"], augment["multi_crop"]
+    _require(
+        policy is None or re.fullmatch(POLICY, policy) is not None,
+        f"augment.rand_augment={policy}: no policy of timm; e.g. rand-m9-mstd0.5-inc1, or null",
+    )
+    _require(
+        augment["interpolation"] != "random" or (augment["crop"] == "random_resized" and not crops),
+        "augment.interpolation=random needs augment.crop=random_resized",
+    )
+    side = min(data["image_size"], data["image_width"] or data["image_size"])
+    _require(
+        augment["shift"] < side,
+        f"augment.shift={augment['shift']}: must lie in [0, {side}), the pixels of an image's side",
+    )
+    if crops is None:
+        return
+    patch, hue = config["model"]["patch_size"], crops["jitter"][-1]
+    _require(
+        crops["local_size"] % patch == 0,
+        f"augment.multi_crop.local_size={crops['local_size']} is not a multiple of "
+        f"model.patch_size={patch}",
+    )
+    _require(hue <= 0.5, f"augment.multi_crop.jitter: the hue, {hue:g}, must lie in [0, 0.5]")
 
 
 def _check_training(config: dict[str, Any]) -> None:
     init = config["init"]
+    _require(bool(config["evaluation"]["build"]), "evaluation.build=[]: name an evaluator")
     for kind, key in (("run", "run"), ("checkpoint", "path")):
         needed = f"init.kind={kind} needs init.{key}: init={kind} init.{key}=..."
         _require(init["kind"] != kind or bool(init[key]), needed)
-    schedule, augment, sam = config["schedule"], config["augment"], config["optimizer"]["sam"]
+    augment = config["augment"]
     for part, key in (("schedule", "min_lr"), ("warmup", "start_lr")):
         absolute, fraction = config[part][key], config[part][f"{key}_fraction"]
         _require(
@@ -179,18 +235,10 @@ def _check_training(config: dict[str, Any]) -> None:
         f"batch.group={config['batch']['group']} is odd, but mixup pairs images: use an even group",
     )
     _check_identities(config, mixes=mixes)
-    _require(
-        schedule["delay_epochs"] >= -1,
-        f"schedule.delay_epochs={schedule['delay_epochs']}: must be at least -1",
-    )
     labelled = config["data"]["token_labels"] != "none"
     _require(
         not (mixes and labelled),
         "augment.mixup and augment.cutmix must be 0 with data.token_labels: MixToken mixes",
-    )
-    _require(
-        sam is None or sam["rho"] >= 0,
-        f"optimizer.sam.rho={sam and sam['rho']}: must not be negative",
     )
 
 
@@ -208,7 +256,7 @@ def _check_identities(config: dict[str, Any], *, mixes: bool) -> None:
         "augment.mixup and augment.cutmix must be 0 with batch.instances: nobody is two people",
     )
     _require(
-        instances > 0 and batch["group"] % instances == 0,
+        batch["group"] % instances == 0,
         f"batch.group={batch['group']} must hold whole identities of batch.instances={instances}",
     )
     _require(
@@ -223,8 +271,8 @@ def _require(condition: bool, message: str) -> None:
 
 
 def get(config: dict[str, Any], dotted: str) -> Any:
-    """Return ``config["a"]["b"]`` for ``"a.b"``."""
-    value: Any = config
-    for part in dotted.split("."):
-        value = value[part]
-    return value
+    """Return ``config["a"]["b"]`` for ``"a.b"``; None where ``b`` is missing."""
+    *parents, leaf = dotted.split(".")
+    for part in parents:
+        config = config[part]
+    return config.get(leaf)

@@ -18,7 +18,9 @@ from scaledrelu.config.check import check_values
 from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.config.places import expand_overrides, expand_places
+from scaledrelu.config.ranges import leaves
 from scaledrelu.config.schema import RunConfig
+from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
 
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
@@ -50,7 +52,8 @@ def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) 
     Raises:
         ConfigError: as :func:`compose`.
     """
-    return validate(_from_tree(overrides, [], conf_dir or CONF_DIR))
+    conf_dir = conf_dir or CONF_DIR
+    return validate(_from_tree(overrides, [], conf_dir), conf_dir=conf_dir)
 
 
 def _from_tree(overrides: Sequence[str], extra: Sequence[str], conf_dir: Path) -> DictConfig:
@@ -124,7 +127,7 @@ def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str,
         ConfigError: see :func:`validate`.
     """
     conf_dir = conf_dir or CONF_DIR
-    config = validate(composed)
+    config = validate(composed, conf_dir=conf_dir)
     pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
     return config
 
@@ -150,11 +153,12 @@ def pin_files(
     pin_label_digest(config, conf_dir, compose_teacher, known=known)
 
 
-def validate(composed: DictConfig) -> dict[str, Any]:
-    """Check a composed configuration against the schema and resolve it; look at no files.
+def validate(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str, Any]:
+    """Check a composed configuration against the schema and resolve it; look at no data.
 
     Raises:
-        ConfigError: unknown key (with the file that holds it), wrong type, or values that clash.
+        ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
+            ``_target_`` that nobody trusts.
     """
     try:
         typed = OmegaConf.merge(_schema(), composed)
@@ -164,7 +168,9 @@ def validate(composed: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
     expand_places(config)
-    check_values(config)
+    _check_flags(composed, config)
+    check_targets(config, trust=config["trust"])
+    check_values(config, conf_dir or CONF_DIR)
     return config
 
 
@@ -172,6 +178,15 @@ def validate(composed: DictConfig) -> dict[str, Any]:
 def _schema() -> DictConfig:
     """Return the typed tree that configurations are merged into a copy of."""
     return OmegaConf.structured(RunConfig)
+
+
+def _check_flags(composed: DictConfig, config: dict[str, Any]) -> None:
+    """Refuse 7 where true or false belongs; the schema takes it for true."""
+    for key, value in leaves(config):
+        if isinstance(value, bool) and ".build." not in key:
+            found = OmegaConf.select(composed, key)
+            if not isinstance(found, bool):
+                raise ConfigError(f"{key}={found}: allowed: true, false")
 
 
 def _unknown_key(error: ConfigKeyError) -> str:

@@ -20,6 +20,7 @@ TRANSIENT = (
     "wandb",
     "paths",
     "planned_id",
+    "trust",
     "profile.name",
     "profile.notes",
     "method",

@@ -264,6 +264,7 @@ class LaunchConfig:
     checkpoint_every_steps: int = MISSING
     log_every_steps: int = MISSING
     progress: bool = MISSING
+    fp16_on_cpu: bool = MISSING  # let fp16 train on a CPU, which only emulates it
     requeue: bool = MISSING  # a SLURM job that saved before its time limit queues itself again
 
 
@@ -311,3 +312,4 @@ class RunConfig:
     wandb: WandbConfig = field(default_factory=WandbConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     planned_id: str | None = MISSING  # set by the sweep: a job that composes another id refuses
+    trust: list[str] = MISSING  # modules that a _target_ may name beside those of config.trust

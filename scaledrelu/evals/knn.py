@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scaledrelu.config.metrics import knn_headline
 from scaledrelu.errors import ConfigError
 from scaledrelu.evals.embedding import check_seen, embed, embed_set
 from scaledrelu.evals.spread import SpreadMeter
 
 # N training images, Q others, D features, C classes, K nearest training images
 
-USUALLY_BEST = 20  # neighbours (recipes C.3)
 CHUNK = 2**26  # similarities in memory at once
 
 
@@ -76,8 +76,7 @@ class Knn:
     @property
     def headline(self) -> str:
         """Name of the metric that stands for the others: that of k = 20, or of the first k."""
-        known = self.neighbours
-        return f"val/knn{USUALLY_BEST if USUALLY_BEST in known else known[0]}"
+        return knn_headline(self.neighbours)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, Tensor]]:

@@ -17,6 +17,7 @@ from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import Pace, Training
 from scaledrelu.engine.step import Update
+from scaledrelu.errors import ConfigError
 from scaledrelu.models.sync_batchnorm import sync_batchnorm
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.create import create, parameters_of, target_of
@@ -64,6 +65,7 @@ def build(config: dict[str, Any], world: World) -> Job:
     Raises:
         ScaledReluError: for everything a user can fix.
     """
+    refuse_fp16_on_cpu(config, world)
     if config["launch"]["threads"]:
         torch.set_num_threads(config["launch"]["threads"])
     splits = open_data(config)
@@ -119,6 +121,20 @@ def build(config: dict[str, Any], world: World) -> Job:
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )
     return Job(training, splits, validation, schedule.spec.peak_lr, len(groups))
+
+
+def refuse_fp16_on_cpu(config: dict[str, Any], world: World) -> None:
+    """Refuse to train in half precision where it is emulated, and says nothing of a GPU.
+
+    Raises:
+        ConfigError: with what to write instead.
+    """
+    precision, launch = config["precision"], config["launch"]
+    if world.device.type == "cpu" and precision["autocast"] == "fp16" and not launch["fp16_on_cpu"]:
+        raise ConfigError(
+            f"precision.autocast=fp16 on a CPU (launch.device={launch['device']}): write "
+            "precision=fp32 (another run), or launch.fp16_on_cpu=true to train so all the same"
+        )
 
 
 def local_groups(config: dict[str, Any], world: World) -> range:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
+
+from scaledrelu.config.trust import TARGET, find_targets
+from scaledrelu.errors import ConfigError, nearest
 
 
 def create(build: Any, *args: Any, **fields: Any) -> Any:
-    """Call what ``build["_target_"]`` names; its own error comes out, not Hydra's wrapper of it."""
+    """Call what ``build["_target_"]`` names; its own error comes out, not Hydra's wrapper of it.
+
+    Raises:
+        ConfigError: a target that is not what its name says, or arguments that it does not take.
+    """
+    for _, target in find_targets(build):
+        locate(target)
+    _check_arguments(build, fields)
     try:
         return instantiate(build, *args, **fields)
     except InstantiationException as error:
@@ -24,4 +37,47 @@ def parameters_of(build: Any) -> set[str]:
 
 def target_of(build: Any) -> Any:
     """Return what ``build["_target_"]`` names: a class or a function."""
-    return get_object(build["_target_"])
+    return locate(build[TARGET])
+
+
+def locate(target: str) -> Any:
+    """Return the class or function of a dotted name.
+
+    A trusted name must not lead elsewhere: ``torch.optim.adam.torch.load`` is reached by way of a
+    module that ``torch.optim.adam`` happens to import, and is not part of it.
+
+    Raises:
+        ConfigError: there is no such thing, or it comes from another package than its name says.
+    """
+    parts = target.split(".")
+    try:
+        found: Any = import_module(parts[0])
+        for end, part in enumerate(parts[1:], start=2):
+            if not hasattr(found, part):
+                import_module(".".join(parts[:end]))
+            found = getattr(found, part)
+            if isinstance(found, ModuleType) and found.__name__ != ".".join(parts[:end]):
+                raise ConfigError(f"_target_={target}: {found.__name__} is no part of {parts[0]}")
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"_target_={target}: no such class or function ({error})") from error
+    home = getattr(found, "__module__", None) or ""
+    if not callable(found) or home.split(".")[0] != parts[0]:
+        raise ConfigError(
+            f"_target_={target}: names no class or function of {parts[0]} "
+            f"(found {type(found).__name__}{f' of {home}' if home else ''}); name it where it is "
+            "defined"
+        )
+    return found
+
+
+def _check_arguments(build: Any, fields: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(target_of(build)).parameters
+    free = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    for name in map(str, build):
+        if name in fields:
+            raise ConfigError(f"{build[TARGET]}: '{name}' is set by the run itself; leave it out")
+        if not (name.startswith("_") or free or name in parameters):
+            raise ConfigError(
+                f"{build[TARGET]} takes no '{name}'{nearest(name, parameters)}; "
+                f"allowed: {', '.join(parameters)}"
+            )

@@ -7,6 +7,7 @@ or of another step, end here in one line.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import nn
 from yaml import YAMLError
 
 from scaledrelu.config.identity import SCIENCE_VERSION, canonical
+from scaledrelu.config.trust import check_targets
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError, RunError
 from scaledrelu.models.weight_files import file_sha256, open_weights
@@ -83,31 +85,36 @@ def load_initial(config: dict[str, Any], task: Task) -> LoadReport | None:
     return reports[0]
 
 
-def finished_run(results: str | Path, run_id: str) -> FinishedRun:
+def finished_run(results: str | Path, run_id: str, *, trust: Sequence[str] = ()) -> FinishedRun:
     """Return a finished run with its last weights.
 
     Args:
         results: folder that holds ``runs/<run_id>``.
         run_id: of the run.
+        trust: modules that its configuration may name beside ours, see ``config.trust``; what the
+            stored configuration itself trusts counts for nothing.
 
     Raises:
+        ConfigError: if its configuration names code that nobody trusts.
         RunError: if the run is missing, unfinished or crashed.
         CheckpointError: if its weights are gone or not the last ones.
     """
     folder = run_directory(results, run_id)
     result = _result_of(folder, run_id)
     state = _last_state(folder, result)
-    return FinishedRun(stored_config(folder), state)
+    return FinishedRun(stored_config(folder, trust=trust), state)
 
 
-def stored_config(folder: Path) -> dict[str, Any]:
+def stored_config(folder: Path, *, trust: Sequence[str] = ()) -> dict[str, Any]:
     """Return the resolved configuration that a run was trained with.
 
     Args:
         folder: run directory.
+        trust: modules whose code the configuration may name, beside this project's.
 
     Raises:
         RecordError: if ``config.yaml`` is gone, damaged, or not the run's.
+        ConfigError: if it names code that nobody trusts.
     """
     path = folder / CONFIG_YAML
     text = read_text(path, advice=keep(folder))
@@ -119,6 +126,7 @@ def stored_config(folder: Path) -> dict[str, Any]:
         raise RecordError(f"{path}: gone or damaged ({in_short(error)}); {keep(folder)}") from error
     if not same:
         raise RecordError(f"{path}: is not what config.json beside it says; {keep(folder)}")
+    check_targets(config, trust=trust, where=str(path))
     return config
 
 
@@ -140,7 +148,7 @@ def _load(config: dict[str, Any], network: nn.Module) -> LoadReport:
     if init["kind"] == RUN:
         if not init["run"]:
             raise ConfigError("init.kind=run needs init.run=<run id>; found none")
-        upstream = finished_run(config["paths"]["results"], init["run"])
+        upstream = finished_run(config["paths"]["results"], init["run"], trust=config["trust"])
         _check_network(upstream.config, config)
         grid = _grid(upstream.config)
         return read_backbone(

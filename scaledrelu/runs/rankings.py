@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -20,15 +21,19 @@ EVIDENCE = "evidence.npz"
 PICTURED, FIRST_PLACES = "val.pictured", "val.first_places"
 
 
-def ranking_picture(results: str | Path, run_id: str, *, count: int) -> Image.Image:
+def ranking_picture(
+    results: str | Path, run_id: str, *, count: int, trust: Sequence[str] = ()
+) -> Image.Image:
     """Draw some queries of a finished run beside the gallery images that it ranks first.
 
     Args:
         results: folder that holds ``runs/<run_id>``.
         run_id: of a re-identification run.
         count: queries, evenly spread over those that the evidence keeps.
+        trust: see ``initial.finished_run``.
 
     Raises:
+        ConfigError: if its configuration names code that nobody trusts.
         RunError: if there is no such run, or it ranked nothing.
     """
     folder = run_directory(results, run_id)
@@ -43,7 +48,7 @@ def ranking_picture(results: str | Path, run_id: str, *, count: int) -> Image.Im
         raise RecordError(
             f"{folder / EVIDENCE}: damaged ({in_short(error)}); {keep(folder)}"
         ) from error
-    config = stored_config(folder)
+    config = stored_config(folder, trust=trust)
     config["paths"]["results"] = str(results)
     splits = open_data(config)
     assert isinstance(splits, ReidSplits)

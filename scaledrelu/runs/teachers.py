@@ -54,7 +54,7 @@ class Teacher:
     settings: dict[str, Any]
 
 
-def run_teacher(results: str | Path, run_id: str) -> Teacher:
+def run_teacher(results: str | Path, run_id: str, *, trust: Sequence[str] = ()) -> Teacher:
     """Return a finished run of our own, with its raw weights and its training images.
 
     The images are seen as in its evaluation, without augmentation, in fp32.
@@ -62,12 +62,14 @@ def run_teacher(results: str | Path, run_id: str) -> Teacher:
     Args:
         results: folder that holds ``runs/<run_id>``.
         run_id: of the run.
+        trust: see ``initial.finished_run``.
 
     Raises:
+        ConfigError: if its configuration names code that nobody trusts.
         RunError: if the run is missing, unfinished or crashed.
         CheckpointError: if its weights are gone or not the last ones.
     """
-    run = finished_run(results, run_id)
+    run = finished_run(results, run_id, trust=trust)
     config, data = run.config, run.config["data"]
     splits = open_data(config)
     task = build_task(config, splits.num_classes)

@@ -6,13 +6,15 @@ imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.artifacts import MADE, Artifact, data_artifact, label_artifact
 from scaledrelu.config.identity import TRANSIENT, canonical, run_id
-from scaledrelu.errors import TableError
+from scaledrelu.config.metrics import reported_metrics
+from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import (
     Status,
@@ -61,7 +63,9 @@ def build_plan(
     for table in tables:
         for row in table.rows:
             for column in table.metrics:
-                cells.append(planner.cell(table, row, column, tuple(seeds or table.seeds)))
+                wanted = tuple(seeds or row.seeds or table.seeds)
+                with _placed(table, row, overrides):
+                    cells.append(planner.cell(table, row, column, wanted))
     return Plan(
         profile=profile,
         seeds=tuple(seeds) if seeds else None,
@@ -92,6 +96,7 @@ class _Planner:
         child = merge_overrides(row.run, column.run, outside or (), self.extra)
         parent = self._parent(row, child) if outside is None else None
         composed = self._composed(child, has_parent=parent is not None)
+        _check_metrics(column, composed.config)
         above = self._composed(parent) if parent is not None else None
         run_ids = tuple(self._plan(child, parent, seed) for seed in seeds)
         subject = Subject(
@@ -206,6 +211,35 @@ def inspect_run(results: Path, name: str, config: Mapping[str, Any]) -> tuple[St
 
 def _is_of_backbone(override: str) -> bool:
     return override.partition("=")[0].partition(".")[0] in GROUPS_OF_A_BACKBONE
+
+
+@contextmanager
+def _placed(table: Table, row: Row, extra: Sequence[str]) -> Iterator[None]:
+    """Say of a mistake in which row it stands, unless it is one of the extra overrides."""
+    try:
+        yield
+    except (ConfigError, TableError) as error:
+        if extra and str(error).startswith(tuple(item.partition("=")[0] for item in extra)):
+            raise
+        name = f"row {row.number}" if row.number else f"baseline of {row.block}"
+        raise type(error)(f"{table.name}, {name}: {error}") from error
+
+
+def _check_metrics(column: Column, config: Mapping[str, Any]) -> None:
+    """Refuse a column whose metric the run will not report, before it is trained.
+
+    Raises:
+        TableError: naming the column and what the run reports.
+    """
+    known = reported_metrics(config)
+    best = "_best" if config["evaluation"]["report"] == "best" else ""
+    printed = [f"{column.source}{best}", *(column.over or ())[:1]]
+    for metric in printed if known is not None else ():
+        if metric not in known:
+            raise TableError(
+                f"column '{column.name}': the run reports no metric '{metric}'"
+                f"{nearest(metric, known)}; allowed: {', '.join(sorted(known))}"
+            )
 
 
 def _is_transient(override: str) -> bool:

@@ -23,6 +23,16 @@ from scaledrelu.tables.spec import table_names
 AUTO = "auto"
 LAUNCHERS = ("joblib", "basic", SLURM)
 MOST_JOBS = 16
+MOST_SEED = 2**32 - 1
+OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead
+    "seed": "seeds=0,1,2",
+    "profile": "profile=<name>",
+    "profile.name": "profile=<name>",
+    "paths.results": "results=<folder>",
+    "planned_id": "nothing: the plan sets it",
+    "experiment": "nothing: the plan sets it",
+    "init.run": "upstream: in the table",
+}
 MOST_SLURM_JOBS = 256  # at a time; SLURM's own limits are lower on many clusters
 
 
@@ -60,6 +70,7 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
     conf_dir = conf_dir or CONF_DIR
     raw = yaml.safe_load((conf_dir / "sweep.yaml").read_text())
     options = [argument for argument in arguments if is_launcher_option(argument)]
+    given: dict[str, str] = {}
     for argument in arguments:
         if argument in options:
             continue
@@ -69,11 +80,19 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
                 f"'{argument}': no such setting{nearest(key, raw)}; write key=value with one of "
                 f"{', '.join(raw)}. Hydra overrides of every run go into overrides=[...]"
             )
+        if key in given:
+            raise ConfigError(
+                f"{key} is given twice ({given[key]}, {argument}): give it once; with make write "
+                "PROFILE= and SEEDS=, not profile= and seeds= in ARGS"
+            )
+        if not text:
+            raise ConfigError(f"{key}=: is empty; leave it out for its default")
+        given[key] = argument
         raw[key] = _value(argument, text)
     profile = _choice("profile", raw["profile"], _options(conf_dir, "profile"))
     launcher = _choice("launcher", raw["launcher"], (AUTO, *LAUNCHERS))
     dry_run = _flag("dry_run", raw["dry_run"])
-    overrides = expand_overrides([str(item) for item in _list(raw["overrides"])])
+    overrides = expand_overrides(_overrides(raw["overrides"]))
     options = [*map(str, _list(raw["launcher_options"])), *options]
     options += [item for item in overrides if is_launcher_option(item)]
     check_launcher(launcher, options, submits=not dry_run)
@@ -84,11 +103,11 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
         launcher=launcher,
         launcher_options=tuple(options),
         n_jobs=_n_jobs(raw["n_jobs"], launcher),
-        redo=str(raw["redo"]),
+        redo=_redo(raw["redo"]),
         first=_conditions(raw["first"]),
         budget_s=_budget(raw["budget_s"], launcher),
         dry_run=dry_run,
-        results=Path(expand_home(str(raw["results"]), key="results")),
+        results=_folder("results", raw["results"]),
         overrides=tuple(item for item in overrides if not is_launcher_option(item)),
         publish=_flag("publish", raw["publish"]),
         force=_flag("force", raw["force"]),
@@ -122,21 +141,32 @@ def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:
 def _tables(value: Any, conf_dir: Path) -> tuple[str, ...]:
     names = table_names(conf_dir)
     asked = [str(name) for name in _list(value)]
-    if asked in (["all"], []):
+    if not asked:
+        raise ConfigError(f"tables=: name some, or all; allowed: all, {', '.join(names)}")
+    if asked == ["all"]:
         return tuple(names)
     return tuple(_choice("tables", name, ("all", *names)) for name in dict.fromkeys(asked))
 
 
 def _seeds(value: Any) -> tuple[int, ...] | None:
-    if value is None:
+    """Return the seeds; None for ``table`` and null: each table's own."""
+    if value in (None, "table", ["table"]):
         return None
-    try:
-        seeds = tuple(dict.fromkeys(int(seed) for seed in _list(value)))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"seeds={value}: write whole numbers, seeds=0,1,2") from error
-    if not seeds or min(seeds) < 0:
-        raise ConfigError(f"seeds={value}: write whole numbers from 0 on, seeds=0,1,2")
-    return seeds
+    seeds = [_whole(item) for item in _list(value)]
+    if not seeds or any(seed is None or seed > MOST_SEED for seed in seeds):
+        raise ConfigError(
+            f"seeds={_typed(value)}: write whole numbers from 0 on, seeds=0,1,2, or seeds=table "
+            "for those that each table names"
+        )
+    return tuple(dict.fromkeys(seeds))
+
+
+def _whole(item: Any) -> int | None:
+    """Return a whole number from 0 on, None for anything else."""
+    if isinstance(item, str) and item.isdecimal():
+        return int(item)
+    is_whole = isinstance(item, int) and not isinstance(item, bool) and item >= 0
+    return item if is_whole else None
 
 
 def _n_jobs(value: Any, launcher: str) -> int | None:
@@ -178,6 +208,33 @@ def _conditions(value: Any) -> tuple[str, ...]:
     return conditions
 
 
+def _redo(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"redo={_typed(value)}: allowed: none, failed, all, or a run id")
+    return value
+
+
+def _folder(key: str, value: Any) -> Path:
+    if not isinstance(value, str | int | float) or isinstance(value, bool) or not str(value):
+        raise ConfigError(f"{key}={_typed(value)}: name a folder, {key}=results")
+    return Path(expand_home(str(value), key=key))
+
+
+def _overrides(value: Any) -> list[str]:
+    """Return overrides of every run; what a setting decides is refused."""
+    found = _list(value)
+    for item in found:
+        key = str(item).partition("=")[0]
+        if key in OWN_SETTING:
+            raise ConfigError(f"overrides=[{item}]: is not for every run; write {OWN_SETTING[key]}")
+        if not isinstance(item, str) or "=" not in item:
+            raise ConfigError(f"overrides=[{_typed(item)}]: write key=value")
+    keys = [item.partition("=")[0] for item in found]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise ConfigError(f"overrides: {twice[0]} is given twice; give it once")
+    return found
+
+
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -186,8 +243,15 @@ def _cores() -> int:
 
 def _flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ConfigError(f"{key}={value}: allowed: true, false")
+        raise ConfigError(f"{key}={_typed(value)}: allowed: true, false")
     return value
+
+
+def _typed(value: Any) -> str:
+    """Return a value as it was typed: nothing for null, true, [true]."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _list(value: Any) -> list[Any]:

@@ -6,21 +6,23 @@ composed in ``plan.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from scaledrelu.config.metrics import is_percent
 from scaledrelu.errors import TableError, nearest
+from scaledrelu.tables import reading
+from scaledrelu.tables.reading import check_keys
 
 CRASH, MISSING = "crash", "missing"
 TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
 COLUMN_KEYS = ("from", "caption", "metric", "over", "of", "header", "digits", "run")
+MOST_DIGITS = 6
 OVER_KEYS = ("metric", "name")
 ROW_KEYS = ("run", "upstream", "paper", "misprints", "corrected", "note", "baseline")
-BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "rows")
+BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "rows", "seeds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Row:
     corrected: Mapping[str, float] = field(default_factory=dict)  # what is printed instead
     note: str = ""
     is_reference: bool = False  # a row of the table that its block's deltas refer to
+    seeds: tuple[int, ...] | None = None  # the block's own; None: the table's
 
     @property
     def is_baseline(self) -> bool:
@@ -99,29 +102,33 @@ def load_table(name: str, conf_dir: Path) -> Table:
     """Read ``conf/table/<name>.yaml``.
 
     Raises:
-        TableError: no such table, a misspelt key, or a row without its paper value.
+        TableError: no such table, something where it does not belong, or a row without its paper
+            value; one line that names the table and the place.
     """
     names = table_names(conf_dir)
     if name not in names:
         raise TableError(
             f"no table '{name}'{nearest(name, names)}; allowed: all, {', '.join(names)}"
         )
-    try:
-        raw = yaml.safe_load((conf_dir / "table" / f"{name}.yaml").read_text())
-    except yaml.YAMLError as error:
-        raise TableError(f"conf/table/{name}.yaml: {' '.join(str(error).split())}") from error
-    _check_keys(raw, TABLE_KEYS, f"conf/table/{name}.yaml")
+    where = f"conf/table/{name}.yaml"
+    raw = reading.read_yaml(conf_dir / "table" / f"{name}.yaml")
+    check_keys(raw, TABLE_KEYS, where)
     for key in ("source", "title", "columns", "blocks"):
         if not raw.get(key):
-            raise TableError(f"conf/table/{name}.yaml: no '{key}'; every table needs one")
-    columns = tuple(_column(name, key, value) for key, value in raw["columns"].items())
+            raise TableError(f"{where}: no '{key}'; every table needs one")
+    reading.overrides(raw, "base", name)
+    check_keys(raw["columns"], tuple(raw["columns"]), f"{name}, columns")
+    columns = tuple(_column(name, str(key), value) for key, value in raw["columns"].items())
+    metrics = {column.name: column.source for column in columns if column.kind == "metric"}
+    if not metrics:
+        raise TableError(f"{name}, columns: no column with a metric; a table prints at least one")
     return Table(
         name=name,
-        source=raw["source"],
-        title=raw["title"],
+        source=reading.a_text(raw, "source", "", where),
+        title=reading.a_text(raw, "title", "", where),
         columns=columns,
-        rows=tuple(_rows(name, raw, [c.name for c in columns if c.kind == "metric"])),
-        seeds=tuple(raw.get("seeds", [0])),
+        rows=tuple(_rows(name, raw, metrics)),
+        seeds=reading.seeds(raw, (0,), where),
     )
 
 
@@ -143,41 +150,55 @@ def merge_overrides(*layers: Iterable[str]) -> tuple[str, ...]:
 
 def _column(table: str, name: str, raw: Mapping[str, Any]) -> Column:
     where = f"{table}, column '{name}'"
-    _check_keys(raw, COLUMN_KEYS, where)
+    check_keys(raw, COLUMN_KEYS, where)
     kinds = [kind for kind in ("from", "caption", "metric") if kind in raw]
     if len(kinds) != 1:
         raise TableError(f"{where}: give exactly one of from, caption, metric (found {kinds})")
+    digits, of = raw.get("digits", 1), raw.get("of", "upstream")
+    if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits <= MOST_DIGITS:
+        raise TableError(f"{where}: digits={digits}: write a whole number in [0, {MOST_DIGITS}]")
+    if of != "upstream":
+        raise TableError(f"{where}: of={of}: the only thing a label can be of is upstream")
     return Column(
         name=name,
-        header=raw.get("header", name),
-        source=raw[kinds[0]],
+        header=reading.a_text(raw, "header", name, where),
+        source=reading.a_text(raw, kinds[0], "", where),
         kind=kinds[0],
-        of_upstream=raw.get("of") == "upstream",
-        digits=raw.get("digits", 1),
-        run=tuple(raw.get("run", ())),
+        of_upstream="of" in raw,
+        digits=digits,
+        run=reading.overrides(raw, "run", where),
         over=_over(where, raw["over"]) if "over" in raw else None,
     )
 
 
 def _over(where: str, raw: Mapping[str, Any]) -> tuple[str, str]:
-    _check_keys(raw, OVER_KEYS, f"{where}, over")
+    check_keys(raw, OVER_KEYS, f"{where}, over")
     for key in OVER_KEYS:
         if key not in raw:
             raise TableError(f"{where}, over: no '{key}'; give {' and '.join(OVER_KEYS)}")
-    return raw["metric"], raw["name"]
+    return tuple(reading.a_text(raw, key, "", f"{where}, over") for key in OVER_KEYS)
 
 
-def _rows(table: str, raw: Mapping[str, Any], metrics: Sequence[str]) -> Iterable[Row]:
+def _rows(table: str, raw: Mapping[str, Any], metrics: Mapping[str, str]) -> Iterable[Row]:
     number = 0
-    for index, block in enumerate(raw["blocks"], start=1):
-        _check_keys(block, BLOCK_KEYS, f"{table}, block {index}")
+    for index, block in enumerate(reading.a_list(raw, "blocks", table), start=1):
+        here = f"{table}, block {index}"
+        check_keys(block, BLOCK_KEYS, here)
         if "baseline" in block:
-            where = f"{table}, block {index}, baseline"
-            yield _row(where, 0, raw, block, block["baseline"], metrics)
-        for place, row in enumerate(block.get("rows", ()), start=1):
+            yield _row(f"{here}, baseline", 0, raw, block, block["baseline"], metrics)
+        rows = reading.a_list(block, "rows", here)
+        if not rows:
+            raise TableError(f"{here}: no rows; a block prints at least one")
+        seen: dict[Any, int] = {}
+        for place, row in enumerate(rows, start=1):
             number += 1
-            where = f"{table}, block {index}, row {place}"
-            yield _row(where, number, raw, block, row, metrics)
+            where = f"{here}, row {place}"
+            made = _row(where, number, raw, block, row, metrics)
+            what = (frozenset(made.run), made.upstream and frozenset(made.upstream))
+            if what in seen:
+                raise TableError(f"{where}: runs the same as row {seen[what]}; take one out")
+            seen[what] = place
+            yield made
 
 
 def _row(
@@ -186,64 +207,65 @@ def _row(
     table: Mapping[str, Any],
     block: Mapping[str, Any],
     row: Mapping[str, Any],
-    metrics: Sequence[str],
+    metrics: Mapping[str, str],
 ) -> Row:
-    _check_keys(row, ROW_KEYS, where)
+    check_keys(row, ROW_KEYS, where)
     upstream = None
     if "upstream" in block or "upstream" in row:
-        upstream = merge_overrides(block.get("upstream", ()), row.get("upstream", ()))
+        layers = (reading.overrides(part, "upstream", where) for part in (block, row))
+        upstream = merge_overrides(*layers)
     return Row(
         number=number,
-        block=str(block.get("label", "")),
-        run=merge_overrides(table.get("base", ()), block.get("run", ()), row.get("run", ())),
+        block=reading.a_text(block, "label", "", where),
+        run=merge_overrides(
+            table.get("base", ()),
+            *(reading.overrides(part, "run", where) for part in (block, row)),
+        ),
         upstream=upstream,
-        external={name: tuple(run) for name, run in block.get("external", {}).items()},
+        external=_external(where, block.get("external", {})),
         paper=_paper(where, row.get("paper", {}), metrics),
-        misprints=_misprints(where, row.get("misprints", ()), metrics),
+        misprints=_misprints(where, row, metrics),
         corrected=_corrected(where, row),
-        note=row.get("note", ""),
-        is_reference=bool(row.get("baseline", False)),
+        note=reading.a_text(row, "note", "", where),
+        is_reference=reading.a_flag(row, "baseline", where),
+        seeds=reading.seeds(block, None, where),
     )
 
 
-def _paper(where: str, raw: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, float | str]:
-    for metric in metrics:
-        if metric not in raw:
+def _external(where: str, raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    check_keys(raw, tuple(raw), f"{where}, external")
+    return {str(name): reading.overrides(raw, name, f"{where}, external") for name in raw}
+
+
+def _paper(where: str, raw: Mapping[str, Any], metrics: Mapping[str, str]) -> dict[str, Any]:
+    check_keys(raw, tuple(metrics), f"{where}, paper")
+    for name, metric in metrics.items():
+        if name not in raw:
             found = ", ".join(raw) or "none"
             raise TableError(
-                f"{where}: column '{metric}' has no paper value (found keys: {found}). "
-                f"Add {metric} or mark it 'missing'."
+                f"{where}: column '{name}' has no paper value (found keys: {found}). "
+                f"Add {name} or mark it 'missing'."
             )
-        value = raw[metric]
-        if value not in (CRASH, MISSING) and not isinstance(value, int | float):
+        highest = 100.0 if is_percent(metric) else float("inf")
+        if raw[name] not in (CRASH, MISSING) and not reading.a_number(raw[name], highest=highest):
+            limit = "in [0, 100], " if highest == 100 else "from 0 on, "
             raise TableError(
-                f"{where}: paper value '{value}' of column '{metric}' is neither a number, "
-                "'crash' nor 'missing'"
+                f"{where}: paper value '{raw[name]}' of column '{name}' is neither a number "
+                f"{limit}'crash' nor 'missing'"
             )
-    _check_keys(raw, metrics, f"{where}, paper")
     return dict(raw)
 
 
-def _misprints(where: str, names: Sequence[str], metrics: Sequence[str]) -> tuple[str, ...]:
-    _check_keys(dict.fromkeys(names), metrics, f"{where}, misprints")
+def _misprints(where: str, row: Mapping[str, Any], metrics: Mapping[str, str]) -> tuple[str, ...]:
+    names = reading.a_list(row, "misprints", where)
+    check_keys(dict.fromkeys(map(str, names)), tuple(metrics), f"{where}, misprints")
     return tuple(names)
 
 
 def _corrected(where: str, row: Mapping[str, Any]) -> dict[str, float]:
     raw = row.get("corrected", {})
-    _check_keys(raw, row.get("misprints", ()), f"{where}, corrected (of the misprints)")
+    check_keys(raw, row.get("misprints", ()), f"{where}, corrected (of the misprints)")
     for metric, value in raw.items():
         if not isinstance(value, int | float):
             raise TableError(f"{where}, corrected: '{value}' of column '{metric}' is no number")
     return dict(raw)
-
-
-def _check_keys(raw: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
-    if not isinstance(raw, Mapping):
-        raise TableError(f"{where}: expected 'key: value' pairs, found {type(raw).__name__}")
-    for key in raw:
-        if key not in allowed:
-            raise TableError(
-                f"{where}: unknown key '{key}'{nearest(str(key), allowed)}; "
-                f"allowed: {', '.join(allowed)}"
-            )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import typing
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scaledrelu.config import compose as compose_module
-from scaledrelu.config.compose import compose
+from scaledrelu.config.check import check_values
+from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
+from scaledrelu.config.ranges import RANGES, leaves
+from scaledrelu.config.schema import RunConfig
 from scaledrelu.errors import ConfigError
 
 # what a user types -> what the one line must contain
@@ -49,13 +58,20 @@ WRONG = [
     ("recipe=reid augment.mixup=0.8", "nobody is two people"),
     ("recipe=reid batch.instances=5", "must hold whole identities of batch.instances=5"),
     ("recipe=reid data.image_width=18", "data.image_width=18 is not a multiple"),
-    ("recipe=reid data.image_width=0", "data.image_width=0 is not a multiple"),
+    ("recipe=reid data.image_width=0", "data.image_width=0: must lie in [1, 16384]"),
     ("recipe=reid batch.instances=null", "compares images of a person: at least 2"),
     ("recipe=reid augment.repeats=3", "augment.repeats must be 1"),
     ("recipe=reid warmup.start_lr=1e-6", "exactly one of start_lr and start_lr_fraction"),
-    ("schedule.delay_epochs=-2", "schedule.delay_epochs=-2: must be at least -1"),
+    ("schedule.delay_epochs=-2", "schedule.delay_epochs=-2: must lie in [-1, "),
     ("init.positions=nearest", "allowed: bicubic, bilinear"),
-    ("optimizer=sam optimizer.sam.rho=-1", "rho"),
+    ("optimizer=sam optimizer.sam.rho=-1", "optimizer.sam.rho=-1: must lie in [0, inf)"),
+    ("lr.base=inf", "lr.base=inf: must lie in (0, inf)"),
+    ("lr.base=nan", "lr.base=nan: must lie in (0, inf)"),
+    ("seed=true", "seed"),
+    ("batch.sync_bn=7", "batch.sync_bn=7: allowed: true, false"),
+    ("paths.results=", "paths.results=: is empty"),
+    ("warmup.epochs=400 profile=paper", "[0, 300], the epochs of the schedule"),
+    ("task._target_=os.system", "task._target_=os.system: not code that a configuration may call"),
     ("seed=", "seed"),
     ("stem=[conv", "cannot read 'stem=[conv'"),
 ]
@@ -85,3 +101,191 @@ def test_a_misspelt_key_in_a_file_names_the_file(
         compose([])
     assert "conf/optimizer/adamw.yaml" in str(caught.value)
     assert "did you mean 'clip_grad'" in str(caught.value)
+
+
+# key of a resolved configuration -> values that must be refused, in the recipe that has it
+NAN, INF = float("nan"), float("inf")
+NONSENSE: dict[str, dict[str, list[Any]]] = {
+    "deit": {
+        "seed": [-1, 2**32],
+        "method": ["xyz", "dino", "../../x"],
+        "model.width": [0, -64, 10**9],
+        "model.depth": [0, -1],
+        "model.heads": [0, 5],
+        "model.mlp_ratio": [0.0, -1.0, NAN],
+        "model.norm_eps": [-1.0, 0.0, 2.0],
+        "model.drop_path": [1.0, -0.1],
+        "stem.hidden": [0],
+        "stem.proj_kernel": [-3, 0, 5],
+        "optimizer.clip_grad": [-1.0, 0.0, INF],
+        "optimizer.bias_lr_factor": [-1.0],
+        "optimizer.build.weight_decay": [-1.0, "abc", True, None, NAN],
+        "optimizer.build.betas": [[0.9, 1.0], 0.9, [-0.1, 0.9], []],
+        "optimizer.build.eps": [0.0, -1.0],
+        "lr.base": [0.0, -1.0, INF, NAN],
+        "lr.reference_batch": [0, -512],
+        "warmup.epochs": [400.0, 80.0, -1.0],
+        "warmup.start_lr": [-1.0, INF],
+        "schedule.epochs": [0, -300],
+        "schedule.cooldown_epochs": [-1],
+        "schedule.min_lr_fraction": [2.0, -1.0],
+        "schedule.weight_decay_end": [-1.0],
+        "batch.total": [0],
+        "batch.group": [0, -64],
+        "precision.initial_scale": [0.0, INF],
+        "precision.growth_interval": [0],
+        "data.name": ["../../etc", "/etc", ".."],
+        "data.num_classes": [0, 1],
+        "data.image_size": [0, -16, 10**6],
+        "data.mean": [[0.5], [300.0, 0.1, 0.1], [NAN, 0.0, 0.0]],
+        "data.std": [[0.0, 0.0, 0.0], [0.3, 0.3], [-1.0, 0.3, 0.3]],
+        "data.fraction": [0.0, NAN],
+        "augment.crop_scale": [[2.0, 3.0], [0.5, 0.2], [0.0, 1.0], [0.5]],
+        "augment.crop_ratio": [[-1.0, 1.0], [2.0, 1.0]],
+        "augment.interpolation": ["foo", "random"],
+        "augment.rand_augment": ["foo", "rand-x9"],
+        "augment.shift": [-1, 16],
+        "augment.hflip": [-1.0, 2.0],
+        "augment.mixup": [-1.0],
+        "augment.cutmix": [-1.0],
+        "augment.smoothing": [1.0, -0.1],
+        "augment.repeats": [0],
+        "evaluation.build": [[]],
+        "evaluation.crop": [0.0, 1.5],
+        "evaluation.every_epochs": [0],
+        "divergence.ratio": [-1.0, 0.0, NAN],
+        "divergence.judge_at": [-1.0, 1.5],
+        "divergence.window": [0.0, 2.0],
+        "ema": [{"decay": 1.0}, {"decay": -1.0}],
+        "init.run": ["../../etc", "/etc"],
+        "init.head_scale": [-1.0],
+        "planned_id": ["../x"],
+        "profile.epoch_scale": [1e-9, 0.0, INF],
+        "profile.lr_scale": [0.0, -1.0],
+        "profile.batch_scale": [0.0, 1e-9],
+        "launch.nproc": [0, -1],
+        "launch.workers": [-1, 10**6],
+        "launch.threads": [-1],
+        "launch.timeout_s": [0],
+        "launch.log_every_steps": [0],
+    },
+    "dino": {
+        "task.out_dim": [1, 2.5, True, None, "many"],
+        "task.student_temp": [0.0, NAN],
+        "task.teacher_temp": [-1.0],
+        "task.centre_momentum": [1.5],
+        "task.teacher_momentum": [-0.1],
+        "task.head_layers": [0],
+        "task.warmup_teacher_temp_epochs": [-1],
+        "augment.multi_crop.num_local": [-1],
+        "augment.multi_crop.local_size": [0, 6],
+        "augment.multi_crop.global_scale": [[0.5, 0.4], [0.4, 2.0]],
+        "augment.multi_crop.jitter": [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.9]],
+        "augment.multi_crop.blur_prob": [[1.0, 0.0]],
+        "schedule.unit": ["epoch"],
+        "evaluation.build": [
+            [{"_target_": "scaledrelu.evals.knn.Knn", "neighbours": k, "temperature": t}]
+            for k, t in (([0], 0.07), ([], 0.07), (20, 0.07), ([2.5], 0.07), ([20], 0.0))
+        ],
+    },
+    "volo": {
+        "task.mix_token": [-1.0],
+        "task.token_weight": [-1.0],
+        "data.num_classes": [1],
+    },
+    "linear_probe": {"task.num_blocks": [0, 100], "optimizer.build.momentum": [1.0, -0.1]},
+    "reid": {"task.id_weight": [0.0], "task.triplet_weight": [-1.0], "task.distances": ["foo"]},
+}
+CASES = [
+    (recipe, key, value)
+    for recipe, keys in NONSENSE.items()
+    for key, values in keys.items()
+    for value in values
+]
+
+
+@cache
+def composed(*overrides: str) -> dict[str, Any]:
+    return compose_unpinned(overrides)
+
+
+def with_value(config: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(config)
+    *parents, leaf = dotted.split(".")
+    place = changed
+    for part in parents:
+        place = place[part]
+    assert leaf in place
+    place[leaf] = value
+    return changed
+
+
+@pytest.mark.parametrize("recipe", NONSENSE)
+def test_what_the_nonsense_is_made_from_is_allowed(recipe: str) -> None:
+    check_values(composed(f"recipe={recipe}"), CONF_DIR)
+
+
+@pytest.mark.parametrize(("recipe", "key", "value"), CASES)
+def test_nonsense_is_refused_by_name_before_anything_is_built(
+    recipe: str, key: str, value: Any
+) -> None:
+    config = with_value(composed(f"recipe={recipe}"), key, value)
+    with pytest.raises(ConfigError) as caught:
+        check_values(config, CONF_DIR)
+    message = str(caught.value)
+    assert key.partition(".build")[0] in message or key.rpartition(".")[2] in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("divergence.ratio", 1000.0),
+        ("optimizer.clip_grad", None),
+        ("warmup.epochs", 0.0),
+        ("warmup.epochs", 75.0),
+        ("augment.smoothing", 0.0),
+        ("augment.crop_scale", [1.0, 1.0]),
+        ("evaluation.crop", 1.0),
+        ("augment.rand_augment", "rand-m9-n3-mstd0.5-inc1-tweights"),
+        ("model.drop_path", 0.0),
+        ("profile.epoch_scale", 1 / 300),
+        ("init.head_scale", 0.0),
+    ],
+)
+def test_values_at_the_edge_are_allowed(key: str, value: Any) -> None:
+    check_values(with_value(composed("recipe=deit"), key, value), CONF_DIR)
+
+
+def number_fields(owner: Any, path: str = "") -> Iterator[str]:
+    for name, hint in typing.get_type_hints(owner).items():
+        kinds = [kind for kind in (*typing.get_args(hint), hint) if kind is not type(None)]
+        for kind in kinds:
+            if dataclasses.is_dataclass(kind):
+                yield from number_fields(kind, f"{path}{name}.")
+        if any(kind in (int, float, list[int], list[float]) for kind in kinds):
+            yield f"{path}{name}"
+
+
+def test_every_number_of_the_schema_has_a_range() -> None:
+    fields = set(number_fields(RunConfig))
+    assert {"lr.base", "data.std", "optimizer.sam.rho", "ema.decay", "stem.strides"} <= fields
+    assert fields - set(RANGES) == set()
+
+
+@pytest.mark.parametrize("kinds", ["recipe=deit", "recipe=dino", "recipe=linear_probe",
+                                   "recipe=reid", "recipe=volo model=volo_d1"])  # fmt: skip
+def test_every_number_inside_a_free_dictionary_of_conf_has_a_range(kinds: str) -> None:
+    for key, value in leaves(composed(*kinds.split(" "))):
+        numbers = value if isinstance(value, list) else [value]
+        if any(type(number) in (int, float) for number in numbers):
+            assert key in RANGES or key.startswith("data.build.expect"), key
+
+
+def test_a_recipe_of_ones_own_brings_its_method(tmp_path: Path) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text("task: {_target_: scaledrelu.tasks.x.Mine}")
+    config = composed("recipe=deit") | {"method": "mine"}
+    with pytest.raises(ConfigError, match="write recipe=mine"):
+        check_values(config, tmp_path)
+    check_values(config | {"task": {"_target_": "scaledrelu.tasks.x.Mine"}}, tmp_path)

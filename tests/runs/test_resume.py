@@ -94,7 +94,7 @@ def test_a_torn_last_checkpoint_costs_steps_not_the_result(
 
 
 def test_fp16_with_loss_scaling_resumes_alike(tmp_path, in_child) -> None:
-    overrides = ("precision=fp16_2021", "model.depth=2")
+    overrides = ("precision=fp16_2021", "launch.fp16_on_cpu=true", "model.depth=2")
     whole, cut = tiny(tmp_path / "a", *overrides), tiny(tmp_path / "b", *overrides)
     started = children_seconds()
     assert in_child(whole) == "ok"

@@ -49,6 +49,7 @@ DATA = {
     "token_labels": "none",
 }
 SCHEDULE = {"epochs": 300, "cooldown_epochs": 0, "min_lr": 1e-5, "min_lr_fraction": None}
+EVALUATORS = [{"_target_": "foreign"}]  # whose metrics nobody knows beforehand
 DEFAULTS = {name: next(iter(options)) for name, options in GROUPS.items()}
 
 
@@ -74,8 +75,9 @@ class FakeCompose:
             "augment": {"rand_augment": None, "color_jitter": 0.0},
             "data": {**DATA},
             "schedule": {**SCHEDULE},
-            "evaluation": {"report": "last"},
+            "evaluation": {"build": EVALUATORS, "report": "last", "at_start": False},
             "seed": 0,
+            "trust": [],
         }
         for key, value in pairs.items():
             if key not in GROUPS:

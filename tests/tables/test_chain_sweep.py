@@ -134,7 +134,7 @@ CHANGES = {
     "the parent of one run": ({(1, "upstream"): OTHER}, {TWO}),
     "children": ({(0, "run"): ["recipe=linear_probe", "task.num_blocks=2"]}, {PROBE_P, PROBE_C}),
     "one without parents": (
-        {(2, "run"): [*ONE_STAGE["run"], "warmup.epochs=20"]},
+        {(2, "run"): [*ONE_STAGE["run"][:-1], "warmup.epochs=20"]},
         {ONE},
     ),
 }

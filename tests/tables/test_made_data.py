@@ -23,8 +23,8 @@ TABLE = {
     "base": ["recipe=reid"],
     "columns": {
         "lr": {"from": "lr.base"},
-        "easy": {"metric": "val/top1", "run": ["data=market1501"]},
-        "hard": {"metric": "val/top1", "run": ["data=msmt17"]},
+        "easy": {"metric": "val/map", "run": ["data=market1501"]},
+        "hard": {"metric": "val/map", "run": ["data=msmt17"]},
     },
     "blocks": [
         {

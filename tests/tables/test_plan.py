@@ -1,15 +1,17 @@
 import pytest
+import table_fakes
 from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.engine.saved import write_saved
-from scaledrelu.errors import ConfigError
+from scaledrelu.errors import ConfigError, TableError
 from scaledrelu.runs.record import Status, run_directory, write_error
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.estimate import Estimator, duration_text, total_text
 from scaledrelu.tables.overview import plan_text
 from scaledrelu.tables.sweep import runs_to_train
 
+TOP1 = "scaledrelu.evals.classification.Top1"
 UPSTREAM = {
     "blocks": [
         {
@@ -78,6 +80,42 @@ def test_upstream_run_shares_the_backbone_and_is_trained_first(tmp_path):
         assert "recipe=dino" in parent.overrides
     assert {cell.labels["lr"] for cell in plan.cells} == {"3e-3"}
     assert [run.wave for run in runs_to_train(plan, "failed")] == [0] * 4 + [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"a": {"caption": "stirde"}}, "table8, row 1: column 'a': no caption 'stirde'"),
+        ({"a": {"from": "lr.bsae"}}, "table8, row 1: column 'a': the run's config has no key"),
+        ({"a": {"metric": "val/topp1"}}, "table8, row 1: column 'a': the run reports no metric"),
+        ({"a": {"metric": "val/topp1"}}, "did you mean 'val/top1'"),
+        ({"a": {"metric": "val/top1_start"}}, "no metric 'val/top1_start'"),
+        ({"a": {"metric": "val/loss_best"}}, "no metric 'val/loss_best'"),
+        ({"a": {"metric": "val/loss", "run": ["evaluation.report=best"]}}, "'val/loss_best'"),
+        ({"a": {"metric": "val/top1", "over": {"metric": "val/n", "name": "n"}}}, "'val/n'"),
+    ],
+)
+def test_what_no_run_reports_is_found_before_anything_is_trained(
+    conf, monkeypatch, columns, message
+):
+    monkeypatch.setattr(table_fakes, "EVALUATORS", [{"_target_": TOP1}])
+    metrics = {"top1": {"metric": "val/top1"}}
+    rows = [{"run": ["stem=conv"], "paper": {"top1": 1.0, "a": 1.0}}]
+    if "metric" not in columns["a"]:
+        rows[0]["paper"].pop("a")
+    write_table(conf / "conf", columns=metrics | columns, blocks=[{"rows": rows}])
+    with pytest.raises(TableError) as caught:
+        plan_of(conf)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_seeds_of_a_block_are_its_own_unless_the_plan_has_some(conf):
+    rows = [[{"run": [f"stem={stem}"], "paper": {"top1": 1.0}}] for stem in ("conv", "patchify")]
+    blocks = [{"label": "a", "seeds": [0, 1], "rows": rows[0]}, {"label": "b", "rows": rows[1]}]
+    write_table(conf / "conf", seeds=[0, 1, 2], blocks=blocks)
+    assert [len(cell.run_ids) for cell in plan_of(conf, seeds=None).cells] == [2, 3]
+    assert [len(cell.run_ids) for cell in plan_of(conf, seeds=(5,)).cells] == [1, 1]
 
 
 def test_status_of_each_run_is_that_of_its_directory(conf):

@@ -1,3 +1,6 @@
+import os
+import subprocess
+
 import pytest
 
 from scaledrelu.config.compose import CONF_DIR
@@ -19,7 +22,16 @@ def test_lists_may_be_written_with_or_without_brackets(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("0,1,2", (0, 1, 2)), ("[3]", (3,)), ("7", (7,)), ("null", None)]
+    ("text", "seeds"),
+    [
+        ("0,1,2", (0, 1, 2)),
+        ("[3]", (3,)),
+        ("7", (7,)),
+        ("0,0,1", (0, 1)),
+        ("null", None),
+        ("table", None),
+        ("[table]", None),
+    ],
 )
 def test_seeds_are_whole_numbers(text, seeds):
     assert load_settings([f"seeds={text}"]).seeds == seeds
@@ -45,6 +57,31 @@ def test_jobs_of_a_launcher_that_has_one_are_refused_not_ignored():
         ("launcher=slurm", "allowed: auto, joblib, basic, submitit_slurm"),
         ("seeds=a", "seeds=0,1,2"),
         ("seeds=-1", "seeds=0,1,2"),
+        ("seeds=1.7", r"seeds=1.7: write whole numbers"),
+        ("seeds=0,1.7", r"seeds=0,1.7: write whole numbers"),
+        ("seeds=[true]", r"seeds=\[true\]: write whole numbers"),
+        ("seeds=[]", "seeds=table"),
+        ("seeds=", "seeds=: is empty"),
+        ("seeds=[table,1]", "write whole numbers"),
+        ("seeds=99999999999", "write whole numbers"),
+        ("tables=", "tables=: is empty"),
+        ("tables=[]", "tables=: name some, or all"),
+        ("results=", "results=: is empty"),
+        ("results=null", "results=: name a folder"),
+        ("redo=", "redo=: is empty"),
+        ("redo=null", "redo=: allowed: none, failed, all, or a run id"),
+        ("redo=true", "redo=true: allowed"),
+        ("profile=", "profile=: is empty"),
+        ("n_jobs=true", "whole number from 1"),
+        ("n_jobs=1.5", "whole number from 1"),
+        ("dry_run=1", "dry_run=1: allowed: true, false"),
+        ("overrides=[seed=7]", "write seeds=0,1,2"),
+        ("overrides=[profile=paper]", "write profile=<name>"),
+        ("overrides=[paths.results=x]", "write results=<folder>"),
+        ("overrides=[planned_id=x]", "the plan sets it"),
+        ("overrides=[lr.base]", r"overrides=\[lr.base\]: write key=value"),
+        ("overrides=[5]", "write key=value"),
+        ("overrides=[lr.base=1,lr.base=2]", "lr.base is given twice"),
         ("n_jobs=0", "whole number from 1"),
         ("budget_s=0", "seconds above 0"),
         ("budget_s=.inf", "seconds above 0"),
@@ -60,6 +97,34 @@ def test_wrong_setting_is_one_line_with_what_is_allowed(argument, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_settings([argument])
     assert "\n" not in str(caught.value)
+
+
+def test_a_setting_that_is_given_twice_is_refused_not_forgotten():
+    with pytest.raises(ConfigError, match=r"seeds is given twice \(seeds=\[0\], seeds=0,1\)"):
+        load_settings(["seeds=[0]", "profile=mini", "seeds=0,1"])
+
+
+def make(*arguments):
+    command = ["make", "-n", "-C", str(CONF_DIR.parent), *arguments]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "CI": "1",
+        "SEED": "3",
+    }  # others' variables are not ours
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize("wrong", ["SEED=3", "PROFIL=paper", "TABLE=table1", "seeds=1"])
+def test_make_refuses_a_variable_that_it_does_not_know(wrong):
+    done = make("table1", wrong)
+    assert done.returncode == 2
+    assert f"no such variable: {wrong.partition('=')[0]}; allowed: PROFILE SEEDS" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_make_passes_the_variables_that_it_knows():
+    done = make("table1", "PROFILE=small", "SEEDS=table", "ARGS=n_jobs=1 redo=all", "JOBS=1")
+    assert "profile=small seeds=[table] tables=[table1] n_jobs=1 redo=all" in done.stdout
 
 
 def test_help_names_every_setting():

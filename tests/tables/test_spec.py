@@ -5,6 +5,8 @@ from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.errors import TableError
 from scaledrelu.tables.spec import load_table, merge_overrides, table_names
 
+NAN = float("nan")
+
 
 def block(**fields):
     row = {"run": ["stem=patchify"], "paper": {"top1": 1.0}}
@@ -67,6 +69,43 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
             "corrected: 'x' of column 'top1' is no number",
         ),
         (block(rows=["stem=conv"]), "expected 'key: value' pairs"),
+        (block(rows=[]), "table8, block 1: no rows"),
+        (block(rows=None), "block 1: rows must be a list, found nothing"),
+        (block(rows=[None]), "block 1, row 1: expected 'key: value' pairs, found nothing"),
+        (block(rows=[{"run": [], "paper": 79}]), "row 1, paper: expected 'key: value' pairs"),
+        (block(rows=[{"run": [], "paper": {"top1": NAN}}]), "row 1: paper value 'nan' of column"),
+        (block(rows=[{"run": [], "paper": {"top1": float("inf")}}]), "paper value 'inf'"),
+        (block(rows=[{"run": [], "paper": {"top1": -1}}]), "paper value '-1' of column 'top1'"),
+        (block(rows=[{"run": [], "paper": {"top1": 798}}]), r"a number in \[0, 100\]"),
+        (block(rows=[{"run": [], "paper": {"top1": True}}]), "paper value 'True'"),
+        (block(rows=[{"run": [], "paper": {"top1": [1]}}]), "is neither a number"),
+        (block(rows=[{"run": "stem=conv", "paper": {"top1": 1}}]), "run must be a list"),
+        (block(rows=[{"run": ["stem"], "paper": {"top1": 1}}]), "row 1, run: 'stem': write key="),
+        (block(rows=[{"run": [5], "paper": {"top1": 1}}]), "row 1, run: '5': write key=value"),
+        (block(rows=[{"run": ["a=1", "a=2"], "paper": {"top1": 1}}]), "'a' is given twice"),
+        (block(rows=[{"run": ["seed=1"], "paper": {"top1": 1}}]), "write seeds:"),
+        (block(rows=[{"run": ["profile=paper"], "paper": {"top1": 1}}]), "cannot stand here"),
+        (block(rows=[{"run": ["trust=[os]"], "paper": {"top1": 1}}]), "only whoever trains"),
+        (block(run=["hydra.callbacks.x._target_=os.system"]), "Hydra is no part of a run"),
+        (block(rows=2 * [{"run": ["stem=conv"], "paper": {"top1": 1}}]), "the same as row 1"),
+        (block(rows=[{"run": [], "paper": {"top1": 1}, "note": []}]), "note must be a text"),
+        (block(rows=[{"run": [], "paper": {"top1": 1}, "baseline": 5}]), "baseline must be true"),
+        (block(rows=[{"run": [], "paper": {"top1": 1}, "misprints": "top1"}]), "misprints must"),
+        (block(seeds=[0, 0]), "write different whole numbers"),
+        (block(seeds=[True]), "write different whole numbers"),
+        (block(external=["paper"]), "external: expected 'key: value' pairs"),
+        (block(upstream="recipe=dino"), "upstream must be a list"),
+        ({"seeds": 3}, "seeds must be a list"),
+        ({"seeds": []}, "write different whole numbers"),
+        ({"blocks": {"rows": []}}, "table8: blocks must be a list"),
+        ({"blocks": ["x"]}, "block 1: expected 'key: value' pairs"),
+        ({"base": "recipe=deit"}, "base must be a list"),
+        ({"columns": ["a"]}, "table8, columns: expected 'key: value' pairs, found a list"),
+        ({"columns": {"a": 5}}, "column 'a': expected 'key: value' pairs, found the int 5"),
+        ({"columns": {"a": {"from": "lr.base"}}}, "no column with a metric"),
+        ({"columns": {"a": {"metric": ["x"]}}}, "metric must be a text"),
+        ({"columns": {"a": {"metric": "x", "digits": -1}}}, "digits=-1: write a whole number"),
+        ({"columns": {"a": {"from": "x", "of": "parent"}}}, "of=parent"),
     ],
 )
 def test_mistake_in_a_table_is_one_line_that_says_where(tmp_path, fields, message):
@@ -75,6 +114,27 @@ def test_mistake_in_a_table_is_one_line_that_says_where(tmp_path, fields, messag
         load_table("table8", tmp_path)
     assert "table8" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_stands_twice_is_refused_not_forgotten(tmp_path):
+    write_table(tmp_path)
+    path = tmp_path / "table" / "table8.yaml"
+    path.write_text(path.read_text() + "title: Another\n")
+    with pytest.raises(TableError, match=r"line \d+: the key 'title' stands twice"):
+        load_table("table8", tmp_path)
+
+
+def test_the_same_run_may_stand_in_two_blocks_and_as_the_baseline(tmp_path):
+    rows = [{"run": ["stem=conv"], "paper": {"top1": 1}}]
+    two = [{"label": "a", "baseline": rows[0], "rows": rows}, {"label": "b", "rows": rows}]
+    write_table(tmp_path, blocks=two)
+    assert [row.number for row in load_table("table8", tmp_path).rows] == [0, 1, 2]
+
+
+def test_a_block_may_have_seeds_of_its_own(tmp_path):
+    write_table(tmp_path, seeds=[0, 1], **block(seeds=[0, 1, 2]))
+    table = load_table("table8", tmp_path)
+    assert (table.seeds, table.rows[0].seeds) == ((0, 1), (0, 1, 2))
 
 
 def test_misspelt_table_gets_the_nearest_name(tmp_path):

@@ -1,0 +1,134 @@
+"""Reads table files strictly: no key twice, and in every place what belongs there, or one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scaledrelu.errors import TableError, nearest
+
+# What would not be the row's own, and what says it instead.
+NOT_OF_A_ROW = {
+    "seed": "write seeds: [0, 1, 2] in the table or block",
+    "profile": "it is chosen with the table: profile=",
+    "paths.results": "it is chosen with the table: results=",
+    "planned_id": "the plan sets it",
+    "experiment": "the plan sets it",
+    "trust": "only whoever trains may trust code",
+    "hydra": "Hydra is no part of a run",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose mappings hold every key once; the parser alone keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: the key '{key}' stands twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a table file holds.
+
+    Raises:
+        TableError: it cannot be read, is not YAML, or gives a key twice.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, OSError, ValueError, TypeError) as error:
+        where = f"conf/table/{path.name}"
+        raise TableError(f"{where}: {' '.join(str(error).split())}") from error
+
+
+def check_keys(raw: Any, allowed: Sequence[str], where: str) -> None:
+    """Refuse what is no mapping or has a key that nobody reads."""
+    if not isinstance(raw, Mapping):
+        raise TableError(f"{where}: expected 'key: value' pairs, found {_found(raw)}")
+    for key in raw:
+        if key not in allowed:
+            raise TableError(
+                f"{where}: unknown key '{key}'{nearest(str(key), allowed)}; "
+                f"allowed: {', '.join(allowed)}"
+            )
+
+
+def a_text(raw: Mapping[str, Any], key: str, default: str, where: str) -> str:
+    """Return a text; a number counts as one."""
+    value = raw.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TableError(f"{where}: {key} must be a text, found {_found(value)}")
+    return str(value)
+
+
+def a_list(raw: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    """Return a list; an empty one if the key is missing."""
+    value = raw.get(key, [])
+    if not isinstance(value, list):
+        raise TableError(f"{where}: {key} must be a list, found {_found(value)}")
+    return value
+
+
+def a_flag(raw: Mapping[str, Any], key: str, where: str) -> bool:
+    """Return true or false; false if the key is missing."""
+    value = raw.get(key, False)
+    if not isinstance(value, bool):
+        raise TableError(f"{where}: {key} must be true or false, found {_found(value)}")
+    return value
+
+
+def overrides(raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    """Return a list of ``key=value`` that a run may have of a table.
+
+    Raises:
+        TableError: also for what only whoever trains the table decides.
+    """
+    found = a_list(raw, key, where)
+    for item in found:
+        name, equals, _ = str(item).partition("=")
+        if not isinstance(item, str) or not equals or not name or name[0] in "+~":
+            raise TableError(f"{where}, {key}: '{item}': write key=value, without + or ~")
+        root = "hydra" if name.startswith("hydra") else name.partition("@")[0]
+        if root in NOT_OF_A_ROW:
+            raise TableError(f"{where}, {key}: '{item}' cannot stand here: {NOT_OF_A_ROW[root]}")
+    names = [item.partition("=")[0] for item in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise TableError(f"{where}, {key}: '{twice[0]}' is given twice")
+    return tuple(found)
+
+
+def seeds(raw: Mapping[str, Any], default: tuple[int, ...] | None, where: str) -> Any:
+    """Return a tuple of seeds, or the default if there are none."""
+    if "seeds" not in raw:
+        return default
+    found = a_list(raw, "seeds", where)
+    whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in found)
+    if not found or not whole or min(found) < 0 or len(set(found)) < len(found):
+        raise TableError(f"{where}: seeds={found}: write different whole numbers from 0 on")
+    return tuple(found)
+
+
+def a_number(value: Any, *, highest: float) -> bool:
+    """Say whether a paper's value is a number that a paper can print."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and 0 <= value <= highest
+
+
+def _found(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return (
+        f"the {type(value).__name__} {value!r}"
+        if not isinstance(value, dict | list)
+        else ("a list" if isinstance(value, list) else "key: value pairs")
+    )
