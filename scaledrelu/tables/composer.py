@@ -133,7 +133,10 @@ def _compose(
             OmegaConf.update(config, key, value, merge=True)
         except OmegaConfBaseException as error:
             raise composition.ConfigError(composition.one_line(error)) from error
-    return {"config": composition.validate(config, conf_dir=conf_dir), "choices": shared[choosing].choices}
+    return {
+        "config": composition.validate(config, conf_dir=conf_dir),
+        "choices": shared[choosing].choices,
+    }
 
 
 def _choose(overrides: Sequence[str], conf_dir: Path) -> _Choice:
