@@ -8,6 +8,7 @@ torchrun --nproc-per-node 8 scripts/train.py stem=conv profile=paper
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -43,8 +44,9 @@ def job(composed: DictConfig) -> JobReport:
     except ScaledReluError as error:
         wrong_input.append(error)
         if composed.planned_id:
-            folder = run_directory(composed.paths.results, composed.planned_id)
-            write_error(folder, str(error))
+            with contextlib.suppress(ScaledReluError):  # what is planned names no folder
+                folder = run_directory(composed.paths.results, composed.planned_id)
+                write_error(folder, str(error))
         return JobReport(composed.planned_id or "", Ended.FAILED, str(error))
     reports.append(run_job(config))
     return reports[-1]
