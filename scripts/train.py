@@ -71,8 +71,8 @@ def train(composed: DictConfig) -> JobReport:
         config = finalize(composed)
     except ScaledReluError as error:
         if composed.planned_id:
-            folder = run_directory(composed.paths.results, composed.planned_id)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ScaledReluError):  # what is planned names no folder
+                folder = run_directory(composed.paths.results, composed.planned_id)
                 write_error(folder, str(error))
         return JobReport(composed.planned_id or "", Ended.REFUSED, str(error))
     if any(report.ended is Ended.INTERRUPTED for report in reports):

@@ -79,15 +79,15 @@ def claim(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] 
             return manifest
         raise DataError(
             f"{folder}: holds finished label maps of {manifest.get('teacher')} (other weights, "
-            "images or sizes); delete the folder or choose another with --out"
+            "images or sizes); choose another with --out, or move the folder away"
         )
     if found == making.plain():
         return None
     stale = [path for path in paths if (folder / path).exists()]
     if stale and (found or {}).get("artifact_id") != making.artifact_id:
         raise DataError(
-            f"{folder}: holds {len(stale):,} label maps that are not of this making; delete the "
-            "folder or choose another with --out"
+            f"{folder}: holds {len(stale):,} label maps that are not of this making; choose "
+            "another with --out, or move the folder away"
         )
     for path in stale:
         (folder / path).unlink()

@@ -251,7 +251,11 @@ def _conclude(plan: Plan, settings: Settings, interrupted: bool, say: Say) -> in
             say(f"failed: {item.artifact_id}: {item.reason}")
     if undone:
         others = undone - len(failed) - len(damaged)
-        say(f"{len(failed)} runs failed and {others} have no result; the same command tries again")
+        if failed or others:
+            say(
+                f"{len(failed)} runs failed and {others} have no result; the same command tries "
+                "again"
+            )
         if damaged:
             say(f"{len(damaged)} records are damaged: only redo=<run id> sets one aside")
         return EXIT_INCOMPLETE

@@ -156,6 +156,21 @@ def test_redo_keeps_the_old_run_aside(sandbox):
     assert (kept / "result.json").exists()
 
 
+def test_a_damaged_record_does_not_stop_a_sweep_and_redo_trains_it_again(sandbox):
+    sandbox.behave()
+    sandbox.sweep()
+    hurt, gone = (run_directory(sandbox.base / "results", name) for name in sandbox.names[:2])
+    (hurt / "result.json").write_bytes(b"\xff\x00")
+    shutil.rmtree(gone)
+    assert sandbox.sweep() == 1
+    assert sandbox.commands() == [[0, 1, 2], [1]]
+    assert any(line.startswith(f"damaged: {hurt.name}: result.json: ") for line in sandbox.said)
+    assert sandbox.said[-1] == "1 records are damaged: only redo=<run id> sets one aside"
+    assert sandbox.sweep(f"redo={hurt.name}") == 0
+    assert sandbox.statuses() == ["ok"] * 3
+    assert (hurt.parent / ".redone" / f"{hurt.name}-r1" / "result.json").read_bytes() == b"\xff\x00"
+
+
 def test_run_in_progress_elsewhere_is_left_alone(sandbox):
     from scaledrelu.runs.attempt import write_attempt
 
