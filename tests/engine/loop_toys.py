@@ -21,8 +21,8 @@ from scaledrelu.engine.windows import Rule
 PER_EPOCH, EPOCHS = 6, 2
 TOTAL = PER_EPOCH * EPOCHS
 ALONE = World(0, 1, torch.device("cpu"))
-PASSES = Rule(1e9, 1.0, 5, 3, stop=True, patience=2, total_steps=TOTAL)
-DIES_EARLY = replace(PASSES, chance_loss=0.0)  # every loss lies above; stopped after 8 steps
+PASSES = Rule(1e9, 1.0, 5, 3, stop=True, patience=3, total_steps=TOTAL)
+DIES_EARLY = replace(PASSES, chance_loss=0.0)  # every loss lies above; stopped after 11 steps
 DIES_LATE = replace(DIES_EARLY, stop=False)
 
 

@@ -79,7 +79,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_ends_both_at_the_same_step(folder
 
 def test_dead_windows_in_a_row_stop_both_ranks_at_the_same_step(folder: Path) -> None:
     for found in both(folder, dead_until_stopped):
-        assert (found["verdict"], found["step"]) == (("collapsed", 7), 8)
+        assert (found["verdict"], found["step"]) == (("collapsed", 10), 11)
 
 
 def test_both_ranks_find_a_resumed_run_dead_at_its_end(folder: Path) -> None:

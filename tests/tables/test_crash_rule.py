@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from scaledrelu.config.compose import compose
+from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.crash_rule import chance_of, crash_sentence
+from scaledrelu.tables.footnotes import footnotes
 
 EXTRA = {
     "volo": ("model=volo_d1",),
@@ -86,6 +89,19 @@ def test_the_windows_of_the_sentence_are_those_of_the_judge(
     assert (rule.patience, rule.stop) == (4, True)
     assert rule.window_steps == round(share(windows) * total)
     assert rule.first_end == warmup + round(share(beginning) * total)
+
+
+@pytest.mark.parametrize("profile", ["mini", "small"])
+@pytest.mark.parametrize("recipe", ["deit", "volo", "dino", "reid"])
+def test_a_profile_that_judges_at_the_end_alone_says_so_below_its_tables(
+    recipe: str, profile: str, tmp_path: Path
+) -> None:
+    overrides = [f"recipe={recipe}", *EXTRA.get(recipe, ()), f"profile={profile}"]
+    composed = Composer(tmp_path)(overrides)
+    assert composed.config["divergence"]["stop"] is False
+    lines = [x for x in footnotes([(composed, overrides)], CONF_DIR) if "divergence.stop" in x]
+    assert len(lines) == 1
+    assert lines[0].startswith("deviation: a run is never stopped and judged at its end alone")
 
 
 def share(words: str) -> float:
