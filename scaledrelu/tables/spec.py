@@ -20,7 +20,7 @@ TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
 COLUMN_KEYS = ("from", "caption", "metric", "over", "of", "header", "digits", "run")
 OVER_KEYS = ("metric", "name")
 ROW_KEYS = ("run", "upstream", "paper", "misprints", "note", "baseline")
-BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "rows")
+BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "rows", "seeds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Row:
     misprints: tuple[str, ...] = ()  # metrics whose printed value is no target
     note: str = ""
     is_reference: bool = False  # a row of the table that its block's deltas refer to
+    seeds: tuple[int, ...] | None = None  # the block's own; None: the table's
 
     @property
     def is_baseline(self) -> bool:
@@ -201,6 +202,7 @@ def _row(
         misprints=_misprints(where, row.get("misprints", ()), metrics),
         note=row.get("note", ""),
         is_reference=bool(row.get("baseline", False)),
+        seeds=tuple(block["seeds"]) if "seeds" in block else None,
     )
 
 
