@@ -62,6 +62,9 @@ class Result:
         crash: ``kind``, ``step``, ``epoch`` and the last observations; None when ok.
         provenance: where it ran (versions, device, commit, ...).
         seconds: training time over all attempts.
+        judgement: what the judge of divergence saw, of runs that passed, too: the rule, the
+            judged loss at the end and its limit, dead stretches; None in results before that.
+        data: numbers of images per split and of classes that the run used.
     """
 
     run_id: str
@@ -70,6 +73,8 @@ class Result:
     crash: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    judgement: Mapping[str, Any] | None = None
+    data: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.outcome == Outcome.CRASH) != (self.crash is not None):
@@ -95,6 +100,8 @@ class Result:
                 crash=raw["crash"],
                 provenance=raw["provenance"],
                 seconds=float(raw["seconds"]),
+                judgement=raw.get("judgement"),
+                data=raw.get("data", {}),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RecordError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,19 @@ def value_text(value: Any) -> str:
         exponent = math.floor(math.log10(abs(value)) + 1e-9)
         return f"{value / 10**exponent:.4g}e{exponent}"
     return f"{value:g}"
+
+
+def rows_text(rows: Collection[str]) -> str:
+    """Return printed row numbers as ``1-3, 7``, whatever has none first."""
+    named = dict.fromkeys(row for row in rows if not row.isdigit())
+    spans: list[list[int]] = []
+    for number in sorted({int(row) for row in rows if row.isdigit()}):
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    numbers = [f"{s[0]}-{s[-1]}" if len(s) > 1 else str(s[0]) for s in spans]
+    return ", ".join([*named, *numbers])
 
 
 def components(subject: Subject) -> str:

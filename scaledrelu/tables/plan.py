@@ -40,6 +40,7 @@ class Cell:
     run_ids: tuple[str, ...]  # one per seed
     composed: Composed
     above: Composed | None  # of the runs it starts from
+    on_papers_data: bool  # whether the same row at profile=paper has the same data set
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,8 @@ def build_plan(
     for table in tables:
         for row in table.rows:
             for column in table.metrics:
-                cells.append(planner.cell(table, row, column, tuple(seeds or table.seeds)))
+                wanted = tuple(seeds or row.seeds or table.seeds)
+                cells.append(planner.cell(table, row, column, wanted))
     return Plan(
         profile=profile,
         seeds=tuple(seeds) if seeds else None,
@@ -92,7 +93,8 @@ class _Planner:
             paper_patch=self._paper_patch(child),
         )
         labels = {item.name: label(item, subject) for item in table.labels}
-        return Cell(table, row, column, labels, run_ids, composed, above)
+        same = composed.config["data"]["name"] == self._papers_data(row, column)
+        return Cell(table, row, column, labels, run_ids, composed, above, same)
 
     def _composed(self, overrides: tuple[str, ...], *, has_parent: bool = False) -> Composed:
         start = ("init=run", f"init.run={PLACEHOLDER}") if has_parent else ()
@@ -160,6 +162,14 @@ class _Planner:
         if making.artifact_id not in self.artifacts:
             self.artifacts[making.artifact_id] = inspect_artifact(self.results, making, wave=wave)
         return self.artifacts[making.artifact_id]
+
+    def _papers_data(self, row: Row, column: Column) -> str:
+        chosen = [
+            item
+            for item in merge_overrides(row.run, column.run)
+            if item.partition("=")[0] in ("recipe", "model", "data", "data.name")
+        ]
+        return self.compose(merge_overrides(chosen, ("profile=paper",))).config["data"]["name"]
 
     def _paper_patch(self, overrides: tuple[str, ...]) -> int:
         groups = [item for item in overrides if item.partition("=")[0] in ("recipe", "model")]

@@ -45,6 +45,14 @@ DATA = {
     "fraction_seed": 0,
     "token_labels": "none",
 }
+DIVERGENCE = {
+    "ratio": 0.9,
+    "judge": "fraction",
+    "judge_at": 0.6,
+    "window": 0.1,
+    "stop": False,
+    "patience": 5,
+}
 DEFAULTS = {name: next(iter(options)) for name, options in GROUPS.items()}
 
 
@@ -61,13 +69,15 @@ class FakeCompose:
         config["stem"]["shrink"] = config["profile"]["name"] == "mini"
         if config["profile"]["name"] == "mini":
             config["model"]["patch_size"] = 4
+        papers = {} if config["profile"]["name"] == "mini" else {"name": "imagenet1k"}
         config |= {
             "method": choices["recipe"],
             "task": {"_target_": choices["recipe"]},
             "lr": {"base": 5e-4},
-            "data": {**DATA},
-            "schedule": {"epochs": 300},
+            "data": {**DATA, **papers},
+            "schedule": {"epochs": 300, "cooldown_epochs": 0},
             "evaluation": {"report": "last"},
+            "divergence": {**DIVERGENCE},
             "seed": 0,
         }
         for key, value in pairs.items():
@@ -126,8 +136,13 @@ def plan_of(tmp_path, *names, seeds=(0,), profile="mini", overrides=()):
     )
 
 
-def finish(plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None, more=None):
-    """Leave the result of one planned run; ``more`` are metrics beside top-1."""
+def finish(
+    plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None, more=None, remark=None, **made
+):
+    """Leave the result of one planned run.
+
+    ``more`` are metrics beside top-1, ``remark`` is the judge's, ``made`` goes into provenance.
+    """
     metrics = {} if value is None else {"val/top1": value, "val/top1_best": best or value}
     metrics |= more or {}
     result = Result(
@@ -136,6 +151,9 @@ def finish(plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None, more
         metrics=metrics,
         crash={"kind": crash} if crash else None,
         seconds=seconds,
+        provenance=made,
+        judgement={"remark": remark},
+        data={"train": 1437, "val": 360, "classes": 10},
     )
     folder = Path(run_directory(plan.results, run_id))
     write_result(folder, result, canonical(dict(plan.runs[run_id].config)))
