@@ -44,6 +44,15 @@ class Cell:
     paper: Composed | None = None  # the same row at profile=paper, without extra overrides
     paper_above: Composed | None = None
 
+    @property
+    def on_papers_data(self) -> bool:
+        """Whether the same row at profile=paper has the same data set."""
+        papers = self.paper
+        return (
+            papers is not None
+            and papers.config["data"]["name"] == self.composed.config["data"]["name"]
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

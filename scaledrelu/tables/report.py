@@ -9,11 +9,14 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scaledrelu.runs.record import Status, write_atomic
-from scaledrelu.tables.cells import CellValue, cell_notes, read_cell
+from scaledrelu.tables.cells import CellValue, SeedValue, cell_notes, read_cell
+from scaledrelu.tables.command import without_paths
+from scaledrelu.tables.comparison import against_base, against_paper, base_of
+from scaledrelu.tables.grid import seeds_text
 from scaledrelu.tables.markdown import markdown
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.spec import MISSING, Table
@@ -21,18 +24,31 @@ from scaledrelu.tables.spec import MISSING, Table
 LEADING = ("table", "row", "block")
 TRAILING = (
     "metric",
-    "value",
-    "std",
+    "paper",
+    "status",
+    "n",
     "n_ok",
     "n_crash",
     "n_failed",
-    "last_value",
-    "paper",
+    "n_missing",
+    "mean_all",
+    "ci_all",
+    "sd",
+    "mean_held",
+    "ci_held",
     "delta",
-    "status",
+    "vs_base",
+    "ci_vs_base",
+    "decided",
+    "epoch",
+    "values",
+    "mean_last",
+    "values_last",
+    "mean_best",
+    "values_best",
     "run_ids",
     "note",
-)
+)  # docs/reports.md says what each holds
 
 
 def write_reports(plan: Plan, *, results: Path) -> list[Path]:
@@ -56,10 +72,10 @@ def write_reports(plan: Plan, *, results: Path) -> list[Path]:
 
 
 def csv_text(table: Table, values: Sequence[CellValue]) -> str:
-    """Return one line per cell: labels, ours, the paper's, status, runs.
+    """Return one line per cell: labels, the paper's value, ours over all seeds, the runs.
 
-    A block's baseline has row 0. ``value`` is empty unless the status is ok. Columns of one metric
-    (Table 4 has two data sets) are told apart by their own names.
+    A block's baseline has row 0. Columns of one metric (Table 4 has two data sets) are told apart
+    by their own names.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -68,26 +84,17 @@ def csv_text(table: Table, values: Sequence[CellValue]) -> str:
     sources = Counter(column.source for column in table.metrics)
     for value in values:
         cell, source = value.cell, value.cell.column.source
-        writer.writerow(
-            [
-                table.name.removeprefix("table"),
-                cell.row.number,
-                cell.row.block,
-                *(cell.labels[name] for name in labels),
-                source if sources[source] == 1 else cell.column.name,
-                _number(value.value),
-                _number(value.std),
-                value.count(Status.OK),
-                value.count(Status.CRASH),
-                value.count(Status.FAILED),
-                _number(value.last_value),
-                _paper(value),
-                _number(value.delta),
-                value.status,
-                " ".join(cell.run_ids),
-                csv_note(value),
-            ]
-        )
+        fields = {
+            "metric": source if sources[source] == 1 else cell.column.name,
+            **_counts(value),
+            **_numbers(value, base_of(value, values)),
+            **_per_seed(value),
+            "run_ids": " ".join(cell.run_ids),
+            "note": csv_note(value),
+        }
+        names = [table.name.removeprefix("table"), cell.row.number, cell.row.block]
+        names += [cell.labels[name] for name in labels]
+        writer.writerow([*names, *(fields[key] for key in TRAILING)])
     return buffer.getvalue()
 
 
@@ -98,14 +105,65 @@ def csv_note(value: CellValue) -> str:
         parts.append(f"{value.doubt}: no target")
     if value.cell.row.is_baseline:
         parts.append("baseline")
-    n_crash, n = value.count(Status.CRASH), len(value.seeds)
-    if n_crash and n > 1:
-        parts.append(f"{n_crash} of {n} crashed")
-    holes = value.count(Status.MISSING)
-    if holes and n > 1:
-        parts.append(f"{holes} of {n} missing")
-    reasons = dict.fromkeys(seed.why for seed in value.seeds if seed.why)
-    return "; ".join([*parts, *reasons])
+    if len(value.seeds) > 1 and (
+        value.count(Status.CRASH) or len(value.finished) < len(value.seeds)
+    ):
+        parts.append(seeds_text(value))
+    reasons = dict.fromkeys(without_paths(s.why, s.run) for s in value.seeds if s.why)
+    remarks = [f"seed {s.run.seed}: {s.remark}" for s in value.seeds if s.remark]
+    return "; ".join([*parts, *reasons, *remarks])
+
+
+def _counts(value: CellValue) -> dict[str, object]:
+    return {
+        "paper": _paper(value),
+        "status": value.status,
+        "n": len(value.finished),
+        "n_ok": value.count(Status.OK),
+        "n_crash": value.count(Status.CRASH),
+        "n_failed": value.count(Status.FAILED),
+        "n_missing": value.count(Status.MISSING),
+    }
+
+
+def _numbers(value: CellValue, base: CellValue | None) -> dict[str, str]:
+    everyone, held = value.all_seeds, value.held
+    paper, relative = against_paper(value), against_base(value, base)
+    return {
+        "mean_all": _number(everyone and everyone.mean),
+        "ci_all": _number(everyone and everyone.half),
+        "sd": _number(everyone and everyone.sd),
+        "mean_held": _number(held and held.mean),
+        "ci_held": _number(held and held.half),
+        "delta": _number(paper and paper.size.mean),
+        "vs_base": _number(relative and relative.size.mean),
+        "ci_vs_base": _number(relative and relative.size.half),
+        "decided": "" if relative is None else ("yes" if relative.is_decided else "no"),
+    }
+
+
+def _per_seed(value: CellValue) -> dict[str, str]:
+    last, best = value.last_epoch, value.best_epoch
+    return {
+        "epoch": value.cell.composed.config["evaluation"]["report"],
+        "values": _seed_list(value, lambda seed: seed.value),
+        "mean_last": _number(last and last.mean),
+        "values_last": _seed_list(value, lambda seed: seed.last),
+        "mean_best": _number(best and best.mean),
+        "values_best": _seed_list(value, lambda seed: seed.best),
+    }
+
+
+def _seed_list(value: CellValue, number: Callable[[SeedValue], float | None]) -> str:
+    """Return ``0=92.1667 1=crash:31.3889 2=missing``: a crash without a value ends in a colon."""
+    if all(number(seed) is None for seed in value.finished):
+        return ""
+    items = []
+    for seed in value.seeds:
+        mark = f"{seed.status}:" if seed.status is Status.CRASH else ""
+        text = f"{mark}{_number(number(seed))}" if seed.status.done else str(seed.status)
+        items.append(f"{seed.run.seed}={text}")
+    return " ".join(items)
 
 
 def _paper(value: CellValue) -> str:

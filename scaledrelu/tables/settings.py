@@ -150,7 +150,7 @@ def _tables(value: Any, conf_dir: Path) -> tuple[str, ...]:
 
 def _seeds(value: Any) -> tuple[int, ...] | None:
     """Return the seeds; None for ``table`` and null: each table's own."""
-    if value in (None, "table", ["table"]):
+    if value in (None, "table", ["table"], [None]):  # [..]: make SEEDS=table
         return None
     seeds = [_whole(item) for item in _list(value)]
     if not seeds or any(seed is None or seed > MOST_SEED for seed in seeds):

@@ -73,6 +73,23 @@ def test_every_label_equals_the_printed_one(plan, number):
     assert checked >= 2 * len(cells_of(plan, number))
 
 
+def test_base_rows_are_those_that_the_paper_calls_its_baseline(plan):
+    for number in ("1", "2", "3", "4", "6", "7"):
+        printed = {int(r["row"]) for r in paper_rows(number) if "(baseline)" in r["printed_as"]}
+        assert {row.number for row in table_of(plan, number).rows if row.is_reference} == printed
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_paper_profile_has_the_papers_data(plan, number):
+    assert all(cell.on_papers_data for cell in plan.cells_of(table_of(plan, number)))
+
+
+def test_every_method_prints_its_last_epoch(plan):
+    configs = [cell.composed.config for cell in plan.cells]
+    assert {c["evaluation"]["report"] for c in configs} == {"last"}
+    assert {c["method"] for c in configs} == {"deit", "volo", "dino", "linear_probe", "reid"}
+
+
 def test_table5_deltas_are_those_of_its_baselines(plan):
     table = next(table for table in plan.tables if table.name == "table5")
     for row, printed in zip(

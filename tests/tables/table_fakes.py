@@ -50,6 +50,14 @@ DATA = {
 }
 SCHEDULE = {"epochs": 300, "cooldown_epochs": 0, "min_lr": 1e-5, "min_lr_fraction": None}
 EVALUATORS = [{"_target_": "foreign"}]  # whose metrics nobody knows beforehand
+DIVERGENCE = {
+    "ratio": 0.9,
+    "judge": "fraction",
+    "judge_at": 0.6,
+    "window": 0.1,
+    "stop": False,
+    "patience": 5,
+}
 DEFAULTS = {name: next(iter(options)) for name, options in GROUPS.items()}
 
 
@@ -66,6 +74,7 @@ class FakeCompose:
         config["stem"] |= {"shrink": config["profile"]["name"] == "mini", "proj_kernel": None}
         if config["profile"]["name"] == "mini":
             config["model"]["patch_size"] = 4
+        papers = {} if config["profile"]["name"] == "mini" else {"name": "imagenet1k"}
         config |= {
             "method": choices["recipe"],
             "task": {"_target_": choices["recipe"]},
@@ -73,9 +82,10 @@ class FakeCompose:
             "batch": {"total": 1024, "group": 64, "instances": None},
             "precision": {"autocast": "none", "loss_scaling": False, "attention": "fused"},
             "augment": {"rand_augment": None, "color_jitter": 0.0},
-            "data": {**DATA},
+            "data": {**DATA, **papers},
             "schedule": {**SCHEDULE},
             "evaluation": {"build": EVALUATORS, "report": "last", "at_start": False},
+            "divergence": {**DIVERGENCE},
             "seed": 0,
             "trust": [],
         }
@@ -137,8 +147,13 @@ def plan_of(tmp_path, *names, seeds=(0,), profile="mini", overrides=()):
     )
 
 
-def finish(plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None, more=None):
-    """Leave the result of one planned run; ``more`` are metrics beside top-1."""
+def finish(
+    plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None, more=None, remark=None, **made
+):
+    """Leave the result of one planned run.
+
+    ``more`` are metrics beside top-1, ``remark`` is the judge's, ``made`` goes into provenance.
+    """
     metrics = {} if value is None else {"val/top1": value, "val/top1_best": best or value}
     metrics |= more or {}
     result = Result(
@@ -147,6 +162,9 @@ def finish(plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None, more
         metrics=metrics,
         crash={"kind": crash} if crash else None,
         seconds=seconds,
+        provenance=made,
+        judgement={"remark": remark},
+        data={"train": 1437, "val": 360, "classes": 10},
     )
     folder = Path(run_directory(plan.results, run_id))
     write_result(folder, result, canonical(dict(plan.runs[run_id].config)))

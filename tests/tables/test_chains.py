@@ -51,9 +51,10 @@ def test_a_crash_upstream_is_the_rows_crash_and_nothing_is_trained_below_it(tmp_
     assert runs_to_train(plan, "none") == []
     value = read_cell(plan, plan.cells[0])
     assert value.status is Status.CRASH
-    assert value.last_value is None
+    assert value.value is None
     lines, text = report(plan)
     assert lines[0]["note"].endswith(f"; upstream crashed ({parent.run_id})")
+    assert "| 1 | ViT_c | 5e-4 | 1 of 1 crashed | 76.0 | no value |" in text
     assert f"crash (upstream crashed ({parent.run_id}))" in text
 
 
@@ -95,9 +96,9 @@ def test_a_column_that_the_paper_does_not_have_stands_alone(tmp_path):
     plan = plan_of(tmp_path)
     finish(plan, plan.cells[0].run_ids[0], 70.0)
     lines, text = report(plan_of(tmp_path))
-    assert "| row | stem | lr | Top-1 | seeds |" in text
-    assert "| 1 | ViT_c | 5e-4 | 70.0 | 1 of 1 |" in text
-    assert "as in the paper" not in text
+    assert "| row | stem | lr | seeds | Top-1 |" in text
+    assert "| 1 | ViT_c | 5e-4 | 0 of 1 crashed | 70.0 |" in text
+    assert "Agreement with the paper" not in text
     assert (lines[0]["paper"], lines[0]["delta"]) == ("", "")
 
 
@@ -111,9 +112,11 @@ def test_a_row_may_be_what_the_others_of_its_block_are_compared_with(tmp_path):
     for value, cell in zip((70.0, 92.5), plan.cells, strict=True):
         finish(plan, cell.run_ids[0], value)
     lines, text = report(plan_of(tmp_path))
-    assert "| 1 (base) | ViT_p | 5e-4 | 79.8 | 70.0 | -9.8 | 1 of 1 | - | - |" in text
-    assert "| 2 | ViT_c | 5e-4 | 81.9 | 92.5 | +10.6 | 1 of 1 | +2.1 | +22.5 |" in text
+    assert "| 1 (base) | ViT_p | 5e-4 | 0 of 1 crashed | 79.8 | 70.0 | - | - |" in text
+    assert "| 2 | ViT_c | 5e-4 | 0 of 1 crashed | 81.9 | 92.5 | +2.1 | +22.5 |" in text
+    assert "- row 1: the paper's baseline, which the other rows of its block" in text
     assert [line["row"] for line in lines] == ["1", "2"]
+    assert [(line["vs_base"], line["decided"]) for line in lines] == [("", ""), ("22.5000", "no")]
 
 
 def test_volo_without_token_labels_says_so(tmp_path):

@@ -10,13 +10,15 @@ from scaledrelu.errors import TableError
 from scaledrelu.runs.attempt import write_attempt
 from scaledrelu.runs.record import run_directory, write_error
 from scaledrelu.tables.composer import Composed, Composer
+from scaledrelu.tables.crash_rule import crash_sentence
 from scaledrelu.tables.footnotes import footnotes
 from scaledrelu.tables.publish import publish
 from scaledrelu.tables.report import write_reports
 
 COLUMNS = (
-    "table,row,block,stem,lr,metric,value,std,n_ok,n_crash,n_failed,last_value,paper,delta,"
-    "status,run_ids,note"
+    "table,row,block,stem,lr,metric,paper,status,n,n_ok,n_crash,n_failed,n_missing,mean_all,ci_all,"
+    "sd,mean_held,ci_held,delta,vs_base,ci_vs_base,decided,epoch,values,mean_last,values_last,"
+    "mean_best,values_best,run_ids,note"
 )
 
 
@@ -48,82 +50,135 @@ def test_csv_has_exactly_the_agreed_columns(conf):
     assert path.read_text().splitlines()[0] == COLUMNS
 
 
+def test_every_column_of_the_csv_is_explained(conf):
+    text = (CONF_DIR.parent / "docs" / "reports.md").read_text()
+    explained = set(re.findall(r"`(\w+)`", text.partition("## Columns of the CSV")[2]))
+    assert set(COLUMNS.split(",")) - {"stem", "lr"} <= explained
+
+
 def test_empty_results_print_holes_and_the_command_that_fills_them(conf):
     lines, text = report(conf, seeds=(0, 1))
-    assert [(line["status"], line["value"], line["delta"]) for line in lines] == [
-        ("missing", "", "")
+    assert [(line["status"], line["n"], line["n_missing"], line["values"]) for line in lines] == [
+        ("missing", "0", "2", "")
     ] * 2
-    assert "| 1 | ViT_p | 5e-4 | 79.8 | - | - | 0 of 2 |" in text
-    assert "4 runs (rows 1, 2); to train them: `make table8 PROFILE=mini SEEDS=0,1`" in text
+    assert "| 1 | ViT_p | 5e-4 | 2 missing | 79.8 | - |" in text
+    assert (
+        "- 4 runs (rows 1-2); to train what is missing: `make table8 PROFILE=mini SEEDS=0,1" in text
+    )
     assert "> compare the pattern" in text
 
 
-def test_value_delta_and_run_stand_beside_the_papers(conf):
+def test_value_and_run_stand_beside_the_papers_without_a_delta_on_other_data(conf):
     plan = plan_of(conf)
     finish(plan, plan.cells[0].run_ids[0], 76.4)
     lines, text = report(conf)
-    assert lines[0]["value"] == "76.4000"
-    assert lines[0]["delta"] == "-3.4000"
-    assert lines[0]["paper"] == "79.8"
+    assert (lines[0]["mean_all"], lines[0]["paper"], lines[0]["delta"]) == ("76.4000", "79.8", "")
     assert lines[0]["run_ids"] == plan.cells[0].run_ids[0]
-    assert "| 1 | ViT_p | 5e-4 | 79.8 | 76.4 | -3.4 | 1 of 1 |" in text
+    assert "| row | stem | lr | seeds | Top-1, paper | Top-1, ours |" in text
+    assert "| 1 | ViT_p | 5e-4 | 0 of 1 crashed | 79.8 | 76.4 |" in text
     assert f"- row 1: seed 0: `{plan.cells[0].run_ids[0]}` 76.4" in text
+    assert "One seed per row" in text
 
 
-def test_delta_that_rounds_to_nothing_has_no_minus(conf):
-    plan = plan_of(conf)
-    finish(plan, plan.cells[0].run_ids[0], 79.78)
-    assert "| 79.8 | 79.8 | +0.0 |" in report(conf)[1]
+@pytest.mark.parametrize(("value", "delta"), [(76.4, "-3.4"), (79.78, "+0.0")])
+def test_on_the_papers_data_the_delta_is_printed(conf, value, delta):
+    plan = plan_of(conf, profile="paper")
+    finish(plan, plan.cells[0].run_ids[0], value)
+    lines, text = report(conf, profile="paper")
+    assert float(lines[0]["delta"]) == pytest.approx(value - 79.8)
+    assert "| row | stem | lr | seeds | Top-1, paper | Top-1, ours | delta |" in text
+    assert f"| 0 of 1 crashed | 79.8 | {value:.1f} | {delta} |" in text
+    assert "| 1 missing | crash | - | - |" in text
 
 
-def test_seeds_become_mean_and_sample_deviation(conf):
+def test_other_data_at_the_paper_profile_have_no_delta_either(conf):
+    overrides = ("data.name=cifar10",)
+    plan = plan_of(conf, profile="paper", overrides=overrides)
+    finish(plan, plan.cells[0].run_ids[0], 76.4)
+    lines, text = report(conf, profile="paper", overrides=overrides)
+    assert lines[0]["delta"] == ""
+    assert "delta" not in text
+
+
+def test_seeds_become_mean_interval_and_sample_deviation(conf):
     plan, names = seeds_of(conf, 0)
     for name, value in zip(names, (70.0, 72.0, 77.0), strict=True):
         finish(plan, name, value)
     lines, text = report(conf, seeds=(0, 1, 2))
-    assert (lines[0]["value"], lines[0]["std"], lines[0]["n_ok"]) == ("73.0000", "3.6056", "3")
-    assert "73.0 +/- 3.6" in text
+    # sd 3.6056; half of the interval 4.302653 x 3.6056 / sqrt(3) = 8.9567
+    found = [lines[0][key] for key in ("mean_all", "sd", "ci_all", "n")]
+    assert found == ["73.0000", "3.6056", "8.9567", "3"]
+    assert "| 0 of 3 crashed | 79.8 | 73.0 +/- 9.0 |" in text
+    assert "Top-1, ours: mean over all seeds +/- 95 % t interval" in text
 
 
-def test_one_crash_of_three_keeps_the_mean_of_the_others(conf):
+def test_a_crashed_seed_counts_in_the_mean_and_those_that_held_stand_beside_it(conf):
     plan, names = seeds_of(conf, 0)
-    finish(plan, names[0], 70.0)
-    finish(plan, names[1], 80.0)
-    finish(plan, names[2], 12.0, crash="collapsed")
+    finish(plan, names[0], 95.8333)
+    finish(plan, names[1], 89.4444)
+    finish(plan, names[2], 31.3889, crash="collapsed")
     lines, text = report(conf, seeds=(0, 1, 2))
-    assert (lines[0]["status"], lines[0]["value"], lines[0]["n_crash"]) == ("ok", "75.0000", "1")
-    assert lines[0]["last_value"] == "12.0000"
+    found = [lines[0][key] for key in ("status", "n", "n_crash", "mean_all", "mean_held")]
+    assert found == ["ok", "3", "1", "72.2222", "92.6388"]
+    assert lines[0]["values"] == "0=95.8333 1=89.4444 2=crash:31.3889"
     assert "1 of 3 crashed" in lines[0]["note"]
-    assert "75.0 +/- 7.1 (1 of 3 crashed)" in text
+    # held: sd 4.5177, half 12.7062 x 4.5177 / sqrt(2) = 40.5899
+    assert "| 1 of 3 crashed | 79.8 | 72.2 +/- 88.2 | 92.6 +/- 40.6 |" in text
+    assert "Top-1, ours: over the seeds that held" in text
 
 
-def test_one_crash_of_two_is_not_most_and_keeps_the_other_value(conf):
+def test_crashed_and_missing_seeds_are_told_apart(conf):
+    plan, names = seeds_of(conf, 0)
+    finish(plan, names[0], 12.0, crash="collapsed")
+    finish(plan, names[1], 12.0, crash="collapsed")
+    lines, text = report(conf, seeds=(0, 1, 2))
+    assert "| 2 of 2 crashed, 1 missing | 79.8 | 12.0 +/- 0.0 |" in text
+    assert "of 3" not in text
+    assert "2 of 2 crashed, 1 missing" in lines[0]["note"]
+    assert lines[0]["values"] == "0=crash:12.0000 1=crash:12.0000 2=missing"
+    write_error(run_directory(plan.results, names[2]), "disk full")
+    lines, text = report(conf, seeds=(0, 1, 2))
+    assert "| 2 of 2 crashed, 1 failed | 79.8 |" in text
+    assert (lines[0]["n"], lines[0]["n_failed"], lines[0]["n_missing"]) == ("2", "1", "0")
+
+
+def test_one_crash_of_two_is_not_most(conf):
     plan, names = seeds_of(conf, 0, seeds=(0, 1))
     finish(plan, names[0], 70.0)
     finish(plan, names[1], 12.0, crash="collapsed")
     lines, text = report(conf, seeds=(0, 1))
-    assert (lines[0]["status"], lines[0]["value"], lines[0]["n_crash"]) == ("ok", "70.0000", "1")
-    assert "(1 of 2 crashed)" in text
+    assert (lines[0]["status"], lines[0]["mean_all"], lines[0]["mean_held"]) == (
+        "ok",
+        "41.0000",
+        "70.0000",
+    )
+    assert "| 1 of 2 crashed | 79.8 | 41.0 +/- 368.5 | 70.0 |" in text  # 12.7062 x 41.01 / sqrt(2)
+    assert "the seeds do not settle the mean" in text
 
 
-def test_most_seeds_crashed_is_a_crash_without_a_value(conf):
+def test_most_seeds_crashed_is_a_crash_with_a_mean_over_all(conf):
     plan, names = seeds_of(conf, 1)
     finish(plan, names[0], 30.0, crash="collapsed")
     finish(plan, names[1], 40.0, crash="collapsed")
     finish(plan, names[2], 90.0)
     lines, text = report(conf, seeds=(0, 1, 2))
-    assert (lines[1]["status"], lines[1]["value"], lines[1]["std"]) == ("crash", "", "")
-    assert lines[1]["last_value"] == "35.0000"
-    assert "crash (collapsed; ended at 35.0; 2 of 3 crashed)" in text
-    assert "as in the paper in 1 of 1 finished cells" in text
+    assert (lines[1]["status"], lines[1]["mean_all"]) == ("crash", "53.3333")
+    assert "| 2 of 3 crashed | crash | 53.3 +/- 79.9 | 90.0 |" in text
 
 
-def test_crash_that_was_never_evaluated_prints_without_a_number(conf):
-    plan = plan_of(conf)
-    finish(plan, plan.cells[1].run_ids[0], None, crash="non_finite")
-    lines, text = report(conf)
-    assert lines[1]["last_value"] == ""
-    assert "crash (non_finite)" in text
+def test_a_crash_that_was_never_judged_is_in_no_mean_and_the_cell_says_so(conf):
+    plan, names = seeds_of(conf, 1)
+    finish(plan, names[0], None, crash="non_finite")
+    lines, text = report(conf, seeds=(0,))
+    assert (lines[1]["mean_all"], lines[1]["values"]) == ("", "")
+    assert "| 1 of 1 crashed | crash | no value |" in text
+    assert f"`{names[0]}` crash (non_finite)" in text
+    finish(plan, names[1], 70.0)
+    finish(plan, names[2], 80.0)
+    lines, text = report(conf, seeds=(0, 1, 2))
+    assert lines[1]["values"] == "0=crash: 1=70.0000 2=80.0000"
+    assert "| 1 of 3 crashed | crash | 75.0 +/- 63.5 (1 without value) | 75.0 +/- 63.5 |" in text
+    assert "it counts as crashed and is in no mean" in text
 
 
 def test_failure_is_not_a_crash_and_says_why(conf):
@@ -132,8 +187,8 @@ def test_failure_is_not_a_crash_and_says_why(conf):
     lines, text = report(conf)
     assert (lines[0]["status"], lines[0]["n_failed"], lines[0]["n_crash"]) == ("failed", "1", "0")
     assert lines[0]["note"] == "disk full"
-    assert "| failed |" in text
-    assert "disk full (`make table8 PROFILE=mini SEEDS=0` retries)" in text
+    assert "| 1 failed | 79.8 | - |" in text
+    assert "disk full (`make table8 PROFILE=mini SEEDS=0" in text
 
 
 def test_run_that_still_goes_is_a_hole(conf):
@@ -145,24 +200,89 @@ def test_run_that_still_goes_is_a_hole(conf):
     assert lines[0]["status"] == "missing"
 
 
-def test_two_of_three_seeds_show_the_hole_beside_the_mean(conf):
+def test_the_last_epoch_is_printed_and_both_are_in_the_csv(conf):
+    plan, names = seeds_of(conf, 0, seeds=(0, 1))
+    finish(plan, names[0], 70.0, best=75.0)
+    finish(plan, names[1], 12.0, best=30.0, crash="collapsed")
+    lines, text = report(conf, seeds=(0, 1))
+    found = [lines[0][key] for key in ("epoch", "mean_all", "mean_last", "mean_best")]
+    assert found == ["last", "41.0000", "41.0000", "52.5000"]
+    assert lines[0]["values_last"] == "0=70.0000 1=crash:12.0000"
+    assert lines[0]["values_best"] == "0=75.0000 1=crash:30.0000"
+    assert "- the last epoch is printed in every row; the CSV has the last and the best" in text
+    lines, text = report(conf, seeds=(0, 1), overrides=("evaluation.report=best",))
+    found = [lines[0][key] for key in ("epoch", "mean_all", "mean_last", "mean_best")]
+    assert found == ["best", "43.5000", "41.0000", "52.5000"]  # a crash counts with its end
+    assert "the best epoch is printed in every row" in text
+
+
+def test_rows_that_print_another_epoch_are_named(conf):
+    rows = [
+        {"run": [f"stem={stem}", f"evaluation.report={epoch}"], "paper": {"top1": 80.0}}
+        for stem, epoch in (("patchify", "last"), ("conv", "best"))
+    ]
+    write_table(conf / "conf", blocks=[{"label": "b", "rows": rows}])
+    assert "- row 1: the last epoch is printed; row 2: the best epoch is printed" in report(conf)[1]
+
+
+def test_notes_that_repeat_are_merged_with_their_rows(conf):
+    notes = ["linear evaluation", "", *["linear evaluation"] * 3, "alone"]
+    rows = [
+        {"run": ["stem=conv", f"lr.base={n}e-3"], "paper": {"top1": 80.0}, "note": note}
+        for n, note in enumerate(notes, 1)
+    ]
+    write_table(conf / "conf", blocks=[{"label": "b", "rows": rows}])
+    _, text = report(conf)
+    assert "- rows 1, 3-5: linear evaluation\n- row 6: alone\n" in text
+
+
+def test_every_report_says_what_a_crash_is_and_whose_loss_came_back(conf):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0], 76.4, remark="dead in epochs 3 to 5")
+    lines, text = report(conf)
+    sentence = crash_sentence(plan.cells[0].composed.config)
+    assert text.count(sentence) == text.count("counts as a crash as soon as") == 1
+    assert "- row 1, seed 0: dead in epochs 3 to 5\n" in text
+    assert lines[0]["note"] == "seed 0: dead in epochs 3 to 5"
+
+
+def test_two_rules_of_one_method_name_their_rows(conf):
+    rows = [
+        {"run": ["stem=conv", f"divergence.ratio={ratio}"], "paper": {"top1": 80.0}}
+        for ratio in (0.8, 0.9, 0.9)
+    ]
+    for n, row in enumerate(rows):
+        row["run"].append(f"lr.base={n + 1}e-3")
+    write_table(conf / "conf", blocks=[{"label": "b", "rows": rows}])
+    _, text = report(conf)
+    assert re.search(r"\nTop-1, row 1: A deit run .* 0\.8 x ln 10", text)
+    assert re.search(r"\nTop-1, rows 2-3: A deit run .* 0\.9 x ln 10", text)
+
+
+def test_the_head_counts_devices_versions_and_commits(conf):
     plan, names = seeds_of(conf, 0)
-    finish(plan, names[0], 70.0)
-    finish(plan, names[1], 80.0)
-    lines, text = report(conf, seeds=(0, 1, 2))
-    assert lines[0]["status"] == "ok"
-    assert "1 of 3 missing" in lines[0]["note"]
-    assert "| 2 of 3 |" in text
+    made = {"torch": "2.11.0", "timm": "1.0.31", "device": "CPU A, 2 cores", "commit": "abc"}
+    finish(plan, names[0], **made)
+    _, text = report(conf, seeds=(0, 1, 2))
+    assert "Made on CPU A, 2 cores. With torch 2.11.0, timm 1.0.31. From commit abc.\n" in text
+    finish(plan, names[1], **{**made, "commit": "abc-dirty"})
+    finish(plan, names[2], **{**made, "device": "NVIDIA H100"})
+    _, text = report(conf, seeds=(0, 1, 2))
+    assert (
+        "Made on CPU A, 2 cores (2 runs); NVIDIA H100 (1 run). The same run can end differently on "
+        "another kind of device. With torch 2.11.0, timm 1.0.31. From commit abc (2 runs); commit "
+        "abc and files that differ from it (1 run).\n" in text
+    )
 
 
-@pytest.mark.parametrize(("which", "value"), [("last", "70.0000"), ("best", "75.0000")])
-def test_last_or_best_epoch_is_a_field(conf, which, value):
-    overrides = (f"evaluation.report={which}",)
-    plan = plan_of(conf, overrides=overrides)
-    finish(plan, plan.cells[0].run_ids[0], 70.0, best=75.0)
-    lines, text = report(conf, overrides=overrides)
-    assert lines[0]["value"] == value
-    assert f"the {which} epoch is printed" in text
+def test_a_block_may_name_more_seeds_than_its_table(conf):
+    rows = [{"run": ["stem=conv"], "paper": {"top1": 80.0}}]
+    blocks = [{"label": "edge", "rows": rows, "seeds": [0, 1, 2, 3, 4]}]
+    blocks += [{"label": "calm", "run": ["optimizer=sam"], "rows": rows}]
+    write_table(conf / "conf", blocks=blocks, seeds=[0, 1, 2])
+    assert [len(cell.run_ids) for cell in plan_of(conf, seeds=None).cells] == [5, 3]
+    assert [len(cell.run_ids) for cell in plan_of(conf, seeds=(0,)).cells] == [1, 1]
+    assert "PROFILE=mini SEEDS=null" in report(conf, seeds=None)[1]
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
@@ -187,19 +307,6 @@ def test_regenerating_changes_no_byte(conf):
     stamps = [path.stat().st_mtime_ns for path in sorted(plan.results.glob("mini/*"))]
     assert report(conf) == first
     assert [path.stat().st_mtime_ns for path in sorted(plan.results.glob("mini/*"))] == stamps
-
-
-def test_deltas_against_the_baseline_of_the_block(conf):
-    rows = [{"run": ["stem=conv"], "paper": {"top1": 80.3}}]
-    block = {"label": "b", "baseline": {"paper": {"top1": 81.9}}, "rows": rows}
-    write_table(conf / "conf", blocks=[block])
-    plan = plan_of(conf)
-    finish(plan, plan.cells[0].run_ids[0], 70.0)
-    finish(plan, plan.cells[1].run_ids[0], 72.5)
-    lines, text = report(conf)
-    assert [(line["row"], line["note"]) for line in lines] == [("0", "baseline"), ("1", "")]
-    assert "| 1 | ViT_c | 5e-4 | 80.3 | 72.5 | -7.8 | 1 of 1 | -1.6 | +2.5 |" in text
-    assert "in 1 of 1 finished cells" in text
 
 
 @pytest.fixture
@@ -227,11 +334,23 @@ def two_sets(conf):
 
 def test_csv_tells_columns_of_one_metric_apart(two_sets):
     lines, _ = report(two_sets)
-    assert [(line["metric"], line["value"]) for line in lines] == [
+    assert [(line["metric"], line["mean_all"]) for line in lines] == [
         ("easy_top1", "70.0000"),
         ("val/top5", "90.0000"),
         ("hard_top1", ""),
     ]
+
+
+def test_every_data_set_has_a_grid_of_its_own(two_sets):
+    _, text = report(two_sets)
+    easy, hard = text.partition("## Easy\n\n")[2].split("## Hard\n\n")
+    assert easy.startswith(
+        "| row | lr | seeds | Easy, paper | Easy, ours | delta | Easy, top-5, paper | "
+        "Easy, top-5, ours | delta |\n"
+    )
+    assert "| 1 | 5e-4 | 0 of 1 crashed | 84.3 | 70.0 | -14.3 | 93.5 | 90.0 | -3.5 |" in easy
+    assert hard.startswith("| row | lr | seeds | Hard, paper | Hard, ours |\n")
+    assert "| 1 | 5e-4 | 1 missing | 54.9 | - |" in hard
 
 
 def test_runs_are_listed_and_missed_once_with_all_their_metrics(two_sets):
@@ -240,18 +359,21 @@ def test_runs_are_listed_and_missed_once_with_all_their_metrics(two_sets):
     assert f"- row 1 (Easy, Easy, top-5): seed 0: `{easy}` 70.0, 90.0\n" in text
     assert f"- row 1 (Hard): seed 0: `{hard}` missing\n" in text
     assert text.count(easy) == 1
-    assert "- 1 runs (rows 1); to train them" in text
+    assert "- 1 run (row 1); to train what is missing" in text
 
 
 def test_crashes_are_compared_once_for_all_metrics_of_a_run(two_sets):
     _, text = report(two_sets)
-    assert "Crash or no crash: as in the paper in 1 of 1 finished cells." in text
+    assert "As in the paper: 1 of 1 rows (2 data sets, each row of each once)." in text
 
 
-def test_note_says_over_how_many_things_a_column_is_the_mean(two_sets):
+def test_what_the_images_resolve_is_said_below_the_grid(two_sets):
     _, text = report(two_sets)
-    assert "- Easy: over 3,368 queries with a match\n" in text
-    assert text.count("queries with a match") == 1
+    # 70 %: Wilson 0.684377 to 0.715231 of 3,368; hypot(0.015623, 0.015231) = 2.18 points
+    assert (
+        "- Easy, Easy, top-5: 3,368 queries with a match; one query is 0.03 points. Two runs that "
+        "differ by less than 2.2 points at 70 % or 1.4 points at 90 % cannot be told apart" in text
+    )
 
 
 def conf_with_remarks(tmp_path):

@@ -12,7 +12,7 @@ from scaledrelu.tables.spec import table_names
 def test_defaults_are_every_table_at_mini():
     settings = load_settings([])
     assert settings.tables == tuple(table_names(CONF_DIR))
-    assert (settings.profile, settings.seeds, settings.redo) == ("mini", None, "failed")
+    assert (settings.profile, settings.seeds, settings.redo) == ("mini", (0,), "failed")
     assert (settings.launcher, settings.n_jobs, settings.budget_s) == ("auto", None, None)
 
 

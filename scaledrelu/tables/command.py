@@ -1,0 +1,74 @@
+"""The command that fills a table's holes, as a person would type it; no private path is printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.tables.spec import Table
+
+RESULTS = Path("results")  # where results go unless something else is said: conf/sweep.yaml
+PLAIN_ITEM = re.compile(r"[\w./+=@~-]+")  # needs no quotes within overrides=[...]
+PLAIN_WORD = re.compile(r"[\w./+=@:,%\[\]-]+")  # needs no quotes in a shell
+WHOLE_PATH = re.compile(r"/|~|[A-Za-z]:\\")  # from the root of a machine or from a home
+MADE_BY_MAKE = re.compile(r"table.+(?<!^tables)")  # the pattern rule table% of the Makefile
+LEFT_OUT = "..."
+
+
+def command(plan: Plan, table: Table) -> str:
+    """Return the command that trains what is missing of a table as it was planned.
+
+    A path of this machine in an override is left out, and the text says so.
+    """
+    shown = shown_overrides(plan.overrides)
+    seeds = "null" if plan.seeds is None else ",".join(map(str, plan.seeds))
+    words = [f"overrides=[{','.join(map(_item, shown))}]"] if shown else []
+    if plan.results != RESULTS:
+        words.append(f"results={plan.results}")
+    arguments = " ".join(map(_word, words))
+    if MADE_BY_MAKE.fullmatch(table.name):
+        behind = f" ARGS={_word(arguments.replace('$', '$$'))}" if arguments else ""
+        return f"make {table.name} PROFILE={plan.profile} SEEDS={seeds}{behind}"
+    start = f"python scripts/sweep.py tables=[{table.name}] profile={plan.profile} seeds={seeds}"
+    return f"{start} {arguments}".rstrip()
+
+
+def left_out(plan: Plan) -> str:
+    """Return what a reader has to fill in before the command runs; empty when nothing."""
+    keys = [item.partition("=")[0] for item in plan.overrides if _is_private(item)]
+    return f" (left out: the path of {', '.join(keys)})" if keys else ""
+
+
+def shown_overrides(overrides: Iterable[str]) -> list[str]:
+    """Return overrides without paths of this machine: ``data.root=...``."""
+    return [
+        f"{item.partition('=')[0]}={LEFT_OUT}" if _is_private(item) else item for item in overrides
+    ]
+
+
+def without_paths(text: str, run: PlannedRun) -> str:
+    """Return a message about a run without the place where its files lie on this machine."""
+    for group, key in (("data", "root"), ("init", "path")):
+        path = str(run.config.get(group, {}).get(key) or "")
+        if WHOLE_PATH.match(path):
+            text = text.replace(path, f"<{group}.{key}>")
+    return text
+
+
+def _is_private(override: str) -> bool:
+    """Say whether an override is a whole path from the root of this machine or a home."""
+    return WHOLE_PATH.match(override.partition("=")[2].strip("'\"")) is not None
+
+
+def _item(override: str) -> str:
+    """Return an override as an item of a YAML list in brackets."""
+    return override if PLAIN_ITEM.fullmatch(override) else json.dumps(override)
+
+
+def _word(text: str) -> str:
+    """Return a word of a shell command, quoted only where it must be."""
+    return text if PLAIN_WORD.fullmatch(text) else shlex.quote(text)
