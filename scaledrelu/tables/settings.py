@@ -119,7 +119,7 @@ def _tables(value: Any, conf_dir: Path) -> tuple[str, ...]:
 
 
 def _seeds(value: Any) -> tuple[int, ...] | None:
-    if value in (None, [], [None]):  # [None]: make SEEDS=null
+    if value in (None, "table", ["table"]):
         return None
     try:
         seeds = tuple(dict.fromkeys(int(seed) for seed in _list(value)))
