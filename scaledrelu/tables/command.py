@@ -25,7 +25,7 @@ def command(plan: Plan, table: Table) -> str:
     A path of this machine in an override is left out, and the text says so.
     """
     shown = shown_overrides(plan.overrides)
-    seeds = "null" if plan.seeds is None else ",".join(map(str, plan.seeds))
+    seeds = "table" if plan.seeds is None else ",".join(map(str, plan.seeds))
     words = [f"overrides=[{','.join(map(_item, shown))}]"] if shown else []
     if plan.results != RESULTS:
         words.append(f"results={plan.results}")

@@ -282,7 +282,7 @@ def test_a_block_may_name_more_seeds_than_its_table(conf):
     write_table(conf / "conf", blocks=blocks, seeds=[0, 1, 2])
     assert [len(cell.run_ids) for cell in plan_of(conf, seeds=None).cells] == [5, 3]
     assert [len(cell.run_ids) for cell in plan_of(conf, seeds=(0,)).cells] == [1, 1]
-    assert "PROFILE=mini SEEDS=null" in report(conf, seeds=None)[1]
+    assert "PROFILE=mini SEEDS=table" in report(conf, seeds=None)[1]
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
