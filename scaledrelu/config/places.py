@@ -49,7 +49,7 @@ def expand_overrides(overrides: Sequence[str]) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """Return a text as Hydra's override grammar reads it back as one string."""
+    """Return a path as Hydra's override grammar reads it back as one string."""
     if "/" in text and _PLAIN.fullmatch(text):
         return text
     escaped = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", text)

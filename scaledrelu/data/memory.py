@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaledrelu.config.hashes import Part, digest_files
-from scaledrelu.data.sources import FolderSource, MemorySource
+from scaledrelu.data.sources import FolderSource, MemorySource, content_digest
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +64,8 @@ def _cache_path(source: FolderSource, image_size: int) -> Path | None:
     if folder[0] == "~":  # no HOME and no entry for the user, as in some containers
         log.info("decoded images are not cached: no home folder; SCALEDRELU_CACHE can name one")
         return None
-    root = os.path.abspath(source.root)
-    names = [source.name_of(index) for index in range(len(source))]
-    place = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    files = digest_files([Part("images", root, names)], store=Path(folder) / "digests" / place)
+    place = hashlib.sha256(os.fsencode(os.path.abspath(source.root))).hexdigest()[:16]
+    files = content_digest(source, store=Path(folder) / "digests" / place)
     name = hashlib.sha256(f"{_VERSION} {image_size} {files}".encode()).hexdigest()[:24]
     return Path(folder) / f"{name}.npy"
 

@@ -18,6 +18,7 @@ import PIL
 from PIL import Image
 
 from scaledrelu.config.artifacts import MANIFEST, MINI_DATA_VERSION
+from scaledrelu.config.listing import image_names
 from scaledrelu.config.reid_listing import JUNK
 from scaledrelu.data.mini_cameras import HEIGHT, WIDTH, invent_cameras, photograph
 from scaledrelu.data.mini_people import invent_people
@@ -72,9 +73,13 @@ def check_made(root: Path) -> None:
     """
     if not (root / MANIFEST).exists():
         return
-    made = json.loads((root / MANIFEST).read_text())
-    paths = sorted(str(path.relative_to(root)) for path in root.glob("*/*.jpg"))
-    if _digest((path, (root / path).read_bytes()) for path in paths) != made["sha256"]:
+    try:
+        made = json.loads((root / MANIFEST).read_text())["sha256"]
+        paths = sorted(f"{split}/{name}" for split in SPLITS for name in image_names(root / split))
+        found = _digest((path, (root / path).read_bytes()) for path in paths)
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        made, found = None, ""
+    if made != found:
         raise DataError(
             f"{root}: not as it was made (see {MANIFEST}): remove the folder; `make table4` makes "
             "it again"
@@ -91,7 +96,8 @@ def _digest(files: Iterable[tuple[str, bytes]]) -> str:
 
 def _refuse_strangers(folder: Path, expected: set[str]) -> None:
     """Refuse a folder with other images: they would become part of the data set."""
-    found = {f"{split}/{path.name}" for split in SPLITS for path in (folder / split).glob("*")}
+    there = [split for split in SPLITS if (folder / split).is_dir()]
+    found = {f"{split}/{name}" for split in there for name in image_names(folder / split)}
     if other := sorted(found - expected):
         raise DataError(
             f"{folder}: holds {len(other):,} files that are not of this data set (first: "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 from PIL import Image
 
+from scaledrelu.config.hashes import Part, digest_files
 from scaledrelu.data.decoding import BadImageError, decode
 from scaledrelu.errors import ConfigError, DataError, printable
 from scaledrelu.randomness import derive_seed
@@ -147,6 +148,17 @@ class FolderSource:
             self.skipped.append(name)
             path = printable(self.path_of(index))
             log.warning("%s: bad image left out (data.on_bad_image=skip)", path)
+
+
+def content_digest(source: FolderSource, *, store: Path | None = None) -> str:
+    """Return a SHA-256 of the names and contents of a source's files.
+
+    Args:
+        source: images in files.
+        store: see ``digest_files``.
+    """
+    names = [source.name_of(index) for index in range(len(source))]
+    return digest_files([Part("images", os.path.abspath(source.root), names)], store=store)
 
 
 class MemorySource:

@@ -38,7 +38,7 @@ class Making:
         image_size: pixels that the teacher saw.
         num_classes: of its output.
         num_files: one per image.
-        paths_sha256: of the relative paths, in the order of the images.
+        paths_sha256: of the relative paths, in the order of the images, and of images in files.
         map: height and width.
         kept: logits per position.
     """

@@ -26,6 +26,7 @@ from torch import Tensor
 from scaledrelu.config.artifacts import MANIFEST, VERSION, artifact_directory
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.fetch import Request, open_fetch
+from scaledrelu.data.sources import FolderSource, content_digest
 from scaledrelu.data.token_labels import LabelMaps, label_path
 from scaledrelu.engine.distributed import pick_device
 from scaledrelu.engine.logbook import duration
@@ -89,20 +90,20 @@ def make_label_maps(
         DataError: for a bad image, a full disk, or a folder that holds other maps.
         RunError: if the teacher's logits are not finite.
     """
-    paths = label_paths(teacher)
+    paths, images = label_paths(teacher), images_of(teacher)
     place = pick_device(device, 0)
     if teacher.threads:
         torch.set_num_threads(teacher.threads)
     model = teacher.model.to(place)
     making = Making(
-        artifact_id=artifact_id or default_id(teacher),
+        artifact_id=artifact_id or default_id(teacher, images),
         kind=KIND,
         teacher=teacher.name,
         weights_sha256=weights_digest(model),
         image_size=teacher.image_size,
         num_classes=teacher.num_classes,
         num_files=len(paths),
-        paths_sha256=_digest(paths),
+        paths_sha256=_digest([*paths, *images]),
         map=dense_grid(model, image_size=teacher.image_size, num_classes=teacher.num_classes),
         kept=KEPT,
     )
@@ -147,14 +148,24 @@ def label_paths(teacher: Teacher) -> list[str]:
     return paths
 
 
-def default_id(teacher: Teacher) -> str:
-    """Return the artifact's id; for a run of our own it is the id that a plan gives it."""
+def images_of(teacher: Teacher) -> list[str]:
+    """Return what tells a teacher's images from others of the same names: nothing in memory."""
+    source = teacher.source
+    return [content_digest(source)] if isinstance(source, FolderSource) else []
+
+
+def default_id(teacher: Teacher, images: Sequence[str]) -> str:
+    """Return the artifact's id; for a run of our own it is the id that a plan gives it.
+
+    Args:
+        teacher: see ``runs.teachers``.
+        images: from :func:`images_of`.
+    """
     parts: dict[str, Any] = {"kind": KIND, "teacher": teacher.name, "version": VERSION}
     if teacher.settings:
-        source = teacher.source
         parts["settings"] = teacher.settings
         parts["weights"] = weights_digest(teacher.model)
-        parts["images"] = _digest(source.name_of(index) for index in range(len(source)))
+        parts["images"] = _digest([*label_paths(teacher), *images])
     return f"labels-{_digest([json.dumps(parts)])[:12]}"
 
 

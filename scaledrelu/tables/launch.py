@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import quoted
 from scaledrelu.errors import RunError
 from scaledrelu.runs.attempt import STOP_FILE_VARIABLE, read_attempt
 from scaledrelu.runs.record import ERROR, RESULT, run_directory, write_atomic, write_error
@@ -187,5 +188,4 @@ class Launcher:
 
 def _quoted(text: str) -> str:
     """Quote what Hydra's override grammar would not read as one string."""
-    plain = re.fullmatch(r"[\w./:@-]+", text, re.ASCII)
-    return text if plain else "'" + text.replace("'", r"\'") + "'"
+    return text if re.fullmatch(r"[\w./:@-]+", text, re.ASCII) else quoted(text)

@@ -60,8 +60,8 @@ def test_a_home_that_nobody_knows_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/a/b", "it's", "a\\'b", "end\\", "/M\u00fcller/x", "a,b", "x=y", "(x)", "{y}",
-     "12", "~x"]
-)  # fmt: skip
+    "text",
+    ["/a/b", "it's", "a\\'b", "end\\", "/M\u00fcller/x", "a,b", "x=y", "(x)", "{y}", "12", "~x"],
+)
 def test_a_quoted_text_is_read_back_as_it_was(text: str) -> None:
     assert read_back(f"key={quoted(text)}") == text

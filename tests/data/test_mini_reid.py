@@ -183,6 +183,19 @@ def test_a_folder_with_other_images_is_refused_untouched(tmp_path):
     assert files(tmp_path) == before
 
 
+def test_a_made_set_is_what_its_manifest_says_whatever_hidden_files_lie_in_it(tmp_path):
+    write_mini_reid(TINY, tmp_path, seed=0)
+    (tmp_path / "query/._0001_c1s1_000001_00.jpg").write_bytes(b"x")
+    (tmp_path / "query/.DS_Store").write_bytes(b"x")
+    mini_reid.check_made(tmp_path)
+    write_mini_reid(TINY, tmp_path, seed=0)
+    manifest = (tmp_path / "artifact.json").read_bytes()
+    for damage in (b"", b"{}", b"[]", b"\xff", manifest[:40]):
+        (tmp_path / "artifact.json").write_bytes(damage)
+        with pytest.raises(DataError, match="not as it was made"):
+            mini_reid.check_made(tmp_path)
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(DataError, match=r"taken: cannot be written \(Not a directory\)"):

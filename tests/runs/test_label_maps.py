@@ -27,7 +27,7 @@ from scaledrelu.models.dense import dense_grid, dense_logits
 from scaledrelu.runs import label_files, label_maps
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.feed import open_data
-from scaledrelu.runs.label_maps import default_id, make_label_maps
+from scaledrelu.runs.label_maps import default_id, images_of, make_label_maps
 from scaledrelu.runs.record import Outcome, read_result, write_result
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.runs.teachers import run_teacher
@@ -128,7 +128,7 @@ def test_a_plan_knows_the_id_of_the_maps_before_they_are_made(taught) -> None:
     run = compose(["profile=smoke", "recipe=deit"])
     artifact = label_artifact(run, CONF_DIR, lambda _: run)
     teacher = SimpleNamespace(name=artifact.teacher_id, settings={})
-    assert default_id(teacher) == artifact.artifact_id
+    assert default_id(teacher, []) == artifact.artifact_id
 
 
 def test_a_volo_of_our_own_labels_with_its_dense_output() -> None:
@@ -442,15 +442,18 @@ def test_the_published_teacher_sees_the_centre_as_when_its_maps_were_made() -> N
     assert dense_grid(model, image_size=576, num_classes=1000) == (18, 18)
 
 
-def test_other_weights_have_another_id(folder, tmp_path) -> None:
+def test_other_weights_or_images_have_another_id(folder, tmp_path) -> None:
     ids = []
-    for seed in (0, 1, 1):
+    for seed in (0, 1, 1, "other images"):
+        if seed == "other images":
+            (folder / "bee/0.v1.png").write_bytes((folder / "bee/1.v1.png").read_bytes())
+            seed = 1
         torch.manual_seed(seed)
         state = timm.create_model("test_resnet", num_classes=6).state_dict()
         torch.save(state, tmp_path / "weights.pt")
         teacher = timm_teacher("test_resnet", data=folder, checkpoint=tmp_path / "weights.pt")
-        ids.append(default_id(teacher))
-    assert ids[0] != ids[1] == ids[2]
+        ids.append(default_id(teacher, images_of(teacher)))
+    assert ids[0] != ids[1] == ids[2] != ids[3]
 
 
 @pytest.mark.parametrize(
