@@ -94,12 +94,12 @@ def test_a_misspelt_key_in_a_file_names_the_file(
 
     conf = tmp_path / "conf"
     shutil.copytree(compose_module.CONF_DIR, conf)
-    path = conf / "optimizer" / "adamw.yaml"
+    path = conf / "optimizer" / "_base.yaml"
     path.write_text(path.read_text().replace("clip_grad", "clip_gradd"))
     monkeypatch.setattr(compose_module, "CONF_DIR", conf)
     with pytest.raises(ConfigError, match="clip_gradd") as caught:
         compose([])
-    assert "conf/optimizer/adamw.yaml" in str(caught.value)
+    assert "conf/optimizer/_base.yaml" in str(caught.value)
     assert "did you mean 'clip_grad'" in str(caught.value)
 
 
