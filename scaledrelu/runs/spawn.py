@@ -23,6 +23,7 @@ from typing import Any
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.runs import attempt, record
+from scaledrelu.runs.mishap import in_one_line
 from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,7 @@ def run_job(config: dict[str, Any]) -> JobReport:
     except KeyboardInterrupt:
         return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
     except (SystemExit, Exception) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _failed(name, folder, reason, traceback.format_exc())
+        return _failed(name, folder, in_one_line(error), traceback.format_exc())
 
 
 def _composed_otherwise(config: dict[str, Any], name: str, planned: str) -> JobReport:
