@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.files import write_atomic
+from scaledrelu.runs.mishap import in_one_line
 
 if TYPE_CHECKING:
     from scaledrelu.engine.distributed import Ranks
@@ -81,8 +82,7 @@ def _describe(error: BaseException) -> tuple[str, str]:
     """Return an error's line and its traceback, which what a user can fix does not need."""
     if isinstance(error, ScaledReluError):
         return str(error), ""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return reason, "".join(traceback.format_exception(error))
+    return in_one_line(error), "".join(traceback.format_exception(error))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
@@ -262,3 +263,14 @@ def test_a_finished_run_comes_with_its_configuration(start: Start) -> None:
     found = finished_run(start.results, start.upstream)
     assert found.config["stem"]["norm"] == "batch"
     assert found.state["cursor"]["step"] > 0
+
+
+def test_code_that_a_stored_run_names_is_not_called_whomever_it_says_to_trust(start: Start) -> None:
+    path = start.folder / "config.yaml"
+    stored = OmegaConf.load(path)
+    stored.data.build.train = {"_target_": "os.system"}
+    stored.trust = ["os"]
+    OmegaConf.save(stored, path)
+    with pytest.raises(ConfigError, match=r"config\.yaml: data\.build\.train\._target_=os\.system"):
+        finished_run(start.results, start.upstream)
+    assert finished_run(start.results, start.upstream, trust=["os"]).config["trust"] == ["os"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import RunError
@@ -232,3 +233,24 @@ def test_a_full_disk_is_a_failure_and_the_next_attempt_goes_on(smoke, monkeypatc
     assert report.ended == Ended.FAILED
     assert "No space left on device" in report.reason
     assert run_job(config).ended == Ended.OK
+
+
+def test_an_error_nobody_foresaw_says_what_the_run_was_doing(smoke, monkeypatch) -> None:
+    def explode(*_args: object, **_kwargs: object) -> None:
+        raise KeyError("width\nand more")
+
+    for name, doing in (("build_optimizer", "building the run"), ("train_loader", "building")):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"scaledrelu.runs.build.{name}", explode)
+            report = run_job(smoke())
+        assert report.reason.startswith(f"while {doing}")
+        assert "(runs/build.py:" in report.reason
+        assert report.reason.endswith("KeyError: 'width\\nand more'")
+
+
+def test_fp16_on_a_cpu_is_refused_with_the_way_out(smoke) -> None:
+    for device in ("auto", "cpu") if not torch.cuda.is_available() else ("cpu",):
+        report = run_job(smoke("precision=fp16", f"launch.device={device}"))
+        assert report.ended == Ended.FAILED
+        assert f"precision.autocast=fp16 on a CPU (launch.device={device})" in report.reason
+        assert "launch.fp16_on_cpu=true" in report.reason
