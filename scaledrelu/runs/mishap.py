@@ -14,7 +14,6 @@ DOING = {  # function -> what a run does while it is in there; the innermost cou
     "embed_training_images": "computing features",
     "build_optimizer": "building the optimizer",
     "build": "building the run",
-    "build_mirror": "starting W&B",
     "train": "training",
     "restore": "resuming",
     "save": "saving a checkpoint",
