@@ -53,10 +53,9 @@ def locate(target: str) -> Any:
     try:
         found: Any = import_module(parts[0])
         for end, part in enumerate(parts[1:], start=2):
-            if not hasattr(found, part):
-                import_module(".".join(parts[:end]))
-            found = getattr(found, part)
-            if isinstance(found, ModuleType) and found.__name__ != ".".join(parts[:end]):
+            name = ".".join(parts[:end])
+            found = getattr(found, part) if hasattr(found, part) else import_module(name)
+            if isinstance(found, ModuleType) and found.__name__ != name:
                 raise ConfigError(f"_target_={target}: {found.__name__} is no part of {parts[0]}")
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"_target_={target}: no such class or function ({error})") from error

@@ -13,6 +13,7 @@ from scaledrelu.runs.create import create, locate
 
 def test_classes_and_functions_are_found_where_they_are_named() -> None:
     assert locate("torch.optim.AdamW") is torch.optim.AdamW
+    assert locate("torch.optim.adamw.AdamW") is torch.optim.AdamW
     assert locate("scaledrelu.models.stem.Stem").__name__ == "Stem"
 
 
@@ -20,6 +21,7 @@ def test_classes_and_functions_are_found_where_they_are_named() -> None:
     "target",
     [
         "torch.optim.adam.torch.load",
+        "torch.optim.swa_utils.torch.load",
         "scaledrelu.models.weight_files.torch.load",
         "scaledrelu.data.cifar.pickle.load",
         "scaledrelu.data.cifar.Path",
