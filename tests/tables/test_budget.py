@@ -116,5 +116,5 @@ def test_some_runs_can_come_first(sandbox):
 
 
 def test_a_field_that_no_run_has_cannot_come_first(sandbox):
-    with pytest.raises(ConfigError, match="no run to train has a field 'optimizer.labl'"):
+    with pytest.raises(ConfigError, match=r"no run to train has a field 'optimizer\.labl'"):
         sandbox.sweep("first=[optimizer.labl=AdamW]")
