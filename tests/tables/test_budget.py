@@ -8,6 +8,7 @@ import pytest
 from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.engine.saved import write_saved
+from scaledrelu.errors import ConfigError
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables import budget as module
 from scaledrelu.tables import estimate
@@ -112,3 +113,8 @@ def test_some_runs_can_come_first(sandbox):
     first = "first=[stem.label=ViT_c,lr.base=0.001]"
     assert sandbox.sweep(first, "n_jobs=1") == 0
     assert sandbox.commands() == [[2, 0, 1]]
+
+
+def test_a_field_that_no_run_has_cannot_come_first(sandbox):
+    with pytest.raises(ConfigError, match=r"no run to train has a field 'optimizer\.labl'"):
+        sandbox.sweep("first=[optimizer.labl=AdamW]")
