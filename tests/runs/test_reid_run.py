@@ -233,7 +233,7 @@ def test_a_spoilt_gallery_image_on_disk_ends_a_run_before_its_first_step(smoke, 
     config = smoke(*REID, f"data.root={people}", *disk)
     report = run_job(config)
     assert report.ended == Ended.FAILED
-    assert f"{spoilt}: not a whole image: restore the file" in report.reason
+    assert f"{spoilt}: not a whole image (" in report.reason
     assert (folder_of(config) / "metrics.jsonl").read_text() == ""
     shutil.rmtree(people)
     write_mini_reid(PRESETS["market"], people, seed=0)
