@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.grammar import fit_proj_kernel, fit_strides
+from scaledrelu.config.groups import groups_per_process, trained_groups
 from scaledrelu.config.identity import folder_name
 from scaledrelu.config.ranges import check_ranges
 from scaledrelu.errors import ConfigError, nearest
@@ -40,37 +41,6 @@ NAMES = ("method", "planned_id", "init.run")  # they become folders below the re
 TAILS = ("batch", "layernorm", "relu", "gelu", "scaled_relu")
 PLAIN_NAMES = ("data.name", "profile.name")  # parts of file names
 POLICY = r"(rand|augmix|originalr?|v0r?|3a)(-(mstd|mmax|inc|[mnpwdb])\d[\d.]*|-t[a-z]+)*"  # of timm
-
-
-def trained_groups(*, total: int, group: int, batch_scale: float) -> int:
-    """Return how many groups one update holds: the nominal batch, scaled, over the group size.
-
-    Raises:
-        ConfigError: if the trained batch is not a whole number of groups.
-    """
-    trained = round(total * batch_scale)
-    if trained < 1 or trained % group:
-        raise ConfigError(
-            f"batch.total={total} x profile.batch_scale={batch_scale:g} = {trained} images per "
-            f"update is not a whole number of groups of batch.group={group}; choose "
-            f"batch.group as a divisor of {trained}"
-        )
-    return trained // group
-
-
-def groups_per_process(count: int, *, processes: int, group: int) -> int:
-    """Return how many of an update's groups one process holds.
-
-    Raises:
-        ConfigError: if the groups do not divide over the processes; nothing is rescaled.
-    """
-    if count % processes:
-        raise ConfigError(
-            f"one update is {count} group(s) of batch.group={group} images, which {processes} "
-            f"processes cannot share; use a divisor of {count} processes, or another batch.group "
-            "(another experiment)"
-        )
-    return count // processes
 
 
 def check_values(config: dict[str, Any], conf_dir: Path) -> None:

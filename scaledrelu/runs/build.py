@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from scaledrelu.config.check import groups_per_process, trained_groups
+from scaledrelu.config.groups import groups_per_process, trained_groups
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge

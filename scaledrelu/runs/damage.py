@@ -86,6 +86,10 @@ def check_files(run_dir: str | Path) -> None:
             found = sorted(e.name for e in entries if e.name.endswith(FILES))
     except FileNotFoundError:
         return
+    except NotADirectoryError as error:
+        if not run_dir.parent.is_dir():  # there is no place for results at all, and so none here
+            return
+        raise RecordError(f"{run_dir}: no folder of a run (it is a file)") from error
     except OSError as error:
         raise RecordError(f"{run_dir}: no folder of a run ({error.strerror})") from error
     for path in (run_dir / name for name in found if not name.startswith(".")):

@@ -113,7 +113,7 @@ class Composer:
                 if old != self._path:
                     old.unlink(missing_ok=True)
         except OSError as error:  # it costs time, not correctness
-            log.debug("%s: composed configs not cached (%s)", self._path, error.strerror)
+            log.warning("%s: composed configs not cached (%s)", self._path, error.strerror)
         self._dirty = False
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaledrelu.runs.record import read_result, run_directory
+from scaledrelu.runs.record import RecordError, read_result, run_directory
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.facts import NONE, declared_sizes, facts
 from scaledrelu.tables.plan import Cell, Plan
@@ -116,7 +116,10 @@ def _known_sizes(plan: Plan, cells: Iterable[Cell]) -> dict[str, Mapping[str, in
 
 
 def _used(plan: Plan, run_id: str) -> Mapping[str, int]:
-    result = read_result(run_directory(plan.results, run_id))
+    try:
+        result = read_result(run_directory(plan.results, run_id))
+    except RecordError:  # its cells say so
+        return {}
     return getattr(result, "data", None) or {}
 
 

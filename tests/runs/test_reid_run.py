@@ -195,7 +195,7 @@ def test_a_data_set_that_was_not_made_is_said_in_one_line(smoke) -> None:
         build_module.build(config, CPU)
     said = str(caught.value)
     assert "\n" not in said
-    assert said.startswith(str(artifact_directory(config["paths"]["results"], "data-")))
+    assert said.startswith(f"{artifacts_root(config['paths']['results'])}/data-")
     assert "data.root=made is not there: `make table4` makes it" in said
     report = run_job(config)
     assert (report.ended, report.reason) == (Ended.FAILED, said)

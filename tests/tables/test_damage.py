@@ -141,9 +141,9 @@ def test_a_damaged_record_costs_its_own_cells_only(finished, conf, case):
     table, markdown = write_reports(plan, results=plan.results)
     lines = list(csv.DictReader(io.StringIO(table.read_text())))
     assert [line["status"] for line in lines] == ["failed", "ok"]
-    assert lines[1]["value"] == "70.0000"
+    assert lines[1]["mean_all"] == "70.0000"
     assert said in markdown.read_text()
-    assert "retries" not in markdown.read_text()
+    assert "tries again" not in markdown.read_text()
     assert sorted(os.walk(folder_of(finished, hurt))) == before
 
 

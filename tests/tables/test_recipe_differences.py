@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from table_fakes import plan_of, write_table
 
-from scaledrelu.config.check import trained_groups
 from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.groups import trained_groups
 from scaledrelu.config.identity import canonical
 from scaledrelu.optim.schedule import effective_lr, run_epochs
 from scaledrelu.tables import composer as composing
@@ -222,7 +222,8 @@ def test_a_difference_of_some_rows_or_columns_names_them(tmp_path):
     }
     paper = {"one": 1.0, "two": 2.0}
     rows = [
-        {"run": [f"stem={stem}"], "paper": paper} for stem in ("conv", "conv", "patchify", "conv")
+        {"run": [f"stem={stem}", f"stem.label={n}"], "paper": paper}
+        for n, stem in enumerate(("conv", "conv", "patchify", "conv"))
     ]
     write_table(tmp_path / "conf", columns=columns, blocks=[{"label": "b", "rows": rows}])
     plan = plan_of(tmp_path)
@@ -246,7 +247,7 @@ def test_the_size_of_a_set_that_is_not_published_is_the_most_that_a_run_used(tmp
     monkeypatch.setattr(module, "read_result", lambda folder: SimpleNamespace(data=next(used)))
     (found,) = tables_in(recipe_differences(plan, plan.tables[0]))
     own = "own: 70 training images, 36 validation images, 2 classes"
-    assert found["data set"] == {("digits", own, "all")}
+    assert found["data set"] == {("imagenet1k", own, "all")}
 
 
 def test_paths_of_this_machine_are_not_printed(plan):

@@ -291,7 +291,7 @@ def test_missing_metric_is_a_failed_cell_never_a_zero_and_costs_no_other(conf, v
     finish(plan, plan.cells[0].run_ids[0], value)
     finish(plan, plan.cells[1].run_ids[0], 70.0)
     lines, text = report(conf)
-    assert [(line["status"], line["value"]) for line in lines] == [
+    assert [(line["status"], line["mean_all"]) for line in lines] == [
         ("failed", ""),
         ("ok", "70.0000"),
     ]
@@ -474,12 +474,13 @@ def test_notes_that_cite_the_recipes_say_where_they_are(conf, note, said):
 
 def test_a_corrected_value_names_what_is_printed_and_is_no_target(conf):
     row = {"run": ["stem=conv"], "paper": {"top1": 77.5}, "misprints": ["top1"]}
-    blocks = [{"label": "b", "rows": [{**row, "corrected": {"top1": 71.5}}, row]}]
+    same = {**row, "run": ["stem=conv", "stem.label=again"]}
+    blocks = [{"label": "b", "rows": [{**row, "corrected": {"top1": 71.5}}, same]}]
     write_table(conf / "conf", blocks=blocks)
     finish(plan_of(conf), plan_of(conf).cells[0].run_ids[0], 70.0)
     lines, text = report(conf)
-    assert "| 77.5 (corrected from 71.5) | 70.0 | - |" in text
-    assert "| 77.5 (misprint) | 70.0 | - |" in text
+    assert "| 77.5 (corrected from 71.5) | 70.0 |" in text
+    assert "| 77.5 (misprint) | 70.0 |" in text
     assert lines[0]["note"].startswith("corrected from 71.5: no target")
     assert lines[0]["delta"] == ""
 
