@@ -71,7 +71,11 @@ def agreement_text(table: Table, values: Sequence[CellValue]) -> str:
 def crash_count(values: Iterable[CellValue]) -> CrashCount:
     """Count the rows with a finished run, ours by the paper's."""
     known = [v for v in values if _is_comparable(v) and v.status in (Status.OK, Status.CRASH)]
-    told = [(g[0].status is Status.CRASH, g[0].paper == CRASH) for g in by_runs(known)]
+    return counted([(g[0].status is Status.CRASH, g[0].paper == CRASH) for g in by_runs(known)])
+
+
+def counted(told: Sequence[tuple[bool, bool]]) -> CrashCount:
+    """Count rows, each told by whether it crashes here and whether it does in the paper."""
     return CrashCount(
         both=told.count((True, True)),
         only_ours=told.count((True, False)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scaledrelu.tables.cells import CellValue
 from scaledrelu.tables.spec import Column
-from scaledrelu.tables.statistics import Estimate, paired, resolvable
+from scaledrelu.tables.statistics import Estimate, is_decided, paired, resolvable
 
 NO_SHARES = ("val/map",)  # a mean of something else than right or wrong
 IMAGES = "validation images"
@@ -117,11 +117,13 @@ def _resolution(judged: Judged, levels: Sequence[float]) -> str:
     )
 
 
-def _is_decided(size: Estimate, value: CellValue, other: float | None) -> bool:
-    if size.half is None or abs(size.mean) <= size.half:
-        return False
+def share_of(value: CellValue) -> int | None:
+    """Return how many images, or queries, a value is a share of; None for a mean or if unknown."""
     judged = judged_on([value]) if is_share(value.cell.column) else None
-    if judged is None or value.value is None or other is None:
-        return True
-    needed = 100 * resolvable(value.value / 100, other / 100, judged.count)
-    return abs(size.mean) >= needed
+    return judged.count if judged else None
+
+
+def _is_decided(size: Estimate, value: CellValue, other: float | None) -> bool:
+    if value.value is None or other is None:
+        return False
+    return is_decided(size, value.value, other, share_of(value))

@@ -15,7 +15,7 @@ from pathlib import Path
 from scaledrelu.runs.record import Status, write_atomic
 from scaledrelu.tables.cells import CellValue, SeedValue, cell_notes, read_cell
 from scaledrelu.tables.command import without_paths
-from scaledrelu.tables.comparison import against_base, against_paper, base_of
+from scaledrelu.tables.comparison import against_base, against_paper, base_of, share_of
 from scaledrelu.tables.grid import seeds_text
 from scaledrelu.tables.markdown import markdown
 from scaledrelu.tables.plan import Plan
@@ -25,18 +25,21 @@ LEADING = ("table", "row", "block")
 TRAILING = (
     "metric",
     "paper",
+    "target",
     "status",
     "n",
     "n_ok",
     "n_crash",
     "n_failed",
     "n_missing",
+    "n_images",
     "mean_all",
     "ci_all",
     "sd",
     "mean_held",
     "ci_held",
     "delta",
+    "base",
     "vs_base",
     "ci_vs_base",
     "decided",
@@ -117,16 +120,18 @@ def csv_note(value: CellValue) -> str:
 def _counts(value: CellValue) -> dict[str, object]:
     return {
         "paper": _paper(value),
+        "target": "" if value.target is None else _paper(value),
         "status": value.status,
         "n": len(value.finished),
         "n_ok": value.count(Status.OK),
         "n_crash": value.count(Status.CRASH),
         "n_failed": value.count(Status.FAILED),
         "n_missing": value.count(Status.MISSING),
+        "n_images": share_of(value) or "",
     }
 
 
-def _numbers(value: CellValue, base: CellValue | None) -> dict[str, str]:
+def _numbers(value: CellValue, base: CellValue | None) -> dict[str, object]:
     everyone, held = value.all_seeds, value.held
     paper, relative = against_paper(value), against_base(value, base)
     return {
@@ -136,6 +141,7 @@ def _numbers(value: CellValue, base: CellValue | None) -> dict[str, str]:
         "mean_held": _number(held and held.mean),
         "ci_held": _number(held and held.half),
         "delta": _number(paper and paper.size.mean),
+        "base": "" if base is None else base.cell.row.number,
         "vs_base": _number(relative and relative.size.mean),
         "ci_vs_base": _number(relative and relative.size.half),
         "decided": "" if relative is None else ("yes" if relative.is_decided else "no"),

@@ -103,5 +103,23 @@ def resolvable(one: float, other: float, n: int) -> float:
     return math.hypot(high - wilson(high, n)[0], wilson(low, n)[1] - low)
 
 
+def is_decided(difference: Estimate, one: float, other: float, n: int | None) -> bool:
+    """Say whether seeds and images suffice to call a difference one.
+
+    Args:
+        difference: over paired seeds.
+        one: a mean in percent.
+        other: what it is compared with.
+        n: things that both are shares of; None: only the seeds decide.
+
+    Returns:
+        Whether its interval leaves out zero (a single seed has none) and, for shares, it is no
+        smaller than what the things can resolve.
+    """
+    if difference.half is None or abs(difference.mean) <= difference.half:
+        return False
+    return n is None or abs(difference.mean) >= 100 * resolvable(one / 100, other / 100, n)
+
+
 def _sign(number: float) -> int:
     return (number > 0) - (number < 0)

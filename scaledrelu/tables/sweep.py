@@ -25,6 +25,7 @@ from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.progress import Say
 from scaledrelu.tables.publish import publish
 from scaledrelu.tables.report import write_reports
+from scaledrelu.tables.results_page import PROFILE, write_results_page
 from scaledrelu.tables.settings import Settings, default_jobs
 from scaledrelu.tables.slurm import SlurmLauncher
 from scaledrelu.tables.spec import load_table
@@ -197,11 +198,14 @@ def build_launcher(
 def run_report(settings: Settings, say: Say) -> int:
     """Write the reports of what is done, and publish them where asked; trains nothing.
 
+    Publishing mini's own tables also writes ``docs/results.md`` anew.
+
     Returns:
         0; a report with holes is still a report.
 
     Raises:
-        TableError: nothing to publish, or evidence that would shrink.
+        TableError: nothing to publish, evidence that would shrink, or published tables of another
+            version.
         RunError: the results folder takes no files.
     """
     with writing_to(settings.results):
@@ -213,7 +217,17 @@ def run_report(settings: Settings, say: Say) -> int:
             )
             target = settings.results / "published" / settings.profile
             say(f"published {len(files)} files under {target}")
+            page = _results_page(settings)
+            if page:
+                say(f"wrote {page}")
     return EXIT_OK
+
+
+def _results_page(settings: Settings) -> Path | None:
+    """Write what the published tables of the repository add up to, where they are its own."""
+    if settings.profile != PROFILE:
+        return None
+    return write_results_page(settings.results, settings.conf_dir.parent)
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = (
-    "table,row,block,{labels},metric,paper,status,n,n_ok,n_crash,n_failed,n_missing,mean_all,"
-    "ci_all,sd,mean_held,ci_held,delta,vs_base,ci_vs_base,decided,epoch,values,mean_last,"
-    "values_last,mean_best,values_best,run_ids,note"
+    "table,row,block,{labels},metric,paper,target,status,n,n_ok,n_crash,n_failed,n_missing,"
+    "n_images,mean_all,ci_all,sd,mean_held,ci_held,delta,base,vs_base,ci_vs_base,decided,epoch,"
+    "values,mean_last,values_last,mean_best,values_best,run_ids,note"
 )
 
 

@@ -5,7 +5,7 @@ from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.tables.agreement import crash_count, orders
 from scaledrelu.tables.cells import read_cell
-from scaledrelu.tables.comparison import against_base, base_of
+from scaledrelu.tables.comparison import against_base, base_of, share_of
 from scaledrelu.tables.report import write_reports
 
 
@@ -61,6 +61,20 @@ def test_a_row_is_a_crash_if_more_than_half_of_its_finished_seeds_crashed(tmp_pa
     ours = [(-1, -1, 9), (-1, 9, 9), (-1, 9, None)]
     _, values = values_of(tmp_path, ours, seeds=(0, 1, 2))
     assert counts(crash_count(values)) == (1, 0, 2, 0)
+
+
+def test_a_share_is_one_of_images_or_of_queries_and_a_mean_is_none(tmp_path):
+    over = {"metric": "val/valid_queries", "name": "queries with a match"}
+    columns = {
+        "lr": {"from": "lr.base"},
+        "top1": {"metric": "val/top1"},
+        "map": {"metric": "val/map", "over": over},
+        "r1": {"metric": "val/rank1", "over": over},
+    }
+    table_with(tmp_path, [{"top1": 80.0, "map": 50.0, "r1": 60.0}], columns=columns)
+    more = {"val/map": 40.0, "val/rank1": 50.0, "val/valid_queries": 120.0}
+    _, values = values_of(tmp_path, [90], more=more)
+    assert [share_of(value) for value in values] == [360, None, 120]
 
 
 def test_metrics_of_the_same_runs_count_once_and_a_misprint_does_not_hide_the_row(tmp_path):

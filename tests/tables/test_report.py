@@ -16,9 +16,9 @@ from scaledrelu.tables.publish import publish
 from scaledrelu.tables.report import write_reports
 
 COLUMNS = (
-    "table,row,block,stem,lr,metric,paper,status,n,n_ok,n_crash,n_failed,n_missing,mean_all,ci_all,"
-    "sd,mean_held,ci_held,delta,vs_base,ci_vs_base,decided,epoch,values,mean_last,values_last,"
-    "mean_best,values_best,run_ids,note"
+    "table,row,block,stem,lr,metric,paper,target,status,n,n_ok,n_crash,n_failed,n_missing,"
+    "n_images,mean_all,ci_all,sd,mean_held,ci_held,delta,base,vs_base,ci_vs_base,decided,epoch,"
+    "values,mean_last,values_last,mean_best,values_best,run_ids,note"
 )
 
 

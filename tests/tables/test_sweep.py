@@ -249,7 +249,10 @@ def test_report_and_publish_train_nothing(sandbox):
     said = []
     assert run_report(settings_in(sandbox.base, "publish=true"), said.append) == 0
     assert sandbox.commands() == [[0, 1, 2]]
-    assert "published 8 files" in said[-1]
+    assert "published 8 files" in said[-2]
+    page = sandbox.base / "docs" / "results.md"
+    assert said[-1] == f"wrote {page}"
+    assert "## Table 8" in page.read_text()
     published = sandbox.base / "results" / "published" / "mini"
     assert {path.name for path in (published / "runs").iterdir()} == set(sandbox.names)
 
