@@ -23,7 +23,8 @@ $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
 help: ## this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
-	@echo "variables: PROFILE=mini|small|paper|smoke  SEEDS=0,1,2|table  ARGS='launcher=basic ...'  JOBS=2 (of test)  BUDGET=540 (of gpu)"
+	@echo "variables: PROFILE=mini|small|paper|smoke  SEEDS=0,1,2|table  JOBS=2 (of test)  BUDGET=540 (of gpu)  PYTHON=python3 (makes .venv)"
+	@echo "           ARGS='n_jobs=4 ...': settings of scripts/sweep.py, see its --help; of dry, bench and gpu those of their scripts"
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -14,13 +14,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.errors import ScaledReluError
+from scaledrelu.errors import ScaledReluError, reader_may_leave
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
 from scaledrelu.tables.sweep import run_sweep
 
 say = partial(print, flush=True)
 
 
+@reader_may_leave()
 def main(work: Callable[[Settings, Callable[[str], None]], int], text: str) -> int:
     """Read ``key=value`` arguments, do the work, turn a user's mistake into one line and exit 2."""
     arguments = sys.argv[1:]

@@ -33,7 +33,7 @@ from scaledrelu.config.shell import (
     ready_for_hydra,
     visible_words,
 )
-from scaledrelu.errors import ConfigError, ScaledReluError
+from scaledrelu.errors import ConfigError, ScaledReluError, reader_may_leave
 from scaledrelu.runs.endings import (
     EXIT_FAILED,
     EXIT_WRONG_INPUT,
@@ -80,6 +80,7 @@ def train(composed: DictConfig) -> JobReport:
     return run_job(config)
 
 
+@reader_may_leave()
 def main() -> int:
     """Check the command line, run, and turn the ending into an exit status."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach readable_errors instead of Hydra's printer
@@ -104,8 +105,7 @@ def run(asked: Namespace) -> int:
     except SystemExit as ended:  # Hydra's, which has said why
         return EXIT_WRONG_INPUT if ended.code and asked.cfg else int(ended.code or 0)
     except BrokenPipeError:  # a reader such as head that has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the checkpoints", file=sys.stderr)
         status = EXIT_KILLED

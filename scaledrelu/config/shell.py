@@ -122,7 +122,7 @@ Kinds, group=option (* unless recipe or profile say otherwise):
 {groups}
 
 Quantities, key=value: every field of a kind, e.g. lr.base=1e-3 warmup.epochs=20 batch.total=512,
-and seed, paths.results. All fields with their values, of any choice:
+and seed, paths.results, trust (docs/trust.md). All fields with their values, of any choice:
 
   python scripts/train.py --cfg job --resolve [overrides]
 

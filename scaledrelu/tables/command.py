@@ -1,4 +1,4 @@
-"""The command that fills a table's holes, as a person would type it; no private path is printed."""
+"""The command that fills a table's holes, as one would type it; no path of data or weights."""
 
 from __future__ import annotations
 

@@ -38,6 +38,13 @@ def crash_sentence(config: Mapping[str, Any], *, num_classes: int | None = None)
     limit = f"{rule['ratio']:g} x {chance.text}"
     if chance.value is not None:
         limit += f" = {rule['ratio'] * chance.value:.2f}"
+    start = f"A {config['method']} run counts as a crash as soon as a loss is not finite"
+    if rule["ratio"] > 1 and not rule["stop"]:  # no finite run is meant
+        return (
+            f"{start}; one that has learned nothing is no crash here, since the limit of the mean "
+            f"{chance.loss} of the last {_length(config)}, {limit}, is above a uniform guess's "
+            f"{chance.text}."
+        )
     end = f"the mean {chance.loss} of the last {_length(config)} lies above {limit}"
     if rule["stop"]:
         end = (
@@ -45,10 +52,7 @@ def crash_sentence(config: Mapping[str, Any], *, num_classes: int | None = None)
             f"in a row from {_beginning(config)} on, which ends the run, or in the last one"
         )
     among = " among C classes" if chance.value is None else ""
-    return (
-        f"A {config['method']} run counts as a crash as soon as a loss is not finite, or if {end} "
-        f"({chance.text} is the loss of a uniform guess{among})."
-    )
+    return f"{start}, or if {end} ({chance.text} is the loss of a uniform guess{among})."
 
 
 def chance_of(config: Mapping[str, Any], num_classes: int | None = None) -> Chance:

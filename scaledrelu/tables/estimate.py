@@ -59,17 +59,17 @@ def time_left(expected: Estimate, saved: Saved | None) -> Estimate:
 
 
 def total_text(estimates: Iterable[Estimate], n_jobs: int) -> str:
-    """Return e.g. ``about 3m 24s with 2 jobs``; ``~`` marks a guess."""
+    """Return e.g. ``about 3m 24s with 2 jobs``; a guess is called ``roughly``."""
     parts = list(estimates)
     known = [part.seconds for part in parts if part.seconds is not None]
     if not known:
         return "no run like these has finished here, so the time is not known"
-    guess = "" if all(part.measured for part in parts) else "~"
+    how = "about" if all(part.measured for part in parts) else "roughly"
     jobs = f" with {n_jobs} jobs" if n_jobs > 1 else ""
     more = len(parts) - len(known)
     rest = f", and {more} runs of unknown length" if more else ""
     share = max(sum(known) / n_jobs, max(known))
-    return f"about {guess}{duration_text(share)}{jobs}{rest}"
+    return f"{how} {duration_text(share)}{jobs}{rest}"
 
 
 def duration_text(seconds: float) -> str:

@@ -130,6 +130,8 @@ def _plain(config: Mapping[str, Any]) -> dict[str, str]:
     found = {key: text(value) for key, value in _leaves(config, "", left_out)}
     if config["augment"]["rand_augment"]:
         found["augment.color_jitter"] += " (inactive beside rand_augment)"
+    if "stem.hidden" in found and not config["stem"]["strides"]:
+        found["stem.hidden"] += " (unused without convolutions)"
     if config["data"]["token_labels"] not in (NONE, "made"):
         found["data.token_labels"] = "maps in a folder"  # where it lies is nobody's business
     return found

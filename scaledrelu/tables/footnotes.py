@@ -39,7 +39,7 @@ class Remark:
 def footnotes(
     used: Iterable[tuple[Composed, Sequence[str]]], conf_dir: Path, table: Table | None = None
 ) -> list[str]:
-    """Return the remarks in force for some runs, without repetition, in a fixed order.
+    """Return the remarks in force for some runs, each text once, in a fixed order.
 
     Where one of them, or a note of the table, cites recipes, the first line says where they are.
 
@@ -48,15 +48,16 @@ def footnotes(
         conf_dir: the configuration tree.
         table: the table that they belong to, whose own remarks come first.
     """
-    found: dict[str, None] = {}
+    found: dict[str, dict[str, dict[str, None]]] = {}  # text -> keys -> files
     for composed, overrides in used:
         named = {override.partition("=")[0] for override in overrides}
         for path in _files(composed.choices, conf_dir):
             for remark in _remarks(path, conf_dir):
                 if _in_force(remark, composed, named):
-                    found[_line(remark)] = None
+                    keys = ", ".join(key for key, _ in (*remark.values, *remark.choices))
+                    found.setdefault(remark.text, {}).setdefault(keys, {})[remark.where] = None
     own = _table_remarks(table.name, conf_dir) if table else []
-    lines = [*own, *sorted(found)]
+    lines = [*own, *sorted(_line(text, places) for text, places in found.items())]
     notes = [row.note for row in table.rows] if table else []
     return [*([WHERE] if any(map(CITES.search, (*lines, *notes))) else []), *lines]
 
@@ -97,10 +98,13 @@ def _lines(node: yaml.Node) -> range:
     return range(start, max(end, start + 1))  # one of several lines ends where the next begins
 
 
-def _line(remark: Remark) -> str:
-    keys = [key for key, _ in (*remark.values, *remark.choices)]
-    about = f"`{', '.join(keys)}` in " if keys else ""
-    return f"{remark.text} ({about}{remark.where})"
+def _line(text: str, places: Mapping[str, Iterable[str]]) -> str:
+    """Return a remark with the keys that it is about and the files that have it."""
+    where = (
+        (f"`{keys}` in " if keys else "") + ", ".join(sorted(files))
+        for keys, files in places.items()
+    )
+    return f"{text} ({'; '.join(sorted(where))})"
 
 
 def _in_force(remark: Remark, composed: Composed, named: set[str]) -> bool:

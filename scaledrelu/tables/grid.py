@@ -216,8 +216,8 @@ def _about_means(values: Sequence[CellValue]) -> str:
     crashed = "; a crashed run counts with what it ended at"
     if not _are_repeated(values):
         return (
-            f"One seed per row{crashed}. How far from it another seed would end is not known, so "
-            "that no difference between rows is decided."
+            f"One seed per row{crashed}. Where another seed would end is not known, so no "
+            "difference between rows is decided."
         )
     wide = any(_reaches_beyond(value.all_seeds) or _reaches_beyond(value.held) for value in values)
     return (

@@ -271,6 +271,6 @@ def _conclude(plan: Plan, settings: Settings, interrupted: bool, say: Say) -> in
                 "again"
             )
         if damaged:
-            say(f"{len(damaged)} records are damaged: only redo=<run id> sets one aside")
+            say(f"{len(damaged)} records are damaged: redo=<run id> sets one aside")
         return EXIT_INCOMPLETE
     return EXIT_OK

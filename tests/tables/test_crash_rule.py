@@ -42,6 +42,14 @@ def test_the_sentence_of_the_paper_profile_names_the_epochs_in_a_row() -> None:
     )
 
 
+def test_a_probe_at_mini_is_judged_by_its_finite_loss_alone_and_says_so() -> None:
+    assert crash_sentence(composed("linear_probe")) == (
+        "A linear_probe run counts as a crash as soon as a loss is not finite; one that has "
+        "learned nothing is no crash here, since the limit of the mean training loss of the last "
+        "epoch, 1000 x ln 10 = 2302.59, is above a uniform guess's ln 10."
+    )
+
+
 def test_a_number_of_classes_that_is_counted_is_called_c_until_it_is_known() -> None:
     config = compose(["recipe=reid"])
     assert "identity loss of the last 10 % of the run lies above 0.9 x ln C (" in crash_sentence(

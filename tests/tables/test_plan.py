@@ -161,7 +161,7 @@ def test_plan_in_words_counts_rows_runs_and_states(conf):
     assert f"-> {names[0]}  ok" in text
     assert f"-> {names[1]}  failed: disk full" in text
     assert f"-> {names[2]}  missing (~30s)" in text
-    assert "to train: 3 runs in 1 wave, about ~45s with 2 jobs" in text
+    assert "to train: 3 runs in 1 wave, roughly 45s with 2 jobs" in text
 
 
 def test_a_guess_holds_until_a_run_with_another_stem_or_optimizer_has_finished(conf):

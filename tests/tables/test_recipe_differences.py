@@ -61,7 +61,10 @@ TABLE_1 = {
     "`model.heads`": {("6", "2", "all")},
     "`model.patch_size`": {("16", "4", "all")},
     "`model.drop_path`": {("0.1", "0", "all")},
-    "`stem.hidden`": {("64", "16", "all")},
+    "`stem.hidden`": {
+        ("64 (unused without convolutions)", "16 (unused without convolutions)", "1-6"),
+        ("64", "16", "7-13"),
+    },
     "`optimizer.sam.rho`": {("0.1", "0.05", "4-6, 11-13")},
     "`schedule.unit`": {("epoch", "step", "all")},
     "`schedule.delay_epochs`": {("1", "0", "all")},

@@ -416,6 +416,19 @@ def test_remarks_are_footnotes_while_their_value_is_in_force(
     assert "assumption: rho (`optimizer.sam.rho` in conf/optimizer/sam.yaml)" in lines
 
 
+def test_a_remark_that_several_files_make_stands_once_with_all_of_them(tmp_path):
+    for recipe, line in (("deit", "{a: 1, b: 2}"), ("volo", "{a: 1, b: 2}"), ("dino", "{a: 1}")):
+        path = tmp_path / "conf" / "recipe" / f"{recipe}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"# @package _global_\nrule: {line}  # deviation: a common rule\n")
+    config = {"rule": {"a": 1, "b": 2}}
+    used = [(Composed(config, {"recipe": name}), ()) for name in ("volo", "deit", "dino")]
+    assert footnotes(used, tmp_path / "conf") == [
+        "deviation: a common rule (`rule.a, rule.b` in conf/recipe/deit.yaml, "
+        "conf/recipe/volo.yaml; `rule.a` in conf/recipe/dino.yaml)"
+    ]
+
+
 def test_mini_lists_its_own_radius_and_not_the_papers(tmp_path):
     composer = Composer(tmp_path)
     overrides = ["optimizer=sam", "profile=mini"]

@@ -165,7 +165,7 @@ def test_a_damaged_record_does_not_stop_a_sweep_and_redo_trains_it_again(sandbox
     assert sandbox.sweep() == 1
     assert sandbox.commands() == [[0, 1, 2], [1]]
     assert any(line.startswith(f"damaged: {hurt.name}: result.json: ") for line in sandbox.said)
-    assert sandbox.said[-1] == "1 records are damaged: only redo=<run id> sets one aside"
+    assert sandbox.said[-1] == "1 records are damaged: redo=<run id> sets one aside"
     assert sandbox.sweep(f"redo={hurt.name}") == 0
     assert sandbox.statuses() == ["ok"] * 3
     assert (hurt.parent / ".redone" / f"{hurt.name}-r1" / "result.json").read_bytes() == b"\xff\x00"
