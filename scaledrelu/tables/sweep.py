@@ -255,11 +255,10 @@ def _conclude(plan: Plan, settings: Settings, interrupted: bool, say: Say) -> in
         say(f"interrupted; {undone} runs are left. The same command goes on where this stopped.")
         return EXIT_INTERRUPTED
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
-    for run in failed:
-        say(f"failed: {run.run_id}: {run.reason} ({run_directory(settings.results, run.run_id)})")
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]
-    for run in damaged:
-        say(f"damaged: {run.run_id}: {run.reason} ({run_directory(settings.results, run.run_id)})")
+    for run in (*failed, *damaged):
+        where = run_directory(settings.results, run.run_id)
+        say(f"{run.status}: {run.run_id}: {run.reason} ({where})")
     for item in plan.artifacts.values():
         if item.status is Status.FAILED:
             say(f"failed: {item.artifact_id}: {item.reason}")
