@@ -1,18 +1,22 @@
-"""Hydra's launcher for SLURM: is it there, and are its options spelt right, before Hydra starts."""
+"""Hydra's launchers: is SLURM's there, and are options spelt right, before Hydra starts."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from scaledrelu.errors import ConfigError, nearest
 
-SLURM = "submitit_slurm"
+SLURM, JOBLIB, BASIC = "submitit_slurm", "joblib", "basic"
 OPTION = "hydra.launcher."
 PLUGIN = "hydra_plugins.hydra_submitit_launcher"
-OWN = {"name": "the sweep names its jobs, to find them in the queue"}
+JOBLIB_PLUGIN = "hydra_plugins.hydra_joblib_launcher"
+OWN = {  # launcher -> options that the sweep sets
+    SLURM: {"name": "the sweep names its jobs, to find them in the queue"},
+    JOBLIB: {"n_jobs": "write n_jobs=<runs at a time>"},
+}
 
 
 def is_launcher_option(argument: str) -> bool:
@@ -32,8 +36,10 @@ def check_launcher(name: str, options: Sequence[str] = (), *, submits: bool = Tr
         ConfigError: one line with what to install or the nearest valid name.
     """
     if name != SLURM:
+        for option in options:
+            _check_option(option, BASIC if name == BASIC else JOBLIB, _joblib_options())
         return
-    if not _plugin_installed():
+    if not plugin_installed(PLUGIN):
         raise ConfigError(
             f"{name}: Hydra's submitit plugin is not installed; run: pip install -e '.[slurm]'"
         )
@@ -43,32 +49,49 @@ def check_launcher(name: str, options: Sequence[str] = (), *, submits: bool = Tr
             "joblib or basic"
         )
     for option in options:
-        _check_option(option, _option_names())
+        _check_option(option, name, _slurm_options())
 
 
-def _check_option(option: str, allowed: Sequence[str]) -> None:
+def _check_option(option: str, launcher: str, allowed: Sequence[str] | None) -> None:
+    """Refuse an option that is no assignment, or that the launcher does not have."""
     key, equals, _value = option.partition("=")
     name = key.lstrip("+").removeprefix(OPTION).partition(".")[0]
     if not equals or not is_launcher_option(option):
         raise ConfigError(f"'{option}': write {OPTION}<option>=<value>, e.g. {OPTION}partition=gpu")
-    if name in OWN:
-        raise ConfigError(f"{option}: {OWN[name]}")
-    if name not in allowed:
+    if launcher == BASIC:
+        raise ConfigError(f"{option}: launcher=basic trains one by one and has no options")
+    if name in OWN[launcher]:
+        raise ConfigError(f"{option}: {OWN[launcher][name]}")
+    if allowed is not None and name not in allowed:
         raise ConfigError(
-            f"{option}: {SLURM} has no option '{name}'{nearest(name, allowed)}; "
+            f"{option}: {launcher} has no option '{name}'{nearest(name, allowed)}; "
             f"allowed: {', '.join(allowed)}"
         )
 
 
-def _plugin_installed() -> bool:
+def plugin_installed(module: str) -> bool:
+    """Say whether a plugin of Hydra is there, without loading it."""
     try:
-        return importlib.util.find_spec(PLUGIN) is not None
+        return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
 
 
-def _option_names() -> list[str]:
+def _slurm_options() -> list[str]:
     from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 
-    names = (field.name for field in dataclasses.fields(SlurmQueueConf))
-    return sorted(name for name in names if name not in OWN and name != "_target_")
+    return _fields(SlurmQueueConf, OWN[SLURM])
+
+
+def _joblib_options() -> list[str] | None:
+    """Return the names of joblib's options; None without its plugin, which is asked for later."""
+    if not plugin_installed(JOBLIB_PLUGIN):
+        return None
+    from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
+
+    return _fields(JobLibLauncherConf, OWN[JOBLIB])
+
+
+def _fields(conf: type, own: Collection[str]) -> list[str]:
+    names = (field.name for field in dataclasses.fields(conf))
+    return sorted(name for name in names if name not in own and name != "_target_")

@@ -14,6 +14,7 @@ import torch
 
 from scaledrelu.errors import CheckpointError
 from scaledrelu.integrity import find_damage, has_seal, seal_of
+from scaledrelu.newfiles import open_new
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save({**state, COMPLETE: True, SEALED: True}, buffer)
     try:
-        with temporary.open("wb") as stream:
+        with open_new(temporary) as stream:
             stream.write(buffer.getbuffer())
             stream.write(seal_of(buffer.getbuffer()))
             stream.flush()

@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaledrelu.newfiles import open_new
+
 CHECKPOINTS = ("last.pt", "previous.pt")
 PROGRESS = "progress.json"
 
@@ -30,7 +32,8 @@ class Saved:
 def write_saved(folder: Path, *, step: int, total_steps: int) -> None:
     """Say that the checkpoint in ``folder``, already written, holds ``step`` of all steps."""
     temporary = folder / f".{PROGRESS}.tmp"
-    temporary.write_text(json.dumps({"step": step, "total_steps": total_steps}) + "\n")
+    with open_new(temporary) as stream:
+        stream.write(json.dumps({"step": step, "total_steps": total_steps}).encode() + b"\n")
     os.replace(temporary, folder / PROGRESS)
 
 

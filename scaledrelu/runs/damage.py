@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def read_text(path: Path, *, advice: str) -> str | None:
         RecordError: when it is there and is no text.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise RecordError(f"{path}: no plain file; move it away")
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -113,6 +116,15 @@ def text_of(value: Any, what: str) -> str:
 def numbers_of(values: Any, what: str) -> dict[str, float]:
     """Return a JSON object of numbers; raise a TypeError for anything else."""
     return {name: _number(value, name) for name, value in mapping_of(values, what).items()}
+
+
+def counts_of(values: Any, what: str) -> dict[str, int]:
+    """Return a JSON object of whole numbers from 0 on; raise an error for anything else."""
+    found = mapping_of(values, what)
+    for name, value in found.items():
+        if type(value) is not int or value < 0:
+            raise TypeError(f"{name} of {what} is {value!r}, not a number of things")
+    return found
 
 
 def finite_of(value: Any, what: str) -> float:

@@ -7,6 +7,8 @@ import os
 import threading
 from pathlib import Path
 
+from scaledrelu.newfiles import open_new
+
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:
     """Write a file so that readers see the old content or the new one, even after a power cut.
@@ -19,7 +21,7 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        with temporary.open("wb") as stream:
+        with open_new(temporary) as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from scaledrelu.config.artifacts import MANIFEST
 from scaledrelu.errors import DataError
+from scaledrelu.newfiles import open_new
 from scaledrelu.runs.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,8 @@ def write_map(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
+        with open_new(temporary) as stream:
+            stream.write(content)
         os.replace(temporary, path)
     except OSError as error:
         raise DataError(

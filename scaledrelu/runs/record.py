@@ -8,6 +8,7 @@ its existence is "done". A missing result is never read as a crash.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.identity import folder_name
+from scaledrelu.config.metrics import is_percent
 from scaledrelu.engine.saved import Saved as Saved
 from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.runs.attempt import read_attempt
@@ -24,6 +26,7 @@ from scaledrelu.runs.damage import (
     UNREADABLE,
     RecordError,
     check_files,
+    counts_of,
     finite_of,
     in_short,
     keep,
@@ -39,6 +42,8 @@ RESULT = "result.json"
 CONFIG = "config.json"
 ERROR = "error.txt"
 LONGEST_REASON = 1000  # characters
+MOST_PERCENT = 100 + 1e-6  # means of many round up
+IN_REPORTS = ("device", "torch", "timm", "commit")  # of a provenance
 
 
 class Outcome(StrEnum):
@@ -103,19 +108,19 @@ class Result:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            RecordError: when a field is missing or the outcome is unknown.
+            RecordError: when a field is missing, the outcome is unknown, or a value cannot be.
         """
         try:
             raw = read_json(text)
             return cls(
                 run_id=text_of(raw["run_id"], "run_id"),
                 outcome=Outcome(raw["outcome"]),
-                metrics=numbers_of(raw["metrics"], "metrics"),
+                metrics=_metrics(raw["metrics"]),
                 crash=_optional(raw["crash"], "crash"),
-                provenance=mapping_of(raw["provenance"], "provenance"),
+                provenance=_provenance(raw["provenance"]),
                 seconds=finite_of(raw["seconds"], "seconds"),
                 judgement=_optional(raw.get("judgement"), "judgement"),
-                data=mapping_of(raw.get("data", {}), "data"),
+                data=counts_of(raw.get("data", {}), "data"),
             )
         except UNREADABLE as error:
             raise RecordError(
@@ -125,6 +130,24 @@ class Result:
 
 def _optional(value: Any, name: str) -> Mapping[str, Any] | None:
     return None if value is None else mapping_of(value, name)
+
+
+def _metrics(value: Any) -> dict[str, float]:
+    """Return the metrics; raise an error for none, or for a percentage that no run can reach."""
+    metrics = numbers_of(value, "metrics")
+    for name, number in metrics.items():
+        if is_percent(name) and not (math.isnan(number) or 0 <= number <= MOST_PERCENT):
+            raise ValueError(f"{name} is {number:g}, not in [0, 100]")
+    return metrics
+
+
+def _provenance(value: Any) -> Mapping[str, Any]:
+    """Return where a run was made; raise an error where a report's words are no text."""
+    found = mapping_of(value, "provenance")
+    for name in IN_REPORTS:
+        if found.get(name) is not None:
+            text_of(found[name], name)
+    return found
 
 
 def runs_root(results: str | Path) -> Path:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from scaledrelu.config.devices import gpu_visible
+from scaledrelu.config.launchers import JOBLIB_PLUGIN, plugin_installed
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.settings import AUTO, Settings, default_jobs
 
-PLUGIN = "hydra_plugins.hydra_joblib_launcher"
 # Numbers that one group of images leaves between the blocks: 4e5 at mini, 1.5e8 at small.
 SMALL = 8e6
 DEPTH = 12  # of a model that does not say
@@ -70,7 +69,4 @@ def _numbers_between_blocks(config: Mapping[str, Any]) -> float:
 
 
 def _joblib_installed() -> bool:
-    try:
-        return importlib.util.find_spec(PLUGIN) is not None
-    except ModuleNotFoundError:
-        return False
+    return plugin_installed(JOBLIB_PLUGIN)

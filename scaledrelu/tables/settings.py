@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -24,6 +26,7 @@ AUTO = "auto"
 LAUNCHERS = ("joblib", "basic", SLURM)
 MOST_JOBS = 16
 MOST_SEED = 2**32 - 1
+_YAML_INT = "tag:yaml.org,2002:int"
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead
     "seed": "seeds=0,1,2",
     "profile": "profile=<name>",
@@ -89,6 +92,8 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
             raise ConfigError(f"{key}=: is empty; leave it out for its default")
         given[key] = argument
         raw[key] = _value(argument, text)
+        if key == "results" and isinstance(raw[key], int | float | date) and raw[key] is not True:
+            raw[key] = text  # a folder called 1.10 or 2026-01-31
     profile = _choice("profile", raw["profile"], _options(conf_dir, "profile"))
     launcher = _choice("launcher", raw["launcher"], (AUTO, *LAUNCHERS))
     dry_run = _flag("dry_run", raw["dry_run"])
@@ -120,9 +125,21 @@ def settings_help(*, conf_dir: Path | None = None) -> str:
     return ((conf_dir or CONF_DIR) / "sweep.yaml").read_text()
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without its odd whole numbers: 010 is no 8, 1_0 no 10 and 1:30 no 90."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, rule) for tag, rule in rules if tag != _YAML_INT]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(_YAML_INT, re.compile(r"-?(0|[1-9][0-9]*)$"), list("-0123456789"))
+
+
 def _value(argument: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"cannot read '{argument}': close brackets and quotes") from error
 
@@ -163,7 +180,7 @@ def _seeds(value: Any) -> tuple[int, ...] | None:
 
 def _whole(item: Any) -> int | None:
     """Return a whole number from 0 on, None for anything else."""
-    if isinstance(item, str) and item.isdecimal():
+    if isinstance(item, str) and re.fullmatch(r"0|[1-9][0-9]*", item):
         return int(item)
     is_whole = isinstance(item, int) and not isinstance(item, bool) and item >= 0
     return item if is_whole else None
@@ -215,16 +232,21 @@ def _redo(value: Any) -> str:
 
 
 def _folder(key: str, value: Any) -> Path:
-    if not isinstance(value, str | int | float) or isinstance(value, bool) or not str(value):
+    if not isinstance(value, str) or not value:
         raise ConfigError(f"{key}={_typed(value)}: name a folder, {key}=results")
-    return Path(expand_home(str(value), key=key))
+    return Path(expand_home(value, key=key))
 
 
 def _overrides(value: Any) -> list[str]:
     """Return overrides of every run; what a setting decides is refused."""
     found = _list(value)
     for item in found:
-        key = str(item).partition("=")[0]
+        key = str(item).partition("=")[0].lstrip("+~")
+        if key.startswith("hydra") and not is_launcher_option(str(item)):
+            raise ConfigError(
+                f"overrides=[{item}]: Hydra is no part of a run; its launcher is chosen with "
+                "launcher= and hydra.launcher.<option>="
+            )
         if key in OWN_SETTING:
             raise ConfigError(f"overrides=[{item}]: is not for every run; write {OWN_SETTING[key]}")
         if not isinstance(item, str) or "=" not in item:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from loop_toys import TOTAL, build, go
 
-from scaledrelu.engine.checkpoint import load_latest
+from scaledrelu.engine.checkpoint import LAST, load_latest, save_checkpoint
 from scaledrelu.engine.saved import PROGRESS, Saved, read_saved, write_saved
 
 
@@ -18,6 +18,18 @@ def test_what_a_run_says_to_have_saved_is_what_its_checkpoint_holds(tmp_path: Pa
     assert read_saved(tmp_path) == Saved(load_latest(tmp_path)["cursor"]["step"], TOTAL)
     go(build(), tmp_path, stop_after=2)
     assert read_saved(tmp_path) == Saved(10, TOTAL)
+
+
+@pytest.mark.parametrize("name", [LAST, PROGRESS])
+def test_nothing_is_written_through_a_link_that_lies_in_wait(tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("of somebody")
+    (tmp_path / f".{name}.tmp").symlink_to(precious)
+    save_checkpoint(tmp_path, {"cursor": {"step": 5}})
+    write_saved(tmp_path, step=5, total_steps=10)
+    assert precious.read_text() == "of somebody"
+    assert load_latest(tmp_path)["cursor"]["step"] == 5
+    assert read_saved(tmp_path) == Saved(5, 10)
 
 
 def test_without_a_checkpoint_nothing_is_saved_whatever_a_file_says(tmp_path: Path) -> None:

@@ -63,6 +63,14 @@ def test_unreadable_result_is_one_line_naming_the_file_and_keeping_it(tmp_path, 
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["result.json", "config.json"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    read = record.read_result if name == "result.json" else record.read_config
+    with pytest.raises(RecordError, match=f"{name}: no plain file"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff", b"{"])
 def test_unreadable_config_is_one_line_with_the_command_that_keeps_the_record(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)

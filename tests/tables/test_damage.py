@@ -60,6 +60,14 @@ def as_link(name, target):
     return harm
 
 
+def as_pipe(name):
+    def harm(folder):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return harm
+
+
 def field(**changes):
     return as_json("result.json", lambda raw: raw | changes)
 
@@ -78,6 +86,11 @@ HARM = {
     "metric a huge number": (field(metrics={"val/top1": 10**400}), "result.json: damaged"),
     "seconds null": (field(seconds=None), "seconds is a NoneType"),
     "seconds nan": (field(seconds="nan"), "seconds is nan"),
+    "metric out of reach": (field(metrics={"val/top1": 500.0}), "val/top1 is 500, not in [0, 100]"),
+    "device a list": (field(provenance={"device": ["x"]}), "device is a list, not a str"),
+    "commit a number": (field(provenance={"commit": 5}), "commit is a int, not a str"),
+    "sizes in words": (field(data={"val": "many"}), "val of data is 'many'"),
+    "sizes below zero": (field(data={"val": -1}), "val of data is -1"),
     "provenance null": (field(provenance=None), "provenance is a NoneType"),
     "unknown outcome": (field(outcome="fine"), "'fine' is not a valid Outcome"),
     "crash without details": (field(outcome="crash"), "result.json: damaged"),
@@ -86,6 +99,7 @@ HARM = {
     "result a folder": (as_folder("result.json"), "result.json: a folder, where a plain file"),
     "result a dead link": (as_link("result.json", "unmounted"), "a link that leads nowhere"),
     "result links to itself": (as_link("result.json", "result.json"), "a link that leads nowhere"),
+    "result a pipe": (as_pipe("result.json"), "result.json: "),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "binary config": (as_bytes("config.json", b"\xff\xfe\x00"), "config.json: damaged (not text)"),
     "empty config": (as_bytes("config.json", b""), "config.json: damaged"),

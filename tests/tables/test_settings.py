@@ -63,6 +63,11 @@ def test_jobs_of_a_launcher_that_has_one_are_refused_not_ignored():
         ("seeds=[]", "seeds=table"),
         ("seeds=", "seeds=: is empty"),
         ("seeds=[table,1]", "write whole numbers"),
+        ("seeds=010", "seeds=010: write whole numbers"),  # of YAML these are 8, 16, 10 and 90
+        ("seeds=[0x10]", "write whole numbers"),
+        ("seeds=1_0", "write whole numbers"),
+        ("seeds=1:30", "write whole numbers"),
+        ("n_jobs=010", "n_jobs=010: write a whole number"),
         ("seeds=99999999999", "write whole numbers"),
         ("tables=", "tables=: is empty"),
         ("tables=[]", "tables=: name some, or all"),
@@ -79,6 +84,13 @@ def test_jobs_of_a_launcher_that_has_one_are_refused_not_ignored():
         ("overrides=[profile=paper]", "write profile=<name>"),
         ("overrides=[paths.results=x]", "write results=<folder>"),
         ("overrides=[planned_id=x]", "the plan sets it"),
+        ("overrides=[+seed=7]", "write seeds=0,1,2"),
+        ("overrides=[hydra/launcher=basic]", "Hydra is no part of a run; its launcher is chosen"),
+        ("overrides=[hydra.sweep.dir=/tmp]", "Hydra is no part of a run"),
+        ("hydra.launcher.njobs=3", "joblib has no option 'njobs'"),
+        ("hydra.launcher.n_jobs=3", "write n_jobs=<runs at a time>"),
+        ("overrides=[hydra.launcher.foo=3]", "joblib has no option 'foo'"),
+        ("launcher_options=[foo]", "'foo': write hydra.launcher.<option>=<value>"),
         ("overrides=[lr.base]", r"overrides=\[lr.base\]: write key=value"),
         ("overrides=[5]", "write key=value"),
         ("overrides=[lr.base=1,lr.base=2]", "lr.base is given twice"),
@@ -97,6 +109,18 @@ def test_wrong_setting_is_one_line_with_what_is_allowed(argument, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_settings([argument])
     assert "\n" not in str(caught.value)
+
+
+def test_a_launcher_without_options_is_given_none():
+    with pytest.raises(ConfigError, match="launcher=basic trains one by one"):
+        load_settings(["launcher=basic", "hydra.launcher.batch_size=2"])
+    options = load_settings(["hydra.launcher.batch_size=2"]).launcher_options
+    assert options == ("hydra.launcher.batch_size=2",)
+
+
+@pytest.mark.parametrize("name", ["1", "010", "1.10", "2026-01-31", "1_0", "my results"])
+def test_results_go_to_the_folder_that_was_typed(name):
+    assert str(load_settings([f"results={name}"]).results) == name
 
 
 def test_a_setting_that_is_given_twice_is_refused_not_forgotten():

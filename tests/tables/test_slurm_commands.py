@@ -38,8 +38,8 @@ def _quick(monkeypatch):
 @pytest.fixture
 def installed(monkeypatch):
     """The submitit plugin and sbatch, whether or not this machine has them."""
-    monkeypatch.setattr(launchers, "_plugin_installed", lambda: True)
-    monkeypatch.setattr(launchers, "_option_names", lambda: OPTIONS)
+    monkeypatch.setattr(launchers, "plugin_installed", lambda _module: True)
+    monkeypatch.setattr(launchers, "_slurm_options", lambda: OPTIONS)
     monkeypatch.setattr(launchers.shutil, "which", lambda name: f"/usr/bin/{name}")
 
 
@@ -135,7 +135,7 @@ def test_a_mistake_is_one_line_before_anything_is_planned(installed, argument, m
     lambda: check_overrides(["hydra/launcher=submitit_slurm"], CONF_DIR),
 ])  # fmt: skip
 def test_a_missing_plugin_says_what_to_install(monkeypatch, ask):
-    monkeypatch.setattr(launchers, "_plugin_installed", lambda: False)
+    monkeypatch.setattr(launchers, "plugin_installed", lambda _module: False)
     with pytest.raises(ConfigError, match=r"pip install -e '\.\[slurm\]'"):
         ask()
 
@@ -150,7 +150,7 @@ def test_no_slurm_here_is_one_line_but_the_plan_can_be_seen(installed, monkeypat
 def test_names_of_options_are_those_of_the_plugin():
     if importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None:
         pytest.skip("needs pip install -e .[slurm]")
-    assert set(OPTIONS) <= set(launchers._option_names())
+    assert set(OPTIONS) <= set(launchers._slurm_options())
 
 
 def test_launching_on_slurm_changes_no_run(monkeypatch):

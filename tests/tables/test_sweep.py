@@ -56,6 +56,17 @@ def test_the_eta_weighs_runs_by_what_they_may_take(tmp_path, monkeypatch):
     assert said[1].endswith("40s ETA 0s")
 
 
+def test_what_ended_together_is_told_in_the_order_of_the_plan(tmp_path):
+    names = [f"run-{number}" for number in range(9, 0, -1)]
+    said = []
+    progress = Progress(dict.fromkeys(names, 1.0), results=tmp_path, say=said.append)
+    progress.begin(names)
+    for name in names:
+        write_error(run_directory(tmp_path, name), "out of memory")
+    progress.update()
+    assert [line.split()[1] for line in said] == names
+
+
 def test_dry_run_starts_nothing(sandbox):
     sandbox.behave()
     assert sandbox.sweep("dry_run=true") == 0
