@@ -44,7 +44,7 @@ class Progress:
 
     def update(self) -> None:
         """Look once; safe to call as often as one likes."""
-        for run_id in self._begun.intersection(self._waiting):
+        for run_id in [name for name in self._waiting if name in self._begun]:
             folder = run_directory(self._results, run_id)
             if (folder / RESULT).exists() or (folder / ERROR).exists():
                 del self._waiting[run_id]
