@@ -77,7 +77,7 @@ def test_label_maps_of_images(image_folder, tmp_path: Path) -> None:
     ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
 def test_the_files_of_every_opener_are_known(path: Path) -> None:
-    option = yaml.safe_load(path.read_text())
+    option = yaml.safe_load(path.read_text()) or {}
     build = option.get("data", option).get("build") or {}
     if target := build.get("_target_"):
         assert target.removeprefix("scaledrelu.data.") in data_files._PARTS
