@@ -1,5 +1,5 @@
 import math
-import time
+import sys
 
 import numpy as np
 import pytest
@@ -233,14 +233,20 @@ def test_keyed_normal_is_normal_and_differs_between_keys():
     assert torch.corrcoef(noise).fill_diagonal_(0).abs().max() < 0.04
 
 
-def test_draws_for_a_mini_batch_cost_well_below_half_a_millisecond():
-    indices, views = np.arange(64) * 7, np.zeros(64, dtype=np.int64)
-    best = math.inf
-    for _ in range(50):
-        start = time.perf_counter()
-        keyed_uniforms(9, indices, views, 45)
-        best = min(best, time.perf_counter() - start)
-    assert best < 2.5e-4
+def test_draws_of_many_images_take_no_more_calls_than_those_of_one():
+    """What takes its time is the calls; a clock would measure the machine too."""
+
+    def calls(count: int) -> int:
+        seen = []
+        keys = np.arange(count) * 7, np.zeros(count, dtype=np.int64)
+        sys.setprofile(lambda frame, event, argument: seen.append(event))
+        try:
+            keyed_uniforms(9, *keys, 45)
+        finally:
+            sys.setprofile(None)
+        return sum(event in ("call", "c_call") for event in seen)
+
+    assert calls(64) == calls(1) < 100
 
 
 @pytest.mark.gpu

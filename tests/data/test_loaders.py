@@ -240,7 +240,7 @@ def test_loader_processes_leave_signals_to_the_trainer(files):
     assert len(flat([first, *steps])) == 4
     assert worker.is_alive()
     worker.terminate()
-    worker.join(5)
+    worker.join()
     assert worker.exitcode == 0
 
 
@@ -266,7 +266,7 @@ def test_trainer_that_fails_within_an_epoch_ends_with_its_loader_processes(files
         "    raise ValueError('the trainer failed')\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
     )
     assert ended.returncode == 1
     assert "the trainer failed" in ended.stderr

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from loop_toys import DIES_EARLY, DIES_LATE, TOTAL, build, flat, go
 
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.engine.distributed import World
+from scaledrelu.engine.loop import Ending
+from tests.two_ranks import on_two_ranks
 
 
 def crash_on_rank_1(world: World, folder: Path):
@@ -41,61 +44,62 @@ def dead_at_the_end(world: World, folder: Path):
 CASES = (dead_until_stopped, dead_at_the_end, crash_on_rank_1, signal_to_rank_1, to_the_end)
 
 
-def work(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2,
-        timeout=timedelta(seconds=60),
-    )  # fmt: skip
-    for case in CASES:
-        ending = case(World(rank, 2, torch.device("cpu")), folder / case.__name__)
-        found = {
-            "step": ending.cursor.step,
-            "interrupted": ending.interrupted,
-            "verdict": ending.verdict and (ending.verdict.kind.value, ending.verdict.step),
-            "mean": ending.cursor.arrays.get("mean"),
-            "best": ending.cursor.best,
-        }
-        torch.save(found, folder / f"{case.__name__}-{rank}.pt")
-    dist.destroy_process_group()
+def work(rank: int, *, folder: Path) -> dict[str, Any]:
+    return {
+        case.__name__: told(case(World(rank, 2, torch.device("cpu")), folder / case.__name__))
+        for case in CASES
+    }
+
+
+def told(ending: Ending) -> dict[str, Any]:
+    return {
+        "step": ending.cursor.step,
+        "interrupted": ending.interrupted,
+        "verdict": ending.verdict and (ending.verdict.kind.value, ending.verdict.step),
+        "mean": ending.cursor.arrays.get("mean"),
+        "best": ending.cursor.best,
+    }
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where two processes, started once, have gone through all cases."""
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, args=(folder,), nprocs=2)
-    return folder
+    return tmp_path_factory.mktemp("ranks")
 
 
-def both(folder: Path, case) -> list[dict]:
-    return [torch.load(folder / f"{case.__name__}-{rank}.pt") for rank in range(2)]
+@pytest.fixture(scope="module")
+def ranks(folder: Path) -> list[dict[str, Any]]:
+    """What each of two processes, started once, found in all cases."""
+    return on_two_ranks(partial(work, folder=folder), folder)
 
 
-def test_a_loss_that_is_not_finite_on_one_rank_ends_both_at_the_same_step(folder: Path) -> None:
-    for found in both(folder, crash_on_rank_1):
+def both(ranks: list[dict[str, Any]], case: Callable[..., Ending]) -> list[dict[str, Any]]:
+    return [found[case.__name__] for found in ranks]
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_ends_both_at_the_same_step(ranks) -> None:
+    for found in both(ranks, crash_on_rank_1):
         assert (found["verdict"], found["step"]) == (("non_finite", 3), 4)
 
 
-def test_dead_windows_in_a_row_stop_both_ranks_at_the_same_step(folder: Path) -> None:
-    for found in both(folder, dead_until_stopped):
+def test_dead_windows_in_a_row_stop_both_ranks_at_the_same_step(ranks) -> None:
+    for found in both(ranks, dead_until_stopped):
         assert (found["verdict"], found["step"]) == (("collapsed", 10), 11)
 
 
-def test_both_ranks_find_a_resumed_run_dead_at_its_end(folder: Path) -> None:
-    for found in both(folder, dead_at_the_end):
+def test_both_ranks_find_a_resumed_run_dead_at_its_end(ranks) -> None:
+    for found in both(ranks, dead_at_the_end):
         assert (found["verdict"], found["step"]) == (("collapsed", TOTAL - 1), TOTAL)
 
 
-def test_a_signal_to_one_rank_stops_both_at_the_same_step(folder: Path) -> None:
-    for found in both(folder, signal_to_rank_1):
+def test_a_signal_to_one_rank_stops_both_at_the_same_step(ranks) -> None:
+    for found in both(ranks, signal_to_rank_1):
         assert (found["interrupted"], found["step"]) == (True, 5)
 
 
 def test_both_ranks_evaluate_and_save_the_running_statistics_of_group_0(
-    folder: Path, tmp_path: Path
+    ranks, folder: Path, tmp_path: Path
 ) -> None:
-    ranks = both(folder, to_the_end)
+    ranks = both(ranks, to_the_end)
     go(build(), tmp_path)
     alone, two = (read_checkpoint(f / LAST) for f in (tmp_path, folder / "to_the_end"))
     assert [found["step"] for found in ranks] == [TOTAL, TOTAL]

@@ -18,6 +18,7 @@ import torch
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.engine.checkpoint import read_checkpoint
+from scaledrelu.engine.logbook import Logbook
 from scaledrelu.runs.record import run_directory
 from scaledrelu.runs.spawn import run_job
 
@@ -80,21 +81,58 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[10]) + int(fields[11])) / os.sysconf("SC_CLK_TCK")  # user, system
 
 
+def signal_itself(number: int, at_step: int) -> None:
+    """Let this process get a signal when it has logged a step, however fast it is."""
+    logged = Logbook.train
+
+    def train(logbook: Logbook, t: Any, **what: Any) -> None:
+        logged(logbook, t, **what)
+        if t.step + 1 == at_step:
+            os.kill(os.getpid(), number)
+
+    Logbook.train = train
+
+
+@pytest.fixture
+def forked_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the ranks of a run, so that they need not load torch again.
+
+    ``test_ranks.py`` spawns them, as a person's command does; so does a machine with a GPU, where
+    torch forbids forks.
+    """
+    from torch.distributed.launcher import api
+
+    if not torch.cuda.is_available():
+        spawned = api.LaunchConfig
+        monkeypatch.setattr(
+            api, "LaunchConfig", lambda **told: spawned(**told | {"start_method": "fork"})
+        )
+
+
 @pytest.fixture
 def in_child() -> Callable[..., str | None]:
-    """Run a job in a forked child; optionally send a signal after some seconds of its own CPU time.
+    """Run a job in a forked child that may get a signal on the way.
 
-    Not of the clock: on a busy machine the signal would come before or after the training.
+    At a logged step, or after some seconds of its own CPU time. Not of the clock: on a busy machine
+    the signal would come before or after the training.
 
     Returns how the job ended, or None if the child was killed first.
     """
 
-    def run(config: dict[str, Any], *, number: int = signal.SIGKILL, after: float | None = None):
+    def run(
+        config: dict[str, Any],
+        *,
+        number: int = signal.SIGKILL,
+        at_step: int | None = None,
+        after: float | None = None,
+    ) -> str | None:
         torch.set_num_threads(1)
         child = os.fork()
         if child == 0:
             status = 99
             try:
+                if at_step is not None:
+                    signal_itself(number, at_step)
                 ended = run_job(config).ended.value
                 status = ["ok", "crash", "failed", "interrupted"].index(ended)
             finally:

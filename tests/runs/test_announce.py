@@ -51,6 +51,7 @@ def test_only_the_main_process_composes_for_the_log(smoke, monkeypatch) -> None:
     announce_module.announce(smoke(), None, World(1, 2, None))
 
 
+@pytest.mark.usefixtures("forked_ranks")
 def test_two_ranks_open_their_log_once(smoke, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     config = smoke("batch.group=32", "launch.nproc=2", "launch.device=cpu", "model.depth=1")

@@ -55,6 +55,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+@pytest.mark.usefixtures("forked_ranks")
 def test_the_process_that_met_the_error_is_named_whoever_leaves_first(smoke, images) -> None:
     damage_what_only_rank_one_sees(images)
     config = smoke(*options(images, "launch.nproc=2"))

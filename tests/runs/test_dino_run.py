@@ -91,6 +91,7 @@ def test_groups_that_go_through_together_train_like_one_group(smoke, tmp_path) -
     same_weights(one, four)
 
 
+@pytest.mark.usefixtures("forked_ranks")
 def test_one_process_and_two_ranks_train_the_same(smoke, tmp_path) -> None:
     one = smoke(*SAME, "batch.group=8")
     two = smoke(*SAME, "batch.group=8", "launch.nproc=2", f"paths.results={tmp_path / 'two'}")

@@ -117,6 +117,7 @@ def test_both_evaluators_agree_on_the_validation_set(probe) -> None:
     assert validation.probe is not None
 
 
+@pytest.mark.usefixtures("forked_ranks")
 def test_one_process_and_two_ranks_train_the_same_classifier(smoke, tmp_path) -> None:
     overrides = ("recipe=linear_probe", "stem=conv", "launch.device=cpu", "batch.group=16")
     one = smoke(*overrides)

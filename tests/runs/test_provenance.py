@@ -43,8 +43,8 @@ def folder_run(smoke, damaged: Path, *overrides: str) -> dict:
     )  # fmt: skip
 
 
-def test_bad_images_of_all_ranks_stand_once_in_the_result(smoke, damaged, monkeypatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+@pytest.mark.usefixtures("forked_ranks")
+def test_bad_images_of_all_ranks_stand_once_in_the_result(smoke, damaged) -> None:
     config = folder_run(smoke, damaged, "launch.nproc=2")
     assert run_job(config).ended == Ended.OK
     found = read_result(folder_of(config)).provenance

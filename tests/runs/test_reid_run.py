@@ -56,6 +56,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def people(results: Path, tmp_path: Path) -> Path:
+    """A copy of the data set that a test may spoil."""
+    (made,) = artifacts_root(results).glob("data-*")
+    return Path(shutil.copytree(made, tmp_path / "people"))
+
+
 @pytest.fixture(scope="module")
 def trained(results: Path) -> dict[str, Any]:
     """The configuration of a finished run that nothing interrupted."""
@@ -175,6 +182,7 @@ def _later(calls: Iterator[int], count: int) -> bool:
     return next(calls) + 1 >= count
 
 
+@pytest.mark.usefixtures("forked_ranks")
 def test_one_process_and_two_ranks_train_the_same(beside) -> None:
     one, two = beside("one", *GROUPS), beside("two", *GROUPS, "launch.nproc=2")
     assert run_id(one) == run_id(two)
@@ -210,33 +218,30 @@ def test_a_half_made_data_set_counts_as_none(smoke) -> None:
 
 
 @pytest.mark.parametrize("change", ["removed", "changed", "added"])
-def test_a_generated_set_that_is_not_as_it_was_made_is_refused(tmp_path, change) -> None:
-    write_mini_reid(PRESETS["market"], tmp_path, seed=0)
-    check_made(tmp_path)
-    image = sorted((tmp_path / "query").glob("*.jpg"))[0]
+def test_a_generated_set_that_is_not_as_it_was_made_is_refused(people, change) -> None:
+    check_made(people)
+    image = sorted((people / "query").glob("*.jpg"))[0]
     if change == "removed":
         image.unlink()
     else:
         name = image.name if change == "changed" else "0040_c1s1_000001_09.jpg"
         image.with_name(name).write_bytes(image.read_bytes() + b"\0")
     with pytest.raises(DataError, match=r"not as it was made .* `make table4` makes it again"):
-        check_made(tmp_path)
+        check_made(people)
 
 
-def test_a_spoilt_gallery_image_on_disk_ends_a_run_before_its_first_step(smoke, tmp_path) -> None:
-    people = tmp_path / "people"
-    write_mini_reid(PRESETS["market"], people, seed=0)
+def test_a_spoilt_gallery_image_on_disk_ends_a_run_before_its_first_step(smoke, people) -> None:
     (people / MANIFEST).unlink()  # a folder of the user's own
     spoilt = sorted((people / "bounding_box_test").glob("*.jpg"))[-1]
-    spoilt.write_bytes(spoilt.read_bytes()[:200])
+    whole = spoilt.read_bytes()
+    spoilt.write_bytes(whole[:200])
     disk = ("data.in_memory=false", "data.augment=reference")
     config = smoke(*REID, f"data.root={people}", *disk)
     report = run_job(config)
     assert report.ended == Ended.FAILED
     assert f"{spoilt}: not a whole image (" in report.reason
     assert (folder_of(config) / "metrics.jsonl").read_text() == ""
-    shutil.rmtree(people)
-    write_mini_reid(PRESETS["market"], people, seed=0)
+    spoilt.write_bytes(whole)
     assert run_job(smoke(*REID, f"data.root={people}", *disk)).ended == Ended.OK
 
 

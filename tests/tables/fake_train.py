@@ -1,7 +1,8 @@
 """Stands in for scripts/train.py -m: reads the generated files, trains nothing, may misbehave.
 
 ``FAKE_PLAN`` (a JSON file) maps a run id to what its attempts do, in order, the last one for ever:
-ok, crash, raise, kill (SIGKILL to itself), sleep (until SIGTERM, then saves and leaves).
+ok, crash, raise, kill (SIGKILL to itself), sleep (until SIGTERM, then saves and leaves; a file
+``asleep`` tells that it will).
 """
 
 import contextlib
@@ -29,6 +30,7 @@ def behave(what, folder, run_id, config):
     if what == "sleep":
         stopped = []
         signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+        (folder / "asleep").touch()
         while not stopped:
             time.sleep(0.02)
         (folder / "last.pt").write_text("saved")

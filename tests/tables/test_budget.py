@@ -82,10 +82,13 @@ def test_a_shorter_run_goes_on_where_a_longer_one_does_not_fit(tmp_path):
 def test_runs_that_still_go_at_the_deadline_save_and_the_next_sweep_goes_on(sandbox, monkeypatch):
     monkeypatch.setattr(module, "START_S", 0.1)
     sandbox.behave(["sleep", "ok"])
-    assert sandbox.sweep("budget_s=2", "n_jobs=1") == 1
+    folder = run_directory(sandbox.base / "results", sandbox.names[0])
+    now = lambda: 1000.0 if (folder / "asleep").exists() else 0.0  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", now)
+        assert sandbox.sweep("budget_s=100", "n_jobs=1") == 1
     assert sandbox.statuses() == ["missing"] * 3
     assert sandbox.commands() == [[0]]
-    folder = run_directory(sandbox.base / "results", sandbox.names[0])
     assert (folder / "last.pt").read_text() == "saved"
     assert not (folder / "attempt.json").exists()
     assert (sandbox.base / "results" / "mini" / "table8.md").exists()

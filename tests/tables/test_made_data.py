@@ -1,5 +1,7 @@
 """Generated data sets are artifacts: named before they exist, made once, before their runs."""
 
+import shutil
+
 import pytest
 import yaml
 from sandboxes import Sandbox, prepare, settings_in
@@ -7,6 +9,7 @@ from sandboxes import Sandbox, prepare, settings_in
 from scaledrelu.config.artifacts import (
     MANIFEST,
     artifact_directory,
+    artifacts_root,
     data_artifact,
     data_root,
 )
@@ -42,19 +45,27 @@ TABLE = {
 }
 
 
-def test_each_set_is_planned_once_and_made_before_its_runs(sandbox):
-    assert len(sandbox.plan.artifacts) == 2
-    assert len(sandbox.plan.runs) == 4
-    sandbox.behave()
-    sandbox.sweep()
-    made = [line for line in sandbox.said if line.startswith("made ")]
+@pytest.fixture(scope="module")
+def swept(prepared, tmp_path_factory):
+    """The sandbox after its sweep, which made both sets."""
+    with pytest.MonkeyPatch.context() as patch:
+        sandbox = Sandbox(prepared, tmp_path_factory.mktemp("swept"), patch)
+        sandbox.behave()
+        assert sandbox.sweep() == 0
+    return sandbox
+
+
+def test_each_set_is_planned_once_and_made_before_its_runs(swept):
+    assert len(swept.plan.artifacts) == 2
+    assert len(swept.plan.runs) == 4
+    made = [line for line in swept.said if line.startswith("made ")]
     assert len(made) == 2
-    for name in sandbox.plan.artifacts:
-        folder = artifact_directory(sandbox.base / "results", name)
+    for name in swept.plan.artifacts:
+        folder = artifact_directory(swept.base / "results", name)
         assert (folder / MANIFEST).exists()
         assert len(list((folder / "query").glob("*.jpg"))) > 50
-    assert [sorted(command) for command in sandbox.commands()] == [[0, 1, 2, 3]]
-    plan = plan_tables(settings_in(sandbox.base))
+    assert [sorted(command) for command in swept.commands()] == [[0, 1, 2, 3]]
+    plan = plan_tables(settings_in(swept.base))
     assert {item.status for item in plan.artifacts.values()} == {"ok"}
 
 
@@ -88,11 +99,16 @@ def test_plan_and_job_agree_on_the_set_and_a_folder_of_ones_own_is_another_run(t
     assert data_root(own) == str(tmp_path)
 
 
-def test_a_crashed_pre_training_is_the_crash_of_a_row_that_also_needs_a_set(tmp_path, monkeypatch):
+def test_a_crashed_pre_training_is_the_crash_of_a_row_that_also_needs_a_set(
+    swept, tmp_path, monkeypatch
+):
     block = TABLE["blocks"][0] | {"upstream": ["recipe=dino"]}
     base = prepare(tmp_path / "prepared", TABLE | {"blocks": [block]})
     (tmp_path / "run").mkdir()
     sandbox = Sandbox(base, tmp_path / "run", monkeypatch)
+    assert sandbox.plan.artifacts.keys() == swept.plan.artifacts.keys()
+    made = artifacts_root(swept.base / "results")
+    shutil.copytree(made, artifacts_root(sandbox.base / "results"))
     parents = [name for name in sandbox.names if name.startswith("dino")]
     sandbox.behave(*(["crash"] if name in parents else ["ok"] for name in sandbox.names))
     sandbox.sweep()
@@ -100,16 +116,14 @@ def test_a_crashed_pre_training_is_the_crash_of_a_row_that_also_needs_a_set(tmp_
     assert {read_cell(plan, cell).status for cell in plan.cells} == {Status.CRASH}
 
 
-def test_a_misprint_is_shown_and_is_no_target(sandbox):
-    sandbox.behave()
-    sandbox.sweep()
-    text = (sandbox.base / "results" / "mini" / "table8.md").read_text()
+def test_a_misprint_is_shown_and_is_no_target(swept):
+    text = (swept.base / "results" / "mini" / "table8.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| 2 |"))
     assert row == "| 2 | 1.6e-3 | 0 of 1 crashed | 84.3 | 90.0 |"
     row = next(line for line in text.partition("## hard")[2].splitlines() if line[:4] == "| 2 ")
     assert row == "| 2 | 1.6e-3 | 0 of 1 crashed | 88.6 (misprint) | 90.0 |"
     noted = [
         line.endswith("misprint: no target")
-        for line in (sandbox.base / "results" / "mini" / "table8.csv").read_text().splitlines()[1:]
+        for line in (swept.base / "results" / "mini" / "table8.csv").read_text().splitlines()[1:]
     ]
     assert noted == [False, False, False, True]

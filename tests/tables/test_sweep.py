@@ -140,19 +140,18 @@ def ctrl_c():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_lets_running_runs_save_and_starts_no_other(sandbox, number):
     sandbox.behave(["ok"], ["sleep", "ok"], ["ok"])
-    attempt = run_directory(sandbox.base / "results", sandbox.names[1]) / "attempt.json"
+    folder = run_directory(sandbox.base / "results", sandbox.names[1])
 
     def interrupt():
-        while not attempt.exists():
+        while not (folder / "asleep").exists():
             time.sleep(0.02)
-        time.sleep(0.1)
         os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt, daemon=True).start()
     assert sandbox.sweep() == 130
     assert sandbox.statuses() == ["ok", "missing", "missing"]
-    assert (attempt.parent / "last.pt").read_text() == "saved"
-    assert not attempt.exists()
+    assert (folder / "last.pt").read_text() == "saved"
+    assert not (folder / "attempt.json").exists()
     assert any("2 runs are left. The same command goes on" in line for line in sandbox.said)
     assert sandbox.sweep() == 0
     assert sandbox.commands() == [[0, 1, 2], [1, 2]]
