@@ -100,8 +100,9 @@ def test_one_process_and_two_ranks_train_the_same(smoke, tmp_path) -> None:
     assert run_job(two).ended == Ended.OK
     same_weights(one, two)
     first, second = (read_result(folder_of(config)).metrics for config in (one, two))
-    assert second["val/feature_std"] == pytest.approx(first["val/feature_std"], rel=0.02)
-    assert second["val/knn20"] == pytest.approx(first["val/knn20"], abs=2)  # a few near ties
+    # Not their k-NN: features lie so close together here that rounding decides who is near.
+    for name in ("val/feature_std", "val/feature_rank"):
+        assert second[name] == pytest.approx(first[name], rel=0.02)
 
 
 def test_a_row_takes_its_steps_on_noise(smoke) -> None:
