@@ -38,6 +38,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "task.distances": ("products", "differences"),
 }
 NAMES = ("method", "planned_id", "init.run")  # they become folders below the results
+OWN_OPENERS, WITHOUT_FILES = "scaledrelu.data.", "scaledrelu.data.datasets.open_digits"
 TAILS = ("batch", "layernorm", "relu", "gelu", "scaled_relu")
 PLAIN_NAMES = ("data.name", "profile.name")  # parts of file names
 POLICY = r"(rand|augmix|originalr?|v0r?|3a)(-(mstd|mmax|inc|[mnpwdb])\d[\d.]*|-t[a-z]+)*"  # of timm
@@ -70,6 +71,7 @@ def check_values(config: dict[str, Any], conf_dir: Path) -> None:
             f"{key}={value}: letters, digits and . _ - only, since it becomes part of a path",
         )
     _check_method(config, conf_dir)
+    _check_data(config["data"])
     _check_model(config)
     _check_time(config)
     _check_augmentation(config)
@@ -90,6 +92,14 @@ def _check_method(config: dict[str, Any], conf_dir: Path) -> None:
     _require(
         task == expected,
         f"method={method} is trained by {expected}, found task={task}: write recipe={method}",
+    )
+
+
+def _check_data(data: dict[str, Any]) -> None:
+    opener = str(data["build"].get("_target_"))
+    _require(
+        data["root"] is not None or opener == WITHOUT_FILES or not opener.startswith(OWN_OPENERS),
+        f"data.root=null: {opener.rpartition('.')[2]} reads files: set data.root=<folder>",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
@@ -11,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
 from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
 from scaledrelu.config.check import check_values
 from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.config.places import expand_overrides, expand_places
-from scaledrelu.config.ranges import leaves
+from scaledrelu.config.ranges import RANGES, leaves, out_of_range, typed
 from scaledrelu.config.schema import RunConfig
 from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
@@ -166,7 +172,7 @@ def validate(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str,
     except ConfigKeyError as error:
         raise ConfigError(_unknown_key(error)) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(one_line(error)) from error
+        raise ConfigError(_wrong_type(error, composed) or one_line(error)) from error
     expand_places(config)
     _check_flags(composed, config)
     check_targets(config, trust=config["trust"])
@@ -204,6 +210,19 @@ def _unknown_key(error: ConfigKeyError) -> str:
         f"unknown key '{full_key}'{where}{nearest(leaf, known)}; "
         f"allowed here: {', '.join(known)}. Types stand in scaledrelu/config/schema.py."
     )
+
+
+def _wrong_type(error: OmegaConfBaseException, composed: DictConfig) -> str | None:
+    """Return the line about a value whose type the schema refuses; None for other errors."""
+    if not isinstance(error, ValidationError) or isinstance(error, InterpolationResolutionError):
+        return None
+    key = re.sub(r"\[\d+\]$", "", str(error.full_key))
+    found = OmegaConf.select(composed, key)
+    if OmegaConf.is_list(found):
+        found = OmegaConf.to_container(found)
+    elif "not a ListConfig" in str(error):
+        return f"{key}={typed(found)}: must be a list: {key}=[{typed(found)}]"
+    return out_of_range(key, found) if key in RANGES else None
 
 
 def one_line(error: Exception) -> str:

@@ -58,7 +58,8 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
         except HydraException as error:
             raise ConfigError(
                 f"cannot read '{text}': {str(error).splitlines()[0]}. "
-                "Write key=value; quote spaces and brackets."
+                "Write key=value; a value with spaces, brackets or letters beyond a-z needs quotes "
+                "that reach us: \"key='value'\"."
             ) from error
     return found
 

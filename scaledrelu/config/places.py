@@ -12,6 +12,7 @@ from scaledrelu.errors import ConfigError
 PLACES = ("paths.results", "data.root", "data.token_labels", "init.path")
 
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # what Hydra reads as one string without quotes
+_BARE = re.compile(r"""[^~'",$\\\[\](){}][^'",$\\\[\](){}]*""")  # a path without quotes
 _HOME = re.compile(r"""(?<=[=,])(?:(['"])(~[^'"]*)\1|(~[^,'"\[\](){}]*))""")  # in an override
 
 
@@ -40,7 +41,9 @@ def expand_places(config: dict[str, Any]) -> None:
 
 
 def expand_overrides(overrides: Sequence[str]) -> list[str]:
-    """Return Hydra overrides with ``key=~/x`` expanded, which Hydra's grammar refuses.
+    """Return Hydra overrides with the paths that Hydra's grammar refuses made readable to it.
+
+    ``key=~/x`` is expanded; a path with letters beyond ASCII is quoted.
 
     Raises:
         ConfigError: see :func:`expand_home`.
@@ -58,5 +61,7 @@ def quoted(text: str) -> str:
 
 
 def _expand_override(text: str) -> str:
-    key = text.partition("=")[0]
+    key, _, value = text.partition("=")
+    if key in PLACES and not value.isascii() and _BARE.fullmatch(value):
+        text = f"{key}={quoted(value)}"  # Hydra's grammar knows no letters beyond ASCII
     return _HOME.sub(lambda found: quoted(expand_home(found[2] or found[3], key=key)), text)

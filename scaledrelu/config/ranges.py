@@ -21,14 +21,14 @@ class Range:
     Attributes:
         interval: in the usual notation, e.g. ``(0, 1]``; ``inf`` never belongs to it.
         count: length of the list; None: a number, or a list of any length.
-        listed: a list with at least one number, where nothing else knows that it is a list.
+        least: a list with at least so many numbers, where nothing else knows that it is a list.
         rising: the numbers of the list must not fall.
         whole: whole numbers only; needed inside free dictionaries, where nothing else knows.
     """
 
     interval: str
     count: int | None = None
-    listed: bool = False
+    least: int = 0
     rising: bool = False
     whole: bool = False
 
@@ -46,8 +46,8 @@ class Range:
     def accepts(self, value: Any) -> bool:
         """Say whether a number, or a list of numbers, is allowed."""
         if not isinstance(value, list | tuple):
-            return self.count is None and not self.listed and self.holds(value)
-        if self.listed and not value:
+            return self.count is None and not self.least and self.holds(value)
+        if len(value) < self.least:
             return False
         fits = self.count in (None, len(value)) and all(map(self.holds, value))
         return fits and (not self.rising or list(value) == sorted(value))
@@ -57,8 +57,9 @@ class Range:
         if self.count is not None:
             order = ", the smaller first" if self.rising else ""
             return f"must be {self.count} {kind} in {self.interval}{order}"
-        if self.listed:
-            return f"must be a list of {kind} in {self.interval}"
+        if self.least:
+            some = f"at least {self.least} " if self.least > 1 else ""
+            return f"must be a list of {some}{kind} in {self.interval}"
         return f"must lie in {self.interval}" + (", a whole number" if self.whole else "")
 
 
@@ -81,7 +82,7 @@ RANGES: dict[str, Range] = {
     "model.patch_size": PIXELS,
     "model.norm_eps": Range("(0, 1)"),
     "model.drop_path": Range("[0, 1)"),
-    "model.build.layers": Range("[1, 1024]", listed=True, whole=True),
+    "model.build.layers": Range("[1, 1024]", least=1, whole=True),
     "model.build.outlook_width": CHANNELS,
     "model.build.outlook_heads": FEW,
     "model.build.post_blocks": Range("[0, 1024]", whole=True),
@@ -93,7 +94,7 @@ RANGES: dict[str, Range] = {
     "optimizer.bias_lr_factor": NOT_NEGATIVE,
     "optimizer.sam.rho": NOT_NEGATIVE,
     "optimizer.build.weight_decay": NOT_NEGATIVE,
-    "optimizer.build.betas": Range("[0, 1)", listed=True),
+    "optimizer.build.betas": Range("[0, 1)", least=2),
     "optimizer.build.eps": POSITIVE,
     "optimizer.build.momentum": Range("[0, 1)"),
     "optimizer.build.dampening": SHARE,
@@ -144,7 +145,7 @@ RANGES: dict[str, Range] = {
     "evaluation.crop": Range("(0, 1]"),
     "evaluation.every_epochs": COUNT,
     "evaluation.batch": COUNT,
-    "evaluation.build.neighbours": Range("[1, 1000000000]", listed=True, whole=True),
+    "evaluation.build.neighbours": Range("[1, 1000000000]", least=1, whole=True),
     "evaluation.build.temperature": POSITIVE,
     "divergence.ratio": POSITIVE,
     "divergence.judge_at": NOT_NEGATIVE,
@@ -195,11 +196,16 @@ def check_ranges(config: dict[str, Any]) -> None:
         allowed = RANGES.get(key)
         is_free = key.startswith("task.") or ".build." in key
         if allowed is not None and not (allowed.accepts(value) or (value is None and not is_free)):
-            raise ConfigError(f"{key}={_text(value)}: {allowed}")
+            raise ConfigError(out_of_range(key, value))
         if not all(math.isfinite(item) for item in _numbers(value)):
-            raise ConfigError(f"{key}={_text(value)}: must be finite")
+            raise ConfigError(f"{key}={typed(value)}: must be finite")
         if value == "":
             raise ConfigError(f"{key}=: is empty; give a value, or null where nothing is meant")
+
+
+def out_of_range(key: str, value: Any) -> str:
+    """Return the line about a value that is no number, or not one of the key's range."""
+    return f"{key}={typed(value)}: {RANGES[key]}"
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -219,10 +225,10 @@ def _numbers(value: Any) -> list[float]:
     return [item for item in items if isinstance(item, int | float)]
 
 
-def _text(value: Any) -> str:
+def typed(value: Any) -> str:
     """Return a value as it is typed: ``[0,0.5]``, ``true``."""
     if isinstance(value, list):
-        return f"[{','.join(map(_text, value))}]"
+        return f"[{','.join(map(typed, value))}]"
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     short = f"{value:g}" if isinstance(value, float) else str(value)

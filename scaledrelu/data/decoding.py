@@ -8,14 +8,15 @@ import re
 import warnings
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from scaledrelu.errors import DataError, printable
 
 # Above it Pillow refuses to open a file: one of some kilobytes could fill the memory.
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 _MIN_IS_WHITE = 0  # of a TIFF's PhotometricInterpretation
-_BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
+_SIGNED = 2  # of a TIFF's SampleFormat
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
 
 
 class BadImageError(DataError):
@@ -72,9 +73,10 @@ def decode(path: str) -> Image.Image:
 
 
 def _to_rgb(path: str, image: Image.Image) -> Image.Image:
-    if image.mode != "F" and not image.mode.startswith("I"):
+    is_wide = image.mode == "F" or image.mode.startswith("I")
+    if not is_wide and not _is_signed(image):
         return image.convert("RGB")
-    top = _top_of_range(image)
+    top = _top_of_range(image) if is_wide else None
     if top is None:
         raise BadImageError(
             path,
@@ -86,6 +88,11 @@ def _to_rgb(path: str, image: Image.Image) -> Image.Image:
         values = top - values  # Pillow turns 8 bits round, but not 16
     grey = (values * 255 + top // 2) // top
     return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+
+
+def _is_signed(image: Image.Image) -> bool:
+    """Say whether a TIFF holds numbers below zero, which Pillow takes for large ones."""
+    return image.format == "TIFF" and _SIGNED in image.tag_v2.get(_SAMPLE_FORMAT, ())
 
 
 def _top_of_range(image: Image.Image) -> int | None:
@@ -114,5 +121,8 @@ def _unreadable(path: str, error: Exception) -> DataError:
         return BadImageError(path, "a link to a file that is not there", "restore the file")
     if number is not None:
         return DataError(f"{path}: cannot be read ({os.strerror(number)}): restore the file")
+    if isinstance(error, UnidentifiedImageError):
+        reason = "not a whole image (in no format that Pillow reads)"
+        return BadImageError(path, reason, "restore the file or convert it to PNG")
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return BadImageError(path, f"not a whole image ({reason})", "restore the file")

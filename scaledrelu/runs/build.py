@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from scaledrelu.config.devices import refuse_fp16_on_cpu
 from scaledrelu.config.groups import groups_per_process, trained_groups
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
@@ -17,7 +18,6 @@ from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import Pace, Training
 from scaledrelu.engine.step import Update
-from scaledrelu.errors import ConfigError
 from scaledrelu.models.sync_batchnorm import sync_batchnorm
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.create import create, parameters_of, target_of
@@ -65,7 +65,7 @@ def build(config: dict[str, Any], world: World) -> Job:
     Raises:
         ScaledReluError: for everything a user can fix.
     """
-    refuse_fp16_on_cpu(config, world)
+    refuse_fp16_on_cpu(config, on_cpu=world.device.type == "cpu")
     if config["launch"]["threads"]:
         torch.set_num_threads(config["launch"]["threads"])
     splits = open_data(config)
@@ -121,20 +121,6 @@ def build(config: dict[str, Any], world: World) -> Job:
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )
     return Job(training, splits, validation, schedule.spec.peak_lr, len(groups))
-
-
-def refuse_fp16_on_cpu(config: dict[str, Any], world: World) -> None:
-    """Refuse to train in half precision where it is emulated, and says nothing of a GPU.
-
-    Raises:
-        ConfigError: with what to write instead.
-    """
-    precision, launch = config["precision"], config["launch"]
-    if world.device.type == "cpu" and precision["autocast"] == "fp16" and not launch["fp16_on_cpu"]:
-        raise ConfigError(
-            f"precision.autocast=fp16 on a CPU (launch.device={launch['device']}): write "
-            "precision=fp32 (another run), or launch.fp16_on_cpu=true to train so all the same"
-        )
 
 
 def local_groups(config: dict[str, Any], world: World) -> range:

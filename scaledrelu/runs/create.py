@@ -56,7 +56,8 @@ def locate(target: str) -> Any:
             name = ".".join(parts[:end])
             found = getattr(found, part) if hasattr(found, part) else import_module(name)
             if isinstance(found, ModuleType) and found.__name__ != name:
-                raise ConfigError(f"_target_={target}: {found.__name__} is no part of {parts[0]}")
+                above = ".".join(parts[: end - 1])
+                raise ConfigError(f"_target_={target}: {found.__name__} is no part of {above}")
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"_target_={target}: no such class or function ({error})") from error
     home = getattr(found, "__module__", None) or ""

@@ -18,9 +18,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
+from scaledrelu.config.devices import on_gpu, refuse_fp16_on_cpu
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
-from scaledrelu.errors import RunError
+from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.runs import attempt, blame, record
 from scaledrelu.runs.files import cannot_write
 from scaledrelu.runs.mirrored import open_mirrors
@@ -83,6 +84,8 @@ def _report(config: dict[str, Any], copies: list[WandbMirror]) -> JobReport:
             return JobReport(name, Ended(done.value))
         if attempt.stop_requested():
             return JobReport(name, Ended.INTERRUPTED, "not started: the sweep is stopping")
+        if (wrong := _wrong_here(config)) is not None:
+            return _refused(config, name, folder, wrong)
         folder.mkdir(parents=True, exist_ok=True)
         return _attempt(config, name, folder, copies)
     except BusyError as error:  # the run's own process will say how it ended
@@ -103,6 +106,22 @@ def _composed_otherwise(config: dict[str, Any], name: str, planned: str) -> JobR
         "after planning; plan again"
     )
     return _failed(planned, record.run_directory(config["paths"]["results"], planned), reason, "")
+
+
+def _wrong_here(config: dict[str, Any]) -> str | None:
+    """Return what the configuration asks of this machine and cannot have, None if nothing."""
+    try:
+        refuse_fp16_on_cpu(config, on_cpu=not on_gpu(config["launch"]["device"]))
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _refused(config: dict[str, Any], name: str, folder: Path, reason: str) -> JobReport:
+    """Say that nothing was tried; a sweep finds the reason where it looks for failures."""
+    if config["planned_id"]:
+        _failed(name, folder, reason, "")
+    return JobReport(name, Ended.REFUSED, reason)
 
 
 def finished(config: dict[str, Any], folder: Path) -> record.Outcome | None:

@@ -149,4 +149,9 @@ def _read(config: Mapping[str, Any], column: Column) -> Any:
                 f"column '{column.name}': the run's config has no key '{column.source}'"
             )
         value = value[part]
+    if isinstance(value, Mapping):
+        raise TableError(
+            f"column '{column.name}': '{column.source}' is no value but holds some: write one of "
+            f"{', '.join(f'{column.source}.{key}' for key in value)}"
+        )
     return value

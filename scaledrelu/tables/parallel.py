@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from scaledrelu.config.devices import gpu_visible
+from scaledrelu.config.devices import on_gpu
 from scaledrelu.config.launchers import JOBLIB_PLUGIN, plugin_installed
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.settings import AUTO, Settings, default_jobs
@@ -50,11 +50,6 @@ def is_small(config: Mapping[str, Any]) -> bool:
     if launch["nproc"] > 1 or _numbers_between_blocks(config) > SMALL:
         return False
     return launch["threads"] == 1 or not on_gpu(launch["device"])
-
-
-def on_gpu(device: str) -> bool:
-    """Say whether a run with this ``launch.device`` would take a GPU, without loading torch."""
-    return device == "cuda" or (device == "auto" and gpu_visible())
 
 
 def _numbers_between_blocks(config: Mapping[str, Any]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from scaledrelu.config.ranges import SEED
 from scaledrelu.errors import TableError, nearest
 
 # What would not be the row's own, and what says it instead.
@@ -45,15 +46,20 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, OSError, ValueError, TypeError) as error:
+    except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
         where = f"conf/table/{path.name}"
         raise TableError(f"{where}: {' '.join(str(error).split())}") from error
 
 
-def check_keys(raw: Any, allowed: Sequence[str], where: str) -> None:
-    """Refuse what is no mapping or has a key that nobody reads."""
+def check_pairs(raw: Any, where: str) -> None:
+    """Refuse what is no mapping."""
     if not isinstance(raw, Mapping):
         raise TableError(f"{where}: expected 'key: value' pairs, found {_found(raw)}")
+
+
+def check_keys(raw: Any, allowed: Sequence[str], where: str) -> None:
+    """Refuse what is no mapping or has a key that nobody reads."""
+    check_pairs(raw, where)
     for key in raw:
         if key not in allowed:
             raise TableError(
@@ -112,8 +118,11 @@ def seeds(raw: Mapping[str, Any], default: tuple[int, ...] | None, where: str) -
         return default
     found = a_list(raw, "seeds", where)
     whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in found)
-    if not found or not whole or min(found) < 0 or len(set(found)) < len(found):
-        raise TableError(f"{where}: seeds={found}: write different whole numbers from 0 on")
+    fit = whole and all(SEED.holds(seed) for seed in found)
+    if not found or not fit or len(set(found)) < len(found):
+        raise TableError(
+            f"{where}: seeds={found}: write different whole numbers in {SEED.interval}"
+        )
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ composed in ``plan.py``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from scaledrelu.config.metrics import is_percent
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading
-from scaledrelu.tables.reading import check_keys
+from scaledrelu.tables.reading import check_keys, check_pairs
 
 CRASH, MISSING = "crash", "missing"
 TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
@@ -117,7 +118,7 @@ def load_table(name: str, conf_dir: Path) -> Table:
         if not raw.get(key):
             raise TableError(f"{where}: no '{key}'; every table needs one")
     reading.overrides(raw, "base", name)
-    check_keys(raw["columns"], tuple(raw["columns"]), f"{name}, columns")
+    check_pairs(raw["columns"], f"{name}, columns")
     columns = tuple(_column(name, str(key), value) for key, value in raw["columns"].items())
     metrics = {column.name: column.source for column in columns if column.kind == "metric"}
     if not metrics:
@@ -233,7 +234,7 @@ def _row(
 
 
 def _external(where: str, raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    check_keys(raw, tuple(raw), f"{where}, external")
+    check_pairs(raw, f"{where}, external")
     return {str(name): reading.overrides(raw, name, f"{where}, external") for name in raw}
 
 
@@ -266,6 +267,8 @@ def _corrected(where: str, row: Mapping[str, Any]) -> dict[str, float]:
     raw = row.get("corrected", {})
     check_keys(raw, row.get("misprints", ()), f"{where}, corrected (of the misprints)")
     for metric, value in raw.items():
-        if not isinstance(value, int | float):
-            raise TableError(f"{where}, corrected: '{value}' of column '{metric}' is no number")
+        if not reading.a_number(value, highest=math.inf):
+            raise TableError(
+                f"{where}, corrected: '{value}' of column '{metric}' is no number from 0 on"
+            )
     return dict(raw)

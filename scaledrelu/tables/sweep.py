@@ -33,20 +33,8 @@ from scaledrelu.tables.waves import train_waves
 
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
-CANNOT_WRITE = frozenset(
-    {
-        errno.EACCES,
-        errno.EDQUOT,
-        errno.EEXIST,
-        errno.EISDIR,
-        errno.ELOOP,
-        errno.ENAMETOOLONG,
-        errno.ENOSPC,
-        errno.ENOTDIR,
-        errno.EPERM,
-        errno.EROFS,
-    }
-)
+WRITE_ERRORS = "EACCES EDQUOT EEXIST EISDIR ELOOP ENAMETOOLONG ENOSPC ENOTDIR EPERM EROFS"
+CANNOT_WRITE = frozenset(getattr(errno, name) for name in WRITE_ERRORS.split())
 
 
 def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:

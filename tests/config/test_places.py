@@ -54,6 +54,19 @@ def test_only_a_path_that_begins_with_it_is_expanded(home: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("path", ["/donn\u00e9es/a b", "d\u00e9t=1", "/\u6570\u636e;x"])
+def test_a_path_with_letters_beyond_ascii_needs_no_quotes(path: str) -> None:
+    (override,) = expand_overrides([f"data.root={path}"])
+    assert read_back(override) == path
+    assert expand_overrides([override]) == [override]
+    assert compose([f"paths.results={path}"])["paths"]["results"] == path
+
+
+def test_a_list_of_paths_is_left_to_the_sweeper() -> None:
+    listed = ["data.root=/\u00e9,/b", "data.root='/\u00e9'", "wandb.project=\u00e9"]
+    assert expand_overrides(listed) == listed
+
+
 def test_a_home_that_nobody_knows_is_one_line() -> None:
     with pytest.raises(ConfigError, match=r"data\.root=~nobody-here/x: no home folder is known"):
         expand_home("~nobody-here/x", key="data.root")

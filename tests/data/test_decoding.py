@@ -77,6 +77,7 @@ def test_deep_grey_keeps_its_picture(tmp_path: Path, name: str) -> None:
 UNKNOWN = {
     "float.tif": lambda path: path.write_bytes(tiff(of(1, "<f4"), bits=32, kind=3)),
     "32.tif": lambda path: path.write_bytes(tiff(of(70_000, "<u4"), bits=32)),
+    "signed-8.tif": lambda path: path.write_bytes(tiff(of(127, "i1"), bits=8, kind=2)),
     "signed.tif": lambda path: path.write_bytes(tiff(of(32767, "<i2"), bits=16, kind=2)),
     "float.pgm": lambda path: path.write_bytes(b"Pf\n64 4\n-1.0\n" + of(1, "<f4").tobytes()),
 }
@@ -144,6 +145,13 @@ def test_a_folder_called_like_an_image_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "0.png").mkdir()
     with pytest.raises(DataError, match="cannot be read"):
         decode(str(tmp_path / "0.png"))
+
+
+def test_what_pillow_cannot_name_may_have_to_be_converted(tmp_path: Path) -> None:
+    (tmp_path / "16-float.tif").write_bytes(tiff(of(1, "<f2"), bits=16, kind=3))
+    with pytest.raises(BadImageError, match="no format that Pillow reads") as error:
+        decode(str(tmp_path / "16-float.tif"))
+    assert "restore the file or convert it" in str(error.value)
 
 
 def test_bytes_that_a_decoder_chokes_on_are_a_bad_image(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from scaledrelu.config.identity import run_id
 from scaledrelu.errors import RunError
 from scaledrelu.runs import execute as execute_module
 from scaledrelu.runs import spawn
-from scaledrelu.runs.record import Status, read_result, read_status
+from scaledrelu.runs.record import Status, read_error, read_result, read_status
 from scaledrelu.runs.spawn import LOCK, Ended, _only_writer, run_job
 
 from .conftest import folder_of
@@ -248,9 +249,15 @@ def test_an_error_nobody_foresaw_says_what_the_run_was_doing(smoke, monkeypatch)
         assert report.reason.endswith("KeyError: 'width\\nand more'")
 
 
-def test_fp16_on_a_cpu_is_refused_with_the_way_out(smoke) -> None:
+def test_fp16_on_a_cpu_is_refused_with_the_way_out(smoke, tmp_path) -> None:
     for device in ("auto", "cpu") if not torch.cuda.is_available() else ("cpu",):
-        report = run_job(smoke("precision=fp16", f"launch.device={device}"))
-        assert report.ended == Ended.FAILED
+        config = smoke("precision=fp16", f"launch.device={device}")
+        report = run_job(config)
+        assert report.ended == Ended.REFUSED
+        assert not (tmp_path / "results" / "runs").exists(), "nothing was tried"
+        run_job({**config, "planned_id": report.run_id})
+        folder = tmp_path / "results" / "runs" / report.run_id
+        assert read_error(folder) == report.reason, "a sweep looks there"
+        shutil.rmtree(folder.parent)
         assert f"precision.autocast=fp16 on a CPU (launch.device={device})" in report.reason
         assert "launch.fp16_on_cpu=true" in report.reason

@@ -29,7 +29,7 @@ def configs() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "gpu_visible", lambda: False)
+    monkeypatch.setattr(devices, "gpu_visible", lambda: False)
 
 
 def test_runs_of_one_process_and_a_small_model_are_small(configs):
@@ -38,7 +38,7 @@ def test_runs_of_one_process_and_a_small_model_are_small(configs):
 
 
 def test_a_gpu_is_shared_only_by_runs_that_ask_for_one_thread(configs, monkeypatch):
-    monkeypatch.setattr(parallel, "gpu_visible", lambda: True)
+    monkeypatch.setattr(devices, "gpu_visible", lambda: True)
     assert is_small(configs["mini"])
     assert not is_small(configs["tiny"])
     on_cpu = {**configs["tiny"], "launch": {**configs["tiny"]["launch"], "device": "cpu"}}

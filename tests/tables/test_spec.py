@@ -77,6 +77,10 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
             block(rows=[{"paper": {"top1": 1}, "misprints": ["top1"], "corrected": {"top1": "x"}}]),
             "corrected: 'x' of column 'top1' is no number",
         ),
+        (
+            block(rows=[{"paper": {"top1": 1}, "misprints": ["top1"], "corrected": {"top1": NAN}}]),
+            "corrected: 'nan' of column 'top1' is no number",
+        ),
         (block(rows=["stem=conv"]), "expected 'key: value' pairs"),
         (block(rows=[]), "table8, block 1: no rows"),
         (block(rows=None), "block 1: rows must be a list, found nothing"),
@@ -103,6 +107,8 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
         (block(seeds=[0, 0]), "write different whole numbers"),
         (block(seeds=[True]), "write different whole numbers"),
         (block(external=["paper"]), "external: expected 'key: value' pairs"),
+        (block(external=5), "external: expected 'key: value' pairs, found the int 5"),
+        (block(seeds=[2**32]), r"write different whole numbers in \[0, 4294967295\]"),
         (block(upstream="recipe=dino"), "upstream must be a list"),
         ({"seeds": 3}, "seeds must be a list"),
         ({"seeds": []}, "write different whole numbers"),
@@ -110,6 +116,7 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
         ({"blocks": ["x"]}, "block 1: expected 'key: value' pairs"),
         ({"base": "recipe=deit"}, "base must be a list"),
         ({"columns": ["a"]}, "table8, columns: expected 'key: value' pairs, found a list"),
+        ({"columns": 5}, "table8, columns: expected 'key: value' pairs, found the int 5"),
         ({"columns": {"a": 5}}, "column 'a': expected 'key: value' pairs, found the int 5"),
         ({"columns": {"a": {"from": "lr.base"}}}, "no column with a metric"),
         ({"columns": {"a": {"metric": ["x"]}}}, "metric must be a text"),
@@ -122,6 +129,14 @@ def test_mistake_in_a_table_is_one_line_that_says_where(tmp_path, fields, messag
     with pytest.raises(TableError, match=message) as caught:
         load_table("table8", tmp_path)
     assert "table8" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_nested_without_end_is_one_line(tmp_path):
+    write_table(tmp_path)
+    (tmp_path / "table" / "table8.yaml").write_text("[" * 5000)
+    with pytest.raises(TableError, match=r"conf/table/table8\.yaml: ") as caught:
+        load_table("table8", tmp_path)
     assert "\n" not in str(caught.value)
 
 
