@@ -8,15 +8,12 @@ its existence is "done". A missing result is never read as a crash.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.identity import folder_name
-from scaledrelu.config.metrics import is_percent
 from scaledrelu.engine.saved import Saved as Saved
 from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.runs.attempt import read_attempt
@@ -26,31 +23,19 @@ from scaledrelu.runs.damage import (
     UNREADABLE,
     RecordError,
     check_files,
-    counts_of,
-    finite_of,
     in_short,
     keep,
-    mapping_of,
-    numbers_of,
     read_json,
     read_text,
-    text_of,
 )
 from scaledrelu.runs.files import write_atomic as write_atomic
+from scaledrelu.runs.result import RESULT as RESULT
+from scaledrelu.runs.result import Outcome as Outcome
+from scaledrelu.runs.result import Result as Result
 
-RESULT = "result.json"
 CONFIG = "config.json"
 ERROR = "error.txt"
 LONGEST_REASON = 1000  # characters
-MOST_PERCENT = 100 + 1e-6  # means of many round up
-IN_REPORTS = ("device", "torch", "timm", "commit")  # of a provenance
-
-
-class Outcome(StrEnum):
-    """How a finished run ended."""
-
-    OK = "ok"
-    CRASH = "crash"
 
 
 class Status(StrEnum):
@@ -67,87 +52,6 @@ class Status(StrEnum):
     def done(self) -> bool:
         """Whether a result exists; a crash is a result."""
         return self in (Status.OK, Status.CRASH)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One finished run, as stored in ``result.json``.
-
-    Attributes:
-        run_id: identity of the run.
-        outcome: ok or crash.
-        metrics: ``split/name`` -> value, accuracies in percent, last epoch; the best epoch under
-            the same name with the suffix ``_best`` (``val/top1``, ``val/top1_best``).
-        crash: ``kind``, ``step``, ``epoch`` and the last observations; None when ok.
-        provenance: where it ran (versions, device, commit, ...).
-        seconds: training time over all attempts.
-        judgement: what the judge of divergence saw, of runs that passed, too: the rule, the
-            judged loss at the end and its limit, dead stretches; None in results before that.
-        data: numbers of images per split and of classes that the run used.
-    """
-
-    run_id: str
-    outcome: Outcome
-    metrics: Mapping[str, float]
-    crash: Mapping[str, Any] | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-    judgement: Mapping[str, Any] | None = None
-    data: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if (self.outcome == Outcome.CRASH) != (self.crash is not None):
-            raise ValueError(f"{self.run_id}: outcome {self.outcome} with crash={self.crash!r}")
-
-    def to_json(self) -> str:
-        """Return sorted, indented JSON; non-finite numbers become the strings nan, inf, -inf."""
-        return json.dumps(_plain(asdict(self)), indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, *, source: str = RESULT) -> Result:
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            RecordError: when a field is missing, the outcome is unknown, or a value cannot be.
-        """
-        try:
-            raw = read_json(text)
-            return cls(
-                run_id=text_of(raw["run_id"], "run_id"),
-                outcome=Outcome(raw["outcome"]),
-                metrics=_metrics(raw["metrics"]),
-                crash=_optional(raw["crash"], "crash"),
-                provenance=_provenance(raw["provenance"]),
-                seconds=finite_of(raw["seconds"], "seconds"),
-                judgement=_optional(raw.get("judgement"), "judgement"),
-                data=counts_of(raw.get("data", {}), "data"),
-            )
-        except UNREADABLE as error:
-            raise RecordError(
-                f"{source}: damaged, or not a result of this version ({in_short(error)}); {FINISH}"
-            ) from error
-
-
-def _optional(value: Any, name: str) -> Mapping[str, Any] | None:
-    return None if value is None else mapping_of(value, name)
-
-
-def _metrics(value: Any) -> dict[str, float]:
-    """Return the metrics; raise an error for none, or for a percentage that no run can reach."""
-    metrics = numbers_of(value, "metrics")
-    for name, number in metrics.items():
-        if is_percent(name) and not (math.isnan(number) or 0 <= number <= MOST_PERCENT):
-            raise ValueError(f"{name} is {number:g}, not in [0, 100]")
-    return metrics
-
-
-def _provenance(value: Any) -> Mapping[str, Any]:
-    """Return where a run was made; raise an error where a report's words are no text."""
-    found = mapping_of(value, "provenance")
-    for name in IN_REPORTS:
-        if found.get(name) is not None:
-            text_of(found[name], name)
-    return found
 
 
 def runs_root(results: str | Path) -> Path:
@@ -280,13 +184,3 @@ def read_status(run_dir: str | Path) -> Status:
     if (Path(run_dir) / ERROR).exists():
         return Status.FAILED
     return Status.MISSING
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    return value

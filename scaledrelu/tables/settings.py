@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -21,12 +21,12 @@ from scaledrelu.config.launchers import SLURM, check_launcher, is_launcher_optio
 from scaledrelu.config.places import expand_home, expand_overrides
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tables.spec import table_names
+from scaledrelu.tables.typed import as_flag, as_list, as_typed, read_value
 
 AUTO = "auto"
 LAUNCHERS = ("joblib", "basic", SLURM)
 MOST_JOBS = 16
 MOST_SEED = 2**32 - 1
-_YAML_INT = "tag:yaml.org,2002:int"
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead
     "seed": "seeds=0,1,2",
     "profile": "profile=<name>",
@@ -91,14 +91,14 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
         if not text:
             raise ConfigError(f"{key}=: is empty; leave it out for its default")
         given[key] = argument
-        raw[key] = _value(argument, text)
+        raw[key] = read_value(argument, text)
         if key == "results" and isinstance(raw[key], int | float | date) and raw[key] is not True:
             raw[key] = text  # a folder called 1.10 or 2026-01-31
     profile = _choice("profile", raw["profile"], _options(conf_dir, "profile"))
     launcher = _choice("launcher", raw["launcher"], (AUTO, *LAUNCHERS))
-    dry_run = _flag("dry_run", raw["dry_run"])
+    dry_run = as_flag("dry_run", raw["dry_run"])
     overrides = expand_overrides(_overrides(raw["overrides"]))
-    options = [*map(str, _list(raw["launcher_options"])), *options]
+    options = [*map(str, as_list(raw["launcher_options"])), *options]
     options += [item for item in overrides if is_launcher_option(item)]
     check_launcher(launcher, options, submits=not dry_run)
     return Settings(
@@ -114,8 +114,8 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
         dry_run=dry_run,
         results=_folder("results", raw["results"]),
         overrides=tuple(item for item in overrides if not is_launcher_option(item)),
-        publish=_flag("publish", raw["publish"]),
-        force=_flag("force", raw["force"]),
+        publish=as_flag("publish", raw["publish"]),
+        force=as_flag("force", raw["force"]),
         conf_dir=conf_dir,
     )
 
@@ -123,25 +123,6 @@ def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> 
 def settings_help(*, conf_dir: Path | None = None) -> str:
     """Return the settings with their defaults and meaning: ``conf/sweep.yaml`` itself."""
     return ((conf_dir or CONF_DIR) / "sweep.yaml").read_text()
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without its odd whole numbers: 010 is no 8, 1_0 no 10 and 1:30 no 90."""
-
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, rule) for tag, rule in rules if tag != _YAML_INT]
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(_YAML_INT, re.compile(r"-?(0|[1-9][0-9]*)$"), list("-0123456789"))
-
-
-def _value(argument: str, text: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read '{argument}': close brackets and quotes") from error
 
 
 def _options(conf_dir: Path, group: str) -> tuple[str, ...]:
@@ -157,7 +138,7 @@ def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:
 
 def _tables(value: Any, conf_dir: Path) -> tuple[str, ...]:
     names = table_names(conf_dir)
-    asked = [str(name) for name in _list(value)]
+    asked = [str(name) for name in as_list(value)]
     if not asked:
         raise ConfigError(f"tables=: name some, or all; allowed: all, {', '.join(names)}")
     if asked == ["all"]:
@@ -169,10 +150,10 @@ def _seeds(value: Any) -> tuple[int, ...] | None:
     """Return the seeds; None for ``table`` and null: each table's own."""
     if value in (None, "table", ["table"], [None]):  # [..]: make SEEDS=table
         return None
-    seeds = [_whole(item) for item in _list(value)]
+    seeds = [_whole(item) for item in as_list(value)]
     if not seeds or any(seed is None or seed > MOST_SEED for seed in seeds):
         raise ConfigError(
-            f"seeds={_typed(value)}: write whole numbers from 0 on, seeds=0,1,2, or seeds=table "
+            f"seeds={as_typed(value)}: write whole numbers from 0 on, seeds=0,1,2, or seeds=table "
             "for those that each table names"
         )
     return tuple(dict.fromkeys(seeds))
@@ -218,7 +199,7 @@ def _budget(value: Any, launcher: str) -> float | None:
 
 
 def _conditions(value: Any) -> tuple[str, ...]:
-    conditions = tuple(str(item) for item in _list(value))
+    conditions = tuple(str(item) for item in as_list(value))
     for item in conditions:
         if not item.partition("=")[2]:
             raise ConfigError(f"first={item}: write field=value, e.g. optimizer.label=AdamW")
@@ -227,19 +208,19 @@ def _conditions(value: Any) -> tuple[str, ...]:
 
 def _redo(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"redo={_typed(value)}: allowed: none, failed, all, or a run id")
+        raise ConfigError(f"redo={as_typed(value)}: allowed: none, failed, all, or a run id")
     return value
 
 
 def _folder(key: str, value: Any) -> Path:
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"{key}={_typed(value)}: name a folder, {key}=results")
+        raise ConfigError(f"{key}={as_typed(value)}: name a folder, {key}=results")
     return Path(expand_home(value, key=key))
 
 
 def _overrides(value: Any) -> list[str]:
     """Return overrides of every run; what a setting decides is refused."""
-    found = _list(value)
+    found = as_list(value)
     for item in found:
         key = str(item).partition("=")[0].lstrip("+~")
         if key.startswith("hydra") and not is_launcher_option(str(item)):
@@ -250,7 +231,7 @@ def _overrides(value: Any) -> list[str]:
         if key in OWN_SETTING:
             raise ConfigError(f"overrides=[{item}]: is not for every run; write {OWN_SETTING[key]}")
         if not isinstance(item, str) or "=" not in item:
-            raise ConfigError(f"overrides=[{_typed(item)}]: write key=value")
+            raise ConfigError(f"overrides=[{as_typed(item)}]: write key=value")
     keys = [item.partition("=")[0] for item in found]
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise ConfigError(f"overrides: {twice[0]} is given twice; give it once")
@@ -261,24 +242,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _flag(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{key}={_typed(value)}: allowed: true, false")
-    return value
-
-
-def _typed(value: Any) -> str:
-    """Return a value as it was typed: nothing for null, true, [true]."""
-    if isinstance(value, list):
-        return f"[{','.join(map(_typed, value))}]"
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _list(value: Any) -> list[Any]:
-    if isinstance(value, list):
-        return value
-    if isinstance(value, str):
-        return [item.strip() for item in value.split(",") if item.strip()]
-    return [] if value is None else [value]
