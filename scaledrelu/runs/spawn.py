@@ -195,7 +195,7 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(config["launch"]["threads"] or 1))
     try:
-        with pass_on_signals() as request:
+        with pass_on_signals() as request, _one_voice():
             endings = elastic_launch(launch, worker)(config)
     except ChildFailedError as error:
         codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
@@ -204,6 +204,17 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
         return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
     ended = Ended(endings[0])
     return JobReport(name, ended, time_is_up=ended is Ended.INTERRUPTED and request.time_is_up)
+
+
+@contextlib.contextmanager
+def _one_voice() -> Iterator[None]:
+    """Keep torch's agent from printing a worker's traceback: the run's line and its log say it."""
+    agent = logging.getLogger("torch.distributed.elastic.multiprocessing.api")
+    before, agent.disabled = agent.disabled, True
+    try:
+        yield
+    finally:
+        agent.disabled = before
 
 
 def worker(config: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -59,7 +60,14 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_process_that_met_the_error_is_named_whoever_leaves_first(smoke, images) -> None:
     damage_what_only_rank_one_sees(images)
     config = smoke(*options(images, "launch.nproc=2"))
+    agent, said = logging.getLogger("torch.distributed.elastic.multiprocessing.api"), []
+    listener = logging.Handler(logging.ERROR)
+    listener.emit = said.append
+    agent.addHandler(listener)
     report = run_job(config)
+    agent.removeHandler(listener)
+    assert said == [], "no traceback for a spoilt image"
+    assert not agent.disabled
     assert report.ended == Ended.FAILED
     assert report.reason.startswith("process 1 of 2 failed: ")
     assert "val/a/1.png" in report.reason
