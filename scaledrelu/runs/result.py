@@ -102,7 +102,7 @@ def _metrics(value: Any) -> dict[str, float]:
     """Return the metrics; raise an error for none, or for a percentage that no run can reach."""
     metrics = numbers_of(value, "metrics")
     for name, number in metrics.items():
-        if is_percent(name) and not (math.isnan(number) or 0 <= number <= MOST_PERCENT):
+        if is_percent(name) and math.isfinite(number) and not 0 <= number <= MOST_PERCENT:
             raise ValueError(f"{name} is {number:g}, not in [0, 100]")
     return metrics
 
