@@ -7,16 +7,14 @@ exits, because a launcher that loses a worker loses the sweep.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from scaledrelu.config.devices import on_gpu, refuse_fp16_on_cpu
 from scaledrelu.config.identity import canonical, run_id
@@ -24,18 +22,14 @@ from scaledrelu.engine.mirror import FINISH_S, WandbMirror
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.runs import attempt, blame, record
 from scaledrelu.runs.files import cannot_write
+from scaledrelu.runs.lock import BusyError, only_writer
 from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal
 
 log = logging.getLogger(__name__)
 
-LOCK = "run.lock"
 LATER = "stopped by a signal; the same command goes on"
 BEFORE_TIME_IS_UP_S = 20.0  # a job that its scheduler will end soon has no minute for W&B
-
-
-class BusyError(RunError):
-    """Another process trains the same run."""
 
 
 class Ended(StrEnum):
@@ -140,7 +134,7 @@ def _attempt(
     start = _elastic if config["launch"]["nproc"] > 1 and not _has_ranks() else _in_place
     if _rank() > 0:
         return start(config, name, folder)
-    with _only_writer(folder):
+    with only_writer(folder):
         copies += open_mirrors(config, folder)
         return start(config, name, folder)
 
@@ -239,38 +233,6 @@ def _failed(name: str, folder: Path, reason: str, trace: str) -> JobReport:
     with contextlib.suppress(OSError):
         record.write_error(folder, reason, trace)
     return JobReport(name, Ended.FAILED, reason)
-
-
-@contextlib.contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold the run directory's lock, which the system frees however this process ends.
-
-    Raises:
-        BusyError: if another process trains this run.
-        RunError: if the lock is not a file of this folder.
-    """
-    with _open_lock(folder / LOCK) as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BusyError(
-                f"{folder}: another process is training this run; wait for it or stop it"
-            ) from error
-        attempt.write_attempt(folder, pid=os.getpid(), started=time.time())
-        try:
-            yield
-        finally:
-            attempt.clear_attempt(folder)
-
-
-def _open_lock(path: Path) -> IO[bytes]:
-    """Open a lock without following a link: what that leads to is not ours to touch."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.fdopen(os.open(path, flags, 0o666), "r+b")
-    except OSError as error:
-        reason = "a link" if path.is_symlink() else error.strerror
-        raise RunError(f"{path}: cannot lock this run ({reason}); move that file away") from error
 
 
 def _has_ranks() -> bool:

@@ -17,8 +17,9 @@ from scaledrelu.config.identity import run_id
 from scaledrelu.errors import RunError
 from scaledrelu.runs import execute as execute_module
 from scaledrelu.runs import spawn
+from scaledrelu.runs.lock import LOCK, only_writer
 from scaledrelu.runs.record import Status, read_error, read_result, read_status
-from scaledrelu.runs.spawn import LOCK, Ended, _only_writer, run_job
+from scaledrelu.runs.spawn import Ended, run_job
 
 from .conftest import folder_of
 
@@ -143,7 +144,7 @@ def test_a_run_writes_through_no_link(smoke, tmp_path: Path, name: str) -> None:
 
 def test_the_lock_itself_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / LOCK).symlink_to(tmp_path / "made")
-    with pytest.raises(RunError, match="a link"), _only_writer(tmp_path):
+    with pytest.raises(RunError, match="a link"), only_writer(tmp_path):
         pass
     assert not (tmp_path / "made").exists()
 
