@@ -14,6 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.arguments import within
+from scaledrelu.config.ranges import COUNT, FEW
+
 MSMT17 = {"query": 11_659, "gallery": 82_161, "persons": 3_060, "cameras": 15}
 NOISE = 4.0  # of an image around its person: leaves something to rank
 
@@ -24,9 +27,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name, count in MSMT17.items():
-        parser.add_argument(f"--{name}", type=int, default=count, help=f"number, default {count:,}")
-    parser.add_argument("--features", type=int, default=384, help="per image")
-    parser.add_argument("--threads", type=int, help="default: torch's")
+        add = parser.add_argument
+        add(f"--{name}", type=within(COUNT), default=count, help=f"number, default {count:,}")
+    parser.add_argument("--features", type=within(COUNT), default=384, help="per image")
+    parser.add_argument("--threads", type=within(FEW), help="default: torch's")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     return parser.parse_args(arguments)
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.arguments import within
 from scaledrelu.config.compose import readable_errors
+from scaledrelu.config.ranges import FEW
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -26,7 +28,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--trust", action="append", default=[], metavar="MODULE", help="code the run may name, too"
     )
     parser.add_argument("--out", metavar="FILE", required=True, help="the picture (PNG)")
-    parser.add_argument("--count", type=int, default=8, help="queries")
+    parser.add_argument("--count", type=within(FEW), default=8, help="queries")
     return parser.parse_args(arguments)
 
 

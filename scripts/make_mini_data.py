@@ -12,7 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.arguments import within
 from scaledrelu.config.compose import readable_errors
+from scaledrelu.config.ranges import SEED
 from scaledrelu.data.mini_plan import PRESETS
 from scaledrelu.data.mini_reid import write_mini_reid
 from scaledrelu.data.mini_sheet import save_sheet
@@ -25,7 +27,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--preset", required=True, choices=PRESETS, help="msmt is the harder one")
     parser.add_argument("--out", required=True, help="root of the data set")
-    parser.add_argument("--seed", type=int, default=0, help="another seed makes other people")
+    parser.add_argument("--seed", type=within(SEED), default=0, help="another makes other people")
     parser.add_argument("--picture", metavar="FILE", help="also draw a contact sheet (PNG)")
     return parser.parse_args(arguments)
 

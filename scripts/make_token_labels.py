@@ -16,7 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.arguments import within
 from scaledrelu.config.compose import readable_errors
+from scaledrelu.config.ranges import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -36,13 +38,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", help="timm: folder of class folders")
     parser.add_argument("--pretrained", action="store_true", help="timm: its own weights")
     parser.add_argument("--checkpoint", help="timm: file of weights")
-    parser.add_argument("--image-size", type=int, help="timm: pixels; default: the model's")
-    parser.add_argument("--crop", type=float, help="timm: default: the model's")
+    parser.add_argument("--image-size", type=within(PIXELS), help="timm: default: the model's")
+    parser.add_argument("--crop", type=within(SHARE_OF_AN_IMAGE), help="timm: default: the model's")
     parser.add_argument("--crop-mode", default="center", choices=("center", "squash", "border"))
     parser.add_argument("--skip-bad-images", action="store_true", help="timm: replace them")
-    parser.add_argument("--batch", type=int, default=64, help="images per forward pass")
+    parser.add_argument("--batch", type=within(COUNT), default=64, help="images per forward pass")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--workers", type=int, default=4, help="loader processes")
+    parser.add_argument("--workers", type=within(WORKERS), default=4, help="loader processes")
     return parser.parse_args(arguments)
 
 

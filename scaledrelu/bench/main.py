@@ -14,6 +14,8 @@ from pathlib import Path
 from scaledrelu.bench.cases import PROFILES, Case, list_cases
 from scaledrelu.bench.session import Session, open_session
 from scaledrelu.bench.table import Row
+from scaledrelu.config.arguments import within
+from scaledrelu.config.ranges import COUNT, POSITIVE
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +36,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--match", action="append", default=[], metavar="WORD", help="cases whose label has it")
     add(
         "--blocks",
-        type=int,
+        type=within(COUNT),
         metavar="N",
         help="ratios of every case (default 7; 5 if quick or on a GPU)",
     )
-    add("--turn", type=float, metavar="SECONDS", help="length of one turn (default 0.2)")
-    add("--batch", type=int, metavar="B", help="images per update in every case")
+    add("--turn", type=within(POSITIVE), metavar="SECONDS", help="length of one turn (default 0.2)")
+    add("--batch", type=within(COUNT), metavar="B", help="images per update in every case")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
     add("--images", type=Path, metavar="DIR", help="real JPEGs for the loader; else generated ones")
     add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="stop after these")

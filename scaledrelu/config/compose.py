@@ -221,7 +221,8 @@ def _wrong_type(error: OmegaConfBaseException, composed: DictConfig) -> str | No
     if OmegaConf.is_list(found):
         found = OmegaConf.to_container(found)
     elif "not a ListConfig" in str(error):
-        return f"{key}={typed(found)}: must be a list: {key}=[{typed(found)}]"
+        which = f"; {RANGES[key]}" if key in RANGES else ""
+        return f"{key}={typed(found)}: must be a list: {key}=[{typed(found)}]{which}"
     return out_of_range(key, found) if key in RANGES else None
 
 

@@ -71,6 +71,8 @@ FEW = Range("[1, 1024]", whole=True)
 PIXELS = Range("[1, 16384]", whole=True)
 CHANNELS = Range("[1, 65536]", whole=True)
 SEED = Range("[0, 4294967295]", whole=True)
+SHARE_OF_AN_IMAGE = Range("(0, 1]")
+WORKERS = Range("[0, 1024]", whole=True)
 AREAS = Range("(0, 1]", count=2, rising=True)
 
 RANGES: dict[str, Range] = {
@@ -142,7 +144,7 @@ RANGES: dict[str, Range] = {
     "augment.multi_crop.grey_prob": SHARE,
     "augment.multi_crop.blur_prob": Range("[0, 1]", count=3),
     "augment.multi_crop.solarize_prob": SHARE,
-    "evaluation.crop": Range("(0, 1]"),
+    "evaluation.crop": SHARE_OF_AN_IMAGE,
     "evaluation.every_epochs": COUNT,
     "evaluation.batch": COUNT,
     "evaluation.build.neighbours": Range("[1, 1000000000]", least=1, whole=True),
@@ -159,7 +161,7 @@ RANGES: dict[str, Range] = {
     "profile.batch_scale": POSITIVE,
     "launch.nproc": FEW,
     "launch.threads": Range("[0, 1024]", whole=True),
-    "launch.workers": Range("[0, 1024]", whole=True),
+    "launch.workers": WORKERS,
     "launch.timeout_s": Range("[1, 604800]", whole=True),
     "launch.checkpoint_every_steps": COUNT,
     "launch.log_every_steps": COUNT,

@@ -98,7 +98,7 @@ def _download(root: Path) -> None:
 
 def _unpickle(path: Path) -> dict[str, Any]:
     """Return what a published file holds; another one is not unpickled."""
-    again = f"remove {path.parent} to download it again"
+    again = f"move {path.parent} away to download it again"
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -114,7 +114,7 @@ class WandbMirror:
         log.warning(
             "W&B: %s; the run goes on and loses nothing: wandb=offline keeps a copy under %s that "
             "`wandb sync` sends later",
-            trouble,
+            trouble.rstrip("."),
             Path(self._spec["folder"]) / "wandb",
         )
 
@@ -135,7 +135,8 @@ def check_online(limit_s: float = START_S[ONLINE]) -> None:
         _kill_group(process)
     if trouble:
         raise RunError(
-            f"W&B: {trouble}; use wandb=offline and `wandb sync` later, or `wandb login` first"
+            f"W&B: {trouble.rstrip('.')}; use wandb=offline and `wandb sync` later, or `wandb "
+            "login` first"
         )
 
 
