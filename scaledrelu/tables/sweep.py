@@ -33,8 +33,9 @@ from scaledrelu.tables.waves import train_waves
 
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
-WRITE_ERRORS = "EACCES EDQUOT EEXIST EISDIR ELOOP ENAMETOOLONG ENOSPC ENOTDIR EPERM EROFS"
-CANNOT_WRITE = frozenset(getattr(errno, name) for name in WRITE_ERRORS.split())
+OCCUPIED = {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
+WRITE_ERRORS = "EACCES EDQUOT ENAMETOOLONG ENOSPC EPERM EROFS"
+CANNOT_WRITE = OCCUPIED | {getattr(errno, name) for name in WRITE_ERRORS.split()}
 
 
 def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
@@ -232,9 +233,12 @@ def writing_to(results: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
-        raise RunError(
-            f"{error.filename or results}: cannot be written ({error.strerror}): make room or give "
-            "write permission there, or set results=FOLDER; what is done is kept"
+        remedy = "make room or give write permission there"
+        if error.errno in OCCUPIED:
+            remedy = "move away what stands there instead of a folder or file of ours"
+        raise RunError(  # the second name is that of the file, where the first is a temporary one
+            f"{error.filename2 or error.filename or results}: cannot be written "
+            f"({error.strerror}): {remedy}, or set results=FOLDER; what is done is kept"
         ) from error
 
 

@@ -316,6 +316,16 @@ def test_results_that_are_a_file_are_one_line(sandbox):
         sandbox.sweep()
 
 
+def test_a_folder_in_the_place_of_a_report_is_named_and_not_taken_for_a_full_disk(sandbox):
+    sandbox.behave()
+    (sandbox.base / "results" / "mini" / "table8.md").mkdir(parents=True)
+    said = r"table8\.md: cannot be written .*: move away what"
+    with pytest.raises(RunError, match=said) as caught:
+        run_report(settings_in(sandbox.base), sandbox.said.append)
+    assert ".tmp" not in str(caught.value)
+    assert "make room" not in str(caught.value)
+
+
 def test_a_tilde_in_results_is_the_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load_settings(["results=~/of-mine"]).results == tmp_path / "of-mine"
