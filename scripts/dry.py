@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.compose import compose
 from scaledrelu.errors import ScaledReluError
+from scaledrelu.launch.sweep import plan_tables
 from scaledrelu.tables.settings import Settings
-from scaledrelu.tables.sweep import plan_tables
 from scripts.sweep import main
 
 SMALL = ("batch.total=2", "batch.group=2", "precision=fp32", "launch=local", "launch.device=cpu")

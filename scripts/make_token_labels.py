@@ -50,14 +50,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(options: argparse.Namespace) -> None:
     """Open the teacher and write its maps."""
-    from scaledrelu.runs.label_maps import make_label_maps
+    from scaledrelu.labels.writing import make_label_maps
 
     if options.run:
         from scaledrelu.runs.teachers import run_teacher
 
         teacher = run_teacher(options.results, options.run, trust=options.trust)
     else:
-        from scaledrelu.runs.timm_teacher import timm_teacher
+        from scaledrelu.labels.timm_teacher import timm_teacher
 
         teacher = timm_teacher(
             options.timm,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.tables.sweep import run_report
+from scaledrelu.launch.sweep import run_report
 from scripts.sweep import main
 
 if __name__ == "__main__":

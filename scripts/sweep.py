@@ -15,8 +15,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.errors import ScaledReluError, reader_may_leave
+from scaledrelu.launch.sweep import run_sweep
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
-from scaledrelu.tables.sweep import run_sweep
 
 say = partial(print, flush=True)
 

@@ -82,7 +82,7 @@ def test_nothing_prints_but_scripts() -> None:
 
 def test_planning_and_help_import_neither_torch_nor_the_other_slow_packages() -> None:
     code = (
-        "import sys; import scaledrelu.tables.sweep, scaledrelu.runs.spawn;"
+        "import sys; import scaledrelu.launch.sweep, scaledrelu.runs.spawn;"
         "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn'};"
         "print(sorted(slow & set(sys.modules)))"
     )

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader
 
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.sources import ImageSource
-from scaledrelu.data.token_labels import LabelMaps
 from scaledrelu.data.workers import (
     Images,
     Request,
@@ -21,6 +20,7 @@ from scaledrelu.data.workers import (
     leave_signals_to_trainer,
 )
 from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.labels.maps import LabelMaps
 
 
 def open_fetch(

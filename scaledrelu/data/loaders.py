@@ -16,8 +16,8 @@ from scaledrelu.data.fetch import open_fetch
 from scaledrelu.data.identity_sampler import identity_steps, identity_stream
 from scaledrelu.data.samplers import Stream, group_stream, steps_per_epoch
 from scaledrelu.data.sources import ImageSource
-from scaledrelu.data.token_labels import LabelMaps
 from scaledrelu.data.workers import Request, Transform
+from scaledrelu.labels.maps import LabelMaps
 
 
 class TrainLoader:

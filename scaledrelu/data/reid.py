@@ -156,7 +156,7 @@ def open_made(
     Raises:
         DataError: as ``open_market1501``, and if the set is not as its manifest says.
     """
-    from scaledrelu.data.mini_reid import check_made
+    from scaledrelu.data.people.folder import check_made
 
     check_made(Path(root))
     return open_market1501(

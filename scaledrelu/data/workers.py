@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
 from scaledrelu.data.sources import ImageSource
-from scaledrelu.data.token_labels import LabelMaps
 from scaledrelu.errors import ScaledReluError
+from scaledrelu.labels.maps import LabelMaps
 from scaledrelu.randomness import derive_seed
 
 

@@ -12,16 +12,16 @@ from scaledrelu.config.artifacts import NONE, data_root, label_folder
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import Splits
-from scaledrelu.data.label_transforms import joint_train
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.multicrop import multi_crop
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.data.sources import ImageSource, subset
-from scaledrelu.data.token_labels import LabelMaps
 from scaledrelu.data.transforms import crop_train, eval_transform, reference_train
 from scaledrelu.data.workers import Transform
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.labels.maps import LabelMaps
+from scaledrelu.labels.transforms import joint_train
 from scaledrelu.runs.create import create
 
 # Fields of ``augment``, by who uses them.

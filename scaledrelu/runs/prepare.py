@@ -10,9 +10,9 @@ import torch
 
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import Batch, RawBatch, join_batches
-from scaledrelu.data.dense_targets import dense_targets
 from scaledrelu.data.mixup import mix_group
 from scaledrelu.errors import ConfigError
+from scaledrelu.labels.dense_targets import dense_targets
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.feed import COLOUR, has_labels, layout
 from scaledrelu.tasks.base import Progress, Task

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, Artifact, artifact_directory
+from scaledrelu.launch.progress import Say
 from scaledrelu.runs.record import ERROR, Status, read_error, write_error
-from scaledrelu.tables.progress import Say
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from scaledrelu.config.data_files import data_parts, label_parts
 from scaledrelu.data.datasets import open_image_folder
 from scaledrelu.data.reid import open_market1501, open_msmt17
 from scaledrelu.data.sources import FolderSource
-from scaledrelu.data.token_labels import label_path
+from scaledrelu.labels.maps import label_path
 
 CONF = Path(__file__).parents[2] / "conf"
 

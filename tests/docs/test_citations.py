@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.tables.footnotes import CITES
+from scaledrelu.reports.footnotes import CITES
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "recipes.md"

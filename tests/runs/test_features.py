@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_runs import weights_of
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.engine.distributed import World
@@ -19,8 +20,6 @@ from scaledrelu.runs.prepare import Prepare
 from scaledrelu.runs.spawn import Ended, run_job
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.linear_probe import LinearProbe
-
-from .conftest import weights_of
 
 CPU = World(0, 1, torch.device("cpu"))
 STILL = ("augment.crop=none", "augment.shift=0")

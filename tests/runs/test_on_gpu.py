@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_runs import folder_of
 from torch import Tensor, nn
 
 from scaledrelu.config.compose import compose
@@ -23,8 +24,6 @@ from scaledrelu.runs.execute import execute
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import run_job
 from tests.two_ranks import on_two_ranks
-
-from .conftest import folder_of
 
 pytestmark = [
     pytest.mark.gpu,

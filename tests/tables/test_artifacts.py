@@ -16,15 +16,15 @@ from scaledrelu.config.artifacts import (
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.launch import waves
+from scaledrelu.launch.estimate import Estimate
+from scaledrelu.launch.overview import plan_text
+from scaledrelu.launch.sweep import runs_to_train
+from scaledrelu.reports.cells import read_cell
 from scaledrelu.runs.record import Status, read_error
-from scaledrelu.tables import waves
 from scaledrelu.tables.artifacts import make_artifact
-from scaledrelu.tables.cells import read_cell
-from scaledrelu.tables.estimate import Estimate
-from scaledrelu.tables.overview import plan_text
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
-from scaledrelu.tables.sweep import runs_to_train
 
 PUPILS = {
     "label": "pupils",

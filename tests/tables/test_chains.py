@@ -5,11 +5,11 @@ import io
 
 from table_fakes import finish, plan_of, write_table
 
+from scaledrelu.launch.sweep import runs_to_train
+from scaledrelu.reports.cells import cell_notes, read_cell
+from scaledrelu.reports.publish import publish
+from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.cells import cell_notes, read_cell
-from scaledrelu.tables.publish import publish
-from scaledrelu.tables.report import write_reports
-from scaledrelu.tables.sweep import runs_to_train
 
 CHAIN = {
     "label": "two stages",

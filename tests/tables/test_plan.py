@@ -5,11 +5,11 @@ from table_fakes import finish, plan_of, write_table
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.engine.saved import write_saved
 from scaledrelu.errors import ConfigError, TableError
+from scaledrelu.launch.estimate import Estimator, duration_text, total_text
+from scaledrelu.launch.overview import plan_text
+from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.runs.record import Status, run_directory, write_error
 from scaledrelu.tables.composer import Composer
-from scaledrelu.tables.estimate import Estimator, duration_text, total_text
-from scaledrelu.tables.overview import plan_text
-from scaledrelu.tables.sweep import runs_to_train
 
 TOP1 = "scaledrelu.evals.classification.Top1"
 UPSTREAM = {
@@ -271,7 +271,7 @@ def test_planning_imports_neither_torch_nor_timm():
     import sys
 
     code = (
-        "import sys, scaledrelu.tables.sweep, scaledrelu.tables.publish;"
+        "import sys, scaledrelu.launch.sweep, scaledrelu.reports.publish;"
         "bad = {'torch', 'timm', 'pandas', 'hydra'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=CONF_DIR.parent)

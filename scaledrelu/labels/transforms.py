@@ -1,0 +1,175 @@
+"""What happens to an image and its label map together: the official TokenLabeling pipeline.
+
+Flip and RandAugment come first and move the map too; the crop comes last, cuts the image only and
+leaves its box beside the map. Everything is drawn from the global generators of random, numpy and
+torch, in the official order.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL.Image import Resampling, Transpose
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from scaledrelu.errors import ConfigError
+from scaledrelu.labels.moves import JointRandAugment
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One training image with its labels.
+
+    Attributes:
+        image: 3 x H x W, float, normalised.
+        map: 2 x K x h x w, half; of the whole image before the crop.
+        box: the crop as (top, left, height, width) fractions of that image, float32.
+    """
+
+    image: Tensor
+    map: Tensor
+    box: Tensor
+
+    @staticmethod
+    def collate(found: Sequence[Labelled]) -> dict[str, Tensor]:
+        """Return fields of ``RawBatch``."""
+        return {
+            "images": default_collate([one.image for one in found]),
+            "maps": default_collate([one.map for one in found]),
+            "boxes": default_collate([one.box for one in found]),
+        }
+
+
+def joint_train(
+    *,
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    crop: str,
+    crop_scale: Sequence[float],
+    crop_ratio: Sequence[float],
+    interpolation: str,
+    shift: int,
+    hflip: float,
+    rand_augment: str | None,
+    color_jitter: float,
+    erasing: float,
+) -> JointTransform:
+    """Return the official training pipeline with label maps: (PIL image, map) -> Labelled.
+
+    Flip, RandAugment (or colour jitter where there is none), random resized crop, tensor,
+    normalise, erasing with per-pixel noise.
+
+    Raises:
+        ConfigError: for another crop, or a policy that is not RandAugment.
+    Source: recipes B.3, B.4 (TLT ``label_transforms_factory.py: transforms_imagenet_train``).
+    """
+    from timm.data.random_erasing import RandomErasing
+    from timm.data.transforms import RandomResizedCropAndInterpolation
+
+    if crop != "random_resized":
+        raise ConfigError(
+            f"augment.crop={crop} does not go with data.token_labels, whose maps follow a "
+            "resized crop: set augment.crop=random_resized or data.token_labels=none"
+        )
+    colour: Any = None
+    if rand_augment:
+        colour = JointRandAugment(
+            rand_augment, image_size=image_size, mean=mean, interpolation=interpolation
+        )
+    elif color_jitter:
+        from torchvision.transforms import ColorJitter
+
+        colour = _ImageOnly(ColorJitter(*[color_jitter] * 3))
+    return JointTransform(
+        hflip=hflip,
+        colour=colour,
+        crop=RandomResizedCropAndInterpolation(
+            image_size,
+            scale=tuple(crop_scale),
+            ratio=tuple(crop_ratio),
+            interpolation=interpolation,
+        ),
+        normalise=_Normalise(mean, std),
+        erase=RandomErasing(erasing, mode="pixel", max_count=1, device="cpu") if erasing else None,
+    )
+
+
+class JointTransform:
+    """The steps of :func:`joint_train` in order; each knows what it does to the map."""
+
+    def __init__(
+        self,
+        *,
+        hflip: float,
+        colour: Callable[[Image, Tensor], tuple[Image, Tensor]] | None,
+        crop: Any,
+        normalise: Callable[[Image], Tensor],
+        erase: Callable[[Tensor], Tensor] | None,
+    ):
+        self._hflip, self._colour, self._crop = hflip, colour, crop
+        self._normalise, self._erase = normalise, erase
+
+    def __call__(self, image: Image, labels: Tensor) -> Labelled:
+        """Return the augmented image, its moved map and the box of the crop.
+
+        Args:
+            image: RGB, of any size.
+            labels: 2 x K x h x w; left unchanged.
+        """
+        if self._hflip and torch.rand(1) < self._hflip:
+            image, labels = image.transpose(Transpose.FLIP_LEFT_RIGHT), labels.flip(3)
+        if self._colour is not None:
+            image, labels = self._colour(image, labels)
+        image, box = self._cut(image)
+        tensor = self._normalise(image)
+        return Labelled(tensor if self._erase is None else self._erase(tensor), labels, box)
+
+    def _cut(self, image: Image) -> tuple[Image, Tensor]:
+        """Cut out and resize a random box; its place in fractions."""
+        crop = self._crop
+        top, left, height, width = crop.get_params(image, crop.scale, crop.ratio)
+        box = torch.tensor(
+            [top / image.height, left / image.width, height / image.height, width / image.width]
+        )
+        mode = crop.interpolation
+        if isinstance(mode, tuple):
+            mode = random.choice(mode)
+        part = image.crop((left, top, left + width, top + height))
+        return part.resize(crop.size, Resampling[mode.name]), box
+
+
+class _Normalise:
+    """PIL image -> 3 x H x W, float, mean and std applied: torchvision's steps in one."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        # The division by 255 is part of it.
+        self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1) * 255.0
+        self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1) * 255.0
+
+    def __call__(self, image: Image) -> Tensor:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        return (
+            pixels.to(torch.float32, memory_format=torch.contiguous_format)
+            .sub_(self._mean)
+            .div_(self._std)
+        )
+
+
+class _ImageOnly:
+    """A change of the image that leaves the map as it is."""
+
+    def __init__(self, change: Callable[[Image], Image]):
+        self._change = change
+
+    def __call__(self, image: Image, labels: Tensor) -> tuple[Image, Tensor]:
+        return self._change(image), labels

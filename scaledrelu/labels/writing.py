@@ -1,0 +1,259 @@
+"""Writes the token-label maps of a training set in the published format, from a teacher.
+
+One file per image, half precision, 2 x 5 x H x W: the five largest logits of every position and
+their class indices. A restart keeps the files that are whole and ends with the bytes of an
+uninterrupted run (on CPU, with the same batch).
+
+Shapes: B images, C classes, H and W of the map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scaledrelu.config.artifacts import MANIFEST, VERSION, artifact_directory
+from scaledrelu.data.augment import DeviceAugment
+from scaledrelu.data.fetch import Request, open_fetch
+from scaledrelu.data.sources import FolderSource, content_digest
+from scaledrelu.engine.distributed import pick_device
+from scaledrelu.engine.logbook import duration
+from scaledrelu.errors import ConfigError, DataError, RunError
+from scaledrelu.labels.dense_logits import dense_grid, dense_logits
+from scaledrelu.labels.folder import Making, check_space, claim, encode, missing_maps, write_map
+from scaledrelu.labels.maps import LabelMaps, label_path
+from scaledrelu.runs.files import write_atomic
+from scaledrelu.runs.teachers import Teacher, weights_digest
+
+log = logging.getLogger(__name__)
+
+KEPT = 5  # logits per position (recipes B.4)
+MOST_CLASSES = 2048  # half precision numbers no more of them exactly (recipes B.4)
+KIND = "token_labels"
+JUDGED_BY = "mean of the label maps over their positions"
+_REPORT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class MadeMaps:
+    """A finished folder of label maps.
+
+    Attributes:
+        folder: holds ``<class folder>/<image name up to the first dot>.pt`` and ``artifact.json``.
+        making: what it is made from.
+        sha256: over the sorted (path, bytes) of all maps.
+        top1_of_teacher: percent of the images for which the mean of the map over its positions is
+            largest for the image's own class; classes that are not in the map count 0 there, as in
+            the dense target.
+    """
+
+    folder: Path
+    making: Making
+    sha256: str
+    top1_of_teacher: float
+
+
+def make_label_maps(
+    teacher: Teacher,
+    *,
+    results: str | Path = "results",
+    artifact_id: str | None = None,
+    out: str | Path | None = None,
+    batch: int = 64,
+    device: str = "auto",
+    workers: int = 0,
+) -> MadeMaps:
+    """Write the label map of every image of a teacher; go on where an earlier call stopped.
+
+    Args:
+        teacher: see ``runs.teachers``.
+        results: the maps go to ``<results>/artifacts/<artifact_id>``.
+        artifact_id: None = computed from the teacher and its images.
+        out: folder to write to instead.
+        batch: images per forward pass.
+        device: auto | cpu | cuda.
+        workers: loader processes, for images in files.
+
+    Raises:
+        ConfigError: if the classes do not fit the format, or the network has no dense output.
+        DataError: for a bad image, a full disk, or a folder that holds other maps.
+        RunError: if the teacher's logits are not finite.
+    """
+    paths, images = label_paths(teacher), images_of(teacher)
+    place = pick_device(device, 0)
+    if teacher.threads:
+        torch.set_num_threads(teacher.threads)
+    model = teacher.model.to(place)
+    making = Making(
+        artifact_id=artifact_id or default_id(teacher, images),
+        kind=KIND,
+        teacher=teacher.name,
+        weights_sha256=weights_digest(model),
+        image_size=teacher.image_size,
+        num_classes=teacher.num_classes,
+        num_files=len(paths),
+        paths_sha256=_digest([*paths, *images]),
+        map=dense_grid(model, image_size=teacher.image_size, num_classes=teacher.num_classes),
+        kept=KEPT,
+    )
+    folder = Path(out) if out else artifact_directory(results, making.artifact_id)
+    manifest = claim(folder, making, paths)
+    if manifest is not None:
+        log.info("%s: already made", folder)
+        return MadeMaps(folder, making, manifest["sha256"], manifest["top1_of_teacher"])
+    missing = missing_maps(folder, paths, making)
+    check_space(folder, making, num_missing=len(missing))
+    progress = _Progress(len(missing))
+    for positions, maps in _maps(teacher, missing, place, batch=batch, workers=workers):
+        for position, one in zip(positions, maps, strict=True):
+            _check_finite(one, teacher, position)
+            write_map(folder / paths[position], encode(one))
+        progress.add(len(positions))
+    return _finish(folder, paths, making, teacher)
+
+
+def label_paths(teacher: Teacher) -> list[str]:
+    """Return the relative path of every image's map, in the order of the source.
+
+    Raises:
+        ConfigError: for fewer classes than a map keeps, or more than half precision numbers.
+        DataError: if two images would share a map.
+    """
+    if not KEPT <= teacher.num_classes <= MOST_CLASSES:
+        raise ConfigError(
+            f"{teacher.name}: {teacher.num_classes} classes; a label map keeps the {KEPT} largest "
+            f"logits and numbers classes in half precision: {KEPT} to {MOST_CLASSES:,} are allowed"
+        )
+    source = teacher.source
+    paths = [label_path(source, index) for index in range(len(source))]
+    owner: dict[str, int] = {}
+    for index, path in enumerate(paths):
+        first = owner.setdefault(path, index)
+        if first != index:
+            raise DataError(
+                f"{path}: would be the label map of two images ({source.name_of(first)} and "
+                f"{source.name_of(index)}), named up to the first dot: rename one"
+            )
+    return paths
+
+
+def images_of(teacher: Teacher) -> list[str]:
+    """Return what tells a teacher's images from others of the same names: nothing in memory."""
+    source = teacher.source
+    return [content_digest(source)] if isinstance(source, FolderSource) else []
+
+
+def default_id(teacher: Teacher, images: Sequence[str]) -> str:
+    """Return the artifact's id; for a run of our own it is the id that a plan gives it.
+
+    Args:
+        teacher: see ``runs.teachers``.
+        images: from :func:`images_of`.
+    """
+    parts: dict[str, Any] = {"kind": KIND, "teacher": teacher.name, "version": VERSION}
+    if teacher.settings:
+        parts["settings"] = teacher.settings
+        parts["weights"] = weights_digest(teacher.model)
+        parts["images"] = _digest([*label_paths(teacher), *images])
+    return f"labels-{_digest([json.dumps(parts)])[:12]}"
+
+
+def top_logits(logits_BCHW: Tensor) -> Tensor:
+    """Return maps B x 2 x 5 x H x W in half precision: largest logits, their class indices."""
+    values, classes = logits_BCHW.float().topk(KEPT, dim=1)
+    return torch.stack((values, classes.float()), dim=1).half()
+
+
+@torch.no_grad()
+def _maps(
+    teacher: Teacher, missing: Sequence[int], device: torch.device, *, batch: int, workers: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield missing positions and their maps; the batches are those of an uninterrupted run."""
+    wanted = np.zeros(len(teacher.source), dtype=bool)
+    wanted[list(missing)] = True
+    starts = sorted({index // batch * batch for index in missing})
+    parts = [np.arange(at, min(at + batch, len(wanted))) for at in starts]
+    requests = [Request(0, 0, part, np.zeros_like(part)) for part in parts]
+    normalise = DeviceAugment(mean=teacher.mean, std=teacher.std, seed=0).normalise
+    fetch = open_fetch(
+        teacher.source,
+        teacher.transform,
+        seed=0,
+        workers=workers,
+        pin=device.type == "cuda",
+        device=device,
+    )
+    try:
+        for part, raw in zip(parts, fetch(requests), strict=True):
+            logits_BCHW = dense_logits(teacher.model, normalise(raw.to(device).images))
+            maps = top_logits(logits_BCHW).cpu()
+            yield part[wanted[part]].tolist(), maps[torch.from_numpy(wanted[part])]
+    finally:
+        fetch.close()
+
+
+def _check_finite(one: Tensor, teacher: Teacher, position: int) -> None:
+    if not bool(one.isfinite().all()):
+        raise RunError(
+            f"{teacher.name}: its logits for {teacher.source.name_of(position)} are not finite in "
+            "half precision; choose another teacher"
+        )
+
+
+def _finish(folder: Path, paths: Sequence[str], making: Making, teacher: Teacher) -> MadeMaps:
+    """Read everything back as training does, make it durable, write the manifest last."""
+    maps = LabelMaps(folder, teacher.source, num_classes=making.num_classes)
+    hits = sum(
+        int(_strongest(maps[index], making.num_classes) == target)
+        for index, target in enumerate(teacher.source.targets.tolist())
+    )
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        content = (folder / path).read_bytes()
+        digest.update(f"{path}\0{len(content)}\0".encode())
+        digest.update(content)
+    os.sync()
+    top1 = round(100 * hits / len(paths), 3)
+    found = {"sha256": digest.hexdigest(), "top1_of_teacher": top1}
+    manifest = {**making.plain(), **found, "top1_by": JUDGED_BY}
+    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    log.info("%s: done; top-1 of the teacher on these images %.2f (%s)", folder, top1, JUDGED_BY)
+    return MadeMaps(folder, making, **found)
+
+
+def _strongest(map_2KHW: Tensor, num_classes: int) -> int:
+    values, classes = map_2KHW.flatten(1)
+    sums_C = torch.zeros(num_classes).index_add_(0, classes.long(), values.float())
+    return int(sums_C.argmax())
+
+
+class _Progress:
+    """Says now and then how far the maps are."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self._started = self._said = time.monotonic()
+
+    def add(self, count: int) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self._said < _REPORT_S and self.done < self.total:
+            return
+        self._said, rate = now, self.done / max(now - self._started, 1e-9)
+        eta = duration((self.total - self.done) / rate)
+        log.info("%d/%d label maps, %.0f images/s, eta %s", self.done, self.total, rate, eta)
+
+
+def _digest(parts: Iterator[str] | Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,175 @@
+"""What the finished runs of one cell add up to, over its seeds; no seed is dropped in silence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scaledrelu.errors import TableError
+from scaledrelu.reports.statistics import Estimate, estimate
+from scaledrelu.runs.record import Outcome, Result, Status, read_result, run_directory
+from scaledrelu.tables.plan import Cell, Plan, PlannedRun
+
+
+@dataclass(frozen=True, slots=True)
+class SeedValue:
+    """One run of a cell."""
+
+    run: PlannedRun
+    status: Status  # a run that is still going has no result yet: missing
+    value: float | None  # what the table prints; of a crashed run, what it ended at
+    why: str  # crash kind or first line of the failure
+    over: float | None = None  # how many things the value is a mean over, where that is reported
+    last: float | None = None  # at the last epoch
+    best: float | None = None  # at the best epoch
+    sizes: Mapping[str, int] = field(default_factory=dict)  # images per split, classes
+    remark: str = ""  # what its loss did on the way and left again
+
+
+@dataclass(frozen=True, slots=True)
+class CellValue:
+    """All runs of one cell and what they say together."""
+
+    cell: Cell
+    seeds: tuple[SeedValue, ...]
+
+    def count(self, status: Status) -> int:
+        """Return how many runs ended like this."""
+        return sum(seed.status is status for seed in self.seeds)
+
+    @property
+    def finished(self) -> tuple[SeedValue, ...]:
+        """The runs with a result; a crash is a result."""
+        return tuple(seed for seed in self.seeds if seed.status.done)
+
+    @property
+    def status(self) -> Status:
+        """Crash if more than half of the finished runs crashed, else ok; failed, missing if none.
+
+        Whether a row counts as a crash beside the paper rests on this; the numbers do not.
+        """
+        finished, n_crash = len(self.finished), self.count(Status.CRASH)
+        if finished:
+            return Status.CRASH if 2 * n_crash > finished else Status.OK
+        return Status.FAILED if self.count(Status.FAILED) else Status.MISSING
+
+    @property
+    def all_seeds(self) -> Estimate | None:
+        """Over every finished run that has a value, crashed ones with what they ended at."""
+        return estimate(list(self.values.values()))
+
+    @property
+    def held(self) -> Estimate | None:
+        """Over the runs that did not crash."""
+        return estimate([s.value for s in self.seeds if s.status is Status.OK])
+
+    @property
+    def last_epoch(self) -> Estimate | None:
+        """Over every finished run, at the last epoch."""
+        return estimate([s.last for s in self.seeds if s.last is not None])
+
+    @property
+    def best_epoch(self) -> Estimate | None:
+        """Over every finished run, at its best epoch."""
+        return estimate([s.best for s in self.seeds if s.best is not None])
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        """Seed -> value, of every finished run that has one."""
+        return {s.run.seed: s.value for s in self.seeds if s.value is not None}
+
+    @property
+    def num_without_value(self) -> int:
+        """How many crashed runs were never judged: they are in no mean."""
+        return len(self.finished) - len(self.values)
+
+    @property
+    def value(self) -> float | None:
+        """The mean over all finished seeds; None where none has a value."""
+        return self.all_seeds.mean if self.all_seeds else None
+
+    @property
+    def paper(self) -> float | str:
+        """What the paper printed: a number, ``crash`` or ``missing``."""
+        return self.cell.row.paper[self.cell.column.name]
+
+    @property
+    def is_misprint(self) -> bool:
+        """Whether what the paper printed is implausible: no target, corrected or not."""
+        return self.cell.column.name in self.cell.row.misprints
+
+    @property
+    def doubt(self) -> str:
+        """What stands in brackets behind the paper's value; empty for one that is a target."""
+        name, row = self.cell.column.name, self.cell.row
+        if name in row.corrected:
+            return f"corrected from {row.corrected[name]:.{self.cell.column.digits}f}"
+        return "misprint" if self.is_misprint else ""
+
+    @property
+    def target(self) -> float | None:
+        """The paper's number; None where it printed none, or one that is no target."""
+        return None if isinstance(self.paper, str) or self.is_misprint else self.paper
+
+
+def cell_notes(cell: Cell) -> list[str]:
+    """Return what a reader has to know of a row beside its numbers."""
+    notes = [cell.row.note] if cell.row.note else []
+    if cell.row.is_reference:
+        notes.append("the paper's baseline, which the other rows of its block are compared with")
+    config = cell.composed.config
+    if config["method"] == "volo" and config["data"]["token_labels"] == "none":
+        notes.append("trained without token labels")
+    if cell.above and cell.row.external:
+        elsewhere = ", ".join(cell.row.external)
+        notes.append(
+            f"starts from our own pre-training; profile {elsewhere}: from released weights"
+        )
+    return notes
+
+
+def read_cell(plan: Plan, cell: Cell) -> CellValue:
+    """Read the results of a cell's runs; one without the cell's metric has failed here only."""
+    seeds = [_read_seed(plan, cell, plan.runs[run_id]) for run_id in cell.run_ids]
+    return CellValue(cell, tuple(seeds))
+
+
+def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
+    if crashed := plan.crashed_upstream(run):
+        # Where training starts from a crashed run the row crashed; missing label maps are a hole.
+        teachers = plan.artifacts[run.artifact].artifact.upstream if run.artifact else ()
+        status = Status.MISSING if crashed in teachers else Status.CRASH
+        return SeedValue(run, status, None, f"upstream crashed ({crashed})")
+    if not run.status.done:
+        shown = {Status.RUNNING: Status.MISSING, Status.DAMAGED: Status.FAILED}
+        status = shown.get(run.status, run.status)
+        return SeedValue(run, status, None, run.reason or "")
+    result = read_result(run_directory(plan.results, run.run_id))
+    if result is None:
+        raise TableError(f"{run.run_id}: its result disappeared while the report was written")
+    crashed = result.outcome is Outcome.CRASH
+    printed = cell.column.source
+    if run.config["evaluation"]["report"] == "best" and not crashed:
+        printed += "_best"
+    value = _metric(result, printed)
+    if value is None and not crashed:
+        found = ", ".join(sorted(result.metrics)) or "none"
+        why = f"no finite metric '{printed}' (found: {found}): correct the table if it is misspelt"
+        return SeedValue(run, Status.FAILED, None, why)
+    return SeedValue(
+        run=run,
+        status=run.status,
+        value=value,
+        why=str((result.crash or {}).get("kind", "unknown kind")) if crashed else "",
+        over=_metric(result, cell.column.over[0]) if cell.column.over else None,
+        last=_metric(result, cell.column.source),
+        best=_metric(result, f"{cell.column.source}_best"),
+        sizes=result.data,
+        remark=str((result.judgement or {}).get("remark") or ""),
+    )
+
+
+def _metric(result: Result, name: str) -> float | None:
+    value = result.metrics.get(name)
+    return value if value is not None and math.isfinite(value) else None

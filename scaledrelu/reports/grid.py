@@ -1,0 +1,244 @@
+"""The numbers of a table as markdown grids, ours beside the paper's: one grid per data set.
+
+How many seeds crashed comes first, then the mean over all of them, then the mean over those that
+held: no seed is dropped in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from scaledrelu.reports.cells import CellValue
+from scaledrelu.reports.comparison import (
+    Difference,
+    against_base,
+    against_paper,
+    base_of,
+    paper_against_base,
+    resolution_notes,
+)
+from scaledrelu.reports.statistics import Estimate
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.spec import Column, Row, Table
+
+DASH = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One printed column of a metric."""
+
+    header: str
+    text: Callable[[CellValue], str]
+
+
+def grids(table: Table, values: Sequence[CellValue]) -> str:
+    """Return the grids of a table, each with what is to be known to read it.
+
+    Columns with overrides of their own (another data set) stand in a grid of their own.
+
+    Args:
+        table: the table.
+        values: its cells, in printed order.
+    """
+    groups = column_groups(table)
+    return "\n\n".join(
+        block
+        for columns in groups
+        for block in (
+            f"## {group_title(columns)}" if len(groups) > 1 else "",
+            _grid(table, columns, [v for v in values if v.cell.column in columns]),
+        )
+        if block
+    )
+
+
+def column_groups(table: Table) -> list[list[Column]]:
+    """Return the metric columns whose runs are the same together."""
+    groups: dict[tuple[str, ...], list[Column]] = {}
+    for column in table.metrics:
+        groups.setdefault(column.run, []).append(column)
+    return list(groups.values())
+
+
+def group_title(columns: Sequence[Column]) -> str:
+    """Return what the headers of some columns begin with alike, e.g. ``Market-1501``."""
+    headers = [column.header for column in columns]
+    words = zip(*(header.replace(",", "").split() for header in headers), strict=False)
+    alike = [w[0] for w in takewhile(lambda same: len(set(same)) == 1, words)]
+    return " ".join(alike) or ", ".join(headers)
+
+
+def row_name(row: Row) -> str:
+    """Return how a row is called below a table."""
+    return f"base ({row.block})" if row.is_baseline else str(row.number)
+
+
+def seeds_text(value: CellValue) -> str:
+    """Return how many of the finished seeds crashed, and how many did not finish."""
+    finished = len(value.finished)
+    parts = [f"{value.count(Status.CRASH)} of {finished} crashed"] if finished else []
+    for status in (Status.FAILED, Status.MISSING):
+        if value.count(status):
+            parts.append(f"{value.count(status)} {status}")
+    return ", ".join(parts)
+
+
+def line(cells: Sequence[str]) -> str:
+    """Return one line of a markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def signed(number: float, digits: int) -> str:
+    """Return a difference with its sign; one that rounds to nothing has no minus."""
+    text = f"{number:+.{digits}f}"
+    return text.replace("-", "+") if float(text) == 0 else text
+
+
+def _grid(table: Table, columns: Sequence[Column], values: Sequence[CellValue]) -> str:
+    parts = {column: _parts(table, column, values) for column in columns}
+    headers = ["row", *(column.header for column in table.labels), "seeds"]
+    headers += [part.header for column in columns for part in parts[column]]
+    lines = [line(headers), line(["---"] * len(headers))]
+    for row in table.rows:
+        cells = [value for value in values if value.cell.row is row]
+        texts = [part.text(value) for value in cells for part in parts[value.cell.column]]
+        labels = cells[0].cell.labels.values()
+        lines.append(line([_number(row), *labels, seeds_text(cells[0]), *texts]))
+    legend = [f"- {note}" for note in _legend(columns, values)]
+    return "\n".join([*lines, *([""] if legend else []), *legend])
+
+
+def _number(row: Row) -> str:
+    if row.is_baseline:
+        return "base"
+    return f"{row.number} (base)" if row.is_reference else str(row.number)
+
+
+def _parts(table: Table, column: Column, values: Sequence[CellValue]) -> list[_Part]:
+    """Return what is printed of one metric; what would be empty in every row is left out."""
+    name, digits = column.header, column.digits
+    own = [value for value in values if value.cell.column is column]
+    printed = table.is_printed(column)
+    parts = [_Part(f"{name}, paper", _paper)] if printed else []
+    who = f"{name}, ours" if printed else name
+    how = ": mean over all seeds +/- 95 % t interval" if _are_repeated(own) else ""
+    parts.append(_Part(who + how, _all_seeds))
+    if _are_mixed(own):
+        parts.append(_Part(f"{who}: over the seeds that held", _held))
+    if any(against_paper(value) for value in own):
+        parts.append(_Part("delta", lambda v: _difference(against_paper(v), digits, v)))
+    if any(base_of(value, values) for value in own):
+        parts += [
+            _Part("paper vs base", lambda v: _papers_difference(v, base_of(v, values))),
+            _Part(
+                "ours vs base",
+                lambda v: _difference(against_base(v, base_of(v, values)), digits, v),
+            ),
+        ]
+    return parts if printed else [part for part in parts if part.header != "paper vs base"]
+
+
+def _paper(value: CellValue) -> str:
+    if isinstance(value.paper, str):
+        return value.paper
+    doubt = f" ({value.doubt})" if value.doubt else ""
+    return f"{value.paper:.{value.cell.column.digits}f}{doubt}"
+
+
+def _all_seeds(value: CellValue) -> str:
+    digits, without = value.cell.column.digits, value.num_without_value
+    if value.all_seeds is None:
+        return "no value" if value.finished else DASH
+    lacking = f" ({without} without value)" if without else ""
+    return _estimate(value.all_seeds, digits) + lacking
+
+
+def _held(value: CellValue) -> str:
+    if not value.finished:
+        return DASH
+    if value.held is None:
+        return "none"
+    same = not value.count(Status.CRASH)
+    return "the same" if same else _estimate(value.held, value.cell.column.digits)
+
+
+def _estimate(found: Estimate, digits: int) -> str:
+    return f"{found.mean:.{digits}f}{_plus_minus(found, digits)}"
+
+
+def _plus_minus(found: Estimate, digits: int) -> str:
+    return "" if found.half is None else f" +/- {found.half:.{digits}f}"
+
+
+def _difference(difference: Difference | None, digits: int, value: CellValue) -> str:
+    if difference is None:
+        return DASH
+    size, seeds = difference.size, len(value.finished)
+    remarks = [f"{size.n} of {seeds} seeds"] if size.n < seeds else []
+    remarks += ["undecided"] if seeds > 1 and not difference.is_decided else []
+    behind = f" ({', '.join(remarks)})" if remarks else ""
+    return f"{signed(size.mean, digits)}{_plus_minus(size, digits)}{behind}"
+
+
+def _papers_difference(value: CellValue, base: CellValue | None) -> str:
+    difference = paper_against_base(value, base)
+    return DASH if difference is None else signed(difference, value.cell.column.digits)
+
+
+def _legend(columns: Sequence[Column], values: Sequence[CellValue]) -> list[str]:
+    """Return how to read the grid: only what occurs in it."""
+    notes = []
+    if any(value.all_seeds for value in values):
+        notes.append(_about_means(values))
+    if any(value.num_without_value for value in values):
+        notes.append(
+            "A run that stopped where its loss was no longer finite, or that could not start "
+            "because the run that it starts from crashed, has no value: it counts as crashed and "
+            "is in no mean."
+        )
+    differences = [against_paper(value) for value in values]
+    differences += [against_base(value, base_of(value, values)) for value in values]
+    if any(base_of(value, values) for value in values):
+        notes.append("vs base: against the block's base row, over the seeds that both rows have.")
+    doubted = any(difference and not difference.is_decided for difference in differences)
+    if doubted and _are_repeated(values):
+        notes.append(
+            "undecided: the interval over seeds holds zero, or the difference is smaller than "
+            "what the images can resolve."
+        )
+    return [*notes, *(f"{note}." for note in resolution_notes(columns, values))]
+
+
+def _about_means(values: Sequence[CellValue]) -> str:
+    crashed = "; a crashed run counts with what it ended at"
+    if not _are_repeated(values):
+        return (
+            f"One seed per row{crashed}. Where another seed would end is not known, so no "
+            "difference between rows is decided."
+        )
+    wide = any(_reaches_beyond(value.all_seeds) or _reaches_beyond(value.held) for value in values)
+    return (
+        f"Ours is the mean over all finished seeds{crashed}. Behind +/- stands half of the 95 % t "
+        "interval of that mean, which takes the seeds for normally distributed"
+        + (
+            "; where it reaches below 0 or above 100, the seeds do not settle the mean." * wide
+            or "."
+        )
+    )
+
+
+def _reaches_beyond(found: Estimate | None) -> bool:
+    if found is None or found.half is None:
+        return False
+    return found.mean - found.half < 0 or found.mean + found.half > 100
+
+
+def _are_repeated(values: Sequence[CellValue]) -> bool:
+    return any(value.all_seeds and value.all_seeds.n > 1 for value in values)
+
+
+def _are_mixed(values: Sequence[CellValue]) -> bool:
+    return any(value.count(Status.CRASH) and value.held for value in values)

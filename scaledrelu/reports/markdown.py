@@ -1,0 +1,188 @@
+"""One table as markdown that stands on its own: ours beside the paper's, holes, failures, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scaledrelu.reports.agreement import agreement_text, by_runs
+from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes
+from scaledrelu.reports.command import command, left_out, shown_overrides, without_paths
+from scaledrelu.reports.crash_rule import crash_sentence
+from scaledrelu.reports.footnotes import footnotes
+from scaledrelu.reports.grid import column_groups, grids, group_title, row_name
+from scaledrelu.reports.origins import made_on
+from scaledrelu.reports.recipe_differences import recipe_differences
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import rows_text
+from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.spec import Column, Row, Table
+
+
+def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
+    """Return the report of one table.
+
+    Args:
+        plan: the plan behind it.
+        table: the table.
+        values: its cells, in printed order.
+    """
+    blocks = [
+        _head(plan, table, values),
+        grids(table, values),
+        agreement_text(table, values),
+        _section("Not here yet", _holes(plan, table, values)),
+        _section("Failures", _failures(plan, table, values)),
+        recipe_differences(plan, table),
+        _section("Notes", _notes(plan, values)),
+        _section("Runs", _runs(plan, values)),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
+    number = table.name.removeprefix("table").replace("_", ", ")
+    cells = plan.cells_of(table)
+    lines = [f"# Table {number}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
+    lines += [f"\n> {note}" for note in cells[0].composed.config["profile"]["notes"]]
+    if plan.overrides:
+        shown = " ".join(shown_overrides(plan.overrides))
+        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
+    lines += [f"\n{text}" for text in (made_on(plan, table), *_crash_rules(table, values)) if text]
+    return "\n".join(lines)
+
+
+def _crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:
+    """Return what a crash is here: one sentence for each method, or for each rule of a method."""
+    rules: dict[str, dict[str, list[CellValue]]] = {}
+    for value in values:
+        classes = next((s.sizes["classes"] for s in value.seeds if s.sizes.get("classes")), None)
+        told = [
+            (value.cell.composed, classes),
+            *([(value.cell.above, None)] * bool(value.cell.above)),
+        ]
+        for composed, num_classes in told:
+            sentence = crash_sentence(composed.config, num_classes=num_classes)
+            alike = rules.setdefault(composed.config["method"], {})
+            alike.setdefault(sentence, []).append(value)
+    return [
+        sentence if len(found) == 1 else f"{_where(table, behind)}: {sentence}"
+        for found in rules.values()
+        for sentence, behind in found.items()
+    ]
+
+
+def _where(table: Table, values: Sequence[CellValue]) -> str:
+    columns = {value.cell.column for value in values}
+    groups = [group for group in column_groups(table) if columns & set(group)]
+    return f"{', '.join(map(group_title, groups))}, {_named(v.cell.row for v in values)}"
+
+
+def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
+    open_ = [
+        (value.cell.row, seed.run.run_id)
+        for value in values
+        for seed in value.seeds
+        if seed.status in (Status.MISSING, Status.FAILED)
+        and not (seed.run.status.done or seed.run.status is Status.DAMAGED)
+    ]
+    if not open_:
+        return []
+    n = len({run_id for _, run_id in open_})
+    rows = _named(row for row, _ in open_)
+    runs = f"{n} run{'s' if n > 1 else ''} ({rows})"
+    return [f"{runs}; to train what is missing: `{command(plan, table)}`{left_out(plan)}"]
+
+
+def _failures(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
+    lines = (
+        f"row {row_name(value.cell.row)}, seed {seed.run.seed}, `{seed.run.run_id}`: "
+        f"{without_paths(seed.why, seed.run)}{_retries(plan, table, seed)}"
+        for value in values
+        for seed in value.seeds
+        if seed.status is Status.FAILED
+    )
+    return list(dict.fromkeys(lines))
+
+
+def _retries(plan: Plan, table: Table, seed: SeedValue) -> str:
+    """Name the command that tries a failed run again; a damaged record waits for a person."""
+    again = seed.run.status is Status.FAILED
+    return f" (`{command(plan, table)}` tries again)" if again else ""
+
+
+def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
+    notes: dict[str, list[Row]] = {}
+    for value in values:
+        for note in cell_notes(value.cell):
+            notes.setdefault(note, []).append(value.cell.row)
+    merged = [f"{_named(rows)}: {note}" for note, rows in notes.items()]
+    cells = [value.cell for value in values]
+    used = [(cell.composed, (*cell.row.run, *cell.column.run, *plan.overrides)) for cell in cells]
+    used += [(c.above, (*(c.row.upstream or ()), *plan.overrides)) for c in cells if c.above]
+    notes = footnotes(used, plan.conf_dir, cells[0].table)
+    return [*merged, *_remarks(values), _epochs(values), *notes]
+
+
+def _remarks(values: Sequence[CellValue]) -> list[str]:
+    """Say which runs were dead for a while and came back: no crash, and worth knowing."""
+    found = (
+        f"row {row_name(value.cell.row)}, seed {seed.run.seed}: {seed.remark}"
+        for value in values
+        for seed in value.seeds
+        if seed.remark
+    )
+    return list(dict.fromkeys(found))
+
+
+def _epochs(values: Sequence[CellValue]) -> str:
+    """Say which epoch is printed, and in which rows where that differs."""
+    rows: dict[str, list[Row]] = {}
+    for value in values:
+        epoch = value.cell.composed.config["evaluation"]["report"]
+        rows.setdefault(epoch, []).append(value.cell.row)
+    if len(rows) == 1:
+        where = f"the {next(iter(rows))} epoch is printed in every row"
+    else:
+        where = "; ".join(f"{_named(r)}: the {e} epoch is printed" for e, r in rows.items())
+    return f"{where}; the CSV has the last and the best"
+
+
+def _named(rows: Iterable[Row]) -> str:
+    """Return rows as a reader names them: ``row 6``, ``rows 1-3, 5``."""
+    names = list(dict.fromkeys(map(row_name, rows)))
+    return f"row{'s' if len(names) > 1 else ''} {rows_text(names)}"
+
+
+def _runs(plan: Plan, values: Sequence[CellValue]) -> list[str]:
+    """Return one line for each row, or for each set of runs of it; metrics of one run share it."""
+    return [_runs_line(plan, group) for group in by_runs(values)]
+
+
+def _runs_line(plan: Plan, group: Sequence[CellValue]) -> str:
+    first, columns = group[0], [value.cell.column for value in group]
+    several = len(first.cell.table.metrics) > 1
+    about = f" ({', '.join(column.header for column in columns)})" if several else ""
+    seeds = zip(*(value.seeds for value in group), strict=True)
+    texts = "; ".join(_seed_text(plan, s, columns) for s in seeds)
+    return f"row {row_name(first.cell.row)}{about}: {texts}"
+
+
+def _seed_text(plan: Plan, values: Sequence[SeedValue], columns: Sequence[Column]) -> str:
+    """Return one run and what it measured, in one or more metrics."""
+    run, status = values[0].run, values[0].status
+    numbers = [
+        f"{seed.value:.{column.digits}f}"
+        for seed, column in zip(values, columns, strict=True)
+        if seed.value is not None
+    ]
+    number = f" {', '.join(numbers)}" if numbers else ""
+    state = "" if status is Status.OK else f" {status}"
+    if status is Status.CRASH:
+        state += f" ({values[0].why})"
+    above = [*([run.artifact] if run.artifact else []), *plan.upstream_of(run)[::-1]]
+    source = f" (from {', '.join(f'`{name}`' for name in above)})" if above else ""
+    return f"seed {run.seed}: `{run.run_id}`{state}{number}{source}"
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"## {title}", "", *(f"- {text}" for text in lines)]) if lines else ""

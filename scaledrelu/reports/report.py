@@ -1,0 +1,182 @@
+"""Reports: a pure function of table files, configuration and run directories; nothing is trained.
+
+Writes ``<results>/<profile>/<table>.csv`` (tidy, one line per cell) and ``.md``. Holes are printed
+as holes; a crash is printed only where a result says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes, read_cell
+from scaledrelu.reports.command import without_paths
+from scaledrelu.reports.comparison import against_base, against_paper, base_of, share_of
+from scaledrelu.reports.grid import seeds_text
+from scaledrelu.reports.markdown import markdown
+from scaledrelu.runs.record import Status, write_atomic
+from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.spec import MISSING, Table
+
+LEADING = ("table", "row", "block")
+TRAILING = (
+    "metric",
+    "paper",
+    "target",
+    "status",
+    "n",
+    "n_ok",
+    "n_crash",
+    "n_failed",
+    "n_missing",
+    "n_images",
+    "mean_all",
+    "ci_all",
+    "sd",
+    "mean_held",
+    "ci_held",
+    "delta",
+    "base",
+    "vs_base",
+    "ci_vs_base",
+    "decided",
+    "epoch",
+    "values",
+    "mean_last",
+    "values_last",
+    "mean_best",
+    "values_best",
+    "run_ids",
+    "note",
+)  # docs/reports.md says what each holds
+
+
+def write_reports(plan: Plan, *, results: Path) -> list[Path]:
+    """Write CSV and markdown of every planned table; unchanged files are left alone.
+
+    Returns:
+        The files, in table order.
+    """
+    written = []
+    for table in plan.tables:
+        values = [read_cell(plan, cell) for cell in plan.cells_of(table)]
+        for suffix, text in (
+            ("csv", csv_text(table, values)),
+            ("md", markdown(plan, table, values)),
+        ):
+            path = results / plan.profile / f"{table.name}.{suffix}"
+            if not path.is_file() or path.read_bytes() != text.encode():
+                write_atomic(path, text)
+            written.append(path)
+    return written
+
+
+def csv_text(table: Table, values: Sequence[CellValue]) -> str:
+    """Return one line per cell: labels, the paper's value, ours over all seeds, the runs.
+
+    A block's baseline has row 0. Columns of one metric (Table 4 has two data sets) are told apart
+    by their own names.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    labels = [column.name for column in table.labels]
+    writer.writerow([*LEADING, *labels, *TRAILING])
+    sources = Counter(column.source for column in table.metrics)
+    for value in values:
+        cell, source = value.cell, value.cell.column.source
+        fields = {
+            "metric": source if sources[source] == 1 else cell.column.name,
+            **_counts(value),
+            **_numbers(value, base_of(value, values)),
+            **_per_seed(value),
+            "run_ids": " ".join(cell.run_ids),
+            "note": csv_note(value),
+        }
+        names = [table.name.removeprefix("table"), cell.row.number, cell.row.block]
+        names += [cell.labels[name] for name in labels]
+        writer.writerow([*names, *(fields[key] for key in TRAILING)])
+    return buffer.getvalue()
+
+
+def csv_note(value: CellValue) -> str:
+    """Return what a reader of one CSV line has to know beside the numbers."""
+    parts = cell_notes(value.cell)
+    if value.is_misprint:
+        parts.append(f"{value.doubt}: no target")
+    if value.cell.row.is_baseline:
+        parts.append("baseline")
+    if len(value.seeds) > 1 and (
+        value.count(Status.CRASH) or len(value.finished) < len(value.seeds)
+    ):
+        parts.append(seeds_text(value))
+    reasons = dict.fromkeys(without_paths(s.why, s.run) for s in value.seeds if s.why)
+    remarks = [f"seed {s.run.seed}: {s.remark}" for s in value.seeds if s.remark]
+    return "; ".join([*parts, *reasons, *remarks])
+
+
+def _counts(value: CellValue) -> dict[str, object]:
+    return {
+        "paper": _paper(value),
+        "target": "" if value.target is None else _paper(value),
+        "status": value.status,
+        "n": len(value.finished),
+        "n_ok": value.count(Status.OK),
+        "n_crash": value.count(Status.CRASH),
+        "n_failed": value.count(Status.FAILED),
+        "n_missing": value.count(Status.MISSING),
+        "n_images": share_of(value) or "",
+    }
+
+
+def _numbers(value: CellValue, base: CellValue | None) -> dict[str, object]:
+    everyone, held = value.all_seeds, value.held
+    paper, relative = against_paper(value), against_base(value, base)
+    return {
+        "mean_all": _number(everyone and everyone.mean),
+        "ci_all": _number(everyone and everyone.half),
+        "sd": _number(everyone and everyone.sd),
+        "mean_held": _number(held and held.mean),
+        "ci_held": _number(held and held.half),
+        "delta": _number(paper and paper.size.mean),
+        "base": "" if base is None else base.cell.row.number,
+        "vs_base": _number(relative and relative.size.mean),
+        "ci_vs_base": _number(relative and relative.size.half),
+        "decided": "" if relative is None else ("yes" if relative.is_decided else "no"),
+    }
+
+
+def _per_seed(value: CellValue) -> dict[str, str]:
+    last, best = value.last_epoch, value.best_epoch
+    return {
+        "epoch": value.cell.composed.config["evaluation"]["report"],
+        "values": _seed_list(value, lambda seed: seed.value),
+        "mean_last": _number(last and last.mean),
+        "values_last": _seed_list(value, lambda seed: seed.last),
+        "mean_best": _number(best and best.mean),
+        "values_best": _seed_list(value, lambda seed: seed.best),
+    }
+
+
+def _seed_list(value: CellValue, number: Callable[[SeedValue], float | None]) -> str:
+    """Return ``0=92.1667 1=crash:31.3889 2=missing``: a crash without a value ends in a colon."""
+    if all(number(seed) is None for seed in value.finished):
+        return ""
+    items = []
+    for seed in value.seeds:
+        mark = f"{seed.status}:" if seed.status is Status.CRASH else ""
+        text = f"{mark}{_number(number(seed))}" if seed.status.done else str(seed.status)
+        items.append(f"{seed.run.seed}={text}")
+    return " ".join(items)
+
+
+def _paper(value: CellValue) -> str:
+    if isinstance(value.paper, str):
+        return "" if value.paper == MISSING else value.paper
+    return f"{value.paper:.{value.cell.column.digits}f}"
+
+
+def _number(number: float | None) -> str:
+    return "" if number is None else f"{number:.4f}"

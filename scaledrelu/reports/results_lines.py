@@ -1,0 +1,247 @@
+"""What the numbers of a table say for and against the paper, in sentences made by rule.
+
+Three lists: what fails, what holds, and what is open. Nothing is said that no count stands behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from scaledrelu.reports.agreement import CrashCount, counted
+from scaledrelu.reports.grid import signed
+from scaledrelu.reports.pairs import Comparison, Kind, Outcome, Pair, comparisons, orders
+from scaledrelu.reports.published import Line, PublishedTable
+from scaledrelu.reports.row_names import numbered, telling_labels, words
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import rows_text
+
+MOST_NAMED = 3  # pairs of one kind; differences to the base row are all named
+GUESS = 'the constant guess "never a crash"'
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Sentences about one table, each a bullet in markdown."""
+
+    fails: list[str] = field(default_factory=list)
+    holds: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class CrashRow:
+    """A row, in one set of runs, beside the paper; metrics of the same runs are one."""
+
+    line: Line
+    data: str  # what tells its runs from the row's others; empty where there are none
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether it counts as a crash here."""
+        return self.line.status is Status.CRASH
+
+
+def verdicts(table: PublishedTable) -> Verdicts:
+    """Return what a table says, crashes first, then differences and orders."""
+    found = Verdicts()
+    _about_crashes(table, found)
+    _about_pairs(table, found)
+    for order in orders(table):
+        if order.tau <= 0:
+            where = f"{order.block}, `{order.metric}`" if _is_several(table) else order.block
+            found.fails.append(
+                f"Order of the rows of {where}: tau-b {signed(order.tau, 2)} over "
+                f"{order.num_rows} rows, no closer to the paper's than a constant guess (0)."
+            )
+    return found
+
+
+def crash_rows(table: PublishedTable) -> list[CrashRow]:
+    """Return the rows that have something of the paper beside them, finished or not."""
+    shared: dict[tuple[int, tuple[str, ...]], list[Line]] = {}
+    for line in table.lines:
+        if line.row:
+            shared.setdefault((line.row, line.run_ids), []).append(line)
+    several = len({row for row, _ in shared}) < len(shared)
+    found = []
+    for lines in shared.values():
+        comparable = [line for line in lines if line.is_comparable]
+        names = [line.metric for line in lines]
+        if comparable:
+            data = _common(names) if several else ""
+            found.append(CrashRow(comparable[0], data))
+    return sorted(found, key=lambda row: row.data)
+
+
+def _common(names: Sequence[str]) -> str:
+    """Return what some metrics begin with alike: ``market1501`` of its mAP and its rank 1."""
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in alike).rstrip("_/")
+
+
+def crash_count(table: PublishedTable) -> CrashCount:
+    """Count the rows with a finished run, ours by the paper's."""
+    rows = [row for row in crash_rows(table) if row.line.status.done]
+    return counted([(row.is_crash, row.line.crashes_in_paper) for row in rows])
+
+
+def plural(n: int, word: str) -> str:
+    """Return a number of things: ``1 row``, ``3 rows``."""
+    return f"{n} {word}{'' if n == 1 else 's'}"
+
+
+def _about_crashes(table: PublishedTable, found: Verdicts) -> None:
+    rows, names = crash_rows(table), telling_labels(table.lines)
+    done = [row for row in rows if row.line.status.done]
+    theirs = [row for row in done if row.line.crashes_in_paper]
+    both = [row for row in theirs if row.is_crash]
+    lost = [row for row in theirs if not row.is_crash]
+    new = [row for row in done if row.is_crash and not row.line.crashes_in_paper]
+    if lost:
+        head = f"Crashes of the paper that do not happen here: {len(lost)} of {len(theirs)}"
+        found.fails.append(_listed(head, lost, names))
+    if new:
+        head = f"Crashes here where the paper has a number: {plural(len(new), 'row')}"
+        found.fails.append(_listed(head, new, names))
+    if both:
+        head = f"Crashes of the paper that happen here too: {len(both)} of {len(theirs)}"
+        found.holds.append(_listed(head, both, names))
+    _about_agreement(crash_count(table), found)
+    _about_undecided_crashes(rows, found)
+
+
+def _about_agreement(count: CrashCount, found: Verdicts) -> None:
+    if not count.total:
+        return
+    if not count.paper_crashes and not count.only_ours:
+        found.holds.append(
+            f"None of the {plural(count.total, 'row')} crashes, here or in the paper, which "
+            f"{GUESS} says as well."
+        )
+        return
+    text = (
+        f"Crash or no crash is as in the paper in {count.alike} of {plural(count.total, 'row')}; "
+        f"{GUESS} is right in {count.never}"
+    )
+    if count.alike > count.never:
+        found.holds.append(f"{text}.")
+    else:
+        better = "no better" if count.alike == count.never else "worse"
+        found.fails.append(f"{text}: mini is {better} than the guess.")
+
+
+def _about_undecided_crashes(rows: Sequence[CrashRow], found: Verdicts) -> None:
+    split = [row for row in rows if 0 < row.line.n_crash < row.line.n]
+    if split:
+        found.open.append(f"Some seeds crash and others do not in {_where(split)}.")
+    undone = [row for row in rows if not row.line.status.done]
+    if undone:
+        found.open.append(f"No run has finished in {_where(undone)}.")
+
+
+def _listed(head: str, rows: Iterable[CrashRow], names: Sequence[str]) -> str:
+    items = [
+        f"{_of(row.data)}{numbered(row.line, names)}: {row.line.n_crash} of "
+        f"{plural(row.line.n, 'seed')} crashed"
+        for row in rows
+    ]
+    return _nested(f"{head}:", items)
+
+
+def _where(rows: Sequence[CrashRow]) -> str:
+    """Return row numbers, apart for each data set: ``row 3 (market1501); rows 3, 8 (msmt17)``."""
+    by_data: dict[str, list[str]] = {}
+    for row in rows:
+        by_data.setdefault(row.data, []).append(str(row.line.row))
+    return "; ".join(
+        f"row{'s' if len(numbers) > 1 else ''} {rows_text(numbers)}{f' ({data})' if data else ''}"
+        for data, numbers in by_data.items()
+    )
+
+
+def _about_pairs(table: PublishedTable, found: Verdicts) -> None:
+    made = comparisons(table)
+    for kind in Kind:
+        own = [comparison for comparison in made if comparison.kind is kind]
+        total = sum(len(comparison.pairs) for comparison in own)
+        for outcome, sentences in (
+            (Outcome.REVERSED, found.fails),
+            (Outcome.ALIKE, found.holds),
+            (Outcome.UNDECIDED, found.open),
+        ):
+            if n := sum(comparison.count(outcome) for comparison in own):
+                verb = "are" if n > 1 else "is"
+                head = f"{_subject(kind)}: {n} of {plural(total, 'pair')} {verb} {outcome}"
+                if outcome is Outcome.UNDECIDED:
+                    sentences.append(f"{head}{_leanings(own)}.")
+                else:
+                    sentences.append(_strongest(table, head, own, outcome))
+
+
+def _leanings(own: Sequence[Comparison]) -> str:
+    """Return what the means of undecided pairs say, which proves nothing."""
+    told = [
+        pair.leaning
+        for comparison in own
+        for pair in comparison.pairs
+        if pair.outcome is Outcome.UNDECIDED
+    ]
+    parts = [f"{told.count(outcome)} {outcome}" for outcome in (Outcome.REVERSED, Outcome.ALIKE)]
+    return f" (by their means alone {', '.join(parts)})"
+
+
+def _subject(kind: Kind) -> str:
+    return f"{kind[0].upper()}{kind[1:]}"
+
+
+def _strongest(
+    table: PublishedTable, head: str, own: Sequence[Comparison], outcome: Outcome
+) -> str:
+    """Name the pairs with the largest differences; of those with the base row, every one."""
+    pairs = [
+        (pair, comparison)
+        for comparison in own
+        for pair in comparison.pairs
+        if pair.outcome is outcome
+    ]
+    pairs.sort(key=lambda item: -abs(item[0].ours))
+    most = len(pairs) if own[0].kind is Kind.BASE else MOST_NAMED
+    among = ", among them the largest" if len(pairs) > most else ""
+    return _nested(f"{head}{among}:", [_told(table, *item) for item in pairs[:most]])
+
+
+def _told(table: PublishedTable, pair: Pair, comparison: Comparison) -> str:
+    """Return one pair, the row that is higher here first."""
+    names = telling_labels(comparison.rows)
+    where = [f"`{comparison.metric}`"] * _is_several(table)
+    if len(comparison.blocks) == 1 and len(table.blocks) > 1:
+        where += comparison.blocks
+    place = _of(", ".join(where))
+    if comparison.kind is Kind.BASE:
+        return f"{place}{numbered(pair.one, names)}: {_size(pair, 1)}"
+    sign = 1 if pair.ours > 0 else -1
+    upper, lower = (pair.one, pair.other)[::sign]
+    same = [name for name in names if upper.labels[name] == lower.labels[name]]
+    own = [name for name in names if name not in same]
+    shared = f" with {words(upper, same)}" if same else ""
+    rows = f"{numbered(upper, own)} above {numbered(lower, own)}"
+    return f"{place}{rows}{shared}: {_size(pair, sign)}"
+
+
+def _size(pair: Pair, sign: int) -> str:
+    ours, paper = signed(sign * pair.ours, 1), signed(sign * pair.paper, 1)
+    return f"{ours} +/- {pair.half:.1f} here, {paper} in the paper"
+
+
+def _nested(head: str, items: Sequence[str]) -> str:
+    return "\n".join([head, *(f"  - {item}" for item in items)])
+
+
+def _of(where: str) -> str:
+    return f"{where}: " if where else ""
+
+
+def _is_several(table: PublishedTable) -> bool:
+    return len(table.metrics) > 1

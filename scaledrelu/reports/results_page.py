@@ -1,0 +1,175 @@
+"""One page that says of every published table what reproduces, what does not, and what is open.
+
+A pure function of the published CSVs: a second writing changes no byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+from scaledrelu.reports.agreement import CrashCount
+from scaledrelu.reports.grid import line, signed
+from scaledrelu.reports.pairs import Comparison, Outcome, comparisons, orders
+from scaledrelu.reports.published import PublishedTable, read_published
+from scaledrelu.reports.results_lines import crash_count, crash_rows, plural, verdicts
+from scaledrelu.reports.row_names import telling_labels
+from scaledrelu.runs.record import write_atomic
+
+PROFILE = "mini"  # the only profile that the page is about
+PAGE = Path("docs", "results.md")
+HEAD = """# What reproduces, what does not, and what mini cannot decide
+
+Made from the CSVs in `results/published/mini/` by `make publish`; do not edit it by hand.
+
+The tables below are those of the mini profile: the paper's experiments made small enough for a CPU,
+with handwritten digits in place of ImageNet-1k, drawn people in place of photographs (Table 4), and
+small models. That is another experiment than the paper's: accuracies cannot be compared, only what
+crashes and which row comes before which. {seeds}
+The results depend on the type of the processor, above all near the edge of stability: the head of
+every report names the devices behind it. How rows are judged is explained in
+[reports.md](reports.md); in short:
+
+- A row counts as a crash if more than half of its finished seeds crashed. In a mean, a crashed run
+  counts with the value that it ended at.
+- A block is what the paper prints as one group of rows. Pairs of rows are counted where the paper
+  prints two different numbers: a row and the base row of its block; two other rows of a block; two
+  rows of different blocks, trained by the same method, that agree in every label but those that
+  tell the blocks apart. The pairs of a block share rows, so their counts are not independent.
+- A pair is decided where the 95 % interval of our difference over paired seeds leaves out zero and
+  the difference is not smaller than the validation images can resolve; it is then as in the paper
+  or the other way round. Of pairs without any true difference up to one in twenty is decided by
+  chance.
+- Tau-b says how alike the rows of a block are ordered: 1 as in the paper, -1 in reverse, 0 by a
+  constant guess. It looks at the means alone, not at how sure they are."""
+NOTHING = "Nothing that mini decides."
+
+
+def results_page(folder: Path) -> str:
+    """Return the page about the published tables of the mini profile.
+
+    Args:
+        folder: ``results/published/mini``.
+
+    Raises:
+        TableError: no table there, or one of another version.
+    """
+    tables = read_published(folder)
+    compared = [table for table in tables if crash_rows(table)]
+    others = [table.number for table in tables if table not in compared]
+    parts = [HEAD.format(seeds=_seeds(compared)), _overview(compared)]
+    parts += [_about(table) for table in compared]
+    if others:
+        names = "; ".join(f"Table {number}" for number in others)
+        parts.append(f"Not compared, because the paper prints no such numbers: {names}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def write_results_page(results: Path, root: Path) -> Path | None:
+    """Write the page of a repository anew, if these are its own published results.
+
+    Args:
+        results: results folder.
+        root: the repository.
+
+    Returns:
+        The page; None for results elsewhere, which the repository's page is not about.
+
+    Raises:
+        TableError: no published table there, or one of another version.
+    """
+    if results.resolve() != (root / "results").resolve():
+        return None
+    page, text = root / PAGE, results_page(results / "published" / PROFILE)
+    if not page.is_file() or page.read_bytes() != text.encode():
+        write_atomic(page, text)
+    return page
+
+
+def _seeds(tables: Sequence[PublishedTable]) -> str:
+    found = {line.n for table in tables for line in table.lines if line.n}
+    if not found:
+        return "No run has finished."
+    least, most = min(found), max(found)
+    number = str(most) if least == most else f"{least} to {most}"
+    return f"Every row was trained with {number} seed{'s' if most > 1 else ''}."
+
+
+def _overview(tables: Sequence[PublishedTable]) -> str:
+    headers = [
+        "table",
+        "crashes of the paper that happen here too",
+        "crash or no crash as in the paper",
+        'right guesses by "never a crash"',
+        *(f"pairs {outcome}" for outcome in (Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED)),
+    ]
+    lines = [line(headers), line(["---"] * len(headers))]
+    for table in tables:
+        cells = [f"[{table.number}](#table-{_anchor(table)})", *_crashes(crash_count(table))]
+        lines.append(line([*cells, *_outcomes(comparisons(table))]))
+    counts = [crash_count(table) for table in tables]
+    total = CrashCount(*(sum(c) for c in zip(*map(astuple, counts), strict=True)))
+    found = [comparison for table in tables for comparison in comparisons(table)]
+    lines.append(line(["all", *_crashes(total), *_outcomes(found)]))
+    return "\n".join([*lines, "", "A row that two tables share counts in each of them."])
+
+
+def _anchor(table: PublishedTable) -> str:
+    return table.number.replace(",", "").replace(" ", "-")
+
+
+def _crashes(count: CrashCount) -> list[str]:
+    return [
+        f"{count.both} of {count.paper_crashes}",
+        f"{count.alike} of {count.total}",
+        f"{count.never} of {count.total}",
+    ]
+
+
+def _outcomes(found: Sequence[Comparison]) -> list[str]:
+    return [
+        str(sum(comparison.count(outcome) for comparison in found))
+        for outcome in (Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED)
+    ]
+
+
+def _about(table: PublishedTable) -> str:
+    found = verdicts(table)
+    names = telling_labels(table.lines)
+    rows = len({row.row for row in table.lines if row.row})
+    differ = f" that differ in {', '.join(names)}" if names else ""
+    parts = [
+        f"## Table {table.number}",
+        f"{plural(rows, 'row')}{differ}: [the table](../results/published/{PROFILE}/"
+        f"{table.name}.md).",
+        _section("Does not reproduce", found.fails),
+        _section("Reproduces", found.holds),
+        _section("Mini cannot decide", found.open),
+        _counts(table),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _section(title: str, sentences: Sequence[str]) -> str:
+    return "\n".join([f"**{title}**", "", *(f"- {text}" for text in sentences or [NOTHING])])
+
+
+def _counts(table: PublishedTable) -> str:
+    """Return the pairs of every block and metric by how they came out, with the block's tau-b."""
+    found, several = comparisons(table), len(table.metrics) > 1
+    grid, metric = [], ["metric"] * several
+    if found:
+        headers = ["pairs", "block", *metric, "that the paper orders"]
+        headers += [Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED]
+        grid = [line(headers), line(["---"] * len(headers))]
+    for comparison in found:
+        place = [comparison.kind, " / ".join(comparison.blocks)]
+        place += [comparison.metric] * several
+        grid.append(line([*place, str(len(comparison.pairs)), *_outcomes([comparison])]))
+    taus = [
+        f"{o.block}{f', {o.metric}' * several}: {signed(o.tau, 2)} over {o.num_rows} rows"
+        for o in orders(table)
+    ]
+    told = f"Tau-b: {'; '.join(taus)}." if taus else ""
+    return "\n\n".join(part for part in ("\n".join(grid), told) if part)

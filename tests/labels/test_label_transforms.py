@@ -1,0 +1,294 @@
+import math
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scaledrelu.errors import ConfigError
+from scaledrelu.labels.moves import MOVES, JointRandAugment, move_map
+from scaledrelu.labels.transforms import JointTransform, joint_train
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+POLICY = "rand-m9-mstd0.5-inc1"
+
+
+def joint(**changes):
+    fields = {
+        "image_size": 32,
+        "mean": [0.0] * 3,
+        "std": [1.0] * 3,
+        "crop": "random_resized",
+        "crop_scale": [1.0, 1.0],
+        "crop_ratio": [1.0, 1.0],
+        "interpolation": "bilinear",
+        "shift": 0,
+        "hflip": 0.0,
+        "rand_augment": None,
+        "color_jitter": 0.0,
+        "erasing": 0.0,
+        **changes,
+    }
+    return joint_train(**fields)
+
+
+def seed(value=0):
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+
+
+def pattern(side=64, cells=16):
+    """An image made of a map: grey levels that change slowly, and the same levels as logits."""
+    r, c = np.mgrid[:cells, :cells]
+    levels = 128 + 60 * np.sin(2 * math.pi * r / cells) + 60 * np.cos(2 * math.pi * c / cells)
+    grey = Image.fromarray(levels.astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
+    values = torch.from_numpy(levels.astype(np.uint8)).float() / 255
+    classes = torch.full((cells, cells), 3.0)
+    labels = torch.stack((values, classes))[:, None].expand(2, 5, cells, cells).half().clone()
+    return Image.merge("RGB", [grey] * 3), labels
+
+
+def agreement(image, labels):
+    """Correlation of the content of an image with the logits of its map, cell by cell."""
+    cells = labels.shape[-1]
+    pooled = torch.nn.functional.adaptive_avg_pool2d(torch.as_tensor(image).float()[None], cells)
+    return float(
+        torch.corrcoef(torch.stack((pooled[0, 0].flatten(), labels[0, 0].flatten())))[0, 1]
+    )
+
+
+def as_tensor(image):
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def gradient(height=40, width=60):
+    """An image whose red channel counts columns and whose green channel counts rows."""
+    r, c = np.mgrid[:height, :width]
+    return Image.fromarray(np.stack([4 * c, 4 * r, 0 * r], -1).astype(np.uint8))
+
+
+def some_map(depth=5, side=6):
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(depth, side, side, generator=generator)
+    classes = torch.randint(10, (depth, side, side), generator=generator).float()
+    return torch.stack((logits, classes)).half()
+
+
+# --- image and map together
+
+
+def test_flip_moves_image_and_map_together():
+    image, labels = gradient(32, 32), some_map()
+    plain, flipped = joint()(image, labels), joint(hflip=1.0)(image, labels)
+    assert torch.equal(flipped.image, plain.image.flip(2))
+    assert torch.equal(flipped.map, labels.flip(3))
+    assert not torch.equal(flipped.map, labels)
+
+
+@pytest.mark.parametrize("name", list(MOVES))
+@pytest.mark.parametrize("sign", [1, -1])
+def test_geometric_operations_move_image_and_map_together(name, sign):
+    from timm.data.auto_augment import NAME_TO_OP
+
+    image, labels = pattern()
+    assert agreement(as_tensor(image), labels) > 0.98
+    amount = sign * {"Rotate": 30.0, "ShearX": 0.5, "ShearY": 0.5}.get(name, 0.25)
+    how = {"resample": Image.Resampling.BILINEAR, "fillcolor": (0, 0, 0)}
+    moved = as_tensor(NAME_TO_OP[name](image, amount, **how))
+    together = move_map(labels, MOVES[name](amount, 16, 16))
+    other_way = move_map(labels, MOVES[name](-amount, 16, 16))
+    assert agreement(moved, together) > 0.8
+    assert (
+        agreement(moved, together)
+        > max(agreement(moved, labels), agreement(moved, other_way)) + 0.1
+    )
+
+
+def test_every_operation_that_moves_pixels_moves_cells():
+    augment = JointRandAugment(POLICY, image_size=32, mean=MEAN, interpolation="bilinear")
+    flat = Image.new("RGB", (32, 32), (60, 60, 60))
+    seen = set()
+    for op in augment._augment.ops:
+        op.prob = 1.0
+        augment._moves.clear()
+        seed(1)
+        # Only pixels that move let the fill colour in: the others keep a flat image flat.
+        still_flat = len(op(flat).getcolors()) == 1
+        assert bool(augment._moves) == (not still_flat) == (op.name in MOVES), op.name
+        seen.add(op.name)
+    assert seen >= set(MOVES)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "random"])
+def test_the_image_is_augmented_exactly_as_by_timm(interpolation):
+    from timm.data.auto_augment import rand_augment_transform
+    from timm.data.transforms import str_to_pil_interp
+
+    ours = JointRandAugment(POLICY, image_size=32, mean=MEAN, interpolation=interpolation)
+    hparams = {"translate_const": 14, "img_mean": (124, 116, 104)}
+    if interpolation != "random":
+        hparams["interpolation"] = str_to_pil_interp(interpolation)
+    timms = rand_augment_transform(POLICY, hparams)
+    image, labels = gradient(), some_map()
+    moved = 0
+    for value in range(40):
+        seed(value)
+        expected = np.array(timms(image))
+        seed(value)
+        found, changed = ours(image, labels)
+        assert np.array_equal(np.array(found), expected)
+        moved += not torch.equal(changed, labels)
+    assert 5 < moved < 35
+
+
+@pytest.mark.parametrize("name", list(MOVES))
+@pytest.mark.parametrize("amount", [0.13, -0.405, 27.0, -3.7])
+def test_maps_are_moved_as_by_scipy(name, amount):
+    from scipy import ndimage
+
+    labels, move = some_map(side=7), MOVES[name](amount, 7, 7)
+    matrix = [[1, 0, 0, 0], [0, move.rr, move.rc, move.r0], [0, move.cr, move.cc, move.c0]]
+    plane, classes = (x.float().numpy() for x in labels)
+    value = ndimage.affine_transform(plane, matrix=matrix, order=0, mode="constant")
+    index = ndimage.affine_transform(classes, matrix=matrix, order=0, mode="nearest")
+    found = move_map(labels, move)
+    assert np.array_equal(found[0].float().numpy(), value)
+    assert np.array_equal(found[1].float().numpy(), index)
+
+
+def test_cells_from_outside_have_logit_zero():
+    found = move_map(some_map(), MOVES["TranslateXRel"](0.5, 6, 6))
+    assert (found[0, :, :, 3:] == 0).all()
+    assert torch.equal(found[:, :, :, :3], some_map()[:, :, :, 3:])
+
+
+def test_the_map_that_was_given_stays_as_it_is():
+    labels = some_map()
+    kept = labels.clone()
+    for value in range(20):
+        seed(value)
+        joint(hflip=0.5, rand_augment=POLICY)(gradient(), labels)
+    assert torch.equal(labels, kept)
+
+
+# --- the crop
+
+
+def test_box_is_the_crop():
+    transform = joint(crop_scale=[0.08, 1.0], crop_ratio=[3 / 4, 4 / 3], image_size=64)
+    boxes = set()
+    for value in range(20):
+        seed(value)
+        found = transform(gradient(40, 60), some_map())
+        top, left, height, width = found.box.tolist()
+        columns, rows = found.image[0] * 255 / 4, found.image[1] * 255 / 4
+        # Pixel centres: the first sample of a crop of w pixels lies half a step inside it.
+        inner = slice(8, 56)
+        want_c = left * 60 - 0.5 + (torch.arange(64) + 0.5) * width * 60 / 64
+        want_r = top * 40 - 0.5 + (torch.arange(64) + 0.5) * height * 40 / 64
+        torch.testing.assert_close(columns[32, inner], want_c[inner], rtol=0, atol=0.7)
+        torch.testing.assert_close(rows[inner, 32], want_r[inner], rtol=0, atol=0.7)
+        boxes.add(found.box)
+    assert len(boxes) > 10
+
+
+def test_box_belongs_to_the_flipped_image():
+    transform = joint(hflip=1.0, crop_scale=[0.2, 0.3], image_size=64)
+    seed(1)
+    found = transform(gradient(40, 60), some_map())
+    left, width = found.box[1], found.box[3]
+    middle = 59 - (left + width / 2) * 60 + 0.5
+    assert abs(found.image[0, 32].mean() * 255 / 4 - middle) < 0.7
+
+
+def test_crop_leaves_the_map_whole():
+    seed(0)
+    found = joint(crop_scale=[0.1, 0.2])(gradient(), some_map())
+    assert torch.equal(found.map, some_map())
+    assert found.box[2] < 0.9
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "random"])
+def test_pixels_are_those_of_the_reference_steps(interpolation):
+    from timm.data.random_erasing import RandomErasing
+    from timm.data.transforms import RandomResizedCropAndInterpolation
+    from torchvision import transforms
+
+    fields = {"scale": (0.2, 1.0), "ratio": (3 / 4, 4 / 3), "interpolation": interpolation}
+    reference = transforms.Compose(
+        [
+            transforms.RandomHorizontalFlip(0.5),
+            RandomResizedCropAndInterpolation(24, **fields),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+            RandomErasing(0.5, mode="pixel", max_count=1, device="cpu"),
+        ]
+    )
+    ours = joint(
+        image_size=24,
+        mean=MEAN,
+        std=STD,
+        hflip=0.5,
+        erasing=0.5,
+        crop_scale=[0.2, 1.0],
+        crop_ratio=[3 / 4, 4 / 3],
+        interpolation=interpolation,
+    )
+    for value in range(12):
+        seed(value)
+        expected = reference(gradient())
+        seed(value)
+        found = ours(gradient(), some_map())
+        torch.testing.assert_close(found.image, expected, rtol=0, atol=1e-5)
+        assert found.image.is_contiguous()
+
+
+def test_random_interpolation_is_drawn_per_image():
+    transform = joint(interpolation="random", image_size=24)
+    noise = Image.fromarray(np.random.RandomState(0).randint(0, 256, (32, 32, 3), dtype=np.uint8))
+    seen = set()
+    for value in range(10):
+        seed(value)
+        seen.add(transform(noise, some_map()).image.sum().item())
+    assert len(seen) == 2
+
+
+def test_colour_jitter_acts_only_without_rand_augment():
+    def first(**changes):
+        seed(5)
+        return joint(**changes)(gradient(), some_map()).image
+
+    assert not torch.equal(first(color_jitter=0.4), first())
+    both = first(rand_augment=POLICY, color_jitter=0.4)
+    assert torch.equal(both, first(rand_augment=POLICY))
+
+
+def test_transform_travels_to_a_loader_process():
+    transform = joint(rand_augment=POLICY, hflip=0.5, erasing=0.3, color_jitter=0.1)
+    there = pickle.loads(pickle.dumps(transform))
+    assert isinstance(there, JointTransform)
+    for value in range(12):
+        seed(value)
+        here = transform(gradient(), some_map())
+        seed(value)
+        found = there(gradient(), some_map())
+        assert torch.equal(here.image, found.image)
+        assert torch.equal(here.map, found.map)
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("crop", ["shift", "none"])
+def test_other_crops_are_refused(crop):
+    with pytest.raises(ConfigError, match=r"augment\.crop=random_resized") as error:
+        joint(crop=crop)
+    assert "\n" not in str(error.value)
+
+
+def test_policies_that_cannot_move_a_map_are_refused():
+    with pytest.raises(ConfigError, match=r"augment\.rand_augment=augmix"):
+        joint(rand_augment="augmix-m3")
