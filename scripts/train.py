@@ -34,6 +34,7 @@ from scaledrelu.config.shell import (
     visible_words,
 )
 from scaledrelu.errors import ConfigError, ScaledReluError, reader_may_leave
+from scaledrelu.files import cannot_write
 from scaledrelu.runs.endings import (
     EXIT_FAILED,
     EXIT_WRONG_INPUT,
@@ -43,7 +44,6 @@ from scaledrelu.runs.endings import (
     read_endings,
     summary,
 )
-from scaledrelu.runs.files import cannot_write
 from scaledrelu.runs.record import run_directory, write_error
 from scaledrelu.runs.spawn import Ended, JobReport, run_job
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from scaledrelu.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -62,17 +63,11 @@ def write_store(
     facts = {"format": _FORMAT, "stamp": stamp, "digest": digest}
     facts["records"] = hashlib.sha256(records).hexdigest()
     line = json.dumps(facts).encode() + b"\n"
-    temporary = None
+    content = line + hashlib.sha256(line).hexdigest().encode() + b"\n" + records
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = Path(file.name)
-            file.write(line + hashlib.sha256(line).hexdigest().encode() + b"\n" + records)
-        temporary.replace(path)
+        write_atomic(path, content, durable=False)
     except OSError as error:
         log.debug("%s: not written (%s)", path, error)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _header(line: bytes, check: bytes) -> dict[str, str | None]:

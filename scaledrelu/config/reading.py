@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+from scaledrelu.text import duration
+
 log = logging.getLogger(__name__)
 
 QUIET_S = 5.0  # nothing is said of shorter readings
@@ -41,9 +43,5 @@ class Reading:
             "%s: reading files once, to name the data by its content: %s of %s (%.1f of %.1f GB), "
             "about %s left",
             self._where, f"{self._read:,}", f"{self._files:,}", self._bytes / 1e9, self._size / 1e9,
-            _duration(left),
+            duration(left),
         )  # fmt: skip
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from scaledrelu.data.sources import FolderSource, MemorySource, content_digest
+from scaledrelu.files import atomic_file
 
 log = logging.getLogger(__name__)
 
@@ -81,17 +81,12 @@ def _read(path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _write(path: Path | None, pixels: np.ndarray) -> None:
-    """Write atomically; a cache that cannot be written costs time, not correctness."""
+    """Write the cache; one that cannot be written costs time, not correctness."""
     if path is None:
         return
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = Path(file.name)
-            np.save(file, pixels)
-        temporary.replace(path)
+        with atomic_file(path, durable=False) as stream:
+            np.save(stream, pixels)
     except OSError as error:
         log.info("%s: decoded images not cached (%s)", path, error)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

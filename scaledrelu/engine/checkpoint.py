@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from scaledrelu.errors import CheckpointError
+from scaledrelu.files import atomic_file
 from scaledrelu.integrity import find_damage, has_seal, seal_of
-from scaledrelu.newfiles import open_new
 
 log = logging.getLogger(__name__)
 
@@ -37,21 +37,11 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     Raises:
         OSError: disk full or not writable; the older checkpoints are then intact.
     """
-    temporary = folder / f".{LAST}.tmp"
     buffer = io.BytesIO()
     torch.save({**state, COMPLETE: True, SEALED: True}, buffer)
-    try:
-        with open_new(temporary) as stream:
-            stream.write(buffer.getbuffer())
-            stream.write(seal_of(buffer.getbuffer()))
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    if (folder / LAST).exists():
-        os.replace(folder / LAST, folder / PREVIOUS)
-    os.replace(temporary, folder / LAST)
+    with atomic_file(folder / LAST, one_writer=True, keep_old_as=folder / PREVIOUS) as stream:
+        stream.write(buffer.getbuffer())
+        stream.write(seal_of(buffer.getbuffer()))
 
 
 def load_latest(folder: Path, *, entries: Iterable[str] = ()) -> dict[str, Any] | None:

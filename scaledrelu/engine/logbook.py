@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.tasks.base import Progress
+from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
 
@@ -179,12 +180,3 @@ def _json_number(value: Any) -> Any:
 def in_words(metrics: Mapping[str, float]) -> str:
     """Return what an evaluation found as part of a line."""
     return " ".join(f"{name} {value:.2f}" for name, value in sorted(metrics.items()))
-
-
-def duration(seconds: float) -> str:
-    """Return ``1h02m``, ``3m20s`` or ``12s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -6,11 +6,10 @@ Written after the checkpoint, so it never claims more than is saved; read by pla
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaledrelu.newfiles import open_new
+from scaledrelu.files import atomic_file
 
 CHECKPOINTS = ("last.pt", "previous.pt")
 PROGRESS = "progress.json"
@@ -31,10 +30,8 @@ class Saved:
 
 def write_saved(folder: Path, *, step: int, total_steps: int) -> None:
     """Say that the checkpoint in ``folder``, already written, holds ``step`` of all steps."""
-    temporary = folder / f".{PROGRESS}.tmp"
-    with open_new(temporary) as stream:
+    with atomic_file(folder / PROGRESS, durable=False, one_writer=True) as stream:
         stream.write(json.dumps({"step": step, "total_steps": total_steps}).encode() + b"\n")
-    os.replace(temporary, folder / PROGRESS)
 
 
 def read_saved(folder: Path) -> Saved | None:

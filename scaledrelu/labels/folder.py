@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +17,7 @@ from torch import Tensor
 
 from scaledrelu.config.artifacts import MANIFEST
 from scaledrelu.errors import DataError
-from scaledrelu.newfiles import open_new
-from scaledrelu.runs.files import write_atomic
+from scaledrelu.files import atomic_file, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -136,19 +134,17 @@ def encode(map_2KHW: Tensor) -> bytes:
 
 
 def write_map(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; unlike ``write_atomic`` a power cut may lose it.
+    """Write the file of one map, whole or not at all; a power cut may lose it.
 
     Syncing a million small files one by one takes hours: they are synced together at the end.
 
     Raises:
         DataError: disk full or folder not writable.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open_new(temporary) as stream:
+        with atomic_file(path, durable=False, one_writer=True) as stream:
             stream.write(content)
-        os.replace(temporary, path)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror}); what is there is kept, and the same "

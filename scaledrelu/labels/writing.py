@@ -28,13 +28,13 @@ from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.fetch import Request, open_fetch
 from scaledrelu.data.sources import FolderSource, content_digest
 from scaledrelu.engine.distributed import pick_device
-from scaledrelu.engine.logbook import duration
 from scaledrelu.errors import ConfigError, DataError, RunError
+from scaledrelu.files import write_atomic
 from scaledrelu.labels.dense_logits import dense_grid, dense_logits
 from scaledrelu.labels.folder import Making, check_space, claim, encode, missing_maps, write_map
 from scaledrelu.labels.maps import LabelMaps, label_path
-from scaledrelu.runs.files import write_atomic
 from scaledrelu.runs.teachers import Teacher, weights_digest
+from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
 

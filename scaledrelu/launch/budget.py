@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from scaledrelu.launch.estimate import Estimator, duration_text, time_left
+from scaledrelu.launch.estimate import Estimator, time_left
 from scaledrelu.runs.record import Status, read_result, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.text import duration
 
 START_S = 12.0  # from launching a run to its first step and from its last to its record: a guess
 CAUTION = 1.1  # on measured times
@@ -101,4 +102,4 @@ class Budget:
 
 def _too_long(expected: float | None, needed: float, left: float) -> str:
     what = "even its start" if expected is None else "it"
-    return f"{what} needs about {duration_text(needed)}, {duration_text(max(0.0, left))} are left"
+    return f"{what} needs about {duration(needed)}, {duration(max(0.0, left))} are left"

@@ -11,6 +11,7 @@ from typing import Any
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.damage import UNREADABLE
 from scaledrelu.runs.record import Outcome, Saved, read_config, read_result, runs_root
+from scaledrelu.text import duration
 
 # Seconds of a one-thread mini run by method, rounded up; SAM takes two gradients.
 MINI_S = {"deit": 22.0, "volo": 35.0, "dino": 220.0, "linear_probe": 8.0, "reid": 35.0}
@@ -69,17 +70,7 @@ def total_text(estimates: Iterable[Estimate], n_jobs: int) -> str:
     more = len(parts) - len(known)
     rest = f", and {more} runs of unknown length" if more else ""
     share = max(sum(known) / n_jobs, max(known))
-    return f"{how} {duration_text(share)}{jobs}{rest}"
-
-
-def duration_text(seconds: float) -> str:
-    """Return e.g. ``45s``, ``3m 24s`` or ``2h 05m``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{how} {duration(share)}{jobs}{rest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.runs.record import write_atomic
+from scaledrelu.files import write_atomic
 from scaledrelu.tables.plan import PlannedRun
 
 

@@ -23,10 +23,11 @@ from pathlib import Path
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.places import quoted
 from scaledrelu.errors import RunError
+from scaledrelu.files import write_atomic
 from scaledrelu.launch.experiments import searchpath
 from scaledrelu.launch.progress import Progress, Say
 from scaledrelu.runs.attempt import STOP_FILE_VARIABLE, read_attempt
-from scaledrelu.runs.record import ERROR, RESULT, run_directory, write_atomic, write_error
+from scaledrelu.runs.record import ERROR, RESULT, run_directory, write_error
 
 ROOT = CONF_DIR.parent
 TRAIN = (sys.executable, os.path.relpath(ROOT / "scripts" / "train.py"))

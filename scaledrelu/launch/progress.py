@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from scaledrelu.errors import ScaledReluError
-from scaledrelu.launch.estimate import duration_text
 from scaledrelu.runs.record import (
     ERROR,
     RESULT,
@@ -17,6 +16,7 @@ from scaledrelu.runs.record import (
     read_result,
     run_directory,
 )
+from scaledrelu.text import duration
 
 Say = Callable[[str], None]
 
@@ -55,7 +55,7 @@ class Progress:
         elapsed = time.monotonic() - self._start
         open_seconds = sum(self._waiting.values())
         left = elapsed * open_seconds / max(self._all_seconds - open_seconds, 1e-9)
-        clock = f"{duration_text(elapsed)} ETA {duration_text(left)}"
+        clock = f"{duration(elapsed)} ETA {duration(left)}"
         return f"[{done}/{self._total}] {run_id} {_ending(folder)}  {clock}"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.errors import TableError
+from scaledrelu.files import write_atomic
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import (
     CONFIG,
@@ -22,7 +23,6 @@ from scaledrelu.runs.record import (
     read_config,
     read_result,
     run_directory,
-    write_atomic,
 )
 
 log = logging.getLogger(__name__)

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scaledrelu.files import write_atomic
 from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes, read_cell
 from scaledrelu.reports.command import without_paths
 from scaledrelu.reports.comparison import against_base, against_paper, base_of, share_of
 from scaledrelu.reports.grid import seeds_text
 from scaledrelu.reports.markdown import markdown
-from scaledrelu.runs.record import Status, write_atomic
+from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.spec import MISSING, Table
 

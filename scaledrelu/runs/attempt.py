@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaledrelu.runs.files import write_atomic
+from scaledrelu.files import write_atomic
 
 ATTEMPT = "attempt.json"
 SILENCE_S = 1800.0  # a run on another machine that writes nothing for so long is taken for dead

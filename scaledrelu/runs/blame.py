@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledrelu.errors import ScaledReluError
-from scaledrelu.runs.files import write_atomic
+from scaledrelu.files import write_atomic
 from scaledrelu.runs.mishap import in_one_line
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from scaledrelu.runs.files import write_atomic
+from scaledrelu.files import write_atomic
 from scaledrelu.runs.spawn import Ended, JobReport
 
 FOLDER = "endings"

@@ -15,11 +15,11 @@ from scaledrelu.data.datasets import Splits
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Verdict
-from scaledrelu.engine.logbook import Logbook, duration, in_words
+from scaledrelu.engine.logbook import Logbook, in_words
 from scaledrelu.engine.loop import Ending, train
+from scaledrelu.files import write_atomic
 from scaledrelu.runs.announce import announce
 from scaledrelu.runs.build import Job, build
-from scaledrelu.runs.files import write_atomic
 from scaledrelu.runs.judgement import describe_crash, describe_judgement
 from scaledrelu.runs.observe import collect_evidence, pack
 from scaledrelu.runs.provenance import (
@@ -30,6 +30,7 @@ from scaledrelu.runs.provenance import (
     versions,
 )
 from scaledrelu.runs.record import Outcome, Result, write_result
+from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
 

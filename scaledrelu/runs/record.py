@@ -16,6 +16,7 @@ from typing import Any
 from scaledrelu.config.identity import folder_name
 from scaledrelu.engine.saved import Saved as Saved
 from scaledrelu.engine.saved import read_saved as read_saved
+from scaledrelu.files import write_atomic
 from scaledrelu.runs.attempt import read_attempt
 from scaledrelu.runs.damage import (
     FINISH,
@@ -28,7 +29,6 @@ from scaledrelu.runs.damage import (
     read_json,
     read_text,
 )
-from scaledrelu.runs.files import write_atomic as write_atomic
 from scaledrelu.runs.result import RESULT as RESULT
 from scaledrelu.runs.result import Outcome as Outcome
 from scaledrelu.runs.result import Result as Result

@@ -20,8 +20,8 @@ from scaledrelu.config.devices import on_gpu, refuse_fp16_on_cpu
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
 from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.files import cannot_write
 from scaledrelu.runs import attempt, blame, record
-from scaledrelu.runs.files import cannot_write
 from scaledrelu.runs.lock import BusyError, only_writer
 from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from scaledrelu.config import compose as composition
 from scaledrelu.config.digest import Known
-from scaledrelu.runs.record import write_atomic
+from scaledrelu.files import write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ ROOT = CONF_DIR.parent
         "torch.optimx.Adam",
         "torch.optim",
         "builtins.eval",
-        "scaledrelu.runs.files.write_atomic",
+        "scaledrelu.files.write_atomic",
         "scaledrelu.bench.main.main",
         "scaledrelu.data.cifar._unpickle",
         "scaledrelu.models.__builtins__.eval",

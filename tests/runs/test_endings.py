@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scaledrelu.files import cannot_write
 from scaledrelu.runs.endings import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_INPUT, exit_status
-from scaledrelu.runs.files import cannot_write
 from scaledrelu.runs.spawn import Ended, run_job
 
 

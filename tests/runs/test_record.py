@@ -15,7 +15,6 @@ from scaledrelu.runs.attempt import (
     write_attempt,
 )
 from scaledrelu.runs.damage import RecordError
-from scaledrelu.runs.files import write_atomic
 from scaledrelu.runs.record import Outcome, Result, Status
 
 OK = Result("deit-1", Outcome.OK, {"val/top1": 98.6111, "val/top1_best": 98.9}, seconds=20.5)
@@ -206,16 +205,6 @@ def test_attempt_on_another_machine_lives_while_it_writes(tmp_path):
     assert read_attempt(tmp_path).alive
     os.utime(path, (1, 1))
     assert not read_attempt(tmp_path).alive
-
-
-def test_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomic(path, "old")
-    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_atomic(path, "new")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    assert path.read_text() == "old"
 
 
 def test_stop_is_requested_only_by_the_sweep_that_started_us(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from table_fakes import finish, plan_of, write_table
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.engine.saved import write_saved
 from scaledrelu.errors import ConfigError, TableError
-from scaledrelu.launch.estimate import Estimator, duration_text, total_text
+from scaledrelu.launch.estimate import Estimator, total_text
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.runs.record import Status, run_directory, write_error
@@ -233,11 +233,6 @@ def test_measured_seconds_of_runs_alike_replace_the_guess(conf):
     assert (estimate(alike.config).seconds, estimate(alike.config).measured) == (12.0, True)
     assert estimate(other.config).measured is False
     assert total_text([estimate(alike.config)] * 4, 2) == "about 24s with 2 jobs"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(59.4, "59s"), (204, "3m 24s"), (7500, "2h 05m")])
-def test_durations_are_readable(seconds, text):
-    assert duration_text(seconds) == text
 
 
 def test_cached_composition_equals_a_fresh_one(tmp_path):

@@ -1,0 +1,98 @@
+"""Files that readers see whole or not at all, and what to say where none can be written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@contextlib.contextmanager
+def atomic_file(
+    path: Path, *, durable: bool = True, one_writer: bool = False, keep_old_as: Path | None = None
+) -> Iterator[IO[bytes]]:
+    """Give a stream whose content gets the name ``path`` at the end, whole or not at all.
+
+    The content is written beside ``path`` first, to a file that is new: a link that lies in wait
+    under the temporary name is removed, not followed, since run folders travel.
+
+    Args:
+        path: of the finished file; its folder exists.
+        durable: make the content survive a power cut; costs a few milliseconds per file.
+        one_writer: only one process at a time writes this file: the temporary name is then the
+            same every time, so that kills leave at most one leftover.
+        keep_old_as: the name that the file now at ``path``, if any, gets first.
+
+    Raises:
+        OSError: disk full or folder not writable; the old file is then intact.
+    """
+    mark = "" if one_writer else f".{secrets.token_hex(6)}"
+    temporary = path.with_name(f".{path.name}{mark}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        if keep_old_as is not None and path.exists():
+            os.replace(path, keep_old_as)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync_folder(path.parent)
+
+
+def write_atomic(path: str | Path, content: bytes | str, *, durable: bool = True) -> None:
+    """Write a file of several possible writers, and its folder where there is none.
+
+    Args:
+        path: of the file.
+        content: text is encoded as UTF-8.
+        durable: see :func:`atomic_file`.
+
+    Raises:
+        OSError: disk full or folder not writable; the old file is then intact.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path, durable=durable) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def cannot_write(error: OSError, folder: str | Path) -> str | None:
+    """Return one line if an error says that the results folder cannot be written, else None.
+
+    Args:
+        error: from any file operation.
+        folder: the results folder.
+    """
+    place = Path(folder).absolute()
+    name = error.filename if isinstance(error.filename, str) else None
+    path = Path(name).absolute() if name else place
+    if not path.is_relative_to(place) and path not in place.parents:
+        return None
+    if name is None and error.errno not in FULL_OR_READ_ONLY:
+        return None
+    return (
+        f"cannot write {name or folder}: {error.strerror}; make room or choose another folder with "
+        "paths.results=<folder>"
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems refuse to sync folders
+        pass
+    finally:
+        os.close(handle)

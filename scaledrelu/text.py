@@ -1,0 +1,13 @@
+"""Words for people that several rooms say alike."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """Return e.g. ``45s``, ``3m 24s`` or ``2h 05m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"

@@ -1,0 +1,89 @@
+"""A file is seen whole or not at all, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from scaledrelu.files import atomic_file, write_atomic
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_failed_write_leaves_the_old_file_and_no_rubbish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, "new")
+    assert names(tmp_path) == ["file"]
+    assert path.read_text() == "old"
+
+
+def test_a_reader_sees_the_old_file_until_all_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+    with atomic_file(path) as stream:
+        stream.write(b"new")
+        stream.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["file"]
+
+
+def test_writers_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with atomic_file(path) as first, atomic_file(path) as second:
+        second.write(b"second")
+        first.write(b"first")
+    assert path.read_text() == "first"
+    assert names(tmp_path) == ["file"]
+
+
+def test_the_file_that_was_there_is_kept_under_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "new"
+    for content in (b"1", b"2", b"3"):
+        with atomic_file(path, keep_old_as=tmp_path / "old") as stream:
+            stream.write(content)
+    assert path.read_bytes() == b"3"
+    assert (tmp_path / "old").read_bytes() == b"2"
+    assert names(tmp_path) == ["new", "old"]
+
+
+def test_an_interrupted_write_keeps_both_files(tmp_path: Path) -> None:
+    path = tmp_path / "new"
+    for content in (b"1", b"2"):
+        with atomic_file(path, keep_old_as=tmp_path / "old") as stream:
+            stream.write(content)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        atomic_file(path, keep_old_as=tmp_path / "old") as stream,
+    ):
+        raise KeyboardInterrupt
+    assert (path.read_bytes(), (tmp_path / "old").read_bytes()) == (b"2", b"1")
+    assert names(tmp_path) == ["new", "old"]
+
+
+def test_only_a_durable_file_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_atomic(tmp_path / "quick", "x", durable=False)
+    assert not synced
+    write_atomic(tmp_path / "safe", "x")
+    assert len(synced) == 2, "the file and its folder"
+
+
+def test_what_a_kill_left_is_replaced_where_one_process_writes(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("of somebody")
+    (tmp_path / ".file.tmp").symlink_to(precious)
+    with atomic_file(tmp_path / "file", one_writer=True) as stream:
+        stream.write(b"new")
+    assert names(tmp_path) == ["file", "precious"]
+    assert precious.read_text() == "of somebody"
