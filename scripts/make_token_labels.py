@@ -50,14 +50,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(options: argparse.Namespace) -> None:
     """Open the teacher and write its maps."""
+    from scaledrelu.engine.distributed import pick_device
     from scaledrelu.labels.writing import make_label_maps
 
     if options.run:
-        from scaledrelu.runs.teachers import run_teacher
+        from scaledrelu.runs.teachers import teacher_from_run
 
-        teacher = run_teacher(options.results, options.run, trust=options.trust)
+        teacher = teacher_from_run(options.results, options.run, trust=options.trust)
     else:
-        from scaledrelu.labels.timm_teacher import timm_teacher
+        from scaledrelu.labels.teachers import timm_teacher
 
         teacher = timm_teacher(
             options.timm,
@@ -69,8 +70,15 @@ def main(options: argparse.Namespace) -> None:
             crop_mode=options.crop_mode,
             on_bad_image="skip" if options.skip_bad_images else "raise",
         )
-    common = {key: getattr(options, key) for key in ("results", "out", "batch", "device")}
-    make_label_maps(teacher, artifact_id=options.artifact_id, workers=options.workers, **common)
+    make_label_maps(
+        teacher,
+        results=options.results,
+        artifact_id=options.artifact_id,
+        out=options.out,
+        batch=options.batch,
+        device=pick_device(options.device, 0),
+        workers=options.workers,
+    )
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.data.workers import (
     Images,
+    LabelsByPosition,
     Request,
     Transform,
     born_deaf,
     leave_signals_to_trainer,
 )
 from scaledrelu.errors import ConfigError, RunError
-from scaledrelu.labels.maps import LabelMaps
 
 
 def open_fetch(
@@ -31,7 +31,7 @@ def open_fetch(
     workers: int,
     pin: bool,
     device: Any,
-    labels: LabelMaps | None = None,
+    labels: LabelsByPosition | None = None,
 ) -> MemoryFetch | FileFetch:
     """Choose the way to fetch: with a transform image by image, without one from memory.
 
@@ -85,7 +85,7 @@ class FileFetch:
         seed: int,
         workers: int,
         pin: bool,
-        labels: LabelMaps | None = None,
+        labels: LabelsByPosition | None = None,
     ):
         self._source = source
         self._targets = torch.from_numpy(source.targets)

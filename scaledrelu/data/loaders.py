@@ -16,8 +16,7 @@ from scaledrelu.data.fetch import open_fetch
 from scaledrelu.data.identity_sampler import identity_steps, identity_stream
 from scaledrelu.data.samplers import Stream, group_stream, steps_per_epoch
 from scaledrelu.data.sources import ImageSource
-from scaledrelu.data.workers import Request, Transform
-from scaledrelu.labels.maps import LabelMaps
+from scaledrelu.data.workers import LabelsByPosition, Request, Transform
 
 
 class TrainLoader:
@@ -56,7 +55,7 @@ class TrainLoader:
         workers: int = 0,
         pin: bool = False,
         device: Any = None,
-        labels: LabelMaps | None = None,
+        labels: LabelsByPosition | None = None,
     ):
         sizes = {"num_groups": num_groups, "group_size": group_size}
         self.steps_per_epoch = (

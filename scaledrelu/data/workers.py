@@ -18,7 +18,6 @@ from torch.utils.data import default_collate, get_worker_info
 
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.errors import ScaledReluError
-from scaledrelu.labels.maps import LabelMaps
 from scaledrelu.randomness import derive_seed
 
 
@@ -28,6 +27,14 @@ class Views(Protocol):
     @staticmethod
     def collate(found: Sequence[Any]) -> dict[str, Tensor]:
         """Return what several images give together, by field of RawBatch."""
+        ...
+
+
+class LabelsByPosition(Protocol):
+    """The label map of every image of a source, where a data set comes with some."""
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Return the map of one image: 2 x K x h x w; DataError if it cannot be read."""
         ...
 
 
@@ -77,7 +84,7 @@ class Images:
         transform: Transform,
         *,
         seed: int,
-        labels: LabelMaps | None = None,
+        labels: LabelsByPosition | None = None,
     ):
         self._source, self._transform, self._seed = source, transform, seed
         self._labels = labels

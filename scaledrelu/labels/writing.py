@@ -27,13 +27,12 @@ from scaledrelu.config.artifacts import MANIFEST, VERSION, artifact_directory
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.fetch import Request, open_fetch
 from scaledrelu.data.sources import FolderSource, content_digest
-from scaledrelu.engine.distributed import pick_device
 from scaledrelu.errors import ConfigError, DataError, RunError
 from scaledrelu.files import write_atomic
 from scaledrelu.labels.dense_logits import dense_grid, dense_logits
 from scaledrelu.labels.folder import Making, check_space, claim, encode, missing_maps, write_map
 from scaledrelu.labels.maps import LabelMaps, label_path
-from scaledrelu.runs.teachers import Teacher, weights_digest
+from scaledrelu.labels.teachers import Teacher, weights_digest
 from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
@@ -71,18 +70,18 @@ def make_label_maps(
     artifact_id: str | None = None,
     out: str | Path | None = None,
     batch: int = 64,
-    device: str = "auto",
+    device: torch.device,
     workers: int = 0,
 ) -> MadeMaps:
     """Write the label map of every image of a teacher; go on where an earlier call stopped.
 
     Args:
-        teacher: see ``runs.teachers``.
+        teacher: network and images.
         results: the maps go to ``<results>/artifacts/<artifact_id>``.
         artifact_id: None = computed from the teacher and its images.
         out: folder to write to instead.
         batch: images per forward pass.
-        device: auto | cpu | cuda.
+        device: where the teacher computes.
         workers: loader processes, for images in files.
 
     Raises:
@@ -91,10 +90,9 @@ def make_label_maps(
         RunError: if the teacher's logits are not finite.
     """
     paths, images = label_paths(teacher), images_of(teacher)
-    place = pick_device(device, 0)
     if teacher.threads:
         torch.set_num_threads(teacher.threads)
-    model = teacher.model.to(place)
+    model = teacher.model.to(device)
     making = Making(
         artifact_id=artifact_id or default_id(teacher, images),
         kind=KIND,
@@ -115,7 +113,7 @@ def make_label_maps(
     missing = missing_maps(folder, paths, making)
     check_space(folder, making, num_missing=len(missing))
     progress = _Progress(len(missing))
-    for positions, maps in _maps(teacher, missing, place, batch=batch, workers=workers):
+    for positions, maps in _maps(teacher, missing, device, batch=batch, workers=workers):
         for position, one in zip(positions, maps, strict=True):
             _check_finite(one, teacher, position)
             write_map(folder / paths[position], encode(one))
@@ -158,7 +156,7 @@ def default_id(teacher: Teacher, images: Sequence[str]) -> str:
     """Return the artifact's id; for a run of our own it is the id that a plan gives it.
 
     Args:
-        teacher: see ``runs.teachers``.
+        teacher: network and images.
         images: from :func:`images_of`.
     """
     parts: dict[str, Any] = {"kind": KIND, "teacher": teacher.name, "version": VERSION}

@@ -27,15 +27,16 @@ from scaledrelu.labels import folder as label_files
 from scaledrelu.labels import writing as label_maps
 from scaledrelu.labels.dense_logits import dense_grid, dense_logits
 from scaledrelu.labels.maps import LabelMaps
-from scaledrelu.labels.timm_teacher import timm_teacher, timm_view
+from scaledrelu.labels.teachers import timm_teacher, timm_view
 from scaledrelu.labels.writing import default_id, images_of, make_label_maps
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.feed import open_data
 from scaledrelu.runs.record import Outcome, read_result, write_result
 from scaledrelu.runs.spawn import run_job
-from scaledrelu.runs.teachers import run_teacher
+from scaledrelu.runs.teachers import teacher_from_run
 from scripts import make_token_labels
 
+CPU = torch.device("cpu")
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
 
@@ -46,7 +47,7 @@ def taught(tmp_path_factory):
     run = compose(["profile=smoke", "recipe=deit", "stem=conv", f"paths.results={results}"])
     assert run_job(run).ended.value == "ok"
     folder = folder_of(run)
-    made = make_label_maps(run_teacher(results, folder.name), results=results, device="cpu")
+    made = make_label_maps(teacher_from_run(results, folder.name), results=results, device=CPU)
     return SimpleNamespace(results=results, run_id=folder.name, config=run, made=made)
 
 
@@ -148,8 +149,8 @@ def test_a_volo_of_our_own_labels_with_its_dense_output() -> None:
 
 
 def test_making_again_elsewhere_gives_equal_bytes(taught, tmp_path) -> None:
-    teacher = run_teacher(taught.results, taught.run_id)
-    again = make_label_maps(teacher, out=tmp_path / "again", device="cpu")
+    teacher = teacher_from_run(taught.results, taught.run_id)
+    again = make_label_maps(teacher, out=tmp_path / "again", device=CPU)
     assert bytes_of(again.folder) == bytes_of(taught.made.folder)
     assert again.sha256 == taught.made.sha256
     assert again.making == taught.made.making
@@ -158,13 +159,13 @@ def test_making_again_elsewhere_gives_equal_bytes(taught, tmp_path) -> None:
 def test_a_finished_folder_is_left_alone(taught) -> None:
     files = [path for path in taught.made.folder.rglob("*") if path.is_file()]
     times = [path.stat().st_mtime_ns for path in files]
-    teacher = run_teacher(taught.results, taught.run_id)
-    assert make_label_maps(teacher, results=taught.results, device="cpu") == taught.made
+    teacher = teacher_from_run(taught.results, taught.run_id)
+    assert make_label_maps(teacher, results=taught.results, device=CPU) == taught.made
     assert [path.stat().st_mtime_ns for path in files] == times
 
 
 def test_a_killed_making_goes_on_and_keeps_what_is_there(untaught, taught, monkeypatch) -> None:
-    teacher = run_teacher(untaught.results, untaught.run_id)
+    teacher = teacher_from_run(untaught.results, untaught.run_id)
     folder = untaught.results / "artifacts" / taught.made.folder.name
     torch.set_num_threads(1)
     child = os.fork()
@@ -179,7 +180,7 @@ def test_a_killed_making_goes_on_and_keeps_what_is_there(untaught, taught, monke
             replace(source, target)
 
         monkeypatch.setattr(os, "replace", then_die)
-        make_label_maps(teacher, results=untaught.results, device="cpu")
+        make_label_maps(teacher, results=untaught.results, device=CPU)
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*/[0-9]*.pt")}
@@ -188,7 +189,7 @@ def test_a_killed_making_goes_on_and_keeps_what_is_there(untaught, taught, monke
     torn = next(iter(kept))
     torn.write_bytes(torn.read_bytes()[:100])
     del kept[torn]
-    made = make_label_maps(teacher, results=untaught.results, device="cpu")
+    made = make_label_maps(teacher, results=untaught.results, device=CPU)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert made.sha256 == taught.made.sha256
     assert not list(folder.rglob("*.tmp"))
@@ -201,14 +202,14 @@ def spoil_weights(folder: Path, change) -> None:
 
 
 def test_maps_of_a_teacher_that_was_trained_again_are_replaced(untaught) -> None:
-    teacher = run_teacher(untaught.results, untaught.run_id)
-    old = make_label_maps(teacher, results=untaught.results, device="cpu")
+    teacher = teacher_from_run(untaught.results, untaught.run_id)
+    old = make_label_maps(teacher, results=untaught.results, device=CPU)
     spoil_weights(untaught.folder, lambda state: state["task"]["backbone.head.bias"].add_(1))
-    again = run_teacher(untaught.results, untaught.run_id)
+    again = teacher_from_run(untaught.results, untaught.run_id)
     with pytest.raises(DataError, match=f"finished label maps of {untaught.run_id}"):
-        make_label_maps(again, results=untaught.results, device="cpu")
+        make_label_maps(again, results=untaught.results, device=CPU)
     (old.folder / "artifact.json").unlink()  # a plan forgets an artifact that way
-    new = make_label_maps(again, results=untaught.results, device="cpu")
+    new = make_label_maps(again, results=untaught.results, device=CPU)
     assert new.folder == old.folder
     assert new.sha256 != old.sha256
 
@@ -218,9 +219,9 @@ def test_maps_of_other_origin_are_never_mixed_in(taught, tmp_path) -> None:
     for name in ("artifact.json", "making.json"):
         (tmp_path / "published" / name).unlink()
     before = bytes_of(tmp_path / "published")
-    teacher = run_teacher(taught.results, taught.run_id)
+    teacher = teacher_from_run(taught.results, taught.run_id)
     with pytest.raises(DataError, match="not of this making"):
-        make_label_maps(teacher, out=tmp_path / "published", device="cpu")
+        make_label_maps(teacher, out=tmp_path / "published", device=CPU)
     assert bytes_of(tmp_path / "published") == before
 
 
@@ -264,7 +265,7 @@ def test_a_run_that_cannot_teach_is_one_line(untaught, capsys, spoil, line) -> N
 
 
 def test_classes_that_the_format_cannot_hold_are_refused(taught) -> None:
-    teacher = run_teacher(taught.results, taught.run_id)
+    teacher = teacher_from_run(taught.results, taught.run_id)
     for count in (4, 2049):
         with pytest.raises(ConfigError, match="5 to 2,048"):
             label_maps.label_paths(dataclasses.replace(teacher, num_classes=count))
@@ -273,7 +274,7 @@ def test_classes_that_the_format_cannot_hold_are_refused(taught) -> None:
 
 
 def test_two_images_never_share_a_map(taught) -> None:
-    teacher = run_teacher(taught.results, taught.run_id)
+    teacher = teacher_from_run(taught.results, taught.run_id)
     teacher.source._names[1] = teacher.source._names[0] + ".copy"
     teacher.source.targets[1] = teacher.source.targets[0]
     with pytest.raises(DataError, match="two images"):
@@ -284,17 +285,17 @@ def test_a_full_disk_is_found_before_anything_is_written(taught, tmp_path, monke
     monkeypatch.setattr(
         label_files.shutil, "disk_usage", lambda _: SimpleNamespace(total=1, used=1, free=10_000)
     )
-    teacher = run_teacher(taught.results, taught.run_id)
+    teacher = teacher_from_run(taught.results, taught.run_id)
     with pytest.raises(DataError, match=r"142 label maps need 0\.0 GB .* make room"):
-        make_label_maps(teacher, out=tmp_path / "maps", device="cpu")
+        make_label_maps(teacher, out=tmp_path / "maps", device=CPU)
     assert not bytes_of(tmp_path / "maps")
 
 
 def test_logits_that_half_precision_cannot_hold_are_refused(taught, tmp_path) -> None:
-    teacher = run_teacher(taught.results, taught.run_id)
+    teacher = teacher_from_run(taught.results, taught.run_id)
     teacher.model.head.bias.data[3] = 1e5
     with pytest.raises(RunError, match="not finite in half precision"):
-        make_label_maps(teacher, out=tmp_path / "maps", device="cpu")
+        make_label_maps(teacher, out=tmp_path / "maps", device=CPU)
 
 
 # Teachers of timm

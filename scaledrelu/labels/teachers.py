@@ -1,16 +1,54 @@
-"""Any model of timm as a teacher of token labels, on a folder of class folders."""
+"""Networks that write label maps: what one is, and any model of timm on a folder of class folders.
+
+Leaves finished runs of our own to ``runs/teachers.py``, which can build them again.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from scaledrelu.data.datasets import scan_folder
+from scaledrelu.data.sources import ImageSource
+from scaledrelu.data.workers import Transform
 from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
 from scaledrelu.models.weight_files import check_whole
-from scaledrelu.runs.teachers import Teacher
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A trained network and the images it is to label.
+
+    Attributes:
+        name: run id, or timm's name of the model.
+        model: in evaluation mode.
+        num_classes: of its output and of the images.
+        source: the images, in the order of the data set.
+        image_size: pixels.
+        mean: of the normalisation, for images in memory.
+        std: of the normalisation, for images in memory.
+        transform: PIL image -> normalised tensor; None for images in memory.
+        threads: of torch on the CPU, as the run was trained; 0 = torch's choice.
+        settings: what else decides the maps, for the artifact's id; empty for a run of our own,
+            whose id says everything.
+    """
+
+    name: str
+    model: nn.Module
+    num_classes: int
+    source: ImageSource
+    image_size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    transform: Transform | None
+    threads: int
+    settings: dict[str, Any]
 
 
 def timm_teacher(
@@ -97,6 +135,15 @@ def timm_view(
             f"{height} x {width}; set --image-size"
         )
     return view
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return the SHA-256 over the names and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(f"{name}\0{tuple(value.shape)}\0{value.dtype}\0".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _timm_model(
