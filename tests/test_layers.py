@@ -37,7 +37,7 @@ RECORDS = {"record", "result", "attempt", "damage"}
 NOT_YET = {
     "launch/sweep.py imports scaledrelu.reports.publish",
     "launch/sweep.py imports scaledrelu.reports.report",
-    "launch/sweep.py imports scaledrelu.reports.results_page",
+    "launch/sweep.py imports scaledrelu.reports.verdicts_page",
     "launch/sweep.py imports scaledrelu.runs.mirrored",
     "tables/artifacts.py imports scaledrelu.launch.progress",
 }

@@ -22,7 +22,7 @@ from scaledrelu.launch.slurm import SlurmLauncher
 from scaledrelu.launch.waves import train_waves
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
-from scaledrelu.reports.results_page import PROFILE, write_results_page
+from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
 from scaledrelu.runs.mirrored import check_online
 from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.composer import Compose, Composer

@@ -13,7 +13,7 @@ from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.grid import column_groups, line, signed
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.spec import CRASH, MISSING, Column, Table
+from scaledrelu.tables.spec import CRASH, MISSING, Table
 
 FEWEST_ROWS = 3  # that an order is told of
 
@@ -50,10 +50,10 @@ class CrashCount:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How alike the rows of a block are ordered here and in the paper."""
+    """How alike the rows of a block are ordered here and in the paper, by one metric."""
 
     block: str
-    column: Column
+    metric: str
     tau: float
     num_rows: int
 
@@ -100,7 +100,7 @@ def orders(table: Table, values: Sequence[CellValue]) -> list[Order]:
             ]
             if len(rows) >= FEWEST_ROWS:
                 tau = kendall_tau_b([v.value for v in rows], [v.target for v in rows])
-                found.append(Order(block, column, tau, len(rows)))
+                found.append(Order(block, column.header, tau, len(rows)))
     return found
 
 
@@ -143,7 +143,7 @@ def _order_text(found: Sequence[Order]) -> str:
         "",
         line(["block", "metric", "tau-b", "of a constant guess", "rows compared"]),
         line(["---"] * 5),
-        *(line([o.block, o.column.header, signed(o.tau, 2), "0", str(o.num_rows)]) for o in found),
+        *(line([o.block, o.metric, signed(o.tau, 2), "0", str(o.num_rows)]) for o in found),
     ]
     return "\n".join(lines)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from scaledrelu.reports.agreement import agreement_text, by_runs
 from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes
@@ -10,12 +13,13 @@ from scaledrelu.reports.command import command, left_out, shown_overrides, witho
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.footnotes import footnotes
 from scaledrelu.reports.grid import column_groups, grids, group_title, row_name
-from scaledrelu.reports.origins import made_on
 from scaledrelu.reports.recipe_differences import recipe_differences
-from scaledrelu.runs.record import Status
+from scaledrelu.runs.record import RecordError, Status, read_result, run_directory
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.spec import Column, Row, Table
+
+DIRTY = "-dirty"  # as git describe marks a checkout whose files differ from its commit
 
 
 def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
@@ -47,8 +51,48 @@ def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
     if plan.overrides:
         shown = " ".join(shown_overrides(plan.overrides))
         lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
-    lines += [f"\n{text}" for text in (made_on(plan, table), *_crash_rules(table, values)) if text]
+    lines += [f"\n{text}" for text in (_made_on(plan, table), *_crash_rules(table, values)) if text]
     return "\n".join(lines)
+
+
+def _made_on(plan: Plan, table: Table) -> str:
+    """Return one sentence each on devices, versions and commits; empty when nothing has finished.
+
+    Runs that the table's own start from count as well.
+    """
+    found = list(_provenances(plan, table))
+    if not found:
+        return ""
+    devices = _counted(p.get("device") or "an unknown device" for p in found)
+    kinds = len({p.get("device") for p in found})
+    warning = " The same run can end differently on another kind of device." if kinds > 1 else ""
+    versions = _counted(f"torch {p.get('torch', '?')}, timm {p.get('timm', '?')}" for p in found)
+    commits = _counted(_commit(p.get("commit")) for p in found)
+    return f"Made on {devices}.{warning} With {versions}. From {commits}."
+
+
+def _provenances(plan: Plan, table: Table) -> Iterable[Mapping[str, Any]]:
+    for run in plan.runs_of(table):
+        result = None
+        with contextlib.suppress(RecordError):  # its cells say so
+            result = read_result(run_directory(plan.results, run.run_id))
+        if result is not None:
+            yield result.provenance
+
+
+def _counted(names: Iterable[str]) -> str:
+    counts = Counter(names).most_common()
+    if len(counts) == 1:
+        return counts[0][0]
+    ordered = sorted(counts, key=lambda item: (-item[1], item[0]))
+    return "; ".join(f"{name} ({n} run{'s' if n > 1 else ''})" for name, n in ordered)
+
+
+def _commit(commit: str | None) -> str:
+    if not commit:
+        return "no known commit"
+    name = commit.removesuffix(DIRTY)
+    return f"commit {name}" + (" and files that differ from it" if commit != name else "")
 
 
 def _crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaledrelu.reports.facts import NONE, declared_sizes, facts
+from scaledrelu.reports.grid import line, row_name
+from scaledrelu.reports.readable_config import NONE, declared_sizes, describe_run
 from scaledrelu.runs.record import RecordError, read_result, run_directory
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell, Plan
@@ -24,8 +25,8 @@ RELEASED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One row (and data set) of a table: its facts at paper scale and here."""
+class RowAtBothScales:
+    """One row (and data set) of a table: its description at paper scale and here."""
 
     row: str  # its number; base (block) for a baseline
     where: str  # overrides of its column, where columns are other runs
@@ -34,13 +35,13 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class FieldDifference:
     """One field that has other values than the paper's, and the rows where it has them."""
 
     field: str
     paper: str
     here: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[RowAtBothScales, ...]
 
 
 def recipe_differences(plan: Plan, table: Table) -> str:
@@ -66,20 +67,20 @@ def recipe_differences(plan: Plan, table: Table) -> str:
     return "\n".join([f"## {TITLE}", "", *parts]) if any(parts) else ""
 
 
-def differences(pairs: Sequence[Pair]) -> list[Difference]:
+def differences(pairs: Sequence[RowAtBothScales]) -> list[FieldDifference]:
     """Return every field that differs somewhere, in the order of the fields."""
     found = []
     for name in _in_order(pairs):
-        values: dict[tuple[str, str], list[Pair]] = {}
+        values: dict[tuple[str, str], list[RowAtBothScales]] = {}
         for pair in pairs:
             both = (pair.paper.get(name, NONE), pair.here.get(name, NONE))
             if both[0] != both[1]:
                 values.setdefault(both, []).append(pair)
-        found += [Difference(name, *both, tuple(where)) for both, where in values.items()]
+        found += [FieldDifference(name, *both, tuple(where)) for both, where in values.items()]
     return found
 
 
-def _in_order(pairs: Iterable[Pair]) -> list[str]:
+def _in_order(pairs: Iterable[RowAtBothScales]) -> list[str]:
     """Merge the fields of all rows; one that only some have stands after what it follows there."""
     order: list[str] = []
     for names in (side for pair in pairs for side in (pair.paper, pair.here)):
@@ -93,10 +94,11 @@ def _in_order(pairs: Iterable[Pair]) -> list[str]:
     return order
 
 
-def _pair(cell: Cell, paper: Any, here: Any, sizes: Mapping[str, Mapping[str, int]]) -> Pair:
-    row = f"base ({cell.row.block})" if cell.row.is_baseline else str(cell.row.number)
-    both = [facts(c.config, sizes.get(c.config["data"]["name"], {})) for c in (paper, here)]
-    return Pair(row, ", ".join(cell.column.run), *both)
+def _pair(
+    cell: Cell, paper: Any, here: Any, sizes: Mapping[str, Mapping[str, int]]
+) -> RowAtBothScales:
+    both = [describe_run(c.config, sizes.get(c.config["data"]["name"], {})) for c in (paper, here)]
+    return RowAtBothScales(row_name(cell.row), ", ".join(cell.column.run), *both)
 
 
 def _known_sizes(plan: Plan, cells: Iterable[Cell]) -> dict[str, Mapping[str, int]]:
@@ -123,30 +125,26 @@ def _used(plan: Plan, run_id: str) -> Mapping[str, int]:
     return getattr(result, "data", None) or {}
 
 
-def _small_table(pairs: Sequence[Pair]) -> list[str]:
+def _small_table(pairs: Sequence[RowAtBothScales]) -> list[str]:
     found = differences(pairs)
     if not found:
         return []
     everywhere = {(pair.row, pair.where) for pair in pairs}
     shared = [len({(p.row, p.where) for p in item.pairs}) == len(everywhere) for item in found]
     headers = ["field", "paper", "here"] + ([] if all(shared) else ["rows"])
-    lines = [_line(headers), _line(["---"] * len(headers))]
+    lines = [line(headers), line(["---"] * len(headers))]
     for item, is_shared in zip(found, shared, strict=True):
         name = f"`{item.field}`" if "." in item.field else item.field  # a config key
         cells = [name, item.paper, item.here]
         rows = [] if all(shared) else ["all" if is_shared else _where_text(item.pairs, pairs)]
-        lines.append(_line([*cells, *rows]))
+        lines.append(line([*cells, *rows]))
     return lines
 
 
-def _where_text(some: Sequence[Pair], every: Sequence[Pair]) -> str:
+def _where_text(some: Sequence[RowAtBothScales], every: Sequence[RowAtBothScales]) -> str:
     """Name rows, and the column's overrides where a field differs for some columns of them only."""
     rows = dict.fromkeys(pair.row for pair in some)
     columns = dict.fromkeys(pair.where for pair in some)
     of_rows = dict.fromkeys(pair.where for pair in every if pair.row in rows)
     where = "" if len(columns) == len(of_rows) else f" ({'; '.join(columns)})"
     return f"{'all' if len(rows) == len({p.row for p in every}) else rows_text(rows)}{where}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -11,7 +11,7 @@ from scaledrelu.config.groups import trained_groups
 from scaledrelu.config.identity import canonical
 from scaledrelu.optim.schedule import effective_lr, run_epochs
 from scaledrelu.reports import recipe_differences as module
-from scaledrelu.reports.facts import SAID_OTHERWISE, facts, text
+from scaledrelu.reports.readable_config import SAID_OTHERWISE, describe_run, readable_value
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.reports.report import write_reports
 from scaledrelu.tables import composer as composing
@@ -162,7 +162,7 @@ def leaves(value, path=""):
 def test_scaled_quantities_are_those_that_a_run_computes(plan):
     for cell in plan.cells:
         for composed in filter(None, (cell.composed, cell.above, cell.paper, cell.paper_above)):
-            config, said = composed.config, facts(composed.config, {})
+            config, said = composed.config, describe_run(composed.config, {})
             schedule, batch, profile = config["schedule"], config["batch"], config["profile"]
             peak = effective_lr(
                 config["lr"]["base"],
@@ -256,7 +256,7 @@ def test_the_size_of_a_set_that_is_not_published_is_the_most_that_a_run_used(tmp
 def test_paths_of_this_machine_are_not_printed(plan):
     config = {**plan.cells[0].composed.config}
     config["data"] = {**config["data"], "root": "/home/me/d", "token_labels": "/home/me/maps"}
-    said = facts(config, {})
+    said = describe_run(config, {})
     assert said["data.token_labels"] == "maps in a folder"
     assert "/home" not in str(said)
 
@@ -285,4 +285,4 @@ def test_planning_for_another_profile_looks_at_no_file_of_the_papers(tmp_path, m
     ],
 )
 def test_values_read_as_a_person_writes_them(value, said):
-    assert text(value) == said
+    assert readable_value(value) == said

@@ -36,7 +36,7 @@ SPLITS = {
 }
 
 
-def facts(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, str]:
+def describe_run(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, str]:
     """Return field -> value of everything that makes a run what it is.
 
     Args:
@@ -127,7 +127,7 @@ def _stem(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _plain(config: Mapping[str, Any]) -> dict[str, str]:
     left_out = {*TRANSIENT, *SAID_OTHERWISE}
-    found = {key: text(value) for key, value in _leaves(config, "", left_out)}
+    found = {key: readable_value(value) for key, value in _leaves(config, "", left_out)}
     if config["augment"]["rand_augment"]:
         found["augment.color_jitter"] += " (inactive beside rand_augment)"
     if "stem.hidden" in found and not config["stem"]["strides"]:
@@ -147,7 +147,7 @@ def _leaves(value: Any, path: str, left_out: set[str]) -> Iterator[tuple[str, An
         yield path, value
 
 
-def text(value: Any) -> str:
+def readable_value(value: Any) -> str:
     """Return a config value as a reader writes it: none, true, 0.05, 5e-4, Knn(neighbours=[10])."""
     if value is None:
         return NONE
@@ -156,8 +156,9 @@ def text(value: Any) -> str:
     if isinstance(value, int | float):
         return number_text(float(f"{value:.6g}")) if math.isfinite(value) else str(value)
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(text, value)) + "]"
+        return "[" + ", ".join(map(readable_value, value)) + "]"
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{key}={text(item)}" for key, item in value.items() if key != "_target_")
+        said = {key: readable_value(item) for key, item in value.items() if key != "_target_"}
+        inner = ", ".join(f"{key}={item}" for key, item in said.items())
         return f"{str(value.get('_target_', '')).rpartition('.')[2]}({inner})"
     return str(value)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 
-from scaledrelu.reports.agreement import FEWEST_ROWS
-from scaledrelu.reports.published import Line, PublishedTable
+from scaledrelu.reports.agreement import FEWEST_ROWS, Order
+from scaledrelu.reports.published_tables import Line, PublishedTable
 from scaledrelu.reports.statistics import is_decided, kendall_tau_b, paired
 from scaledrelu.runs.record import Status
 
@@ -92,16 +92,6 @@ class Comparison:
     def count(self, outcome: Outcome) -> int:
         """Return how many pairs came out like this."""
         return sum(pair.outcome is outcome for pair in self.pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """How alike the rows of a block are ordered here and in the paper."""
-
-    block: str
-    metric: str
-    tau: float
-    num_rows: int
 
 
 def comparisons(table: PublishedTable) -> list[Comparison]:

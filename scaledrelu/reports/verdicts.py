@@ -11,9 +11,14 @@ from itertools import takewhile
 
 from scaledrelu.reports.agreement import CrashCount, counted
 from scaledrelu.reports.grid import signed
-from scaledrelu.reports.pairs import Comparison, Kind, Outcome, Pair, comparisons, orders
-from scaledrelu.reports.published import Line, PublishedTable
-from scaledrelu.reports.row_names import numbered, telling_labels, words
+from scaledrelu.reports.published_tables import (
+    Line,
+    PublishedTable,
+    numbered,
+    telling_labels,
+    words,
+)
+from scaledrelu.reports.row_pairs import Comparison, Kind, Outcome, Pair, comparisons, orders
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import rows_text
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from scaledrelu.files import write_atomic
 from scaledrelu.reports.agreement import CrashCount
 from scaledrelu.reports.grid import line, signed
-from scaledrelu.reports.pairs import Comparison, Outcome, comparisons, orders
-from scaledrelu.reports.published import PublishedTable, read_published
-from scaledrelu.reports.results_lines import crash_count, crash_rows, plural, verdicts
-from scaledrelu.reports.row_names import telling_labels
+from scaledrelu.reports.published_tables import PublishedTable, read_published, telling_labels
+from scaledrelu.reports.row_pairs import Comparison, Outcome, comparisons, orders
+from scaledrelu.reports.verdicts import crash_count, crash_rows, plural, verdicts
 
 PROFILE = "mini"  # the only profile that the page is about
 PAGE = Path("docs", "results.md")

@@ -7,10 +7,10 @@ import pytest
 from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.errors import TableError
-from scaledrelu.reports.pairs import Kind, Outcome, comparisons
-from scaledrelu.reports.published import read_published
+from scaledrelu.reports.published_tables import read_published
 from scaledrelu.reports.report import write_reports
-from scaledrelu.reports.results_page import results_page, write_results_page
+from scaledrelu.reports.row_pairs import Kind, Outcome, comparisons
+from scaledrelu.reports.verdicts_page import results_page, write_results_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "results" / "published" / "mini"
