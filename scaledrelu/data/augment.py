@@ -73,13 +73,12 @@ class DeviceAugment:
         self._mean = torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1) * 255.0
         self._scale = 1.0 / (torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1) * 255.0)
 
-    def __call__(self, raw: RawBatch, *, epoch: int, step: int = 0) -> Tensor:
+    def __call__(self, raw: RawBatch, *, epoch: int) -> Tensor:
         """Return B x 3 x H x W, float, normalised.
 
         Args:
             raw: a group; its uint8 images are not changed.
             epoch: epoch of the run; a new epoch draws anew.
-            step: not used: an image's augmentation does not depend on when it comes.
         """
         if raw.images.is_floating_point():
             return raw.images

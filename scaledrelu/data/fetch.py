@@ -17,8 +17,8 @@ from scaledrelu.data.workers import (
     LabelsByPosition,
     Request,
     Transform,
-    born_deaf,
     leave_signals_to_trainer,
+    sigterm_held_back,
 )
 from scaledrelu.errors import ConfigError, RunError
 
@@ -112,7 +112,7 @@ class FileFetch:
         """
         self._requests = requests
         try:
-            with born_deaf():
+            with sigterm_held_back():
                 answers = iter(self._loader)
             for request, answer in zip(requests, answers, strict=True):
                 self._note(answer.skipped)

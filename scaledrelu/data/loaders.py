@@ -133,10 +133,6 @@ class EvalLoader:
         workers: loader processes; 0 = load in this process. Not used for images in memory.
         pin: put batches in page-locked memory.
         device: where to keep the images of a source in memory; None = leave them.
-
-    Attributes:
-        num_images: images of this rank.
-        total_images: images of all ranks.
     """
 
     def __init__(
@@ -153,7 +149,6 @@ class EvalLoader:
     ):
         self.source = source
         indices = np.arange(rank, len(source), world_size)
-        self.num_images, self.total_images = len(indices), len(source)
         self._requests = [
             Request(0, 0, part, np.zeros_like(part))
             for part in (indices[at : at + batch] for at in range(0, len(indices), batch))

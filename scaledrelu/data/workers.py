@@ -143,7 +143,7 @@ CAN_WAIT = hasattr(signal, "sigwaitinfo")  # not on macOS: a stop request may lo
 
 
 @contextmanager
-def born_deaf() -> Iterator[None]:
+def sigterm_held_back() -> Iterator[None]:
     """Hold SIGTERM back from this thread, and for good from all threads of processes forked here.
 
     A worker that blocked it only once it runs would die of one that comes before that, or that the

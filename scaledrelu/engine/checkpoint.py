@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 
+from scaledrelu.engine.saved import LAST, PREVIOUS
 from scaledrelu.errors import CheckpointError
 from scaledrelu.files import atomic_file
 from scaledrelu.integrity import find_damage, has_seal, seal_of
 
 log = logging.getLogger(__name__)
 
-LAST = "last.pt"
-PREVIOUS = "previous.pt"
 DAMAGED = "damaged.pt"  # a last.pt that could not be read, kept out of the way of the good ones
 COMPLETE = "complete"  # the marker: the last thing a writer puts in
 SEALED = "sealed"  # so that a lost seal is noticed; absent in checkpoints of older versions

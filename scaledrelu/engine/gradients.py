@@ -105,7 +105,7 @@ class BatchGradient:
         with self.perturbation:
             self._clear()
             second = self._accumulate(batches, t, pass_index=1)
-        spoil_gradient(self.params, ~self.perturbation.finite)
+        make_gradient_infinite(self.params, ~self.perturbation.finite)
         return Passes(first, second)
 
     def _per_group(self, batches: Sequence[Any], t: Progress) -> Passes:
@@ -120,7 +120,7 @@ class BatchGradient:
                     self._clear()
                     passes.second.append(self._backward(batch, group, t, pass_index=1))
             # Before the sum, so that every rank sees it and skips alike.
-            spoil_gradient(self.params, ~self.perturbation.finite)
+            make_gradient_infinite(self.params, ~self.perturbation.finite)
             for p in self.params:
                 if p.grad is not None:
                     total[p] = total[p].add_(p.grad) if p in total else p.grad
@@ -181,7 +181,7 @@ class BatchGradient:
 
 
 @torch.no_grad()
-def spoil_gradient(params: Sequence[nn.Parameter], flag: Tensor) -> None:
+def make_gradient_infinite(params: Sequence[nn.Parameter], flag: Tensor) -> None:
     """Make the gradient non-finite where the flag is up, without reading the flag.
 
     A loss scaler then skips the update, on every rank that holds or receives this gradient.

@@ -16,12 +16,13 @@ from scaledrelu.engine.checkpoint import load_latest, save_checkpoint
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge, Verdict
 from scaledrelu.engine.ema import Ema
-from scaledrelu.engine.hyper import set_lr, set_weight_decay
 from scaledrelu.engine.logbook import Logbook, in_words
 from scaledrelu.engine.saved import write_saved
-from scaledrelu.engine.step import StepReport, Update, sync_buffers
+from scaledrelu.engine.statistics import sync_buffers
+from scaledrelu.engine.step import StepReport, Update
 from scaledrelu.errors import CheckpointError
 from scaledrelu.optim.cosine import CosineSchedule
+from scaledrelu.optim.params import set_lr, set_weight_decay
 from scaledrelu.optim.schedule import LrSchedule
 from scaledrelu.tasks.base import Progress, Task
 
@@ -58,7 +59,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Everything one run trains with, built by ``runs/execute.py``."""
+    """Everything one run trains with, built by ``runs/build.py``."""
 
     task: Task
     update: Update
@@ -116,7 +117,7 @@ def train(
     cursor = restore(run, folder, logbook)
     per_epoch, total = run.loader.steps_per_epoch, run.schedule.total_steps
     if run.pace.evaluate_at_start and cursor.step == 0:
-        cursor.start = _look(run, Progress(0, total, 0, per_epoch)).metrics
+        cursor.start = _evaluate_now(run, Progress(0, total, 0, per_epoch)).metrics
         log.info("before training: %s", in_words(cursor.start))
     run.task.train()
     started = time.monotonic() - cursor.seconds
@@ -235,7 +236,7 @@ def _evaluation_due(run: Training, epoch: int, last: bool) -> bool:
 
 
 def _evaluate(run: Training, cursor: Cursor, t: Progress, logbook: Logbook, seconds: float) -> None:
-    found = _look(run, t)
+    found = _evaluate_now(run, t)
     cursor.latest = found.metrics
     cursor.arrays = _keep_largest(cursor.arrays, found.arrays)
     value = found.metrics[run.headline]
@@ -244,7 +245,7 @@ def _evaluate(run: Training, cursor: Cursor, t: Progress, logbook: Logbook, seco
     logbook.evaluation(t, found.metrics, seconds=seconds)
 
 
-def _look(run: Training, t: Progress) -> Evaluation:
+def _evaluate_now(run: Training, t: Progress) -> Evaluation:
     sync_buffers(run.task)
     run.task.eval()
     with torch.no_grad():

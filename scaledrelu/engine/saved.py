@@ -11,7 +11,8 @@ from pathlib import Path
 
 from scaledrelu.files import atomic_file
 
-CHECKPOINTS = ("last.pt", "previous.pt")
+LAST = "last.pt"
+PREVIOUS = "previous.pt"
 PROGRESS = "progress.json"
 
 
@@ -36,7 +37,7 @@ def write_saved(folder: Path, *, step: int, total_steps: int) -> None:
 
 def read_saved(folder: Path) -> Saved | None:
     """Return how far a run's checkpoint has come; None without a checkpoint."""
-    if not any((folder / name).exists() for name in CHECKPOINTS):
+    if not any((folder / name).exists() for name in (LAST, PREVIOUS)):
         return None
     try:
         raw = json.loads((folder / PROGRESS).read_bytes())

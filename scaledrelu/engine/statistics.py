@@ -50,11 +50,11 @@ class RunningStatistics:
                 norm.track_running_stats = True
 
     def remember(self) -> None:
-        """Keep a copy for `take_back`."""
+        """Keep a copy for `restore_where`."""
         self._before = [buffer.clone() for buffer in self.buffers]
 
     @torch.no_grad()
-    def take_back(self, flag: Tensor) -> None:
+    def restore_where(self, flag: Tensor) -> None:
         """Return to the remembered values where the flag is up, without reading it."""
         for buffer, before in zip(self.buffers, self._before, strict=True):
             buffer.copy_(torch.where(flag, before, buffer))

@@ -10,7 +10,7 @@ the device, except `apply` with a flag for an unscaled optimizer that is not fus
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,18 +18,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from scaledrelu.engine.clip import CLIPS
-from scaledrelu.engine.gradients import BatchGradient, Passes, SamSpec, spoil_gradient
-from scaledrelu.engine.statistics import RunningStatistics, sync_buffers
+from scaledrelu.engine.gradients import BatchGradient, Passes, SamSpec, make_gradient_infinite
+from scaledrelu.engine.statistics import RunningStatistics
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tasks.base import Progress, Task
 
-__all__ = ["SamSpec", "StepReport", "Update", "sync_buffers", "unwrap"]
-
 T = TypeVar("T")
 
+_EPS = 1e-6  # of every norm, as in DINO and in torch's own clipping
 _AUTOCAST = {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -144,10 +142,10 @@ class Update:
         if norm is None:
             raise RuntimeError("apply() without gradients(): there is nothing to apply.")
         if skip is not None:
-            self.statistics.take_back(skip)
+            self.statistics.restore_where(skip)
         if self.scaler is not None:
             if skip is not None:
-                spoil_gradient(self.params, skip)
+                make_gradient_infinite(self.params, skip)
             self.scaler.unscale_(self.optimizer)
         self.module.after_backward(t)
         if self.clip_grad is not None:
@@ -186,7 +184,7 @@ class Update:
 
     def _step(self, skip: Tensor | None) -> None:
         if self.scaler is not None:
-            self.scaler.step(self.optimizer)  # it decides by the gradient, spoilt by the flag
+            self.scaler.step(self.optimizer)  # it skips the update where the gradient is infinite
             self.scaler.update()
         elif skip is None:
             self.optimizer.step()
@@ -200,6 +198,35 @@ class Update:
 def unwrap(task: nn.Module) -> nn.Module:
     """Return the module inside DDP, or the module itself."""
     return task.module if isinstance(task, DistributedDataParallel) else task
+
+
+@torch.no_grad()
+def clip_each(params: Sequence[nn.Parameter], limit: float) -> None:
+    """Scale down every gradient whose own L2 norm exceeds the limit; the others stay bit for bit.
+
+    A gradient that is not finite becomes NaN or stays non-finite.
+
+    Args:
+        params: those without a gradient are passed over.
+        limit: largest norm of each gradient.
+
+    Source: DINO utils.py ``clip_gradients``; recipes C.1.
+    """
+    grads = [p.grad for p in params if p.grad is not None]
+    if not grads:
+        return
+    factors = torch._foreach_norm(grads)
+    torch._foreach_add_(factors, _EPS)
+    torch._foreach_reciprocal_(factors)
+    torch._foreach_mul_(factors, limit)
+    torch._foreach_clamp_max_(factors, 1.0)
+    torch._foreach_mul_(grads, factors)
+
+
+CLIPS: dict[str, Callable[[Sequence[nn.Parameter], float], object]] = {
+    "global": clip_grad_norm_,
+    "per_tensor": clip_each,
+}
 
 
 def _pick(key: str, name: str, allowed: Mapping[str, T]) -> T:

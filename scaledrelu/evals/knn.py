@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from scaledrelu.config.metrics import knn_headline
 from scaledrelu.errors import ConfigError
-from scaledrelu.evals.embedding import check_seen, embed, embed_set
-from scaledrelu.evals.spread import SpreadMeter
+from scaledrelu.evals.embedding import SpreadMeter, check_seen, embed, embed_set
 
 # N training images, Q others, D features, C classes, K nearest training images
 

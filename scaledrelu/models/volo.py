@@ -177,11 +177,6 @@ def transformers(model: StemVOLO) -> list[nn.Module]:
     return [block for stage in model.network[2:] for block in stage]
 
 
-def from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict of timm's or the official VOLO under our names, for ``stem=conv``."""
-    return {key.replace(TIMM_CONVS, OUR_CONVS): value for key, value in state.items()}
-
-
 def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a state dict of ours with ``stem=conv`` under timm's names."""
     return {key.replace(OUR_CONVS, TIMM_CONVS): value for key, value in state.items()}

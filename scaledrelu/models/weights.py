@@ -80,7 +80,6 @@ def read_backbone(
     model: nn.Module,
     *,
     source: str = "state dict",
-    keep_head: bool = False,
     grid: Grid | None = None,
     resize: str = "bicubic",
 ) -> LoadReport:
@@ -90,7 +89,6 @@ def read_backbone(
         state: as ``torch.load`` gives it; a teacher is preferred to its student.
         model: bare backbone; unchanged if anything is wrong.
         source: what messages call the file.
-        keep_head: take the classifier too where its shape fits; a new task wants a fresh one.
         grid: patch grid of the positions in ``state``; None = a square one, or the model's.
         resize: bicubic | bilinear: how positions come to another grid.
 
@@ -103,12 +101,9 @@ def read_backbone(
     weights = {
         name.replace("patch_embed.conv.", "patch_embed.convs."): w for name, w in weights.items()
     }
-    heads = [name for name in weights if name.startswith(HEADS)]
-    for name in heads:
-        fits = keep_head and name in own and own[name].shape == weights[name].shape
-        if not fits:
-            skipped.append(name)
-            del weights[name]
+    for name in [name for name in weights if name.startswith(HEADS)]:  # a new task has its own
+        skipped.append(name)
+        del weights[name]
     positions = _fit_positions(weights, own, model, source, grid, resize)
     _check(weights, own, source, layout)
     model.load_state_dict(weights, strict=False)

@@ -1,12 +1,15 @@
-"""Which parameters decay and which learn faster; nothing about the optimizer itself."""
+"""Which parameters decay and which learn faster, and what schedules write into their groups."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from scaledrelu.errors import ConfigError
+from scaledrelu.optim.cosine import CosineSchedule
+from scaledrelu.optim.schedule import LrSchedule
 
 BIAS = "bias"  # in a name, wherever it stands (TRI solver/make_optimizer.py)
 
@@ -60,6 +63,28 @@ def parameter_groups(
     if decay_all:
         return groups
     return _split_biases(exempt, bias_lr_factor, weight_decay=0.0, decays=False) + groups
+
+
+def set_lr(optimizer: torch.optim.Optimizer, schedule: LrSchedule, step: int) -> float:
+    """Set the rate of every parameter group at a step; return that of a group without factors.
+
+    A group's ``peak_factor`` goes into its curve, its ``lr_scale`` multiplies the result.
+    """
+    lr = schedule.at(step)
+    for group in optimizer.param_groups:
+        factor = group.get("peak_factor")
+        own = lr if factor is None else schedule.at(step, peak_factor=factor)
+        group["lr"] = own * group.get("lr_scale", 1.0)
+    return lr
+
+
+def set_weight_decay(
+    optimizer: torch.optim.Optimizer, schedule: CosineSchedule | None, step: int
+) -> None:
+    """Set the weight decay of the groups that decay; without a schedule: nothing."""
+    for group in optimizer.param_groups if schedule else ():
+        if group["decays"]:
+            group["weight_decay"] = schedule.at(step)
 
 
 def _split_biases(

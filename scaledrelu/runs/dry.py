@@ -27,7 +27,6 @@ class DryReport:
     """What one step of a run showed."""
 
     parameters: int
-    lr_effective: float
     loss: float
     grad_norm: float
     logits: tuple[int, ...]
@@ -74,7 +73,6 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
         logits_BC = task.backbone(images.to(world.device))
     return DryReport(
         parameters=sum(p.numel() for p in task.backbone.parameters()),
-        lr_effective=schedule.spec.peak_lr,
         loss=float(report.loss),
         grad_norm=float(report.grad_norm),
         logits=tuple(logits_BC.shape),

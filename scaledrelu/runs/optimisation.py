@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.step import SamSpec
+from scaledrelu.engine.gradients import SamSpec
 from scaledrelu.engine.windows import Rule
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups

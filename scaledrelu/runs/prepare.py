@@ -86,7 +86,7 @@ class Prepare:
     def _one(self, raw: RawBatch, t: Progress) -> Batch:
         if self.multi_crop:
             return self._crops(raw)
-        images = self.augment(raw, epoch=t.epoch, step=t.step)
+        images = self.augment(raw, epoch=t.epoch)
         if raw.maps is not None:
             return self._dense(raw, images)
         mixed = mix_group(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -55,3 +56,8 @@ class Task(nn.Module):
 
     def after_update(self, t: Progress) -> None:
         """Change state after the update; default: nothing."""
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return values in float32, or as they are where that is finer: losses are never coarser."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

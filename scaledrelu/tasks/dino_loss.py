@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scaledrelu.tasks.precision import at_least_float32
+from scaledrelu.tasks.base import at_least_float32
 
 
 def pair_loss(scores_VBK: Tensor, probs_2BK: Tensor, student_temp: float) -> Tensor:

@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from scaledrelu.errors import ConfigError
 from scaledrelu.models.options import pick
-from scaledrelu.tasks.base import Progress, Task, TaskOutput
-from scaledrelu.tasks.precision import at_least_float32
+from scaledrelu.tasks.base import Progress, Task, TaskOutput, at_least_float32
 from scaledrelu.tasks.reid_loss import DISTANCES, soft_margin_triplet
 
 CLASSIFIER_STD = 0.001  # TRI model/make_model.py ``weights_init_classifier``

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scaledrelu.tasks.precision import at_least_float32
+from scaledrelu.tasks.base import at_least_float32
 
 Measure = Callable[[Tensor], Tensor]  # features B x D -> distances B x B
 LEAST_SQUARE = 1e-12  # of a distance (TRI loss/triplet_loss.py)

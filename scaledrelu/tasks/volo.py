@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from scaledrelu.models.mix_token import Box, mix_box
 from scaledrelu.models.volo import DenseLogits
 from scaledrelu.randomness import derive_seed
-from scaledrelu.tasks.base import Progress, Task, TaskOutput
-from scaledrelu.tasks.precision import at_least_float32
+from scaledrelu.tasks.base import Progress, Task, TaskOutput, at_least_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +114,6 @@ def token_label_loss(
     classes = _soft_cross_entropy(logits.class_BC, mixed_BC)
     tokens = _soft_cross_entropy(logits.tokens_BNC, token_targets_BNC)
     return TokenLabelLoss(class_weight * classes + token_weight * tokens, classes, tokens)
-
-
-def blend_with_truth(targets_BC: Tensor, truth_BC: Tensor) -> Tensor:
-    """Mix the map's class targets with the ground truth: half and half where both agree, else 9:1.
-
-    Args:
-        targets_BC: class targets made from the label map.
-        truth_BC: (smoothed) one-hot ground truth.
-
-    Source: VOLO loss/cross_entropy.py ``TokenLabelGTCrossEntropy``, used at 384 pixels only.
-    """
-    agree_B1 = (targets_BC.argmax(-1) == truth_BC.argmax(-1))[:, None]
-    share_B1 = 0.9 - 0.4 * agree_B1
-    return share_B1 * targets_BC + (1 - share_B1) * truth_BC
 
 
 def _soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

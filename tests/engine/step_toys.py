@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from scaledrelu.engine.step import SamSpec, Update
+from scaledrelu.engine.gradients import SamSpec
+from scaledrelu.engine.step import Update
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
 
 

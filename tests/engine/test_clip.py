@@ -7,7 +7,7 @@ import torch
 from step_toys import Toy, adamw, at, conv_net, make_update, pictures, sam, smooth_net, vectors
 from torch import nn
 
-from scaledrelu.engine.clip import clip_each
+from scaledrelu.engine.step import clip_each
 from scaledrelu.errors import ConfigError
 
 

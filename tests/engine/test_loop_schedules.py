@@ -8,9 +8,8 @@ import torch
 from loop_toys import TOTAL, build, go
 from torch import nn
 
-from scaledrelu.engine.hyper import set_lr, set_weight_decay
 from scaledrelu.optim.cosine import CosineSchedule
-from scaledrelu.optim.params import parameter_groups
+from scaledrelu.optim.params import parameter_groups, set_lr, set_weight_decay
 from scaledrelu.optim.schedule import LrSchedule, ScheduleSpec
 
 DECAY = CosineSchedule(0.04, 0.4, TOTAL)

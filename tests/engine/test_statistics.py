@@ -78,6 +78,6 @@ def test_statistics_are_taken_back_where_the_flag_is_up(flag):
     statistics = RunningStatistics(norm)
     statistics.remember()
     norm(torch.full((4, 3), float("nan")))
-    statistics.take_back(torch.tensor(flag))
+    statistics.restore_where(torch.tensor(flag))
     assert bool(norm.running_mean.isnan().any()) == (not flag)
     assert int(norm.num_batches_tracked) == (0 if flag else 1)

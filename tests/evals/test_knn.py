@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from scaledrelu.errors import ConfigError
 from scaledrelu.evals import knn as module
+from scaledrelu.evals.embedding import SpreadMeter
 from scaledrelu.evals.knn import Knn, vote
-from scaledrelu.evals.spread import SpreadMeter
 
 KS = (1, 3, 10, 20)
 

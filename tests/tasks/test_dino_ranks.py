@@ -5,7 +5,7 @@ import torch
 from dino_toys import SAM, adamw, at, crops, join, make_dino, make_update
 from torch.nn.parallel import DistributedDataParallel
 
-from scaledrelu.engine.step import sync_buffers
+from scaledrelu.engine.statistics import sync_buffers
 from scaledrelu.models.sync_batchnorm import RanksBatchNorm, sync_batchnorm
 from tests.two_ranks import on_two_ranks
 

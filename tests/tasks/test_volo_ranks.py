@@ -5,7 +5,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.data.batch import Batch
-from scaledrelu.engine.step import sync_buffers
+from scaledrelu.engine.statistics import sync_buffers
 from scaledrelu.tasks.volo import Volo
 from tests.engine.step_toys import at, make_update, sam
 from tests.models.model_builders import MINI_VOLO, make_volo
