@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_reid import market, msmt  # noqa: F401 (fixtures)
 
 from scaledrelu.config import data_files
 from scaledrelu.config.data_files import data_parts, label_parts
@@ -40,7 +39,7 @@ def test_images_in_class_folders(image_folder) -> None:
     assert [len(paths) for paths in found] == [13, 8]
 
 
-def test_people_of_market1501(market) -> None:  # noqa: F811
+def test_people_of_market1501(market) -> None:
     (market / "query/Thumbs.db").write_bytes(b"x")
     fields = {"image_size": 8, "in_memory": False, "on_bad_image": "raise"}
     splits = open_market1501(root=str(market), expect=None, **fields)
@@ -50,7 +49,7 @@ def test_people_of_market1501(market) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("with_val", [True, False])
-def test_people_of_msmt17(msmt, with_val: bool) -> None:  # noqa: F811
+def test_people_of_msmt17(msmt, with_val: bool) -> None:
     fields = {"image_size": 8, "in_memory": False, "on_bad_image": "raise", "version": "v1"}
     splits = open_msmt17(root=str(msmt), expect=None, with_val=with_val, **fields)
     *trained, query, gallery = named(

@@ -4,11 +4,21 @@ import math
 
 import pytest
 import torch
-from step_toys import Toy, adamw, at, conv_net, make_update, pictures, sam, smooth_net, vectors
 from torch import nn
 
 from scaledrelu.engine.step import clip_each
 from scaledrelu.errors import ConfigError
+from tests.helpers.step_toys import (
+    Toy,
+    adamw,
+    at,
+    conv_net,
+    make_update,
+    pictures,
+    sam,
+    smooth_net,
+    vectors,
+)
 
 
 def with_gradients(*gradients):

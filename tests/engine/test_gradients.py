@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from step_toys import (
+from torch import nn
+
+from tests.helpers.step_toys import (
     DropPath,
     Toy,
     adamw,
@@ -15,7 +17,6 @@ from step_toys import (
     smooth_net,
     vectors,
 )
-from torch import nn
 
 
 def gradient_by_hand(weights, batch):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from loop_toys import DIES_EARLY, DIES_LATE, TOTAL, build, flat, go
 
 from scaledrelu.engine.checkpoint import LAST, load_latest, read_checkpoint, save_checkpoint
 from scaledrelu.engine.divergence import Kind
 from scaledrelu.engine.windows import Rule
 from scaledrelu.errors import CheckpointError
+from tests.helpers.loop_toys import DIES_EARLY, DIES_LATE, TOTAL, build, flat, go
 
 
 @pytest.fixture(scope="module")

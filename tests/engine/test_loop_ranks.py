@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from loop_toys import DIES_EARLY, DIES_LATE, TOTAL, build, flat, go
 
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Ending
-from tests.two_ranks import on_two_ranks
+from tests.helpers.loop_toys import DIES_EARLY, DIES_LATE, TOTAL, build, flat, go
+from tests.helpers.two_ranks import on_two_ranks
 
 
 def crash_on_rank_1(world: World, folder: Path):

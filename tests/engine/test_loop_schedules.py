@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from loop_toys import TOTAL, build, go
 from torch import nn
 
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups, set_lr, set_weight_decay
 from scaledrelu.optim.schedule import LrSchedule, ScheduleSpec
+from tests.helpers.loop_toys import TOTAL, build, go
 
 DECAY = CosineSchedule(0.04, 0.4, TOTAL)
 

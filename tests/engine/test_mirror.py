@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_wandb import KEY, FakeWandb, fake_wandb
 
 from scaledrelu.engine import mirror
 from scaledrelu.engine.mirror import WandbMirror, check_online
 from scaledrelu.errors import RunError
+from tests.helpers.fake_wandb import KEY, FakeWandb, fake_wandb
 
 pytest.importorskip("wandb")
 ALL = list(range(10, 110, 10))

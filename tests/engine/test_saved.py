@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from loop_toys import TOTAL, build, go
 
 from scaledrelu.engine.checkpoint import LAST, load_latest, save_checkpoint
 from scaledrelu.engine.saved import PROGRESS, Saved, read_saved, write_saved
+from tests.helpers.loop_toys import TOTAL, build, go
 
 
 def test_what_a_run_says_to_have_saved_is_what_its_checkpoint_holds(tmp_path: Path) -> None:

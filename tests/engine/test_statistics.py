@@ -1,9 +1,9 @@
 import pytest
 import torch
-from step_toys import Toy, adamw, at, conv_net, make_update, pictures, sam
 from torch import nn
 
 from scaledrelu.engine.statistics import RunningStatistics
+from tests.helpers.step_toys import Toy, adamw, at, conv_net, make_update, pictures, sam
 
 
 def statistics_after(batches, groups, **changes):

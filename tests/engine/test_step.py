@@ -2,7 +2,11 @@ import math
 
 import pytest
 import torch
-from step_toys import (
+from torch import nn
+
+from scaledrelu.engine.step import _found_inf
+from scaledrelu.errors import ConfigError
+from tests.helpers.step_toys import (
     Batch,
     Toy,
     adamw,
@@ -15,10 +19,6 @@ from step_toys import (
     state_of,
     vectors,
 )
-from torch import nn
-
-from scaledrelu.engine.step import _found_inf
-from scaledrelu.errors import ConfigError
 
 MODES = [None, sam(), sam(per_group=True)]
 MODE_IDS = ["plain", "sam", "sam_each"]

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from step_toys import Toy, adamw, at, conv_net, make_update, pictures, sam
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.engine.statistics import sync_buffers
-from tests.two_ranks import on_two_ranks
+from tests.helpers.step_toys import Toy, adamw, at, conv_net, make_update, pictures, sam
+from tests.helpers.two_ranks import on_two_ranks
 
 CASES = {
     "plain": {},

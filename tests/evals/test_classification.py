@@ -6,10 +6,10 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from eval_shards import Shard, split_shards
 from torch import Tensor, nn
 
 from scaledrelu.evals.classification import Top1
+from tests.helpers.eval_shards import Shard, split_shards
 
 LOGITS = torch.randn(23, 5, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.randint(5, (23,), generator=torch.Generator().manual_seed(1))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from eval_shards import Shard, split_shards
 from torch import Tensor, nn
 
 from scaledrelu.errors import ConfigError
 from scaledrelu.evals import knn as module
 from scaledrelu.evals.embedding import SpreadMeter
 from scaledrelu.evals.knn import Knn, vote
+from tests.helpers.eval_shards import Shard, split_shards
 
 KS = (1, 3, 10, 20)
 

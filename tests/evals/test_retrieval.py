@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from eval_shards import Shard, split_shards
 from torch import Tensor, nn
 
 from scaledrelu.errors import DataError
 from scaledrelu.evals.ranking import chunk_for, first_places, rank_gallery
 from scaledrelu.evals.retrieval import PICTURED, RetrievalMap, spread_evenly
+from tests.helpers.eval_shards import Shard, split_shards
 
 
 @dataclass

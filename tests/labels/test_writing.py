@@ -17,7 +17,6 @@ import timm
 import torch
 from PIL import Image
 from timm.models.volo import VOLO
-from tiny_runs import folder_of
 
 from scaledrelu.config.artifacts import label_artifact
 from scaledrelu.config.compose import CONF_DIR, compose, readable_errors
@@ -35,6 +34,7 @@ from scaledrelu.runs.record import Outcome, read_result, write_result
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.runs.teachers import teacher_from_run
 from scripts import make_token_labels
+from tests.helpers.tiny_runs import folder_of
 
 CPU = torch.device("cpu")
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")

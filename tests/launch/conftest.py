@@ -1,7 +1,8 @@
 """Sandboxes around the TABLE of a test module."""
 
 import pytest
-from sandboxes import Sandbox, prepare
+
+from tests.helpers.sandboxes import Sandbox, prepare
 
 
 @pytest.fixture(scope="module")

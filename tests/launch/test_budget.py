@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.engine.saved import write_saved
 from scaledrelu.errors import ConfigError
@@ -13,6 +12,7 @@ from scaledrelu.launch import budget as module
 from scaledrelu.launch import estimate
 from scaledrelu.launch.budget import Budget
 from scaledrelu.runs.record import run_directory
+from tests.helpers.table_fakes import finish, plan_of, write_table
 
 ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
 TABLE = {

@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-import sandboxes
-from sandboxes import FAKE_TRAIN, Sandbox, settings_in, write_only_table
 
 from scaledrelu.launch.sweep import plan_tables
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.composer import Composer
+from tests.helpers import sandboxes
+from tests.helpers.sandboxes import FAKE_TRAIN, Sandbox, settings_in, write_only_table
 
 UPSTREAM = ["recipe=dino", "lr.base=5e-4", "optimizer=adamw", "warmup.epochs=10"]
 PROBES = {
@@ -93,7 +94,7 @@ def test_after_a_power_cut_the_same_command_completes_the_chain(sandbox, asleep)
     planner = subprocess.Popen(
         [sys.executable, "-c", DRIVER.format(base=str(sandbox.base), train=FAKE_TRAIN)],
         start_new_session=True,
-        cwd=os.path.dirname(sandboxes.__file__),
+        cwd=Path(sandboxes.__file__).parents[2],
     )
     while not trained.exists():
         assert planner.poll() is None
@@ -110,7 +111,7 @@ def test_after_a_power_cut_the_same_command_completes_the_chain(sandbox, asleep)
 
 DRIVER = """
 from pathlib import Path
-from sandboxes import settings_in
+from tests.helpers.sandboxes import settings_in
 from scaledrelu.launch.sweep import run_sweep
 run_sweep(settings_in(Path({base!r})), print, train={train!r})
 """

@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 import yaml
-from sandboxes import Sandbox, prepare, settings_in
 
 from scaledrelu.config.artifacts import (
     MANIFEST,
@@ -19,6 +18,7 @@ from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.launch.sweep import plan_tables
 from scaledrelu.reports.cells import read_cell
 from scaledrelu.runs.record import Status
+from tests.helpers.sandboxes import Sandbox, prepare, settings_in
 
 TABLE = {
     "source": "Table 8",

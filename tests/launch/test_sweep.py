@@ -9,7 +9,6 @@ import threading
 import time
 
 import pytest
-from sandboxes import settings_in
 
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import canonical, run_id
@@ -22,6 +21,7 @@ from scaledrelu.runs.record import Status, run_directory, write_error
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.tables.settings import load_settings
+from tests.helpers.sandboxes import settings_in
 
 ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
 TABLE = {

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from model_builders import make_vit
 
 from scaledrelu.models.attention import ScoresThenScale
+from tests.helpers.model_builders import make_vit
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import math
 import pytest
 import timm
 import torch
-from model_builders import DEIT_S, FFNS, STEMS, STRIDE_2, make_vit, num_parameters
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaledrelu.errors import ConfigError
+from tests.helpers.model_builders import DEIT_S, FFNS, STEMS, STRIDE_2, make_vit, num_parameters
 
 # Recipes G.1: stem parameters, BatchNorm buffer elements, DeiT-S parameters, stem MMACs, total
 # GMACs, DINO backbone parameters.

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from model_builders import DEIT_S, make_vit
 from torch import nn
+
+from tests.helpers.model_builders import DEIT_S, make_vit
 
 
 def cubic(distance, a=-0.75):

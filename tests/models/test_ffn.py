@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from model_builders import FFNS, make_ffn
 from torch import nn
 
 from scaledrelu.errors import ConfigError
 from scaledrelu.models.ffn import ConvMlp, Mlp
+from tests.helpers.model_builders import FFNS, make_ffn
 
 
 def _as_listed(ffn: ConvMlp) -> nn.Module:

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from model_builders import num_parameters
 from torch import nn
 from torch.nn.utils import parametrizations
 
 from scaledrelu.models.heads import DinoHead
+from tests.helpers.model_builders import num_parameters
 
 SMALL = {"hidden": 12, "bottleneck": 6, "out_dim": 20, "num_layers": 3, "norm_last_layer": True}
 SMALL |= {"init_std": 0.02}

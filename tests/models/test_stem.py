@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
-from model_builders import MINI_STEM, STEMS, STRIDE_2, make_stem
 from torch import nn
 
 from scaledrelu.errors import ConfigError
 from scaledrelu.models.stem import ChannelLayerNorm, ScaledReLU
+from tests.helpers.model_builders import MINI_STEM, STEMS, STRIDE_2, make_stem
 
 VARIANTS = [(name, {}) for name in STEMS] + [(n, STRIDE_2) for n in STEMS if "conv" in n]
 EXTRAS = [

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from scaledrelu.models.sync_batchnorm import RanksBatchNorm, sync_batchnorm
-from tests.two_ranks import on_two_ranks
+from tests.helpers.two_ranks import on_two_ranks
 
 CPU = torch.device("cpu")
 SHARES = [3, 5]  # images per rank: they need not be equal

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from model_builders import STEMS, make_vit
 
 from scaledrelu.models.tokens import (
     attention_weight_norms,
@@ -10,6 +9,7 @@ from scaledrelu.models.tokens import (
     stem_scales,
     watch_largest,
 )
+from tests.helpers.model_builders import STEMS, make_vit
 
 
 @pytest.mark.parametrize("stem", STEMS)

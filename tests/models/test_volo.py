@@ -6,7 +6,6 @@ from itertools import product
 import pytest
 import timm
 import torch
-from model_builders import FFNS, MINI_VOLO, STEMS, make_volo, num_parameters
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -14,6 +13,7 @@ from scaledrelu.errors import ConfigError
 from scaledrelu.models.ffn import ConvMlp
 from scaledrelu.models.mix_token import Box
 from scaledrelu.models.volo import GridScoresThenScale, to_timm, transformers
+from tests.helpers.model_builders import FFNS, MINI_VOLO, STEMS, make_volo, num_parameters
 
 # Recipes G.2: stem parameters, all parameters, stem MMACs, total GMACs.
 PATCHIFY = (37_056, 26_388_776, 28.9, 5.751)

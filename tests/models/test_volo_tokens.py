@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from model_builders import MINI_VOLO, STEMS, make_volo
 
 from scaledrelu.models.tokens import (
     attention_weight_norms,
@@ -11,6 +10,7 @@ from scaledrelu.models.tokens import (
     watch_largest,
 )
 from scaledrelu.models.volo import transformers
+from tests.helpers.model_builders import MINI_VOLO, STEMS, make_volo
 
 
 @pytest.mark.parametrize("stem", STEMS)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from model_builders import DEIT_S, STEMS, STRIDE_2, make_vit
 from timm.models.vision_transformer import VisionTransformer, vit_small_patch16_224
 
 from scaledrelu.engine.checkpoint import save_checkpoint
@@ -21,7 +20,8 @@ from scaledrelu.models.weights import read_backbone, resize_positions
 from scaledrelu.tasks.classification import Classification
 from scaledrelu.tasks.dino import Dino
 from scaledrelu.tasks.linear_probe import LinearProbe
-from tests.recipes import task_of
+from tests.helpers.model_builders import DEIT_S, STEMS, STRIDE_2, make_vit
+from tests.helpers.recipes import task_of
 
 MINI_TIMM = {"img_size": 16, "patch_size": 4, "embed_dim": 64, "depth": 2, "num_heads": 2}
 

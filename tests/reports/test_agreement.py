@@ -1,12 +1,12 @@
 """How far a table agrees with the paper, counted by hand; differences that are and are not one."""
 
 import pytest
-from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.reports.agreement import crash_count, orders
 from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.comparison import against_base, base_of, share_of
 from scaledrelu.reports.report import write_reports
+from tests.helpers.table_fakes import finish, plan_of, write_table
 
 
 def table_with(tmp_path, papers, *, misprints=(), columns=None, baseline=None):

@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.reports.command import command
 from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.record import run_directory, write_error
 from scaledrelu.tables.settings import load_settings
+from tests.helpers.table_fakes import finish, plan_of, write_table
 
 AWKWARD = (
     "stem.strides=[2,2,2]",

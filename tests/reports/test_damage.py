@@ -8,7 +8,6 @@ import re
 import shutil
 
 import pytest
-from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.launch import waves
 from scaledrelu.launch.estimate import Estimator
@@ -18,6 +17,7 @@ from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.record import Status, read_result
 from scaledrelu.tables.composer import Composer
+from tests.helpers.table_fakes import finish, plan_of, write_table
 
 CHAIN = {
     "label": "two stages",

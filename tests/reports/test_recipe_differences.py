@@ -4,7 +4,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from table_fakes import plan_of, write_table
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.groups import trained_groups
@@ -18,6 +17,7 @@ from scaledrelu.tables import composer as composing
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
+from tests.helpers.table_fakes import plan_of, write_table
 
 # Read by hand from conf/recipe/deit.yaml, conf/data/*.yaml, conf/profile/mini.yaml and what mini
 # adds for deit, vit_small, imagenet1k and sam.

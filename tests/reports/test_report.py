@@ -3,7 +3,6 @@ import io
 import re
 
 import pytest
-from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.errors import TableError
@@ -14,6 +13,7 @@ from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.attempt import write_attempt
 from scaledrelu.runs.record import run_directory, write_error
 from scaledrelu.tables.composer import Composed, Composer
+from tests.helpers.table_fakes import finish, plan_of, write_table
 
 COLUMNS = (
     "table,row,block,stem,lr,metric,paper,target,status,n,n_ok,n_crash,n_failed,n_missing,"

@@ -4,13 +4,13 @@ import csv
 from pathlib import Path
 
 import pytest
-from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.errors import TableError
 from scaledrelu.reports.published_tables import read_published
 from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.row_pairs import Kind, Outcome, comparisons
 from scaledrelu.reports.verdicts_page import results_page, write_results_page
+from tests.helpers.table_fakes import finish, plan_of, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "results" / "published" / "mini"

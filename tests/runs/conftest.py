@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import cpu_seconds, signal_itself
 
 from scaledrelu.runs.spawn import run_job
+from tests.helpers.tiny_runs import cpu_seconds, signal_itself
 
 
 @pytest.fixture

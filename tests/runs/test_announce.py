@@ -6,11 +6,11 @@ import logging
 import re
 
 import pytest
-from tiny_runs import folder_of
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.runs import announce as announce_module
 from scaledrelu.runs.spawn import Ended, run_job
+from tests.helpers.tiny_runs import folder_of
 
 
 def opening_of(config: dict, caplog: pytest.LogCaptureFixture) -> str:

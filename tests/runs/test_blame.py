@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import folder_of
 
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import DataError
@@ -20,6 +19,7 @@ from scaledrelu.runs import blame
 from scaledrelu.runs.feed import Validation, open_data
 from scaledrelu.runs.record import read_error
 from scaledrelu.runs.spawn import Ended, run_job
+from tests.helpers.tiny_runs import folder_of
 
 TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 CLOSED = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection reset")

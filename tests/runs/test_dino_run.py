@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_runs import fingerprint, folder_of, weights_of
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.engine.distributed import World
@@ -21,6 +20,7 @@ from scaledrelu.runs.execute import execute
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import Ended, run_job
 from scaledrelu.tasks.base import Progress
+from tests.helpers.tiny_runs import fingerprint, folder_of, weights_of
 
 DINO = ("recipe=dino", "stem=conv", "model.depth=2", "model.drop_path=0.1", "launch.device=cpu")
 # Drop path's masks follow the batch; AdamW makes steps of the rounding in a gradient that is zero,

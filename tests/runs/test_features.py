@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_runs import weights_of
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.engine.distributed import World
@@ -20,6 +19,7 @@ from scaledrelu.runs.prepare import Prepare
 from scaledrelu.runs.spawn import Ended, run_job
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.linear_probe import LinearProbe
+from tests.helpers.tiny_runs import weights_of
 
 CPU = World(0, 1, torch.device("cpu"))
 STILL = ("augment.crop=none", "augment.shift=0")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_runs import folder_of
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import RunError
@@ -21,6 +20,7 @@ from scaledrelu.runs import spawn
 from scaledrelu.runs.lock import LOCK, only_writer
 from scaledrelu.runs.record import Status, read_error, read_result, read_status
 from scaledrelu.runs.spawn import Ended, run_job
+from tests.helpers.tiny_runs import folder_of
 
 
 def test_a_run_leaves_its_result_its_metrics_and_its_evidence(smoke) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import ends_alike_from_its_last_checkpoint, folder_of, what_counts
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
@@ -22,6 +21,7 @@ from scaledrelu.engine.logbook import Logbook
 from scaledrelu.runs import execute as execute_module
 from scaledrelu.runs.record import Status, read_result, read_status
 from scaledrelu.runs.spawn import Ended, run_job
+from tests.helpers.tiny_runs import ends_alike_from_its_last_checkpoint, folder_of, what_counts
 
 # Six steps of a net of one block; everything that has state.
 TINY = (

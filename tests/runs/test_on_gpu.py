@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import folder_of
 from torch import Tensor, nn
 
 from scaledrelu.config.compose import compose
@@ -23,7 +22,8 @@ from scaledrelu.runs.dry import dry_step
 from scaledrelu.runs.execute import execute
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import run_job
-from tests.two_ranks import on_two_ranks
+from tests.helpers.tiny_runs import folder_of
+from tests.helpers.two_ranks import on_two_ranks
 
 pytestmark = [
     pytest.mark.gpu,

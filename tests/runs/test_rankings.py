@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tiny_runs import folder_of
 
 from scaledrelu.config.artifacts import artifact_directory
 from scaledrelu.data.people.folder import write_mini_reid
@@ -12,6 +11,7 @@ from scaledrelu.evals.ranking_picture import WRONG
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.rankings import ranking_picture
 from scaledrelu.runs.spawn import Ended, run_job
+from tests.helpers.tiny_runs import folder_of
 
 
 def test_a_finished_run_is_drawn_and_another_one_refused(smoke) -> None:

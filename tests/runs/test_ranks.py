@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_runs import folder_of, weights_of
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
@@ -20,6 +19,7 @@ from scaledrelu.engine.logbook import Logbook
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import Ended, run_job
+from tests.helpers.tiny_runs import folder_of, weights_of
 
 TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 # BatchNorm, drop path, mixup, repeated augmentation and SAM, in two groups per update.

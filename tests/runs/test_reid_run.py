@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import ends_alike_from_its_last_checkpoint, fingerprint, folder_of, weights_of
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory, artifacts_root, data_artifact
 from scaledrelu.config.compose import CONF_DIR, compose
@@ -30,6 +29,12 @@ from scaledrelu.runs.execute import execute
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import Ended, run_job
 from scaledrelu.tasks.base import Progress
+from tests.helpers.tiny_runs import (
+    ends_alike_from_its_last_checkpoint,
+    fingerprint,
+    folder_of,
+    weights_of,
+)
 
 NETWORK = ("stem=conv", "model.depth=2", "launch.device=cpu")
 # At the rate of mini a few steps bring all features together, and rounding decides who is near.

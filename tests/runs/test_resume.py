@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import fingerprint, folder_of
 
 from scaledrelu.config.compose import compose
 from scaledrelu.engine.checkpoint import load_latest
+from tests.helpers.tiny_runs import fingerprint, folder_of
 
 # Everything that has state or draws at random, in twelve steps of which every third is logged.
 EVERYTHING = (

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from table_fakes import FakeCompose, finish, write_table
 
 from scaledrelu.config.artifacts import (
     MANIFEST,
@@ -25,6 +24,7 @@ from scaledrelu.runs.record import Status, read_error
 from scaledrelu.tables.artifacts import make_artifact
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
+from tests.helpers.table_fakes import FakeCompose, finish, write_table
 
 PUPILS = {
     "label": "pupils",

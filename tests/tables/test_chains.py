@@ -3,13 +3,12 @@
 import csv
 import io
 
-from table_fakes import finish, plan_of, write_table
-
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.reports.cells import cell_notes, read_cell
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.record import Status
+from tests.helpers.table_fakes import finish, plan_of, write_table
 
 CHAIN = {
     "label": "two stages",

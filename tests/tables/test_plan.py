@@ -1,6 +1,4 @@
 import pytest
-import table_fakes
-from table_fakes import finish, plan_of, write_table
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.engine.saved import write_saved
@@ -10,6 +8,8 @@ from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.runs.record import Status, run_directory, write_error
 from scaledrelu.tables.composer import Composer
+from tests.helpers import table_fakes
+from tests.helpers.table_fakes import finish, plan_of, write_table
 
 TOP1 = "scaledrelu.evals.classification.Top1"
 UPSTREAM = {

@@ -1,9 +1,9 @@
 import pytest
-from table_fakes import write_table
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.errors import TableError
 from scaledrelu.tables.spec import load_table, merge_overrides, table_names
+from tests.helpers.table_fakes import write_table
 
 NAN = float("nan")
 

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from dino_toys import (
+from timm.layers import DropPath
+from torch import nn
+
+from scaledrelu.errors import ConfigError
+from scaledrelu.tasks.base import Progress
+from scaledrelu.tasks.dino import Dino
+from tests.helpers.dino_toys import (
     HEAD,
     OFFICIAL,
     SAM,
@@ -20,12 +26,6 @@ from dino_toys import (
     make_update,
     make_vit,
 )
-from timm.layers import DropPath
-from torch import nn
-
-from scaledrelu.errors import ConfigError
-from scaledrelu.tasks.base import Progress
-from scaledrelu.tasks.dino import Dino
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "schedules_dino.json").read_text())
 CASES = pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda c: f"{c['epochs']}epochs")

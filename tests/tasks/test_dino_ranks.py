@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from dino_toys import SAM, adamw, at, crops, join, make_dino, make_update
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.engine.statistics import sync_buffers
 from scaledrelu.models.sync_batchnorm import RanksBatchNorm, sync_batchnorm
-from tests.two_ranks import on_two_ranks
+from tests.helpers.dino_toys import SAM, adamw, at, crops, join, make_dino, make_update
+from tests.helpers.two_ranks import on_two_ranks
 
 STEPS = 3
 CASES = {"apart": (False, None), "shared": (True, None), "shared_sam": (True, SAM)}

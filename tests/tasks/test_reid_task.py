@@ -12,8 +12,8 @@ from scaledrelu.optim.params import parameter_groups
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.reid import Reid
 from scaledrelu.tasks.reid_loss import by_products, soft_margin_triplet
-from tests.engine.step_toys import make_update
-from tests.models.model_builders import make_vit
+from tests.helpers.model_builders import make_vit
+from tests.helpers.step_toys import make_update
 
 CLASSES = 5
 START = Progress(0, 40, 0, 40)

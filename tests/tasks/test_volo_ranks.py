@@ -7,9 +7,9 @@ from torch.nn.parallel import DistributedDataParallel
 from scaledrelu.data.batch import Batch
 from scaledrelu.engine.statistics import sync_buffers
 from scaledrelu.tasks.volo import Volo
-from tests.engine.step_toys import at, make_update, sam
-from tests.models.model_builders import MINI_VOLO, make_volo
-from tests.two_ranks import on_two_ranks
+from tests.helpers.model_builders import MINI_VOLO, make_volo
+from tests.helpers.step_toys import at, make_update, sam
+from tests.helpers.two_ranks import on_two_ranks
 
 CASES = {"plain": {}, "sam": {"sam": sam()}}
 STEPS = 3

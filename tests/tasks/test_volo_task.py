@@ -13,7 +13,7 @@ from scaledrelu.models.mix_token import Box
 from scaledrelu.models.volo import DenseLogits
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.volo import Volo, token_label_loss
-from tests.models.model_builders import MINI_VOLO, make_volo
+from tests.helpers.model_builders import MINI_VOLO, make_volo
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 RECORDED = {

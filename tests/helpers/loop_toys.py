@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from step_toys import Batch, Toy, adamw, conv_net, make_update, pictures
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.engine.distributed import World
@@ -17,6 +16,7 @@ from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.loop import Ending, Evaluation, Pace, Training, train
 from scaledrelu.engine.windows import Rule
+from tests.helpers.step_toys import Batch, Toy, adamw, conv_net, make_update, pictures
 
 PER_EPOCH, EPOCHS = 6, 2
 TOTAL = PER_EPOCH * EPOCHS

@@ -16,7 +16,7 @@ from scaledrelu.models.stem import Stem
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.dino import Dino
-from tests.recipes import task_of
+from tests.helpers.recipes import task_of
 
 OFFICIAL = task_of("dino")
 HEAD = {"out_dim": 24, "head_hidden": 12, "bottleneck": 6}
