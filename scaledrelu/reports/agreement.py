@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.grid import column_groups, line, signed
+from scaledrelu.reports.grid import grid_columns, line, signed
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.spec import CRASH, MISSING, Table
@@ -63,7 +63,7 @@ def agreement_text(table: Table, values: Sequence[CellValue]) -> str:
     if not any(value.finished for value in values):
         return "No run of this table has finished yet."
     count, order = crash_count(values), orders(table, values)
-    parts = [_crash_text(count, len(column_groups(table)))] if count.total else []
+    parts = [_crash_text(count, len(grid_columns(table)))] if count.total else []
     parts += [_order_text(order)] if order else []
     return "\n\n".join(["## Agreement with the paper", *parts]) if parts else ""
 
@@ -113,8 +113,8 @@ def by_runs(values: Iterable[CellValue]) -> list[list[CellValue]]:
     return list(shared.values())
 
 
-def _crash_text(count: CrashCount, num_groups: int) -> str:
-    rows = "rows" if num_groups == 1 else f"rows ({num_groups} data sets, each row of each once)"
+def _crash_text(count: CrashCount, num_grids: int) -> str:
+    rows = "rows" if num_grids == 1 else f"rows ({num_grids} data sets, each row of each once)"
     shared = (
         f"Crashes of the paper that crash here too: {count.both} of {count.paper_crashes}."
         if count.paper_crashes

@@ -20,7 +20,7 @@ class SeedValue:
     status: Status  # a run that is still going has no result yet: missing
     value: float | None  # what the table prints; of a crashed run, what it ended at
     why: str  # crash kind or first line of the failure
-    over: float | None = None  # how many things the value is a mean over, where that is reported
+    num_judged: float | None = None  # things the value is a mean over, where that is reported
     last: float | None = None  # at the last epoch
     best: float | None = None  # at the best epoch
     sizes: Mapping[str, int] = field(default_factory=dict)  # images per split, classes
@@ -121,8 +121,8 @@ def cell_notes(cell: Cell) -> list[str]:
     config = cell.composed.config
     if config["method"] == "volo" and config["data"]["token_labels"] == "none":
         notes.append("trained without token labels")
-    if cell.above and cell.row.external:
-        elsewhere = ", ".join(cell.row.external)
+    if cell.above and cell.row.released_weights:
+        elsewhere = ", ".join(cell.row.released_weights)
         notes.append(
             f"starts from our own pre-training; profile {elsewhere}: from released weights"
         )
@@ -162,7 +162,7 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
         status=run.status,
         value=value,
         why=str((result.crash or {}).get("kind", "unknown kind")) if crashed else "",
-        over=_metric(result, cell.column.over[0]) if cell.column.over else None,
+        num_judged=_metric(result, cell.column.judged_on[0]) if cell.column.judged_on else None,
         last=_metric(result, cell.column.source),
         best=_metric(result, f"{cell.column.source}_best"),
         sizes=result.data,

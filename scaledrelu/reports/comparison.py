@@ -70,7 +70,11 @@ def judged_on(values: Iterable[CellValue]) -> Judged | None:
         values: cells whose runs share a data set.
     """
     seeds = [(value.cell.column, seed) for value in values for seed in value.seeds]
-    named = {(int(s.over), c.over[1]) for c, s in seeds if c.over and s.over is not None}
+    named = {
+        (int(seed.num_judged), column.judged_on[1])
+        for column, seed in seeds
+        if column.judged_on and seed.num_judged is not None
+    }
     counted = {(s.sizes["val"], IMAGES) for _, s in seeds if s.sizes.get("val")}
     found = sorted(named or counted)
     return Judged(*found[0]) if found else None  # the fewest, should runs ever differ

@@ -43,19 +43,19 @@ def grids(table: Table, values: Sequence[CellValue]) -> str:
         table: the table.
         values: its cells, in printed order.
     """
-    groups = column_groups(table)
+    groups = grid_columns(table)
     return "\n\n".join(
         block
         for columns in groups
         for block in (
-            f"## {group_title(columns)}" if len(groups) > 1 else "",
+            f"## {grid_title(columns)}" if len(groups) > 1 else "",
             _grid(table, columns, [v for v in values if v.cell.column in columns]),
         )
         if block
     )
 
 
-def column_groups(table: Table) -> list[list[Column]]:
+def grid_columns(table: Table) -> list[list[Column]]:
     """Return the metric columns whose runs are the same together."""
     groups: dict[tuple[str, ...], list[Column]] = {}
     for column in table.metrics:
@@ -63,7 +63,7 @@ def column_groups(table: Table) -> list[list[Column]]:
     return list(groups.values())
 
 
-def group_title(columns: Sequence[Column]) -> str:
+def grid_title(columns: Sequence[Column]) -> str:
     """Return what the headers of some columns begin with alike, e.g. ``Market-1501``."""
     headers = [column.header for column in columns]
     words = zip(*(header.replace(",", "").split() for header in headers), strict=False)

@@ -12,7 +12,7 @@ from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes
 from scaledrelu.reports.command import command, left_out, shown_overrides, without_paths
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.footnotes import footnotes
-from scaledrelu.reports.grid import column_groups, grids, group_title, row_name
+from scaledrelu.reports.grid import grid_columns, grid_title, grids, row_name
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.runs.record import RecordError, Status, read_result, run_directory
 from scaledrelu.tables.captions import rows_text
@@ -117,8 +117,8 @@ def _crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:
 
 def _where(table: Table, values: Sequence[CellValue]) -> str:
     columns = {value.cell.column for value in values}
-    groups = [group for group in column_groups(table) if columns & set(group)]
-    return f"{', '.join(map(group_title, groups))}, {_named(v.cell.row for v in values)}"
+    groups = [group for group in grid_columns(table) if columns & set(group)]
+    return f"{', '.join(map(grid_title, groups))}, {_named(v.cell.row for v in values)}"
 
 
 def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:

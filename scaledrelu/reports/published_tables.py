@@ -111,16 +111,16 @@ def telling_labels(lines: Iterable[Line]) -> list[str]:
     return kept
 
 
-def words(line: Line, names: Sequence[str]) -> str:
+def labels_text(line: Line, names: Sequence[str]) -> str:
     """Return some labels as a reader understands them: ``conv, lr 1e-3``."""
     return ", ".join(_word(name, line.labels[name]) for name in names)
 
 
-def numbered(line: Line, names: Sequence[str]) -> str:
+def row_text(line: Line, names: Sequence[str]) -> str:
     """Return a row's labels and its number."""
     if line.row == 0:
-        return words(line, names) or "the base row"
-    text = words(line, names)
+        return labels_text(line, names) or "the base row"
+    text = labels_text(line, names)
     return f"{text} (row {line.row})" if text else f"row {line.row}"
 
 

@@ -62,7 +62,7 @@ def recipe_differences(plan: Plan, table: Table) -> str:
     if lines := _small_table(above):
         rows = rows_text(dict.fromkeys(pair.row for pair in above))
         parts += ["", f"In the pre-training that rows {rows} start from:", "", *lines]
-        if any(cell.row.external for cell in chained):
+        if any(cell.row.released_weights for cell in chained):
             parts += ["", RELEASED]
     return "\n".join([f"## {TITLE}", "", *parts]) if any(parts) else ""
 

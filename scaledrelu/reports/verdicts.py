@@ -14,9 +14,9 @@ from scaledrelu.reports.grid import signed
 from scaledrelu.reports.published_tables import (
     Line,
     PublishedTable,
-    numbered,
+    labels_text,
+    row_text,
     telling_labels,
-    words,
 )
 from scaledrelu.reports.row_pairs import Comparison, Kind, Outcome, Pair, comparisons, orders
 from scaledrelu.runs.record import Status
@@ -148,7 +148,7 @@ def _about_undecided_crashes(rows: Sequence[CrashRow], found: Verdicts) -> None:
 
 def _listed(head: str, rows: Iterable[CrashRow], names: Sequence[str]) -> str:
     items = [
-        f"{_of(row.data)}{numbered(row.line, names)}: {row.line.n_crash} of "
+        f"{_of(row.data)}{row_text(row.line, names)}: {row.line.n_crash} of "
         f"{plural(row.line.n, 'seed')} crashed"
         for row in rows
     ]
@@ -225,13 +225,13 @@ def _told(table: PublishedTable, pair: Pair, comparison: Comparison) -> str:
         where += comparison.blocks
     place = _of(", ".join(where))
     if comparison.kind is Kind.BASE:
-        return f"{place}{numbered(pair.one, names)}: {_size(pair, 1)}"
+        return f"{place}{row_text(pair.one, names)}: {_size(pair, 1)}"
     sign = 1 if pair.ours > 0 else -1
     upper, lower = (pair.one, pair.other)[::sign]
     same = [name for name in names if upper.labels[name] == lower.labels[name]]
     own = [name for name in names if name not in same]
-    shared = f" with {words(upper, same)}" if same else ""
-    rows = f"{numbered(upper, own)} above {numbered(lower, own)}"
+    shared = f" with {labels_text(upper, same)}" if same else ""
+    rows = f"{row_text(upper, own)} above {row_text(lower, own)}"
     return f"{place}{rows}{shared}: {_size(pair, sign)}"
 
 

@@ -92,7 +92,7 @@ class _Planner:
         self.artifacts: dict[str, PlannedArtifact] = {}
 
     def cell(self, table: Table, row: Row, column: Column, seeds: tuple[int, ...]) -> Cell:
-        outside = row.external.get(self.profile_name)
+        outside = row.released_weights.get(self.profile_name)
         child = merge_overrides(row.run, column.run, outside or (), self.extra)
         parent = self._parent(row, child) if outside is None else None
         composed = self._composed(child, has_parent=parent is not None)
@@ -123,7 +123,7 @@ class _Planner:
 
         Extra overrides are left out: what they change differs from the paper, too.
         """
-        outside = row.external.get(PAPER)
+        outside = row.released_weights.get(PAPER)
         own = merge_overrides(row.run, column.run)
         start = PLACEHOLDER_START if row.upstream is not None and outside is None else ()
         child = merge_overrides(own, outside or (), start, (f"profile={PAPER}",))
@@ -233,7 +233,7 @@ def _check_metrics(column: Column, config: Mapping[str, Any]) -> None:
     """
     known = reported_metrics(config)
     best = "_best" if config["evaluation"]["report"] == "best" else ""
-    printed = [f"{column.source}{best}", *(column.over or ())[:1]]
+    printed = [f"{column.source}{best}", *(column.judged_on or ())[:1]]
     for metric in printed if known is not None else ():
         if metric not in known:
             raise TableError(

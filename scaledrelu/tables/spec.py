@@ -19,11 +19,11 @@ from scaledrelu.tables.reading import check_keys, check_pairs
 
 CRASH, MISSING = "crash", "missing"
 TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
-COLUMN_KEYS = ("from", "caption", "metric", "over", "of", "header", "digits", "run")
+COLUMN_KEYS = ("from", "caption", "metric", "judged_on", "of", "header", "digits", "run")
 MOST_DIGITS = 6
-OVER_KEYS = ("metric", "name")
+JUDGED_ON_KEYS = ("metric", "name")
 ROW_KEYS = ("run", "upstream", "paper", "misprints", "corrected", "note", "baseline")
-BLOCK_KEYS = ("label", "run", "upstream", "external", "baseline", "rows", "seeds")
+BLOCK_KEYS = ("label", "run", "upstream", "released_weights", "baseline", "rows", "seeds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Column:
     of_upstream: bool = False
     digits: int = 1
     run: tuple[str, ...] = ()
-    over: tuple[str, str] | None = None  # metric that counts what this one averages, their name
+    judged_on: tuple[str, str] | None = None  # metric that counts what this averages, their name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ class Row:
     block: str
     run: tuple[str, ...]
     upstream: tuple[str, ...] | None
-    external: Mapping[str, tuple[str, ...]]  # profile -> what it starts from instead of upstream
+    released_weights: Mapping[
+        str, tuple[str, ...]
+    ]  # profile -> what it starts from instead of upstream
     paper: Mapping[str, float | str]
     misprints: tuple[str, ...] = ()  # metrics whose printed value is no target
     corrected: Mapping[str, float] = field(default_factory=dict)  # what is printed instead
@@ -168,16 +170,16 @@ def _column(table: str, name: str, raw: Mapping[str, Any]) -> Column:
         of_upstream="of" in raw,
         digits=digits,
         run=reading.overrides(raw, "run", where),
-        over=_over(where, raw["over"]) if "over" in raw else None,
+        judged_on=_judged_on(where, raw["judged_on"]) if "judged_on" in raw else None,
     )
 
 
-def _over(where: str, raw: Mapping[str, Any]) -> tuple[str, str]:
-    check_keys(raw, OVER_KEYS, f"{where}, over")
-    for key in OVER_KEYS:
+def _judged_on(where: str, raw: Mapping[str, Any]) -> tuple[str, str]:
+    check_keys(raw, JUDGED_ON_KEYS, f"{where}, judged_on")
+    for key in JUDGED_ON_KEYS:
         if key not in raw:
-            raise TableError(f"{where}, over: no '{key}'; give {' and '.join(OVER_KEYS)}")
-    return tuple(reading.a_text(raw, key, "", f"{where}, over") for key in OVER_KEYS)
+            raise TableError(f"{where}, judged_on: no '{key}'; give {' and '.join(JUDGED_ON_KEYS)}")
+    return tuple(reading.a_text(raw, key, "", f"{where}, judged_on") for key in JUDGED_ON_KEYS)
 
 
 def _rows(table: str, raw: Mapping[str, Any], metrics: Mapping[str, str]) -> Iterable[Row]:
@@ -223,7 +225,7 @@ def _row(
             *(reading.overrides(part, "run", where) for part in (block, row)),
         ),
         upstream=upstream,
-        external=_external(where, block.get("external", {})),
+        released_weights=_released_weights(where, block.get("released_weights", {})),
         paper=_paper(where, row.get("paper", {}), metrics),
         misprints=_misprints(where, row, metrics),
         corrected=_corrected(where, row),
@@ -233,9 +235,9 @@ def _row(
     )
 
 
-def _external(where: str, raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    check_pairs(raw, f"{where}, external")
-    return {str(name): reading.overrides(raw, name, f"{where}, external") for name in raw}
+def _released_weights(where: str, raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    check_pairs(raw, f"{where}, released_weights")
+    return {str(name): reading.overrides(raw, name, f"{where}, released_weights") for name in raw}
 
 
 def _paper(where: str, raw: Mapping[str, Any], metrics: Mapping[str, str]) -> dict[str, Any]:

@@ -64,12 +64,12 @@ def test_a_row_is_a_crash_if_more_than_half_of_its_finished_seeds_crashed(tmp_pa
 
 
 def test_a_share_is_one_of_images_or_of_queries_and_a_mean_is_none(tmp_path):
-    over = {"metric": "val/valid_queries", "name": "queries with a match"}
+    judged_on = {"metric": "val/valid_queries", "name": "queries with a match"}
     columns = {
         "lr": {"from": "lr.base"},
         "top1": {"metric": "val/top1"},
-        "map": {"metric": "val/map", "over": over},
-        "r1": {"metric": "val/rank1", "over": over},
+        "map": {"metric": "val/map", "judged_on": judged_on},
+        "r1": {"metric": "val/rank1", "judged_on": judged_on},
     }
     table_with(tmp_path, [{"top1": 80.0, "map": 50.0, "r1": 60.0}], columns=columns)
     more = {"val/map": 40.0, "val/rank1": 50.0, "val/valid_queries": 120.0}

@@ -319,7 +319,7 @@ def two_sets(conf):
             "metric": "val/top1",
             "header": "Easy",
             "run": easy,
-            "over": {"metric": "val/queries", "name": "queries with a match"},
+            "judged_on": {"metric": "val/queries", "name": "queries with a match"},
         },
         "easy_top5": {"metric": "val/top5", "header": "Easy, top-5", "run": easy},
         "hard_top1": {"metric": "val/top1", "header": "Hard", "run": hard},

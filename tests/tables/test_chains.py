@@ -14,7 +14,7 @@ CHAIN = {
     "label": "two stages",
     "run": ["recipe=probe"],
     "upstream": ["recipe=dino"],
-    "external": {"paper": ["init.kind=checkpoint"]},
+    "released_weights": {"paper": ["init.kind=checkpoint"]},
     "rows": [{"run": ["stem=conv"], "paper": {"top1": 76.0}}],
 }
 

@@ -96,7 +96,7 @@ def test_upstream_run_shares_the_backbone_and_is_trained_first(tmp_path):
         ({"a": {"metric": "val/top1_start"}}, "no metric 'val/top1_start'"),
         ({"a": {"metric": "val/loss_best"}}, "no metric 'val/loss_best'"),
         ({"a": {"metric": "val/loss", "run": ["evaluation.report=best"]}}, "'val/loss_best'"),
-        ({"a": {"metric": "val/top1", "over": {"metric": "val/n", "name": "n"}}}, "'val/n'"),
+        ({"a": {"metric": "val/top1", "judged_on": {"metric": "val/n", "name": "n"}}}, "'val/n'"),
     ],
 )
 def test_what_no_run_reports_is_found_before_anything_is_trained(
