@@ -5,10 +5,12 @@ They check what a user can get wrong about files and folders, before any trainin
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,8 @@ import numpy as np
 
 from scaledrelu.config.listing import IMAGE_SUFFIXES, class_images, image_names
 from scaledrelu.data.cifar import cifar10_batches, read_cifar10
-from scaledrelu.data.digits import load_digits, stratified_choice
 from scaledrelu.data.memory import decode_all
-from scaledrelu.data.sources import FolderSource, ImageSource
+from scaledrelu.data.sources import FolderSource, ImageSource, MemorySource
 from scaledrelu.errors import ConfigError, DataError, nearest
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def open_digits(
 
     Source: the mini protocol (a stand-in for ImageNet-1k that needs no download).
     """
-    whole = load_digits(image_size)
+    whole = _load_digits(image_size)
     val = stratified_choice(whole.targets, _DIGITS_VAL, seed=0)
     train = np.setdiff1d(np.arange(len(whole)), val)
     return Splits(train=whole.select(train), val=whole.select(val), num_classes=10)
@@ -167,6 +168,20 @@ def scan_folder(folder: Path | str, *, on_bad_image: str = "raise") -> FolderSou
     return FolderSource(folder, names, targets, tuple(images), on_bad_image=on_bad_image)
 
 
+def stratified_choice(targets: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+    """Return sorted positions of ``count`` images, each class in proportion to its size.
+
+    Shares are rounded by largest remainder, so that the total is exact.
+    """
+    sizes = np.bincount(targets)
+    share = sizes * (count / len(targets))
+    take = np.floor(share).astype(int)
+    take[np.argsort(take - share, kind="stable")[: count - take.sum()]] += 1
+    rng = np.random.RandomState(seed)
+    chosen = [rng.permutation(np.flatnonzero(targets == label))[:n] for label, n in enumerate(take)]
+    return np.sort(np.concatenate(chosen))
+
+
 def _no_folder(root: Path, split: str) -> str:
     if not root.is_dir():
         return f"{root}: no such folder: set data.root to a folder with {split}/<class>/<images>"
@@ -208,3 +223,32 @@ def _report_counts(root: str, splits: Splits, expect: Mapping[str, int]) -> None
                 root, f"{found[what]:,}", "classes" if what == "classes" else f"{what} images",
                 f"{count:,}",
             )  # fmt: skip
+
+
+def _load_digits(image_size: int) -> MemorySource:
+    """Return all 1,797 digits: uint8, three equal channels, scaled bilinearly from 8 pixels."""
+    import torch
+
+    table = _digits_table()
+    small = torch.from_numpy(table[:, :64].reshape(-1, 1, 8, 8)) * (255.0 / 16.0)
+    large = torch.nn.functional.interpolate(
+        small, size=(image_size, image_size), mode="bilinear", align_corners=False
+    )
+    images = large.round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+    names = [f"digits/{i:04d}" for i in range(len(images))]
+    return MemorySource(images, table[:, 64].astype(np.int64), tuple("0123456789"), names=names)
+
+
+def _digits_table() -> np.ndarray:
+    """Return 1797 x 65: 64 grey values in 0..16 and the class."""
+    spec = find_spec("sklearn")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        # Importing scikit-learn takes a second; its file of digits does not need it.
+        path = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if path.is_file():
+            with gzip.open(path, "rt") as lines:
+                return np.loadtxt(lines, delimiter=",", dtype=np.float32)
+    from sklearn.datasets import load_digits as load_from_sklearn
+
+    digits = load_from_sklearn()
+    return np.column_stack([digits.data, digits.target]).astype(np.float32)

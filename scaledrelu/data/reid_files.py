@@ -48,21 +48,22 @@ class Listing:
 
 
 def check_people(root: Path, train: Listing, query: Listing, gallery: Listing) -> None:
-    """Refuse distractors outside the gallery, and people who are trained on and looked for.
+    """Refuse distractors outside the gallery, and identities of both training and test split.
 
     Raises:
         DataError: naming the images.
     """
     for listing in (train, query):
-        if nobody := some(compress(listing.names, listing.ids == DISTRACTOR)):
+        if distractors := some(compress(listing.names, listing.ids == DISTRACTOR)):
             raise DataError(
-                f"{root}: distractors outside the gallery: {nobody}: move them to bounding_box_test"
+                f"{root}: distractors outside the gallery: {distractors}: move them to "
+                "bounding_box_test"
             )
     for listing in (query, gallery):
         if known := some(compress(listing.names, np.isin(listing.ids, train.ids))):
             raise DataError(
-                f"{root}: of people who are in bounding_box_train, too: {known}: remove either; "
-                "nobody may be both trained on and looked for"
+                f"{root}: identities occur in both the training and the test split: {known} belong "
+                "to people of bounding_box_train: remove them from either"
             )
 
 

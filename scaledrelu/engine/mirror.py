@@ -1,7 +1,7 @@
 """The W&B copy of a run: a process of its own, so that no trouble of W&B's reaches the training.
 
 This side starts it, prints its address, and bounds everything: what W&B has not done in time is
-given up in one line. ``mirror_process.py`` is the other side; it reads the run's own files.
+given up in one line. ``mirror_process.py`` is that process; it reads the run's own files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ONLINE, OFFLINE = "online", "offline"
 # Until W&B has to answer; without its server nothing waits for a network, only for the disk.
 START_S = {ONLINE: 30.0, OFFLINE: 60.0}
 FINISH_S = 60.0  # for what is left to send when a run has ended
-OTHER_SIDE = Path(__file__).with_name("mirror_process.py")
+PROGRAM = Path(__file__).with_name("mirror_process.py")
 OWN_LOG = "mirror.log"
 
 
@@ -84,8 +84,8 @@ class WandbMirror:
             self._warn(trouble)
 
     def _try(self, mode: str) -> str | None:
-        """Start the other side and wait for its word; return what went wrong, if anything."""
-        process = _open_other_side()
+        """Start the process and wait for its first answer; return what went wrong, if anything."""
+        process = _start_process()
         self._process, self._said = process, queue.Queue()
         threading.Thread(target=_listen, args=(process, self._said), daemon=True).start()
         self._tell({**self._spec, "mode": mode})
@@ -125,7 +125,7 @@ def check_online(limit_s: float = START_S[ONLINE]) -> None:
     Raises:
         RunError: one line with the reason.
     """
-    process = _open_other_side()
+    process = _start_process()
     try:
         said, _ = process.communicate(b'{"mode": "check"}\n', timeout=limit_s)
         trouble = json.loads(said).get("trouble")
@@ -140,9 +140,9 @@ def check_online(limit_s: float = START_S[ONLINE]) -> None:
         )
 
 
-def _open_other_side() -> subprocess.Popen[bytes]:
+def _start_process() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", str(OTHER_SIDE)],
+        [sys.executable, "-P", str(PROGRAM)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C and a scheduler's signals are for the trainer
@@ -150,7 +150,7 @@ def _open_other_side() -> subprocess.Popen[bytes]:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End the other side and what it started; it may have ended by itself."""
+    """End the process and what it started; it may have ended by itself."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -160,4 +160,4 @@ def _listen(process: subprocess.Popen[bytes], said: queue.Queue[dict[str, Any]])
     for line in process.stdout:
         with contextlib.suppress(ValueError):
             said.put(json.loads(line))
-    said.put({"trouble": "its process ended without a word"})
+    said.put({"trouble": "its process ended without an answer"})

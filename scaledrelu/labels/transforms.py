@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from scaledrelu.errors import ConfigError
-from scaledrelu.labels.moves import JointRandAugment
+from scaledrelu.labels.rand_augment import JointRandAugment
 
 if TYPE_CHECKING:
     from PIL.Image import Image

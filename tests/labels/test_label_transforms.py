@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from scaledrelu.errors import ConfigError
-from scaledrelu.labels.moves import MOVES, JointRandAugment, move_map
+from scaledrelu.labels.rand_augment import MOVES, JointRandAugment, move_map
 from scaledrelu.labels.transforms import JointTransform, joint_train
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

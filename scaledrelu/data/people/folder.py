@@ -50,7 +50,7 @@ def write_mini_reid(preset: Preset, folder: Path | str, *, seed: int) -> dict[st
         DataError: if the folder holds other images, or cannot be written.
     """
     folder, shots = Path(folder), plan_shots(preset, seed=seed)
-    _refuse_strangers(folder, {shot.path for shot in shots})
+    _refuse_other_images(folder, {shot.path for shot in shots})
     try:
         (folder / MANIFEST).unlink(missing_ok=True)
         digest = _digest(_write_images(folder, preset, shots, seed))
@@ -94,7 +94,7 @@ def _digest(files: Iterable[tuple[str, bytes]]) -> str:
     return digest.hexdigest()
 
 
-def _refuse_strangers(folder: Path, expected: set[str]) -> None:
+def _refuse_other_images(folder: Path, expected: set[str]) -> None:
     """Refuse a folder with other images: they would become part of the data set."""
     there = [split for split in SPLITS if (folder / split).is_dir()]
     found = {f"{split}/{name}" for split in there for name in image_names(folder / split)}
