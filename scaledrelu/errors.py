@@ -53,6 +53,11 @@ def reader_may_leave() -> Iterator[None]:
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string."""
+    """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string.
+
+    Args:
+        name: what was written.
+        allowed: the names there are.
+    """
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -41,7 +41,12 @@ class RawBatch:
     local: Tensor | None = None
 
     def to(self, device: Any, *, non_blocking: bool = True) -> RawBatch:
-        """Return the batch with what is computed with on ``device``; keys stay on the host."""
+        """Return the batch with what is computed with on ``device``; keys stay on the host.
+
+        Args:
+            device: to move to.
+            non_blocking: do not wait for the copy of page-locked memory.
+        """
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> RawBatch:

@@ -93,6 +93,12 @@ def open_digits(
     The split is fixed and stratified. Images are scaled bilinearly from 8 to ``image_size``
     pixels and have three equal channels. They are always in memory and never bad.
 
+    Args:
+        root: not used: the digits come with scikit-learn.
+        image_size: pixels of a side.
+        in_memory: not used: they always are.
+        on_bad_image: not used: none is bad.
+
     Source: the mini protocol (a stand-in for ImageNet-1k that needs no download).
     """
     whole = _load_digits(image_size)
@@ -146,6 +152,10 @@ def open_cifar10(
 def scan_folder(folder: Path | str, *, on_bad_image: str = "raise") -> FolderSource:
     """List the images of a folder of class folders, in the order of torchvision's ImageFolder.
 
+    Args:
+        folder: ``<folder>/<class>/*``.
+        on_bad_image: raise | skip.
+
     Raises:
         DataError: if there is no class folder, or one without images.
     """
@@ -172,6 +182,11 @@ def stratified_choice(targets: np.ndarray, count: int, *, seed: int) -> np.ndarr
     """Return sorted positions of ``count`` images, each class in proportion to its size.
 
     Shares are rounded by largest remainder, so that the total is exact.
+
+    Args:
+        targets: N class indices, int64.
+        count: positions to choose, at most N.
+        seed: of the choice within each class.
     """
     sizes = np.bincount(targets)
     share = sizes * (count / len(targets))

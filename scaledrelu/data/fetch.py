@@ -35,6 +35,16 @@ def open_fetch(
 ) -> MemoryFetch | FileFetch:
     """Choose the way to fetch: with a transform image by image, without one from memory.
 
+    Args:
+        source: the images.
+        transform: PIL image -> tensor or Views; None = the uint8 images of a source in memory as
+            they are.
+        seed: of the run; keys every draw.
+        workers: loader processes; 0 = load in this process.
+        pin: put batches in page-locked memory.
+        device: where to keep images that lie in memory; None = leave them.
+        labels: label maps by position in the source; None = there are none.
+
     Raises:
         ConfigError: if there is neither a transform nor a tensor in memory.
     """
@@ -49,7 +59,13 @@ def open_fetch(
 
 
 class MemoryFetch:
-    """Batches by indexing one uint8 tensor."""
+    """Batches by indexing one uint8 tensor.
+
+    Args:
+        source: in memory: ``images`` N x 3 x H x W, uint8.
+        pin: put batches in page-locked memory.
+        device: where to keep images that lie in memory; None = leave them.
+    """
 
     def __init__(self, source: Any, *, pin: bool, device: Any):
         self._images = source.images if device is None else source.images.to(device)
@@ -75,7 +91,16 @@ class MemoryFetch:
 
 
 class FileFetch:
-    """Batches through a torch DataLoader whose processes live as long as this object."""
+    """Batches through a torch DataLoader whose processes live as long as this object.
+
+    Args:
+        source: the images.
+        transform: PIL image -> tensor or Views.
+        seed: of the run; keys every draw.
+        workers: loader processes; 0 = load in this process.
+        pin: put batches in page-locked memory.
+        labels: label maps by position in the source; None = there are none.
+    """
 
     def __init__(
         self,

@@ -92,6 +92,15 @@ def draw_mix(
 ) -> Mix:
     """Draw one Mix, in the official order of draws.
 
+    Args:
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        mixup: alpha of mixup's Beta; 0 = off.
+        cutmix: alpha of CutMix's Beta; 0 = off.
+        mix_prob: probability that a group is mixed at all.
+        switch_prob: probability of CutMix where both are on.
+        seed: of this group's draws.
+
     Source: recipes A.5 step 6; the CutMix share is that of the clipped box.
     """
     rng = np.random.RandomState(seed % 2**32)
@@ -111,6 +120,11 @@ def draw_mix(
 
 def smooth_one_hot(targets: Tensor, *, num_classes: int, smoothing: float) -> Tensor:
     """Return B x num_classes: smoothing / C everywhere, 1 - smoothing more at the target.
+
+    Args:
+        targets: B class indices, int64.
+        num_classes: C.
+        smoothing: in [0, 1).
 
     Source: recipes A.5 step 7.
     """

@@ -50,6 +50,12 @@ class Listing:
 def check_people(root: Path, train: Listing, query: Listing, gallery: Listing) -> None:
     """Refuse distractors outside the gallery, and identities of both training and test split.
 
+    Args:
+        root: of the data set, for messages.
+        train: training images.
+        query: queries.
+        gallery: images that are searched.
+
     Raises:
         DataError: naming the images.
     """

@@ -64,6 +64,13 @@ class FolderSource:
     A bad image is an error, or with ``on_bad_image="skip"`` it is replaced by the next good
     image of its class: the set keeps its size and its class balance, and the replacement
     depends on nothing but the files.
+
+    Args:
+        root: folder that the names are relative to.
+        names: N paths, or their bytes as one array.
+        targets: N class indices, int64.
+        classes: class names; ``targets`` counts in them.
+        on_bad_image: raise | skip.
     """
 
     def __init__(
@@ -162,7 +169,14 @@ def content_digest(source: FolderSource, *, store: Path | None = None) -> str:
 
 
 class MemorySource:
-    """Images as one uint8 tensor of shape N x 3 x H x W."""
+    """Images as one uint8 tensor of shape N x 3 x H x W.
+
+    Args:
+        images: N x 3 x H x W, uint8.
+        targets: N class indices, int64.
+        classes: class names; ``targets`` counts in them.
+        names: N names for people.
+    """
 
     def __init__(
         self,

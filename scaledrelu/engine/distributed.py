@@ -126,6 +126,10 @@ def join_world(*, device: str, timeout_s: int) -> Iterator[World]:
 def pick_device(device: str, local_rank: int) -> torch.device:
     """Return the device of one process.
 
+    Args:
+        device: auto | cpu | cuda.
+        local_rank: number of this process on its host.
+
     Raises:
         RunError: if a GPU is asked for and there is none for this process.
     """

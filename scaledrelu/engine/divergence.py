@@ -78,7 +78,13 @@ class Judge:
         return judge_windows(self._known, self.rule)
 
     def see_losses(self, step: int, loss: Tensor, finite: Tensor) -> None:
-        """Take in one step's reduced loss and whether every rank's losses were finite."""
+        """Take in one step's reduced loss and whether every rank's losses were finite.
+
+        Args:
+            step: 0-based.
+            loss: the judged loss, mean over all ranks; a scalar on the device.
+            finite: bool scalar on the device.
+        """
         bad = ~finite
         self._first = self._first.masked_fill((self._first < 0) & bad, step)
         self.flag |= bad
@@ -90,7 +96,13 @@ class Judge:
         self._history[step % HISTORY, 1] = loss.double()
 
     def see_update(self, step: int, grad_norm: Tensor, lr: float) -> None:
-        """Take in the gradient norm and rate of the same step, for the report of a crash."""
+        """Take in the gradient norm and rate of the same step, for the report of a crash.
+
+        Args:
+            step: the same as for :meth:`see_losses`.
+            grad_norm: L2 norm before clipping; a scalar on the device.
+            lr: of groups without factors.
+        """
         self._history[step % HISTORY, 2] = grad_norm.double()
         self._history[step % HISTORY, 3] = lr
 

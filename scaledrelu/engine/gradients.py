@@ -185,6 +185,10 @@ def make_gradient_infinite(params: Sequence[nn.Parameter], flag: Tensor) -> None
     """Make the gradient non-finite where the flag is up, without reading the flag.
 
     A loss scaler then skips the update, on every rank that holds or receives this gradient.
+
+    Args:
+        params: the first one with a gradient is changed.
+        flag: bool scalar on the device.
     """
     for p in params:
         if p.grad is not None:

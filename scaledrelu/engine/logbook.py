@@ -77,7 +77,13 @@ class Logbook:
         self._draw(t)
 
     def evaluation(self, t: Progress, metrics: dict[str, float], *, seconds: float) -> None:
-        """Record an evaluation and print one line with an ETA."""
+        """Record an evaluation and print one line with an ETA.
+
+        Args:
+            t: the update after which it was made.
+            metrics: what it found, by name.
+            seconds: of training so far.
+        """
         self._write(t, metrics)
         if self.folder is None or self._bar_wanted:
             return

@@ -35,7 +35,12 @@ class Loader(Protocol):
     steps_per_epoch: int
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterable[Sequence[Any]]:
-        """Yield the groups of every update of one epoch from ``start_step`` on."""
+        """Yield the groups of every update of one epoch from ``start_step`` on.
+
+        Args:
+            epoch: of the run, from 0.
+            start_step: updates of this epoch that are already done.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +182,13 @@ def train(
 
 
 def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
-    """Load the newest checkpoint into the run, or start at step zero; trim the metrics to match."""
+    """Load the newest checkpoint into the run, or start at step zero; trim the metrics to match.
+
+    Args:
+        run: what to load the state into.
+        folder: run directory.
+        logbook: whose metrics are trimmed.
+    """
     state = load_latest(folder, entries=("task", "optimizer", "judge", "metrics_offset", "cursor"))
     if state is None:
         logbook.rewind(0)
@@ -199,7 +210,14 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
 
 
 def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
-    """Write a checkpoint on the main rank; every rank's running statistics then equal its own."""
+    """Write a checkpoint on the main rank; every rank's running statistics then equal its own.
+
+    Args:
+        run: whose state is saved.
+        cursor: where it stands.
+        folder: run directory.
+        logbook: whose metrics are made durable first.
+    """
     sync_buffers(run.task)
     if not run.world.is_main:
         return
@@ -217,7 +235,13 @@ def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
 
 
 def agree(world: World, report: StepReport, stop: bool) -> Tensor:
-    """Return (mean loss, judged part, non-finite ranks, ranks asked to stop), equal on all."""
+    """Return (mean loss, judged part, non-finite ranks, ranks asked to stop), equal on all.
+
+    Args:
+        world: this process's place among all.
+        report: of this rank's groups.
+        stop: whether this process was asked to stop.
+    """
     means = torch.stack([report.loss, report.judged]).double() / world.size
     asked = torch.full((), float(stop), dtype=torch.float64, device=means.device)
     return world.reduce_sum(torch.cat([means, torch.stack([(~report.finite).double(), asked])]))

@@ -30,7 +30,13 @@ class Saved:
 
 
 def write_saved(folder: Path, *, step: int, total_steps: int) -> None:
-    """Say that the checkpoint in ``folder``, already written, holds ``step`` of all steps."""
+    """Say that the checkpoint in ``folder``, already written, holds ``step`` of all steps.
+
+    Args:
+        folder: run directory.
+        step: updates done.
+        total_steps: updates of the whole run.
+    """
     with atomic_file(folder / PROGRESS, durable=False, one_writer=True) as stream:
         stream.write(json.dumps({"step": step, "total_steps": total_steps}).encode() + b"\n")
 

@@ -74,6 +74,12 @@ class FrozenTop1(Top1):
 
     The model has ``embed(images)`` and takes its result in place of images, as
     ``tasks.linear_probe.Probe`` does. Meant for one validation set and one frozen model.
+
+    Args:
+        batches: yields (images, targets, indices) of this process's shard, on the device.
+        num_images: of the whole validation set; the shards must add up to it.
+        reduce_sum: sum of a tensor over all processes.
+        autocast: context that the model runs in.
     """
 
     def __init__(

@@ -19,7 +19,12 @@ NOTHING = 1e-12  # total variance of features of length 1 below which they count
 
 
 def embed(model: nn.Module, image_BCHW: Tensor) -> Tensor:
-    """Return a model's features B x D in float32, scaled to length 1."""
+    """Return a model's features B x D in float32, scaled to length 1.
+
+    Args:
+        model: images -> features.
+        image_BCHW: normalised images.
+    """
     return F.normalize(model(image_BCHW).float(), dim=1)
 
 
@@ -63,6 +68,10 @@ def embed_set(
 
 def check_seen(seen_N: Tensor, name: str) -> None:
     """Refuse a set of which some image was not seen exactly once.
+
+    Args:
+        seen_N: how often each image was seen, over all processes.
+        name: of the set, for the error.
 
     Raises:
         RuntimeError: how many.

@@ -124,6 +124,15 @@ def first_places(
     """Return the positions Q x count of the nearest gallery images in the order that is judged.
 
     -1 stands where the gallery ends, without the images that are left out (see ``rank_gallery``).
+
+    Args:
+        query_QD: features of the queries.
+        query_ids_Q: their persons.
+        query_cameras_Q: their cameras.
+        gallery_GD: features of the gallery.
+        gallery_ids_G: its persons.
+        gallery_cameras_G: its cameras.
+        count: places to return.
     """
     gallery = Embedded(gallery_GD.double(), gallery_ids_G, gallery_cameras_G)
     query = Embedded(query_QD, query_ids_Q, query_cameras_Q)

@@ -100,7 +100,12 @@ class RetrievalMap:
 
 
 def spread_evenly(total: int, count: int) -> Tensor:
-    """Return ``count`` positions, or all if there are fewer, evenly spread over ``total``."""
+    """Return ``count`` positions, or all if there are fewer, evenly spread over ``total``.
+
+    Args:
+        total: positions there are.
+        count: positions wanted.
+    """
     count = min(total, count)
     return torch.arange(count) * total // count
 

@@ -49,6 +49,11 @@ def dense_logits(model: nn.Module, image_BCHW: Tensor) -> Tensor:
 def dense_grid(model: nn.Module, *, image_size: int, num_classes: int) -> tuple[int, int]:
     """Try the dense output on one black image and return its (height, width).
 
+    Args:
+        model: in evaluation mode, see :func:`dense_logits`.
+        image_size: pixels of a side.
+        num_classes: K that its output must have.
+
     Raises:
         ConfigError: in one line, if this network's dense output cannot be had.
     """

@@ -53,7 +53,12 @@ def dense_targets(
 
 
 def scatter_logits(maps: Tensor, num_classes: int) -> Tensor:
-    """Return B x h x w x C, float32: the listed logits, zero elsewhere."""
+    """Return B x h x w x C, float32: the listed logits, zero elsewhere.
+
+    Args:
+        maps: B x 2 x K x h x w, see :func:`dense_targets`.
+        num_classes: C.
+    """
     batch, _, _, height, width = maps.shape
     logits, classes = maps.permute(1, 0, 3, 4, 2)
     full = torch.zeros(batch, height, width, num_classes, device=maps.device)
@@ -62,6 +67,12 @@ def scatter_logits(maps: Tensor, num_classes: int) -> Tensor:
 
 def box_spans(boxes: Tensor, height: int, width: int, *, axes: str) -> tuple[Tensor, Tensor]:
     """Return where a box starts and ends on the map's rows and on its columns, each B x 2.
+
+    Args:
+        boxes: B x 4; (top, left, height, width) fractions of the map.
+        height: rows of the map.
+        width: columns of the map.
+        axes: official | corrected, see :func:`dense_targets`.
 
     Source: recipes B.4: fraction x map width - 0.5; a map is square in the official code.
     """

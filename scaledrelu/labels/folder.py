@@ -68,6 +68,11 @@ def claim(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] 
 
     Maps that the same artifact got from other weights are deleted: its teacher was trained again.
 
+    Args:
+        folder: of the maps; made where there is none.
+        making: what is about to be written into it.
+        paths: of all maps, relative to the folder.
+
     Raises:
         DataError: if the folder holds other maps.
     """
@@ -95,13 +100,24 @@ def claim(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] 
 
 
 def missing_maps(folder: Path, paths: Sequence[str], making: Making) -> list[int]:
-    """Return the positions of the images without a whole map, told by the size of the file."""
+    """Return the positions of the images without a whole map, told by the size of the file.
+
+    Args:
+        folder: of the maps.
+        paths: of all maps, in the order of the images.
+        making: tells the size of a whole file.
+    """
     size = making.file_bytes
     return [index for index, path in enumerate(paths) if _size(folder / path) != size]
 
 
 def check_space(folder: Path, making: Making, *, num_missing: int) -> None:
     """Say in one line what will be written where.
+
+    Args:
+        folder: of the maps.
+        making: tells the size of a file.
+        num_missing: maps still to write.
 
     Raises:
         DataError: if the disk has no room for it.
@@ -137,6 +153,10 @@ def write_map(path: Path, content: bytes) -> None:
     """Write the file of one map, whole or not at all; a power cut may lose it.
 
     Syncing a million small files one by one takes hours: they are synced together at the end.
+
+    Args:
+        path: of the map.
+        content: bytes of :func:`encode`.
 
     Raises:
         DataError: disk full or folder not writable.

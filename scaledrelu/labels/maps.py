@@ -24,6 +24,10 @@ _WHERE = "set data.token_labels to the folder of this data set's maps, or data.t
 def label_path(source: ImageSource, index: int) -> str:
     """Return the file of an image's label map, relative to the root of the maps.
 
+    Args:
+        source: the images.
+        index: position of the image.
+
     Source: recipes B.4: class folder / image name up to the first dot, suffix .pt.
     """
     name = os.path.basename(source.name_of(index)).split(".")[0]

@@ -116,6 +116,12 @@ def timm_view(
 ) -> dict[str, Any]:
     """Return size, interpolation, mean, std and crop as timm's ``create_transform`` takes them.
 
+    Args:
+        name: as timm calls the model.
+        image_size: pixels of a side; None = the model's.
+        crop: share of the resized short side that is kept; None = the model's.
+        crop_mode: center | squash | border.
+
     Raises:
         ConfigError: for an unknown model, or one that does not take square colour images.
     """

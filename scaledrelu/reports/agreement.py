@@ -59,7 +59,12 @@ class Order:
 
 
 def agreement_text(table: Table, values: Sequence[CellValue]) -> str:
-    """Return the agreement of a table as markdown; empty where the paper has no such column."""
+    """Return the agreement of a table as markdown; empty where the paper has no such column.
+
+    Args:
+        table: the table.
+        values: its cells, in printed order.
+    """
     if not any(value.finished for value in values):
         return "No run of this table has finished yet."
     count, order = crash_count(values), orders(table, values)
@@ -85,7 +90,12 @@ def counted(told: Sequence[tuple[bool, bool]]) -> CrashCount:
 
 
 def orders(table: Table, values: Sequence[CellValue]) -> list[Order]:
-    """Return tau-b of every block and column with enough rows that crash on neither side."""
+    """Return tau-b of every block and column with enough rows that crash on neither side.
+
+    Args:
+        table: the table.
+        values: its cells.
+    """
     found = []
     for block in dict.fromkeys(row.block for row in table.rows):
         for column in table.metrics:

@@ -130,7 +130,12 @@ def cell_notes(cell: Cell) -> list[str]:
 
 
 def read_cell(plan: Plan, cell: Cell) -> CellValue:
-    """Read the results of a cell's runs; one without the cell's metric has failed here only."""
+    """Read the results of a cell's runs; one without the cell's metric has failed here only.
+
+    Args:
+        plan: the plan that the cell is part of.
+        cell: the cell.
+    """
     seeds = [_read_seed(plan, cell, plan.runs[run_id]) for run_id in cell.run_ids]
     return CellValue(cell, tuple(seeds))
 

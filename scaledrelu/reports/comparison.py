@@ -34,13 +34,23 @@ class Judged:
 
 
 def base_of(value: CellValue, values: Iterable[CellValue]) -> CellValue | None:
-    """Return the cell that a cell is compared with in its block; None for itself or without one."""
+    """Return the cell that a cell is compared with in its block; None for itself or without one.
+
+    Args:
+        value: the cell.
+        values: all cells of its table.
+    """
     row, column = value.cell.table.baseline_of(value.cell.row), value.cell.column
     return next((v for v in values if v.cell.row is row and v.cell.column is column), None)
 
 
 def against_base(value: CellValue, base: CellValue | None) -> Difference | None:
-    """Return ours minus the base's, over the seeds that both have; None without such a seed."""
+    """Return ours minus the base's, over the seeds that both have; None without such a seed.
+
+    Args:
+        value: the cell.
+        base: what it is compared with, or None.
+    """
     size = paired(value.values, base.values) if base else None
     if size is None:
         return None
@@ -48,7 +58,12 @@ def against_base(value: CellValue, base: CellValue | None) -> Difference | None:
 
 
 def paper_against_base(value: CellValue, base: CellValue | None) -> float | None:
-    """Return the same difference as the paper printed it; None where either is no target."""
+    """Return the same difference as the paper printed it; None where either is no target.
+
+    Args:
+        value: the cell.
+        base: what it is compared with, or None.
+    """
     if base is None or value.target is None or base.target is None:
         return None
     return value.target - base.target
@@ -81,7 +96,12 @@ def judged_on(values: Iterable[CellValue]) -> Judged | None:
 
 
 def resolution_notes(columns: Sequence[Column], values: Sequence[CellValue]) -> list[str]:
-    """Say what the validation images of some columns, which share their runs, can resolve."""
+    """Say what the validation images of some columns, which share their runs, can resolve.
+
+    Args:
+        columns: metrics of the same runs.
+        values: cells of these columns.
+    """
     judged = judged_on(values)
     if judged is None:
         return []

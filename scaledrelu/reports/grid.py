@@ -92,7 +92,12 @@ def line(cells: Sequence[str]) -> str:
 
 
 def signed(number: float, digits: int) -> str:
-    """Return a difference with its sign; one that rounds to nothing has no minus."""
+    """Return a difference with its sign; one that rounds to nothing has no minus.
+
+    Args:
+        number: the difference.
+        digits: behind the point.
+    """
     text = f"{number:+.{digits}f}"
     return text.replace("-", "+") if float(text) == 0 else text
 

@@ -112,12 +112,22 @@ def telling_labels(lines: Iterable[Line]) -> list[str]:
 
 
 def labels_text(line: Line, names: Sequence[str]) -> str:
-    """Return some labels as a reader understands them: ``conv, lr 1e-3``."""
+    """Return some labels as a reader understands them: ``conv, lr 1e-3``.
+
+    Args:
+        line: the row.
+        names: of its labels to print.
+    """
     return ", ".join(_word(name, line.labels[name]) for name in names)
 
 
 def row_text(line: Line, names: Sequence[str]) -> str:
-    """Return a row's labels and its number."""
+    """Return a row's labels and its number.
+
+    Args:
+        line: the row.
+        names: of its labels to print.
+    """
     if line.row == 0:
         return labels_text(line, names) or "the base row"
     text = labels_text(line, names)

@@ -58,6 +58,10 @@ TRAILING = (
 def write_reports(plan: Plan, *, results: Path) -> list[Path]:
     """Write CSV and markdown of every planned table; unchanged files are left alone.
 
+    Args:
+        plan: what is reported.
+        results: results folder.
+
     Returns:
         The files, in table order.
     """
@@ -80,6 +84,10 @@ def csv_text(table: Table, values: Sequence[CellValue]) -> str:
 
     A block's baseline has row 0. Columns of one metric (Table 4 has two data sets) are told apart
     by their own names.
+
+    Args:
+        table: the table.
+        values: its cells, in printed order.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

@@ -65,6 +65,10 @@ def kendall_tau_b(one: Sequence[float], other: Sequence[float]) -> float:
     """Return Kendall's tau-b: 1 for the same order, -1 for the reverse, ties accounted for.
 
     Where one side is constant it orders nothing: 0.
+
+    Args:
+        one: a value of each thing.
+        other: another value of each, in the same order.
     """
     signs = [
         (_sign(a - b), _sign(c - d))

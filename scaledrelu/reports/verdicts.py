@@ -93,7 +93,12 @@ def crash_count(table: PublishedTable) -> CrashCount:
 
 
 def plural(n: int, word: str) -> str:
-    """Return a number of things: ``1 row``, ``3 rows``."""
+    """Return a number of things: ``1 row``, ``3 rows``.
+
+    Args:
+        n: how many.
+        word: in the singular.
+    """
     return f"{n} {word}{'' if n == 1 else 's'}"
 
 

@@ -48,7 +48,12 @@ class Task(nn.Module):
         return (self.backbone,)
 
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
-        """Return the loss of one group of images (mean over its images)."""
+        """Return the loss of one group of images (mean over its images).
+
+        Args:
+            batch: a ``Batch`` of the kind the task trains on, on the device.
+            t: where training stands; keys the randomness.
+        """
         raise NotImplementedError
 
     def after_backward(self, t: Progress) -> None:

@@ -38,14 +38,27 @@ class Canvas:
         self._x = (np.arange(pixels.shape[1])[None, :] + 0.5) / FINE
 
     def ellipse(self, x: float, y: float, radii: tuple[float, float], colour: Colour) -> None:
-        """Fill an ellipse around (x, y); radii across and down."""
+        """Fill an ellipse around (x, y); radii across and down.
+
+        Args:
+            x: centre, in pixels from the left.
+            y: centre, in pixels from the top.
+            radii: across and down, in pixels.
+            colour: RGB.
+        """
         across, down = radii
         window = self._window((x - across, x + across), (y - down, y + down))
         u, v = (self._x[:, window[1]] - x) / across, (self._y[window[0]] - y) / down
         self.pixels[window][u * u + v * v <= 1] = colour
 
     def limb(self, joints: list[tuple[float, float]], radius: float, colour: Colour) -> None:
-        """Fill a chain of segments with round ends; joints are (x, y)."""
+        """Fill a chain of segments with round ends; joints are (x, y).
+
+        Args:
+            joints: (x, y) of each, in pixels.
+            radius: half the thickness, in pixels.
+            colour: RGB.
+        """
         for (ax, ay), (bx, by) in itertools.pairwise(joints):
             across = (min(ax, bx) - radius, max(ax, bx) + radius)
             down = (min(ay, by) - radius, max(ay, by) + radius)
@@ -64,7 +77,15 @@ class Canvas:
         colours: tuple[Colour, Colour],
         pattern: Pattern = Pattern.PLAIN,
     ) -> None:
-        """Fill an upright trapezoid around x; halves are half widths at its top and bottom."""
+        """Fill an upright trapezoid around x; halves are half widths at its top and bottom.
+
+        Args:
+            x: of the middle, in pixels.
+            down: y of the top and of the bottom, in pixels.
+            halves: half widths at the top and at the bottom, in pixels.
+            colours: of the cloth and of its pattern.
+            pattern: of the cloth.
+        """
         window = self._window((x - max(halves), x + max(halves)), down)
         v = (self._y[window[0]] - down[0]) / (down[1] - down[0])
         u = (self._x[:, window[1]] - x) / (halves[0] + v * (halves[1] - halves[0]))

@@ -102,7 +102,13 @@ def invent_people(
 
 
 def draw_person(canvas: Canvas, person: Person, pose: Pose) -> None:
-    """Draw a person over what is there, from the far parts to the near ones."""
+    """Draw a person over what is there, from the far parts to the near ones.
+
+    Args:
+        canvas: to draw on.
+        person: who it is: what every picture of them shares.
+        pose: where and how they stand in this picture.
+    """
     figure = _Figure(canvas, person, pose)
     back_view = pose.facing is Facing.BACK
     if person.bag == "backpack" and not back_view:
