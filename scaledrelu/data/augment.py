@@ -45,18 +45,6 @@ class DeviceAugment:
     """Shift, flip, normalise and erase a group of uint8 images; leave finished images alone.
 
     Float images come from the reference pipeline, already augmented and normalised.
-
-    Args:
-        mean: of each channel, of images in [0, 1].
-        std: of each channel, of images in [0, 1].
-        seed: of the run; keys every draw.
-        augment: device | reference: who augments; only checked here.
-        crop: shift | none | random_resized; only shift is done here.
-        shift: largest translation in pixels, for crop=shift.
-        hflip: probability of a flip.
-        rand_augment: must be None where the device augments.
-        color_jitter: must be 0 where the device augments.
-        erasing: probability that a box is filled with noise.
     """
 
     def __init__(

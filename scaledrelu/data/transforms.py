@@ -39,20 +39,6 @@ def reference_train(
     Crop, flip, RandAugment (or colour jitter where there is none), tensor, normalise, erasing
     with per-pixel noise, drawn from the global generators of random, numpy and torch.
 
-    Args:
-        image_size: pixels of a side, or height and width.
-        mean: of each channel, of images in [0, 1].
-        std: of each channel, of images in [0, 1].
-        crop: random_resized | shift | none.
-        crop_scale: smallest and largest share of the image's area, for random_resized.
-        crop_ratio: smallest and largest width over height, for random_resized.
-        interpolation: of the resize; random = bilinear or bicubic, drawn each time.
-        shift: pixels of padding before a crop at random, for crop=shift.
-        hflip: probability of a flip.
-        rand_augment: timm policy string, or None.
-        color_jitter: strength; used where there is no RandAugment.
-        erasing: probability that a box is filled with noise.
-
     Source: recipes A.5 (timm ``transforms_imagenet_train``).
     """
     from timm.data.transforms_factory import transforms_imagenet_train
@@ -90,13 +76,6 @@ def crop_train(
 
     ``crop=shift`` only fits the image to its size here; the device shifts it.
 
-    Args:
-        image_size: pixels of a side, or height and width.
-        crop: random_resized | shift | none.
-        crop_scale: smallest and largest share of the image's area, for random_resized.
-        crop_ratio: smallest and largest width over height, for random_resized.
-        interpolation: of the resize; random = bilinear or bicubic, drawn each time.
-
     Source: recipes A.5 step 1.
     """
     from timm.data.transforms import RandomResizedCropAndInterpolation
@@ -124,12 +103,6 @@ def eval_transform(
     up to 32 pixels the image is only fitted to its size. Where height and width are given, the
     whole image is resized to them (bilinear).
 
-    Args:
-        image_size: pixels of a side, or height and width.
-        crop: share of the resized short side that is kept.
-        mean: of each channel, of images in [0, 1].
-        std: of each channel, of images in [0, 1].
-
     Source: recipes A.7 (DeiT ``build_transform``); D.1 (TransReID).
     """
     from torchvision import transforms
@@ -149,11 +122,6 @@ def fit_to(
     """Return: short side to ``resized`` (default ``image_size``) pixels, centre cropped.
 
     Where ``image_size`` is height and width, the whole image is resized to them.
-
-    Args:
-        image_size: pixels of a side, or height and width.
-        resized: pixels of the short side before the centre is cut out; None = ``image_size``.
-        interpolation: of the resize, as torchvision calls it.
     """
     from torchvision import transforms
 

@@ -69,20 +69,6 @@ def joint_train(
     Flip, RandAugment (or colour jitter where there is none), random resized crop, tensor,
     normalise, erasing with per-pixel noise.
 
-    Args:
-        image_size: pixels of a side.
-        mean: of each channel, of images in [0, 1].
-        std: of each channel, of images in [0, 1].
-        crop: must be random_resized.
-        crop_scale: smallest and largest share of the image's area, for random_resized.
-        crop_ratio: smallest and largest width over height, for random_resized.
-        interpolation: of the resize; random = bilinear or bicubic, drawn each time.
-        shift: not used: there is no padding before a resized crop.
-        hflip: probability of a flip.
-        rand_augment: timm policy string, or None.
-        color_jitter: strength; used where there is no RandAugment.
-        erasing: probability that a box is filled with noise.
-
     Raises:
         ConfigError: for another crop, or a policy that is not RandAugment.
     Source: recipes B.3, B.4 (TLT ``label_transforms_factory.py: transforms_imagenet_train``).
@@ -119,15 +105,7 @@ def joint_train(
 
 
 class JointTransform:
-    """The steps of :func:`joint_train` in order; each knows what it does to the map.
-
-    Args:
-        hflip: probability of a flip.
-        colour: (image, map) -> both, changed; None = nothing.
-        crop: timm's random resized crop: draws the box.
-        normalise: PIL image -> 3 x H x W.
-        erase: on the tensor; None = nothing.
-    """
+    """The steps of :func:`joint_train` in order; each knows what it does to the map."""
 
     def __init__(
         self,

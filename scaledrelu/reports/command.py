@@ -23,10 +23,6 @@ def command(plan: Plan, table: Table) -> str:
     """Return the command that trains what is missing of a table as it was planned.
 
     A path of this machine in an override is left out, and the text says so.
-
-    Args:
-        plan: as it was planned: profile, seeds, overrides.
-        table: one of its tables.
     """
     shown = shown_overrides(plan.overrides)
     seeds = "table" if plan.seeds is None else ",".join(map(str, plan.seeds))
@@ -55,12 +51,7 @@ def shown_overrides(overrides: Iterable[str]) -> list[str]:
 
 
 def without_paths(text: str, run: PlannedRun) -> str:
-    """Return a message about a run without the place where its files lie on this machine.
-
-    Args:
-        text: the message.
-        run: the run that it is about.
-    """
+    """Return a message about a run without the place where its files lie on this machine."""
     for group, key in (("data", "root"), ("init", "path")):
         path = str(run.config.get(group, {}).get(key) or "")
         if WHOLE_PATH.match(path):

@@ -56,12 +56,7 @@ def crash_sentence(config: Mapping[str, Any], *, num_classes: int | None = None)
 
 
 def chance_of(config: Mapping[str, Any], num_classes: int | None = None) -> Chance:
-    """Return the level that a run's loss is compared with, as its task computes it.
-
-    Args:
-        config: composed configuration of a run.
-        num_classes: counted from the data where the configuration does not say.
-    """
+    """Return the level that a run's loss is compared with, as its task computes it."""
     task, method = config["task"], str(config["task"]["_target_"]).rpartition(".")[2]
     if method == "Dino":
         return Chance(f"ln {task['out_dim']}", math.log(task["out_dim"]), "training loss")
