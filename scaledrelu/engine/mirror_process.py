@@ -25,7 +25,12 @@ MARK = "scaledrelu.json"  # beside an offline copy: the last step in it
 
 
 class Rows:
-    """The rows of ``metrics.jsonl``, one for each step, each given once."""
+    """The rows of ``metrics.jsonl``, one for each step, each given once.
+
+    Args:
+        folder: run directory.
+        after: the last step that is not wanted any more.
+    """
 
     def __init__(self, folder: Path, after: int) -> None:
         self._folder, self.last = folder, after
@@ -101,7 +106,12 @@ def check() -> dict[str, str]:
 
 
 def start(spec: dict[str, Any], folder: Path) -> tuple[Any, Rows]:
-    """Open the W&B run and return it with the rows that it does not have yet."""
+    """Open the W&B run and return it with the rows that it does not have yet.
+
+    Args:
+        spec: what ``WandbMirror`` was made with.
+        folder: run directory.
+    """
     import wandb
 
     online = spec["mode"] == "online"
@@ -125,7 +135,13 @@ def start(spec: dict[str, Any], folder: Path) -> tuple[Any, Rows]:
 
 
 def follow(run: Any, rows: Rows, lines: queue.Queue[str | None]) -> dict[str, Any] | None:
-    """Send rows as checkpoints cover them; return the trainer's last word, None if it died."""
+    """Send rows as checkpoints cover them; return the trainer's last message, None if it died.
+
+    Args:
+        run: of W&B.
+        rows: of the run directory.
+        lines: what the trainer writes, line by line; None = it is gone.
+    """
     while True:
         try:
             line = lines.get(timeout=POLL_S)
@@ -156,7 +172,12 @@ def finish(run: Any, rows: Rows, folder: Path, *, exit_code: int, preempted: boo
 
 
 def send(run: Any, rows: Iterator[tuple[int, dict[str, Any]]]) -> None:
-    """Log rows under our own steps, which W&B never takes twice."""
+    """Log rows under our own steps, which W&B never takes twice.
+
+    Args:
+        run: of W&B.
+        rows: steps and what was measured.
+    """
     for step, row in rows:
         run.log(row, step=step)
 

@@ -26,12 +26,12 @@ class Share:
 
     Attributes:
         device: name of its device.
-        seat: what the device belongs to: the host for a processor, the process itself for a GPU.
+        owner: what the device belongs to: the host for a processor, the process itself for a GPU.
         skipped: names of the bad images that it met, as ``<split>/<name>``.
     """
 
     device: str
-    seat: str
+    owner: str
     skipped: tuple[str, ...]
 
 
@@ -47,7 +47,7 @@ def gather_shares(splits: Splits, world: World) -> list[Share]:
     return world.gather(
         Share(
             device=device_name(world.device),
-            seat=f"rank {world.rank}" if on_gpu else platform.node(),
+            owner=f"rank {world.rank}" if on_gpu else platform.node(),
             skipped=tuple(f"{split}/{n}" for split, s in named.items() for n in s.skipped),
         )
     )
@@ -55,7 +55,7 @@ def gather_shares(splits: Splits, world: World) -> list[Share]:
 
 def describe_devices(shares: Sequence[Share]) -> str:
     """Return the devices of all processes: ``8 x NVIDIA H100``, ``CPU AMD EPYC, 2 cores``."""
-    owned = Counter(device for device, _ in {(s.device, s.seat) for s in shares})
+    owned = Counter(device for device, _ in {(s.device, s.owner) for s in shares})
     return "; ".join(f"{n} x {name}" if n > 1 else name for name, n in sorted(owned.items()))
 
 

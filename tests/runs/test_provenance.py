@@ -107,7 +107,7 @@ def test_a_gpu_has_the_name_that_cuda_gives_it(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seats", "expected"),
+    ("owners", "expected"),
     [
         ([("CPU X, 2 cores", "host")] * 2, "CPU X, 2 cores"),
         ([("CPU X, 2 cores", "one"), ("CPU X, 2 cores", "two")], "2 x CPU X, 2 cores"),
@@ -116,5 +116,5 @@ def test_a_gpu_has_the_name_that_cuda_gives_it(monkeypatch) -> None:
         ([("H100", "rank 0")], "H100"),
     ],
 )
-def test_processes_of_a_host_share_its_processor_and_gpus_are_counted(seats, expected) -> None:
-    assert describe_devices([Share(device, seat, ()) for device, seat in seats]) == expected
+def test_processes_of_a_host_share_its_processor_and_gpus_are_counted(owners, expected) -> None:
+    assert describe_devices([Share(device, owner, ()) for device, owner in owners]) == expected
