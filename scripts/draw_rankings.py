@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.arguments import within
 from scaledrelu.config.compose import readable_errors
-from scaledrelu.config.ranges import FEW
+from scaledrelu.config.fields import FEW
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

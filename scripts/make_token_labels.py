@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.arguments import within
 from scaledrelu.config.compose import readable_errors
-from scaledrelu.config.ranges import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS
+from scaledrelu.config.fields import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

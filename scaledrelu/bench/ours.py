@@ -51,21 +51,21 @@ class OurStep:
         self.task, self.steps_per_epoch = task.train(), steps_per_epoch
         self.schedule = build_schedule(config, steps_per_epoch)
         self.optimizer = build_optimizer(config, task)
-        self.ema = Ema(task, config["ema"]["decay"]) if config["ema"] else None
+        self.ema = Ema(task, config.ema.decay) if config.ema else None
         self.judge = Judge(
             judge_rule(config, task, self.schedule),
             device=world.device,
-            read_every=config["launch"]["log_every_steps"],
+            read_every=config.launch.log_every_steps,
         )
         self.update = Update(
             wrap(config, task, world),
             self.optimizer,
-            autocast=config["precision"]["autocast"],
+            autocast=config.precision.autocast,
             scaler=build_scaler(config, world),
             sam=sam_spec(config),
-            clip_grad=config["optimizer"]["clip_grad"],
-            clip=config["optimizer"]["clip"],
-            seed=config["seed"],
+            clip_grad=config.optimizer.clip_grad,
+            clip=config.optimizer.clip,
+            seed=config.seed,
             device=world.device,
             groups_local=range(1),
         )

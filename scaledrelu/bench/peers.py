@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from scaledrelu.bench.machine import DTYPES
 from scaledrelu.bench.plain import PlainStep, soft_target_loss
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
 from scaledrelu.models.volo import to_timm
 from scaledrelu.tasks.base import Task
@@ -26,10 +27,10 @@ from scaledrelu.tasks.volo import Volo
 CLIP_EPS = 1e-6
 
 
-def build_plain(config: dict[str, Any], task: Task, *, lr: float, defaults: bool) -> PlainStep:
+def build_plain(config: RunConfig, task: Task, *, lr: float, defaults: bool) -> PlainStep:
     """Build the peer with the numbers of a run's configuration and the networks of a task."""
-    optimizer, sam = config["optimizer"]["build"], config["optimizer"]["sam"]
-    precision = config["precision"]
+    optimizer, sam = config.optimizer.build, config.optimizer.sam
+    precision = config.precision
     common = {
         "optimizer": {
             "lr": lr,
@@ -38,17 +39,17 @@ def build_plain(config: dict[str, Any], task: Task, *, lr: float, defaults: bool
             "weight_decay": optimizer["weight_decay"],
             "fused": None if defaults else optimizer["fused"],
         },
-        "dtype": None if precision["autocast"] == "none" else DTYPES[precision["autocast"]],
-        "scaled": precision["loss_scaling"],
-        "rho": sam["rho"] if sam else None,
-        "ema_decay": config["ema"]["decay"] if config["ema"] else None,
+        "dtype": None if precision.autocast == "none" else DTYPES[precision.autocast],
+        "scaled": precision.loss_scaling,
+        "rho": sam.rho if sam else None,
+        "ema_decay": config.ema.decay if config.ema else None,
         "reads_loss": defaults,
     }
     task.train()
     if isinstance(task, Dino):
-        return PlainDino(task, clip=config["optimizer"]["clip_grad"], **common)
+        return PlainDino(task, clip=config.optimizer.clip_grad, **common)
     if isinstance(task, Volo):
-        own = timms_own(task.backbone, config["model"]["drop_path"]) if defaults else task.backbone
+        own = timms_own(task.backbone, config.model.drop_path) if defaults else task.backbone
         return PlainVolo(own.train(), token_weight=task.token_weight, **common)
     return PlainStep(task.backbone, loss=soft_target_loss, **common)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
-from scaledrelu.config.ranges import Range
+from scaledrelu.config.fields import Range
 
 
 def within(allowed: Range) -> Callable[[str], int | float]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from scaledrelu.config.data_files import data_parts, label_parts
 from scaledrelu.config.hashes import Part, digest_files, file_sha256
+from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -17,48 +18,48 @@ log = logging.getLogger(__name__)
 Known = dict[tuple[str, ...], str | None]  # digests by what they are of
 
 
-def pin_data_digest(config: dict[str, Any], *, known: Known | None = None) -> None:
+def pin_data_digest(config: RunConfig, *, known: Known | None = None) -> RunConfig:
     """Fill in ``data.digest`` from the files that the data set's opener reads; null while absent.
 
     A digest that is set already is kept: it names data that this machine cannot see.
 
     Args:
-        config: resolved; changed in place.
+        config: without the digest.
         known: digests found so far, where a plan of many runs should look at the files only once.
     """
-    data = config["data"]
-    if data["root"] is None or data["digest"] is not None:
-        return
+    data = config.data
+    if data.root is None or data.digest is not None:
+        return config
     known = {} if known is None else known
-    key = ("data", data["root"], repr(sorted(data["build"].items(), key=str)))
+    key = ("data", data.root, repr(sorted(data.build.items(), key=str)))
     if key not in known:
-        known[key] = _of_data(config)
-    data["digest"] = known[key]
+        known[key] = _of_data(config, data.root)
+    return replace(config, data=replace(data, digest=known[key]))
 
 
-def pin_init_digest(config: dict[str, Any]) -> None:
+def pin_init_digest(config: RunConfig) -> RunConfig:
     """Fill in ``init.sha256`` of ``init.kind=checkpoint`` from its file; null while absent.
 
     One that is given stays (in lower case): the run checks that the file has it.
     """
-    init = config["init"]
-    if init["kind"] != "checkpoint" or not init["path"]:
-        return
-    path = Path(init["path"])
-    if init["sha256"]:
-        init["sha256"] = init["sha256"].lower()
-    elif path.is_file():
-        init["sha256"] = file_sha256(path, store=_store(config, "init", str(path)))
+    init = config.init
+    if init.kind != "checkpoint" or not init.path:
+        return config
+    digest = init.sha256 and init.sha256.lower()
+    if not digest and Path(init.path).is_file():
+        store = _store(config, "init", str(Path(init.path)))
+        digest = file_sha256(Path(init.path), store=store)
+    return replace(config, init=replace(init, sha256=digest))
 
 
-def label_digest(config: dict[str, Any], *, known: Known | None = None) -> str | None:
+def label_digest(config: RunConfig, *, known: Known | None = None) -> str | None:
     """Return a digest of the label maps in the folder ``data.token_labels``; None while absent.
 
     Args:
-        config: resolved.
+        config: of a run.
         known: as in :func:`pin_data_digest`.
     """
-    folder = config["data"]["token_labels"]
+    folder = config.data.token_labels
     known = {} if known is None else known
     key = ("labels", folder)
     if key not in known:
@@ -71,10 +72,9 @@ def label_digest(config: dict[str, Any], *, known: Known | None = None) -> str |
     return known[key]
 
 
-def _of_data(config: dict[str, Any]) -> str | None:
-    data = config["data"]
+def _of_data(config: RunConfig, root: str) -> str | None:
     try:
-        parts = data_parts(data["build"], data["root"])
+        parts = data_parts(config.data.build, root)
     except DataError as error:  # the run that opens the data says it; a plan and a report go on
         log.debug("no digest of the data: %s", error)
         return None
@@ -85,6 +85,6 @@ def _digest(parts: Sequence[Part], store: Path) -> str | None:
     return digest_files(parts, store=store)[:16] if parts else None
 
 
-def _store(config: dict[str, Any], *what: str) -> Path:
+def _store(config: RunConfig, *what: str) -> Path:
     name = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
-    return Path(config["paths"]["results"]) / ".cache" / "digests" / name
+    return Path(config.paths.results) / ".cache" / "digests" / name

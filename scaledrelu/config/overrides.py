@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledrelu.config.fields import Group, fields_of
 from scaledrelu.config.launchers import check_launcher
-from scaledrelu.config.schema import RunConfig
+from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -132,30 +130,23 @@ def _check_option(group: str, value: Any, options: list[str], text: str) -> None
 
 
 def _check_key(key: str, groups: dict[str, list[str]]) -> None:
-    owner: Any = RunConfig
+    owner: type = RunConfig
     path: list[str] = []
     for part in key.split("."):
-        if not dataclasses.is_dataclass(owner):
+        if not issubclass(owner, Group):
             return  # inside a free dictionary such as optimizer.build
-        hints = typing.get_type_hints(owner)
-        if part not in hints:
+        known = {one.name: one.kind for one in fields_of(owner)}
+        if part not in known:
             here = ".".join(path) or "the top level"
-            names = [*hints, *groups] if not path else list(hints)
+            names = [*known, *groups] if not path else list(known)
             names = [name for name in names if name not in INTERNAL]
             near = nearest(part, names)
             raise ConfigError(
                 f"{key}: no such key '{part}' at {here}{near}; "
                 f"allowed: {', '.join(sorted(set(names)))}"
             )
-        owner = _inner(hints[part])
+        owner = known[part]
         path.append(part)
-
-
-def _inner(hint: Any) -> Any:
-    """Return X of ``X | None``."""
-    if isinstance(hint, types.UnionType):
-        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
-    return hint
 
 
 def _is_number(text: str) -> bool:

@@ -22,15 +22,15 @@ def announce(config: dict[str, Any], job: Job, world: World) -> None:
     """
     if not world.is_main:
         return
-    schedule, lr, group = job.training.schedule, config["lr"], config["batch"]["group"]
+    schedule, lr, group = job.training.schedule, config.lr, config.batch.group
     log.info("%s: %s", run_id(config), differences_line(config))
     log.info(
         "  lr.base %g -> effective peak %g (%s, nominal batch %d, profile x%g)",
-        lr["base"],
+        lr.base,
         job.lr_effective,
-        lr["label"],
-        config["batch"]["total"],
-        config["profile"]["lr_scale"],
+        lr.label,
+        config.batch.total,
+        config.profile.lr_scale,
     )
     log.info(
         "  %d steps = %d epochs x %d, of them %d warm-up; batch %d = %d device(s) x %d group(s) x "
@@ -43,14 +43,14 @@ def announce(config: dict[str, Any], job: Job, world: World) -> None:
         world.size,
         job.groups_per_device,
         group,
-        config["precision"]["label"],
+        config.precision.label,
         device_name(world.device),
     )
 
 
 def differences_line(config: dict[str, Any]) -> str:
     """Say in one line what sets a run apart from its recipe and profile."""
-    where = f"recipe {config['method']} at {config['profile']['name']}"
+    where = f"recipe {config.method} at {config.profile.name}"
     try:
         found = recipe_differences(config)
     except ConfigError as error:  # a line of the log is no reason to fail

@@ -66,15 +66,15 @@ def build(config: dict[str, Any], world: World) -> Job:
         ScaledReluError: for everything a user can fix.
     """
     refuse_fp16_on_cpu(config, on_cpu=world.device.type == "cpu")
-    if config["launch"]["threads"]:
-        torch.set_num_threads(config["launch"]["threads"])
+    if config.launch.threads:
+        torch.set_num_threads(config.launch.threads)
     splits = open_data(config)
     groups = local_groups(config, world)
-    torch.manual_seed(derive_seed(config["seed"], "init"))
+    torch.manual_seed(derive_seed(config.seed, "init"))
     task = build_task(config, splits.num_classes)
     load_initial(config, task)
     task = task.to(world.device)
-    if config["launch"]["channels_last"]:
+    if config.launch.channels_last:
         task = task.to(memory_format=layout(config))
     validation = Validation(config, splits.val, world)
     evaluate = build_evaluation(config, task, validation, world, splits)
@@ -89,11 +89,11 @@ def build(config: dict[str, Any], world: World) -> Job:
             wrap(config, task, world),
             optimizer,
             scaler=scaler,
-            autocast=config["precision"]["autocast"],
+            autocast=config.precision.autocast,
             sam=sam_spec(config),
-            clip_grad=config["optimizer"]["clip_grad"],
-            clip=config["optimizer"]["clip"],
-            seed=config["seed"],
+            clip_grad=config.optimizer.clip_grad,
+            clip=config.optimizer.clip,
+            seed=config.seed,
             device=world.device,
             groups_local=batch_groups(config, groups),
         ),
@@ -107,16 +107,16 @@ def build(config: dict[str, Any], world: World) -> Job:
         judge=Judge(
             judge_rule(config, task, schedule),
             device=world.device,
-            read_every=config["launch"]["log_every_steps"],
+            read_every=config.launch.log_every_steps,
         ),
-        ema=Ema(task, config["ema"]["decay"]) if config["ema"] else None,
+        ema=Ema(task, config.ema.decay) if config.ema else None,
         world=world,
         pace=Pace(
             schedule.run_epochs,
-            config["launch"]["log_every_steps"],
-            config["launch"]["checkpoint_every_steps"],
-            config["evaluation"]["every_epochs"],
-            config["evaluation"]["at_start"],
+            config.launch.log_every_steps,
+            config.launch.checkpoint_every_steps,
+            config.evaluation.every_epochs,
+            config.evaluation.at_start,
         ),
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )
@@ -130,21 +130,21 @@ def local_groups(config: dict[str, Any], world: World) -> range:
         ConfigError: if the groups do not divide over the processes.
     """
     count = trained_groups(
-        total=config["batch"]["total"],
-        group=config["batch"]["group"],
-        batch_scale=config["profile"]["batch_scale"],
+        total=config.batch.total,
+        group=config.batch.group,
+        batch_scale=config.profile.batch_scale,
     )
-    share = groups_per_process(count, processes=world.size, group=config["batch"]["group"])
+    share = groups_per_process(count, processes=world.size, group=config.batch.group)
     return range(world.rank * share, (world.rank + 1) * share)
 
 
 def build_task(config: dict[str, Any], num_classes: int) -> Task:
     """Build the model with its stem, FFNs and attention, and the task around it."""
-    model, stem, ffn = config["model"], config["stem"], config["ffn"]
+    model, stem, ffn = config.model, config.stem, config.ffn
     fields = ("strides", "kernels", "hidden", "norm", "act", "tail", "proj_kernel", "shrink")
-    headless = getattr(target_of(config["task"]), "headless", False)
+    headless = getattr(target_of(config.task), "headless", False)
     backbone = create(
-        model["build"],
+        model.build,
         image_size=image_size(config),
         num_classes=0 if headless else num_classes,
         **{
@@ -159,24 +159,24 @@ def build_task(config: dict[str, Any], num_classes: int) -> Task:
                 "drop_path",
             )
         },
-        make_stem=create(stem["build"], _partial_=True, **{name: stem[name] for name in fields}),
+        make_stem=create(stem.build, _partial_=True, **{name: stem[name] for name in fields}),
         make_ffn=create(ffn["build"], _partial_=True, act=ffn["act"]),
         ffn_norm=ffn["norm"],
-        attention=config["precision"]["attention"],
+        attention=config.precision.attention,
     )
-    offered = {"num_classes": num_classes, "seed": config["seed"]}
-    wanted = {name: offered[name] for name in offered if name in parameters_of(config["task"])}
-    return create(config["task"], backbone=backbone, **wanted)
+    offered = {"num_classes": num_classes, "seed": config.seed}
+    wanted = {name: offered[name] for name in offered if name in parameters_of(config.task)}
+    return create(config.task, backbone=backbone, **wanted)
 
 
 def wrap(config: dict[str, Any], task: Task, world: World) -> nn.Module:
     """Compile the backbones if asked, and wrap the whole task for several processes."""
-    if config["launch"]["compile"]:
+    if config.launch.compile:
         for network in task.networks():
             network.compile()
     if world.size == 1:
         return task
-    if config["batch"]["sync_bn"]:
+    if config.batch.sync_bn:
         task = sync_batchnorm(task, world.device)
     devices = [world.device.index] if world.device.type == "cuda" else None
     # Running statistics follow group 0 and are sent out before they are read (sync_buffers).

@@ -45,19 +45,19 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
         RuntimeError: if the loss is not finite, or the gradient without loss scaling.
     """
     world = World(0, 1, torch.device(device))
-    torch.manual_seed(config["seed"])
+    torch.manual_seed(config.seed)
     task = build_task(config, num_classes).to(world.device).train()
     schedule = build_schedule(config, STEPS_PER_EPOCH)
     optimizer = build_optimizer(config, task)
     update = Update(
         task,
         optimizer,
-        autocast=config["precision"]["autocast"],
+        autocast=config.precision.autocast,
         scaler=build_scaler(config, world),
         sam=sam_spec(config),
-        clip_grad=config["optimizer"]["clip_grad"],
-        clip=config["optimizer"]["clip"],
-        seed=config["seed"],
+        clip_grad=config.optimizer.clip_grad,
+        clip=config.optimizer.clip,
+        seed=config.seed,
         device=world.device,
         groups_local=batch_groups(config, local_groups(config, world)),
     )
@@ -65,12 +65,12 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
     groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
     report = update(prepare_for(config, task, num_classes, world.device)(groups, t), t)
     # A loss scaler may find its first scale too large and skip the step: that is no failure.
-    scaled = config["precision"]["loss_scaling"]
+    scaled = config.precision.loss_scaling
     if not (torch.isfinite(report.loss) and (scaled or torch.isfinite(report.grad_norm))):
         raise RuntimeError(f"loss {float(report.loss)}, gradient norm {float(report.grad_norm)}")
     task.eval()
-    with torch.no_grad(), autocast_context(config["precision"]["autocast"], world.device):
-        images = groups[0].images[: config["batch"]["group"]]  # with multi-crop there are two views
+    with torch.no_grad(), autocast_context(config.precision.autocast, world.device):
+        images = groups[0].images[: config.batch.group]  # with multi-crop there are two views
         logits_BC = task.backbone(images.to(world.device))
     return DryReport(
         parameters=sum(p.numel() for p in task.backbone.parameters()),
@@ -83,8 +83,8 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
 
 def noise(config: dict[str, Any], num_classes: int, group: int) -> RawBatch:
     """Return one group of normalised noise images (or crops), with random classes and maps."""
-    count, (height, width) = config["batch"]["group"], height_and_width(config)
-    crops = config["augment"]["multi_crop"]
+    count, (height, width) = config.batch.group, height_and_width(config)
+    crops = config.augment.multi_crop
     generator = torch.Generator().manual_seed(group)
     views = NUM_GLOBAL if crops else 1
     batch = RawBatch(
@@ -94,8 +94,8 @@ def noise(config: dict[str, Any], num_classes: int, group: int) -> RawBatch:
         views=torch.zeros(count, dtype=torch.int64),
         group=group,
     )
-    if crops and crops["num_local"]:
-        shape = (crops["num_local"] * count, 3, crops["local_size"], crops["local_size"])
+    if crops and crops.num_local:
+        shape = (crops.num_local * count, 3, crops.local_size, crops.local_size)
         batch = replace(batch, local=torch.randn(shape, generator=generator))
     if not has_labels(config):
         return batch

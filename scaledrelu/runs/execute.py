@@ -58,8 +58,8 @@ def execute(
     logbook = Logbook(
         folder if world.is_main else None,
         name=name,
-        progress=config["launch"]["progress"],
-        images_per_step=config["batch"]["group"] * job.groups_per_device * world.size,
+        progress=config.launch.progress,
+        images_per_step=config.batch.group * job.groups_per_device * world.size,
     )
     announce(config, job, world)
     try:
@@ -128,10 +128,10 @@ def provenance(
         "processes": world.size,
         "groups_per_device": job.groups_per_device,
         "threads": torch.get_num_threads(),
-        "lr_base": config["lr"]["base"],
+        "lr_base": config.lr.base,
         "lr_effective": job.lr_effective,
-        "autocast": config["precision"]["autocast"],
-        "attention": config["precision"]["attention"],
+        "autocast": config.precision.autocast,
+        "attention": config.precision.attention,
         "parameters": sum(p.numel() for p in job.training.task.backbone.parameters()),
         "steps": job.training.schedule.total_steps,
         **versions(),

@@ -36,7 +36,7 @@ def embed_training_images(config: dict[str, Any], task: Task, splits: Splits) ->
     if not isinstance(task, LinearProbe) or images is None or is_augmented(config):
         return splits
     device = task.backbone.classifier.weight.device
-    normalise = DeviceAugment(mean=config["data"]["mean"], std=config["data"]["std"], seed=0)
+    normalise = DeviceAugment(mean=config.data.mean, std=config.data.std, seed=0)
     features = _embed(task.backbone, images, normalise, device)
     log.info("%s features of %s training images", f"{features.shape[1]:,}", f"{len(features):,}")
     train = splits.train
@@ -48,9 +48,9 @@ def embed_training_images(config: dict[str, Any], task: Task, splits: Splits) ->
 
 def is_augmented(config: dict[str, Any]) -> bool:
     """Say whether an image may look different from one epoch to the next, or is mixed."""
-    augment = config["augment"]
-    still = augment["crop"] == "none" or (augment["crop"] == "shift" and not augment["shift"])
-    return config["data"]["augment"] != "device" or not still or any(augment[name] for name in OFF)
+    augment = config.augment
+    still = augment.crop == "none" or (augment.crop == "shift" and not augment.shift)
+    return config.data.augment != "device" or not still or any(augment[name] for name in OFF)
 
 
 def _embed(probe: Probe, images: Tensor, augment: DeviceAugment, device: torch.device) -> Tensor:

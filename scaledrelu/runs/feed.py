@@ -34,33 +34,33 @@ PROBE_IMAGES = 64  # of the validation set, for the extremes in the evidence fil
 
 def image_size(config: dict[str, Any]) -> int | tuple[int, int]:
     """Return the pixels of a side, or (height, width) where a width is given."""
-    data = config["data"]
-    return data["image_size"] if data["image_width"] is None else height_and_width(config)
+    data = config.data
+    return data.image_size if data.image_width is None else height_and_width(config)
 
 
 def height_and_width(config: dict[str, Any]) -> tuple[int, int]:
     """Return the pixels of an image; stored configurations may be older than the width."""
-    data = config["data"]
-    return data["image_size"], data.get("image_width") or data["image_size"]
+    data = config.data
+    return data.image_size, data.get("image_width") or data.image_size
 
 
 def open_data(config: dict[str, Any]) -> Splits | ReidSplits:
     """Open the data set and keep the configured fraction of its training images."""
-    data = config["data"]
+    data = config.data
     splits = create(
-        data["build"],
+        data.build,
         root=data_root(config),
         image_size=image_size(config),
-        in_memory=data["in_memory"],
-        on_bad_image=data["on_bad_image"],
+        in_memory=data.in_memory,
+        on_bad_image=data.on_bad_image,
     )
-    if data["num_classes"] not in (None, splits.num_classes):
+    if data.num_classes not in (None, splits.num_classes):
         raise ConfigError(
-            f"data.num_classes={data['num_classes']}, but {data['name']} at {data['root']} has "
+            f"data.num_classes={data.num_classes}, but {data.name} at {data.root} has "
             f"{splits.num_classes} classes; set data.num_classes=null to count them"
         )
-    if data["fraction"] < 1:
-        train = subset(splits.train, data["fraction"], seed=data["fraction_seed"])
+    if data.fraction < 1:
+        train = subset(splits.train, data.fraction, seed=data.fraction_seed)
         splits = dataclasses.replace(splits, train=train)
     return splits
 
@@ -69,7 +69,7 @@ def train_loader(
     config: dict[str, Any], splits: Splits, groups: Sequence[int], world: World
 ) -> TrainLoader:
     """Build the loader of this process's groups, with their label maps if the run has some."""
-    augment, launch = config["augment"], config["launch"]
+    augment, launch = config.augment, config.launch
     labels = None
     if has_labels(config):
         labels = LabelMaps(label_folder(config), splits.train, num_classes=splits.num_classes)
@@ -77,12 +77,12 @@ def train_loader(
         splits.train,
         groups=groups,
         num_groups=len(groups) * world.size,
-        group_size=config["batch"]["group"],
-        repeats=augment["repeats"],
-        instances=config["batch"]["instances"],
-        seed=config["seed"],
+        group_size=config.batch.group,
+        repeats=augment.repeats,
+        instances=config.batch.instances,
+        seed=config.seed,
         transform=train_transform(config, in_memory=hasattr(splits.train, "images")),
-        workers=launch["workers"],
+        workers=launch.workers,
         pin=world.device.type == "cuda",
         device=world.device,
         labels=labels,
@@ -91,7 +91,7 @@ def train_loader(
 
 def has_labels(config: dict[str, Any]) -> bool:
     """Say whether a run learns from label maps."""
-    return config["data"]["token_labels"] != NONE
+    return config.data.token_labels != NONE
 
 
 def train_transform(config: dict[str, Any], *, in_memory: bool) -> Transform | None:
@@ -103,46 +103,46 @@ def train_transform(config: dict[str, Any], *, in_memory: bool) -> Transform | N
     Raises:
         ConfigError: for augmentation that has no place in multi-crop.
     """
-    data, augment, size = config["data"], config["augment"], image_size(config)
-    if augment["multi_crop"] is not None:
+    data, augment, size = config.data, config.augment, image_size(config)
+    if augment.multi_crop is not None:
         return _multi_crop(data, augment)
     crop = {name: augment[name] for name in CROP}
-    if data["token_labels"] != NONE:
+    if data.token_labels != NONE:
         return joint_train(
             image_size=size,
-            mean=data["mean"],
-            std=data["std"],
+            mean=data.mean,
+            std=data.std,
             **crop,
             **{name: augment[name] for name in COLOUR},
         )
-    if data["augment"] == "reference":
+    if data.augment == "reference":
         return reference_train(
             image_size=size,
-            mean=data["mean"],
-            std=data["std"],
+            mean=data.mean,
+            std=data.std,
             **crop,
             **{name: augment[name] for name in COLOUR},
         )
-    if in_memory and augment["crop"] != "random_resized":
+    if in_memory and augment.crop != "random_resized":
         return None
     return crop_train(image_size=size, **crop)
 
 
 def _multi_crop(data: dict[str, Any], augment: dict[str, Any]) -> Transform:
     asked = [f"augment.{name}" for name in NO_CROPS if augment[name]]
-    asked += ["data.token_labels"] if data["token_labels"] != NONE else []
+    asked += ["data.token_labels"] if data.token_labels != NONE else []
     if asked:
         raise ConfigError(
             f"{asked[0]} is on, but augment.multi_crop brings its own augmentation: switch one of "
             "the two off"
         )
     fields = {name: augment[name] for name in ALL_CROPS}
-    return multi_crop(image_size=data["image_size"], **fields, **augment["multi_crop"])
+    return multi_crop(image_size=data.image_size, **fields, **augment.multi_crop)
 
 
 def layout(config: dict[str, Any]) -> torch.memory_format:
     """Return how images and convolution weights lie in memory."""
-    return torch.channels_last if config["launch"]["channels_last"] else torch.contiguous_format
+    return torch.channels_last if config.launch.channels_last else torch.contiguous_format
 
 
 class Validation:
@@ -156,29 +156,29 @@ class Validation:
     """
 
     def __init__(self, config: dict[str, Any], source: ImageSource, world: World) -> None:
-        data = config["data"]
+        data = config.data
         if len(source) < world.size:
             raise DataError(
                 f"{len(source)} validation images cannot be shared by {world.size} processes: each "
                 f"needs at least one; start {len(source)} processes or fewer (launch.nproc), or "
                 "use more images"
             )
-        pixels = {"mean": data["mean"], "std": data["std"]}
+        pixels = {"mean": data.mean, "std": data.std}
         self.device, self.layout = world.device, layout(config)
         self.num_images = len(source)
         self.probe: torch.Tensor | None = None
         self._normalise = DeviceAugment(seed=0, **pixels).normalise
-        crop = config["evaluation"]["crop"]
+        crop = config.evaluation.crop
         whole = hasattr(source, "images")
         self._loader = EvalLoader(
             source,
             rank=world.rank,
             world_size=world.size,
-            batch=config["evaluation"]["batch"],
+            batch=config.evaluation.batch,
             transform=None
             if whole
             else eval_transform(image_size=image_size(config), crop=crop, **pixels),
-            workers=config["launch"]["workers"],
+            workers=config.launch.workers,
             device=world.device,
         )
 

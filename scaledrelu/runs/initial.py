@@ -73,13 +73,13 @@ def load_initial(config: dict[str, Any], task: Task) -> LoadReport | None:
         RunError: if the upstream run is missing, unfinished or crashed.
         CheckpointError: if weights are gone, torn, another file's, or another network's.
     """
-    init = config["init"]
-    if init["kind"] == SCRATCH:
+    init = config.init
+    if init.kind == SCRATCH:
         return None
     networks = task.networks()
     reports = [_load(config, network) for network in networks]
     for network in networks:
-        reset_head(network, scale=init["head_scale"])
+        reset_head(network, scale=init.head_scale)
     for line in reports[0].lines():
         log.info(line)
     return reports[0]
@@ -144,28 +144,28 @@ def reset_head(network: nn.Module, *, scale: float) -> None:
 
 
 def _load(config: dict[str, Any], network: nn.Module) -> LoadReport:
-    init = config["init"]
-    if init["kind"] == RUN:
-        if not init["run"]:
+    init = config.init
+    if init.kind == RUN:
+        if not init.run:
             raise ConfigError("init.kind=run needs init.run=<run id>; found none")
-        upstream = finished_run(config["paths"]["results"], init["run"], trust=config["trust"])
+        upstream = finished_run(config.paths.results, init.run, trust=config.trust)
         _check_network(upstream.config, config)
         grid = _grid(upstream.config)
         return read_backbone(
-            upstream.state, network, source=init["run"], grid=grid, resize=init["positions"]
+            upstream.state, network, source=init.run, grid=grid, resize=init.positions
         )
-    if not init["path"]:
+    if not init.path:
         raise ConfigError("init.kind=checkpoint needs init.path=<file>; found none")
-    if init["sha256"]:
-        _check_sha256(init["path"], init["sha256"])
-    weights = open_weights(init["path"])
-    return read_backbone(weights, network, source=init["path"], resize=init["positions"])
+    if init.sha256:
+        _check_sha256(init.path, init.sha256)
+    weights = open_weights(init.path)
+    return read_backbone(weights, network, source=init.path, resize=init.positions)
 
 
 def _grid(config: dict[str, Any]) -> Grid:
     """Return the patch grid that a run of ours has positions for."""
     height, width = height_and_width(config)
-    patch = config["model"]["patch_size"]
+    patch = config.model.patch_size
     return height // patch, width // patch
 
 
@@ -176,7 +176,7 @@ def _check_network(upstream: dict[str, Any], own: dict[str, Any]) -> None:
             there = upstream[part].get(name, here)
             if there != here:
                 raise ConfigError(
-                    f"{part}.{name}={here}, but init.run={own['init']['run']} was trained with "
+                    f"{part}.{name}={here}, but init.run={own.init.run} was trained with "
                     f"{part}.{name}={there}: its weights mean another network; make them equal"
                 )
 

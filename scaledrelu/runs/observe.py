@@ -87,7 +87,7 @@ def build_evaluation(
         splits: of the run; other images than those of validation are opened only by evaluators
             that want them, while they do.
     """
-    autocast = partial(autocast_context, config["precision"]["autocast"], world.device)
+    autocast = partial(autocast_context, config.precision.autocast, world.device)
     offered = {
         "batches": partial(iter, validation),
         "num_images": validation.num_images,
@@ -104,11 +104,11 @@ def build_evaluation(
         people = ("query_ids", "query_cameras", "gallery_ids", "gallery_cameras")
         offered |= {name: getattr(splits, name) for name in people}
     evaluators = []
-    for build in config["evaluation"]["build"]:
+    for build in config.evaluation.build:
         wanted = parameters_of(build)
         if "gallery" in wanted and "gallery" not in offered:
             raise ConfigError(
-                f"data.name={config['data']['name']} has no query and gallery, which "
+                f"data.name={config.data.name} has no query and gallery, which "
                 f"{build['_target_']} ranks: set data to market1501 or msmt17"
             )
         evaluators.append(
@@ -133,7 +133,7 @@ def collect_evidence(
     backbone.eval()
     sums, images_seen = None, 0
     for batch in validation:
-        with autocast_context(config["precision"]["autocast"], world.device):
+        with autocast_context(config.precision.autocast, world.device):
             layers = layer_tokens(backbone, batch.images)
         found = [layer_similarity(tokens) for tokens in layers]
         rows = torch.stack([torch.stack((f.absolute, f.signed)) for f in found]).double() * len(

@@ -22,7 +22,7 @@ MIX = ("mixup", "cutmix", "mix_prob", "switch_prob", "smoothing")  # fields of `
 
 def batch_groups(config: dict[str, Any], groups: Sequence[int]) -> Sequence[int]:
     """Return the numbers of the batches that ``Prepare`` makes of a process's groups."""
-    return groups[:1] if config["batch"]["sync_bn"] else groups
+    return groups[:1] if config.batch.sync_bn else groups
 
 
 def prepare_for(
@@ -56,24 +56,24 @@ class Prepare:
         device: torch.device,
         token_grid: tuple[int, int] | None = None,
     ) -> None:
-        data, augment = config["data"], config["augment"]
-        self.seed, self.device, self.num_classes = config["seed"], device, num_classes
+        data, augment = config.data, config.augment
+        self.seed, self.device, self.num_classes = config.seed, device, num_classes
         self.augment = DeviceAugment(
-            mean=data["mean"],
-            std=data["std"],
+            mean=data.mean,
+            std=data.std,
             seed=self.seed,
-            augment=data["augment"],
-            crop=augment["crop"],
+            augment=data.augment,
+            crop=augment.crop,
             **{name: augment[name] for name in COLOUR},
         )
         self.mix = {name: augment[name] for name in MIX}
-        self.layout, self.joins = layout(config), config["batch"]["sync_bn"]
-        self.multi_crop = augment["multi_crop"] is not None
-        self.token_grid, self.label_axes = token_grid, augment["label_axes"]
+        self.layout, self.joins = layout(config), config.batch.sync_bn
+        self.multi_crop = augment.multi_crop is not None
+        self.token_grid, self.label_axes = token_grid, augment.label_axes
         if has_labels(config) and token_grid is None:
             raise ConfigError(
-                f"data.token_labels={data['token_labels']} needs a model that predicts a class for "
-                f"every token (VOLO), found {config['model']['label']}: set data.token_labels=none"
+                f"data.token_labels={data.token_labels} needs a model that predicts a class for "
+                f"every token (VOLO), found {config.model.label}: set data.token_labels=none"
             )
 
     def __call__(self, groups: Sequence[RawBatch], t: Progress) -> list[Batch]:

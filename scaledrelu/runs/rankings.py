@@ -49,7 +49,7 @@ def ranking_picture(
             f"{folder / EVIDENCE}: damaged ({in_short(error)}); {keep(folder)}"
         ) from error
     config = stored_config(folder, trust=trust)
-    config["paths"]["results"] = str(results)
+    config.paths.results = str(results)
     splits = open_data(config)
     assert isinstance(splits, ReidSplits)
     chosen = np.linspace(0, len(pictured) - 1, min(count, len(pictured))).astype(int)
