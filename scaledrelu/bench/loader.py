@@ -119,7 +119,7 @@ def our_loader(
         group_size=GROUP,
         repeats=1,
         seed=0,
-        transform=train_transform(config, in_memory=False),
+        transform=train_transform(config.data, config.augment, in_memory=False),
         workers=workers,
         pin=pin,
     )
@@ -161,7 +161,7 @@ def parallel_rate(
     repeats = -(-(steps + workers) * GROUP // len(source)) + 1
     many = source.select(np.tile(np.arange(len(source)), repeats))
     loader = our_loader(many, augment=augment, workers=workers, pin=device.type == "cuda")
-    data, wait = compose(["profile=paper"])["data"], synchronizer(device)
+    data, wait = compose(["profile=paper"]).data, synchronizer(device)
     normalise = DeviceAugment(mean=data.mean, std=data.std, seed=0).normalise
     try:
         batches = loader.epoch(0)

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from timm.layers import DropPath
@@ -24,6 +23,7 @@ from scaledrelu.bench.peers import build_plain
 from scaledrelu.bench.plain import PlainStep, plain_batches
 from scaledrelu.bench.table import Row
 from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
 from scaledrelu.engine.distributed import World
 from scaledrelu.randomness import derive_seed
@@ -45,7 +45,7 @@ class UnequalWorkError(RuntimeError):
 class Sides:
     """Both contenders of a case, and the batch that they agree on."""
 
-    config: dict[str, Any]
+    config: RunConfig
     ours: OurStep
     plain: PlainStep
     twin: Task  # whose networks the plain step has

@@ -15,10 +15,10 @@ from timm.models.volo import VOLO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scaledrelu.bench.machine import DTYPES
 from scaledrelu.bench.plain import PlainStep, soft_target_loss
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
+from scaledrelu.engine.autocast import DTYPES
 from scaledrelu.models.volo import to_timm
 from scaledrelu.tasks.base import Task
 from scaledrelu.tasks.dino import Dino

@@ -19,7 +19,9 @@ from scaledrelu.config.fields import (
 )
 
 # Of timm.
-_POLICY = re.compile(r"(rand|augmix|originalr?|v0r?|3a)(-(mstd|mmax|inc|[mnpwdb])\d[\d.]*|-t[a-z]+)*")
+_POLICY = re.compile(
+    r"(rand|augmix|originalr?|v0r?|3a)(-(mstd|mmax|inc|[mnpwdb])\d[\d.]*|-t[a-z]+)*"
+)
 _NOT_BESIDE_CROPS = ("shift", "rand_augment", "color_jitter", "erasing", "mixup", "cutmix",
                      "smoothing")  # fmt: skip
 _BEFORE_THE_LOSS = ("hflip", "rand_augment", "color_jitter", "erasing", "mixup", "cutmix")
@@ -35,12 +37,10 @@ class MultiCropConfig(Group):
     local_size: int = number(PIXELS)
     global_scale: tuple[float, ...] = number(AREAS)
     local_scale: tuple[float, ...] = number(AREAS)
-    jitter: tuple[float, ...] = number(Range("[0, 100]", count=4))  # brightness, contrast,
-    # saturation, hue
+    jitter: tuple[float, ...] = number(Range("[0, 100]", count=4))  # brightness ... hue
     jitter_prob: float = number(SHARE)
     grey_prob: float = number(SHARE)
-    blur_prob: tuple[float, ...] = number(Range("[0, 1]", count=3))  # first global crop, second,
-    # local ones
+    blur_prob: tuple[float, ...] = number(Range("[0, 1]", count=3))  # global crops, local ones
     solarize_prob: float = number(SHARE)  # second global crop
 
     def check(self) -> None:
@@ -71,7 +71,9 @@ class AugmentConfig(Group):
     smoothing: float = number(Range("[0, 1)"))
     repeats: int = number(FEW)  # repeated augmentation; 1 = off
     multi_crop: MultiCropConfig | None  # DINO; its crops replace ``crop``
-    label_axes: str = word("official", "corrected")  # rows and columns of label maps exchanged, or not
+    label_axes: str = word(
+        "official", "corrected"
+    )  # rows and columns of label maps exchanged, or not
 
     def check(self) -> None:
         """Refuse policies that timm does not know and what multi-crop has no place for."""

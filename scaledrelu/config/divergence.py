@@ -14,7 +14,7 @@ class DivergenceConfig(Group):
 
     KEY: ClassVar[str] = "divergence"
 
-    ratio: float = number(POSITIVE)  # of the task's chance loss; a window with a higher mean is dead
+    ratio: float = number(POSITIVE)  # of the chance loss; a window with a higher mean is dead
     judge: str = word("after_warmup", "fraction")
     judge_at: float = number(NOT_NEGATIVE)  # end of the first window: paper epochs, or fraction
     window: float = number(POSITIVE)  # same unit as judge_at

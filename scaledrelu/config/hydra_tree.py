@@ -113,7 +113,9 @@ class Trees:
         return self._options[text]
 
 
-def compose_tree(overrides: Sequence[str], conf_dir: Path, *, searchpath: str | None = None) -> Tree:
+def compose_tree(
+    overrides: Sequence[str], conf_dir: Path, *, searchpath: str | None = None
+) -> Tree:
     """Let Hydra compose ``train.yaml`` with overrides.
 
     Args:

@@ -48,4 +48,4 @@ class OptimizerConfig(Group):
     clip: str = word("global", "per_tensor")  # what that norm is taken of
     decay_tokens: bool  # position embedding and class token decay too (DINO)
     decay_all: bool  # no exemptions at all (ReID)
-    bias_lr_factor: float = number(NOT_NEGATIVE)  # on the peak rate of biases (ReID)
+    bias_lr_factor: float = number(POSITIVE)  # on the peak rate of biases (ReID)

@@ -164,7 +164,7 @@ class RunConfig(Group):
         side = min(data.height, data.width)
         require(
             augment.shift < side,
-            f"augment.shift={augment.shift}: must lie in [0, {side}), the pixels of an image's side",
+            f"augment.shift={augment.shift}: must lie in [0, {side}), the pixels of a side",
         )
 
     def _check_time(self) -> None:
@@ -216,7 +216,7 @@ class RunConfig(Group):
 
 
 def plain(value: Any) -> Any:
-    """Return a group as dictionaries and lists, in the order of its fields; other values as such."""
+    """Return a group as dictionaries and lists, in the order of its fields."""
     if is_dataclass(value):
         return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, dict):

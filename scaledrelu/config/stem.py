@@ -67,9 +67,7 @@ class StemConfig(Group):
             len(kernels) == len(self.strides),
             f"stem.kernels={kernels} for stem.strides={list(self.strides)}: one kernel per stride",
         )
-        require(
-            all(kernel % 2 for kernel in kernels), f"stem.kernels={kernels}: odd kernels only"
-        )
+        require(all(kernel % 2 for kernel in kernels), f"stem.kernels={kernels}: odd kernels only")
 
     def fit(self, patch_size: int) -> FittedStem:
         """Return the strides and the projection of this stem on one patch size.

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from scaledrelu.config.fields import TARGET
 from scaledrelu.errors import ConfigError
 
 TRUSTED = (
@@ -20,7 +21,6 @@ TRUSTED = (
     "torch.optim",
     "timm.optim",
 )
-TARGET = "_target_"
 
 
 def check_targets(config: Any, *, trust: Sequence[str] = (), where: str = "") -> None:

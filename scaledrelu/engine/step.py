@@ -10,27 +10,23 @@ the device, except `apply` with a flag for an unscaled optimizer that is not fus
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
+from scaledrelu.config.optimizer import SamConfig
 from scaledrelu.engine.clip import CLIPS
-from scaledrelu.engine.gradients import BatchGradient, Passes, SamSpec, spoil_gradient
+from scaledrelu.engine.gradients import BatchGradient, Passes, spoil_gradient
 from scaledrelu.engine.statistics import RunningStatistics, sync_buffers
-from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tasks.base import Progress, Task
 
-__all__ = ["SamSpec", "StepReport", "Update", "sync_buffers", "unwrap"]
-
-T = TypeVar("T")
-
-_AUTOCAST = {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+__all__ = ["StepReport", "Update", "sync_buffers", "unwrap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +69,6 @@ class Update:
         seed: of the run.
         device: where the task lives.
         groups_local: ids of this process's groups, in the order of the batches.
-
-    Raises:
-        ConfigError: if autocast or clip is unknown.
     """
 
     def __init__(
@@ -85,7 +78,7 @@ class Update:
         *,
         autocast: str,
         scaler: torch.amp.GradScaler | None,
-        sam: SamSpec | None,
+        sam: SamConfig | None,
         clip_grad: float | None,
         seed: int,
         device: torch.device,
@@ -96,7 +89,7 @@ class Update:
         self.optimizer = optimizer
         self.scaler = scaler
         self.clip_grad = clip_grad
-        self._clip = _pick("optimizer.clip", clip, CLIPS)
+        self._clip = CLIPS[clip]
         self.device = torch.device(device)
         self.params = [p for group in optimizer.param_groups for p in group["params"]]
         self.statistics = RunningStatistics(self.module)
@@ -104,7 +97,7 @@ class Update:
             task,
             self.params,
             statistics=self.statistics,
-            dtype=_pick("precision.autocast", autocast, _AUTOCAST),
+            autocast=autocast,
             scaler=scaler,
             sam=sam,
             seed=seed,
@@ -200,13 +193,6 @@ class Update:
 def unwrap(task: nn.Module) -> nn.Module:
     """Return the module inside DDP, or the module itself."""
     return task.module if isinstance(task, DistributedDataParallel) else task
-
-
-def _pick(key: str, name: str, allowed: Mapping[str, T]) -> T:
-    if name not in allowed:
-        names = ", ".join(allowed)
-        raise ConfigError(f"{key} is '{name}'; allowed: {names}{nearest(name, allowed)}.")
-    return allowed[name]
 
 
 def _takes_found_inf(optimizer: torch.optim.Optimizer) -> bool:

@@ -43,18 +43,14 @@ def plan_text(
     return "\n".join(lines)
 
 
-def _table_lines(
-    plan: Plan, table: Table, estimate: Callable[[RunConfig], Estimate]
-) -> list[str]:
+def _table_lines(plan: Plan, table: Table, estimate: Callable[[RunConfig], Estimate]) -> list[str]:
     cells = plan.cells_of(table)
     runs = plan.runs_of(table)
     head = f"{table.name}: {len(cells)} cells -> {len(runs)} runs ({_counts(runs)})"
     return [head, *(line for cell in cells for line in _cell_lines(plan, cell, estimate))]
 
 
-def _cell_lines(
-    plan: Plan, cell: Cell, estimate: Callable[[RunConfig], Estimate]
-) -> list[str]:
+def _cell_lines(plan: Plan, cell: Cell, estimate: Callable[[RunConfig], Estimate]) -> list[str]:
     name = "base" if cell.row.is_baseline else f"{cell.row.number:>4}"
     if len(cell.table.metrics) > 1:
         name += f" {cell.column.name}"

@@ -54,7 +54,7 @@ def is_small(config: RunConfig) -> bool:
 def _numbers_between_blocks(config: RunConfig) -> float:
     model, data = config.model, config.data
     patches = data.height * data.width
-    tokens = patches / model.patch_size ** 2
+    tokens = patches / model.patch_size**2
     crops = config.augment.multi_crop
     if crops:
         tokens = 2 * tokens + crops.num_local * (crops.local_size / model.patch_size) ** 2

@@ -3,21 +3,6 @@
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.optim.sam import SamPerturbation
-from scaledrelu.optim.schedule import (
-    LrSchedule,
-    ScheduleSpec,
-    effective_lr,
-    run_epochs,
-    warmup_length,
-)
+from scaledrelu.optim.schedule import Curve, LrSchedule
 
-__all__ = [
-    "CosineSchedule",
-    "LrSchedule",
-    "SamPerturbation",
-    "ScheduleSpec",
-    "effective_lr",
-    "parameter_groups",
-    "run_epochs",
-    "warmup_length",
-]
+__all__ = ["CosineSchedule", "Curve", "LrSchedule", "SamPerturbation", "parameter_groups"]

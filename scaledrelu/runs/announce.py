@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from scaledrelu.config.differences import recipe_differences
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import Job
@@ -15,7 +15,7 @@ from scaledrelu.runs.provenance import device_name
 log = logging.getLogger(__name__)
 
 
-def announce(config: dict[str, Any], job: Job, world: World) -> None:
+def announce(config: RunConfig, job: Job, world: World) -> None:
     """Log id, differences from the recipe, rates, steps, batch per device and devices.
 
     On the main process only: the others would compose for nobody.
@@ -48,7 +48,7 @@ def announce(config: dict[str, Any], job: Job, world: World) -> None:
     )
 
 
-def differences_line(config: dict[str, Any]) -> str:
+def differences_line(config: RunConfig) -> str:
     """Say in one line what sets a run apart from its recipe and profile."""
     where = f"recipe {config.method} at {config.profile.name}"
     try:

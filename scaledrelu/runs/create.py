@@ -11,12 +11,18 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from scaledrelu.config.trust import TARGET, find_targets
+from scaledrelu.config.fields import TARGET
+from scaledrelu.config.trust import find_targets
 from scaledrelu.errors import ConfigError, nearest
 
 
-def create(build: Any, *args: Any, **fields: Any) -> Any:
+def create(build: Mapping[str, Any], *args: Any, **fields: Any) -> Any:
     """Call what ``build["_target_"]`` names; its own error comes out, not Hydra's wrapper of it.
+
+    Args:
+        build: the target and its own arguments.
+        args: of the call, before them.
+        fields: further arguments, handed on as they are.
 
     Raises:
         ConfigError: a target that is not what its name says, or arguments that it does not take.
@@ -25,9 +31,10 @@ def create(build: Any, *args: Any, **fields: Any) -> Any:
         locate(target)
     _check_arguments(build, fields)
     try:
-        return instantiate(build, *args, **fields)
+        call = instantiate(dict(build), _partial_=True, _convert_="all")
     except InstantiationException as error:
         raise (error.__cause__ or error) from None
+    return call(*args, **fields)
 
 
 def parameters_of(build: Any) -> set[str]:

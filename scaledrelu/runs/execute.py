@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.run import RunConfig
+from scaledrelu.config.stored import CONFIG_YAML, to_yaml
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.engine.distributed import World
@@ -33,17 +34,16 @@ from scaledrelu.runs.record import Outcome, Result, write_result
 
 log = logging.getLogger(__name__)
 
-CONFIG_YAML = "config.yaml"
 EVIDENCE = "evidence.npz"
 
 
 def execute(
-    config: dict[str, Any], world: World, folder: Path, *, wants_stop: Callable[[], bool]
+    config: RunConfig, world: World, folder: Path, *, wants_stop: Callable[[], bool]
 ) -> Outcome | None:
     """Train one run in ``folder`` and write its result.
 
     Args:
-        config: resolved and checked.
+        config: of the run.
         world: this process's place.
         folder: run directory, the same on every rank.
         wants_stop: whether this process was asked to leave.
@@ -53,7 +53,7 @@ def execute(
     """
     name = run_id(config)
     if world.is_main:
-        write_atomic(folder / CONFIG_YAML, OmegaConf.to_yaml(OmegaConf.create(config)))
+        write_atomic(folder / CONFIG_YAML, to_yaml(config))
     job = build(config, world)
     logbook = Logbook(
         folder if world.is_main else None,
@@ -87,7 +87,7 @@ def execute(
 
 
 def make_result(
-    config: dict[str, Any], job: Job, world: World, ending: Ending, shares: Sequence[Share]
+    config: RunConfig, job: Job, world: World, ending: Ending, shares: Sequence[Share]
 ) -> Result:
     """Describe how the run ended."""
     cursor, verdict = ending.cursor, ending.verdict
@@ -120,7 +120,7 @@ def data_sizes(splits: Splits | ReidSplits) -> dict[str, int]:
 
 
 def provenance(
-    config: dict[str, Any], job: Job, world: World, shares: Sequence[Share]
+    config: RunConfig, job: Job, world: World, shares: Sequence[Share]
 ) -> dict[str, Any]:
     """Return where and with what a run was made."""
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.data.sources import ImageSource
+from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Cursor, Evaluation, Training
 from scaledrelu.errors import ConfigError
@@ -29,8 +31,6 @@ from scaledrelu.models.tokens import (
 from scaledrelu.runs.create import create, parameters_of
 from scaledrelu.runs.feed import Validation
 from scaledrelu.tasks.base import Progress, Task
-
-AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Evaluators:
 
 
 def build_evaluation(
-    config: dict[str, Any],
+    config: RunConfig,
     task: Task,
     validation: Validation,
     world: World,
@@ -80,7 +80,7 @@ def build_evaluation(
     """Build every evaluator of the recipe; each gets what it names among its arguments.
 
     Args:
-        config: resolved and checked.
+        config: of the run.
         task: whose backbone is looked at.
         validation: this process's shard.
         world: this process's place.
@@ -117,7 +117,7 @@ def build_evaluation(
     return Evaluators(task, evaluators, validation, autocast)
 
 
-def shard_of(config: dict[str, Any], source: ImageSource, world: World) -> Iterator[RawBatch]:
+def shard_of(config: RunConfig, source: ImageSource, world: World) -> Iterator[RawBatch]:
     """Yield this process's shard of a source's images as the validation images come."""
     with closing(Validation(config, source, world)) as images:
         yield from images
@@ -125,7 +125,7 @@ def shard_of(config: dict[str, Any], source: ImageSource, world: World) -> Itera
 
 @torch.no_grad()
 def collect_evidence(
-    config: dict[str, Any], training: Training, validation: Validation, cursor: Cursor
+    config: RunConfig, training: Training, validation: Validation, cursor: Cursor
 ) -> dict[str, np.ndarray]:
     """Gather what later reports need from the weights; NaN after a non-finite crash stays."""
     world, headline, backbone = training.world, training.headline, training.task.backbone
@@ -165,10 +165,3 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name.replace("/", "."): arrays[name] for name in sorted(arrays)})
     return buffer.getvalue()
-
-
-def autocast_context(autocast: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the autocast context of a precision, or one that does nothing."""
-    if autocast == "none":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=AUTOCAST[autocast])

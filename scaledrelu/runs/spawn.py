@@ -127,9 +127,7 @@ def finished(config: RunConfig, folder: Path) -> record.Outcome | None:
     return None if result is None else result.outcome
 
 
-def _attempt(
-    config: RunConfig, name: str, folder: Path, copies: list[WandbMirror]
-) -> JobReport:
+def _attempt(config: RunConfig, name: str, folder: Path, copies: list[WandbMirror]) -> JobReport:
     start = _elastic if config.launch.nproc > 1 and not _has_ranks() else _in_place
     if _rank() > 0:
         return start(config, name, folder)

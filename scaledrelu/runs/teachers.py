@@ -90,9 +90,7 @@ def run_teacher(results: str | Path, run_id: str, *, trust: Sequence[str] = ()) 
         image_size=data.image_size,
         transform=None
         if in_memory
-        else eval_transform(
-            image_size=data.image_size, crop=config.evaluation.crop, **pixels
-        ),
+        else eval_transform(image_size=data.image_size, crop=config.evaluation.crop, **pixels),
         threads=config.launch.threads,
         settings={},
         **pixels,

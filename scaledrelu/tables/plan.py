@@ -48,10 +48,7 @@ class Cell:
     def on_papers_data(self) -> bool:
         """Whether the same row at profile=paper has the same data set."""
         papers = self.paper
-        return (
-            papers is not None
-            and papers.config.data.name == self.composed.config.data.name
-        )
+        return papers is not None and papers.config.data.name == self.composed.config.data.name
 
 
 @dataclass(frozen=True, slots=True)

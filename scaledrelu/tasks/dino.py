@@ -14,7 +14,6 @@ import torch.distributed as dist
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from scaledrelu.errors import ConfigError
 from scaledrelu.models.heads import DinoHead
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
 from scaledrelu.tasks.dino_loss import collapse_signs, pair_loss, teacher_log_probs
@@ -46,8 +45,6 @@ class Dino(Task):
         freeze_last_layer_epochs: epochs of the run in which the student's last layer stays.
         norm_last_layer: whether the magnitudes of the last layer stay at 1.
 
-    Raises:
-        ConfigError: if a temperature is not positive or a momentum lies outside [0, 1].
     Source: DINO main_dino.py; recipes C.1.
     """
 
@@ -78,7 +75,6 @@ class Dino(Task):
         self.warmup_teacher_temp_epochs = warmup_teacher_temp_epochs
         self.centre_momentum, self.teacher_momentum = centre_momentum, teacher_momentum
         self.freeze_last_layer_epochs = freeze_last_layer_epochs
-        self._check()
         self.student = backbone
         self.student_head = DinoHead(
             backbone.num_features,
@@ -161,14 +157,6 @@ class Dino(Task):
         """Return the scores of all views, view by view; one backbone call per resolution."""
         crops = [batch.images] if batch.local is None else [batch.images, batch.local]
         return self.student_head(torch.cat([self.student(images) for images in crops]))
-
-    def _check(self) -> None:
-        for name in ("student_temp", "teacher_temp", "warmup_teacher_temp"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"task.{name} is {getattr(self, name)}; it must be positive.")
-        for name in ("centre_momentum", "teacher_momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"task.{name} is {getattr(self, name)}; it must lie in [0, 1].")
 
 
 def without_drop_path(model: nn.Module) -> nn.Module:

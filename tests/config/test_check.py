@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from scaledrelu.config import compose as compose_module
 from scaledrelu.config.check import check_values
-from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
 from scaledrelu.config.ranges import RANGES, leaves
 from scaledrelu.config.schema import RunConfig
+
+from scaledrelu.config import compose as compose_module
+from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
 from scaledrelu.errors import ConfigError
 
 # what a user types -> what the one line must contain

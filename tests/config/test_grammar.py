@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-
 from scaledrelu.config.grammar import FittedKernel, FittedStrides, fit_proj_kernel, fit_strides
+
 from scaledrelu.errors import ConfigError
 
 

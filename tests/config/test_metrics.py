@@ -9,10 +9,10 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+from scaledrelu.config.metrics import REPORTED, is_percent, reported_metrics
 
 import scaledrelu.evals
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
-from scaledrelu.config.metrics import REPORTED, is_percent, reported_metrics
 
 RECORDS = sorted((CONF_DIR.parent / "results" / "published").glob("*/runs/*/result.json"))
 

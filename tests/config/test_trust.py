@@ -6,8 +6,8 @@ import ast
 from pathlib import Path
 
 import pytest
-
 from scaledrelu.config.check import get
+
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options

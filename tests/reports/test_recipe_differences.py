@@ -4,10 +4,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from scaledrelu.config.groups import trained_groups
 from table_fakes import plan_of, write_table
 
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.config.groups import trained_groups
 from scaledrelu.config.identity import canonical
 from scaledrelu.optim.schedule import effective_lr, run_epochs
 from scaledrelu.reports import recipe_differences as module
