@@ -30,6 +30,7 @@ _UNSAID: dict[str, Any] = {
     "evaluation.report": "last",
     "init.path": "unsaid",
     "warmup.start_lr": 0.0,  # of no warm-up
+    "divergence.patience": 1,  # younger than the first crash rule, which judged once
     "planned_id": None,
     "trust": [],
 }
