@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 import pytest
-from scaledrelu.config.ranges import FEW, SHARE_OF_AN_IMAGE, WORKERS
 
 from scaledrelu.config.arguments import within
+from scaledrelu.config.fields import FEW, SHARE_OF_AN_IMAGE, WORKERS
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from configs import composed, with_values
 
 from scaledrelu.config import digest, hashes
 from scaledrelu.config.digest import label_digest, pin_data_digest, pin_init_digest
+from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError
 
 FOLDERS = {
@@ -54,17 +56,19 @@ def images(tmp_path: Path) -> Path:
     return root
 
 
+def made(results: Path, changes: dict[str, Any]) -> RunConfig:
+    return with_values(composed("recipe=deit"), {"paths.results": str(results), **changes})
+
+
 @pytest.fixture
 def named(tmp_path: Path) -> Callable[..., str | None]:
     """A function that gives the digest of a data set as one more command would."""
 
     def name(root: Path, build: dict[str, Any] = FOLDERS, **changes: Any) -> str | None:
-        config = {
-            "data": {"root": str(root), "digest": None, "build": {**build, **changes}},
-            "paths": {"results": str(tmp_path / "results")},
-        }
-        pin_data_digest(config)
-        return config["data"]["digest"]
+        config = made(
+            tmp_path / "results", {"data.root": str(root), "data.build": {**build, **changes}}
+        )
+        return pin_data_digest(config).data.digest
 
     return name
 
@@ -347,14 +351,15 @@ def test_msmt17_is_named_by_its_lists_and_what_they_name(
 def test_other_label_maps_of_the_same_size_have_another_name(tmp_path: Path) -> None:
     path = write(tmp_path / "maps/a/0.pt", b"one")
     settle()
-    config = {"data": {"token_labels": str(tmp_path / "maps")}, "paths": {"results": str(tmp_path)}}
+    labels = {"augment.mixup": 0.0, "augment.cutmix": 0.0}
+    config = made(tmp_path, labels | {"data.token_labels": str(tmp_path / "maps")})
     before = label_digest(config)
     for stray in ("a/.DS_Store", "artifact.json", "a/notes.txt"):
         write(tmp_path / "maps" / stray)
     assert label_digest(config) == before is not None
     keep_times(path, b"two")
     assert label_digest(config) != before
-    config["data"]["token_labels"] = str(tmp_path / "nowhere")
+    config = with_values(config, {"data.token_labels": str(tmp_path / "nowhere")})
     assert label_digest(config) is None
 
 
@@ -365,9 +370,8 @@ def test_other_weights_of_the_same_size_and_time_have_another_digest(tmp_path: P
     for content in (b"one", b"one", b"two"):
         if path.read_bytes() != content:
             keep_times(path, content)
-        init = {"kind": "checkpoint", "path": str(path), "sha256": None}
-        pin_init_digest({"init": init, "paths": {"results": str(tmp_path)}})
-        found.append(init["sha256"])
+        config = made(tmp_path, {"init.kind": "checkpoint", "init.path": str(path)})
+        found.append(pin_init_digest(config).init.sha256)
     assert found[0] == found[1] != found[2]
 
 

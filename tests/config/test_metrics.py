@@ -6,13 +6,16 @@ import importlib
 import inspect
 import json
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scaledrelu.config.metrics import REPORTED, is_percent, reported_metrics
+from configs import composed
 
 import scaledrelu.evals
-from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.evaluation import REPORTED, is_percent
+from scaledrelu.config.stored import from_science
 
 RECORDS = sorted((CONF_DIR.parent / "results" / "published").glob("*/runs/*/result.json"))
 
@@ -32,9 +35,7 @@ def test_published_runs_reported_what_was_expected(method: str) -> None:
     assert results
     for path in results:
         result, config = (json.loads(read(path.with_name(n))) for n in (path.name, "config.json"))
-        config["evaluation"].setdefault("at_start", False)
-        config["evaluation"].setdefault("report", "last")
-        known = reported_metrics(config)
+        known = from_science(config, method=method).evaluation.reported_metrics()
         assert set(result["metrics"]) <= known
         assert result["crash"] or set(result["metrics"]) == known
 
@@ -44,15 +45,15 @@ def read(path: Path) -> str:
 
 
 def test_of_k_nn_only_the_headlines_best_value_is_kept() -> None:
-    known = reported_metrics(compose_unpinned(["recipe=dino"]))
+    known = composed("recipe=dino").evaluation.reported_metrics()
     assert {"val/knn20_best", "val/knn10", "val/knn10_start"} <= known
     assert "val/knn10_best" not in known
 
 
 def test_nobody_knows_what_a_foreign_evaluator_reports() -> None:
-    config = compose_unpinned(["recipe=deit"])
-    config["evaluation"]["build"].append({"_target_": "scaledrelu.evals.mine.Mine"})
-    assert reported_metrics(config) is None
+    own = composed("recipe=deit").evaluation
+    more = (*own.build, {"_target_": "scaledrelu.evals.mine.Mine"})
+    assert replace(own, build=more).reported_metrics() is None
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def read_back(override: str) -> object:
 
 def test_home_is_expanded_on_every_way_in(home: str) -> None:
     config = compose(["data=imagefolder", "data.root=~/set", "paths.results='~/r'"])
-    assert config["data"]["root"] == f"{home}/set"
-    assert config["paths"]["results"] == f"{home}/r"
+    assert config.data.root == f"{home}/set"
+    assert config.paths.results == f"{home}/r"
     settings = load_settings(["results=~/r", "overrides=[data.root=~/set]"])
     assert settings.results == Path(home) / "r"
     assert read_back(settings.overrides[0]) == f"{home}/set"

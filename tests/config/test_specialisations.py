@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from scaledrelu.config.compose import CONF_DIR, FULL_SIZE, SPECIALISED, compose_unpinned
+from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.hydra_tree import FULL_SIZE, SPECIALISED
 from scaledrelu.config.overrides import expand_glob, group_options
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.optimisation import build_optimizer
@@ -55,12 +56,12 @@ def test_a_new_profile_is_told_every_file_that_it_lacks(conf: Path) -> None:
 @pytest.mark.parametrize(("profile", "pixels"), [("mini", 16), ("small", 32), ("smoke", 16)])
 def test_a_folder_of_ones_own_trains_at_the_size_of_the_profile(profile: str, pixels: int) -> None:
     overrides = ["data=imagefolder", f"profile={profile}"]
-    assert compose_unpinned(overrides)["data"]["image_size"] == pixels
-    assert compose_unpinned([*overrides, "data.image_size=64"])["data"]["image_size"] == 64
+    assert compose_unpinned(overrides).data.image_size == pixels
+    assert compose_unpinned([*overrides, "data.image_size=64"]).data.image_size == 64
 
 
 def test_a_report_on_a_folder_of_ones_own_does_not_speak_of_digits() -> None:
-    notes = " ".join(compose_unpinned(["data=imagefolder", "profile=mini"])["profile"]["notes"])
+    notes = " ".join(compose_unpinned(["data=imagefolder", "profile=mini"]).profile.notes)
     assert "images of a folder" in notes
     assert "digits" not in notes
 
@@ -73,9 +74,8 @@ def test_a_recipe_chooses_its_model_and_the_shell_has_the_last_word() -> None:
 
 
 def _model(*overrides: str) -> str:
-    return compose_unpinned([*overrides, "profile=paper", "launch=local"])["model"]["build"][
-        "_target_"
-    ]
+    config = compose_unpinned([*overrides, "profile=paper", "launch=local"])
+    return config.model.build["_target_"]
 
 
 THREE_LINES = """\
@@ -88,7 +88,7 @@ build: {_target_: torch.optim.RMSprop, alpha: 0.95}
 def test_an_optimizer_is_three_lines(conf: Path) -> None:
     (conf / "optimizer" / "rmsprop.yaml").write_text(THREE_LINES)
     config = compose_unpinned(["optimizer=rmsprop"], conf_dir=conf)
-    built = build_optimizer(config, nn.Linear(3, 2))
+    built = build_optimizer(config.optimizer, nn.Linear(3, 2), lr=1.0)
     assert type(built) is torch.optim.RMSprop
     assert [group["weight_decay"] for group in built.param_groups] == [0.0, 0.05]
     assert built.defaults["alpha"] == 0.95
@@ -99,7 +99,7 @@ def test_lion_moves_every_weight_by_its_rate_times_the_sign_of_the_gradient() ->
     layer = nn.Linear(3, 1, bias=False)
     nn.init.zeros_(layer.weight)
     layer.weight.grad = torch.tensor([[2.0, -3.0, 0.1]])
-    build_optimizer(config, layer).step()
+    build_optimizer(config.optimizer, layer, lr=config.lr.base).step()
     assert torch.equal(layer.weight.detach(), torch.tensor([[-0.5, 0.5, -0.5]]))
 
 

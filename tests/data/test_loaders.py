@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from configs import augment_with
 
 from scaledrelu.data import fetch
 from scaledrelu.data.datasets import open_digits, open_image_folder, scan_folder
@@ -21,10 +22,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def deit_transform(image_size=16):
-    return reference_train(
-        image_size=image_size,
-        mean=MEAN,
-        std=STD,
+    augment = augment_with(
         crop="random_resized",
         crop_scale=[0.08, 1.0],
         crop_ratio=[3 / 4, 4 / 3],
@@ -35,6 +33,7 @@ def deit_transform(image_size=16):
         color_jitter=0.3,
         erasing=0.25,
     )
+    return reference_train(augment, image_size=image_size, mean=MEAN, std=STD)
 
 
 def evaluation(image_size=16):

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from configs import augment_with
 from PIL import Image
 
 from scaledrelu.errors import ConfigError
@@ -31,7 +32,8 @@ def joint(**changes):
         "erasing": 0.0,
         **changes,
     }
-    return joint_train(**fields)
+    pixels = {name: fields.pop(name) for name in ("image_size", "mean", "std")}
+    return joint_train(augment_with(**fields), **pixels)
 
 
 def seed(value=0):

@@ -7,12 +7,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from tiny_runs import cpu_seconds, signal_itself
 
+from scaledrelu.config.run import RunConfig
 from scaledrelu.runs.spawn import run_job
 
 
@@ -43,7 +43,7 @@ def in_child() -> Callable[..., str | None]:
     """
 
     def run(
-        config: dict[str, Any],
+        config: RunConfig,
         *,
         number: int = signal.SIGKILL,
         at_step: int | None = None,

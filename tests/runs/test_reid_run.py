@@ -19,6 +19,7 @@ from tiny_runs import ends_alike_from_its_last_checkpoint, fingerprint, folder_o
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory, artifacts_root, data_artifact
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.people.folder import check_made, write_mini_reid
 from scaledrelu.data.people.sightings import PRESETS
 from scaledrelu.engine.checkpoint import read_checkpoint
@@ -50,7 +51,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reid") / "results"
     config = composed(folder, *REID)
     artifact = data_artifact(config, CONF_DIR)
-    assert config["data"]["digest"] == artifact.artifact_id
+    assert config.data.digest == artifact.artifact_id
     write_mini_reid(PRESETS["market"], artifact_directory(folder, artifact.artifact_id), seed=0)
     return folder
 
@@ -71,10 +72,10 @@ def trained(results: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def beside(results: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def beside(results: Path, tmp_path: Path) -> Callable[..., RunConfig]:
     """Compose a run in a results folder of its own that shares the data set."""
 
-    def make(name: str, *overrides: str) -> dict[str, Any]:
+    def make(name: str, *overrides: str) -> RunConfig:
         folder = tmp_path / name
         folder.mkdir()
         artifacts_root(folder).symlink_to(artifacts_root(results))
@@ -83,11 +84,11 @@ def beside(results: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return make
 
 
-def composed(results: Path, *overrides: str) -> dict[str, Any]:
+def composed(results: Path, *overrides: str) -> RunConfig:
     return compose(["profile=smoke", f"paths.results={results}", *overrides])
 
 
-def metrics_of(config: dict[str, Any]) -> dict[str, float]:
+def metrics_of(config: RunConfig) -> dict[str, float]:
     return read_result(folder_of(config)).metrics
 
 
@@ -202,7 +203,7 @@ def test_a_data_set_that_was_not_made_is_said_in_one_line(smoke) -> None:
         build_module.build(config, CPU)
     said = str(caught.value)
     assert "\n" not in said
-    assert said.startswith(f"{artifacts_root(config['paths']['results'])}/data-")
+    assert said.startswith(f"{artifacts_root(config.paths.results)}/data-")
     assert "data.root=made is not there: `make table4` makes it" in said
     report = run_job(config)
     assert (report.ended, report.reason) == (Ended.FAILED, said)
@@ -210,7 +211,7 @@ def test_a_data_set_that_was_not_made_is_said_in_one_line(smoke) -> None:
 
 def test_a_half_made_data_set_counts_as_none(smoke) -> None:
     config = smoke(*REID)
-    folder = artifact_directory(config["paths"]["results"], config["data"]["digest"])
+    folder = artifact_directory(config.paths.results, config.data.digest)
     (folder / "query").mkdir(parents=True)
     with pytest.raises(DataError, match="is not there"):
         build_module.build(config, CPU)
@@ -260,7 +261,7 @@ def test_a_run_starts_from_a_dino_teacher_whose_positions_are_stretched(results)
     state = {name: value.double().numpy() for name, value in task.backbone.state_dict().items()}
     saved = weights_of(upstream)
     teacher = {n.removeprefix("teacher."): v for n, v in saved.items() if n.startswith("teacher.")}
-    expected = stretched(teacher["pos_embed"])
+    expected = stretched(teacher.pos_embed)
     np.testing.assert_allclose(state["pos_embed"], expected, atol=1e-6)
     same = [name for name in state if name != "pos_embed" and "num_batches" not in name]
     assert all(np.array_equal(state[name], teacher[name]) for name in same)

@@ -12,6 +12,7 @@ import pytest
 from tiny_runs import fingerprint, folder_of
 
 from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import load_latest
 
 # Everything that has state or draws at random, in twelve steps of which every third is logged.
@@ -22,7 +23,7 @@ EVERYTHING = (
 )  # fmt: skip
 
 
-def tiny(results: Path, *overrides: str) -> dict[str, Any]:
+def tiny(results: Path, *overrides: str) -> RunConfig:
     return compose([*EVERYTHING, f"paths.results={results}", *overrides])
 
 
