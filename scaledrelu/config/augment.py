@@ -6,17 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scaledrelu.config.fields import (
-    AREAS,
-    FEW,
-    PIXELS,
-    SHARE,
-    Group,
-    Range,
-    number,
-    require,
-    word,
-)
+from scaledrelu.config.fields import Group, number, require, word
+from scaledrelu.config.ranges import AREAS, FEW, PIXELS, SHARE, Range
 
 # Of timm.
 _POLICY = re.compile(

@@ -130,7 +130,7 @@ def check_method(config: RunConfig, conf_dir: Path) -> None:
         ConfigError: an unknown method, or one with the task of another.
     """
     method, task = config.method, config.task.get(TARGET)
-    known = sorted(path.stem for path in (conf_dir / "recipe").glob("*.yaml"))
+    known = sorted(path.stem for path in (conf_dir / "recipe").glob("[!_]*.yaml"))
     require(
         method in known,
         f"method={method}{nearest(method, known)}; allowed: {', '.join(known)}. "

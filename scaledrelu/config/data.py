@@ -5,18 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import (
-    PIXELS,
-    SEED,
-    TARGET,
-    Group,
-    Range,
-    build,
-    number,
-    part_of_path,
-    require,
-    word,
-)
+from scaledrelu.config.fields import TARGET, Group, build, number, part_of_path, require, word
+from scaledrelu.config.ranges import PIXELS, SEED, Range
 
 NONE, MADE = "none", "made"  # words of token_labels; ``made`` is one of root, too
 _OWN_OPENERS, _WITHOUT_FILES = "scaledrelu.data.", "scaledrelu.data.datasets.open_digits"

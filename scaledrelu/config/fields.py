@@ -17,77 +17,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
+from scaledrelu.config.ranges import Range
 from scaledrelu.errors import ConfigError, nearest
 
 TARGET = "_target_"
 _PLAIN = re.compile(r"\w[\w. -]*")
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*")
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """What a number, or each number of a list, may be.
-
-    A range is wide: it stops plain mistakes (a negative probability, a rate of infinity), not
-    unusual experiments.
-
-    Attributes:
-        interval: in the usual notation, e.g. ``(0, 1]``; ``inf`` never belongs to it.
-        count: length of the list; None: a number, or a list of any length.
-        least: a list with at least so many numbers, where nothing else knows that it is a list.
-        rising: the numbers of the list must not fall.
-        whole: whole numbers only; needed inside free dictionaries, where nothing else knows.
-    """
-
-    interval: str
-    count: int | None = None
-    least: int = 0
-    rising: bool = False
-    whole: bool = False
-
-    def holds(self, value: Any) -> bool:
-        """Say whether one number lies within."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        if not math.isfinite(value) or (self.whole and value != int(value)):
-            return False
-        low, high = _ends(self.interval)
-        above = value > low if self.interval[0] == "(" else value >= low
-        below = value < high if self.interval[-1] == ")" else value <= high
-        return above and below
-
-    def accepts(self, value: Any) -> bool:
-        """Say whether a number, or a list of numbers, is allowed."""
-        if not isinstance(value, list | tuple):
-            return self.count is None and not self.least and self.holds(value)
-        if len(value) < self.least:
-            return False
-        fits = self.count in (None, len(value)) and all(map(self.holds, value))
-        return fits and (not self.rising or list(value) == sorted(value))
-
-    def __str__(self) -> str:
-        kind = "whole numbers" if self.whole else "numbers"
-        if self.count is not None:
-            order = ", the smaller first" if self.rising else ""
-            return f"must be {self.count} {kind} in {self.interval}{order}"
-        if self.least:
-            some = f"at least {self.least} " if self.least > 1 else ""
-            return f"must be a list of {some}{kind} in {self.interval}"
-        return f"must lie in {self.interval}" + (", a whole number" if self.whole else "")
-
-
-SHARE = Range("[0, 1]")
-POSITIVE = Range("(0, inf)")
-NOT_NEGATIVE = Range("[0, inf)")
-COUNT = Range("[1, 1000000000]", whole=True)
-FEW = Range("[1, 1024]", whole=True)
-PIXELS = Range("[1, 16384]", whole=True)
-CHANNELS = Range("[1, 65536]", whole=True)
-EPOCHS = Range("[0, 1000000]", whole=True)
-SEED = Range("[0, 4294967295]", whole=True)
-SHARE_OF_AN_IMAGE = Range("(0, 1]")
-WORKERS = Range("[0, 1024]", whole=True)
-AREAS = Range("(0, 1]", count=2, rising=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,9 +274,3 @@ def typed(value: Any) -> str:
         return "null" if value is None else str(value).lower()
     short = f"{value:g}" if isinstance(value, float) else str(value)
     return short if not isinstance(value, float) or float(short) == value else repr(value)
-
-
-@cache
-def _ends(interval: str) -> tuple[float, float]:
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    return low, high

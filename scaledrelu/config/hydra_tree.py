@@ -22,6 +22,7 @@ from scaledrelu.config.overrides import parse_overrides
 from scaledrelu.errors import ConfigError
 
 FULL_SIZE = "paper"  # the profile that changes nothing
+UNSAID = "unsaid"  # of the group ``sizes``, in train.yaml
 SPECIALISED = ("recipe", "model", "data")  # groups whose options every other profile has a file for
 APART = ("stem", "ffn", "init")  # groups that no defaults list of conf/ chooses or asks about
 
@@ -167,18 +168,25 @@ def check_specialisations(runtime: DictConfig) -> None:
         ConfigError: one line that names the files to add.
     """
     choices = runtime.choices
-    if choices.get("profile") in (None, FULL_SIZE):
+    profile, sizes = choices.get("profile"), choices.get("sizes")
+    if profile is None or sizes == FULL_SIZE:
         return
+    if sizes == UNSAID:
+        raise ConfigError(
+            f"profile={profile} does not say whose sizes it has: write `- override /sizes: "
+            f"{profile}` into the defaults of conf/profile/{profile}.yaml, or another profile's "
+            "name to share its files"
+        )
     folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
     needed = {
-        f"profile_{group}/{choices.profile}_{choices[group]}.yaml": f"{group}={choices[group]}"
+        f"profile_{group}/{sizes}_{choices[group]}.yaml": f"{group}={choices[group]}"
         for group in SPECIALISED
         if choices.get(group)
     }
     lacking = [file for file in needed if not any((path / file).is_file() for path in folders)]
     if lacking:
         raise ConfigError(
-            f"profile={choices.profile} says nothing about "
+            f"profile={profile} says nothing about "
             f"{', '.join(needed[file] for file in lacking)}: add "
             f"{', '.join(f'conf/{file}' for file in lacking)} with what it changes there (those "
             f"beside it show how), or choose profile={FULL_SIZE}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scaledrelu.config.fields import NOT_NEGATIVE, Group, folder, number, require, word
+from scaledrelu.config.fields import Group, folder, number, require, word
+from scaledrelu.config.ranges import NOT_NEGATIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from scaledrelu.config.fields import COUNT, FEW, WORKERS, Group, Range, number, word
+from scaledrelu.config.fields import Group, number, word
+from scaledrelu.config.ranges import COUNT, FEW, WORKERS, Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import CHANNELS, FEW, PIXELS, Group, Range, build, number, require
+from scaledrelu.config.fields import Group, build, number, require
+from scaledrelu.config.ranges import CHANNELS, FEW, PIXELS, Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import (
-    NOT_NEGATIVE,
-    POSITIVE,
-    SHARE,
-    Group,
-    Range,
-    build,
-    number,
-    word,
-)
+from scaledrelu.config.fields import Group, build, number, word
+from scaledrelu.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scaledrelu.config.fields import COUNT, POSITIVE, Group, number, word
+from scaledrelu.config.fields import Group, number, word
+from scaledrelu.config.ranges import COUNT, POSITIVE
 
 
 @dataclass(frozen=True, slots=True)

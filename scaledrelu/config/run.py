@@ -11,7 +11,13 @@ from scaledrelu.config.data import DataConfig
 from scaledrelu.config.divergence import DivergenceConfig
 from scaledrelu.config.evaluation import EvaluationConfig
 from scaledrelu.config.ffn import FfnConfig
-from scaledrelu.config.fields import (
+from scaledrelu.config.fields import Group, build, folder, number, part_of_path, require
+from scaledrelu.config.init import InitConfig
+from scaledrelu.config.launch import LaunchConfig, PathsConfig, WandbConfig
+from scaledrelu.config.model import ModelConfig
+from scaledrelu.config.optimizer import OptimizerConfig
+from scaledrelu.config.precision import PrecisionConfig
+from scaledrelu.config.ranges import (
     CHANNELS,
     EPOCHS,
     FEW,
@@ -19,19 +25,8 @@ from scaledrelu.config.fields import (
     POSITIVE,
     SEED,
     SHARE,
-    Group,
     Range,
-    build,
-    folder,
-    number,
-    part_of_path,
-    require,
 )
-from scaledrelu.config.init import InitConfig
-from scaledrelu.config.launch import LaunchConfig, PathsConfig, WandbConfig
-from scaledrelu.config.model import ModelConfig
-from scaledrelu.config.optimizer import OptimizerConfig
-from scaledrelu.config.precision import PrecisionConfig
 from scaledrelu.config.schedule import LrConfig, ScheduleConfig, WarmupConfig
 from scaledrelu.config.stem import StemConfig
 from scaledrelu.errors import ConfigError

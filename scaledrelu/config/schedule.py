@@ -9,19 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import (
-    COUNT,
-    EPOCHS,
-    NOT_NEGATIVE,
-    POSITIVE,
-    SHARE,
-    Group,
-    Range,
-    build,
-    number,
-    require,
-    word,
-)
+from scaledrelu.config.fields import Group, build, number, require, word
+from scaledrelu.config.ranges import COUNT, EPOCHS, NOT_NEGATIVE, POSITIVE, SHARE, Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.config.fields import SEED
+from scaledrelu.config.ranges import SEED
 from scaledrelu.errors import TableError, nearest
 
 # What would not be the row's own, and what says it instead.

@@ -6,8 +6,7 @@ import argparse
 
 import pytest
 
-from scaledrelu.config.arguments import within
-from scaledrelu.config.fields import FEW, SHARE_OF_AN_IMAGE, WORKERS
+from scaledrelu.config.ranges import FEW, SHARE_OF_AN_IMAGE, WORKERS, within
 
 
 @pytest.mark.parametrize(

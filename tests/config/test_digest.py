@@ -472,8 +472,8 @@ def test_a_long_reading_says_how_long(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("scaledrelu.config.reading.QUIET_S", 0.0)
-    monkeypatch.setattr("scaledrelu.config.reading.EVERY_S", 1e9)
+    monkeypatch.setattr("scaledrelu.config.hashes.QUIET_S", 0.0)
+    monkeypatch.setattr("scaledrelu.config.hashes.EVERY_S", 1e9)
     with caplog.at_level(logging.WARNING):
         named(images)
     (line,) = [record.getMessage() for record in caplog.records]

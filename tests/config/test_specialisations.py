@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
-from scaledrelu.config.hydra_tree import FULL_SIZE, SPECIALISED
+from scaledrelu.config.hydra_tree import FULL_SIZE, SPECIALISED, compose_tree
 from scaledrelu.config.overrides import expand_glob, group_options
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.optimisation import build_optimizer
@@ -25,11 +25,17 @@ def conf(tmp_path: Path) -> Path:
 
 
 def test_every_shipped_option_has_a_file_for_every_profile() -> None:
-    for profile in set(GROUPS["profile"]) - {FULL_SIZE}:
+    sizes = {sizes_of(profile) for profile in GROUPS["profile"]}
+    assert sizes == {"mini", "small", FULL_SIZE}
+    for profile in sizes - {FULL_SIZE}:
         for group in SPECIALISED:
             for option in GROUPS[group]:
                 path = CONF_DIR / f"profile_{group}" / f"{profile}_{option}.yaml"
                 assert path.is_file(), path
+
+
+def sizes_of(profile: str) -> str:
+    return compose_tree([f"profile={profile}"], CONF_DIR).choices["sizes"]
 
 
 @pytest.mark.parametrize("group", ["model", "recipe", "data"])
@@ -46,7 +52,8 @@ def test_an_option_without_its_size_is_refused_with_the_file_to_add(conf: Path, 
 
 
 def test_a_new_profile_is_told_every_file_that_it_lacks(conf: Path) -> None:
-    shutil.copy(conf / "profile" / "small.yaml", conf / "profile" / "own.yaml")
+    small = (conf / "profile" / "small.yaml").read_text()
+    (conf / "profile" / "own.yaml").write_text(small.replace("small", "own"))
     with pytest.raises(ConfigError) as refused:
         compose_unpinned(["profile=own"], conf_dir=conf)
     for file in ("recipe/own_deit", "model/own_vit_small", "data/own_imagenet1k"):

@@ -74,4 +74,4 @@ def test_without_joblib_runs_go_one_by_one_unless_jobs_were_asked_for(configs, m
 @pytest.mark.parametrize("visible", ["", "-1"])
 def test_hidden_gpus_are_none(monkeypatch, visible):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert devices.gpu_visible() is False
+    assert launch.gpu_visible() is False
