@@ -121,7 +121,7 @@ class PlainDino(PlainStep):
             teacher = F.softmax((scores_MK - task.centre) / task.temperature(0), dim=-1).chunk(2)
         crops = [batch.images] if batch.local is None else [batch.images, batch.local]
         scores = model["head"](torch.cat([model["body"](images) for images in crops]))
-        student = (scores / task.student_temp).chunk(len(scores) // len(teacher[0]))
+        student = (scores / task.settings.student_temp).chunk(len(scores) // len(teacher[0]))
         losses = [
             -(teacher_BK * F.log_softmax(student_BK, dim=-1)).sum(-1).mean()
             for i, teacher_BK in enumerate(teacher)
@@ -143,9 +143,10 @@ class PlainDino(PlainStep):
     @torch.no_grad()
     def after_update(self) -> None:
         """Move the teacher and the centre."""
-        task, keep = self.task, self.task.teacher_momentum
+        task, keep = self.task, self.task.settings.teacher_momentum
         pairs = ((task.student, task.teacher), (task.student_head, task.teacher_head))
         for student, teacher in pairs:
             for new, old in zip(student.parameters(), teacher.parameters(), strict=True):
                 old.mul_(keep).add_((1 - keep) * new)
-        task.centre.mul_(task.centre_momentum).add_((1 - task.centre_momentum) * self.seen)
+        momentum = task.settings.centre_momentum
+        task.centre.mul_(momentum).add_((1 - momentum) * self.seen)

@@ -62,6 +62,10 @@ def artifacts_root(results: str | Path) -> Path:
 def artifact_directory(results: str | Path, artifact_id: str) -> Path:
     """Return ``<results>/artifacts/<id>``.
 
+    Args:
+        results: results folder.
+        artifact_id: of the artifact.
+
     Raises:
         ConfigError: if the id is no plain name.
     """
@@ -143,7 +147,12 @@ def data_artifact(config: RunConfig, conf_dir: Path) -> Artifact:
 
 
 def pin_made_data(config: RunConfig, conf_dir: Path) -> RunConfig:
-    """Fill in ``data.digest`` of ``data.root=made``: the artifact's id."""
+    """Fill in ``data.digest`` of ``data.root=made``: the artifact's id.
+
+    Args:
+        config: without the digest.
+        conf_dir: the configuration tree.
+    """
     data = config.data
     if data.root != MADE or data.digest is not None:
         return config

@@ -48,6 +48,10 @@ def compose(
 def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunConfig:
     """Compose like :func:`compose`, but look at no files: digests of data stay empty.
 
+    Args:
+        overrides: as :func:`compose`.
+        conf_dir: as :func:`compose`.
+
     Raises:
         ConfigError: as :func:`compose`.
     """
@@ -63,6 +67,10 @@ def _tree(overrides: Sequence[str], conf_dir: Path, searchpath: str | None) -> T
 
 def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> RunConfig:
     """Turn what Hydra composed for a job into a checked configuration with the data digests.
+
+    Args:
+        composed: the tree, without Hydra's own part.
+        conf_dir: the configuration tree; the repository's by default.
 
     Raises:
         ConfigError: see :func:`from_values`.

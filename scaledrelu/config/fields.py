@@ -231,7 +231,12 @@ def _what(one: Field) -> str:
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise a ConfigError with the message unless the condition holds."""
+    """Raise a ConfigError with the message unless the condition holds.
+
+    Args:
+        condition: what must hold.
+        message: one line: what is wrong, what is allowed, what to do.
+    """
     if not condition:
         raise ConfigError(message)
 
@@ -255,7 +260,12 @@ def folder_name(name: object, *, what: str) -> str:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value); a list of plain values is one, one of dictionaries is opened."""
+    """Yield (dotted key, value); a list of plain values is one, one of dictionaries is opened.
+
+    Args:
+        value: plain dictionaries and lists.
+        path: dotted key of the value.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, f"{path}.{key}" if path else str(key))

@@ -67,6 +67,10 @@ def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
 
     Hydra's own glob would take shared bases for options.
 
+    Args:
+        text: an override.
+        groups: options by group, see :func:`group_options`.
+
     Raises:
         ConfigError: one line if nothing matches, or if the key is no group.
     """

@@ -19,6 +19,10 @@ _HOME = re.compile(r"""(?<=[=,])(?:(['"])(~[^'"]*)\1|(~[^,'"\[\](){}]*))""")  # 
 def expand_home(text: str, *, key: str) -> str:
     """Return a path with ``~`` or ``~user`` in front expanded.
 
+    Args:
+        text: a path as it was typed.
+        key: where it was given, for the error.
+
     Raises:
         ConfigError: if nobody knows the home folder.
     """

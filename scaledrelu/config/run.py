@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaledrelu.config.augment import AugmentConfig
@@ -11,7 +11,7 @@ from scaledrelu.config.data import DataConfig
 from scaledrelu.config.divergence import DivergenceConfig
 from scaledrelu.config.evaluation import EvaluationConfig
 from scaledrelu.config.ffn import FfnConfig
-from scaledrelu.config.fields import Group, build, folder, number, part_of_path, require
+from scaledrelu.config.fields import Group, build, fields_of, folder, number, part_of_path, require
 from scaledrelu.config.init import InitConfig
 from scaledrelu.config.launch import LaunchConfig, PathsConfig, WandbConfig
 from scaledrelu.config.model import ModelConfig
@@ -212,8 +212,8 @@ class RunConfig(Group):
 
 def plain(value: Any) -> Any:
     """Return a group as dictionaries and lists, in the order of its fields."""
-    if is_dataclass(value):
-        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Group):
+        return {one.name: plain(getattr(value, one.name)) for one in fields_of(type(value))}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -224,6 +224,10 @@ def plain(value: Any) -> Any:
 def value_of(config: RunConfig, key: str) -> Any:
     """Return what stands under a dotted key, e.g. ``optimizer.label``; a group as it is.
 
+    Args:
+        config: of a run.
+        key: of a field, or of an argument in an open dictionary.
+
     Raises:
         KeyError: if there is nothing under this key.
     """
@@ -231,7 +235,7 @@ def value_of(config: RunConfig, key: str) -> Any:
     for part in key.split("."):
         if isinstance(value, dict):
             value = value[part]
-        elif is_dataclass(value) and part in {one.name for one in fields(value)}:
+        elif isinstance(value, Group) and part in {one.name for one in fields_of(type(value))}:
             value = getattr(value, part)
         else:
             raise KeyError(key)

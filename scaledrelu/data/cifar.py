@@ -58,6 +58,10 @@ def cifar10_batches(root: Path) -> Path:
 def read_cifar10(folder: Path, split: str) -> MemorySource:
     """Return one split, train or test, in the published order.
 
+    Args:
+        folder: that holds the python batches.
+        split: train | test.
+
     Raises:
         DataError: if a file is missing or is not the published one.
     """

@@ -92,6 +92,12 @@ def open_digits(
     The split is fixed and stratified. Images are scaled bilinearly from 8 to ``image_size``
     pixels and have three equal channels. They are always in memory and never bad.
 
+    Args:
+        root: not used: they come with scikit-learn.
+        image_size: pixels of a side.
+        in_memory: not used.
+        on_bad_image: not used.
+
     Source: the mini protocol (a stand-in for ImageNet-1k that needs no download).
     """
     whole = load_digits(image_size)
@@ -144,6 +150,10 @@ def open_cifar10(
 
 def scan_folder(folder: Path | str, *, on_bad_image: str = "raise") -> FolderSource:
     """List the images of a folder of class folders, in the order of torchvision's ImageFolder.
+
+    Args:
+        folder: of class folders.
+        on_bad_image: raise | skip.
 
     Raises:
         DataError: if there is no class folder, or one without images.

@@ -33,6 +33,11 @@ def stratified_choice(targets: np.ndarray, count: int, *, seed: int) -> np.ndarr
     """Return sorted positions of ``count`` images, each class in proportion to its size.
 
     Shares are rounded by largest remainder, so that the total is exact.
+
+    Args:
+        targets: class of every image, int64.
+        count: images to choose.
+        seed: of the draw.
     """
     sizes = np.bincount(targets)
     share = sizes * (count / len(targets))

@@ -35,6 +35,15 @@ def open_fetch(
 ) -> MemoryFetch | FileFetch:
     """Choose the way to fetch: with a transform image by image, without one from memory.
 
+    Args:
+        source: the images.
+        transform: PIL image -> tensor; None = the bytes of a source in memory.
+        seed: of the run.
+        workers: loader processes.
+        pin: put batches in page-locked memory.
+        device: where to keep images in memory; None = leave them.
+        labels: label maps of the source, or None.
+
     Raises:
         ConfigError: if there is neither a transform nor a tensor in memory.
     """

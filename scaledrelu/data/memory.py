@@ -24,6 +24,10 @@ def decode_all(source: FolderSource, *, image_size: int) -> MemorySource:
     ``$SCALEDRELU_CACHE`` (default ``~/.cache/scaledrelu``), named after the files' names and
     contents; bad images are never cached. Without a home folder nothing is.
 
+    Args:
+        source: images in files.
+        image_size: pixels of a side, or (height, width).
+
     Raises:
         DataError: for a bad image, unless the source skips it.
     """

@@ -85,6 +85,15 @@ def draw_mix(
 ) -> Mix:
     """Draw one Mix, in the official order of draws.
 
+    Args:
+        height: pixels.
+        width: pixels.
+        mixup: Beta parameter, 0 = off.
+        cutmix: Beta parameter, 0 = off.
+        mix_prob: probability that anything is mixed.
+        switch_prob: probability of CutMix where both are on.
+        seed: of this draw.
+
     Source: recipes A.5 step 6; the CutMix share is that of the clipped box.
     """
     rng = np.random.RandomState(seed % 2**32)
@@ -104,6 +113,11 @@ def draw_mix(
 
 def smooth_one_hot(targets: Tensor, *, num_classes: int, smoothing: float) -> Tensor:
     """Return B x num_classes: smoothing / C everywhere, 1 - smoothing more at the target.
+
+    Args:
+        targets: B class indices, int64.
+        num_classes: C.
+        smoothing: share spread over all classes, in [0, 1).
 
     Source: recipes A.5 step 7.
     """

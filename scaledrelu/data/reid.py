@@ -153,6 +153,12 @@ def open_made(
 ) -> ReidSplits:
     """Open a generated set in the layout of Market-1501; ignores fields of what it stands in for.
 
+    Args:
+        root: folder of the generated set.
+        image_size: (height, width) in pixels.
+        in_memory: decode once.
+        on_bad_image: raise | skip.
+
     Raises:
         DataError: as ``open_market1501``, and if the set is not as its manifest says.
     """

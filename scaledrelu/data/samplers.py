@@ -69,6 +69,12 @@ def steps_per_epoch(num_images: int, *, num_groups: int, group_size: int, repeat
     With repeated augmentation the epoch keeps its usual length and sees about one image in
     ``repeats``, ``repeats`` times each.
 
+    Args:
+        num_images: of the training set.
+        num_groups: groups per update over all processes.
+        group_size: images of a group.
+        repeats: repeated augmentation; 1 = off.
+
     Raises:
         ConfigError: if there are fewer images than one update needs.
     Source: recipes A.6.

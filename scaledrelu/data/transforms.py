@@ -96,6 +96,12 @@ def eval_transform(
     up to 32 pixels the image is only fitted to its size. Where height and width are given, the
     whole image is resized to them (bilinear).
 
+    Args:
+        image_size: pixels of a side, or (height, width).
+        crop: the short side is resized to image_size / crop.
+        mean: of the channels, in [0, 1].
+        std: of the channels.
+
     Source: recipes A.7 (DeiT ``build_transform``); D.1 (TransReID).
     """
     from torchvision import transforms
@@ -115,6 +121,11 @@ def fit_to(
     """Return: short side to ``resized`` (default ``image_size``) pixels, centre cropped.
 
     Where ``image_size`` is height and width, the whole image is resized to them.
+
+    Args:
+        image_size: pixels of a side, or (height, width).
+        resized: pixels of the short side.
+        interpolation: name of a torchvision ``InterpolationMode``.
     """
     from torchvision import transforms
 

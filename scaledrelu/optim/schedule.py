@@ -131,7 +131,12 @@ class LrSchedule:
         return paper_epochs * self.total_steps / self.curve.schedule.total_epochs
 
     def at(self, step: int, *, peak_factor: float = 1.0) -> float:
-        """Return the learning rate of one update (0-based), see `Curve.value`."""
+        """Return the learning rate of one update (0-based), see `Curve.value`.
+
+        Args:
+            step: 0-based.
+            peak_factor: see `Curve.value`.
+        """
         if self.curve.is_after_warmup:
             return rise_then_fall(
                 step,

@@ -19,6 +19,11 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
     """Log id, differences from the recipe, rates, steps, batch per device and devices.
 
     On the main process only: the others would compose for nobody.
+
+    Args:
+        config: of the run.
+        job: built from it.
+        world: this process's place.
     """
     if not world.is_main:
         return

@@ -115,6 +115,10 @@ def build(config: RunConfig, world: World) -> Job:
 def local_groups(config: RunConfig, world: World) -> range:
     """Return the global numbers of the groups that this process holds.
 
+    Args:
+        config: of the run.
+        world: this process's place.
+
     Raises:
         ConfigError: if the groups do not divide over the processes.
     """
@@ -180,7 +184,13 @@ def build_update(
 
 
 def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
-    """Compile the backbones if asked, and wrap the whole task for several processes."""
+    """Compile the backbones if asked, and wrap the whole task for several processes.
+
+    Args:
+        config: of the run.
+        task: on its device.
+        world: this process's place.
+    """
     if config.launch.compile:
         for network in task.networks():
             network.compile()

@@ -70,7 +70,13 @@ def dry_step(config: RunConfig, *, num_classes: int, device: str = "cpu") -> Dry
 
 
 def noise(config: RunConfig, num_classes: int, group: int) -> RawBatch:
-    """Return one group of normalised noise images (or crops), with random classes and maps."""
+    """Return one group of normalised noise images (or crops), with random classes and maps.
+
+    Args:
+        config: of the run.
+        num_classes: C.
+        group: its number, which seeds the noise.
+    """
     count, height, width = config.batch.group, config.data.height, config.data.width
     crops = config.augment.multi_crop
     generator = torch.Generator().manual_seed(group)
@@ -94,7 +100,13 @@ def noise(config: RunConfig, num_classes: int, group: int) -> RawBatch:
 def random_labels(
     count: int, num_classes: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return random label maps of the published shape (recipes B.4) and random crop boxes."""
+    """Return random label maps of the published shape (recipes B.4) and random crop boxes.
+
+    Args:
+        count: images.
+        num_classes: C.
+        generator: of the draws.
+    """
     cells = torch.randn(count, num_classes, MAP_SIDE, MAP_SIDE, generator=generator)
     best = cells.topk(min(MAP_DEPTH, num_classes), 1)
     length = 0.3 + 0.7 * torch.rand(count, 2, generator=generator)

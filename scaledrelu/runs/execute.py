@@ -89,7 +89,15 @@ def execute(
 def make_result(
     config: RunConfig, job: Job, world: World, ending: Ending, shares: Sequence[Share]
 ) -> Result:
-    """Describe how the run ended."""
+    """Describe how the run ended.
+
+    Args:
+        config: of the run.
+        job: what was trained.
+        world: this process's place.
+        ending: of the training.
+        shares: of every process, in rank order.
+    """
     cursor, verdict = ending.cursor, ending.verdict
     metrics = dict(cursor.latest)
     metrics |= {f"{name}_start": value for name, value in cursor.start.items()}
@@ -122,7 +130,14 @@ def data_sizes(splits: Splits | ReidSplits) -> dict[str, int]:
 def provenance(
     config: RunConfig, job: Job, world: World, shares: Sequence[Share]
 ) -> dict[str, Any]:
-    """Return where and with what a run was made."""
+    """Return where and with what a run was made.
+
+    Args:
+        config: of the run.
+        job: what was trained.
+        world: this process's place.
+        shares: of every process, in rank order.
+    """
     return {
         "device": describe_devices(shares),
         "processes": world.size,
@@ -140,7 +155,13 @@ def provenance(
 
 
 def report_outcome(name: str, result: Result, verdict: Verdict | None) -> None:
-    """Log the last line of a run, and what its losses went through if that was no crash."""
+    """Log the last line of a run, and what its losses went through if that was no crash.
+
+    Args:
+        name: id of the run.
+        result: of the run.
+        verdict: of the judge; None without a crash.
+    """
     ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
     found = in_words(result.metrics) or "no evaluation yet"
     log.info("%s: %s; %s; %s", name, ending, found, duration(result.seconds))

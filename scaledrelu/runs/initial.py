@@ -136,6 +136,10 @@ def stored_config(folder: Path, *, trust: Sequence[str] = ()) -> RunConfig:
 def reset_head(network: nn.Module, *, scale: float) -> None:
     """Start a classifier anew: truncated normal 0.02, times ``scale``; bias 0.
 
+    Args:
+        network: with ``get_classifier``.
+        scale: times the usual start.
+
     Source: recipes F (DINO issue #31 for the scale; its value is an assumption).
     """
     head = network.get_classifier()

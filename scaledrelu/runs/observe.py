@@ -118,7 +118,13 @@ def build_evaluation(
 
 
 def shard_of(config: RunConfig, source: ImageSource, world: World) -> Iterator[RawBatch]:
-    """Yield this process's shard of a source's images as the validation images come."""
+    """Yield this process's shard of a source's images as the validation images come.
+
+    Args:
+        config: of the run.
+        source: all images.
+        world: this process's place.
+    """
     with closing(Validation(config, source, world)) as images:
         yield from images
 
@@ -127,7 +133,14 @@ def shard_of(config: RunConfig, source: ImageSource, world: World) -> Iterator[R
 def collect_evidence(
     config: RunConfig, training: Training, validation: Validation, cursor: Cursor
 ) -> dict[str, np.ndarray]:
-    """Gather what later reports need from the weights; NaN after a non-finite crash stays."""
+    """Gather what later reports need from the weights; NaN after a non-finite crash stays.
+
+    Args:
+        config: of the run.
+        training: that has ended.
+        validation: this process's shard.
+        cursor: where training ended.
+    """
     world, headline, backbone = training.world, training.headline, training.task.backbone
     name = headline.removeprefix("val/")
     backbone.eval()

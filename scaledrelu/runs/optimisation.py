@@ -36,7 +36,12 @@ def build_schedule(config: RunConfig, steps_per_epoch: int) -> LrSchedule:
 
 
 def build_weight_decay(config: RunConfig, total_steps: int) -> CosineSchedule | None:
-    """Return how the weight decay moves over the steps (DINO), or None where it stays."""
+    """Return how the weight decay moves over the steps (DINO), or None where it stays.
+
+    Args:
+        config: of the run.
+        total_steps: updates in the run.
+    """
     end = config.schedule.weight_decay_end
     start = config.optimizer.build["weight_decay"]
     return None if end is None else CosineSchedule(start, end, total_steps)
@@ -62,7 +67,12 @@ def build_optimizer(optimizer: OptimizerConfig, task: Task, *, lr: float) -> tor
 
 
 def build_scaler(precision: PrecisionConfig, device: torch.device) -> torch.amp.GradScaler | None:
-    """Build the loss scaler of fp16 (recipes A.3), or nothing."""
+    """Build the loss scaler of fp16 (recipes A.3), or nothing.
+
+    Args:
+        precision: of the run.
+        device: of the model.
+    """
     if not precision.loss_scaling:
         return None
     return torch.amp.GradScaler(

@@ -20,7 +20,12 @@ from scaledrelu.tasks.base import Progress, Task
 
 
 def batch_groups(batch: BatchConfig, groups: Sequence[int]) -> Sequence[int]:
-    """Return the numbers of the batches that ``Prepare`` makes of a process's groups."""
+    """Return the numbers of the batches that ``Prepare`` makes of a process's groups.
+
+    Args:
+        batch: of the configuration.
+        groups: global numbers of the process's groups.
+    """
     return groups[:1] if batch.sync_bn else groups
 
 

@@ -40,6 +40,10 @@ class Subject:
 def label(column: Column, subject: Subject) -> str:
     """Return the text of one label cell.
 
+    Args:
+        column: of the table.
+        subject: what the label may read.
+
     Raises:
         TableError: the column names a caption or a config key that does not exist.
     """

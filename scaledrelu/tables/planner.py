@@ -199,6 +199,11 @@ def inspect_run(results: Path, name: str, config: RunConfig) -> tuple[Status, st
     """Return what a run's directory says, after comparing the config stored in it.
 
     A damaged record, or one of another config, is a status: it costs its own cells only.
+
+    Args:
+        results: results folder.
+        name: id of the run.
+        config: of the run.
     """
     folder = run_directory(results, name)
     try:

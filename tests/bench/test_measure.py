@@ -87,7 +87,7 @@ def test_another_part_of_the_method_is_noticed():
     with pytest.raises(UnequalWorkError, match="loss gaps"):
         check_same_work(volo)
     dino = sides_of(replace(TINY, recipe="dino"))
-    dino.plain.task.centre_momentum = 0.9
+    dino.plain.task.settings = replace(dino.plain.task.settings, centre_momentum=0.9)
     with pytest.raises(UnequalWorkError, match="loss gaps"):
         check_same_work(dino)
 

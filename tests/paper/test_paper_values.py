@@ -97,7 +97,7 @@ def test_table5_deltas_are_those_of_its_baselines(plan):
     ):
         if printed["delta_vs_table2"]:
             base = table.baseline_of(row)
-            delta = row.paper.top1 - base.paper.top1
+            delta = row.paper["top1"] - base.paper["top1"]
             assert f"{delta:+.1f}" == printed["delta_vs_table2"]
 
 

@@ -261,7 +261,7 @@ def test_a_run_starts_from_a_dino_teacher_whose_positions_are_stretched(results)
     state = {name: value.double().numpy() for name, value in task.backbone.state_dict().items()}
     saved = weights_of(upstream)
     teacher = {n.removeprefix("teacher."): v for n, v in saved.items() if n.startswith("teacher.")}
-    expected = stretched(teacher.pos_embed)
+    expected = stretched(teacher["pos_embed"])
     np.testing.assert_allclose(state["pos_embed"], expected, atol=1e-6)
     same = [name for name in state if name != "pos_embed" and "num_batches" not in name]
     assert all(np.array_equal(state[name], teacher[name]) for name in same)

@@ -54,7 +54,7 @@ def make_vit(*, strides=(2, 1, 1), drop_path=0.0, width=8, depth=2) -> StemViT:
 def make_dino(*, seed=0, dtype=torch.float64, drop_path=0.0, strides=(2, 1, 1), **changes) -> Dino:
     torch.manual_seed(seed)
     backbone = make_vit(drop_path=drop_path, strides=strides)
-    return Dino(backbone, **(OFFICIAL | HEAD | changes)).to(dtype)
+    return Dino(backbone, Dino.Settings(**(OFFICIAL | HEAD | changes))).to(dtype)
 
 
 def crops(step, group, *, images=4, local=3, dtype=torch.float64) -> Crops:
