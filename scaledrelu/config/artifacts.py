@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from scaledrelu.config.data import MADE
 from scaledrelu.config.digest import Known, label_digest
 from scaledrelu.config.fields import folder_name
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.places import quoted
+from scaledrelu.config.places import CONF_DIR, quoted
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, DataError
 
@@ -168,9 +169,11 @@ def data_root(config: RunConfig) -> str | None:
     """
     if config.data.root != MADE:
         return config.data.root
+    making = data_artifact(config, CONF_DIR)
+    command = shlex.join(["python", making.script, *making.arguments(Path(config.paths.results))])
     what = (
-        "the data set of data.root=made is not there: scripts/sweep.py with a table that needs it "
-        "makes it; or set data.root to a folder of your own"
+        f"the data set of data.root=made is not there: make it with `{command}`, or set data.root "
+        "to a folder of your own"
     )
     return str(_made_folder(config, config.data.digest, what))
 
@@ -185,8 +188,9 @@ def label_folder(config: RunConfig) -> Path:
     if data.token_labels != MADE:
         return Path(data.token_labels)
     what = (
-        "the label maps of data.token_labels=made are not there: scripts/sweep.py with a table "
-        "that needs them trains their teacher and makes them; data.token_labels=none trains without"
+        "the label maps of data.token_labels=made are not there: `python scripts/sweep.py "
+        "tables=[<table of this run>]` trains their teacher and makes them; data.token_labels=none "
+        "trains without"
     )
     return _made_folder(config, data.token_labels_digest, what)
 

@@ -19,12 +19,11 @@ from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
 from scaledrelu.config.fields import TARGET, require
 from scaledrelu.config.hydra_tree import Tree, compose_tree, one_line
 from scaledrelu.config.overrides import check_overrides
+from scaledrelu.config.places import CONF_DIR as CONF_DIR
 from scaledrelu.config.places import expand_overrides, expand_places
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
-
-CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 
 
 def compose(

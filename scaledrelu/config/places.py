@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from scaledrelu.errors import ConfigError
 
+CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 PLACES = ("paths.results", "data.root", "data.token_labels", "init.path")
 
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # what Hydra reads as one string without quotes

@@ -7,7 +7,6 @@ any more is passed over.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,10 +15,10 @@ from omegaconf import OmegaConf
 from scaledrelu.config.construct import construct
 from scaledrelu.config.fields import Group, fields_of
 from scaledrelu.config.identity import NEUTRAL, TRANSIENT
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 
 CONFIG_YAML = "config.yaml"  # in a run directory
-_CONF = Path(__file__).resolve().parents[2] / "conf"
 # What a slim record leaves out and no file of conf/ has one value for.
 _UNSAID: dict[str, Any] = {
     "profile.name": "stored",
@@ -69,7 +68,7 @@ def from_science(science: Mapping[str, Any], *, method: str) -> RunConfig:
         ConfigError: a field that is lacking, unknown or out of its range.
     """
     labels = {key: "unsaid" for key in TRANSIENT if key.endswith(".label")}
-    read = {name: yaml.safe_load((_CONF / path).read_text()) for name, path in _FILES.items()}
+    read = {name: yaml.safe_load((CONF_DIR / path).read_text()) for name, path in _FILES.items()}
     read |= {"method": method, "paths": {"results": "results"}}
     whole = {k: v for k, v in {**science, **read}.items() if k != "science_version"}
     return from_stored(_with(whole, {**labels, **_UNSAID}))

@@ -204,7 +204,7 @@ def test_a_data_set_that_was_not_made_is_said_in_one_line(smoke) -> None:
     said = str(caught.value)
     assert "\n" not in said
     assert said.startswith(f"{artifacts_root(config.paths.results)}/data-")
-    assert "data.root=made is not there: `make table4` makes it" in said
+    assert "data.root=made is not there: make it with `python scripts/make_mini_data.py" in said
     report = run_job(config)
     assert (report.ended, report.reason) == (Ended.FAILED, said)
 
@@ -226,7 +226,9 @@ def test_a_generated_set_that_is_not_as_it_was_made_is_refused(people, change) -
     else:
         name = image.name if change == "changed" else "0040_c1s1_000001_09.jpg"
         image.with_name(name).write_bytes(image.read_bytes() + b"\0")
-    with pytest.raises(DataError, match=r"not as it was made .* `make table4` makes it again"):
+    with pytest.raises(
+        DataError, match=r"not as it was made .* make it again with scripts/make_mini_data"
+    ):
         check_made(people)
 
 

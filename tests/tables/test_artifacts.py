@@ -189,7 +189,7 @@ def test_a_script_that_fails_leaves_its_last_line_and_no_manifest(conf):
 
 def test_labels_that_were_not_made_name_the_command_that_makes_them(tmp_path):
     config = compose(["recipe=volo", "model=volo_d1", f"paths.results={tmp_path}"])
-    with pytest.raises(DataError, match=r"label maps of data\.token_labels=made .* `make table2`"):
+    with pytest.raises(DataError, match=r"label maps of data\.token_labels=made .*sweep\.py"):
         label_folder(config)
 
 
