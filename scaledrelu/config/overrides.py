@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,21 +46,22 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: one line with the text that cannot be read.
     """
+    return [_parse(text) for text in overrides]
+
+
+@lru_cache(4096)  # a plan asks for each many times, and the grammar takes milliseconds
+def _parse(text: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    parser = OverridesParser.create()
-    found = []
-    for text in overrides:
-        try:
-            found.append(parser.parse_override(text))
-        except HydraException as error:
-            raise ConfigError(
-                f"cannot read '{text}': {str(error).splitlines()[0]}. "
-                "Write key=value; a value with spaces, brackets or letters beyond a-z needs quotes "
-                "that reach us: \"key='value'\"."
-            ) from error
-    return found
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(
+            f"cannot read '{text}': {str(error).splitlines()[0]}. "
+            "Write key=value; a value with spaces, brackets or letters beyond a-z needs quotes "
+            "that reach us: \"key='value'\"."
+        ) from error
 
 
 def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
