@@ -108,25 +108,16 @@ def test_rows_that_differ_in_values_only_share_one_composition(tmp_path, monkeyp
     assert asked == [("~stem",)]
 
 
+FRAMES = [["recipe=volo", "profile=small"], ["recipe=reid"], ["recipe=dino", "profile=paper"]]
 APART = [[f"stem={s}", f"ffn={f}"] for s, f in zip(GROUPS["stem"], cycle(GROUPS["ffn"]))]
 APART += [["init=run", "init.run=deit-0123456789ab", "ffn=mlp_relu"]]
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        ["recipe=volo", "profile=small"],
-        ["recipe=reid", "optimizer=adamw"],
-        ["recipe=dino", "profile=paper"],
-    ],
-    ids=str,
-)
-def test_options_put_in_afterwards_make_what_hydra_makes(tmp_path, frame):
-    composer = Composer(tmp_path)
-    for options in APART:
-        found = composer.unpinned([*frame, *options])
-        assert found.config == compose_unpinned([*frame, *options]), options
-        assert found.choices["ffn"] == options[-1].partition("=")[2]
+@pytest.mark.parametrize(("options", "frame"), zip(APART, cycle(FRAMES)), ids=str)
+def test_options_put_in_afterwards_make_what_hydra_makes(tmp_path, options, frame):
+    found = Composer(tmp_path).unpinned([*frame, *options])
+    assert found.config == compose_unpinned([*frame, *options])
+    assert found.choices["ffn"] == options[-1].partition("=")[2]
 
 
 def test_an_option_that_reaches_beyond_its_group_is_left_to_hydra(tmp_path):
