@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from configs import composed, with_values
+from configs import composed, group_with, with_values
 
 from scaledrelu.config.construct import construct
 from scaledrelu.config.schedule import LrConfig, ScheduleConfig, WarmupConfig
@@ -28,8 +28,9 @@ def effective_lr(base: float, *, total_batch: int, reference_batch: int | None, 
 
 
 def run_epochs(epochs: int, scale: float) -> int:
-    changes = {"schedule.epochs": epochs, "profile.epoch_scale": scale, "warmup.epochs": 0}
-    return with_values(composed("recipe=deit"), changes).run_epochs
+    config = composed("recipe=deit")
+    profile = group_with(config.profile, epoch_scale=scale)
+    return group_with(config.schedule, epochs=epochs).run_epochs(profile.epoch_scale)
 
 
 def warmup_length(epochs: float, scale: float) -> float:
