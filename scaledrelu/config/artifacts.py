@@ -18,7 +18,7 @@ import yaml
 
 from scaledrelu.config.data import MADE
 from scaledrelu.config.digest import Known, label_digest
-from scaledrelu.config.fields import folder_name
+from scaledrelu.config.group import folder_name
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.places import CONF_DIR, quoted
 from scaledrelu.config.run import RunConfig

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scaledrelu.config.fields import Group, number, require, word
+from scaledrelu.config.fields import number, word
+from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import AREAS, FEW, PIXELS, SHARE, Range
 
 # Of timm.

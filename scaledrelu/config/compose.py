@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
 from scaledrelu.config.construct import UnknownKeyError, construct
 from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
-from scaledrelu.config.fields import TARGET, require
+from scaledrelu.config.group import TARGET, require
 from scaledrelu.config.hydra_tree import Tree, compose_tree, one_line
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.config.places import CONF_DIR as CONF_DIR

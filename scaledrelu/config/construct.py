@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from scaledrelu.config.fields import Field, Group, fields_of, typed
+from scaledrelu.config.group import Field, Group, fields_of, typed
 from scaledrelu.errors import ConfigError
 
 G = TypeVar("G", bound=Group)

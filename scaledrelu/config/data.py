@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import TARGET, Group, build, number, part_of_path, require, word
+from scaledrelu.config.fields import build, number, part_of_path, word
+from scaledrelu.config.group import TARGET, Group, require
 from scaledrelu.config.ranges import PIXELS, SEED, Range
 
 NONE, MADE = "none", "made"  # words of token_labels; ``made`` is one of root, too

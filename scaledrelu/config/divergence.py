@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scaledrelu.config.fields import Group, number, require, word
+from scaledrelu.config.fields import number, word
+from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import COUNT, NOT_NEGATIVE, POSITIVE
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import TARGET, Group, build, number, require, word
+from scaledrelu.config.fields import build, number, word
+from scaledrelu.config.group import TARGET, Group, require
 from scaledrelu.config.ranges import COUNT, POSITIVE, SHARE_OF_AN_IMAGE, Range
 
 USUALLY_BEST = 20  # neighbours (recipes C.3)

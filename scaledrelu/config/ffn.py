@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import Group, build, word
+from scaledrelu.config.fields import build, word
+from scaledrelu.config.group import Group
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from scaledrelu.config.fields import Group, number, word
+from scaledrelu.config.fields import number, word
+from scaledrelu.config.group import Group
 from scaledrelu.config.ranges import COUNT, FEW, WORKERS, Range
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import Group, build, number, require
+from scaledrelu.config.fields import build, number
+from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import CHANNELS, FEW, PIXELS, Range
 
 

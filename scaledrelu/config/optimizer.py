@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import Group, build, number, word
+from scaledrelu.config.fields import build, number, word
+from scaledrelu.config.group import Group
 from scaledrelu.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, Range
 
 

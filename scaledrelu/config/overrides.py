@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledrelu.config.fields import Group, fields_of
+from scaledrelu.config.group import Group, fields_of
 from scaledrelu.config.launchers import check_launcher
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, nearest

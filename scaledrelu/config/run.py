@@ -11,7 +11,8 @@ from scaledrelu.config.data import DataConfig
 from scaledrelu.config.divergence import DivergenceConfig
 from scaledrelu.config.evaluation import EvaluationConfig
 from scaledrelu.config.ffn import FfnConfig
-from scaledrelu.config.fields import Group, build, fields_of, folder, number, part_of_path, require
+from scaledrelu.config.fields import build, folder, number, part_of_path
+from scaledrelu.config.group import Group, fields_of, require
 from scaledrelu.config.init import InitConfig
 from scaledrelu.config.launch import LaunchConfig, PathsConfig, WandbConfig
 from scaledrelu.config.model import ModelConfig

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import Group, build, number, require, word
+from scaledrelu.config.fields import build, number, word
+from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import COUNT, EPOCHS, NOT_NEGATIVE, POSITIVE, SHARE, Range
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import Group, build, number, require, word
+from scaledrelu.config.fields import build, number, word
+from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import CHANNELS, FEW
 from scaledrelu.errors import ConfigError
 

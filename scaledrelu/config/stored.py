@@ -13,7 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from scaledrelu.config.construct import construct
-from scaledrelu.config.fields import Group, fields_of
+from scaledrelu.config.group import Group, fields_of
 from scaledrelu.config.identity import NEUTRAL, TRANSIENT
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain

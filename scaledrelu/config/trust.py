@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from scaledrelu.config.fields import TARGET
+from scaledrelu.config.group import TARGET
 from scaledrelu.errors import ConfigError
 
 TRUSTED = (

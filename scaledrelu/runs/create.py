@@ -11,7 +11,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from scaledrelu.config.fields import TARGET
+from scaledrelu.config.group import TARGET
 from scaledrelu.config.trust import find_targets
 from scaledrelu.errors import ConfigError, nearest
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from scaledrelu.config.fields import TARGET, Group, fields_of
+from scaledrelu.config.group import TARGET, Group, fields_of
 from scaledrelu.config.run import RunConfig, value_of
 from scaledrelu.config.stem import StemConfig, fit_strides
 from scaledrelu.errors import TableError, nearest

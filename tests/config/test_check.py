@@ -12,7 +12,7 @@ from configs import composed
 
 from scaledrelu.config import compose as compose_module
 from scaledrelu.config.compose import compose, from_values
-from scaledrelu.config.fields import Field, Group, fields_of, leaves
+from scaledrelu.config.group import Field, Group, fields_of, leaves
 from scaledrelu.config.run import RunConfig, plain, value_of
 from scaledrelu.errors import ConfigError
 

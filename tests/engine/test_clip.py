@@ -7,7 +7,7 @@ import torch
 from step_toys import Toy, adamw, at, conv_net, make_update, pictures, sam, smooth_net, vectors
 from torch import nn
 
-from scaledrelu.config.fields import fields_of
+from scaledrelu.config.group import fields_of
 from scaledrelu.config.optimizer import OptimizerConfig
 from scaledrelu.engine.clip import CLIPS, clip_each
 

@@ -17,7 +17,7 @@ from step_toys import (
 )
 from torch import nn
 
-from scaledrelu.config.fields import fields_of
+from scaledrelu.config.group import fields_of
 from scaledrelu.config.precision import PrecisionConfig
 from scaledrelu.engine.autocast import DTYPES
 from scaledrelu.engine.step import _found_inf

@@ -6,7 +6,7 @@ from model_builders import FFNS, make_ffn
 from torch import nn
 
 from scaledrelu.config.ffn import FfnConfig
-from scaledrelu.config.fields import fields_of
+from scaledrelu.config.group import fields_of
 from scaledrelu.models.ffn import ACTS, ConvMlp, Mlp
 
 
