@@ -134,7 +134,7 @@ def test_a_recipe_that_chooses_its_stem_is_left_to_hydra(tmp_path):
     conf = shutil.copytree(CONF_DIR, tmp_path / "conf")
     recipe = conf / "recipe" / "deit.yaml"
     recipe.write_text(
-        recipe.read_text().replace("defaults:\n", "defaults:\n  - override /stem: conv\n", 1)
+        recipe.read_text().replace("  - _base\n", "  - _base\n  - override /stem: conv\n", 1)
     )
     for overrides in (["profile=mini"], ["profile=mini", "stem=conv_bn"]):
         found = Composer(tmp_path, conf_dir=conf).unpinned(overrides)
