@@ -489,6 +489,6 @@ def test_a_data_set_is_looked_at_once_for_all_runs_of_a_plan(
     monkeypatch.setattr(digest, "data_parts", lambda *of: looks.append(of) or look(*of))
     known: digest.Known = {}
     for build in (FOLDERS, FOLDERS, FOLDERS | {"val": "train"}):
-        data = {"root": str(images), "digest": None, "build": build}
-        pin_data_digest({"data": data, "paths": {"results": str(tmp_path)}}, known=known)
+        config = made(tmp_path, {"data.root": str(images), "data.build": build})
+        pin_data_digest(config, known=known)
     assert len(looks) == 2

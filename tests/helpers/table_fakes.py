@@ -38,9 +38,10 @@ BASE = {
     "lr": {"base": 5e-4, "reference_batch": 512},
     "batch": {"total": 1024, "group": 64},
     "schedule": {"epochs": 300, "min_lr": 1e-5, "min_lr_fraction": None},
-    "evaluation": {"build": [{"_target_": "foreign"}]},  # whose metrics nobody knows beforehand
+    "data": {"build": {"_target_": "foreign"}},
     "divergence": {"ratio": 0.9, "judge": "fraction", "judge_at": 0.6, "window": 0.1},
 }
+EVALUATORS = [{"_target_": "foreign"}]  # whose metrics nobody knows beforehand
 SAM = {"rho": 0.1, "per_group": False, "stats_in_second_pass": False, "same_masks": False}
 DEFAULTS = {name: next(iter(options)) for name, options in GROUPS.items()}
 
@@ -59,6 +60,7 @@ class FakeCompose:
         for name, fields in (*parts, *BASE.items()):
             if name != "recipe":
                 values[name] |= fields
+        values["evaluation"]["build"] = EVALUATORS
         if choices["optimizer"] == "sam":
             values["optimizer"]["sam"] = SAM
         is_mini = choices["profile"] == "mini"

@@ -10,7 +10,9 @@ from scaledrelu.tables.spec import Column
 
 def subject(*, patch=16, paper_patch=16, upstream=None, **stem):
     fields = {"strides": [2, 1, 1], "norm": "none", "act": "none", "tail": [], "shrink": True}
-    changes = {f"stem.{name}": value for name, value in (fields | stem).items()}
+    fields |= stem
+    fields["kernels"] = [3] * len(fields["strides"])
+    changes = {f"stem.{name}": value for name, value in fields.items()}
     changes |= {"model.patch_size": patch, "model.label": "DeiT-Small", "lr.base": 1e-3}
     return Subject(with_values(composed(), changes), upstream, paper_patch)
 

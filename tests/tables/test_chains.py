@@ -16,7 +16,7 @@ CHAIN = {
     "label": "two stages",
     "run": ["recipe=probe"],
     "upstream": ["recipe=dino"],
-    "external": {"paper": ["init.kind=checkpoint"]},
+    "external": {"paper": ["init.kind=checkpoint", "init.path=dino.pth"]},
     "rows": [{"run": ["stem=conv"], "paper": {"top1": 76.0}}],
 }
 
