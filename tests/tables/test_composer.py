@@ -113,7 +113,7 @@ APART = [[f"stem={s}", f"ffn={f}"] for s, f in zip(GROUPS["stem"], cycle(GROUPS[
 APART += [["init=run", "init.run=deit-0123456789ab", "ffn=mlp_relu"]]
 
 
-@pytest.mark.parametrize(("options", "frame"), zip(APART, cycle(FRAMES)), ids=str)
+@pytest.mark.parametrize(("options", "frame"), list(zip(APART, cycle(FRAMES))), ids=str)
 def test_options_put_in_afterwards_make_what_hydra_makes(tmp_path, options, frame):
     found = Composer(tmp_path).unpinned([*frame, *options])
     assert found.config == compose_unpinned([*frame, *options])
@@ -123,7 +123,7 @@ def test_options_put_in_afterwards_make_what_hydra_makes(tmp_path, options, fram
 def test_an_option_that_reaches_beyond_its_group_is_left_to_hydra(tmp_path):
     conf = shutil.copytree(CONF_DIR, tmp_path / "conf")
     (conf / "stem" / "own.yaml").write_text(
-        "# @package _global_\ndefaults: [conv@stem]\nstem: {hidden: 24}\nlr: {base: 0.5}\n"
+        "# @package _global_\ndefaults: [conv@stem, _self_]\nstem: {hidden: 24}\nlr: {base: 0.5}\n"
     )
     overrides = ["stem=own", "profile=mini"]
     found = Composer(tmp_path, conf_dir=conf).unpinned(overrides).config

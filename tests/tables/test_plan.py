@@ -91,7 +91,7 @@ def test_upstream_run_shares_the_backbone_and_is_trained_first(tmp_path):
         ({"a": {"from": "lr.bsae"}}, "table8, row 1: column 'a': the run's config has no key"),
         (
             {"a": {"from": "lr"}},
-            "'lr' is no value but holds some: write one of lr.base",
+            "'lr' is no value but holds some: write one of lr.label, lr.base",
         ),
         ({"a": {"metric": "val/topp1"}}, "table8, row 1: column 'a': the run reports no metric"),
         ({"a": {"metric": "val/topp1"}}, "did you mean 'val/top1'"),
