@@ -39,12 +39,16 @@ def make_stem(name: str, **changes) -> Callable[..., Stem]:
     return partial(Stem, stem_config(name, **changes))
 
 
-def make_parts(ffn: str, stem: Callable[..., Stem], attention: str) -> Parts:
-    """Return a stem and the FFN of ``conf/ffn/<name>.yaml``, which may drop its LayerNorm."""
-    fields = OmegaConf.to_container(OmegaConf.load(CONF / "ffn" / f"{ffn}.yaml"))
+def make_ffn(name: str) -> tuple[Callable[[int, int], nn.Module], bool]:
+    """Return the FFN builder of ``conf/ffn/<name>.yaml`` and whether its LayerNorm stays."""
+    fields = OmegaConf.to_container(OmegaConf.load(CONF / "ffn" / f"{name}.yaml"))
     kwargs = {k: v for k, v in fields["build"].items() if k != "_target_"}
     cls = get_class(fields["build"]["_target_"])
-    return Parts(stem, partial(cls, act=fields["act"], **kwargs), fields["norm"], attention)
+    return partial(cls, act=fields["act"], **kwargs), fields["norm"]
+
+
+def make_parts(ffn: str, stem: Callable[..., Stem], attention: str) -> Parts:
+    return Parts(stem, *make_ffn(ffn), attention)
 
 
 def model_config(**fields) -> ModelConfig:
