@@ -106,11 +106,13 @@ class Trees:
         """Return what an option alone puts into its group; None if it reaches beyond that."""
         if text not in self._options:
             group, _, option = text.partition("=")
-            with _own_hydra(self._conf_dir):
-                alone = _compose(f"{group}/{option}", ())
-            parts = {key: value for key, value in alone.items() if key != "hydra"}
-            values = OmegaConf.to_container(alone[group]) if set(parts) == {group} else None
-            self._options[text] = values
+            try:
+                with _own_hydra(self._conf_dir):
+                    alone = _compose(f"{group}/{option}", ())
+            except ConfigError:  # no single option: the whole composition says what is wrong
+                alone = DictConfig({})
+            parts = {key for key in alone if key != "hydra"}
+            self._options[text] = OmegaConf.to_container(alone[group]) if parts == {group} else None
         return self._options[text]
 
 
