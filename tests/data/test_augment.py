@@ -16,7 +16,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 def augment(**fields):
     own = {"mean": MEAN, "std": STD, "seed": 0}
     own |= {name: fields.pop(name) for name in (*own, "path") if name in fields}
-    return DeviceAugment(augment=augment_with(crop="shift", **fields), **own)
+    return DeviceAugment(augment=augment_with(**{"crop": "shift"} | fields), **own)
 
 
 def plain(**fields):
