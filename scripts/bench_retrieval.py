@@ -14,8 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.arguments import within
-from scaledrelu.config.ranges import COUNT, FEW
+from scaledrelu.config.ranges import COUNT, FEW, within
 
 MSMT17 = {"query": 11_659, "gallery": 82_161, "persons": 3_060, "cameras": 15}
 NOISE = 4.0  # of an image around its person: leaves something to rank

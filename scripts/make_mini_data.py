@@ -12,9 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.arguments import within
 from scaledrelu.config.compose import readable_errors
-from scaledrelu.config.ranges import SEED
+from scaledrelu.config.ranges import SEED, within
 from scaledrelu.data.people.folder import write_mini_reid
 from scaledrelu.data.people.sheet import save_sheet
 from scaledrelu.data.people.sightings import PRESETS

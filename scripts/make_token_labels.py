@@ -16,9 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.arguments import within
 from scaledrelu.config.compose import readable_errors
-from scaledrelu.config.ranges import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS
+from scaledrelu.config.ranges import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS, within
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -23,7 +23,8 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import CONF_DIR, check_specialisations, finalize, readable_errors
+from scaledrelu.config.compose import CONF_DIR, finalize, readable_errors
+from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.places import expand_overrides
 from scaledrelu.config.shell import (

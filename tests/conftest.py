@@ -9,22 +9,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @pytest.fixture
-def smoke(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def smoke(tmp_path: Path) -> Callable[..., RunConfig]:
     """Compose a run of a few steps on digits whose results go to a temporary folder."""
 
-    def make(*overrides: str) -> dict[str, Any]:
+    def make(*overrides: str) -> RunConfig:
         return compose(["profile=smoke", f"paths.results={tmp_path / 'results'}", *overrides])
 
     return make

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from scaledrelu.bench.pieces import Ended, Piece, Report, grace_s, run_piece
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.config.devices import gpu_visible
+from scaledrelu.config.launch import gpu_visible
 from scaledrelu.errors import ConfigError
 
 Show = Callable[[str], None]  # takes text

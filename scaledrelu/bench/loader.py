@@ -119,7 +119,7 @@ def our_loader(
         group_size=GROUP,
         repeats=1,
         seed=0,
-        transform=train_transform(config, in_memory=False),
+        transform=train_transform(config.data, config.augment, in_memory=False),
         workers=workers,
         pin=pin,
     )
@@ -130,18 +130,18 @@ def timm_batches(paths: list[Path]) -> Iterator[torch.Tensor]:
     from timm.data import create_transform
 
     config = compose(["profile=paper"])
-    augment, data = config["augment"], config["data"]
+    augment, data = config.augment, config.data
     transform = create_transform(
-        data["image_size"],
+        data.image_size,
         is_training=True,
-        color_jitter=augment["color_jitter"],
-        auto_augment=augment["rand_augment"],
-        interpolation=augment["interpolation"],
-        re_prob=augment["erasing"],
+        color_jitter=augment.color_jitter,
+        auto_augment=augment.rand_augment,
+        interpolation=augment.interpolation,
+        re_prob=augment.erasing,
         re_mode="pixel",
         re_count=1,
-        mean=data["mean"],
-        std=data["std"],
+        mean=data.mean,
+        std=data.std,
     )
 
     draw = np.random.default_rng(0)
@@ -161,8 +161,8 @@ def parallel_rate(
     repeats = -(-(steps + workers) * GROUP // len(source)) + 1
     many = source.select(np.tile(np.arange(len(source)), repeats))
     loader = our_loader(many, augment=augment, workers=workers, pin=device.type == "cuda")
-    data, wait = compose(["profile=paper"])["data"], synchronizer(device)
-    normalise = DeviceAugment(mean=data["mean"], std=data["std"], seed=0).normalise
+    data, wait = compose(["profile=paper"]).data, synchronizer(device)
+    normalise = DeviceAugment(mean=data.mean, std=data.std, seed=0).normalise
     try:
         batches = loader.epoch(0)
         for _ in range(workers):

@@ -9,7 +9,8 @@ from functools import lru_cache
 
 import torch
 
-DTYPES = {"none": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+from scaledrelu.engine.autocast import DTYPES
+
 PRODUCT = {"cuda": 8192, "cpu": 1024}  # side of the square matrix product
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from scaledrelu.bench.cases import PROFILES, Case, list_cases
 from scaledrelu.bench.session import Session, open_session
 from scaledrelu.bench.table import Row
-from scaledrelu.config.arguments import within
-from scaledrelu.config.ranges import COUNT, POSITIVE
+from scaledrelu.config.ranges import COUNT, POSITIVE, within
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from timm.layers import DropPath
@@ -24,6 +23,7 @@ from scaledrelu.bench.peers import build_plain
 from scaledrelu.bench.plain import PlainStep, plain_batches
 from scaledrelu.bench.table import Row
 from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
 from scaledrelu.engine.distributed import World
 from scaledrelu.randomness import derive_seed
@@ -45,7 +45,7 @@ class UnequalWorkError(RuntimeError):
 class Sides:
     """Both contenders of a case, and the batch that they agree on."""
 
-    config: dict[str, Any]
+    config: RunConfig
     ours: OurStep
     plain: PlainStep
     twin: Task  # whose networks the plain step has
@@ -105,20 +105,20 @@ def step_flops(case: Case, sides: Sides) -> float:
     """Return the operations of a training step per image; kernels of compiled modules hide them."""
     task = sides.twin
     if case.recipe == "deit":
-        flops = training_flops(task.backbone, sides.config["data"]["image_size"])
+        flops = training_flops(task.backbone, sides.config.data.image_size)
     else:
         flops = task_flops(task, sides.batch, sides.ours.now, case.batch)
-    return flops * (2 if sides.config["optimizer"]["sam"] else 1)
+    return flops * (2 if sides.config.optimizer.sam else 1)
 
 
 def describe(case: Case, sides: Sides, pairing: Pairing, device: torch.device, flops: float) -> Row:
     """Turn times into a row: rates, operations, utilisation."""
-    precision, task = sides.config["precision"], sides.ours.task
-    peak, rate = peak_tflops(device, precision["autocast"]), pairing.rate_a * case.batch
+    precision, task = sides.config.precision, sides.ours.task
+    peak, rate = peak_tflops(device, precision.autocast), pairing.rate_a * case.batch
     return replace(
         case.row(),
-        model=sides.config["model"]["label"],
-        attention=precision["attention"],
+        model=sides.config.model.label,
+        attention=precision.attention,
         threads=torch.get_num_threads() if device.type == "cpu" else None,
         steps_per_s=pairing.rate_a,
         images_per_s=rate,
@@ -140,12 +140,12 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
         swapped: give us the copy of the weights, and the plain step the first ones.
     """
     config = compose([*case.overrides(device.type), "warmup=none", "wandb=disabled"])
-    if config["launch"]["threads"]:
-        torch.set_num_threads(config["launch"]["threads"])
+    if config.launch.threads:
+        torch.set_num_threads(config.launch.threads)
     world = World(0, 1, device)
     feed = OurFeed(config, world) if case.whole_loop else None
-    num_classes = feed.num_classes if feed else config["data"]["num_classes"]
-    torch.manual_seed(derive_seed(config["seed"], "init"))
+    num_classes = feed.num_classes if feed else config.data.num_classes
+    torch.manual_seed(derive_seed(config.seed, "init"))
     task = build_task(config, num_classes).to(device)
     twin = copy.deepcopy(task)
     if swapped:
@@ -179,7 +179,7 @@ def check_same_work(sides: Sides) -> float:
             mine = float(sides.ours([batch]))
             theirs = float(sides.plain(batch))
             gaps.append(abs(mine - theirs) / max(abs(theirs), 1e-6))
-    tolerance = TOLERANCE[sides.config["precision"]["autocast"]]
+    tolerance = TOLERANCE[sides.config.precision.autocast]
     # Rounding differs by order of summation and grows with every update.
     if not (gaps[0] <= tolerance and max(gaps) <= 30 * tolerance):
         raise UnequalWorkError(f"relative loss gaps of the first steps: {gaps}")
@@ -221,15 +221,15 @@ def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[
         images = [None if x is None else x.contiguous(memory_format=layout) for x in crops]
         theirs = replace(batch, images=images[0], local=images[1])
         return lambda: ours([batch]), lambda: plain(theirs)
-    data, augment, device = sides.config["data"], sides.config["augment"], batch.images.device
+    data, augment, device = sides.config.data, sides.config.augment, batch.images.device
     classes = torch.as_tensor(feed.source.targets)
     batches = plain_batches(
         feed.source.images.to(device),
         nn.functional.one_hot(classes, feed.num_classes).float().to(device),
         batch=case.batch,
-        mean=data["mean"],
-        std=data["std"],
-        shift=augment["shift"] if augment["crop"] == "shift" else 0,
+        mean=data.mean,
+        std=data.std,
+        shift=augment.shift if augment.crop == "shift" else 0,
         layout=layout,
     )
     return lambda: ours(feed(ours.now)), lambda: plain(next(batches))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch, RawBatch
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge
@@ -22,7 +22,6 @@ from scaledrelu.runs.optimisation import (
     build_scaler,
     build_schedule,
     judge_rule,
-    sam_spec,
 )
 from scaledrelu.runs.prepare import Prepare, prepare_for
 from scaledrelu.tasks.base import Progress, Task
@@ -42,7 +41,7 @@ class OurStep:
 
     def __init__(
         self,
-        config: dict[str, Any],
+        config: RunConfig,
         task: Task,
         world: World,
         *,
@@ -50,22 +49,22 @@ class OurStep:
     ) -> None:
         self.task, self.steps_per_epoch = task.train(), steps_per_epoch
         self.schedule = build_schedule(config, steps_per_epoch)
-        self.optimizer = build_optimizer(config, task)
-        self.ema = Ema(task, config["ema"]["decay"]) if config["ema"] else None
+        self.optimizer = build_optimizer(config.optimizer, task, lr=config.lr.base)
+        self.ema = Ema(task, config.ema.decay) if config.ema else None
         self.judge = Judge(
-            judge_rule(config, task, self.schedule),
+            judge_rule(config.divergence, task, self.schedule),
             device=world.device,
-            read_every=config["launch"]["log_every_steps"],
+            read_every=config.launch.log_every_steps,
         )
         self.update = Update(
             wrap(config, task, world),
             self.optimizer,
-            autocast=config["precision"]["autocast"],
-            scaler=build_scaler(config, world),
-            sam=sam_spec(config),
-            clip_grad=config["optimizer"]["clip_grad"],
-            clip=config["optimizer"]["clip"],
-            seed=config["seed"],
+            autocast=config.precision.autocast,
+            scaler=build_scaler(config.precision, world.device),
+            sam=config.optimizer.sam,
+            clip_grad=config.optimizer.clip_grad,
+            clip=config.optimizer.clip,
+            seed=config.seed,
             device=world.device,
             groups_local=range(1),
         )
@@ -100,7 +99,7 @@ class OurStep:
 
 
 def noise_batch(
-    config: dict[str, Any], num_classes: int, world: World, task: Task, t: Progress
+    config: RunConfig, num_classes: int, world: World, task: Task, t: Progress
 ) -> Batch:
     """Return one group as the task gets it, on the device; its images and crops are noise.
 
@@ -116,7 +115,7 @@ def noise_batch(
 class OurFeed:
     """Our loader and everything that happens to a batch before the task sees it."""
 
-    def __init__(self, config: dict[str, Any], world: World) -> None:
+    def __init__(self, config: RunConfig, world: World) -> None:
         splits = open_data(config)
         self.source, self.num_classes = splits.train, splits.num_classes
         self.loader = train_loader(config, splits, range(1), world)

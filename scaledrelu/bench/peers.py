@@ -15,9 +15,10 @@ from timm.models.volo import VOLO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scaledrelu.bench.machine import DTYPES
 from scaledrelu.bench.plain import PlainStep, soft_target_loss
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
+from scaledrelu.engine.autocast import DTYPES
 from scaledrelu.models.volo import to_timm
 from scaledrelu.tasks.base import Task
 from scaledrelu.tasks.dino import Dino
@@ -26,10 +27,10 @@ from scaledrelu.tasks.volo import Volo
 CLIP_EPS = 1e-6
 
 
-def build_plain(config: dict[str, Any], task: Task, *, lr: float, defaults: bool) -> PlainStep:
+def build_plain(config: RunConfig, task: Task, *, lr: float, defaults: bool) -> PlainStep:
     """Build the peer with the numbers of a run's configuration and the networks of a task."""
-    optimizer, sam = config["optimizer"]["build"], config["optimizer"]["sam"]
-    precision = config["precision"]
+    optimizer, sam = config.optimizer.build, config.optimizer.sam
+    precision = config.precision
     common = {
         "optimizer": {
             "lr": lr,
@@ -38,17 +39,17 @@ def build_plain(config: dict[str, Any], task: Task, *, lr: float, defaults: bool
             "weight_decay": optimizer["weight_decay"],
             "fused": None if defaults else optimizer["fused"],
         },
-        "dtype": None if precision["autocast"] == "none" else DTYPES[precision["autocast"]],
-        "scaled": precision["loss_scaling"],
-        "rho": sam["rho"] if sam else None,
-        "ema_decay": config["ema"]["decay"] if config["ema"] else None,
+        "dtype": None if precision.autocast == "none" else DTYPES[precision.autocast],
+        "scaled": precision.loss_scaling,
+        "rho": sam.rho if sam else None,
+        "ema_decay": config.ema.decay if config.ema else None,
         "reads_loss": defaults,
     }
     task.train()
     if isinstance(task, Dino):
-        return PlainDino(task, clip=config["optimizer"]["clip_grad"], **common)
+        return PlainDino(task, clip=config.optimizer.clip_grad, **common)
     if isinstance(task, Volo):
-        own = timms_own(task.backbone, config["model"]["drop_path"]) if defaults else task.backbone
+        own = timms_own(task.backbone, config.model.drop_path) if defaults else task.backbone
         return PlainVolo(own.train(), token_weight=task.token_weight, **common)
     return PlainStep(task.backbone, loss=soft_target_loss, **common)
 
@@ -120,7 +121,7 @@ class PlainDino(PlainStep):
             teacher = F.softmax((scores_MK - task.centre) / task.temperature(0), dim=-1).chunk(2)
         crops = [batch.images] if batch.local is None else [batch.images, batch.local]
         scores = model["head"](torch.cat([model["body"](images) for images in crops]))
-        student = (scores / task.student_temp).chunk(len(scores) // len(teacher[0]))
+        student = (scores / task.settings.student_temp).chunk(len(scores) // len(teacher[0]))
         losses = [
             -(teacher_BK * F.log_softmax(student_BK, dim=-1)).sum(-1).mean()
             for i, teacher_BK in enumerate(teacher)
@@ -142,9 +143,10 @@ class PlainDino(PlainStep):
     @torch.no_grad()
     def after_update(self) -> None:
         """Move the teacher and the centre."""
-        task, keep = self.task, self.task.teacher_momentum
+        task, keep = self.task, self.task.settings.teacher_momentum
         pairs = ((task.student, task.teacher), (task.student_head, task.teacher_head))
         for student, teacher in pairs:
             for new, old in zip(student.parameters(), teacher.parameters(), strict=True):
                 old.mul_(keep).add_((1 - keep) * new)
-        task.centre.mul_(task.centre_momentum).add_((1 - task.centre_momentum) * self.seen)
+        momentum = task.settings.centre_momentum
+        task.centre.mul_(momentum).add_((1 - momentum) * self.seen)

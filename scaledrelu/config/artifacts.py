@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from scaledrelu.config.data import MADE
 from scaledrelu.config.digest import Known, label_digest
-from scaledrelu.config.identity import folder_name, run_id
-from scaledrelu.config.places import quoted
+from scaledrelu.config.group import folder_name
+from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import CONF_DIR, quoted
+from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, DataError
 
-ComposeFunction = Callable[[Sequence[str]], dict[str, Any]]
+ComposeFunction = Callable[[Sequence[str]], RunConfig]
 
 MANIFEST = "artifact.json"  # written last: its existence is "done"
-NONE, MADE = "none", "made"
 SAME_IMAGES = ("name", "digest", "image_size", "num_classes", "fraction", "fraction_seed")
 VERSION = 1  # raise it when the code changes what a making of label maps means
 MINI_DATA_VERSION = 1  # raise it when the code changes an image or a name of generated data
@@ -60,6 +63,10 @@ def artifacts_root(results: str | Path) -> Path:
 def artifact_directory(results: str | Path, artifact_id: str) -> Path:
     """Return ``<results>/artifacts/<id>``.
 
+    Args:
+        results: results folder.
+        artifact_id: of the artifact.
+
     Raises:
         ConfigError: if the id is no plain name.
     """
@@ -67,60 +74,70 @@ def artifact_directory(results: str | Path, artifact_id: str) -> Path:
 
 
 def pin_label_digest(
-    config: dict[str, Any], conf_dir: Path, compose: ComposeFunction, *, known: Known | None = None
-) -> None:
+    config: RunConfig, conf_dir: Path, compose: ComposeFunction, *, known: Known | None = None
+) -> RunConfig:
     """Fill in ``data.token_labels_digest``: the artifact's id, or a digest of the folder's maps.
 
     A digest that is set already is kept: it names maps that this machine cannot see.
 
     Args:
-        config: resolved and checked; changed in place.
+        config: without the digest.
         conf_dir: the configuration tree.
-        compose: overrides -> resolved config, for the teacher of ``data.token_labels=made``.
+        compose: overrides -> configuration, for the teacher of ``data.token_labels=made``.
         known: see ``digest.pin_data_digest``.
     """
-    data = config["data"]
-    if data["token_labels"] == NONE or data["token_labels_digest"] is not None:
-        return
-    if data["token_labels"] == MADE:
-        data["token_labels_digest"] = label_artifact(config, conf_dir, compose).artifact_id
-        return
-    data["token_labels_digest"] = label_digest(config, known=known)
+    data = config.data
+    if not data.has_labels or data.token_labels_digest is not None:
+        return config
+    if data.token_labels == MADE:
+        digest = label_artifact(config, conf_dir, compose).artifact_id
+    else:
+        digest = label_digest(config, known=known)
+    return replace(config, data=replace(data, token_labels_digest=digest))
 
 
-def label_artifact(config: dict[str, Any], conf_dir: Path, compose: ComposeFunction) -> Artifact:
+def label_artifact(config: RunConfig, conf_dir: Path, compose: ComposeFunction) -> Artifact:
     """Return the label maps that a run with ``data.token_labels=made`` learns from.
+
+    Args:
+        config: of the run.
+        conf_dir: the configuration tree.
+        compose: overrides -> configuration, for the teacher.
 
     Raises:
         ConfigError: if the teacher would see other images than the run.
     """
     making = yaml.safe_load((conf_dir / "artifact" / "token_labels.yaml").read_text())
     teacher = compose((*making["teacher"], *_place(config)))
-    other = [k for k in SAME_IMAGES if teacher["data"][k] != config["data"][k]]
-    if other:
-        key = f"data.{other[0]}"
-        raise ConfigError(
-            f"{key}={config['data'][other[0]]}, but the teacher of data.token_labels=made learns "
-            f"from {key}={teacher['data'][other[0]]}: make maps with scripts/make_token_labels.py "
-            "and set data.token_labels=<folder>, or data.token_labels=none"
-        )
+    for name in SAME_IMAGES:
+        mine, its = getattr(config.data, name), getattr(teacher.data, name)
+        if mine != its:
+            raise ConfigError(
+                f"data.{name}={mine}, but the teacher of data.token_labels=made learns from "
+                f"data.{name}={its}: make maps with {making['script']} and set "
+                "data.token_labels=<folder>, or data.token_labels=none"
+            )
     teacher_id = run_id(teacher)
     return Artifact(
         _named("labels", kind="token_labels", teacher=teacher_id, version=VERSION),
         making["script"],
-        options=tuple(f"--trust={module}" for module in config["trust"]),
+        options=tuple(f"--trust={module}" for module in config.trust),
         teacher=tuple(making["teacher"]),
         teacher_id=teacher_id,
     )
 
 
-def data_artifact(config: dict[str, Any], conf_dir: Path) -> Artifact:
+def data_artifact(config: RunConfig, conf_dir: Path) -> Artifact:
     """Return the generated data set of a run with ``data.root=made``, called as the data set is.
+
+    Args:
+        config: of the run.
+        conf_dir: the configuration tree.
 
     Raises:
         ConfigError: if no ``conf/artifact/<data.name>.yaml`` says how it is made.
     """
-    name = folder_name(config["data"]["name"], what="data.name")
+    name = folder_name(config.data.name, what="data.name")
     path = conf_dir / "artifact" / f"{name}.yaml"
     if not path.exists():
         raise ConfigError(f"data.root=made, but nothing makes {name}: set data.root to its folder")
@@ -130,43 +147,52 @@ def data_artifact(config: dict[str, Any], conf_dir: Path) -> Artifact:
     return Artifact(artifact_id, making["script"], options)
 
 
-def pin_made_data(config: dict[str, Any], conf_dir: Path) -> None:
-    """Fill in ``data.digest`` of ``data.root=made``: the artifact's id."""
-    data = config["data"]
-    if data["root"] == MADE and data["digest"] is None:
-        data["digest"] = data_artifact(config, conf_dir).artifact_id
+def pin_made_data(config: RunConfig, conf_dir: Path) -> RunConfig:
+    """Fill in ``data.digest`` of ``data.root=made``: the artifact's id.
+
+    Args:
+        config: without the digest.
+        conf_dir: the configuration tree.
+    """
+    data = config.data
+    if data.root != MADE or data.digest is not None:
+        return config
+    digest = data_artifact(config, conf_dir).artifact_id
+    return replace(config, data=replace(data, digest=digest))
 
 
-def data_root(config: dict[str, Any]) -> str | None:
+def data_root(config: RunConfig) -> str | None:
     """Return the folder of a run's data set.
 
     Raises:
         DataError: if it is an artifact that has not been made.
     """
-    data = config["data"]
-    if data["root"] != MADE:
-        return data["root"]
+    if config.data.root != MADE:
+        return config.data.root
+    making = data_artifact(config, CONF_DIR)
+    command = shlex.join(["python", making.script, *making.arguments(Path(config.paths.results))])
     what = (
-        "the data set of data.root=made is not there: `make table4` makes it; or set data.root to "
-        "a folder of your own"
+        f"the data set of data.root=made is not there: make it with `{command}`, or set data.root "
+        "to a folder of your own"
     )
-    return str(_made_folder(config, data["digest"], what))
+    return str(_made_folder(config, config.data.digest, what))
 
 
-def label_folder(config: dict[str, Any]) -> Path:
+def label_folder(config: RunConfig) -> Path:
     """Return the folder that holds the label maps of a run.
 
     Raises:
         DataError: if they are an artifact that has not been made.
     """
-    data = config["data"]
-    if data["token_labels"] != MADE:
-        return Path(data["token_labels"])
+    data = config.data
+    if data.token_labels != MADE:
+        return Path(data.token_labels)
     what = (
-        "the label maps of data.token_labels=made are not there: `make table2` trains their "
-        "teacher and makes them; data.token_labels=none trains without"
+        "the label maps of data.token_labels=made are not there: `python scripts/sweep.py "
+        "tables=[<table of this run>]` trains their teacher and makes them; data.token_labels=none "
+        "trains without"
     )
-    return _made_folder(config, data["token_labels_digest"], what)
+    return _made_folder(config, data.token_labels_digest, what)
 
 
 def _named(prefix: str, **facts: Any) -> str:
@@ -174,15 +200,15 @@ def _named(prefix: str, **facts: Any) -> str:
     return f"{prefix}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]}"
 
 
-def _made_folder(config: dict[str, Any], artifact_id: str, missing: str) -> Path:
-    folder = artifact_directory(config["paths"]["results"], artifact_id)
+def _made_folder(config: RunConfig, artifact_id: str | None, missing: str) -> Path:
+    folder = artifact_directory(config.paths.results, str(artifact_id))
     if not (folder / MANIFEST).exists():
         raise DataError(f"{folder}: {missing}")
     return folder
 
 
-def _place(config: dict[str, Any]) -> list[str]:
+def _place(config: RunConfig) -> list[str]:
     """Return the overrides that put the teacher where the run is."""
-    root = config["data"]["root"]
-    place = [f"profile={config['profile']['name']}"]
+    root = config.data.root
+    place = [f"profile={config.profile.name}"]
     return place if root is None else [*place, f"data.root={quoted(root)}"]

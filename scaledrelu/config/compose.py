@@ -1,42 +1,34 @@
-"""From overrides to one validated, resolved, plain configuration of a run."""
+"""From overrides to one checked, resolved configuration of a run."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import (
-    ConfigKeyError,
-    InterpolationResolutionError,
-    OmegaConfBaseException,
-    ValidationError,
-)
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
-from scaledrelu.config.check import check_values
+from scaledrelu.config.construct import UnknownKeyError, construct
 from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
+from scaledrelu.config.group import TARGET, require
+from scaledrelu.config.hydra_tree import Tree, compose_tree, one_line
 from scaledrelu.config.overrides import check_overrides
+from scaledrelu.config.places import CONF_DIR as CONF_DIR
 from scaledrelu.config.places import expand_overrides, expand_places
-from scaledrelu.config.ranges import RANGES, leaves, out_of_range, typed
-from scaledrelu.config.schema import RunConfig
+from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
-
-CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
-FULL_SIZE = "paper"  # the profile that changes nothing
-SPECIALISED = ("recipe", "model", "data")  # groups whose options every other profile has a file for
 
 
 def compose(
     overrides: Sequence[str], *, searchpath: str | None = None, conf_dir: Path | None = None
-) -> dict[str, Any]:
+) -> RunConfig:
     """Compose ``train.yaml`` with overrides, exactly as the shell would.
 
     Args:
@@ -48,192 +40,136 @@ def compose(
         ConfigError: one line naming the key, the value and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
-    extra = [f"hydra.searchpath=[file://{searchpath}]"] if searchpath else []
-    return finalize(_from_tree(overrides, extra, conf_dir), conf_dir=conf_dir)
+    config = from_values(_tree(overrides, conf_dir, searchpath).resolved(), conf_dir=conf_dir)
+    return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
 
 
-def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) -> dict[str, Any]:
+def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunConfig:
     """Compose like :func:`compose`, but look at no files: digests of data stay empty.
+
+    Args:
+        overrides: as :func:`compose`.
+        conf_dir: as :func:`compose`.
 
     Raises:
         ConfigError: as :func:`compose`.
     """
     conf_dir = conf_dir or CONF_DIR
-    return validate(_from_tree(overrides, [], conf_dir), conf_dir=conf_dir)
+    return from_values(_tree(overrides, conf_dir, None).resolved(), conf_dir=conf_dir)
 
 
-def _from_tree(overrides: Sequence[str], extra: Sequence[str], conf_dir: Path) -> DictConfig:
-    from hydra import compose as hydra_compose
-    from hydra.errors import HydraException
-
+def _tree(overrides: Sequence[str], conf_dir: Path, searchpath: str | None) -> Tree:
     overrides = expand_overrides(overrides)
     check_overrides(overrides, conf_dir)
-    try:
-        with _own_hydra(conf_dir):
-            composed = hydra_compose(
-                "train", overrides=[*overrides, *extra], return_hydra_config=True
-            )
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(one_line(error)) from error
-    check_specialisations(composed.hydra.runtime)
-    with open_dict(composed):
-        del composed["hydra"]
-    return composed
+    return compose_tree(overrides, conf_dir, searchpath=searchpath)
 
 
-def check_specialisations(runtime: DictConfig) -> None:
-    """Refuse a profile that says nothing about the chosen recipe, model or data set.
-
-    Without its file the option would silently compose at the size of the paper.
+def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> RunConfig:
+    """Turn what Hydra composed for a job into a checked configuration with the data digests.
 
     Args:
-        runtime: ``hydra.runtime`` of a composed configuration: its choices and search path.
+        composed: the tree, without Hydra's own part.
+        conf_dir: the configuration tree; the repository's by default.
 
     Raises:
-        ConfigError: one line that names the files to add.
-    """
-    choices = runtime.choices
-    if choices.get("profile") in (None, FULL_SIZE):
-        return
-    folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
-    needed = {
-        f"profile_{group}/{choices.profile}_{choices[group]}.yaml": f"{group}={choices[group]}"
-        for group in SPECIALISED
-        if choices.get(group)
-    }
-    lacking = [file for file in needed if not any((path / file).is_file() for path in folders)]
-    if lacking:
-        raise ConfigError(
-            f"profile={choices.profile} says nothing about "
-            f"{', '.join(needed[file] for file in lacking)}: add "
-            f"{', '.join(f'conf/{file}' for file in lacking)} with what it changes there (those "
-            f"beside it show how), or choose profile={FULL_SIZE}"
-        )
-
-
-@contextlib.contextmanager
-def _own_hydra(conf_dir: Path) -> Iterator[None]:
-    """Let Hydra compose from a folder, also inside a job that Hydra itself started."""
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    outer = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf_dir), version_base="1.3"):
-            yield
-    finally:
-        GlobalHydra.instance().hydra = outer
-
-
-def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str, Any]:
-    """Check a composed configuration against the schema, resolve it and pin the data digests.
-
-    Raises:
-        ConfigError: see :func:`validate`.
+        ConfigError: see :func:`from_values`.
     """
     conf_dir = conf_dir or CONF_DIR
-    config = validate(composed, conf_dir=conf_dir)
-    pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
-    return config
+    try:
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(one_line(error)) from error
+    config = from_values(values, conf_dir=conf_dir)
+    return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
 
 
 def pin_files(
-    config: dict[str, Any],
+    config: RunConfig,
     conf_dir: Path,
     compose_teacher: ComposeFunction,
     *,
     known: Known | None = None,
-) -> None:
+) -> RunConfig:
     """Fill in every digest of files that a run depends on; what is not there yet stays null.
 
     Args:
-        config: resolved and checked; changed in place.
+        config: without digests.
         conf_dir: the configuration tree.
-        compose_teacher: overrides -> resolved config, for the teacher of label maps.
+        compose_teacher: overrides -> configuration, for the teacher of label maps.
         known: see ``digest.pin_data_digest``.
     """
-    pin_made_data(config, conf_dir)
-    pin_data_digest(config, known=known)
-    pin_init_digest(config)
-    pin_label_digest(config, conf_dir, compose_teacher, known=known)
+    config = pin_made_data(config, conf_dir)
+    config = pin_data_digest(config, known=known)
+    config = pin_init_digest(config)
+    return pin_label_digest(config, conf_dir, compose_teacher, known=known)
 
 
-def validate(composed: DictConfig, *, conf_dir: Path | None = None) -> dict[str, Any]:
-    """Check a composed configuration against the schema and resolve it; look at no data.
+def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunConfig:
+    """Return the configuration that resolved values make; look at no data.
+
+    Args:
+        values: plain dictionaries and lists.
+        conf_dir: the configuration tree, whose recipes are the methods.
 
     Raises:
         ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
             ``_target_`` that nobody trusts.
     """
+    conf_dir = conf_dir or CONF_DIR
+    values = expand_places(values)
     try:
-        typed = OmegaConf.merge(_schema(), composed)
-        config = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
-    except ConfigKeyError as error:
-        raise ConfigError(_unknown_key(error)) from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(_wrong_type(error, composed) or one_line(error)) from error
-    expand_places(config)
-    _check_flags(composed, config)
-    check_targets(config, trust=config["trust"])
-    check_values(config, conf_dir or CONF_DIR)
+        config = construct(RunConfig, values)
+    except UnknownKeyError as error:
+        raise ConfigError(_unknown_key(error, conf_dir)) from error
+    check_targets(values, trust=config.trust)
+    check_method(config, conf_dir)
     return config
 
 
-@cache
-def _schema() -> DictConfig:
-    """Return the typed tree that configurations are merged into a copy of."""
-    return OmegaConf.structured(RunConfig)
+def check_method(config: RunConfig, conf_dir: Path) -> None:
+    """Refuse a method that is not the recipe's: runs are named by it.
 
+    Args:
+        config: of the run.
+        conf_dir: the configuration tree, whose recipes are the methods.
 
-def _check_flags(composed: DictConfig, config: dict[str, Any]) -> None:
-    """Refuse 7 where true or false belongs; the schema takes it for true."""
-    for key, value in leaves(config):
-        if isinstance(value, bool) and ".build." not in key:
-            found = OmegaConf.select(composed, key)
-            if not isinstance(found, bool):
-                raise ConfigError(f"{key}={found}: allowed: true, false")
-
-
-def _unknown_key(error: ConfigKeyError) -> str:
-    """Say which key a YAML file should not have, and in which file it stands."""
-    full_key = str(error.full_key or error.key)
-    leaf = full_key.rsplit(".", 1)[-1]
-    files = [
-        str(path.relative_to(CONF_DIR.parent))
-        for path in sorted(CONF_DIR.rglob("*.yaml"))
-        if f"{leaf}:" in path.read_text()
-    ]
-    known = [f.name for f in dataclasses.fields(error.object_type or RunConfig)]
-    where = f" in {', '.join(files[:3])}" if files else ""
-    return (
-        f"unknown key '{full_key}'{where}{nearest(leaf, known)}; "
-        f"allowed here: {', '.join(known)}. Types stand in scaledrelu/config/schema.py."
+    Raises:
+        ConfigError: an unknown method, or one with the task of another.
+    """
+    method, task = config.method, config.task.get(TARGET)
+    known = sorted(path.stem for path in (conf_dir / "recipe").glob("[!_]*.yaml"))
+    require(
+        method in known,
+        f"method={method}{nearest(method, known)}; allowed: {', '.join(known)}. "
+        "It comes with its recipe: write recipe=<method>",
+    )
+    recipe = conf_dir / "recipe" / f"{method}.yaml"
+    wanted = _task_of(recipe, recipe.stat().st_mtime_ns) or task
+    require(
+        task == wanted,
+        f"method={method} is trained by {wanted}, found task={task}: write recipe={method}",
     )
 
 
-def _wrong_type(error: OmegaConfBaseException, composed: DictConfig) -> str | None:
-    """Return the line about a value whose type the schema refuses; None for other errors."""
-    if not isinstance(error, ValidationError) or isinstance(error, InterpolationResolutionError):
-        return None
-    key = re.sub(r"\[\d+\]$", "", str(error.full_key))
-    found = OmegaConf.select(composed, key)
-    if OmegaConf.is_list(found):
-        found = OmegaConf.to_container(found)
-    elif "not a ListConfig" in str(error):
-        which = f"; {RANGES[key]}" if key in RANGES else ""
-        return f"{key}={typed(found)}: must be a list: {key}=[{typed(found)}]{which}"
-    return out_of_range(key, found) if key in RANGES else None
+@cache
+def _task_of(recipe: Path, mtime_ns: int) -> str | None:
+    """Return the task that a recipe names; read once per version of the file."""
+    return (yaml.safe_load(recipe.read_text()).get("task") or {}).get(TARGET)
 
 
-def one_line(error: Exception) -> str:
-    """Return a library's error message as one line without its type table."""
-    texts = [str(error)]
-    if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in texts[0]:
-        texts.append(str(error.__cause__))  # Hydra names the override, OmegaConf the reason
-    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
-    keep = [line for line in lines if not line.startswith(("reference_type", "object_type"))]
-    return "; ".join(keep).rstrip(".") + ". See conf/ for what is allowed, or run with --cfg job."
+def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
+    """Say which key a YAML file should not have, and in which file it stands."""
+    leaf = error.key.rsplit(".", 1)[-1]
+    files = [
+        str(path.relative_to(conf_dir.parent))
+        for path in sorted(conf_dir.rglob("*.yaml"))
+        if f"{leaf}:" in path.read_text()
+    ]
+    where = f" in {', '.join(files[:3])}" if files else ""
+    return (
+        f"unknown key '{error.key}'{where}{nearest(leaf, error.known)}; "
+        f"allowed here: {', '.join(error.known)}. Fields stand in scaledrelu/config/."
+    )
 
 
 @contextlib.contextmanager

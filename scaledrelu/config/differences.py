@@ -16,25 +16,26 @@ from omegaconf import OmegaConf
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.identity import TRANSIENT
 from scaledrelu.config.overrides import group_options
+from scaledrelu.config.run import RunConfig, plain
 
 _NOT_TYPED = {*TRANSIENT, "data.digest", "data.token_labels_digest"}  # digests follow from files
 _ABSENT = object()
 
 
-def recipe_differences(config: dict[str, Any]) -> list[str]:
+def recipe_differences(run: RunConfig) -> list[str]:
     """Return the overrides that turn ``recipe=<method> profile=<name>`` into this run.
 
     Groups first (``stem=conv``), then what no option explains (``lr.base=1e-3``). Composes once,
     and once more where an option differs; a tenth of a second each.
 
     Args:
-        config: resolved, see ``config.compose``.
+        run: the configuration of a run.
 
     Raises:
         ConfigError: if ``conf/`` has no such recipe or profile.
     """
-    plain = [f"recipe={config['method']}", f"profile={config['profile']['name']}"]
-    base = compose_unpinned(plain)
+    start = [f"recipe={run.method}", f"profile={run.profile.name}"]
+    config, base = plain(run), plain(compose_unpinned(start))
     options = [
         f"{group}={option}"
         for group, names in group_options(CONF_DIR).items()
@@ -43,7 +44,7 @@ def recipe_differences(config: dict[str, Any]) -> list[str]:
     init = config["init"]  # an option of this group is nothing without its value
     options += [f"init.{key}={_typed(init[key])}" for key in ("run", "path") if init[key]]
     if options:
-        base = compose_unpinned([*plain, *options])
+        base = plain(compose_unpinned([*start, *options]))
     return options + [_override(*change) for change in _changes(config, base)]
 
 

@@ -20,7 +20,12 @@ _FORMAT = 1
 
 
 def read_digest(path: Path, stamp: str) -> str | None:
-    """Return the digest of the set that had this stamp, None if the store does not know it."""
+    """Return the digest of the set that had this stamp, None if the store does not know it.
+
+    Args:
+        path: of the store.
+        stamp: of the set as it looks now.
+    """
     try:
         with path.open("rb") as stream:
             header = _header(stream.readline(), stream.readline())

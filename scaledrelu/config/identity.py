@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import re
 from typing import Any
 
-from scaledrelu.errors import ConfigError
-
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*")
+from scaledrelu.config.run import RunConfig, plain
 
 SCIENCE_VERSION = 2  # raise it when code changes what a configuration means; 2: the crash rule
 
@@ -44,6 +40,7 @@ TRANSIENT = (
 # A key at its neutral value is dropped before hashing, so that a new knob whose
 # neutral value means "as before" leaves every existing run's id alone.
 NEUTRAL: dict[str, Any] = {
+    "lr.curve": None,
     "data.image_width": None,
     "batch.instances": None,
     "optimizer.decay_all": False,
@@ -66,9 +63,9 @@ NEUTRAL: dict[str, Any] = {
 }
 
 
-def canonical(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the scientific part of a resolved configuration, numbers normalised."""
-    science = copy.deepcopy(config)
+def canonical(config: RunConfig) -> dict[str, Any]:
+    """Return the scientific part of a configuration, numbers normalised."""
+    science = plain(config)
     for key in TRANSIENT:
         _drop(science, key)
     for key, neutral in NEUTRAL.items():
@@ -81,28 +78,10 @@ def canonical(config: dict[str, Any]) -> dict[str, Any]:
     return _normalise(science)
 
 
-def run_id(config: dict[str, Any]) -> str:
+def run_id(config: RunConfig) -> str:
     """Return ``<method>-<12 hex digits>``, the identity of a run."""
     text = json.dumps(canonical(config), sort_keys=True, separators=(",", ":"))
-    return f"{config['method']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def folder_name(name: object, *, what: str) -> str:
-    """Return an id or a method that becomes a part of a path: it cannot lead anywhere else.
-
-    Args:
-        name: as somebody gave it.
-        what: the key or thing it is, for the error.
-
-    Raises:
-        ConfigError: if it is more than letters, digits, ``_`` and single ``-`` between them.
-    """
-    if not isinstance(name, str) or len(name) > 100 or not _FOLDER_NAME.fullmatch(name):
-        raise ConfigError(
-            f"{what}={name!r}: names a folder, so only letters, digits, _ and - are allowed, as in "
-            "deit-0123456789ab"
-        )
-    return name
+    return f"{config.method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _drop(config: dict[str, Any], dotted: str, only_if: Any = ...) -> None:

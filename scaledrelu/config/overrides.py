@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import types
-import typing
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledrelu.config.group import Group, fields_of
 from scaledrelu.config.launchers import check_launcher
-from scaledrelu.config.schema import RunConfig
+from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -47,27 +46,32 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: one line with the text that cannot be read.
     """
+    return [_parse(text) for text in overrides]
+
+
+@lru_cache(4096)  # a plan asks for each many times, and the grammar takes milliseconds
+def _parse(text: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    parser = OverridesParser.create()
-    found = []
-    for text in overrides:
-        try:
-            found.append(parser.parse_override(text))
-        except HydraException as error:
-            raise ConfigError(
-                f"cannot read '{text}': {str(error).splitlines()[0]}. "
-                "Write key=value; a value with spaces, brackets or letters beyond a-z needs quotes "
-                "that reach us: \"key='value'\"."
-            ) from error
-    return found
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(
+            f"cannot read '{text}': {str(error).splitlines()[0]}. "
+            "Write key=value; a value with spaces, brackets or letters beyond a-z needs quotes "
+            "that reach us: \"key='value'\"."
+        ) from error
 
 
 def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
     """Write out ``stem=glob(conv*)`` as the options it stands for; return any other text as it is.
 
     Hydra's own glob would take shared bases for options.
+
+    Args:
+        text: an override.
+        groups: options by group, see :func:`group_options`.
 
     Raises:
         ConfigError: one line if nothing matches, or if the key is no group.
@@ -132,30 +136,23 @@ def _check_option(group: str, value: Any, options: list[str], text: str) -> None
 
 
 def _check_key(key: str, groups: dict[str, list[str]]) -> None:
-    owner: Any = RunConfig
+    owner: type = RunConfig
     path: list[str] = []
     for part in key.split("."):
-        if not dataclasses.is_dataclass(owner):
+        if not issubclass(owner, Group):
             return  # inside a free dictionary such as optimizer.build
-        hints = typing.get_type_hints(owner)
-        if part not in hints:
+        known = {one.name: one.kind for one in fields_of(owner)}
+        if part not in known:
             here = ".".join(path) or "the top level"
-            names = [*hints, *groups] if not path else list(hints)
+            names = [*known, *groups] if not path else list(known)
             names = [name for name in names if name not in INTERNAL]
             near = nearest(part, names)
             raise ConfigError(
                 f"{key}: no such key '{part}' at {here}{near}; "
                 f"allowed: {', '.join(sorted(set(names)))}"
             )
-        owner = _inner(hints[part])
+        owner = known[part]
         path.append(part)
-
-
-def _inner(hint: Any) -> Any:
-    """Return X of ``X | None``."""
-    if isinstance(hint, types.UnionType):
-        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
-    return hint
 
 
 def _is_number(text: str) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from scaledrelu.errors import ConfigError
 
+CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 PLACES = ("paths.results", "data.root", "data.token_labels", "init.path")
 
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # what Hydra reads as one string without quotes
@@ -19,6 +21,10 @@ _HOME = re.compile(r"""(?<=[=,])(?:(['"])(~[^'"]*)\1|(~[^,'"\[\](){}]*))""")  # 
 def expand_home(text: str, *, key: str) -> str:
     """Return a path with ``~`` or ``~user`` in front expanded.
 
+    Args:
+        text: a path as it was typed.
+        key: where it was given, for the error.
+
     Raises:
         ConfigError: if nobody knows the home folder.
     """
@@ -28,16 +34,19 @@ def expand_home(text: str, *, key: str) -> str:
     return path
 
 
-def expand_places(config: dict[str, Any]) -> None:
-    """Expand every path of a configuration, in place.
+def expand_places(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values of a configuration with every path expanded.
 
     Raises:
         ConfigError: see :func:`expand_home`.
     """
+    expanded = dict(values)
     for key in PLACES:
         group, leaf = key.split(".")
-        if isinstance(value := config[group][leaf], str):
-            config[group][leaf] = expand_home(value, key=key)
+        fields = expanded.get(group)
+        if isinstance(fields, Mapping) and isinstance(fields.get(leaf), str):
+            expanded[group] = {**fields, leaf: expand_home(fields[leaf], key=key)}
+    return expanded
 
 
 def expand_overrides(overrides: Sequence[str]) -> list[str]:

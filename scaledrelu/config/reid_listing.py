@@ -37,6 +37,12 @@ class ReidImage(NamedTuple):
 def find_root(root: Path, inner: str, entries: Sequence[str], *, hint: str) -> Path:
     """Return the root, or the folder ``inner`` in it, whichever has all the entries.
 
+    Args:
+        root: ``data.root``.
+        inner: name of the folder that an archive unpacks to.
+        entries: files and folders that must be there.
+        hint: what else to change, for the error.
+
     Raises:
         DataError: if neither has, with ``hint`` for what else to change.
     """
@@ -68,6 +74,10 @@ def market_images(root: Path, split: str) -> list[ReidImage]:
 
     Hidden files and files that are no images (Thumbs.db) are passed over.
 
+    Args:
+        root: see :func:`find_market`.
+        split: one of ``MARKET_FOLDERS``.
+
     Raises:
         DataError: for an image whose name breaks the rule, or if there is no image.
     """
@@ -87,6 +97,10 @@ def market_images(root: Path, split: str) -> list[ReidImage]:
 def msmt_lists(version: str, *, with_val: bool) -> dict[str, str]:
     """Return the list files of MSMT17 in their order, each with the folder its paths begin in.
 
+    Args:
+        version: ``data.build.version``: v1 | v2.
+        with_val: whether the validation list is trained on.
+
     Raises:
         ConfigError: for an unknown version.
     """
@@ -101,6 +115,11 @@ def msmt_lists(version: str, *, with_val: bool) -> dict[str, str]:
 
 def find_msmt(root: Path, version: str, lists: dict[str, str]) -> Path:
     """Return the folder that holds the list files of MSMT17 and the folders they speak of.
+
+    Args:
+        root: ``data.root``.
+        version: v1 | v2.
+        lists: see :func:`msmt_lists`.
 
     Raises:
         DataError: if there is none.
@@ -117,6 +136,10 @@ def msmt_images(path: Path, folder: str) -> list[ReidImage]:
     """Return the images of one list file in its order; ``folder`` is where its paths begin.
 
     A byte order mark and empty lines, which editors leave, mean nothing.
+
+    Args:
+        path: of the list file.
+        folder: where its paths begin.
 
     Raises:
         DataError: for a line that breaks the rule, if there is none, or an unreadable file.

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from scaledrelu.config.group import TARGET
 from scaledrelu.errors import ConfigError
 
 TRUSTED = (
@@ -20,7 +21,6 @@ TRUSTED = (
     "torch.optim",
     "timm.optim",
 )
-TARGET = "_target_"
 
 
 def check_targets(config: Any, *, trust: Sequence[str] = (), where: str = "") -> None:
@@ -47,7 +47,12 @@ def check_targets(config: Any, *, trust: Sequence[str] = (), where: str = "") ->
 
 
 def find_targets(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, target) of every ``_target_``."""
+    """Yield (dotted key, target) of every ``_target_``.
+
+    Args:
+        value: plain values of a configuration, or a part of them.
+        path: dotted key of that part.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             below = f"{path}.{key}" if path else str(key)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaledrelu.config.augment import AugmentConfig
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.errors import ConfigError
 from scaledrelu.randomness import derive_seed
@@ -45,6 +46,16 @@ class DeviceAugment:
     """Shift, flip, normalise and erase a group of uint8 images; leave finished images alone.
 
     Float images come from the reference pipeline, already augmented and normalised.
+
+    Args:
+        mean: of the channels, in [0, 1].
+        std: of the channels.
+        seed: of the run.
+        augment: what is done; None = normalise only.
+        path: ``data.augment``.
+
+    Raises:
+        ConfigError: for augmentation that the device does not do.
     """
 
     def __init__(
@@ -53,22 +64,15 @@ class DeviceAugment:
         mean: Sequence[float],
         std: Sequence[float],
         seed: int,
-        augment: str = "device",
-        crop: str = "shift",
-        shift: int = 0,
-        hflip: float = 0.0,
-        rand_augment: str | None = None,
-        color_jitter: float = 0.0,
-        erasing: float = 0.0,
+        augment: AugmentConfig | None = None,
+        path: str = "device",
     ):
-        if augment == "device" and (rand_augment or color_jitter):
-            asked = "rand_augment" if rand_augment else "color_jitter"
-            raise ConfigError(
-                f"augment.{asked} needs data.augment=reference (found data.augment=device): set "
-                f"data.augment=reference or augment.{asked}={'null' if rand_augment else 0}"
-            )
-        self.shift = shift if crop == "shift" else 0
-        self.hflip, self.erasing, self.seed = hflip, erasing, seed
+        self.shift, self.hflip, self.erasing, self.seed = 0, 0.0, 0.0, seed
+        if augment is not None:
+            if path == "device":
+                _refuse_reference_only(augment)
+            self.shift = augment.shift if augment.crop == "shift" else 0
+            self.hflip, self.erasing = augment.hflip, augment.erasing
         # ToTensor's division by 255 is part of it.
         self._mean = torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1) * 255.0
         self._scale = 1.0 / (torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1) * 255.0)
@@ -187,6 +191,15 @@ def draw_boxes(draws: np.ndarray, probability: float, height: int, width: int) -
     top = np.floor(tries[rows, first, 2] * (height - tall + 1)).astype(np.int64)
     left = np.floor(tries[rows, first, 3] * (width - wide + 1)).astype(np.int64)
     return Boxes(samples, top, top + tall, left, left + wide)
+
+
+def _refuse_reference_only(augment: AugmentConfig) -> None:
+    if augment.rand_augment or augment.color_jitter:
+        asked = "rand_augment" if augment.rand_augment else "color_jitter"
+        raise ConfigError(
+            f"augment.{asked} needs data.augment=reference (found data.augment=device): set "
+            f"data.augment=reference or augment.{asked}={'null' if augment.rand_augment else 0}"
+        )
 
 
 def keyed_normal(keys: Tensor, shape: Sequence[int]) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaledrelu.config.augment import AugmentConfig
 from scaledrelu.errors import ConfigError
 
 
@@ -30,13 +31,9 @@ class Mixed:
 def mix_group(
     images: Tensor,
     targets: Tensor,
+    augment: AugmentConfig,
     *,
     num_classes: int,
-    mixup: float,
-    cutmix: float,
-    mix_prob: float,
-    switch_prob: float,
-    smoothing: float,
     seed: int,
 ) -> Mixed:
     """Mix a group with its own reverse; one draw serves the whole group.
@@ -44,36 +41,32 @@ def mix_group(
     Args:
         images: B x 3 x H x W, float, normalised; left unchanged.
         targets: B class indices, int64.
+        augment: mixup, CutMix, how often, and label smoothing, which is folded into the targets
+            before they are mixed.
         num_classes: C.
-        mixup: Beta parameter of mixup, 0 = off.
-        cutmix: Beta parameter of CutMix, 0 = off.
-        mix_prob: probability that the group is mixed at all.
-        switch_prob: probability of CutMix where both are on.
-        smoothing: label smoothing, folded into the targets before they are mixed.
         seed: of this draw; derive it from run seed, step and group.
 
     Raises:
         ConfigError: if a group that is to be mixed has an odd number of images.
     Source: recipes A.5 steps 6 and 7 (timm 0.3.2 ``Mixup``, mode batch).
     """
-    on = mixup > 0 or cutmix > 0
-    if on and len(images) % 2:
+    if augment.mixes and len(images) % 2:
         raise ConfigError(
             f"mixup needs an even batch.group, found {len(images)} images: change batch.group or "
             "set augment.mixup=0 augment.cutmix=0"
         )
     mix = Mix(lam=1.0)
-    if on:
+    if augment.mixes:
         mix = draw_mix(
             images.shape[-2],
             images.shape[-1],
-            mixup=mixup,
-            cutmix=cutmix,
-            mix_prob=mix_prob,
-            switch_prob=switch_prob,
+            mixup=augment.mixup,
+            cutmix=augment.cutmix,
+            mix_prob=augment.mix_prob,
+            switch_prob=augment.switch_prob,
             seed=seed,
         )
-    soft = smooth_one_hot(targets, num_classes=num_classes, smoothing=smoothing)
+    soft = smooth_one_hot(targets, num_classes=num_classes, smoothing=augment.smoothing)
     if mix.lam == 1.0:
         return Mixed(images=images, targets=soft)
     soft = soft * mix.lam + soft.flip(0) * (1.0 - mix.lam)

@@ -15,7 +15,7 @@ from PIL import ImageFilter
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from scaledrelu.errors import ConfigError
+from scaledrelu.config.augment import AugmentConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 NUM_GLOBAL = 2
 BLUR_RADIUS = (0.1, 2.0)  # pixels; DINO utils.py ``GaussianBlur``
 SOLARIZE_FROM = 128  # grey level; Pillow's default, which DINO keeps
-_KINDS = 3  # of views: first global crop, second, local ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,73 +64,43 @@ class MultiCrop:
         return Crops(large, tuple(self._local(image) for _ in range(self._num_local)))
 
 
-def multi_crop(
-    *,
-    image_size: int,
-    num_local: int,
-    local_size: int,
-    global_scale: Sequence[float],
-    local_scale: Sequence[float],
-    crop_ratio: Sequence[float],
-    interpolation: str,
-    hflip: float,
-    jitter: Sequence[float],
-    jitter_prob: float,
-    grey_prob: float,
-    blur_prob: Sequence[float],
-    solarize_prob: float,
-) -> MultiCrop:
+def multi_crop(augment: AugmentConfig, *, image_size: int) -> MultiCrop:
     """Return DINO's augmentation; what has probability 0 is not there at all.
 
     Every view: random resized crop, flip, colour jitter, grey, blur, on the second global crop
     solarisation, all on 8-bit images.
 
     Args:
+        augment: ``multi_crop`` and, of all crops, aspect, interpolation and flip.
         image_size: of the global crops, pixels.
-        num_local: local crops.
-        local_size: of the local crops, pixels.
-        global_scale: area of a global crop as fractions of the image.
-        local_scale: of a local one.
-        crop_ratio: aspect of all crops.
-        interpolation: name of a torchvision ``InterpolationMode``.
-        hflip: probability.
-        jitter: strength in brightness, contrast, saturation and hue, applied in a random order.
-        jitter_prob: probability.
-        grey_prob: probability.
-        blur_prob: probabilities for the first global crop, the second and the local ones.
-        solarize_prob: probability, for the second global crop.
 
-    Raises:
-        ConfigError: for values that no crop or probability can have.
     Source: DINO main_dino.py ``DataAugmentationDINO``; recipes C.1.
     """
     from torchvision import transforms
 
-    probabilities = {
-        "hflip": [hflip],
-        "multi_crop.jitter_prob": [jitter_prob],
-        "multi_crop.grey_prob": [grey_prob],
-        "multi_crop.blur_prob": blur_prob,
-        "multi_crop.solarize_prob": [solarize_prob],
-    }
-    _check(probabilities, {"global_scale": global_scale, "local_scale": local_scale}, num_local)
-    mode = transforms.InterpolationMode(interpolation)
+    crops = augment.multi_crop
+    assert crops is not None
+    mode = transforms.InterpolationMode(augment.interpolation)
     colour: list[Any] = []
-    if hflip:
-        colour.append(transforms.RandomHorizontalFlip(hflip))
-    if jitter_prob and any(jitter):
-        colour.append(transforms.RandomApply([transforms.ColorJitter(*jitter)], jitter_prob))
-    if grey_prob:
-        colour.append(transforms.RandomGrayscale(grey_prob))
+    if augment.hflip:
+        colour.append(transforms.RandomHorizontalFlip(augment.hflip))
+    if crops.jitter_prob and any(crops.jitter):
+        jitter = transforms.ColorJitter(*crops.jitter)
+        colour.append(transforms.RandomApply([jitter], crops.jitter_prob))
+    if crops.grey_prob:
+        colour.append(transforms.RandomGrayscale(crops.grey_prob))
     views = []
-    for view, blur in enumerate(blur_prob):
-        size, scale = (image_size, global_scale) if view < NUM_GLOBAL else (local_size, local_scale)
-        crop = transforms.RandomResizedCrop(size, tuple(scale), tuple(crop_ratio), mode)
+    for view, blur in enumerate(crops.blur_prob):
+        is_global = view < NUM_GLOBAL
+        size, scale = (
+            (image_size, crops.global_scale) if is_global else (crops.local_size, crops.local_scale)
+        )
+        crop = transforms.RandomResizedCrop(size, scale, augment.crop_ratio, mode)
         late: list[Any] = [RandomBlur(blur)] if blur else []
-        if view == 1 and solarize_prob:
-            late.append(transforms.RandomSolarize(SOLARIZE_FROM, solarize_prob))
+        if view == 1 and crops.solarize_prob:
+            late.append(transforms.RandomSolarize(SOLARIZE_FROM, crops.solarize_prob))
         views.append(transforms.Compose([crop, *colour, *late, transforms.PILToTensor()]))
-    return MultiCrop(views, num_local=num_local)
+    return MultiCrop(views, num_local=crops.num_local)
 
 
 class RandomBlur:
@@ -154,29 +123,3 @@ class RandomBlur:
 def _by_crop(images: Sequence[tuple[Tensor, ...]]) -> Tensor:
     # Through default_collate: in a loader process it stacks into memory that the trainer shares.
     return default_collate([crops[view] for view in range(len(images[0])) for crops in images])
-
-
-def _check(
-    probabilities: dict[str, Sequence[float]], scales: dict[str, Sequence[float]], num_local: int
-) -> None:
-    for name, values in probabilities.items():
-        if not all(0 <= value <= 1 for value in values):
-            raise ConfigError(f"augment.{name}={_text(values)}: must lie in [0, 1]")
-    blur = probabilities["multi_crop.blur_prob"]
-    if len(blur) != _KINDS:
-        raise ConfigError(
-            f"augment.multi_crop.blur_prob={_text(blur)}: needs {_KINDS} values, for the first "
-            "global crop, the second and the local ones"
-        )
-    for name, scale in scales.items():
-        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
-            raise ConfigError(
-                f"augment.multi_crop.{name}={_text(scale)}: must be [smallest, largest] area with "
-                "0 < smallest <= largest <= 1"
-            )
-    if num_local < 0:
-        raise ConfigError(f"augment.multi_crop.num_local={num_local}: must not be negative")
-
-
-def _text(values: Sequence[float]) -> str:
-    return f"[{', '.join(f'{value:g}' for value in values)}]"

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from scaledrelu.config.augment import AugmentConfig
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -20,24 +22,18 @@ _SMALL = 32  # DeiT resizes and crops for evaluation only above this size
 
 
 def reference_train(
-    *,
-    image_size: Size,
-    mean: Sequence[float],
-    std: Sequence[float],
-    crop: str,
-    crop_scale: Sequence[float],
-    crop_ratio: Sequence[float],
-    interpolation: str,
-    shift: int,
-    hflip: float,
-    rand_augment: str | None,
-    color_jitter: float,
-    erasing: float,
+    augment: AugmentConfig, *, image_size: Size, mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[Image], Tensor]:
     """Return the official training pipeline: PIL image -> 3 x H x W, float, normalised.
 
     Crop, flip, RandAugment (or colour jitter where there is none), tensor, normalise, erasing
     with per-pixel noise, drawn from the global generators of random, numpy and torch.
+
+    Args:
+        augment: what is done.
+        image_size: pixels.
+        mean: of the channels, in [0, 1].
+        std: of the channels.
 
     Source: recipes A.5 (timm ``transforms_imagenet_train``).
     """
@@ -46,35 +42,32 @@ def reference_train(
 
     pipeline = transforms_imagenet_train(
         image_size,
-        scale=tuple(crop_scale),
-        ratio=tuple(crop_ratio),
-        hflip=hflip,
-        color_jitter=color_jitter or None,
-        auto_augment=rand_augment,
-        interpolation=interpolation,
+        scale=tuple(augment.crop_scale),
+        ratio=tuple(augment.crop_ratio),
+        hflip=augment.hflip,
+        color_jitter=augment.color_jitter or None,
+        auto_augment=augment.rand_augment,
+        interpolation=augment.interpolation,
         mean=tuple(mean),
         std=tuple(std),
-        re_prob=erasing,
+        re_prob=augment.erasing,
         re_mode="pixel",
         re_count=1,
     )
-    if crop == "random_resized":
+    if augment.crop == "random_resized":
         return pipeline
     _, *after_crop = pipeline.transforms
-    return transforms.Compose([_plain_crop(image_size, crop, shift, interpolation), *after_crop])
+    return transforms.Compose([_plain_crop(augment, image_size), *after_crop])
 
 
-def crop_train(
-    *,
-    image_size: Size,
-    crop: str,
-    crop_scale: Sequence[float],
-    crop_ratio: Sequence[float],
-    interpolation: str,
-) -> Callable[[Image], Tensor]:
+def crop_train(augment: AugmentConfig, *, image_size: Size) -> Callable[[Image], Tensor]:
     """Return the host's part of ``data.augment=device``: PIL image -> 3 x H x W, uint8.
 
     ``crop=shift`` only fits the image to its size here; the device shifts it.
+
+    Args:
+        augment: how it is cropped.
+        image_size: pixels.
 
     Source: recipes A.5 step 1.
     """
@@ -84,12 +77,12 @@ def crop_train(
     cut = (
         RandomResizedCropAndInterpolation(
             image_size,
-            scale=tuple(crop_scale),
-            ratio=tuple(crop_ratio),
-            interpolation=interpolation,
+            scale=tuple(augment.crop_scale),
+            ratio=tuple(augment.crop_ratio),
+            interpolation=augment.interpolation,
         )
-        if crop == "random_resized"
-        else fit_to(image_size, interpolation=interpolation)
+        if augment.crop == "random_resized"
+        else fit_to(image_size, interpolation=augment.interpolation)
     )
     return transforms.Compose([cut, transforms.PILToTensor()])
 
@@ -102,6 +95,12 @@ def eval_transform(
     The short side is resized (bicubic) to floor(image_size / crop), then the centre is cut out;
     up to 32 pixels the image is only fitted to its size. Where height and width are given, the
     whole image is resized to them (bilinear).
+
+    Args:
+        image_size: pixels of a side, or (height, width).
+        crop: the short side is resized to image_size / crop.
+        mean: of the channels, in [0, 1].
+        std: of the channels.
 
     Source: recipes A.7 (DeiT ``build_transform``); D.1 (TransReID).
     """
@@ -122,6 +121,11 @@ def fit_to(
     """Return: short side to ``resized`` (default ``image_size``) pixels, centre cropped.
 
     Where ``image_size`` is height and width, the whole image is resized to them.
+
+    Args:
+        image_size: pixels of a side, or (height, width).
+        resized: pixels of the short side.
+        interpolation: name of a torchvision ``InterpolationMode``.
     """
     from torchvision import transforms
 
@@ -136,12 +140,10 @@ def fit_to(
     )
 
 
-def _plain_crop(
-    image_size: Size, crop: str, shift: int, interpolation: str
-) -> Callable[[Image], Image]:
+def _plain_crop(augment: AugmentConfig, image_size: Size) -> Callable[[Image], Image]:
     from torchvision import transforms
 
-    fit = fit_to(image_size, interpolation=interpolation)
-    if crop == "none" or shift == 0:
+    fit = fit_to(image_size, interpolation=augment.interpolation)
+    if augment.crop == "none" or augment.shift == 0:
         return fit
-    return transforms.Compose([fit, transforms.RandomCrop(image_size, padding=shift)])
+    return transforms.Compose([fit, transforms.RandomCrop(image_size, padding=augment.shift)])

@@ -17,27 +17,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from scaledrelu.config.optimizer import SamConfig
+from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.statistics import RunningStatistics
 from scaledrelu.optim.sam import SamPerturbation
 from scaledrelu.randomness import derive_seed
 from scaledrelu.tasks.base import Progress, TaskOutput
-
-
-@dataclass(frozen=True, slots=True)
-class SamSpec:
-    """How SAM perturbs (recipes E); the fields of ``optimizer.sam``.
-
-    Attributes:
-        rho: radius.
-        per_group: each group moves by its own gradient, instead of all by the synchronised one.
-        stats_in_second_pass: pass two updates BatchNorm's running statistics as well.
-        same_masks: pass two repeats the random draws of pass one (drop path).
-    """
-
-    rho: float
-    per_group: bool
-    stats_in_second_pass: bool
-    same_masks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +40,9 @@ class BatchGradient:
         task: the task, bare or wrapped in DDP with ``broadcast_buffers=False``.
         params: what is trained, in the optimizer's order.
         statistics: of the task's BatchNorm layers.
-        dtype: of autocast; None = off.
+        autocast: none | fp16 | bf16.
         scaler: loss scaler, or None.
-        sam: None for one plain pass.
+        sam: how SAM perturbs; None for one plain pass.
         seed: of the run.
         device: where the task lives.
         groups_local: ids of this process's groups, in the order of the batches.
@@ -69,9 +54,9 @@ class BatchGradient:
         params: Sequence[nn.Parameter],
         *,
         statistics: RunningStatistics,
-        dtype: torch.dtype | None,
+        autocast: str,
         scaler: torch.amp.GradScaler | None,
-        sam: SamSpec | None,
+        sam: SamConfig | None,
         seed: int,
         device: torch.device,
         groups_local: Sequence[int],
@@ -79,7 +64,7 @@ class BatchGradient:
         self.task = task
         self.params = params
         self.statistics = statistics
-        self.dtype = dtype
+        self.autocast = autocast
         self.scaler = scaler
         self.sam = sam
         self.seed = seed
@@ -171,9 +156,7 @@ class BatchGradient:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         # Entered anew for each forward: its cache of cast weights must not outlive SAM's move.
-        if self.dtype is None:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
+        return autocast_context(self.autocast, self.device)
 
     def _no_sync(self) -> AbstractContextManager[Any]:
         is_ddp = isinstance(self.task, DistributedDataParallel)

@@ -10,25 +10,22 @@ the device, except `apply` with a flag for an unscaled optimizer that is not fus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from scaledrelu.engine.gradients import BatchGradient, Passes, SamSpec, make_gradient_infinite
+from scaledrelu.config.optimizer import SamConfig
+from scaledrelu.engine.gradients import BatchGradient, Passes, make_gradient_infinite
 from scaledrelu.engine.statistics import RunningStatistics
-from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tasks.base import Progress, Task
 
-T = TypeVar("T")
-
 _EPS = 1e-6  # of every norm, as in DINO and in torch's own clipping
-_AUTOCAST = {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +68,6 @@ class Update:
         seed: of the run.
         device: where the task lives.
         groups_local: ids of this process's groups, in the order of the batches.
-
-    Raises:
-        ConfigError: if autocast or clip is unknown.
     """
 
     def __init__(
@@ -83,7 +77,7 @@ class Update:
         *,
         autocast: str,
         scaler: torch.amp.GradScaler | None,
-        sam: SamSpec | None,
+        sam: SamConfig | None,
         clip_grad: float | None,
         seed: int,
         device: torch.device,
@@ -94,7 +88,7 @@ class Update:
         self.optimizer = optimizer
         self.scaler = scaler
         self.clip_grad = clip_grad
-        self._clip = _pick("optimizer.clip", clip, CLIPS)
+        self._clip = CLIPS[clip]
         self.device = torch.device(device)
         self.params = [p for group in optimizer.param_groups for p in group["params"]]
         self.statistics = RunningStatistics(self.module)
@@ -102,7 +96,7 @@ class Update:
             task,
             self.params,
             statistics=self.statistics,
-            dtype=_pick("precision.autocast", autocast, _AUTOCAST),
+            autocast=autocast,
             scaler=scaler,
             sam=sam,
             seed=seed,
@@ -227,13 +221,6 @@ CLIPS: dict[str, Callable[[Sequence[nn.Parameter], float], object]] = {
     "global": clip_grad_norm_,
     "per_tensor": clip_each,
 }
-
-
-def _pick(key: str, name: str, allowed: Mapping[str, T]) -> T:
-    if name not in allowed:
-        names = ", ".join(allowed)
-        raise ConfigError(f"{key} is '{name}'; allowed: {names}{nearest(name, allowed)}.")
-    return allowed[name]
 
 
 def _takes_found_inf(optimizer: torch.optim.Optimizer) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scaledrelu.config.metrics import knn_headline
+from scaledrelu.config.evaluation import knn_headline
 from scaledrelu.errors import ConfigError
 from scaledrelu.evals.embedding import SpreadMeter, check_seen, embed, embed_set
 

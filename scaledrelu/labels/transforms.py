@@ -18,6 +18,7 @@ from PIL.Image import Resampling, Transpose
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from scaledrelu.config.augment import AugmentConfig
 from scaledrelu.errors import ConfigError
 from scaledrelu.labels.rand_augment import JointRandAugment
 
@@ -50,24 +51,18 @@ class Labelled:
 
 
 def joint_train(
-    *,
-    image_size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    crop: str,
-    crop_scale: Sequence[float],
-    crop_ratio: Sequence[float],
-    interpolation: str,
-    shift: int,
-    hflip: float,
-    rand_augment: str | None,
-    color_jitter: float,
-    erasing: float,
+    augment: AugmentConfig, *, image_size: int, mean: Sequence[float], std: Sequence[float]
 ) -> JointTransform:
     """Return the official training pipeline with label maps: (PIL image, map) -> Labelled.
 
     Flip, RandAugment (or colour jitter where there is none), random resized crop, tensor,
     normalise, erasing with per-pixel noise.
+
+    Args:
+        augment: what is done.
+        image_size: pixels.
+        mean: of the channels, in [0, 1].
+        std: of the channels.
 
     Raises:
         ConfigError: for another crop, or a policy that is not RandAugment.
@@ -76,28 +71,32 @@ def joint_train(
     from timm.data.random_erasing import RandomErasing
     from timm.data.transforms import RandomResizedCropAndInterpolation
 
-    if crop != "random_resized":
+    if augment.crop != "random_resized":
         raise ConfigError(
-            f"augment.crop={crop} does not go with data.token_labels, whose maps follow a "
+            f"augment.crop={augment.crop} does not go with data.token_labels, whose maps follow a "
             "resized crop: set augment.crop=random_resized or data.token_labels=none"
         )
     colour: Any = None
-    if rand_augment:
+    if augment.rand_augment:
         colour = JointRandAugment(
-            rand_augment, image_size=image_size, mean=mean, interpolation=interpolation
+            augment.rand_augment,
+            image_size=image_size,
+            mean=mean,
+            interpolation=augment.interpolation,
         )
-    elif color_jitter:
+    elif augment.color_jitter:
         from torchvision.transforms import ColorJitter
 
-        colour = _ImageOnly(ColorJitter(*[color_jitter] * 3))
+        colour = _ImageOnly(ColorJitter(*[augment.color_jitter] * 3))
+    erasing = augment.erasing
     return JointTransform(
-        hflip=hflip,
+        hflip=augment.hflip,
         colour=colour,
         crop=RandomResizedCropAndInterpolation(
             image_size,
-            scale=tuple(crop_scale),
-            ratio=tuple(crop_ratio),
-            interpolation=interpolation,
+            scale=tuple(augment.crop_scale),
+            ratio=tuple(augment.crop_ratio),
+            interpolation=augment.interpolation,
         ),
         normalise=_Normalise(mean, std),
         erase=RandomErasing(erasing, mode="pixel", max_count=1, device="cpu") if erasing else None,

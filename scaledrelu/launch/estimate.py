@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.damage import UNREADABLE
 from scaledrelu.runs.record import Outcome, Saved, read_config, read_result, runs_root
@@ -41,13 +42,14 @@ class Estimator:
         for kind, seconds in _medians(finished).items():
             self._seconds.setdefault(kind, seconds)
 
-    def __call__(self, config: Mapping[str, Any]) -> Estimate:
-        """Return the expected duration of a whole run with this (resolved) config."""
+    def __call__(self, run: RunConfig) -> Estimate:
+        """Return the expected duration of a whole run with this configuration."""
+        config = plain(run)
         for relation, kind in enumerate(_kinds(config)):
             if kind in self._seconds:
                 return Estimate(self._seconds[kind] * _work(config), measured=relation == 0)
         base = MINI_S.get(config["method"])
-        if config["profile"].get("name") != "mini" or base is None:
+        if config["profile"]["name"] != "mini" or base is None:
             return Estimate(None, measured=False)
         return Estimate(base * _work(config) * config["data"]["fraction"], measured=False)
 

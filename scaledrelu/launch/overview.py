@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
+from scaledrelu.config.run import RunConfig
 from scaledrelu.launch.estimate import Estimate, time_left, total_text
 from scaledrelu.runs.record import Saved, Status
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
@@ -19,7 +19,7 @@ def plan_text(
     todo: Sequence[PlannedRun],
     *,
     n_jobs: int,
-    estimate: Callable[[Mapping[str, Any]], Estimate],
+    estimate: Callable[[RunConfig], Estimate],
 ) -> str:
     """Return the plan as lines: totals, tables, rows with their runs, and what will be trained."""
     seeds = "each table's own" if plan.seeds is None else ", ".join(map(str, plan.seeds))
@@ -43,18 +43,14 @@ def plan_text(
     return "\n".join(lines)
 
 
-def _table_lines(
-    plan: Plan, table: Table, estimate: Callable[[Mapping[str, Any]], Estimate]
-) -> list[str]:
+def _table_lines(plan: Plan, table: Table, estimate: Callable[[RunConfig], Estimate]) -> list[str]:
     cells = plan.cells_of(table)
     runs = plan.runs_of(table)
     head = f"{table.name}: {len(cells)} cells -> {len(runs)} runs ({_counts(runs)})"
     return [head, *(line for cell in cells for line in _cell_lines(plan, cell, estimate))]
 
 
-def _cell_lines(
-    plan: Plan, cell: Cell, estimate: Callable[[Mapping[str, Any]], Estimate]
-) -> list[str]:
+def _cell_lines(plan: Plan, cell: Cell, estimate: Callable[[RunConfig], Estimate]) -> list[str]:
     name = "base" if cell.row.is_baseline else f"{cell.row.number:>4}"
     if len(cell.table.metrics) > 1:
         name += f" {cell.column.name}"

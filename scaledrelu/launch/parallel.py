@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
-from scaledrelu.config.devices import on_gpu
 from scaledrelu.config.launchers import JOBLIB_PLUGIN, plugin_installed
+from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.settings import AUTO, Settings, default_jobs
 
@@ -16,7 +15,7 @@ SMALL = 8e6
 DEPTH = 12  # of a model that does not say
 
 
-def choose_launcher(settings: Settings, configs: Iterable[Mapping[str, Any]]) -> Settings:
+def choose_launcher(settings: Settings, configs: Iterable[RunConfig]) -> Settings:
     """Return the settings with launcher and number of jobs decided.
 
     A number of jobs that a person gave is obeyed whatever the runs are like.
@@ -40,27 +39,27 @@ def choose_launcher(settings: Settings, configs: Iterable[Mapping[str, Any]]) ->
     return replace(settings, launcher=launcher, n_jobs=jobs or default_jobs(launcher))
 
 
-def is_small(config: Mapping[str, Any]) -> bool:
+def is_small(config: RunConfig) -> bool:
     """Say whether many runs like this one fit a machine at a time: one process, one core, little.
 
     A run that may take all cores counts as small on a processor, where a sweep holds it to one; a
     GPU that it has for itself it keeps.
     """
-    launch = config["launch"]
-    if launch["nproc"] > 1 or _numbers_between_blocks(config) > SMALL:
+    launch = config.launch
+    if launch.nproc > 1 or _numbers_between_blocks(config) > SMALL:
         return False
-    return launch["threads"] == 1 or not on_gpu(launch["device"])
+    return launch.threads == 1 or not launch.takes_gpu
 
 
-def _numbers_between_blocks(config: Mapping[str, Any]) -> float:
-    model, data = config["model"], config["data"]
-    patches = data["image_size"] * (data["image_width"] or data["image_size"])
-    tokens = patches / model["patch_size"] ** 2
-    crops = config["augment"]["multi_crop"]
+def _numbers_between_blocks(config: RunConfig) -> float:
+    model, data = config.model, config.data
+    patches = data.height * data.width
+    tokens = patches / model.patch_size**2
+    crops = config.augment.multi_crop
     if crops:
-        tokens = 2 * tokens + crops["num_local"] * (crops["local_size"] / model["patch_size"]) ** 2
-    blocks = model["depth"] or sum(model["build"].get("layers", [DEPTH]))
-    return config["batch"]["group"] * tokens * model["width"] * blocks
+        tokens = 2 * tokens + crops.num_local * (crops.local_size / model.patch_size) ** 2
+    blocks = model.depth or sum(model.build.get("layers", [DEPTH]))
+    return config.batch.group * tokens * model.width * blocks
 
 
 def _joblib_installed() -> bool:

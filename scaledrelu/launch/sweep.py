@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.launchers import SLURM
+from scaledrelu.config.run import RunConfig, value_of
 from scaledrelu.errors import ConfigError, RunError, nearest
 from scaledrelu.launch.budget import Budget
 from scaledrelu.launch.estimate import Estimator
@@ -111,10 +112,11 @@ def in_order(todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRu
     )
 
 
-def _field(config: Any, name: str) -> Any:
-    for part in name.split("."):
-        config = config.get(part) if isinstance(config, Mapping) else None
-    return config
+def _field(config: RunConfig, name: str) -> Any:
+    try:
+        return value_of(config, name)
+    except KeyError:
+        return None
 
 
 def run_sweep(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> int:
@@ -139,7 +141,7 @@ def run_sweep(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> 
     say(plan_text(plan, todo, n_jobs=jobs, estimate=Estimator(settings.results)))
     if settings.dry_run:
         return EXIT_OK
-    if any(run.config["wandb"]["mode"] == "online" for run in todo):
+    if any(run.config.wandb.mode == "online" for run in todo):
         check_online()
     interrupted, budget = False, _budget(settings, started)
     with writing_to(settings.results):

@@ -14,9 +14,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scaledrelu.errors import ConfigError
+from scaledrelu.config.model import ModelConfig
 from scaledrelu.models.attention import ScoresThenScale
-from scaledrelu.models.options import pick
+from scaledrelu.models.parts import Parts
 from scaledrelu.models.stem import Stem
 
 ATTENTIONS: dict[str, type[Attention]] = {
@@ -49,68 +49,39 @@ class StemViT(VisionTransformer):
 
 
 def build_vit(
-    *,
-    image_size: int | Sequence[int],
-    num_classes: int,
-    width: int,
-    depth: int,
-    heads: int,
-    mlp_ratio: float,
-    patch_size: int,
-    norm_eps: float,
-    drop_path: float,
-    make_stem: Callable[..., Stem],
-    make_ffn: Callable[[int, int], nn.Module],
-    ffn_norm: bool,
-    attention: str,
+    model: ModelConfig, parts: Parts, *, image_size: int | Sequence[int], num_classes: int
 ) -> StemViT:
     """Build a ViT with its stem, FFNs and attention, initialised as the official code does.
 
     Args:
+        model: width, depth, heads and the like.
+        parts: what is put into it.
         image_size: pixels per side, or (height, width).
         num_classes: 0 leaves the head out.
-        width: D, embedding width.
-        depth: number of blocks.
-        heads: attention heads per block.
-        mlp_ratio: hidden features of the FFN over ``width``.
-        patch_size: pixels per patch side.
-        norm_eps: of every LayerNorm.
-        drop_path: rate of the last block, growing linearly from 0 at the first.
-        make_stem: ``make_stem(width=, patch_size=, image_size=)`` gives the stem.
-        make_ffn: ``make_ffn(in_features, hidden_features)`` gives one block's FFN.
-        ffn_norm: keep the LayerNorm before the FFN (Table 5).
-        attention: fused | scores_then_scale.
 
-    Raises:
-        ConfigError: if the attention is unknown or the heads do not divide the width.
     Source: recipes A.1 and A.2.
     """
-    if width % heads:
-        raise ConfigError(
-            f"model.heads: {heads} heads do not divide model.width={width}."
-            " Choose a divisor of the width."
-        )
-    model = StemViT(
+    vit = StemViT(
         img_size=image_size,
         num_classes=num_classes,
-        embed_dim=width,
-        depth=depth,
-        num_heads=heads,
-        mlp_ratio=mlp_ratio,
-        patch_size=patch_size,
-        drop_path_rate=drop_path,
-        norm_layer=partial(nn.LayerNorm, eps=norm_eps),
-        embed_layer=_stem_as_timm_asks(make_stem),
-        mlp_layer=_ffn_as_timm_asks(make_ffn),
-        attn_layer=pick("precision.attention", attention, ATTENTIONS),
+        embed_dim=model.width,
+        depth=model.depth,
+        num_heads=model.heads,
+        mlp_ratio=model.mlp_ratio,
+        patch_size=model.patch_size,
+        drop_path_rate=model.drop_path,
+        norm_layer=partial(nn.LayerNorm, eps=model.norm_eps),
+        embed_layer=_stem_as_timm_asks(parts.make_stem),
+        mlp_layer=_ffn_as_timm_asks(parts.make_ffn),
+        attn_layer=ATTENTIONS[parts.attention],
     )
     # timm 1.0 starts it at 1e-6; the official code starts it like the positions (recipes A.2).
-    nn.init.trunc_normal_(model.cls_token, std=0.02)
-    for block in model.blocks:
-        block.attn.fused_attn = attention == "fused"  # not TIMM_FUSED_ATTN's choice
-        if not ffn_norm:
+    nn.init.trunc_normal_(vit.cls_token, std=0.02)
+    for block in vit.blocks:
+        block.attn.fused_attn = parts.attention == "fused"  # not TIMM_FUSED_ATTN's choice
+        if not parts.ffn_norm:
             block.norm2 = nn.Identity()
-    return model
+    return vit
 
 
 def _stem_as_timm_asks(make_stem: Callable[..., Stem]) -> Callable[..., Stem]:

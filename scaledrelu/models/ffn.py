@@ -8,22 +8,23 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scaledrelu.models.options import pick
-
 ACTS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 
 
 class Mlp(nn.Module):
     """Linear, activation, dropout, Linear, dropout (Algorithm 2, the original).
 
-    Raises:
-        ConfigError: if ``act`` is not gelu or relu.
+    Args:
+        in_features: D.
+        hidden_features: between the two layers.
+        act: gelu | relu.
+        drop: probability of both dropouts.
     """
 
     def __init__(self, in_features: int, hidden_features: int, *, act: str, drop: float = 0.0):
         super().__init__()
         self.fc1 = nn.Linear(in_features, hidden_features)
-        self.act = pick("ffn.act", act, ACTS)()
+        self.act = ACTS[act]()
         self.fc2 = nn.Linear(hidden_features, in_features)
         self.drop = nn.Dropout(drop)
 
@@ -49,8 +50,6 @@ class ConvMlp(nn.Module):
             0.02, bias 0) instead of PyTorch's Conv1d default, which official code leaves.
         drop: dropout after the first activation.
 
-    Raises:
-        ConfigError: if ``act`` is not gelu or relu.
     Source: Algorithm 2; recipes G.4.
     """
 
@@ -69,7 +68,7 @@ class ConvMlp(nn.Module):
         self.norm1 = nn.BatchNorm1d(hidden_features) if norm else nn.Identity()
         self.conv2 = nn.Conv1d(hidden_features, in_features, kernel_size=1)
         self.norm2 = nn.BatchNorm1d(in_features) if norm else nn.Identity()
-        self.act = pick("ffn.act", act, ACTS)()
+        self.act = ACTS[act]()
         self.drop = nn.Dropout(drop)
         if linear_init:
             for conv in (self.conv1, self.conv2):

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scaledrelu.errors import ConfigError
-
 
 class NormalisedLinear(nn.Module):
     """A linear layer without bias whose rows have a length of their own: ``magnitude * unit row``.
@@ -47,8 +45,6 @@ class DinoHead(nn.Module):
         norm_last_layer: whether the magnitudes of the last layer stay at 1.
         init_std: truncated normal that the linear layers before the last start from, with bias 0.
 
-    Raises:
-        ConfigError: if there is no linear layer.
     Source: recipes C.1 and G.6; the last layer, made after the initialisation in the official code,
         starts at PyTorch's default.
     """
@@ -65,8 +61,6 @@ class DinoHead(nn.Module):
         init_std: float,
     ):
         super().__init__()
-        if num_layers < 1:
-            raise ConfigError(f"task.head_layers is {num_layers}; it must be at least 1.")
         sizes = [width, *[hidden] * (num_layers - 1), bottleneck]
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):

@@ -50,14 +50,25 @@ def mix_box(grid: tuple[int, int], *, lam: float, generator: np.random.Generator
 
 
 def box_mask(box: Box, grid: tuple[int, int], device: torch.device) -> Tensor:
-    """Return (h, w, 1), true inside the box."""
+    """Return (h, w, 1), true inside the box.
+
+    Args:
+        box: in cells of the grid.
+        grid: rows and columns.
+        device: of the mask.
+    """
     mask_hw1 = torch.zeros(*grid, 1, dtype=torch.bool, device=device)
     mask_hw1[box.top : box.bottom, box.left : box.right] = True
     return mask_hw1
 
 
 def swap(values: Tensor, mask: Tensor) -> Tensor:
-    """Take the values of the reversed batch where the mask, broadcast over images, is up."""
+    """Take the values of the reversed batch where the mask, broadcast over images, is up.
+
+    Args:
+        values: B x ..., of images in order.
+        mask: where to take the partner's; broadcasts over images.
+    """
     return torch.where(mask, values.flip(0), values)
 
 

@@ -7,13 +7,16 @@ Initialisation is left to PyTorch's defaults, as the official code leaves it (re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scaledrelu.config.grammar import fit_proj_kernel, fit_strides
+from scaledrelu.config.stem import StemConfig
 from scaledrelu.errors import ConfigError
-from scaledrelu.models.options import pick
+
+MakeLayer = Callable[[int], nn.Module]  # channels -> layer
 
 
 class ScaledReLU(nn.Module):
@@ -41,11 +44,11 @@ class ChannelLayerNorm(nn.LayerNorm):
         return super().forward(features_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-NORMS: dict[str, Callable[[int], nn.Module]] = {
+NORMS: dict[str, MakeLayer] = {
     "batch": nn.BatchNorm2d,  # PyTorch's momentum 0.1 and eps 1e-5 (recipes A.2)
     "layernorm": ChannelLayerNorm,
 }
-ACTS: dict[str, Callable[[int], nn.Module]] = {
+ACTS: dict[str, MakeLayer] = {
     "relu": lambda _: nn.ReLU(inplace=True),  # as in Algorithm 1
     "gelu": lambda _: nn.GELU(),
     "scaled_relu": ScaledReLU,
@@ -56,56 +59,45 @@ class Stem(nn.Module):
     """Image to patch features, (B, C, H, W) -> (B, D, H/p, W/p): Algorithm 1, generalised.
 
     Args:
+        stem: strides, kernels, norm, activation and tail.
         width: D, channels of the output.
         patch_size: p, pixels per patch side.
         image_size: pixels per side, or (height, width).
-        strides: of the convolutions; empty = patchify, a single projection.
-        kernels: of the convolutions, odd; padding is half the kernel.
-        hidden: channels of the convolutions.
-        norm: batch | layernorm | none, after each convolution.
-        act: relu | gelu | scaled_relu | none, after each normalisation.
-        tail: norms and acts that follow the projection, in order.
-        proj_kernel: kernel of the projection; None = its stride.
-        shrink: strides that do not fit the patch fall to 1 from the right.
+        create: ``create(build, channels)`` makes a layer that a dictionary with ``_target_`` names;
+            needed where one does.
         in_chans: C, channels of the image.
 
     Raises:
-        ConfigError: if an option is unknown or the sizes do not fit.
+        ConfigError: if the sizes do not fit.
     Source: Algorithm 1; recipes G.1 and G.3.
     """
 
     def __init__(
         self,
+        stem: StemConfig,
         *,
         width: int,
         patch_size: int,
         image_size: int | Sequence[int],
-        strides: Sequence[int],
-        kernels: Sequence[int],
-        hidden: int,
-        norm: str,
-        act: str,
-        tail: Sequence[str],
-        proj_kernel: int | None,
-        shrink: bool,
+        create: Callable[[dict[str, Any], int], nn.Module] | None = None,
         in_chans: int = 3,
     ):
         super().__init__()
-        fitted = fit_strides(strides, patch_size, shrink=shrink)
-        kernel = fit_proj_kernel(proj_kernel, fitted.proj, fitted.shrunk)
+        fitted = stem.fit(patch_size)
         self.patch_size = (patch_size, patch_size)
         self.img_size = _pair(image_size)
         self.grid_size = self.dynamic_feat_size(self.img_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
-        self.convs = _convolutions(in_chans, hidden, fitted.convs, kernels, norm, act)
+        after = [_maker(kind, create) for kind in (stem.norm, stem.act) if kind != "none"]
+        self.convs = _convolutions(in_chans, stem.hidden, fitted.strides, stem.kernels, after)
         self.proj = nn.Conv2d(
-            hidden if fitted.convs else in_chans,
+            stem.hidden if fitted.strides else in_chans,
             width,
-            kernel.size,
+            fitted.proj_kernel,
             stride=fitted.proj,
-            padding=kernel.padding,
+            padding=fitted.padding,
         )
-        self.tail = nn.Sequential(*(pick("stem.tail", name, NORMS | ACTS)(width) for name in tail))
+        self.tail = nn.Sequential(*(_maker(kind, create)(width) for kind in stem.tail))
 
     def dynamic_feat_size(self, image_size: Sequence[int]) -> tuple[int, int]:
         """Return the patch grid of an image of this (height, width); timm asks for it.
@@ -131,18 +123,8 @@ def _convolutions(
     hidden: int,
     strides: Sequence[int],
     kernels: Sequence[int],
-    norm: str,
-    act: str,
+    after: Sequence[MakeLayer],
 ) -> nn.Sequential:
-    if strides and len(kernels) != len(strides):
-        raise ConfigError(
-            f"stem.kernels: {len(kernels)} kernels {list(kernels)} for {len(strides)} strides"
-            f" {list(strides)}. Give one kernel per stride."
-        )
-    if any(kernel % 2 == 0 for kernel in kernels):
-        raise ConfigError(
-            f"stem.kernels: {list(kernels)} has an even kernel. Allowed: odd kernels."
-        )
     layers: list[nn.Module] = []
     for index, (stride, kernel) in enumerate(zip(strides, kernels, strict=False)):
         channels = hidden if index else in_chans
@@ -150,11 +132,19 @@ def _convolutions(
         layers.append(
             nn.Conv2d(channels, hidden, kernel, stride=stride, padding=kernel // 2, bias=False)
         )
-        if norm != "none":
-            layers.append(pick("stem.norm", norm, NORMS)(hidden))
-        if act != "none":
-            layers.append(pick("stem.act", act, ACTS)(hidden))
+        layers += [make(hidden) for make in after]
     return nn.Sequential(*layers)
+
+
+def _maker(
+    kind: str | dict[str, Any], create: Callable[[dict[str, Any], int], nn.Module] | None
+) -> MakeLayer:
+    """Return what makes a norm or an activation for a number of channels."""
+    if isinstance(kind, str):
+        return (NORMS | ACTS)[kind]
+    if create is None:
+        raise ValueError(f"a stem with {kind} needs `create`, which makes the layer")
+    return partial(create, kind)
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

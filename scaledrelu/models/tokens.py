@@ -153,7 +153,12 @@ def watch_largest(model: nn.Module) -> Iterator[LargestValues]:
 
 @singledispatch
 def score_hooks(model: nn.Module, largest: LargestValues) -> list[RemovableHandle]:
-    """Hook every product of queries and keys, so that a forward leaves its largest score."""
+    """Hook every product of queries and keys, so that a forward leaves its largest score.
+
+    Args:
+        model: whose attention is watched.
+        largest: takes the largest score seen.
+    """
     raise _unknown(model)
 
 

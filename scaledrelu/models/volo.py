@@ -16,11 +16,11 @@ import torch
 from timm.models.volo import VOLO
 from torch import Tensor, nn
 
+from scaledrelu.config.model import ModelConfig
 from scaledrelu.errors import ConfigError
 from scaledrelu.models.attention import ScoresThenScale
 from scaledrelu.models.mix_token import Box, box_mask, swap
-from scaledrelu.models.options import pick
-from scaledrelu.models.stem import Stem
+from scaledrelu.models.parts import Parts
 
 POOLING = 2  # stem cells per token cell and side
 TIMM_CONVS, OUR_CONVS = "patch_embed.conv.", "patch_embed.convs."
@@ -94,20 +94,11 @@ class StemVOLO(VOLO):
 
 
 def build_volo(
+    model: ModelConfig,
+    parts: Parts,
     *,
     image_size: int | Sequence[int],
     num_classes: int,
-    width: int,
-    depth: None,
-    heads: int,
-    mlp_ratio: float,
-    patch_size: int,
-    norm_eps: float,
-    drop_path: float,
-    make_stem: Callable[..., Stem],
-    make_ffn: Callable[[int, int], nn.Module],
-    ffn_norm: bool,
-    attention: str,
     layers: Sequence[int],
     outlook_width: int,
     outlook_heads: int,
@@ -117,20 +108,14 @@ def build_volo(
     """Build a VOLO with its stem, FFNs and attention, initialised as the official code does.
 
     Args:
+        model: sizes of the transformer and class-attention blocks, whose FFNs have the same ratio
+            everywhere; ``patch_size`` is that of a stem cell (a token covers twice as many pixels a
+            side), ``depth`` None. Drop path grows linearly from 0 at the first block of the network
+            to the rate of the last; outlookers get none although they count, as in the official
+            code.
+        parts: what is put into it; the attention goes into the transformer blocks.
         image_size: pixels per side, or (height, width).
         num_classes: C, of both heads.
-        width: of the transformer and class-attention blocks.
-        depth: must be None; ``layers`` says it.
-        heads: attention heads of the transformer and class-attention blocks.
-        mlp_ratio: hidden features of an FFN over its width, in every block.
-        patch_size: pixels per stem cell and side; a token covers twice as many.
-        norm_eps: of every LayerNorm.
-        drop_path: rate of the last transformer block, growing linearly from 0 at the first block
-            of the network; outlookers get none although they count, as in the official code.
-        make_stem: ``make_stem(width=, patch_size=, image_size=)`` gives the stem.
-        make_ffn: ``make_ffn(in_features, hidden_features)`` gives one block's FFN.
-        ffn_norm: keep the LayerNorm before the FFN (Table 5).
-        attention: fused | scores_then_scale, in the transformer blocks.
         layers: number of outlookers, then of transformer blocks, stage by stage.
         outlook_width: width of stem output and outlookers.
         outlook_heads: heads of the outlook attention.
@@ -138,38 +123,37 @@ def build_volo(
         ffn_in_class_blocks: whether they get FFN and ``ffn_norm`` too (assumption, recipes H20).
 
     Raises:
-        ConfigError: if sizes, heads or the attention do not fit.
+        ConfigError: if sizes or heads do not fit.
     Source: recipes B.1; Table 5 for the FFNs.
     """
-    _check(depth, layers, ((width, heads), (outlook_width, outlook_heads)))
-    stem = make_stem(width=outlook_width, patch_size=patch_size, image_size=image_size)
+    _check(model.depth, layers, outlook_width, outlook_heads)
+    stem = parts.make_stem(width=outlook_width, patch_size=model.patch_size, image_size=image_size)
     stages = len(layers) - 1
-    model = StemVOLO(
+    volo = StemVOLO(
         layers=list(layers),
         img_size=tuple(TIMM_PATCH * cells for cells in _even(stem.grid_size)),
         num_classes=num_classes,
         patch_size=TIMM_PATCH,
-        embed_dims=[outlook_width] + stages * [width],
-        num_heads=[outlook_heads] + stages * [heads],
+        embed_dims=[outlook_width] + stages * [model.width],
+        num_heads=[outlook_heads] + stages * [model.heads],
         downsamples=(True,) + stages * (False,),
         outlook_attention=(True,) + stages * (False,),
-        mlp_ratio=mlp_ratio,
-        drop_path_rate=drop_path,
-        norm_layer=partial(nn.LayerNorm, eps=norm_eps),
+        mlp_ratio=model.mlp_ratio,
+        drop_path_rate=model.drop_path,
+        norm_layer=partial(nn.LayerNorm, eps=model.norm_eps),
         post_layers=post_blocks * ("ca",),
         pooling_scale=POOLING,
     )
-    model.patch_embed = stem
-    choose = pick("precision.attention", attention, ATTENTIONS)
-    for block in transformers(model):
-        block.attn = choose(block.attn, width, heads)
-    class_blocks = model.post_network if ffn_in_class_blocks else ()
-    for block in (*model.network[0], *transformers(model), *class_blocks):
-        block.mlp = make_ffn(block.mlp.fc1.in_features, block.mlp.fc1.out_features)
-        if not ffn_norm:
+    volo.patch_embed = stem
+    for block in transformers(volo):
+        block.attn = ATTENTIONS[parts.attention](block.attn, model.width, model.heads)
+    class_blocks = volo.post_network if ffn_in_class_blocks else ()
+    for block in (*volo.network[0], *transformers(volo), *class_blocks):
+        block.mlp = parts.make_ffn(block.mlp.fc1.in_features, block.mlp.fc1.out_features)
+        if not parts.ffn_norm:
             block.norm2 = nn.Identity()
     # Once more, for the Linear layers that came after timm's own round.
-    return model.apply(model._init_weights)
+    return volo.apply(volo._init_weights)
 
 
 def transformers(model: StemVOLO) -> list[nn.Module]:
@@ -197,7 +181,7 @@ ATTENTIONS: dict[str, Callable[[nn.Module, int, int], nn.Module]] = {
 }
 
 
-def _check(depth: int | None, layers: Sequence[int], widths: Sequence[tuple[int, int]]) -> None:
+def _check(depth: int | None, layers: Sequence[int], width: int, heads: int) -> None:
     if depth is not None:
         raise ConfigError(f"model.depth={depth}: a VOLO has model.build.layers; set depth to null.")
     if len(layers) < 2:
@@ -205,9 +189,11 @@ def _check(depth: int | None, layers: Sequence[int], widths: Sequence[tuple[int,
             f"model.build.layers={list(layers)}: needs the number of outlookers and, after it, at"
             " least one number of transformer blocks."
         )
-    for width, heads in widths:
-        if width % heads:
-            raise ConfigError(f"model: {heads} heads do not divide a width of {width}.")
+    if width % heads:
+        raise ConfigError(
+            f"model.build.outlook_width={width} is not a multiple of "
+            f"model.build.outlook_heads={heads}"
+        )
 
 
 def _even(grid: tuple[int, int]) -> tuple[int, int]:

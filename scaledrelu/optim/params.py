@@ -43,14 +43,10 @@ def parameter_groups(
         of its biases, which carries the factor as ``peak_factor``, see `LrSchedule.at`.
 
     Raises:
-        ConfigError: if nothing is trainable, the decay is negative or the factor is not positive.
+        ConfigError: if nothing is trainable.
     Source: recipes A.3 (DeiT); the scaling theorem of the paper assumes decay on BatchNorm too,
         which the official filter does not give (recipes H33). TRI solver/make_optimizer.py (ReID).
     """
-    if weight_decay < 0:
-        raise ConfigError(f"weight_decay is {weight_decay}; it must not be negative.")
-    if bias_lr_factor <= 0:
-        raise ConfigError(f"optimizer.bias_lr_factor is {bias_lr_factor}; it must be positive.")
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not named:
         raise ConfigError("No parameter of the model is trainable; unfreeze some or check init.")

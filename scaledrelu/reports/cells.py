@@ -119,7 +119,7 @@ def cell_notes(cell: Cell) -> list[str]:
     if cell.row.is_reference:
         notes.append("the paper's baseline, which the other rows of its block are compared with")
     config = cell.composed.config
-    if config["method"] == "volo" and config["data"]["token_labels"] == "none":
+    if "token_weight" in config.task and not config.data.has_labels:
         notes.append("trained without token labels")
     if cell.above and cell.row.released_weights:
         elsewhere = ", ".join(cell.row.released_weights)
@@ -155,7 +155,7 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
         raise TableError(f"{run.run_id}: its result disappeared while the report was written")
     crashed = result.outcome is Outcome.CRASH
     printed = cell.column.source
-    if run.config["evaluation"]["report"] == "best" and not crashed:
+    if run.config.evaluation.report == "best" and not crashed:
         printed += "_best"
     value = _metric(result, printed)
     if value is None and not crashed:

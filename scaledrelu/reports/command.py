@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from scaledrelu.config.run import value_of
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.spec import Table
 
@@ -52,10 +53,10 @@ def shown_overrides(overrides: Iterable[str]) -> list[str]:
 
 def without_paths(text: str, run: PlannedRun) -> str:
     """Return a message about a run without the place where its files lie on this machine."""
-    for group, key in (("data", "root"), ("init", "path")):
-        path = str(run.config.get(group, {}).get(key) or "")
+    for key in ("data.root", "init.path"):
+        path = str(value_of(run.config, key) or "")
         if WHOLE_PATH.match(path):
-            text = text.replace(path, f"<{group}.{key}>")
+            text = text.replace(path, f"<{key}>")
     return text
 
 

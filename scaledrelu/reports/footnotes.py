@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from scaledrelu.config.run import RunConfig, plain, value_of
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.spec import Table
@@ -179,13 +180,11 @@ def _value(node: yaml.Node) -> Any:
     return yaml.safe_load(yaml.serialize(node))
 
 
-def _read(config: Mapping[str, Any], key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value
+def _read(config: RunConfig, key: str) -> Any:
+    try:
+        return plain(value_of(config, key))
+    except KeyError:
+        return None
 
 
 def _same(one: Any, other: Any) -> bool:

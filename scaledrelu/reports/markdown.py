@@ -47,7 +47,7 @@ def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
     number = table.name.removeprefix("table").replace("_", ", ")
     cells = plan.cells_of(table)
     lines = [f"# Table {number}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
-    lines += [f"\n> {note}" for note in cells[0].composed.config["profile"]["notes"]]
+    lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
     if plan.overrides:
         shown = " ".join(shown_overrides(plan.overrides))
         lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
@@ -106,7 +106,7 @@ def _crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:
         ]
         for composed, num_classes in told:
             sentence = crash_sentence(composed.config, num_classes=num_classes)
-            alike = rules.setdefault(composed.config["method"], {})
+            alike = rules.setdefault(composed.config.method, {})
             alike.setdefault(sentence, []).append(value)
     return [
         sentence if len(found) == 1 else f"{_where(table, behind)}: {sentence}"
@@ -182,7 +182,7 @@ def _epochs(values: Sequence[CellValue]) -> str:
     """Say which epoch is printed, and in which rows where that differs."""
     rows: dict[str, list[Row]] = {}
     for value in values:
-        epoch = value.cell.composed.config["evaluation"]["report"]
+        epoch = value.cell.composed.config.evaluation.report
         rows.setdefault(epoch, []).append(value.cell.row)
     if len(rows) == 1:
         where = f"the {next(iter(rows))} epoch is printed in every row"

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scaledrelu.config.differences import number_text
-from scaledrelu.config.grammar import fit_proj_kernel, fit_strides
 from scaledrelu.config.identity import TRANSIENT
+from scaledrelu.config.precision import PrecisionConfig
+from scaledrelu.config.run import RunConfig, plain
+from scaledrelu.config.schedule import WarmupConfig
 from scaledrelu.tables.captions import value_text
 
 NONE = "none"
@@ -36,60 +38,55 @@ SPLITS = {
 }
 
 
-def describe_run(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, str]:
+def describe_run(config: RunConfig, sizes: Mapping[str, int]) -> dict[str, str]:
     """Return field -> value of everything that makes a run what it is.
 
     Args:
-        config: resolved config.
+        config: of the run.
         sizes: images, classes or identities of its data set; empty where they are not known.
     """
     return {
         **_data(config, sizes),
         **_rate(config),
         **_length(config, sizes),
-        **_precision(config["precision"]),
+        **_precision(config.precision),
         **_stem(config),
         **_plain(config),
     }
 
 
-def declared_sizes(config: Mapping[str, Any]) -> Mapping[str, int]:
+def declared_sizes(config: RunConfig) -> Mapping[str, int]:
     """Return the published size of a run's data set, as its conf file has it; may be empty."""
-    return config["data"].get("build", {}).get("expect") or {}
+    return config.data.build.get("expect") or {}
 
 
-def _data(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, str]:
-    data = config["data"]
+def _data(config: RunConfig, sizes: Mapping[str, int]) -> dict[str, str]:
+    data = config.data
     counts = [f"{count:,} {SPLITS.get(name, name)}" for name, count in sizes.items()]
-    height, width = data["image_size"], data.get("image_width")
     return {
-        "data set": ": ".join([data["name"], *filter(None, [", ".join(counts)])]),
-        "image size": f"{height} x {width or height} pixels",
+        "data set": ": ".join([data.name, *filter(None, [", ".join(counts)])]),
+        "image size": f"{data.height} x {data.width} pixels",
     }
 
 
-def _rate(config: Mapping[str, Any]) -> dict[str, str]:
-    lr, schedule = config["lr"], config["schedule"]
-    peak = lr["base"] * config["profile"]["lr_scale"]
-    if lr["reference_batch"] is not None:
-        peak *= config["batch"]["total"] / lr["reference_batch"]
-    fraction = schedule["min_lr_fraction"]
-    floor = value_text(schedule["min_lr"]) if fraction is None else f"{fraction:g} of the peak"
+def _rate(config: RunConfig) -> dict[str, str]:
+    lr, schedule = config.lr, config.schedule
+    fraction = schedule.min_lr_fraction
+    floor = value_text(schedule.min_lr) if fraction is None else f"{fraction:g} of the peak"
     return {
-        "peak learning rate": f"{value_text(peak)} (lr.base={value_text(lr['base'])})",
+        "peak learning rate": f"{value_text(config.peak_lr)} (lr.base={value_text(lr.base)})",
         "last learning rate": floor,
     }
 
 
-def _length(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, str]:
-    schedule, warmup, profile = (config[key] for key in ("schedule", "warmup", "profile"))
-    nominal = schedule["epochs"] + schedule["cooldown_epochs"]
-    trained = max(1, round(nominal * profile["epoch_scale"]))
-    images = round(config["batch"]["total"] * profile["batch_scale"])
+def _length(config: RunConfig, sizes: Mapping[str, int]) -> dict[str, str]:
+    warmup, profile = config.warmup, config.profile
+    nominal, trained = config.schedule.total_epochs, config.run_epochs
+    images = round(config.batch.total * profile.batch_scale)
     found = {"epochs": str(trained), "images per update": f"{images:,}"}
-    rise = 0.0 if warmup["shape"] == "none" else warmup["epochs"] * profile["warmup_scale"]
+    rise = warmup.length(profile.warmup_scale)
     # Identities are drawn (ReID) and portions rounded (Table 7): their updates are not said.
-    drawn = config["batch"]["instances"] or config["data"]["fraction"] != 1
+    drawn = config.batch.instances or config.data.fraction != 1
     updates = None if drawn or "train" not in sizes else trained * (sizes["train"] // images)
     if updates is not None:
         found["updates"] = f"{updates:,}"
@@ -102,37 +99,35 @@ def _length(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, st
     return found
 
 
-def _start(warmup: Mapping[str, Any]) -> str:
-    fraction = warmup["start_lr_fraction"]
-    return value_text(warmup["start_lr"]) if fraction is None else f"{fraction:g} of the peak"
+def _start(warmup: WarmupConfig) -> str:
+    fraction = warmup.start_lr_fraction
+    return value_text(warmup.start_lr) if fraction is None else f"{fraction:g} of the peak"
 
 
-def _precision(precision: Mapping[str, Any]) -> dict[str, str]:
-    autocast = "fp32" if precision["autocast"] == NONE else f"{precision['autocast']} autocast"
-    if precision["loss_scaling"]:
+def _precision(precision: PrecisionConfig) -> dict[str, str]:
+    autocast = "fp32" if precision.autocast == NONE else f"{precision.autocast} autocast"
+    if precision.loss_scaling:
         autocast += (
-            f", loss scaled from {precision['initial_scale']:g}, "
-            f"growing every {precision['growth_interval']} updates"
+            f", loss scaled from {precision.initial_scale:g}, "
+            f"growing every {precision.growth_interval} updates"
         )
-    return {"precision": autocast, "attention": precision["attention"]}
+    return {"precision": autocast, "attention": precision.attention}
 
 
-def _stem(config: Mapping[str, Any]) -> dict[str, str]:
-    stem, patch = config["stem"], config["model"]["patch_size"]
-    fitted = fit_strides(stem["strides"], patch, shrink=stem["shrink"])
-    kernel = fit_proj_kernel(stem["proj_kernel"], fitted.proj, fitted.shrunk).size
-    strides = ",".join(map(str, (*fitted.convs, fitted.proj)))
+def _stem(config: RunConfig) -> dict[str, str]:
+    fitted = config.stem.fit(config.model.patch_size)
+    strides, kernel = ",".join(map(str, (*fitted.strides, fitted.proj))), fitted.proj_kernel
     return {"strides of the stem": f"({strides}), projection {kernel}x{kernel}"}
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, str]:
+def _plain(config: RunConfig) -> dict[str, str]:
     left_out = {*TRANSIENT, *SAID_OTHERWISE}
-    found = {key: readable_value(value) for key, value in _leaves(config, "", left_out)}
-    if config["augment"]["rand_augment"]:
+    found = {key: readable_value(value) for key, value in _leaves(plain(config), "", left_out)}
+    if config.augment.rand_augment:
         found["augment.color_jitter"] += " (inactive beside rand_augment)"
-    if "stem.hidden" in found and not config["stem"]["strides"]:
+    if "stem.hidden" in found and not config.stem.strides:
         found["stem.hidden"] += " (unused without convolutions)"
-    if config["data"]["token_labels"] not in (NONE, "made"):
+    if config.data.token_labels not in (NONE, "made"):
         found["data.token_labels"] = "maps in a folder"  # where it lies is nobody's business
     return found
 

@@ -97,7 +97,7 @@ def _in_order(pairs: Iterable[RowAtBothScales]) -> list[str]:
 def _pair(
     cell: Cell, paper: Any, here: Any, sizes: Mapping[str, Mapping[str, int]]
 ) -> RowAtBothScales:
-    both = [describe_run(c.config, sizes.get(c.config["data"]["name"], {})) for c in (paper, here)]
+    both = [describe_run(c.config, sizes.get(c.config.data.name, {})) for c in (paper, here)]
     return RowAtBothScales(row_name(cell.row), ", ".join(cell.column.run), *both)
 
 
@@ -107,10 +107,10 @@ def _known_sizes(plan: Plan, cells: Iterable[Cell]) -> dict[str, Mapping[str, in
     for cell in cells:
         for composed in filter(None, (cell.paper, cell.paper_above, cell.composed, cell.above)):
             if declared := declared_sizes(composed.config):
-                known[composed.config["data"]["name"]] = declared
+                known[composed.config.data.name] = declared
     declared_names = set(known)
     for name in dict.fromkeys(run_id for cell in cells for run_id in cell.run_ids):
-        data = plan.runs[name].config["data"]["name"]
+        data = plan.runs[name].config.data.name
         used = _used(plan, name) if data not in declared_names else {}
         if used.get("train", 0) > known.get(data, {}).get("train", 0):
             known[data] = used

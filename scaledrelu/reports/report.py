@@ -160,7 +160,7 @@ def _numbers(value: CellValue, base: CellValue | None) -> dict[str, object]:
 def _per_seed(value: CellValue) -> dict[str, str]:
     last, best = value.last_epoch, value.best_epoch
     return {
-        "epoch": value.cell.composed.config["evaluation"]["report"],
+        "epoch": value.cell.composed.config.evaluation.report,
         "values": _seed_list(value, lambda seed: seed.value),
         "mean_last": _number(last and last.mean),
         "values_last": _seed_list(value, lambda seed: seed.last),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from scaledrelu.config.differences import recipe_differences
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import Job
@@ -15,22 +15,27 @@ from scaledrelu.runs.provenance import device_name
 log = logging.getLogger(__name__)
 
 
-def announce(config: dict[str, Any], job: Job, world: World) -> None:
+def announce(config: RunConfig, job: Job, world: World) -> None:
     """Log id, differences from the recipe, rates, steps, batch per device and devices.
 
     On the main process only: the others would compose for nobody.
+
+    Args:
+        config: of the run.
+        job: built from it.
+        world: this process's place.
     """
     if not world.is_main:
         return
-    schedule, lr, group = job.training.schedule, config["lr"], config["batch"]["group"]
+    schedule, lr, group = job.training.schedule, config.lr, config.batch.group
     log.info("%s: %s", run_id(config), differences_line(config))
     log.info(
         "  lr.base %g -> effective peak %g (%s, nominal batch %d, profile x%g)",
-        lr["base"],
+        lr.base,
         job.lr_effective,
-        lr["label"],
-        config["batch"]["total"],
-        config["profile"]["lr_scale"],
+        lr.label,
+        config.batch.total,
+        config.profile.lr_scale,
     )
     log.info(
         "  %d steps = %d epochs x %d, of them %d warm-up; batch %d = %d device(s) x %d group(s) x "
@@ -43,14 +48,14 @@ def announce(config: dict[str, Any], job: Job, world: World) -> None:
         world.size,
         job.groups_per_device,
         group,
-        config["precision"]["label"],
+        config.precision.label,
         device_name(world.device),
     )
 
 
-def differences_line(config: dict[str, Any]) -> str:
+def differences_line(config: RunConfig) -> str:
     """Say in one line what sets a run apart from its recipe and profile."""
-    where = f"recipe {config['method']} at {config['profile']['name']}"
+    where = f"recipe {config.method} at {config.profile.name}"
     try:
         found = recipe_differences(config)
     except ConfigError as error:  # a line of the log is no reason to fail

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from scaledrelu.config.devices import refuse_fp16_on_cpu
-from scaledrelu.config.groups import groups_per_process, trained_groups
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import Pace, Training
 from scaledrelu.engine.step import Update
+from scaledrelu.models.parts import Parts
 from scaledrelu.models.sync_batchnorm import sync_batchnorm
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.create import create, parameters_of, target_of
 from scaledrelu.runs.features import embed_training_images
-from scaledrelu.runs.feed import Validation, image_size, layout, open_data, train_loader
+from scaledrelu.runs.feed import Validation, layout, open_data, train_loader
 from scaledrelu.runs.initial import load_initial
 from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.runs.optimisation import (
@@ -31,7 +31,6 @@ from scaledrelu.runs.optimisation import (
     build_schedule,
     build_weight_decay,
     judge_rule,
-    sam_spec,
 )
 from scaledrelu.runs.prepare import batch_groups, prepare_for
 from scaledrelu.tasks.base import Task
@@ -55,48 +54,38 @@ class Job:
         self.validation.close()
 
 
-def build(config: dict[str, Any], world: World) -> Job:
+def build(config: RunConfig, world: World) -> Job:
     """Build everything a run needs on this process.
 
     Args:
-        config: resolved and checked, see ``config.compose``.
+        config: of the run.
         world: this process's place and device.
 
     Raises:
         ScaledReluError: for everything a user can fix.
     """
-    refuse_fp16_on_cpu(config, on_cpu=world.device.type == "cpu")
-    if config["launch"]["threads"]:
-        torch.set_num_threads(config["launch"]["threads"])
+    config.refuse_fp16_on_cpu(on_cpu=world.device.type == "cpu")
+    launch = config.launch
+    if launch.threads:
+        torch.set_num_threads(launch.threads)
     splits = open_data(config)
     groups = local_groups(config, world)
-    torch.manual_seed(derive_seed(config["seed"], "init"))
+    torch.manual_seed(derive_seed(config.seed, "init"))
     task = build_task(config, splits.num_classes)
     load_initial(config, task)
     task = task.to(world.device)
-    if config["launch"]["channels_last"]:
-        task = task.to(memory_format=layout(config))
+    if launch.channels_last:
+        task = task.to(memory_format=layout(launch))
     validation = Validation(config, splits.val, world)
     evaluate = build_evaluation(config, task, validation, world, splits)
     splits = embed_training_images(config, task, splits)
     loader = train_loader(config, splits, groups, world)
     schedule = build_schedule(config, loader.steps_per_epoch)
-    optimizer = build_optimizer(config, task)
-    scaler = build_scaler(config, world)
+    optimizer = build_optimizer(config.optimizer, task, lr=config.lr.base)
+    scaler = build_scaler(config.precision, world.device)
     training = Training(
         task=task,
-        update=Update(
-            wrap(config, task, world),
-            optimizer,
-            scaler=scaler,
-            autocast=config["precision"]["autocast"],
-            sam=sam_spec(config),
-            clip_grad=config["optimizer"]["clip_grad"],
-            clip=config["optimizer"]["clip"],
-            seed=config["seed"],
-            device=world.device,
-            groups_local=batch_groups(config, groups),
-        ),
+        update=build_update(config, wrap(config, task, world), optimizer, scaler, world),
         optimizer=optimizer,
         scaler=scaler,
         schedule=schedule,
@@ -105,78 +94,109 @@ def build(config: dict[str, Any], world: World) -> Job:
         evaluate=evaluate,
         headline=evaluate.headline,
         judge=Judge(
-            judge_rule(config, task, schedule),
+            judge_rule(config.divergence, task, schedule),
             device=world.device,
-            read_every=config["launch"]["log_every_steps"],
+            read_every=launch.log_every_steps,
         ),
-        ema=Ema(task, config["ema"]["decay"]) if config["ema"] else None,
+        ema=Ema(task, config.ema.decay) if config.ema else None,
         world=world,
         pace=Pace(
             schedule.run_epochs,
-            config["launch"]["log_every_steps"],
-            config["launch"]["checkpoint_every_steps"],
-            config["evaluation"]["every_epochs"],
-            config["evaluation"]["at_start"],
+            launch.log_every_steps,
+            launch.checkpoint_every_steps,
+            config.evaluation.every_epochs,
+            config.evaluation.at_start,
         ),
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )
-    return Job(training, splits, validation, schedule.spec.peak_lr, len(groups))
+    return Job(training, splits, validation, config.peak_lr, len(groups))
 
 
-def local_groups(config: dict[str, Any], world: World) -> range:
+def local_groups(config: RunConfig, world: World) -> range:
     """Return the global numbers of the groups that this process holds.
+
+    Args:
+        config: of the run.
+        world: this process's place.
 
     Raises:
         ConfigError: if the groups do not divide over the processes.
     """
-    count = trained_groups(
-        total=config["batch"]["total"],
-        group=config["batch"]["group"],
-        batch_scale=config["profile"]["batch_scale"],
-    )
-    share = groups_per_process(count, processes=world.size, group=config["batch"]["group"])
+    share = config.batch.groups_per_process(config.profile.batch_scale, processes=world.size)
     return range(world.rank * share, (world.rank + 1) * share)
 
 
-def build_task(config: dict[str, Any], num_classes: int) -> Task:
-    """Build the model with its stem, FFNs and attention, and the task around it."""
-    model, stem, ffn = config["model"], config["stem"], config["ffn"]
-    fields = ("strides", "kernels", "hidden", "norm", "act", "tail", "proj_kernel", "shrink")
-    headless = getattr(target_of(config["task"]), "headless", False)
-    backbone = create(
-        model["build"],
-        image_size=image_size(config),
-        num_classes=0 if headless else num_classes,
-        **{
-            name: model[name]
-            for name in (
-                "width",
-                "depth",
-                "heads",
-                "mlp_ratio",
-                "patch_size",
-                "norm_eps",
-                "drop_path",
-            )
-        },
-        make_stem=create(stem["build"], _partial_=True, **{name: stem[name] for name in fields}),
-        make_ffn=create(ffn["build"], _partial_=True, act=ffn["act"]),
-        ffn_norm=ffn["norm"],
-        attention=config["precision"]["attention"],
+def build_task(config: RunConfig, num_classes: int) -> Task:
+    """Build the model with its stem, FFNs and attention, and the task around it.
+
+    Args:
+        config: of the run.
+        num_classes: of the data set.
+    """
+    stem, ffn = config.stem, config.ffn
+    headless = getattr(target_of(config.task), "headless", False)
+    parts = Parts(
+        make_stem=partial(create, stem.build, stem, create=create),
+        make_ffn=partial(create, ffn.build, act=ffn.act),
+        ffn_norm=ffn.norm,
+        attention=config.precision.attention,
     )
-    offered = {"num_classes": num_classes, "seed": config["seed"]}
-    wanted = {name: offered[name] for name in offered if name in parameters_of(config["task"])}
-    return create(config["task"], backbone=backbone, **wanted)
+    backbone = create(
+        config.model.build,
+        config.model,
+        parts,
+        image_size=config.data.size,
+        num_classes=0 if headless else num_classes,
+    )
+    offered = {"num_classes": num_classes, "seed": config.seed}
+    wanted = {name: offered[name] for name in offered if name in parameters_of(config.task)}
+    return create(config.task, backbone=backbone, **wanted)
 
 
-def wrap(config: dict[str, Any], task: Task, world: World) -> nn.Module:
-    """Compile the backbones if asked, and wrap the whole task for several processes."""
-    if config["launch"]["compile"]:
+def build_update(
+    config: RunConfig,
+    task: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None,
+    world: World,
+) -> Update:
+    """Build what moves the weights once.
+
+    Args:
+        config: of the run.
+        task: wrapped for several processes where there are some.
+        optimizer: over its parameters.
+        scaler: of the loss; None without one.
+        world: this process's place and device.
+    """
+    return Update(
+        task,
+        optimizer,
+        scaler=scaler,
+        autocast=config.precision.autocast,
+        sam=config.optimizer.sam,
+        clip_grad=config.optimizer.clip_grad,
+        clip=config.optimizer.clip,
+        seed=config.seed,
+        device=world.device,
+        groups_local=batch_groups(config.batch, local_groups(config, world)),
+    )
+
+
+def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
+    """Compile the backbones if asked, and wrap the whole task for several processes.
+
+    Args:
+        config: of the run.
+        task: on its device.
+        world: this process's place.
+    """
+    if config.launch.compile:
         for network in task.networks():
             network.compile()
     if world.size == 1:
         return task
-    if config["batch"]["sync_bn"]:
+    if config.batch.sync_bn:
         task = sync_batchnorm(task, world.device)
     devices = [world.device.index] if world.device.type == "cuda" else None
     # Running statistics follow group 0 and are sent out before they are read (sync_buffers).

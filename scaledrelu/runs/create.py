@@ -11,12 +11,21 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from scaledrelu.config.trust import TARGET, find_targets
+from scaledrelu.config.group import TARGET
+from scaledrelu.config.trust import find_targets
 from scaledrelu.errors import ConfigError, nearest
 
 
-def create(build: Any, *args: Any, **fields: Any) -> Any:
+def create(build: Mapping[str, Any], *args: Any, **fields: Any) -> Any:
     """Call what ``build["_target_"]`` names; its own error comes out, not Hydra's wrapper of it.
+
+    A class with many numbers has a dataclass ``Settings``, which then takes the arguments of the
+    build and is handed on as ``settings``.
+
+    Args:
+        build: the target and its own arguments.
+        args: of the call, before them.
+        fields: further arguments, handed on as they are.
 
     Raises:
         ConfigError: a target that is not what its name says, or arguments that it does not take.
@@ -24,10 +33,15 @@ def create(build: Any, *args: Any, **fields: Any) -> Any:
     for _, target in find_targets(build):
         locate(target)
     _check_arguments(build, fields)
+    target = target_of(build)
+    if hasattr(target, "Settings"):
+        own = {name: value for name, value in build.items() if name != TARGET}
+        return target(*args, settings=target.Settings(**own), **fields)
     try:
-        return instantiate(build, *args, **fields)
+        call = instantiate(dict(build), _partial_=True, _convert_="all")
     except InstantiationException as error:
         raise (error.__cause__ or error) from None
+    return call(*args, **fields)
 
 
 def parameters_of(build: Any) -> set[str]:
@@ -71,7 +85,9 @@ def locate(target: str) -> Any:
 
 
 def _check_arguments(build: Any, fields: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(target_of(build)).parameters
+    target = target_of(build)
+    settings = getattr(target, "Settings", None)
+    parameters = inspect.signature(settings or target).parameters
     free = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
     for name in map(str, build):
         if name in fields:
@@ -81,3 +97,6 @@ def _check_arguments(build: Any, fields: Mapping[str, Any]) -> None:
                 f"{build[TARGET]} takes no '{name}'{nearest(name, parameters)}; "
                 f"allowed: {', '.join(parameters)}"
             )
+    lacking = [name for name in parameters if settings and name not in build]
+    if lacking:
+        raise ConfigError(f"{build[TARGET]} needs {', '.join(lacking)}: add them")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.multicrop import NUM_GLOBAL
+from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.step import Update
-from scaledrelu.runs.build import build_task, local_groups
-from scaledrelu.runs.feed import has_labels, height_and_width
-from scaledrelu.runs.observe import autocast_context
-from scaledrelu.runs.optimisation import build_optimizer, build_scaler, build_schedule, sam_spec
-from scaledrelu.runs.prepare import batch_groups, prepare_for
+from scaledrelu.runs.build import build_task, build_update, local_groups
+from scaledrelu.runs.optimisation import build_optimizer, build_scaler, build_schedule
+from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress
 
 STEPS_PER_EPOCH = 1251  # ImageNet-1k at batch 1024 (recipes A.3)
@@ -32,11 +30,11 @@ class DryReport:
     logits: tuple[int, ...]
 
 
-def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -> DryReport:
+def dry_step(config: RunConfig, *, num_classes: int, device: str = "cpu") -> DryReport:
     """Take one training and one evaluation step of a run on random images.
 
     Args:
-        config: resolved and checked; its batch should be a small one.
+        config: of the run; its batch should be a small one.
         num_classes: C, since no data set is opened.
         device: cpu or cuda.
 
@@ -44,32 +42,22 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
         RuntimeError: if the loss is not finite, or the gradient without loss scaling.
     """
     world = World(0, 1, torch.device(device))
-    torch.manual_seed(config["seed"])
+    torch.manual_seed(config.seed)
     task = build_task(config, num_classes).to(world.device).train()
     schedule = build_schedule(config, STEPS_PER_EPOCH)
-    optimizer = build_optimizer(config, task)
-    update = Update(
-        task,
-        optimizer,
-        autocast=config["precision"]["autocast"],
-        scaler=build_scaler(config, world),
-        sam=sam_spec(config),
-        clip_grad=config["optimizer"]["clip_grad"],
-        clip=config["optimizer"]["clip"],
-        seed=config["seed"],
-        device=world.device,
-        groups_local=batch_groups(config, local_groups(config, world)),
-    )
+    optimizer = build_optimizer(config.optimizer, task, lr=config.lr.base)
+    scaler = build_scaler(config.precision, world.device)
+    update = build_update(config, task, optimizer, scaler, world)
     t = Progress(0, schedule.total_steps, 0, STEPS_PER_EPOCH)
     groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
     report = update(prepare_for(config, task, num_classes, world.device)(groups, t), t)
     # A loss scaler may find its first scale too large and skip the step: that is no failure.
-    scaled = config["precision"]["loss_scaling"]
+    scaled = config.precision.loss_scaling
     if not (torch.isfinite(report.loss) and (scaled or torch.isfinite(report.grad_norm))):
         raise RuntimeError(f"loss {float(report.loss)}, gradient norm {float(report.grad_norm)}")
     task.eval()
-    with torch.no_grad(), autocast_context(config["precision"]["autocast"], world.device):
-        images = groups[0].images[: config["batch"]["group"]]  # with multi-crop there are two views
+    with torch.no_grad(), autocast_context(config.precision.autocast, world.device):
+        images = groups[0].images[: config.batch.group]  # with multi-crop there are two views
         logits_BC = task.backbone(images.to(world.device))
     return DryReport(
         parameters=sum(p.numel() for p in task.backbone.parameters()),
@@ -79,10 +67,16 @@ def dry_step(config: dict[str, Any], *, num_classes: int, device: str = "cpu") -
     )
 
 
-def noise(config: dict[str, Any], num_classes: int, group: int) -> RawBatch:
-    """Return one group of normalised noise images (or crops), with random classes and maps."""
-    count, (height, width) = config["batch"]["group"], height_and_width(config)
-    crops = config["augment"]["multi_crop"]
+def noise(config: RunConfig, num_classes: int, group: int) -> RawBatch:
+    """Return one group of normalised noise images (or crops), with random classes and maps.
+
+    Args:
+        config: of the run.
+        num_classes: C.
+        group: its number, which seeds the noise.
+    """
+    count, height, width = config.batch.group, config.data.height, config.data.width
+    crops = config.augment.multi_crop
     generator = torch.Generator().manual_seed(group)
     views = NUM_GLOBAL if crops else 1
     batch = RawBatch(
@@ -92,10 +86,10 @@ def noise(config: dict[str, Any], num_classes: int, group: int) -> RawBatch:
         views=torch.zeros(count, dtype=torch.int64),
         group=group,
     )
-    if crops and crops["num_local"]:
-        shape = (crops["num_local"] * count, 3, crops["local_size"], crops["local_size"])
+    if crops and crops.num_local:
+        shape = (crops.num_local * count, 3, crops.local_size, crops.local_size)
         batch = replace(batch, local=torch.randn(shape, generator=generator))
-    if not has_labels(config):
+    if not config.data.has_labels:
         return batch
     maps, boxes = random_labels(count, num_classes, generator)
     return replace(batch, maps=maps, boxes=boxes)
@@ -104,7 +98,13 @@ def noise(config: dict[str, Any], num_classes: int, group: int) -> RawBatch:
 def random_labels(
     count: int, num_classes: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return random label maps of the published shape (recipes B.4) and random crop boxes."""
+    """Return random label maps of the published shape (recipes B.4) and random crop boxes.
+
+    Args:
+        count: images.
+        num_classes: C.
+        generator: of the draws.
+    """
     cells = torch.randn(count, num_classes, MAP_SIDE, MAP_SIDE, generator=generator)
     best = cells.topk(min(MAP_DEPTH, num_classes), 1)
     length = 0.3 + 0.7 * torch.rand(count, 2, generator=generator)

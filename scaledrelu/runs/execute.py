@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.run import RunConfig
+from scaledrelu.config.stored import CONFIG_YAML, to_yaml
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.engine.distributed import World
@@ -34,17 +35,16 @@ from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
 
-CONFIG_YAML = "config.yaml"
 EVIDENCE = "evidence.npz"
 
 
 def execute(
-    config: dict[str, Any], world: World, folder: Path, *, wants_stop: Callable[[], bool]
+    config: RunConfig, world: World, folder: Path, *, wants_stop: Callable[[], bool]
 ) -> Outcome | None:
     """Train one run in ``folder`` and write its result.
 
     Args:
-        config: resolved and checked.
+        config: of the run.
         world: this process's place.
         folder: run directory, the same on every rank.
         wants_stop: whether this process was asked to leave.
@@ -54,13 +54,13 @@ def execute(
     """
     name = run_id(config)
     if world.is_main:
-        write_atomic(folder / CONFIG_YAML, OmegaConf.to_yaml(OmegaConf.create(config)))
+        write_atomic(folder / CONFIG_YAML, to_yaml(config))
     job = build(config, world)
     logbook = Logbook(
         folder if world.is_main else None,
         name=name,
-        progress=config["launch"]["progress"],
-        images_per_step=config["batch"]["group"] * job.groups_per_device * world.size,
+        progress=config.launch.progress,
+        images_per_step=config.batch.group * job.groups_per_device * world.size,
     )
     announce(config, job, world)
     try:
@@ -88,9 +88,17 @@ def execute(
 
 
 def make_result(
-    config: dict[str, Any], job: Job, world: World, ending: Ending, shares: Sequence[Share]
+    config: RunConfig, job: Job, world: World, ending: Ending, shares: Sequence[Share]
 ) -> Result:
-    """Describe how the run ended."""
+    """Describe how the run ended.
+
+    Args:
+        config: of the run.
+        job: what was trained.
+        world: this process's place.
+        ending: of the training.
+        shares: of every process, in rank order.
+    """
     cursor, verdict = ending.cursor, ending.verdict
     metrics = dict(cursor.latest)
     metrics |= {f"{name}_start": value for name, value in cursor.start.items()}
@@ -121,18 +129,25 @@ def data_sizes(splits: Splits | ReidSplits) -> dict[str, int]:
 
 
 def provenance(
-    config: dict[str, Any], job: Job, world: World, shares: Sequence[Share]
+    config: RunConfig, job: Job, world: World, shares: Sequence[Share]
 ) -> dict[str, Any]:
-    """Return where and with what a run was made."""
+    """Return where and with what a run was made.
+
+    Args:
+        config: of the run.
+        job: what was trained.
+        world: this process's place.
+        shares: of every process, in rank order.
+    """
     return {
         "device": describe_devices(shares),
         "processes": world.size,
         "groups_per_device": job.groups_per_device,
         "threads": torch.get_num_threads(),
-        "lr_base": config["lr"]["base"],
+        "lr_base": config.lr.base,
         "lr_effective": job.lr_effective,
-        "autocast": config["precision"]["autocast"],
-        "attention": config["precision"]["attention"],
+        "autocast": config.precision.autocast,
+        "attention": config.precision.attention,
         "parameters": sum(p.numel() for p in job.training.task.backbone.parameters()),
         "steps": job.training.schedule.total_steps,
         **versions(),
@@ -141,7 +156,13 @@ def provenance(
 
 
 def report_outcome(name: str, result: Result, verdict: Verdict | None) -> None:
-    """Log the last line of a run, and what its losses went through if that was no crash."""
+    """Log the last line of a run, and what its losses went through if that was no crash.
+
+    Args:
+        name: id of the run.
+        result: of the run.
+        verdict: of the judge; None without a crash.
+    """
     ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
     found = in_words(result.metrics) or "no evaluation yet"
     log.info("%s: %s; %s; %s", name, ending, found, duration(result.seconds))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.sources import MemorySource
@@ -18,17 +18,16 @@ from scaledrelu.tasks.linear_probe import LinearProbe, Probe
 log = logging.getLogger(__name__)
 
 BATCH = 256  # fixed: rounding depends on it, and a resumed run must see the same features
-OFF = ("hflip", "rand_augment", "color_jitter", "erasing", "mixup", "cutmix")
 
 
-def embed_training_images(config: dict[str, Any], task: Task, splits: Splits) -> Splits:
+def embed_training_images(config: RunConfig, task: Task, splits: Splits) -> Splits:
     """Return splits whose training images are a probe's features, or the same splits.
 
     They are replaced for a linear probe on images in memory that nothing augments. Every process
     computes all of them, in the order of the data set.
 
     Args:
-        config: resolved and checked.
+        config: of the run.
         task: on its device, with the weights it starts from.
         splits: of the run.
     """
@@ -36,7 +35,7 @@ def embed_training_images(config: dict[str, Any], task: Task, splits: Splits) ->
     if not isinstance(task, LinearProbe) or images is None or is_augmented(config):
         return splits
     device = task.backbone.classifier.weight.device
-    normalise = DeviceAugment(mean=config["data"]["mean"], std=config["data"]["std"], seed=0)
+    normalise = DeviceAugment(mean=config.data.mean, std=config.data.std, seed=0)
     features = _embed(task.backbone, images, normalise, device)
     log.info("%s features of %s training images", f"{features.shape[1]:,}", f"{len(features):,}")
     train = splits.train
@@ -46,11 +45,9 @@ def embed_training_images(config: dict[str, Any], task: Task, splits: Splits) ->
     return dataclasses.replace(splits, train=found)
 
 
-def is_augmented(config: dict[str, Any]) -> bool:
+def is_augmented(config: RunConfig) -> bool:
     """Say whether an image may look different from one epoch to the next, or is mixed."""
-    augment = config["augment"]
-    still = augment["crop"] == "none" or (augment["crop"] == "shift" and not augment["shift"])
-    return config["data"]["augment"] != "device" or not still or any(augment[name] for name in OFF)
+    return config.data.augment != "device" or not config.augment.is_still
 
 
 def _embed(probe: Probe, images: Tensor, augment: DeviceAugment, device: torch.device) -> Tensor:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 
-from scaledrelu.config.artifacts import NONE, data_root, label_folder
+from scaledrelu.config.artifacts import data_root, label_folder
+from scaledrelu.config.augment import AugmentConfig
+from scaledrelu.config.data import DataConfig
+from scaledrelu.config.launch import LaunchConfig
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import Splits
@@ -24,129 +27,98 @@ from scaledrelu.labels.maps import LabelMaps
 from scaledrelu.labels.transforms import joint_train
 from scaledrelu.runs.create import create
 
-# Fields of ``augment``, by who uses them.
-CROP = ("crop", "crop_scale", "crop_ratio", "interpolation")
-COLOUR = ("shift", "hflip", "rand_augment", "color_jitter", "erasing")
-ALL_CROPS = ("crop_ratio", "interpolation", "hflip")  # what multi-crop takes besides its own
-NO_CROPS = ("shift", "rand_augment", "color_jitter", "erasing", "mixup", "cutmix", "smoothing")
 PROBE_IMAGES = 64  # of the validation set, for the extremes in the evidence file
 
 
-def image_size(config: dict[str, Any]) -> int | tuple[int, int]:
-    """Return the pixels of a side, or (height, width) where a width is given."""
-    data = config["data"]
-    return data["image_size"] if data["image_width"] is None else height_and_width(config)
-
-
-def height_and_width(config: dict[str, Any]) -> tuple[int, int]:
-    """Return the pixels of an image; stored configurations may be older than the width."""
-    data = config["data"]
-    return data["image_size"], data.get("image_width") or data["image_size"]
-
-
-def open_data(config: dict[str, Any]) -> Splits | ReidSplits:
+def open_data(config: RunConfig) -> Splits | ReidSplits:
     """Open the data set and keep the configured fraction of its training images."""
-    data = config["data"]
+    data = config.data
     splits = create(
-        data["build"],
+        data.build,
         root=data_root(config),
-        image_size=image_size(config),
-        in_memory=data["in_memory"],
-        on_bad_image=data["on_bad_image"],
+        image_size=data.size,
+        in_memory=data.in_memory,
+        on_bad_image=data.on_bad_image,
     )
-    if data["num_classes"] not in (None, splits.num_classes):
+    if data.num_classes not in (None, splits.num_classes):
         raise ConfigError(
-            f"data.num_classes={data['num_classes']}, but {data['name']} at {data['root']} has "
+            f"data.num_classes={data.num_classes}, but {data.name} at {data.root} has "
             f"{splits.num_classes} classes; set data.num_classes=null to count them"
         )
-    if data["fraction"] < 1:
-        train = subset(splits.train, data["fraction"], seed=data["fraction_seed"])
+    if data.fraction < 1:
+        train = subset(splits.train, data.fraction, seed=data.fraction_seed)
         splits = dataclasses.replace(splits, train=train)
     return splits
 
 
 def train_loader(
-    config: dict[str, Any], splits: Splits, groups: Sequence[int], world: World
+    config: RunConfig, splits: Splits, groups: Sequence[int], world: World
 ) -> TrainLoader:
-    """Build the loader of this process's groups, with their label maps if the run has some."""
-    augment, launch = config["augment"], config["launch"]
+    """Build the loader of this process's groups, with their label maps if the run has some.
+
+    Args:
+        config: of the run.
+        splits: its data set.
+        groups: global numbers of the groups that this process works through.
+        world: this process's place and device.
+    """
     labels = None
-    if has_labels(config):
+    if config.data.has_labels:
         labels = LabelMaps(label_folder(config), splits.train, num_classes=splits.num_classes)
+    in_memory = hasattr(splits.train, "images")
     return TrainLoader(
         splits.train,
         groups=groups,
         num_groups=len(groups) * world.size,
-        group_size=config["batch"]["group"],
-        repeats=augment["repeats"],
-        instances=config["batch"]["instances"],
-        seed=config["seed"],
-        transform=train_transform(config, in_memory=hasattr(splits.train, "images")),
-        workers=launch["workers"],
+        group_size=config.batch.group,
+        repeats=config.augment.repeats,
+        instances=config.batch.instances,
+        seed=config.seed,
+        transform=train_transform(config.data, config.augment, in_memory=in_memory),
+        workers=config.launch.workers,
         pin=world.device.type == "cuda",
         device=world.device,
         labels=labels,
     )
 
 
-def has_labels(config: dict[str, Any]) -> bool:
-    """Say whether a run learns from label maps."""
-    return config["data"]["token_labels"] != NONE
-
-
-def train_transform(config: dict[str, Any], *, in_memory: bool) -> Transform | None:
+def train_transform(
+    data: DataConfig, augment: AugmentConfig, *, in_memory: bool
+) -> Transform | None:
     """Return what the host does to an image; None if bytes in memory need nothing.
 
     An image with a label map is augmented on the host, whatever ``data.augment`` says; so are the
     crops of multi-crop.
 
-    Raises:
-        ConfigError: for augmentation that has no place in multi-crop.
+    Args:
+        data: size and statistics of the images.
+        augment: what is done to them.
+        in_memory: whether they lie in memory as bytes.
     """
-    data, augment, size = config["data"], config["augment"], image_size(config)
-    if augment["multi_crop"] is not None:
-        return _multi_crop(data, augment)
-    crop = {name: augment[name] for name in CROP}
-    if data["token_labels"] != NONE:
-        return joint_train(
-            image_size=size,
-            mean=data["mean"],
-            std=data["std"],
-            **crop,
-            **{name: augment[name] for name in COLOUR},
-        )
-    if data["augment"] == "reference":
-        return reference_train(
-            image_size=size,
-            mean=data["mean"],
-            std=data["std"],
-            **crop,
-            **{name: augment[name] for name in COLOUR},
-        )
-    if in_memory and augment["crop"] != "random_resized":
+    if augment.multi_crop is not None:
+        return multi_crop(augment, image_size=data.image_size)
+    pixels = {"image_size": data.size, "mean": data.mean, "std": data.std}
+    if data.has_labels:
+        return joint_train(augment, **pixels)
+    if data.augment == "reference":
+        return reference_train(augment, **pixels)
+    if in_memory and augment.crop != "random_resized":
         return None
-    return crop_train(image_size=size, **crop)
+    return crop_train(augment, image_size=data.size)
 
 
-def _multi_crop(data: dict[str, Any], augment: dict[str, Any]) -> Transform:
-    asked = [f"augment.{name}" for name in NO_CROPS if augment[name]]
-    asked += ["data.token_labels"] if data["token_labels"] != NONE else []
-    if asked:
-        raise ConfigError(
-            f"{asked[0]} is on, but augment.multi_crop brings its own augmentation: switch one of "
-            "the two off"
-        )
-    fields = {name: augment[name] for name in ALL_CROPS}
-    return multi_crop(image_size=data["image_size"], **fields, **augment["multi_crop"])
-
-
-def layout(config: dict[str, Any]) -> torch.memory_format:
+def layout(launch: LaunchConfig) -> torch.memory_format:
     """Return how images and convolution weights lie in memory."""
-    return torch.channels_last if config["launch"]["channels_last"] else torch.contiguous_format
+    return torch.channels_last if launch.channels_last else torch.contiguous_format
 
 
 class Validation:
     """This process's shard of the validation set, normalised, on the device.
+
+    Args:
+        config: of the run.
+        source: all images of the set.
+        world: this process's place and device.
 
     Raises:
         DataError: if there are fewer images than processes; no evaluator counts an empty shard.
@@ -155,30 +127,28 @@ class Validation:
         probe: the first images of the shard, kept for small questions; None before the first pass.
     """
 
-    def __init__(self, config: dict[str, Any], source: ImageSource, world: World) -> None:
-        data = config["data"]
+    def __init__(self, config: RunConfig, source: ImageSource, world: World) -> None:
+        data = config.data
         if len(source) < world.size:
             raise DataError(
                 f"{len(source)} validation images cannot be shared by {world.size} processes: each "
                 f"needs at least one; start {len(source)} processes or fewer (launch.nproc), or "
                 "use more images"
             )
-        pixels = {"mean": data["mean"], "std": data["std"]}
-        self.device, self.layout = world.device, layout(config)
+        pixels = {"mean": data.mean, "std": data.std}
+        self.device, self.layout = world.device, layout(config.launch)
         self.num_images = len(source)
         self.probe: torch.Tensor | None = None
         self._normalise = DeviceAugment(seed=0, **pixels).normalise
-        crop = config["evaluation"]["crop"]
+        crop = config.evaluation.crop
         whole = hasattr(source, "images")
         self._loader = EvalLoader(
             source,
             rank=world.rank,
             world_size=world.size,
-            batch=config["evaluation"]["batch"],
-            transform=None
-            if whole
-            else eval_transform(image_size=image_size(config), crop=crop, **pixels),
-            workers=config["launch"]["workers"],
+            batch=config.evaluation.batch,
+            transform=None if whole else eval_transform(image_size=data.size, crop=crop, **pixels),
+            workers=config.launch.workers,
             device=world.device,
         )
 

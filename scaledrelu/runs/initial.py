@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 from yaml import YAMLError
 
+from scaledrelu.config.data import DataConfig
 from scaledrelu.config.identity import SCIENCE_VERSION, canonical
+from scaledrelu.config.run import RunConfig, value_of
+from scaledrelu.config.stored import CONFIG_YAML, from_stored, from_yaml
 from scaledrelu.config.trust import check_targets
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError, RunError
 from scaledrelu.models.weight_files import file_sha256, open_weights
 from scaledrelu.models.weights import Grid, LoadReport, read_backbone
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, keep, read_text
-from scaledrelu.runs.feed import height_and_width
 from scaledrelu.runs.record import (
     Result,
     Status,
@@ -40,29 +41,29 @@ from scaledrelu.tasks.base import Task
 log = logging.getLogger(__name__)
 
 SCRATCH, RUN, CHECKPOINT = "scratch", "run", "checkpoint"
-CONFIG_YAML = "config.yaml"
 HEAD_STD = 0.02  # of a new classifier, before init.head_scale (recipes F)
 # What weights alone do not show: heads, activations, strides. Drop path and images may differ.
-SAME_NETWORK = {
-    "model": ("build", "width", "depth", "heads", "mlp_ratio", "patch_size", "norm_eps"),
-    "stem": ("strides", "kernels", "hidden", "norm", "act", "tail", "proj_kernel", "shrink"),
-    "ffn": ("build", "act", "norm"),
-}
+SAME_NETWORK = (
+    *(f"model.{name}" for name in ("build", "width", "depth", "heads", "mlp_ratio", "patch_size")),
+    "model.norm_eps",
+    *(f"stem.{name}" for name in ("strides", "kernels", "hidden", "norm", "act", "tail")),
+    *("stem.proj_kernel", "stem.shrink", "ffn.build", "ffn.act", "ffn.norm"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
     """A run of ours that ended well: its resolved configuration and its last checkpoint."""
 
-    config: dict[str, Any]
+    config: RunConfig
     state: dict[str, Any]
 
 
-def load_initial(config: dict[str, Any], task: Task) -> LoadReport | None:
+def load_initial(config: RunConfig, task: Task) -> LoadReport | None:
     """Give a new task the weights that its configuration names; classifiers stay fresh.
 
     Args:
-        config: resolved and checked.
+        config: of the run.
         task: just built, with its random initialisation.
 
     Returns:
@@ -73,13 +74,13 @@ def load_initial(config: dict[str, Any], task: Task) -> LoadReport | None:
         RunError: if the upstream run is missing, unfinished or crashed.
         CheckpointError: if weights are gone, torn, another file's, or another network's.
     """
-    init = config["init"]
-    if init["kind"] == SCRATCH:
+    init = config.init
+    if init.kind == SCRATCH:
         return None
     networks = task.networks()
     reports = [_load(config, network) for network in networks]
     for network in networks:
-        reset_head(network, scale=init["head_scale"])
+        reset_head(network, scale=init.head_scale)
     for line in reports[0].lines():
         log.info(line)
     return reports[0]
@@ -105,8 +106,8 @@ def finished_run(results: str | Path, run_id: str, *, trust: Sequence[str] = ())
     return FinishedRun(stored_config(folder, trust=trust), state)
 
 
-def stored_config(folder: Path, *, trust: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the resolved configuration that a run was trained with.
+def stored_config(folder: Path, *, trust: Sequence[str] = ()) -> RunConfig:
+    """Return the configuration that a run was trained with.
 
     Args:
         folder: run directory.
@@ -119,20 +120,25 @@ def stored_config(folder: Path, *, trust: Sequence[str] = ()) -> dict[str, Any]:
     path = folder / CONFIG_YAML
     text = read_text(path, advice=keep(folder))
     try:
-        config = OmegaConf.to_container(OmegaConf.create(text or ""), resolve=True)
+        values = from_yaml(text or "")
+        config = from_stored(values)
         science = read_config(folder) or {}
         same = science.get("science_version") != SCIENCE_VERSION or canonical(config) == science
-    except (OmegaConfBaseException, YAMLError, *UNREADABLE) as error:
+    except (ConfigError, OmegaConfBaseException, YAMLError, *UNREADABLE) as error:
         raise RecordError(f"{path}: gone or damaged ({in_short(error)}); {keep(folder)}") from error
     if not same:
         raise RecordError(f"{path}: is not what config.json beside it says; {keep(folder)}")
-    check_targets(config, trust=trust, where=str(path))
+    check_targets(values, trust=trust, where=str(path))
     return config
 
 
 @torch.no_grad()
 def reset_head(network: nn.Module, *, scale: float) -> None:
     """Start a classifier anew: truncated normal 0.02, times ``scale``; bias 0.
+
+    Args:
+        network: with ``get_classifier``.
+        scale: times the usual start.
 
     Source: recipes F (DINO issue #31 for the scale; its value is an assumption).
     """
@@ -143,42 +149,35 @@ def reset_head(network: nn.Module, *, scale: float) -> None:
         nn.init.zeros_(head.bias)
 
 
-def _load(config: dict[str, Any], network: nn.Module) -> LoadReport:
-    init = config["init"]
-    if init["kind"] == RUN:
-        if not init["run"]:
-            raise ConfigError("init.kind=run needs init.run=<run id>; found none")
-        upstream = finished_run(config["paths"]["results"], init["run"], trust=config["trust"])
+def _load(config: RunConfig, network: nn.Module) -> LoadReport:
+    init = config.init
+    if init.kind == RUN:
+        upstream = finished_run(config.paths.results, init.run, trust=config.trust)
         _check_network(upstream.config, config)
-        grid = _grid(upstream.config)
+        grid = _grid(upstream.config.data, upstream.config.model.patch_size)
         return read_backbone(
-            upstream.state, network, source=init["run"], grid=grid, resize=init["positions"]
+            upstream.state, network, source=init.run, grid=grid, resize=init.positions
         )
-    if not init["path"]:
-        raise ConfigError("init.kind=checkpoint needs init.path=<file>; found none")
-    if init["sha256"]:
-        _check_sha256(init["path"], init["sha256"])
-    weights = open_weights(init["path"])
-    return read_backbone(weights, network, source=init["path"], resize=init["positions"])
+    if init.sha256:
+        _check_sha256(init.path, init.sha256)
+    weights = open_weights(init.path)
+    return read_backbone(weights, network, source=init.path, resize=init.positions)
 
 
-def _grid(config: dict[str, Any]) -> Grid:
+def _grid(data: DataConfig, patch: int) -> Grid:
     """Return the patch grid that a run of ours has positions for."""
-    height, width = height_and_width(config)
-    patch = config["model"]["patch_size"]
-    return height // patch, width // patch
+    return data.height // patch, data.width // patch
 
 
-def _check_network(upstream: dict[str, Any], own: dict[str, Any]) -> None:
-    for part, names in SAME_NETWORK.items():
-        for name in names:
-            here = own[part][name]
-            there = upstream[part].get(name, here)
-            if there != here:
-                raise ConfigError(
-                    f"{part}.{name}={here}, but init.run={own['init']['run']} was trained with "
-                    f"{part}.{name}={there}: its weights mean another network; make them equal"
-                )
+def _check_network(upstream: RunConfig, own: RunConfig) -> None:
+    for key in SAME_NETWORK:
+        here, there = value_of(own, key), value_of(upstream, key)
+        if there != here:
+            here, there = (list(x) if isinstance(x, tuple) else x for x in (here, there))
+            raise ConfigError(
+                f"{key}={here}, but the checkpoint of init.run={own.init.run} was trained with "
+                f"{key}={there}; set {key} to that"
+            )
 
 
 def _check_sha256(path: str, expected: str) -> None:

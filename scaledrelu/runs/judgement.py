@@ -37,7 +37,13 @@ def describe_judgement(training: Training) -> dict[str, Any]:
 
 
 def remark(rule: Rule, stretches: tuple[Stretch, ...], per_epoch: int) -> str | None:
-    """Return one sentence about the dead stretches that the run left again, None without any."""
+    """Return one sentence about the dead stretches that the run left again, None without any.
+
+    Args:
+        rule: of the judge.
+        stretches: in which the run was dead, in order.
+        per_epoch: updates in an epoch of the run.
+    """
     left = [stretch for stretch in stretches if stretch.left]
     if not left:
         return None
@@ -49,7 +55,12 @@ def remark(rule: Rule, stretches: tuple[Stretch, ...], per_epoch: int) -> str | 
 
 
 def describe_crash(training: Training, verdict: Verdict) -> dict[str, Any]:
-    """Return kind, place and the last observations of a crash."""
+    """Return kind, place and the last observations of a crash.
+
+    Args:
+        training: that ended.
+        verdict: of its judge.
+    """
     per_epoch = training.loader.steps_per_epoch
     scaler = training.scaler
     return {

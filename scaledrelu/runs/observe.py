@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.data.sources import ImageSource
+from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Cursor, Evaluation, Training
 from scaledrelu.errors import ConfigError
@@ -29,8 +31,6 @@ from scaledrelu.models.tokens import (
 from scaledrelu.runs.create import create, parameters_of
 from scaledrelu.runs.feed import Validation
 from scaledrelu.tasks.base import Progress, Task
-
-AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Evaluators:
 
 
 def build_evaluation(
-    config: dict[str, Any],
+    config: RunConfig,
     task: Task,
     validation: Validation,
     world: World,
@@ -80,14 +80,14 @@ def build_evaluation(
     """Build every evaluator of the recipe; each gets what it names among its arguments.
 
     Args:
-        config: resolved and checked.
+        config: of the run.
         task: whose backbone is looked at.
         validation: this process's shard.
         world: this process's place.
         splits: of the run; other images than those of validation are opened only by evaluators
             that want them, while they do.
     """
-    autocast = partial(autocast_context, config["precision"]["autocast"], world.device)
+    autocast = partial(autocast_context, config.precision.autocast, world.device)
     offered = {
         "batches": partial(iter, validation),
         "num_images": validation.num_images,
@@ -104,11 +104,11 @@ def build_evaluation(
         people = ("query_ids", "query_cameras", "gallery_ids", "gallery_cameras")
         offered |= {name: getattr(splits, name) for name in people}
     evaluators = []
-    for build in config["evaluation"]["build"]:
+    for build in config.evaluation.build:
         wanted = parameters_of(build)
         if "gallery" in wanted and "gallery" not in offered:
             raise ConfigError(
-                f"data.name={config['data']['name']} has no query and gallery, which "
+                f"data.name={config.data.name} has no query and gallery, which "
                 f"{build['_target_']} ranks: set data to market1501 or msmt17"
             )
         evaluators.append(
@@ -117,23 +117,36 @@ def build_evaluation(
     return Evaluators(task, evaluators, validation, autocast)
 
 
-def shard_of(config: dict[str, Any], source: ImageSource, world: World) -> Iterator[RawBatch]:
-    """Yield this process's shard of a source's images as the validation images come."""
+def shard_of(config: RunConfig, source: ImageSource, world: World) -> Iterator[RawBatch]:
+    """Yield this process's shard of a source's images as the validation images come.
+
+    Args:
+        config: of the run.
+        source: all images.
+        world: this process's place.
+    """
     with closing(Validation(config, source, world)) as images:
         yield from images
 
 
 @torch.no_grad()
 def collect_evidence(
-    config: dict[str, Any], training: Training, validation: Validation, cursor: Cursor
+    config: RunConfig, training: Training, validation: Validation, cursor: Cursor
 ) -> dict[str, np.ndarray]:
-    """Gather what later reports need from the weights; NaN after a non-finite crash stays."""
+    """Gather what later reports need from the weights; NaN after a non-finite crash stays.
+
+    Args:
+        config: of the run.
+        training: that has ended.
+        validation: this process's shard.
+        cursor: where training ended.
+    """
     world, headline, backbone = training.world, training.headline, training.task.backbone
     name = headline.removeprefix("val/")
     backbone.eval()
     sums, images_seen = None, 0
     for batch in validation:
-        with autocast_context(config["precision"]["autocast"], world.device):
+        with autocast_context(config.precision.autocast, world.device):
             layers = layer_tokens(backbone, batch.images)
         found = [layer_similarity(tokens) for tokens in layers]
         rows = torch.stack([torch.stack((f.absolute, f.signed)) for f in found]).double() * len(
@@ -165,10 +178,3 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name.replace("/", "."): arrays[name] for name in sorted(arrays)})
     return buffer.getvalue()
-
-
-def autocast_context(autocast: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the autocast context of a precision, or one that does nothing."""
-    if autocast == "none":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=AUTOCAST[autocast])

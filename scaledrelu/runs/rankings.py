@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
 
+from scaledrelu.config.launch import PathsConfig
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.errors import RunError
 from scaledrelu.evals.ranking_picture import RankedQuery, draw_rankings
@@ -38,18 +40,18 @@ def ranking_picture(
     """
     folder = run_directory(results, run_id)
     if not (folder / EVIDENCE).exists():
-        raise RunError(f"{folder}: no finished run with evidence; train it first: make table4")
+        raise RunError(f"{folder}: no finished run with evidence; train it first")
     try:
         with np.load(folder / EVIDENCE) as evidence:
             if FIRST_PLACES not in evidence:
-                raise RunError(f"{folder}: this run ranked nothing; choose a run of Table 4")
+                raise RunError(f"{folder}: this run ranked nothing; choose one that does")
             pictured, places = evidence[PICTURED], evidence[FIRST_PLACES]
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise RecordError(
             f"{folder / EVIDENCE}: damaged ({in_short(error)}); {keep(folder)}"
         ) from error
     config = stored_config(folder, trust=trust)
-    config["paths"]["results"] = str(results)
+    config = replace(config, paths=PathsConfig(results=str(results)))
     splits = open_data(config)
     assert isinstance(splits, ReidSplits)
     chosen = np.linspace(0, len(pictured) - 1, min(count, len(pictured))).astype(int)

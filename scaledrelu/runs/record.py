@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.identity import folder_name
+from scaledrelu.config.group import folder_name
 from scaledrelu.engine.saved import Saved as Saved
 from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.files import write_atomic

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from scaledrelu.config.metrics import is_percent
+from scaledrelu.config.evaluation import is_percent
 from scaledrelu.runs.damage import (
     FINISH,
     UNREADABLE,

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from scaledrelu.config.devices import on_gpu, refuse_fp16_on_cpu
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.files import cannot_write
@@ -52,7 +51,7 @@ class JobReport:
     time_is_up: bool = False  # interrupted by the announcement of a time limit
 
 
-def run_job(config: dict[str, Any]) -> JobReport:
+def run_job(config: RunConfig) -> JobReport:
     """Train one run, wherever this process was started, and report how it ended.
 
     Args:
@@ -62,16 +61,16 @@ def run_job(config: dict[str, Any]) -> JobReport:
     report = _report(config, copies)
     for copy in copies:  # the lock is free and the process group left: W&B cannot hold up a GPU
         close_mirror(copy, report)
-    if report.time_is_up and config["launch"]["requeue"] and _rank() == 0:
+    if report.time_is_up and config.launch.requeue and _rank() == 0:
         requeue_job()
     return report
 
 
-def _report(config: dict[str, Any], copies: list[WandbMirror]) -> JobReport:
+def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
     name = run_id(config)
-    folder = record.run_directory(config["paths"]["results"], name)
+    folder = record.run_directory(config.paths.results, name)
     try:
-        if (planned := config["planned_id"]) not in (None, name):
+        if (planned := config.planned_id) not in (None, name):
             return _composed_otherwise(config, name, planned)
         if (done := finished(config, folder)) is not None:
             log.info("%s is done already (%s)", name, done)
@@ -88,37 +87,37 @@ def _report(config: dict[str, Any], copies: list[WandbMirror]) -> JobReport:
     except KeyboardInterrupt:
         return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
     except (SystemExit, Exception) as error:
-        unwritable = isinstance(error, OSError) and cannot_write(error, config["paths"]["results"])
+        unwritable = isinstance(error, OSError) and cannot_write(error, config.paths.results)
         reason, trace = blame.cause(error, folder)
         return _failed(name, folder, unwritable or reason, trace)
 
 
-def _composed_otherwise(config: dict[str, Any], name: str, planned: str) -> JobReport:
+def _composed_otherwise(config: RunConfig, name: str, planned: str) -> JobReport:
     """Refuse a job whose configuration changed between planning and starting."""
     reason = (
         f"planned {planned}, but conf/ or the data now compose {name}: something was edited "
         "after planning; plan again"
     )
-    return _failed(planned, record.run_directory(config["paths"]["results"], planned), reason, "")
+    return _failed(planned, record.run_directory(config.paths.results, planned), reason, "")
 
 
-def _wrong_here(config: dict[str, Any]) -> str | None:
+def _wrong_here(config: RunConfig) -> str | None:
     """Return what the configuration asks of this machine and cannot have, None if nothing."""
     try:
-        refuse_fp16_on_cpu(config, on_cpu=not on_gpu(config["launch"]["device"]))
+        config.refuse_fp16_on_cpu(on_cpu=not config.launch.takes_gpu)
     except ConfigError as error:
         return str(error)
     return None
 
 
-def _refused(config: dict[str, Any], name: str, folder: Path, reason: str) -> JobReport:
+def _refused(config: RunConfig, name: str, folder: Path, reason: str) -> JobReport:
     """Say that nothing was tried; a sweep finds the reason where it looks for failures."""
-    if config["planned_id"]:
+    if config.planned_id:
         _failed(name, folder, reason, "")
     return JobReport(name, Ended.REFUSED, reason)
 
 
-def finished(config: dict[str, Any], folder: Path) -> record.Outcome | None:
+def finished(config: RunConfig, folder: Path) -> record.Outcome | None:
     """Return the outcome of a run that is done.
 
     Raises:
@@ -128,10 +127,8 @@ def finished(config: dict[str, Any], folder: Path) -> record.Outcome | None:
     return None if result is None else result.outcome
 
 
-def _attempt(
-    config: dict[str, Any], name: str, folder: Path, copies: list[WandbMirror]
-) -> JobReport:
-    start = _elastic if config["launch"]["nproc"] > 1 and not _has_ranks() else _in_place
+def _attempt(config: RunConfig, name: str, folder: Path, copies: list[WandbMirror]) -> JobReport:
+    start = _elastic if config.launch.nproc > 1 and not _has_ranks() else _in_place
     if _rank() > 0:
         return start(config, name, folder)
     with only_writer(folder):
@@ -148,17 +145,17 @@ def close_mirror(copy: WandbMirror, report: JobReport) -> None:
     )
 
 
-def _in_place(config: dict[str, Any], name: str, folder: Path) -> JobReport:
+def _in_place(config: RunConfig, name: str, folder: Path) -> JobReport:
     from scaledrelu.engine.distributed import join_world
     from scaledrelu.runs.execute import execute
 
-    launch = config["launch"]
+    launch = config.launch
     blame.clear_note(folder, _rank())
     with (
         log_to(folder / f"rank{_rank()}.log"),
         stop_on_signal() as wants_stop,
         blame.noted(folder),
-        join_world(device=launch["device"], timeout_s=launch["timeout_s"]) as world,
+        join_world(device=launch.device, timeout_s=launch.timeout_s) as world,
         blame.noted(folder),  # before the group is left: the others fail as soon as it is
     ):
         outcome = execute(config, world, folder, wants_stop=wants_stop)
@@ -167,7 +164,7 @@ def _in_place(config: dict[str, Any], name: str, folder: Path) -> JobReport:
     return JobReport(name, Ended(outcome.value))
 
 
-def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
+def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
     """Start one worker per device on this host; the first that fails takes the others down."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -175,7 +172,7 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
 
     from scaledrelu.engine.distributed import free_port
 
-    nproc = config["launch"]["nproc"]
+    nproc = config.launch.nproc
     launch = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -187,7 +184,7 @@ def _elastic(config: dict[str, Any], name: str, folder: Path) -> JobReport:
         monitor_interval=0.2,
         start_method="spawn",
     )
-    os.environ.setdefault("OMP_NUM_THREADS", str(config["launch"]["threads"] or 1))
+    os.environ.setdefault("OMP_NUM_THREADS", str(config.launch.threads or 1))
     try:
         with pass_on_signals() as request, _one_voice():
             endings = elastic_launch(launch, worker)(config)
@@ -211,13 +208,13 @@ def _one_voice() -> Iterator[None]:
         agent.disabled = before
 
 
-def worker(config: dict[str, Any]) -> str:
-    """Run one rank; started by ``elastic_launch`` with a plain dictionary."""
+def worker(config: RunConfig) -> str:
+    """Run one rank; started by ``elastic_launch`` in a process of its own."""
     logging.basicConfig(
         level=logging.INFO if _rank() == 0 else logging.WARNING, format="%(message)s"
     )
     name = run_id(config)
-    folder = record.run_directory(config["paths"]["results"], name)
+    folder = record.run_directory(config.paths.results, name)
     try:
         return _in_place(config, name, folder).ended.value
     except Exception:

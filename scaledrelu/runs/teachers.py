@@ -29,7 +29,7 @@ def teacher_from_run(results: str | Path, run_id: str, *, trust: Sequence[str] =
         CheckpointError: if its weights are gone or not the last ones.
     """
     run = finished_run(results, run_id, trust=trust)
-    config, data = run.config, run.config["data"]
+    config, data = run.config, run.config.data
     splits = open_data(config)
     task = build_task(config, splits.num_classes)
     try:
@@ -39,20 +39,18 @@ def teacher_from_run(results: str | Path, run_id: str, *, trust: Sequence[str] =
             f"{run_id}: its weights do not fit the model that its config.yaml builds now; "
             f"train the run again with redo={run_id}"
         ) from error
-    pixels = {"mean": data["mean"], "std": data["std"]}
+    pixels = {"mean": data.mean, "std": data.std}
     in_memory = hasattr(splits.train, "images")
     return Teacher(
         name=run_id,
         model=task.backbone.eval(),
         num_classes=splits.num_classes,
         source=splits.train,
-        image_size=data["image_size"],
+        image_size=data.image_size,
         transform=None
         if in_memory
-        else eval_transform(
-            image_size=data["image_size"], crop=config["evaluation"]["crop"], **pixels
-        ),
-        threads=config["launch"]["threads"],
+        else eval_transform(image_size=data.image_size, crop=config.evaluation.crop, **pixels),
+        threads=config.launch.threads,
         settings={},
         **pixels,
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from scaledrelu.config.grammar import fit_strides
+from scaledrelu.config.group import TARGET, Group, fields_of
+from scaledrelu.config.run import RunConfig, value_of
+from scaledrelu.config.stem import StemConfig, fit_strides
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables.spec import Column
 
@@ -25,18 +27,22 @@ class Subject:
     """What a label may read.
 
     Attributes:
-        config: resolved config of the run.
-        upstream: resolved config of the run it starts from; None without one.
+        config: of the run.
+        upstream: of the run it starts from; None without one.
         paper_patch: patch size of the same model at paper scale, in pixels.
     """
 
-    config: Mapping[str, Any]
-    upstream: Mapping[str, Any] | None
+    config: RunConfig
+    upstream: RunConfig | None
     paper_patch: int
 
 
 def label(column: Column, subject: Subject) -> str:
     """Return the text of one label cell.
+
+    Args:
+        column: of the table.
+        subject: what the label may read.
 
     Raises:
         TableError: the column names a caption or a config key that does not exist.
@@ -79,14 +85,14 @@ def rows_text(rows: Collection[str]) -> str:
 
 def components(subject: Subject) -> str:
     """Return a stem's parts as Table 2 names them, e.g. ``3Conv+3BN+3ReLU+1Proj``."""
-    stem = subject.config["stem"]
-    parts, count = [], len(stem["strides"])
+    stem = subject.config.stem
+    parts, count = [], len(stem.strides)
     if count:
         parts.append(f"{count}Conv")
-        kinds = (stem["norm"], stem["act"])
-        parts += [f"{count}{LAYER_NAMES[kind]}" for kind in kinds if kind != "none"]
+        kinds = (stem.norm, stem.act)
+        parts += [f"{count}{layer_name(kind)}" for kind in kinds if kind != "none"]
     parts.append("1Proj")
-    parts += [f"1{LAYER_NAMES[kind]}" for kind in stem["tail"]]
+    parts += [f"1{layer_name(kind)}" for kind in stem.tail]
     return "+".join(parts)
 
 
@@ -95,35 +101,35 @@ def stride(subject: Subject) -> str:
 
     Source: Tables 2 and 3, column "stride"; the last number is the projection's.
     """
-    stem, patch = subject.config["stem"], subject.config["model"]["patch_size"]
-    printed = _strides(stem["strides"], subject.paper_patch, shrink=False)
-    used = _strides(stem["strides"], patch, shrink=stem["shrink"])
+    stem, patch = subject.config.stem, subject.config.model.patch_size
+    printed = _strides(stem, subject.paper_patch, shrink=False)
+    used = _strides(stem, patch, shrink=stem.shrink)
     return printed if printed == used else f"{printed} [run as {used}]"
 
 
 def model_with_stem(subject: Subject) -> str:
     """Return the model with the stem as a subscript, e.g. ``DeiT-Small_c`` (Tables 5 to 7)."""
-    suffix = "c" if subject.config["stem"]["strides"] else "p"
-    return f"{subject.config['model']['label']}_{suffix}"
+    suffix = "c" if subject.config.stem.strides else "p"
+    return f"{subject.config.model.label}_{suffix}"
 
 
 def design(subject: Subject) -> str:
     """Return what a Table 5 row changes in the conv-stem model."""
-    stem, ffn = subject.config["stem"], subject.config["ffn"]["label"]
+    stem, ffn = subject.config.stem, subject.config.ffn.label
     changes = [] if ffn == "MLP" else [ffn]
-    if stem["act"] != "relu":
-        changes.append(f"ReLU->{LAYER_NAMES.get(stem['act'], stem['act'])} in conv-stem")
+    if stem.act != "relu":
+        changes.append(f"ReLU->{layer_name(stem.act)} in conv-stem")
     return " and ".join(changes) or "reference"
 
 
 def training(subject: Subject) -> str:
     """Return TST for training that starts from other weights, OST from scratch (Table 6)."""
-    return "OST" if subject.config["init"]["kind"] == "scratch" else "TST"
+    return "OST" if subject.config.init.kind == "scratch" else "TST"
 
 
 def portion(subject: Subject) -> str:
     """Return the share of the training images, e.g. ``10%`` (Table 7)."""
-    return f"{100 * subject.config['data']['fraction']:g}%"
+    return f"{100 * subject.config.data.fraction:g}%"
 
 
 CAPTIONS: dict[str, Callable[[Subject], str]] = {
@@ -136,22 +142,29 @@ CAPTIONS: dict[str, Callable[[Subject], str]] = {
 }
 
 
-def _strides(strides: list[int], patch_size: int, *, shrink: bool) -> str:
-    fitted = fit_strides(strides, patch_size, shrink=shrink)
-    return f"({','.join(str(number) for number in (*fitted.convs, fitted.proj))})"
+def layer_name(kind: str | dict[str, Any]) -> str:
+    """Return what a norm or an activation is called: the paper's name, else that of its class."""
+    if isinstance(kind, dict):
+        return str(kind[TARGET]).rpartition(".")[2]
+    return LAYER_NAMES.get(kind, kind)
 
 
-def _read(config: Mapping[str, Any], column: Column) -> Any:
-    value: Any = config
-    for part in column.source.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            raise TableError(
-                f"column '{column.name}': the run's config has no key '{column.source}'"
-            )
-        value = value[part]
-    if isinstance(value, Mapping):
+def _strides(stem: StemConfig, patch_size: int, *, shrink: bool) -> str:
+    convs = fit_strides(stem.strides, patch_size, shrink=shrink)
+    return f"({','.join(map(str, (*convs, patch_size // math.prod(convs))))})"
+
+
+def _read(config: RunConfig, column: Column) -> Any:
+    try:
+        value = value_of(config, column.source)
+    except KeyError:
+        raise TableError(
+            f"column '{column.name}': the run's config has no key '{column.source}'"
+        ) from None
+    names = [one.name for one in fields_of(type(value))] if isinstance(value, Group) else value
+    if isinstance(value, Group | dict):
         raise TableError(
             f"column '{column.name}': '{column.source}' is no value but holds some: write one of "
-            f"{', '.join(f'{column.source}.{key}' for key in value)}"
+            f"{', '.join(f'{column.source}.{name}' for name in names)}"
         )
     return value

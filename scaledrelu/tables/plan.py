@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.run import RunConfig
 from scaledrelu.runs.record import Saved, Status
 from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.composer import Composed
@@ -21,7 +21,7 @@ class PlannedRun:
     run_id: str
     overrides: tuple[str, ...]
     seed: int
-    config: Mapping[str, Any]
+    config: RunConfig
     parent: str | None  # the run whose weights it starts from
     artifact: str | None  # the label maps it learns from
     wave: int
@@ -48,10 +48,7 @@ class Cell:
     def on_papers_data(self) -> bool:
         """Whether the same row at profile=paper has the same data set."""
         papers = self.paper
-        return (
-            papers is not None
-            and papers.config["data"]["name"] == self.composed.config["data"]["name"]
-        )
+        return papers is not None and papers.config.data.name == self.composed.config.data.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from scaledrelu.config.artifacts import MADE, Artifact, data_artifact, label_artifact
+from scaledrelu.config.artifacts import Artifact, data_artifact, label_artifact
+from scaledrelu.config.data import MADE
 from scaledrelu.config.identity import TRANSIENT, canonical, run_id
-from scaledrelu.config.metrics import reported_metrics
+from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import (
@@ -144,9 +145,9 @@ class _Planner:
     def _add(
         self, overrides: tuple[str, ...], composed: Composed, seed: int, *, parent: str | None
     ) -> str:
-        config = {**composed.config, "seed": seed}
+        config = replace(composed.config, seed=seed)
         if parent is not None:
-            config["init"] = {**config["init"], "run": parent}
+            config = replace(config, init=replace(config.init, run=parent))
         name = run_id(config)
         if name not in self.runs:
             artifact = self._artifact(config)
@@ -167,14 +168,14 @@ class _Planner:
             )
         return name
 
-    def _artifact(self, config: Mapping[str, Any]) -> PlannedArtifact | None:
+    def _artifact(self, config: RunConfig) -> PlannedArtifact | None:
         """Plan the data or the label maps that a run needs, and the teacher that makes these."""
-        if config["data"]["root"] == MADE:
-            return self._known(data_artifact(dict(config), self.compose.conf_dir), wave=0)
-        if config["data"]["token_labels"] != MADE:
+        if config.data.root == MADE:
+            return self._known(data_artifact(config, self.compose.conf_dir), wave=0)
+        if config.data.token_labels != MADE:
             return None
         making = label_artifact(
-            dict(config), self.compose.conf_dir, lambda teacher: self.compose(teacher).config
+            config, self.compose.conf_dir, lambda teacher: self.compose(teacher).config
         )
         place = [item for item in self.extra if _is_transient(item)]  # its science is its own
         teacher = merge_overrides(making.teacher, place)
@@ -191,17 +192,22 @@ class _Planner:
     def _paper_patch(self, overrides: tuple[str, ...]) -> int:
         groups = [item for item in overrides if item.partition("=")[0] in ("recipe", "model")]
         composed = self.compose.unpinned(merge_overrides(groups, (f"profile={PAPER}",)))
-        return composed.config["model"]["patch_size"]
+        return composed.config.model.patch_size
 
 
-def inspect_run(results: Path, name: str, config: Mapping[str, Any]) -> tuple[Status, str | None]:
+def inspect_run(results: Path, name: str, config: RunConfig) -> tuple[Status, str | None]:
     """Return what a run's directory says, after comparing the config stored in it.
 
     A damaged record, or one of another config, is a status: it costs its own cells only.
+
+    Args:
+        results: results folder.
+        name: id of the run.
+        config: of the run.
     """
     folder = run_directory(results, name)
     try:
-        finished_result(folder, canonical(dict(config)))
+        finished_result(folder, canonical(config))
         status = read_status(folder)
     except RecordError as error:
         # The run's id stands beside it; a report does not tell where somebody keeps results.
@@ -225,14 +231,14 @@ def _placed(table: Table, row: Row, extra: Sequence[str]) -> Iterator[None]:
         raise type(error)(f"{table.name}, {name}: {error}") from error
 
 
-def _check_metrics(column: Column, config: Mapping[str, Any]) -> None:
+def _check_metrics(column: Column, config: RunConfig) -> None:
     """Refuse a column whose metric the run will not report, before it is trained.
 
     Raises:
         TableError: naming the column and what the run reports.
     """
-    known = reported_metrics(config)
-    best = "_best" if config["evaluation"]["report"] == "best" else ""
+    known = config.evaluation.reported_metrics()
+    best = "_best" if config.evaluation.report == "best" else ""
     printed = [f"{column.source}{best}", *(column.judged_on or ())[:1]]
     for metric in printed if known is not None else ():
         if metric not in known:

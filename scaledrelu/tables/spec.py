@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.metrics import is_percent
+from scaledrelu.config.evaluation import is_percent
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading
 from scaledrelu.tables.reading import check_keys, check_pairs

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,10 +15,56 @@ import torch.distributed as dist
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from scaledrelu.errors import ConfigError
 from scaledrelu.models.heads import DinoHead
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
 from scaledrelu.tasks.dino_loss import collapse_signs, pair_loss, teacher_log_probs
+
+
+@dataclass(frozen=True, slots=True)
+class DinoSettings:
+    """The numbers of DINO, as ``task`` of a configuration names them (recipes C.1).
+
+    Attributes:
+        out_dim: K.
+        head_hidden: hidden features of the heads.
+        bottleneck: features that the heads normalise.
+        head_layers: linear layers of a head before that.
+        head_init_std: of the truncated normal that these start from.
+        student_temp: divides the student's scores.
+        teacher_temp: divides the teacher's centred scores.
+        warmup_teacher_temp: of epoch 0, from which ``teacher_temp`` is reached on a line.
+        warmup_teacher_temp_epochs: epochs of the run on that line, both ends included.
+        centre_momentum: share of the old centre in the new one.
+        teacher_momentum: share of the old teacher in the new one; goes to 1 by half a cosine.
+        freeze_last_layer_epochs: epochs of the run in which the student's last layer stays.
+        norm_last_layer: whether the magnitudes of the last layer stay at 1.
+    """
+
+    out_dim: int
+    head_hidden: int
+    bottleneck: int
+    head_layers: int
+    head_init_std: float
+    student_temp: float
+    teacher_temp: float
+    warmup_teacher_temp: float
+    warmup_teacher_temp_epochs: int
+    centre_momentum: float
+    teacher_momentum: float
+    freeze_last_layer_epochs: int
+    norm_last_layer: bool
+
+    def make_head(self, width: int) -> DinoHead:
+        """Return a head for features of a width."""
+        return DinoHead(
+            width,
+            hidden=self.head_hidden,
+            bottleneck=self.bottleneck,
+            out_dim=self.out_dim,
+            num_layers=self.head_layers,
+            norm_last_layer=self.norm_last_layer,
+            init_std=self.head_init_std,
+        )
 
 
 class Dino(Task):
@@ -32,66 +79,24 @@ class Dino(Task):
 
     Args:
         backbone: of the student; (B, 3, H, W) -> (B, D) for more than one resolution.
-        out_dim: K.
-        head_hidden: hidden features of the heads.
-        bottleneck: features that the heads normalise.
-        head_layers: linear layers of a head before that.
-        head_init_std: of the truncated normal that these start from.
-        student_temp: divides the student's scores.
-        teacher_temp: divides the teacher's centred scores.
-        warmup_teacher_temp: of epoch 0, from which ``teacher_temp`` is reached on a line.
-        warmup_teacher_temp_epochs: epochs of the run on that line, both ends included.
-        centre_momentum: share of the old centre in the new one.
-        teacher_momentum: share of the old teacher in the new one; goes to 1 by half a cosine.
-        freeze_last_layer_epochs: epochs of the run in which the student's last layer stays.
-        norm_last_layer: whether the magnitudes of the last layer stay at 1.
+        settings: see `DinoSettings`.
 
-    Raises:
-        ConfigError: if a temperature is not positive or a momentum lies outside [0, 1].
     Source: DINO main_dino.py; recipes C.1.
     """
 
     headless = True  # wants a backbone without classifier
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        *,
-        out_dim: int,
-        head_hidden: int,
-        bottleneck: int,
-        head_layers: int,
-        head_init_std: float,
-        student_temp: float,
-        teacher_temp: float,
-        warmup_teacher_temp: float,
-        warmup_teacher_temp_epochs: int,
-        centre_momentum: float,
-        teacher_momentum: float,
-        freeze_last_layer_epochs: int,
-        norm_last_layer: bool,
-    ) -> None:
+    Settings = DinoSettings
+
+    def __init__(self, backbone: nn.Module, settings: DinoSettings) -> None:
         super().__init__()
-        self.chance_loss = math.log(out_dim)
-        self.student_temp, self.teacher_temp = student_temp, teacher_temp
-        self.warmup_teacher_temp = warmup_teacher_temp
-        self.warmup_teacher_temp_epochs = warmup_teacher_temp_epochs
-        self.centre_momentum, self.teacher_momentum = centre_momentum, teacher_momentum
-        self.freeze_last_layer_epochs = freeze_last_layer_epochs
-        self._check()
+        self.settings = settings
+        self.chance_loss = math.log(settings.out_dim)
         self.student = backbone
-        self.student_head = DinoHead(
-            backbone.num_features,
-            hidden=head_hidden,
-            bottleneck=bottleneck,
-            out_dim=out_dim,
-            num_layers=head_layers,
-            norm_last_layer=norm_last_layer,
-            init_std=head_init_std,
-        )
+        self.student_head = settings.make_head(backbone.num_features)
         self.teacher = without_drop_path(copy.deepcopy(backbone)).requires_grad_(False)
         self.teacher_head = copy.deepcopy(self.student_head).requires_grad_(False)
-        self.register_buffer("centre", torch.zeros(out_dim))
+        self.register_buffer("centre", torch.zeros(settings.out_dim))
         # Empty between updates, so no part of the state. Keyed by group: SAM's second pass, whose
         # teacher is the same, writes the same values again.
         self._sums: dict[int, Tensor] = {}
@@ -119,11 +124,11 @@ class Dino(Task):
             )
             probs_2BK = log_probs_2BK.exp()
             logs = collapse_signs(log_probs_2BK, probs_2BK, features_BD)
-            return TaskOutput(pair_loss(scores_VBK, probs_2BK, self.student_temp), logs)
+            return TaskOutput(pair_loss(scores_VBK, probs_2BK, self.settings.student_temp), logs)
 
     def after_backward(self, t: Progress) -> None:
         """Drop the gradient of the student's last layer while it is frozen."""
-        if t.epoch < self.freeze_last_layer_epochs:
+        if t.epoch < self.settings.freeze_last_layer_epochs:
             for parameter in self.student_head.last_layer.parameters():
                 parameter.grad = None
 
@@ -142,33 +147,26 @@ class Dino(Task):
         self._sums.clear()
         if dist.is_initialized():
             dist.all_reduce(total)
-        self.centre.lerp_(total[:-1] / total[-1], 1 - self.centre_momentum)
+        self.centre.lerp_(total[:-1] / total[-1], 1 - self.settings.centre_momentum)
 
     def temperature(self, epoch: int) -> float:
         """Return the teacher's temperature in an epoch of the run."""
-        length = self.warmup_teacher_temp_epochs
+        first, last = self.settings.warmup_teacher_temp, self.settings.teacher_temp
+        length = self.settings.warmup_teacher_temp_epochs
         if epoch >= length:
-            return self.teacher_temp
-        way = epoch / max(1, length - 1)
-        return self.warmup_teacher_temp + way * (self.teacher_temp - self.warmup_teacher_temp)
+            return last
+        return first + epoch / max(1, length - 1) * (last - first)
 
     def momentum(self, t: Progress) -> float:
         """Return the share of the old teacher after an update."""
         rise = 0.5 * (1 - math.cos(math.pi * t.step / t.total_steps))
-        return self.teacher_momentum + rise * (1 - self.teacher_momentum)
+        momentum = self.settings.teacher_momentum
+        return momentum + rise * (1 - momentum)
 
     def _student_scores(self, batch: Any) -> Tensor:
         """Return the scores of all views, view by view; one backbone call per resolution."""
         crops = [batch.images] if batch.local is None else [batch.images, batch.local]
         return self.student_head(torch.cat([self.student(images) for images in crops]))
-
-    def _check(self) -> None:
-        for name in ("student_temp", "teacher_temp", "warmup_teacher_temp"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"task.{name} is {getattr(self, name)}; it must be positive.")
-        for name in ("centre_momentum", "teacher_momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"task.{name} is {getattr(self, name)}; it must lie in [0, 1].")
 
 
 def without_drop_path(model: nn.Module) -> nn.Module:

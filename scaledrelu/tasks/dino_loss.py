@@ -76,7 +76,13 @@ def _num_terms(scores_VBK: Tensor) -> int:
 
 @torch.no_grad()
 def teacher_log_probs(scores_2BK: Tensor, centre_K: Tensor, *, temp: float) -> Tensor:
-    """Return the teacher's centred and sharpened log probabilities, in float32."""
+    """Return the teacher's centred and sharpened log probabilities, in float32.
+
+    Args:
+        scores_2BK: of the teacher, global crop by global crop.
+        centre_K: subtracted from them.
+        temp: divides the rest.
+    """
     return F.log_softmax((scores_2BK - centre_K) / temp, dim=-1)
 
 

@@ -11,8 +11,6 @@ from typing import Any
 from torch import nn
 from torch.nn import functional as F
 
-from scaledrelu.errors import ConfigError
-from scaledrelu.models.options import pick
 from scaledrelu.tasks.base import Progress, Task, TaskOutput, at_least_float32
 from scaledrelu.tasks.reid_loss import DISTANCES, soft_margin_triplet
 
@@ -37,9 +35,6 @@ class Reid(Task):
         distances: of the triplet loss: products (the official formula, in the precision of the
             run) | differences (exact).
 
-    Raises:
-        ConfigError: if the ID loss has no weight, the triplet loss a negative one, or for unknown
-            distances.
     Source: TRI model/make_model.py and loss/make_loss.py; recipes D.1.
     """
 
@@ -56,11 +51,6 @@ class Reid(Task):
         distances: str,
     ) -> None:
         super().__init__()
-        if id_weight <= 0 or triplet_weight < 0:
-            raise ConfigError(
-                f"task.id_weight is {id_weight} and task.triplet_weight is {triplet_weight}; "
-                "the first must be positive and the second must not be negative."
-            )
         self.backbone = backbone
         self.neck = nn.BatchNorm1d(backbone.num_features)
         self.neck.bias.requires_grad_(False)
@@ -68,7 +58,7 @@ class Reid(Task):
         nn.init.normal_(self.classifier.weight, std=CLASSIFIER_STD)
         self.chance_loss = math.log(num_classes)
         self.id_weight, self.triplet_weight = id_weight, triplet_weight
-        self.measure = pick("task.distances", distances, DISTANCES)
+        self.measure = DISTANCES[distances]
 
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
         """Return the weighted loss of one group, in float32 or better; logs hold its parts."""

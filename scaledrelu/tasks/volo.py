@@ -75,7 +75,12 @@ class Volo(Task):
         return TaskOutput(loss.total, {"loss/class": loss.classes, "loss/tokens": loss.tokens})
 
     def draw_box(self, step: int, group: int) -> Box | None:
-        """Return the group's box at a step, the same whoever asks; None with MixToken off."""
+        """Return the group's box at a step, the same whoever asks; None with MixToken off.
+
+        Args:
+            step: of the run.
+            group: of images.
+        """
         if self.mix_token == 0:
             return None
         generator = np.random.default_rng(derive_seed(self.seed, "mix_token", step, group))

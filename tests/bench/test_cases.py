@@ -73,12 +73,12 @@ def test_no_case_is_timed_twice():
 )
 def test_a_case_composes_into_the_run_it_names(case: Case):
     config = compose(case.overrides("cpu"))
-    assert config["batch"]["group"] == config["batch"]["total"] == case.batch
-    assert config["profile"]["batch_scale"] == 1
-    assert config["optimizer"]["build"]["fused"] is case.fused
-    assert config["launch"]["compile"] is case.compiled
-    assert config["launch"]["channels_last"] is case.channels_last
-    assert (config["optimizer"]["sam"] is not None) == (case.optimizer == "sam")
+    assert config.batch.group == config.batch.total == case.batch
+    assert config.profile.batch_scale == 1
+    assert config.optimizer.build["fused"] is case.fused
+    assert config.launch.compile is case.compiled
+    assert config.launch.channels_last is case.channels_last
+    assert (config.optimizer.sam is not None) == (case.optimizer == "sam")
 
 
 @pytest.mark.parametrize("key", [lambda c: c.compiled, lambda c: c.optimizer == "sam"])

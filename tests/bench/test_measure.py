@@ -87,7 +87,7 @@ def test_another_part_of_the_method_is_noticed():
     with pytest.raises(UnequalWorkError, match="loss gaps"):
         check_same_work(volo)
     dino = sides_of(replace(TINY, recipe="dino"))
-    dino.plain.task.centre_momentum = 0.9
+    dino.plain.task.settings = replace(dino.plain.task.settings, centre_momentum=0.9)
     with pytest.raises(UnequalWorkError, match="loss gaps"):
         check_same_work(dino)
 
@@ -110,8 +110,8 @@ def test_timms_own_volo_has_our_weights():
 def test_operations_of_dino_are_those_of_its_crops_and_heads():
     case = replace(TINY, stem="patchify", recipe="dino", batch=2)
     sides = sides_of(case)
-    task, side, crops = sides.ours.task, sides.config["data"]["image_size"], sides.batch
-    small = sides.config["augment"]["multi_crop"]
+    task, side, crops = sides.ours.task, sides.config.data.image_size, sides.batch
+    small = sides.config.augment.multi_crop
     body = 2 * training_flops(task.student, side)
     body += small["num_local"] * training_flops(task.student, small["local_size"])
     forward = 2 * forward_flops(task.teacher, crops.images[:1])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import pytest
 
 from scaledrelu.config import compose as composition
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.overrides import group_options
+from scaledrelu.config.run import RunConfig
 
 OPTIONS = [
     (group, option)
@@ -22,7 +22,7 @@ TRAININGS.append(["recipe=reid", "data=msmt17"])
 
 
 @cache
-def composed(*overrides: str) -> dict[str, Any]:
+def composed(*overrides: str) -> RunConfig:
     return composition.compose(overrides)
 
 
@@ -30,19 +30,19 @@ def composed(*overrides: str) -> dict[str, Any]:
 def test_every_option_composes(group: str, option: str) -> None:
     profile = ["profile=paper"] if group == "launch" else []  # eight processes need eight groups
     config = composed(f"{group}={option}", *profile)
-    assert config["method"]
+    assert config.method
 
 
 @pytest.mark.parametrize("profile", group_options(CONF_DIR)["profile"])
 @pytest.mark.parametrize("stem", group_options(CONF_DIR)["stem"])
 def test_every_stem_fits_every_profile(profile: str, stem: str) -> None:
-    assert composed(f"profile={profile}", f"stem={stem}")["stem"]["label"]
+    assert composed(f"profile={profile}", f"stem={stem}").stem.label
 
 
 @pytest.mark.parametrize("profile", group_options(CONF_DIR)["profile"])
 @pytest.mark.parametrize("kinds", TRAININGS, ids=",".join)
 def test_every_recipe_fits_every_profile(profile: str, kinds: list[str]) -> None:
-    assert composed(f"profile={profile}", *kinds)["profile"]["name"] == profile
+    assert composed(f"profile={profile}", *kinds).profile.name == profile
 
 
 def test_every_option_file_opens_with_what_it_is() -> None:
@@ -56,20 +56,20 @@ def test_every_option_file_opens_with_what_it_is() -> None:
 
 def test_the_shell_has_the_last_word_over_recipe_and_profile() -> None:
     config = composed("profile=mini", "precision=bf16", "augment.shift=2", "profile.lr_scale=3")
-    assert config["precision"]["autocast"] == "bf16"
-    assert config["augment"]["shift"] == 2
-    assert config["profile"]["lr_scale"] == 3
+    assert config.precision.autocast == "bf16"
+    assert config.augment.shift == 2
+    assert config.profile.lr_scale == 3
 
 
 def test_a_profile_shrinks_but_never_changes_the_thing_under_study() -> None:
     for stem in group_options(CONF_DIR)["stem"]:
         mini, paper = (composed(f"profile={p}", f"stem={stem}") for p in ("mini", "paper"))
         for key in ("strides", "kernels", "norm", "act", "tail"):
-            assert mini["stem"][key] == paper["stem"][key]
-        assert mini["lr"] == paper["lr"]
-        assert mini["warmup"] == paper["warmup"]
+            assert getattr(mini.stem, key) == getattr(paper.stem, key)
+        assert mini.lr == paper.lr
+        assert mini.warmup == paper.warmup
 
 
 def test_sam_at_mini_has_the_measured_radius_and_the_recipes_elsewhere() -> None:
-    assert composed("optimizer=sam")["optimizer"]["sam"]["rho"] == 0.05
-    assert composed("optimizer=sam", "profile=paper")["optimizer"]["sam"]["rho"] == 0.1
+    assert composed("optimizer=sam").optimizer.sam.rho == 0.05
+    assert composed("optimizer=sam", "profile=paper").optimizer.sam.rho == 0.1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import pytest
 import yaml
@@ -14,16 +13,17 @@ from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
 from scaledrelu.config.differences import recipe_differences
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options
+from scaledrelu.config.run import RunConfig
 
 
 @cache
-def _unpinned(*overrides: str) -> dict[str, Any]:
+def _unpinned(*overrides: str) -> RunConfig:
     return compose_unpinned(overrides)
 
 
 @pytest.fixture(autouse=True)
 def _each_base_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unpinned(overrides: Sequence[str]) -> dict[str, Any]:
+    def unpinned(overrides: Sequence[str]) -> RunConfig:
         return _unpinned(*overrides)
 
     monkeypatch.setattr(differences, "compose_unpinned", unpinned)
@@ -48,9 +48,9 @@ def deit_rows() -> list[list[str]]:
     return list(found.values())
 
 
-def read_back(config: dict, found: list[str]) -> str:
+def read_back(config: RunConfig, found: list[str]) -> str:
     """Return the id of the run that the differences compose to."""
-    base = [f"recipe={config['method']}", f"profile={config['profile']['name']}"]
+    base = [f"recipe={config.method}", f"profile={config.profile.name}"]
     return run_id(compose([*base, *found]))
 
 
@@ -95,7 +95,7 @@ def test_composing_works_inside_a_job_that_hydra_started() -> None:
 
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         outer = GlobalHydra.instance().hydra
-        assert compose(["stem=conv"])["stem"]["label"] == "ViT_c"
+        assert compose(["stem=conv"]).stem.label == "ViT_c"
         assert GlobalHydra.instance().hydra is outer, "the job's own comes back"
 
 

@@ -14,7 +14,9 @@ import pytest
 
 from scaledrelu.config import digest, hashes
 from scaledrelu.config.digest import label_digest, pin_data_digest, pin_init_digest
+from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError
+from tests.helpers.configs import composed, with_values
 
 FOLDERS = {
     "_target_": "scaledrelu.data.datasets.open_image_folder",
@@ -54,17 +56,19 @@ def images(tmp_path: Path) -> Path:
     return root
 
 
+def made(results: Path, changes: dict[str, Any]) -> RunConfig:
+    return with_values(composed("recipe=deit"), {"paths.results": str(results), **changes})
+
+
 @pytest.fixture
 def named(tmp_path: Path) -> Callable[..., str | None]:
     """A function that gives the digest of a data set as one more command would."""
 
     def name(root: Path, build: dict[str, Any] = FOLDERS, **changes: Any) -> str | None:
-        config = {
-            "data": {"root": str(root), "digest": None, "build": {**build, **changes}},
-            "paths": {"results": str(tmp_path / "results")},
-        }
-        pin_data_digest(config)
-        return config["data"]["digest"]
+        config = made(
+            tmp_path / "results", {"data.root": str(root), "data.build": {**build, **changes}}
+        )
+        return pin_data_digest(config).data.digest
 
     return name
 
@@ -347,14 +351,15 @@ def test_msmt17_is_named_by_its_lists_and_what_they_name(
 def test_other_label_maps_of_the_same_size_have_another_name(tmp_path: Path) -> None:
     path = write(tmp_path / "maps/a/0.pt", b"one")
     settle()
-    config = {"data": {"token_labels": str(tmp_path / "maps")}, "paths": {"results": str(tmp_path)}}
+    labels = {"augment.mixup": 0.0, "augment.cutmix": 0.0}
+    config = made(tmp_path, labels | {"data.token_labels": str(tmp_path / "maps")})
     before = label_digest(config)
     for stray in ("a/.DS_Store", "artifact.json", "a/notes.txt"):
         write(tmp_path / "maps" / stray)
     assert label_digest(config) == before is not None
     keep_times(path, b"two")
     assert label_digest(config) != before
-    config["data"]["token_labels"] = str(tmp_path / "nowhere")
+    config = with_values(config, {"data.token_labels": str(tmp_path / "nowhere")})
     assert label_digest(config) is None
 
 
@@ -365,9 +370,8 @@ def test_other_weights_of_the_same_size_and_time_have_another_digest(tmp_path: P
     for content in (b"one", b"one", b"two"):
         if path.read_bytes() != content:
             keep_times(path, content)
-        init = {"kind": "checkpoint", "path": str(path), "sha256": None}
-        pin_init_digest({"init": init, "paths": {"results": str(tmp_path)}})
-        found.append(init["sha256"])
+        config = made(tmp_path, {"init.kind": "checkpoint", "init.path": str(path)})
+        found.append(pin_init_digest(config).init.sha256)
     assert found[0] == found[1] != found[2]
 
 
@@ -468,8 +472,8 @@ def test_a_long_reading_says_how_long(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("scaledrelu.config.reading.QUIET_S", 0.0)
-    monkeypatch.setattr("scaledrelu.config.reading.EVERY_S", 1e9)
+    monkeypatch.setattr("scaledrelu.config.hashes.QUIET_S", 0.0)
+    monkeypatch.setattr("scaledrelu.config.hashes.EVERY_S", 1e9)
     with caplog.at_level(logging.WARNING):
         named(images)
     (line,) = [record.getMessage() for record in caplog.records]
@@ -485,6 +489,6 @@ def test_a_data_set_is_looked_at_once_for_all_runs_of_a_plan(
     monkeypatch.setattr(digest, "data_parts", lambda *of: looks.append(of) or look(*of))
     known: digest.Known = {}
     for build in (FOLDERS, FOLDERS, FOLDERS | {"val": "train"}):
-        data = {"root": str(images), "digest": None, "build": build}
-        pin_data_digest({"data": data, "paths": {"results": str(tmp_path)}}, known=known)
+        config = made(tmp_path, {"data.root": str(images), "data.build": build})
+        pin_data_digest(config, known=known)
     assert len(looks) == 2

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scaledrelu.config import identity
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.run import RunConfig, plain
+from tests.helpers.configs import with_values
 
 
 @pytest.fixture(scope="module")
-def base() -> dict:
+def base() -> RunConfig:
     return compose(["stem=conv", "lr.base=1e-3"])
 
 
-def test_id_has_the_method_in_front(base: dict) -> None:
+def test_id_has_the_method_in_front(base: RunConfig) -> None:
     assert run_id(base).startswith("deit-")
     assert len(run_id(base)) == len("deit-") + 12
 
@@ -36,7 +38,7 @@ def test_id_has_the_method_in_front(base: dict) -> None:
     ],
 )
 def test_order_spelling_paths_and_transient_fields_do_not_change_the_id(
-    base: dict, overrides: list[str]
+    base: RunConfig, overrides: list[str]
 ) -> None:
     assert run_id(compose(overrides)) == run_id(base)
 
@@ -51,29 +53,26 @@ def test_order_spelling_paths_and_transient_fields_do_not_change_the_id(
         "profile.lr_scale=2", "divergence.ratio=0.8", "ema={decay:0.9}", "data.augment=reference",
     ],
 )  # fmt: skip
-def test_everything_scientific_changes_the_id(base: dict, override: str) -> None:
+def test_everything_scientific_changes_the_id(base: RunConfig, override: str) -> None:
     changed = compose(["stem=conv", "lr.base=1e-3", *override.split()])
     assert run_id(changed) != run_id(base)
 
 
 @pytest.mark.parametrize(
-    "key",
+    ("key", "value"),
     [
-        "profile.name", "profile.notes", "method", "model.label", "stem.label", "ffn.label",
-        "optimizer.label", "lr.label", "warmup.label", "precision.label", "data.root",
-        "data.build.train", "data.build.val", "data.build.expect", "data.on_bad_image",
-        "evaluation.batch", "evaluation.report", "launch.device", "launch.nproc", "launch.threads",
-        "launch.channels_last", "wandb.mode", "wandb.tags", "paths.results", "planned_id",
+        ("profile.name", "x"), ("profile.notes", ["x"]), ("method", "x"), ("model.label", "x"),
+        ("stem.label", "x"), ("ffn.label", "x"), ("optimizer.label", "x"), ("lr.label", "x"),
+        ("warmup.label", "x"), ("precision.label", "x"), ("data.root", "x"),
+        ("data.build.train", "x"), ("data.build.val", "x"), ("data.build.expect", {"x": 1}),
+        ("data.on_bad_image", "skip"), ("evaluation.batch", 7), ("evaluation.report", "best"),
+        ("launch.device", "cuda"), ("launch.threads", 7), ("launch.channels_last", False),
+        ("launch.fp16_on_cpu", True), ("wandb.mode", "online"), ("wandb.tags", ["x"]),
+        ("paths.results", "x"), ("planned_id", "x"), ("trust", ["x"]),
     ],
 )  # fmt: skip
-def test_what_is_not_science_changes_no_hash(base: dict, key: str) -> None:
-    changed = copy.deepcopy(base)
-    *parents, leaf = key.split(".")
-    owner = changed
-    for part in parents:
-        owner = owner[part]
-    owner[leaf] = "another"
-    assert run_id(changed).split("-")[1] == run_id(base).split("-")[1]
+def test_what_is_not_science_changes_no_hash(base: RunConfig, key: str, value: Any) -> None:
+    assert run_id(with_values(base, {key: value})).split("-")[1] == run_id(base).split("-")[1]
 
 
 def test_a_whole_number_has_one_id_however_it_is_written_where_no_type_says_so() -> None:
@@ -106,29 +105,29 @@ def test_another_data_set_behind_the_same_folder_name_is_another_run(tmp_path: P
 
 
 def test_a_new_knob_at_its_neutral_value_changes_no_id(
-    base: dict, monkeypatch: pytest.MonkeyPatch
+    base: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = copy.deepcopy(base)
-    newer["stem"]["dilation"] = 1
-    assert run_id(newer) != run_id(base)
-    monkeypatch.setitem(identity.NEUTRAL, "stem.dilation", 1)
-    assert run_id(newer) == run_id(base)
-    newer["stem"]["dilation"] = 2
-    assert run_id(newer) != run_id(base)
+    assert base.lr.curve is None
+    assert "curve" not in canonical(base)["lr"], "as in the runs that are older than the field"
+    own = with_values(base, {"lr.curve": {"_target_": "mine.Curve"}})
+    assert run_id(own) != run_id(base)
+    known = run_id(base)
+    monkeypatch.delitem(identity.NEUTRAL, "lr.curve")
+    assert run_id(base) != known
 
 
 def test_raising_the_science_version_changes_every_id(
-    base: dict, monkeypatch: pytest.MonkeyPatch
+    base: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = run_id(base)
     monkeypatch.setattr(identity, "SCIENCE_VERSION", identity.SCIENCE_VERSION + 1)
     assert run_id(base) != before
 
 
-def test_canonical_leaves_its_input_alone(base: dict) -> None:
-    before = copy.deepcopy(base)
+def test_canonical_leaves_its_input_alone(base: RunConfig) -> None:
+    before = plain(base)
     canonical(base)
-    assert base == before
+    assert plain(base) == before
 
 
 def test_other_weights_at_the_same_path_are_another_run(tmp_path: Path) -> None:

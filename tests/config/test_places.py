@@ -27,8 +27,8 @@ def read_back(override: str) -> object:
 
 def test_home_is_expanded_on_every_way_in(home: str) -> None:
     config = compose(["data=imagefolder", "data.root=~/set", "paths.results='~/r'"])
-    assert config["data"]["root"] == f"{home}/set"
-    assert config["paths"]["results"] == f"{home}/r"
+    assert config.data.root == f"{home}/set"
+    assert config.paths.results == f"{home}/r"
     settings = load_settings(["results=~/r", "overrides=[data.root=~/set]"])
     assert settings.results == Path(home) / "r"
     assert read_back(settings.overrides[0]) == f"{home}/set"
@@ -39,10 +39,10 @@ def test_every_place_of_a_file_is_expanded(home: str) -> None:
     for key in PLACES:
         group, leaf = key.split(".")
         config.setdefault(group, {})[leaf] = "~/x"
-    expand_places(config)
+    found = expand_places(config)
     for key in PLACES:
         group, leaf = key.split(".")
-        assert config[group][leaf] == f"{home}/x"
+        assert found[group][leaf] == f"{home}/x"
 
 
 def test_only_a_path_that_begins_with_it_is_expanded(home: str) -> None:
@@ -59,7 +59,7 @@ def test_a_path_with_letters_beyond_ascii_needs_no_quotes(path: str) -> None:
     (override,) = expand_overrides([f"data.root={path}"])
     assert read_back(override) == path
     assert expand_overrides([override]) == [override]
-    assert compose([f"paths.results={path}"])["paths"]["results"] == path
+    assert compose([f"paths.results={path}"]).paths.results == path
 
 
 def test_a_list_of_paths_is_left_to_the_sweeper() -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from scaledrelu.config.compose import CONF_DIR, FULL_SIZE, SPECIALISED, compose_unpinned
+from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.hydra_tree import FULL_SIZE, SPECIALISED, compose_tree
 from scaledrelu.config.overrides import expand_glob, group_options
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.optimisation import build_optimizer
@@ -24,11 +25,17 @@ def conf(tmp_path: Path) -> Path:
 
 
 def test_every_shipped_option_has_a_file_for_every_profile() -> None:
-    for profile in set(GROUPS["profile"]) - {FULL_SIZE}:
+    sizes = {sizes_of(profile) for profile in GROUPS["profile"]}
+    assert sizes == {"mini", "small", FULL_SIZE}
+    for profile in sizes - {FULL_SIZE}:
         for group in SPECIALISED:
             for option in GROUPS[group]:
                 path = CONF_DIR / f"profile_{group}" / f"{profile}_{option}.yaml"
                 assert path.is_file(), path
+
+
+def sizes_of(profile: str) -> str:
+    return compose_tree([f"profile={profile}"], CONF_DIR).choices["sizes"]
 
 
 @pytest.mark.parametrize("group", ["model", "recipe", "data"])
@@ -45,7 +52,8 @@ def test_an_option_without_its_size_is_refused_with_the_file_to_add(conf: Path, 
 
 
 def test_a_new_profile_is_told_every_file_that_it_lacks(conf: Path) -> None:
-    shutil.copy(conf / "profile" / "small.yaml", conf / "profile" / "own.yaml")
+    small = (conf / "profile" / "small.yaml").read_text()
+    (conf / "profile" / "own.yaml").write_text(small.replace("small", "own"))
     with pytest.raises(ConfigError) as refused:
         compose_unpinned(["profile=own"], conf_dir=conf)
     for file in ("recipe/own_deit", "model/own_vit_small", "data/own_imagenet1k"):
@@ -55,12 +63,12 @@ def test_a_new_profile_is_told_every_file_that_it_lacks(conf: Path) -> None:
 @pytest.mark.parametrize(("profile", "pixels"), [("mini", 16), ("small", 32), ("smoke", 16)])
 def test_a_folder_of_ones_own_trains_at_the_size_of_the_profile(profile: str, pixels: int) -> None:
     overrides = ["data=imagefolder", f"profile={profile}"]
-    assert compose_unpinned(overrides)["data"]["image_size"] == pixels
-    assert compose_unpinned([*overrides, "data.image_size=64"])["data"]["image_size"] == 64
+    assert compose_unpinned(overrides).data.image_size == pixels
+    assert compose_unpinned([*overrides, "data.image_size=64"]).data.image_size == 64
 
 
 def test_a_report_on_a_folder_of_ones_own_does_not_speak_of_digits() -> None:
-    notes = " ".join(compose_unpinned(["data=imagefolder", "profile=mini"])["profile"]["notes"])
+    notes = " ".join(compose_unpinned(["data=imagefolder", "profile=mini"]).profile.notes)
     assert "images of a folder" in notes
     assert "digits" not in notes
 
@@ -73,9 +81,8 @@ def test_a_recipe_chooses_its_model_and_the_shell_has_the_last_word() -> None:
 
 
 def _model(*overrides: str) -> str:
-    return compose_unpinned([*overrides, "profile=paper", "launch=local"])["model"]["build"][
-        "_target_"
-    ]
+    config = compose_unpinned([*overrides, "profile=paper", "launch=local"])
+    return config.model.build["_target_"]
 
 
 THREE_LINES = """\
@@ -88,7 +95,7 @@ build: {_target_: torch.optim.RMSprop, alpha: 0.95}
 def test_an_optimizer_is_three_lines(conf: Path) -> None:
     (conf / "optimizer" / "rmsprop.yaml").write_text(THREE_LINES)
     config = compose_unpinned(["optimizer=rmsprop"], conf_dir=conf)
-    built = build_optimizer(config, nn.Linear(3, 2))
+    built = build_optimizer(config.optimizer, nn.Linear(3, 2), lr=1.0)
     assert type(built) is torch.optim.RMSprop
     assert [group["weight_decay"] for group in built.param_groups] == [0.0, 0.05]
     assert built.defaults["alpha"] == 0.95
@@ -99,7 +106,7 @@ def test_lion_moves_every_weight_by_its_rate_times_the_sign_of_the_gradient() ->
     layer = nn.Linear(3, 1, bias=False)
     nn.init.zeros_(layer.weight)
     layer.weight.grad = torch.tensor([[2.0, -3.0, 0.1]])
-    build_optimizer(config, layer).step()
+    build_optimizer(config.optimizer, layer, lr=config.lr.base).step()
     assert torch.equal(layer.weight.detach(), torch.tensor([[-0.5, 0.5, -0.5]]))
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.check import get
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options
+from scaledrelu.config.run import plain
 from scaledrelu.config.trust import check_targets, find_targets
 from scaledrelu.errors import ConfigError
 
@@ -60,7 +60,7 @@ def test_composition_refuses_and_trust_on_the_command_line_allows() -> None:
     own = ["optimizer.build._target_=lion_pytorch.Lion"]
     with pytest.raises(ConfigError, match=r"optimizer\.build\._target_=lion_pytorch\.Lion"):
         compose_unpinned(own)
-    assert compose_unpinned([*own, "trust=[lion_pytorch]"])["trust"] == ["lion_pytorch"]
+    assert compose_unpinned([*own, "trust=[lion_pytorch]"]).trust == ("lion_pytorch",)
 
 
 def test_whom_one_trusts_is_no_part_of_a_run() -> None:
@@ -70,8 +70,8 @@ def test_whom_one_trusts_is_no_part_of_a_run() -> None:
 def test_everything_that_conf_calls_is_trusted_without_asking() -> None:
     for recipe in group_options(CONF_DIR)["recipe"]:
         config = compose_unpinned([f"recipe={recipe}"])
-        assert get(config, "trust") == []
-        assert list(find_targets(config))
+        assert config.trust == ()
+        assert list(find_targets(plain(config)))
 
 
 def calls(path: Path) -> list[ast.Call]:

@@ -8,12 +8,15 @@ import torch
 from scaledrelu.data.augment import DeviceAugment, draw_boxes, keyed_normal, keyed_uniforms
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.errors import ConfigError
+from tests.helpers.configs import augment_with
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def augment(**fields):
-    return DeviceAugment(**{"mean": MEAN, "std": STD, "seed": 0, **fields})
+    own = {"mean": MEAN, "std": STD, "seed": 0}
+    own |= {name: fields.pop(name) for name in (*own, "path") if name in fields}
+    return DeviceAugment(augment=augment_with(**{"crop": "shift"} | fields), **own)
 
 
 def plain(**fields):
@@ -103,7 +106,7 @@ def test_normalisation_equals_that_of_torchvision():
 
 def test_images_of_the_reference_pipeline_pass_unchanged():
     floats = raw(images=torch.randn(4, 3, 8, 8))
-    assert augment(augment="reference", rand_augment="rand-m9", **FULL)(floats, epoch=0) is (
+    assert augment(path="reference", rand_augment="rand-m9-n2", **FULL)(floats, epoch=0) is (
         floats.images
     )
     assert augment().normalise(floats.images) is floats.images

@@ -16,15 +16,13 @@ from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.transforms import eval_transform, reference_train
 from scaledrelu.data.workers import leave_signals_to_trainer
 from scaledrelu.errors import ConfigError, DataError, RunError
+from tests.helpers.configs import augment_with
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def deit_transform(image_size=16):
-    return reference_train(
-        image_size=image_size,
-        mean=MEAN,
-        std=STD,
+    augment = augment_with(
         crop="random_resized",
         crop_scale=[0.08, 1.0],
         crop_ratio=[3 / 4, 4 / 3],
@@ -35,6 +33,7 @@ def deit_transform(image_size=16):
         color_jitter=0.3,
         erasing=0.25,
     )
+    return reference_train(augment, image_size=image_size, mean=MEAN, std=STD)
 
 
 def evaluation(image_size=16):

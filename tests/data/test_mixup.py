@@ -5,13 +5,15 @@ from timm.data.mixup import Mixup
 
 from scaledrelu.data.mixup import draw_mix, mix_group
 from scaledrelu.errors import ConfigError
+from tests.helpers.configs import augment_with
 
 OFFICIAL = {"mixup": 0.8, "cutmix": 1.0, "mix_prob": 1.0, "switch_prob": 0.5}
 
 
 def mix(images, targets, **changes):
-    fields = {**OFFICIAL, "num_classes": 10, "smoothing": 0.1, "seed": 0, **changes}
-    return mix_group(images, targets, **fields)
+    fields = {**OFFICIAL, "smoothing": 0.1, **changes}
+    seed = fields.pop("seed", 0)
+    return mix_group(images, targets, augment_with(**fields), num_classes=10, seed=seed)
 
 
 def group(batch=8, size=16):

@@ -16,6 +16,7 @@ from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.sources import MemorySource
 from scaledrelu.data.transforms import crop_train, eval_transform, fit_to, reference_train
 from scaledrelu.errors import ConfigError
+from tests.helpers.configs import augment_with
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.5, 0.6, 0.7]
 SIZE = (32, 16)  # height and width
@@ -152,12 +153,13 @@ def evaluated(image, crop=1.0):
 
 def trained(image, **changes):
     fields = PLAIN | changes
-    return undo(reference_train(image_size=SIZE, mean=MEAN, std=STD, **fields)(image))
+    augment = augment_with(**fields)
+    return undo(reference_train(augment, image_size=SIZE, mean=MEAN, std=STD)(image))
 
 
 def on_host(image):
     fields = {name: PLAIN[name] for name in ("crop", "crop_scale", "crop_ratio", "interpolation")}
-    return crop_train(image_size=SIZE, **fields)(image)
+    return crop_train(augment_with(**fields), image_size=SIZE)(image)
 
 
 WAYS = {
@@ -226,7 +228,9 @@ def test_the_device_moves_and_flips_images_that_are_not_square():
     images = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (40, 3, *SIZE), np.uint8))
     indices = torch.arange(40)
     raw = RawBatch(images, indices, indices, torch.zeros(40, dtype=torch.int64), group=0)
-    augment = DeviceAugment(mean=MEAN, std=STD, seed=0, crop="shift", shift=2, hflip=0.5)
+    augment = DeviceAugment(
+        mean=MEAN, std=STD, seed=0, augment=augment_with(crop="shift", shift=2, hflip=0.5)
+    )
     found = [undo(image) for image in augment(raw, epoch=0)]
     flips = 0
     for image, moved in zip(images, found, strict=True):

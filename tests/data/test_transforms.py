@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from scaledrelu.data.transforms import crop_train, eval_transform, fit_to, reference_train
+from tests.helpers.configs import augment_with
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 CROP = {
@@ -26,7 +27,8 @@ DEIT = {
 
 
 def reference(image_size=224, **changes):
-    return reference_train(image_size=image_size, mean=MEAN, std=STD, **{**DEIT, **changes})
+    augment = augment_with(**{**DEIT, **changes})
+    return reference_train(augment, image_size=image_size, mean=MEAN, std=STD)
 
 
 def names(pipeline):
@@ -180,7 +182,7 @@ def test_fit_keeps_the_centre():
 
 @pytest.mark.parametrize("crop", ["random_resized", "shift", "none"])
 def test_host_only_crops_to_uint8_where_the_device_augments(crop):
-    transform = crop_train(image_size=48, **{**CROP, "crop": crop})
+    transform = crop_train(augment_with(**{**CROP, "crop": crop}), image_size=48)
     image = transform(picture(70, 60))
     assert image.dtype == torch.uint8
     assert image.shape == (3, 48, 48)
@@ -188,7 +190,7 @@ def test_host_only_crops_to_uint8_where_the_device_augments(crop):
 
 def test_host_crop_is_the_crop_of_the_reference_pipeline():
     plain = {"hflip": 0.0, "rand_augment": None, "color_jitter": 0.0, "erasing": 0.0}
-    pipelines = crop_train(image_size=48, **CROP), reference(48, **plain)
+    pipelines = crop_train(augment_with(**CROP), image_size=48), reference(48, **plain)
     results = []
     for pipeline in pipelines:
         random.seed(0)

@@ -16,6 +16,7 @@ import pytest
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options
+from scaledrelu.config.run import RunConfig
 from scaledrelu.runs.spawn import Ended, JobReport
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +54,7 @@ def trained(train, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """The configurations that would have been trained."""
     found: list[dict] = []
 
-    def run_job(config: dict) -> JobReport:
+    def run_job(config: RunConfig) -> JobReport:
         found.append(config)
         return ending_of(config)
 
@@ -64,9 +65,9 @@ def trained(train, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 ENDINGS = {0: Ended.OK, 1: Ended.FAILED, 2: Ended.CRASH, 3: Ended.INTERRUPTED}
 
 
-def ending_of(config: dict) -> JobReport:
+def ending_of(config: RunConfig) -> JobReport:
     """Seeds decide how a run ends here."""
-    ended = ENDINGS[config["seed"]]
+    ended = ENDINGS[config.seed]
     return JobReport(run_id(config), ended, "out of memory" if ended is Ended.FAILED else "")
 
 
@@ -157,13 +158,13 @@ def test_what_hydra_understands_is_trained(
 ) -> None:
     said = shell(*typed.split(), "profile=smoke")
     assert said.status == 0, said.err
-    assert [(config["seed"], config["stem"]["label"]) for config in trained] == seeds_and_stems
+    assert [(config.seed, config.stem.label) for config in trained] == seeds_and_stems
 
 
 def test_a_glob_is_trained(shell: Callable, trained: list[dict]) -> None:
     assert shell("-m", "stem=glob(conv_b*)", "profile=smoke").status == 0
     bn = compose_unpinned(["stem=conv_bn", "profile=smoke"])
-    assert [config["stem"] for config in trained] == [bn["stem"]]
+    assert [config.stem for config in trained] == [bn.stem]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ def test_a_single_run_says_by_its_exit_status_how_it_ended(
 
 def test_an_interrupted_multirun_starts_nothing_more(shell: Callable, trained: list[dict]) -> None:
     said = shell("-m", "seed=3,0", "profile=smoke")
-    assert [config["seed"] for config in trained] == [3]
+    assert [config.seed for config in trained] == [3]
     assert "not started" in said.out
     assert said.status == 75
 
@@ -290,7 +291,7 @@ def test_an_interrupted_multirun_starts_nothing_more(shell: Callable, trained: l
 def test_ctrl_c_between_the_runs_is_one_line_and_130(
     shell: Callable, train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_config: dict) -> JobReport:
+    def interrupt(_config: RunConfig) -> JobReport:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "run_job", interrupt)
@@ -300,7 +301,7 @@ def test_ctrl_c_between_the_runs_is_one_line_and_130(
 
 
 def test_a_bug_keeps_its_traceback(shell: Callable, train, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bug(_config: dict) -> JobReport:
+    def bug(_config: RunConfig) -> JobReport:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(train, "run_job", bug)
@@ -366,7 +367,7 @@ def test_a_folder_of_ones_own_adds_options(
     for typed in (["-cd", str(own)], [f"hydra.searchpath=[file://{own}]"]):
         said = shell(*typed, "stem=mine", "profile=smoke")
         assert said.status == 0, said.err
-    assert [config["stem"]["label"] for config in trained] == ["mine", "mine"]
+    assert [config.stem.label for config in trained] == ["mine", "mine"]
     assert "did you mean" in shell("-cd", str(own), "stem=mime", "profile=smoke").err
 
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups, set_lr, set_weight_decay
-from scaledrelu.optim.schedule import LrSchedule, ScheduleSpec
+from scaledrelu.optim.schedule import LrSchedule
+from tests.helpers.curves import curve_with
 from tests.helpers.loop_toys import TOTAL, build, go
 
 DECAY = CosineSchedule(0.04, 0.4, TOTAL)
@@ -24,11 +25,12 @@ def test_only_the_group_that_decays_follows_the_schedule():
 
 
 def test_a_factor_goes_into_the_curve_of_its_group_and_a_scale_multiplies_the_result():
-    spec = ScheduleSpec(
-        epochs=10, cooldown_epochs=0, unit="epoch", delay_epochs=0, min_lr=0.01,
-        min_lr_fraction=None, warmup_shape="linear", warmup_epochs=4, start_lr=0.1, peak_lr=0.5,
+    curve = curve_with(
+        epochs=10, cooldown_epochs=0, unit="epoch", delay_epochs=0, min_lr=0.01, cosine="whole",
+        min_lr_fraction=None, warmup_shape="linear", warmup_epochs=4, start_lr=0.1,
+        start_lr_fraction=None, peak_lr=0.5,
     )  # fmt: skip
-    schedule = LrSchedule(spec, run_epochs=10, steps_per_epoch=1)
+    schedule = LrSchedule(curve, run_epochs=10, steps_per_epoch=1)
     groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(3)]
     groups[1]["peak_factor"], groups[2]["lr_scale"] = 2.0, 0.5
     optimizer = torch.optim.SGD(groups, lr=1.0)

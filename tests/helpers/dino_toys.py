@@ -8,20 +8,22 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from scaledrelu.engine.gradients import SamSpec
+from scaledrelu.config.optimizer import SamConfig
 from scaledrelu.engine.step import Update
 from scaledrelu.models.build import StemViT, build_vit
 from scaledrelu.models.ffn import Mlp
+from scaledrelu.models.parts import Parts
 from scaledrelu.models.stem import Stem
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.dino import Dino
+from tests.helpers.configs import composed, group_with
 from tests.helpers.recipes import task_of
 
 OFFICIAL = task_of("dino")
 HEAD = {"out_dim": 24, "head_hidden": 12, "bottleneck": 6}
 PER_EPOCH, TOTAL = 4, 40
-SAM = SamSpec(rho=0.3, per_group=False, stats_in_second_pass=False, same_masks=False)
+SAM = SamConfig(rho=0.3, per_group=False, stats_in_second_pass=False, same_masks=False)
 
 
 @dataclass(frozen=True)
@@ -32,38 +34,27 @@ class Crops:
 
 
 def make_vit(*, strides=(2, 1, 1), drop_path=0.0, width=8, depth=2) -> StemViT:
-    stem = partial(
-        Stem,
+    small = composed("recipe=dino", "profile=mini")
+    stem = group_with(
+        small.stem,
         strides=list(strides),
         kernels=[3, 3, 3],
         hidden=4,
         norm="batch",
         act="relu",
-        tail=[],
-        proj_kernel=None,
         shrink=True,
     )
-    return build_vit(
-        image_size=16,
-        num_classes=0,
-        width=width,
-        depth=depth,
-        heads=2,
-        mlp_ratio=2.0,
-        patch_size=4,
-        norm_eps=1e-6,
-        drop_path=drop_path,
-        make_stem=stem,
-        make_ffn=partial(Mlp, act="gelu"),
-        ffn_norm=True,
-        attention="fused",
+    model = group_with(
+        small.model, width=width, depth=depth, heads=2, mlp_ratio=2.0, drop_path=drop_path
     )
+    parts = Parts(partial(Stem, stem), partial(Mlp, act="gelu"), ffn_norm=True, attention="fused")
+    return build_vit(model, parts, image_size=16, num_classes=0)
 
 
 def make_dino(*, seed=0, dtype=torch.float64, drop_path=0.0, strides=(2, 1, 1), **changes) -> Dino:
     torch.manual_seed(seed)
     backbone = make_vit(drop_path=drop_path, strides=strides)
-    return Dino(backbone, **(OFFICIAL | HEAD | changes)).to(dtype)
+    return Dino(backbone, Dino.Settings(**(OFFICIAL | HEAD | changes))).to(dtype)
 
 
 def crops(step, group, *, images=4, local=3, dtype=torch.float64) -> Crops:

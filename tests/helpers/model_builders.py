@@ -8,7 +8,11 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import nn
 
+from scaledrelu.config.construct import construct
+from scaledrelu.config.model import ModelConfig
+from scaledrelu.config.stem import StemConfig
 from scaledrelu.models.build import StemViT, build_vit
+from scaledrelu.models.parts import Parts
 from scaledrelu.models.stem import Stem
 from scaledrelu.models.volo import StemVOLO, build_volo
 
@@ -23,16 +27,16 @@ MINI_VOLO |= {"layers": [1, 1, 2, 1], "outlook_width": 8, "outlook_heads": 2, "n
 STRIDE_2 = {"strides": [2, 2, 2], "proj_kernel": 8}  # Table 3
 
 
-def stem_fields(name: str, **changes) -> dict:
-    """Return the fields of ``conf/stem/<name>.yaml`` as keyword arguments of Stem."""
+def stem_config(name: str, **changes) -> StemConfig:
+    """Return ``conf/stem/<name>.yaml`` with some fields changed."""
     files = (CONF / "stem" / "_grammar.yaml", CONF / "stem" / f"{name}.yaml")
-    merged = OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, files)))
-    fields = {k: v for k, v in merged.items() if k not in ("defaults", "label", "build")}
-    return fields | changes
+    fields = OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, files)))
+    del fields["defaults"]
+    return construct(StemConfig, fields | changes)
 
 
 def make_stem(name: str, **changes) -> Callable[..., Stem]:
-    return partial(Stem, **stem_fields(name, **changes))
+    return partial(Stem, stem_config(name, **changes))
 
 
 def make_ffn(name: str) -> tuple[Callable[[int, int], nn.Module], bool]:
@@ -43,30 +47,36 @@ def make_ffn(name: str) -> tuple[Callable[[int, int], nn.Module], bool]:
     return partial(cls, act=fields["act"], **kwargs), fields["norm"]
 
 
-def make_vit(stem="patchify", ffn="mlp", stem_changes=None, **changes) -> StemViT:
+def make_parts(ffn: str, stem: Callable[..., Stem], attention: str) -> Parts:
+    return Parts(stem, *make_ffn(ffn), attention)
+
+
+def model_config(**fields) -> ModelConfig:
+    return construct(ModelConfig, {"label": "a model", "build": {}, **fields})
+
+
+def make_vit(
+    stem="patchify", ffn="mlp", stem_changes=None, attention="fused", **changes
+) -> StemViT:
     """Build a mini ViT; ``**DEIT_S`` gives the paper's."""
-    builder, norm = make_ffn(ffn)
-    size = {"num_classes": 10, "mlp_ratio": 4.0, "norm_eps": 1e-6, "drop_path": 0.0, **MINI}
-    options = size | {"ffn_norm": norm, "attention": "fused"} | changes
-    mini_stem = MINI_STEM if options["patch_size"] == 4 else {}
-    stem_maker = make_stem(stem, **(mini_stem | (stem_changes or {})))
-    return build_vit(make_stem=stem_maker, make_ffn=builder, **options)
+    fields = {"num_classes": 10, "mlp_ratio": 4.0, "norm_eps": 1e-6, "drop_path": 0.0, **MINI}
+    fields |= changes
+    offered = {name: fields.pop(name) for name in ("image_size", "num_classes")}
+    mini_stem = MINI_STEM if fields["patch_size"] == 4 else {}
+    parts = make_parts(ffn, make_stem(stem, **(mini_stem | (stem_changes or {}))), attention)
+    return build_vit(model_config(**fields), parts, **offered)
 
 
-def volo_fields() -> dict:
-    """Return ``conf/model/volo_d1.yaml`` as keyword arguments of build_volo."""
-    fields = OmegaConf.to_container(OmegaConf.load(CONF / "model" / "volo_d1.yaml"))
-    build = fields.pop("build")
-    del fields["label"], build["_target_"]
-    return fields | build | {"image_size": 224, "num_classes": 1000}
-
-
-def make_volo(stem="conv", ffn="mlp", **changes) -> StemVOLO:
+def make_volo(stem="conv", ffn="mlp", attention="fused", **changes) -> StemVOLO:
     """Build VOLO-D1 as conf has it; ``**MINI_VOLO`` shrinks it."""
-    builder, norm = make_ffn(ffn)
-    options = volo_fields() | {"ffn_norm": norm, "attention": "fused"} | changes
-    mini_stem = MINI_STEM if options["patch_size"] == 2 else {}
-    return build_volo(make_stem=make_stem(stem, **mini_stem), make_ffn=builder, **options)
+    fields = OmegaConf.to_container(OmegaConf.load(CONF / "model" / "volo_d1.yaml"))
+    own = fields.pop("build") | {"image_size": 224, "num_classes": 1000}
+    del fields["label"], own["_target_"]
+    own |= {name: value for name, value in changes.items() if name in own}
+    fields |= {name: value for name, value in changes.items() if name not in own}
+    mini_stem = MINI_STEM if fields["patch_size"] == 2 else {}
+    parts = make_parts(ffn, make_stem(stem, **mini_stem), attention)
+    return build_volo(model_config(**fields), parts, **own)
 
 
 def num_parameters(module: nn.Module) -> int:

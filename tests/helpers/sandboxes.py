@@ -59,7 +59,7 @@ class Sandbox:
         monkeypatch.setenv("PYTHONPATH", str(CONF_DIR.parent))
 
     def behave(self, *scripts):
-        configs = {n: canonical(dict(run.config)) for n, run in self.plan.runs.items()}
+        configs = {n: canonical(run.config) for n, run in self.plan.runs.items()}
         runs = dict(zip(self.names, scripts, strict=False))
         self._fake.write_text(json.dumps({"runs": runs, "configs": configs}))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from scaledrelu.engine.gradients import SamSpec
+from scaledrelu.config.optimizer import SamConfig
 from scaledrelu.engine.step import Update
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
 
@@ -89,14 +89,14 @@ def pictures(step: int, group: int, dtype: torch.dtype = torch.float64) -> Batch
     return Batch(x, torch.randint(3, (6,), generator=generator), group)
 
 
-def sam(**changes) -> SamSpec:
+def sam(**changes) -> SamConfig:
     fields = {
         "rho": 0.1,
         "per_group": False,
         "stats_in_second_pass": False,
         "same_masks": False,
     }
-    return SamSpec(**(fields | changes))
+    return SamConfig(**(fields | changes))
 
 
 def adamw(task: nn.Module, **changes) -> torch.optim.AdamW:

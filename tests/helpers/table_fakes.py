@@ -1,35 +1,31 @@
 """Stand-ins: a composer without Hydra, and results without training."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import yaml
 
+from scaledrelu.config.construct import construct
 from scaledrelu.config.identity import canonical
+from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.runs.record import Outcome, Result, run_directory, write_result
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
+from tests.helpers.configs import composed
 
 SCALES = {"epoch_scale": 1, "warmup_scale": 1, "lr_scale": 1, "batch_scale": 1}
+NO_STEM = {"norm": "none", "act": "none", "tail": [], "proj_kernel": None}
 GROUPS = {
     "stem": {
-        "patchify": {"label": "ViT_p", "strides": [], "norm": "none", "act": "none", "tail": []},
-        "conv": {
-            "label": "ViT_c",
-            "strides": [2, 1, 1],
-            "norm": "batch",
-            "act": "relu",
-            "tail": [],
-        },
+        "patchify": {**NO_STEM, "label": "ViT_p", "strides": []},
+        "conv": {**NO_STEM, "label": "ViT_c", "strides": [2, 1, 1], "norm": "batch", "act": "relu"},
     },
-    "optimizer": {
-        "adamw": {"label": "AdamW", "build": {"_target_": "A"}, "sam": None},
-        "sam": {"label": "SAM", "build": {"_target_": "A"}, "sam": {"rho": 0.1}},
-    },
+    "optimizer": {"adamw": {"label": "AdamW", "sam": None}, "sam": {"label": "SAM"}},
     "ffn": {"mlp": {"label": "MLP"}},
     "recipe": {"deit": {}, "dino": {}, "probe": {}},
-    "model": {"vit": {"label": "ViT", "width": 8, "depth": 1, "patch_size": 16}},
-    "init": {"scratch": {"kind": "scratch"}, "run": {"kind": "run", "run": None}},
+    "model": {"vit": {"label": "ViT", "width": 8, "heads": 2, "depth": 1, "patch_size": 16}},
+    "init": {"scratch": {"kind": "scratch"}, "run": {"kind": "run", "run": "upstream"}},
     "warmup": {
         "linear": {"epochs": 5, "shape": "linear", "start_lr": 1e-6, "start_lr_fraction": None}
     },
@@ -38,26 +34,15 @@ GROUPS = {
         "paper": {"name": "paper", **SCALES, "notes": []},
     },
 }
-DATA = {
-    "name": "digits",
-    "root": None,
-    "digest": None,
-    "image_size": 16,
-    "num_classes": 10,
-    "fraction": 1.0,
-    "fraction_seed": 0,
-    "token_labels": "none",
+BASE = {
+    "lr": {"base": 5e-4, "reference_batch": 512},
+    "batch": {"total": 1024, "group": 64},
+    "schedule": {"epochs": 300, "min_lr": 1e-5, "min_lr_fraction": None},
+    "data": {"build": {"_target_": "foreign"}},
+    "divergence": {"ratio": 0.9, "judge": "fraction", "judge_at": 0.6, "window": 0.1},
 }
-SCHEDULE = {"epochs": 300, "cooldown_epochs": 0, "min_lr": 1e-5, "min_lr_fraction": None}
 EVALUATORS = [{"_target_": "foreign"}]  # whose metrics nobody knows beforehand
-DIVERGENCE = {
-    "ratio": 0.9,
-    "judge": "fraction",
-    "judge_at": 0.6,
-    "window": 0.1,
-    "stop": False,
-    "patience": 5,
-}
+SAM = {"rho": 0.1, "per_group": False, "stats_in_second_pass": False, "same_masks": False}
 DEFAULTS = {name: next(iter(options)) for name, options in GROUPS.items()}
 
 
@@ -70,35 +55,29 @@ class FakeCompose:
     def __call__(self, overrides):
         pairs = dict(item.partition("=")[::2] for item in overrides)
         choices = {**DEFAULTS, **{k: v for k, v in pairs.items() if k in GROUPS}}
-        config = {name: dict(GROUPS[name][choice]) for name, choice in choices.items()}
-        config["stem"] |= {"shrink": config["profile"]["name"] == "mini", "proj_kernel": None}
-        if config["profile"]["name"] == "mini":
-            config["model"]["patch_size"] = 4
-        papers = {} if config["profile"]["name"] == "mini" else {"name": "imagenet1k"}
-        config |= {
-            "method": choices["recipe"],
-            "task": {"_target_": choices["recipe"]},
-            "lr": {"base": 5e-4, "reference_batch": 512},
-            "batch": {"total": 1024, "group": 64, "instances": None},
-            "precision": {"autocast": "none", "loss_scaling": False, "attention": "fused"},
-            "augment": {"rand_augment": None, "color_jitter": 0.0},
-            "data": {**DATA, **papers},
-            "schedule": {**SCHEDULE},
-            "evaluation": {"build": EVALUATORS, "report": "last", "at_start": False},
-            "divergence": {**DIVERGENCE},
-            "seed": 0,
-            "trust": [],
-        }
+        values = deepcopy(plain(composed("profile=mini")))
+        parts = [(name, GROUPS[name][choice]) for name, choice in choices.items()]
+        for name, fields in (*parts, *BASE.items()):
+            if name != "recipe":
+                values[name] |= fields
+        values["evaluation"]["build"] = EVALUATORS
+        if choices["optimizer"] == "sam":
+            values["optimizer"]["sam"] = SAM
+        is_mini = choices["profile"] == "mini"
+        values["stem"]["shrink"] = is_mini
+        if is_mini:
+            values["model"]["patch_size"] = 4
+        else:
+            values["data"]["name"] = "imagenet1k"
+        values |= {"method": choices["recipe"], "task": {"_target_": choices["recipe"]}}
         for key, value in pairs.items():
             if key not in GROUPS:
                 *parents, leaf = key.split(".")
-                place = config
+                place = values
                 for part in parents:
-                    place = place.setdefault(part, {})
+                    place = place[part]
                 place[leaf] = yaml.safe_load(value)
-                if leaf == "base":
-                    place[leaf] = float(value)
-        return Composed(config, choices)
+        return Composed(construct(RunConfig, values), choices)
 
     unpinned = __call__
 
@@ -167,5 +146,5 @@ def finish(
         data={"train": 1437, "val": 360, "classes": 10},
     )
     folder = Path(run_directory(plan.results, run_id))
-    write_result(folder, result, canonical(dict(plan.runs[run_id].config)))
+    write_result(folder, result, canonical(plan.runs[run_id].config))
     return folder

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import read_checkpoint
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.runs.record import run_directory
 from scaledrelu.runs.spawn import run_job
 
 
-def folder_of(config: dict[str, Any]) -> Path:
-    return run_directory(config["paths"]["results"], run_id(config))
+def folder_of(config: RunConfig) -> Path:
+    return run_directory(config.paths.results, run_id(config))
 
 
-def fingerprint(config: dict[str, Any]) -> dict[str, bytes]:
+def fingerprint(config: RunConfig) -> dict[str, bytes]:
     """The bytes that a resumed run must share with an uninterrupted one."""
     folder = folder_of(config)
     weights = read_checkpoint(folder / "last.pt")["task"]
@@ -31,12 +32,12 @@ def fingerprint(config: dict[str, Any]) -> dict[str, bytes]:
     return found
 
 
-def weights_of(config: dict[str, Any]) -> dict[str, np.ndarray]:
+def weights_of(config: RunConfig) -> dict[str, np.ndarray]:
     state = read_checkpoint(folder_of(config) / "last.pt")["task"]
     return {name: value.double().numpy() for name, value in state.items()}
 
 
-def what_counts(config: dict[str, Any]) -> dict[str, Any]:
+def what_counts(config: RunConfig) -> dict[str, Any]:
     """Everything that a run leaves for others, without time and place."""
     folder = folder_of(config)
     result = json.loads((folder / "result.json").read_text())
@@ -50,7 +51,7 @@ def what_counts(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def ends_alike_from_its_last_checkpoint(config: dict[str, Any]) -> None:
+def ends_alike_from_its_last_checkpoint(config: RunConfig) -> None:
     """Take a finished run up again as kills after its training would leave it; compare.
 
     In the middle of the last checkpoint's two renames, after it, and before ``result.json``.

@@ -1,4 +1,3 @@
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from scaledrelu.runs.dry import noise
 from scaledrelu.runs.feed import open_data, train_loader, train_transform
 from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
+from tests.helpers.configs import augment_with, with_values
 
 CPU = torch.device("cpu")
 START = Progress(0, 10, 0, 5)
@@ -58,7 +58,9 @@ def joint(**changes):
         "color_jitter": 0.0,
         "erasing": 0.25,
     }
-    return joint_train(**{**fields, **changes})
+    fields |= changes
+    pixels = {name: fields.pop(name) for name in ("image_size", "mean", "std")}
+    return joint_train(augment_with(**fields), **pixels)
 
 
 def still():
@@ -307,13 +309,10 @@ def test_replaced_image_brings_its_own_map(image_folder, truncate, tmp_path, in_
 def test_batches_without_labels_carry_none(source):
     from scaledrelu.data.transforms import crop_train
 
-    crop = crop_train(
-        image_size=8,
-        crop="random_resized",
-        crop_scale=[0.5, 1],
-        crop_ratio=[1, 1],
-        interpolation="bilinear",
+    augment = augment_with(
+        crop="random_resized", crop_scale=[0.5, 1], crop_ratio=[1, 1], interpolation="bilinear"
     )
+    crop = crop_train(augment, image_size=8)
     for batch in flat(loader(source, None, crop).epoch(0)):
         assert batch.maps is None
         assert batch.boxes is None
@@ -349,12 +348,10 @@ def volo(composed, tmp_path):
     """A function: changes -> a smoke VOLO run on digits whose maps lie in a folder."""
 
     def make(**augment):
-        config = copy.deepcopy(composed)
-        splits = open_data(config)
+        splits = open_data(composed)
         root = write_maps(tmp_path / "maps", splits.train, classes=10)
-        config["data"]["token_labels"] = str(root)
-        config["augment"].update(augment)
-        return config, splits
+        changes = {f"augment.{name}": value for name, value in augment.items()}
+        return with_values(composed, {"data.token_labels": str(root), **changes}), splits
 
     return make
 
@@ -377,7 +374,7 @@ def test_run_follows_the_axes_that_it_names(volo):
     config, splits = volo(label_axes="corrected")
     raw = first_group(config, splits)
     (batch,) = Prepare(config, 10, CPU, (2, 2))([raw], START)
-    fields = {"num_classes": 10, "grid": (2, 2), "smoothing": config["augment"]["smoothing"]}
+    fields = {"num_classes": 10, "grid": (2, 2), "smoothing": config.augment.smoothing}
     corrected = dense_targets(raw.maps, raw.boxes, **fields, axes="corrected")
     official = dense_targets(raw.maps, raw.boxes, **fields, axes="official")
     assert torch.equal(batch.token_targets, corrected[1])
@@ -386,7 +383,7 @@ def test_run_follows_the_axes_that_it_names(volo):
 
 def test_images_with_label_maps_are_not_augmented_again_on_the_device(volo):
     config, splits = volo(hflip=0.5, erasing=0.5)
-    assert config["data"]["augment"] == "device"
+    assert config.data.augment == "device"
     raw = first_group(config, splits)
     assert raw.images.dtype == torch.float32
     (batch,) = Prepare(config, 10, CPU, (2, 2))([raw], START)
@@ -395,7 +392,7 @@ def test_images_with_label_maps_are_not_augmented_again_on_the_device(volo):
 
 def test_host_augments_images_with_label_maps_whatever_the_data_says(volo):
     config, splits = volo(erasing=1.0)
-    transform = train_transform(config, in_memory=True)
+    transform = train_transform(config.data, config.augment, in_memory=True)
     found = transform(splits.train.load(0), label_map(0, classes=10))
     assert found.image.dtype == torch.float32
     # Digits are grey: only erased pixels differ between the channels.
@@ -404,7 +401,7 @@ def test_host_augments_images_with_label_maps_whatever_the_data_says(volo):
 
 def test_run_without_label_maps_opens_no_folder(volo):
     config, splits = volo()
-    config["data"]["token_labels"] = "none"
+    config = with_values(config, {"data.token_labels": "none"})
     raw = first_group(config, splits)
     (batch,) = Prepare(config, 10, CPU)([raw], START)
     assert raw.maps is None
@@ -421,11 +418,11 @@ def test_label_maps_need_a_model_with_tokens(volo):
 
 def test_dry_group_has_random_maps_without_any_folder(volo):
     config, _ = volo()
-    config["data"]["token_labels"] = "data/nowhere"
+    config = with_values(config, {"data.token_labels": "data/nowhere"})
     raw = noise(config, 1000, 0)
     (batch,) = Prepare(config, 1000, CPU, (14, 14))([raw], START)
     assert raw.maps.shape[1:] == (2, 5, 18, 18)
-    assert batch.token_targets.shape == (config["batch"]["group"], 196, 1000)
+    assert batch.token_targets.shape == (config.batch.group, 196, 1000)
     assert batch.token_targets.std() > 0
-    config["data"]["token_labels"] = "none"
+    config = with_values(config, {"data.token_labels": "none"})
     assert noise(config, 1000, 0).maps is None

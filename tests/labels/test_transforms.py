@@ -10,6 +10,7 @@ from PIL import Image
 from scaledrelu.errors import ConfigError
 from scaledrelu.labels.rand_augment import MOVES, JointRandAugment, move_map
 from scaledrelu.labels.transforms import JointTransform, joint_train
+from tests.helpers.configs import augment_with
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 POLICY = "rand-m9-mstd0.5-inc1"
@@ -31,7 +32,8 @@ def joint(**changes):
         "erasing": 0.0,
         **changes,
     }
-    return joint_train(**fields)
+    pixels = {name: fields.pop(name) for name in ("image_size", "mean", "std")}
+    return joint_train(augment_with(**fields), **pixels)
 
 
 def seed(value=0):

@@ -72,7 +72,7 @@ def test_a_map_holds_the_five_largest_logits_of_every_position(taught) -> None:
     task = build_task(config, 10).eval()
     weights = taught.results / "runs" / taught.run_id / "last.pt"
     task.load_state_dict(torch.load(weights, weights_only=True)["task"])
-    mean, std = (torch.tensor(config["data"][key]).view(3, 1, 1) for key in ("mean", "std"))
+    mean, std = (torch.tensor(getattr(config.data, key)).view(3, 1, 1) for key in ("mean", "std"))
     seen = {}
     task.backbone.norm.register_forward_hook(lambda _, __, out: seen.update(tokens=out))
     with torch.no_grad():

@@ -80,7 +80,10 @@ def test_other_options_are_another_set_and_other_runs(sandbox):
 
 def test_a_set_that_was_not_made_names_the_command_that_makes_it(tmp_path):
     config = compose(["recipe=reid", f"paths.results={tmp_path}"])
-    with pytest.raises(DataError, match=r"data set of data\.root=made .* `make table4`"):
+    with pytest.raises(
+        DataError,
+        match=r"data set of data\.root=made .* `python scripts/make_mini_data\.py --preset",
+    ):
         data_root(config)
 
 

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from scaledrelu.config import devices
+from scaledrelu.config import launch
 from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError
 from scaledrelu.launch import parallel
 from scaledrelu.launch.parallel import choose_launcher, is_small
 from scaledrelu.tables.settings import load_settings
+from tests.helpers.configs import with_values
 
 SIZES = {
     "mini": ["profile=mini"],
@@ -23,13 +23,13 @@ SIZES = {
 
 
 @pytest.fixture(scope="module")
-def configs() -> dict[str, dict[str, Any]]:
+def configs() -> dict[str, RunConfig]:
     return {name: compose(overrides) for name, overrides in SIZES.items()}
 
 
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "gpu_visible", lambda: False)
+    monkeypatch.setattr(launch, "gpu_visible", lambda: False)
 
 
 def test_runs_of_one_process_and_a_small_model_are_small(configs):
@@ -38,10 +38,10 @@ def test_runs_of_one_process_and_a_small_model_are_small(configs):
 
 
 def test_a_gpu_is_shared_only_by_runs_that_ask_for_one_thread(configs, monkeypatch):
-    monkeypatch.setattr(devices, "gpu_visible", lambda: True)
+    monkeypatch.setattr(launch, "gpu_visible", lambda: True)
     assert is_small(configs["mini"])
     assert not is_small(configs["tiny"])
-    on_cpu = {**configs["tiny"], "launch": {**configs["tiny"]["launch"], "device": "cpu"}}
+    on_cpu = with_values(configs["tiny"], {"launch.device": "cpu"})
     assert is_small(on_cpu)
 
 
@@ -74,4 +74,4 @@ def test_without_joblib_runs_go_one_by_one_unless_jobs_were_asked_for(configs, m
 @pytest.mark.parametrize("visible", ["", "-1"])
 def test_hidden_gpus_are_none(monkeypatch, visible):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert devices.gpu_visible() is False
+    assert launch.gpu_visible() is False

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -201,18 +202,19 @@ def test_run_in_progress_elsewhere_is_left_alone(sandbox):
     ],
 )
 def test_generated_file_composes_to_the_planned_run(tmp_path, overrides):
-    config = {**Composer(tmp_path)([*overrides, "profile=mini"]).config, "seed": 2}
+    config = replace(Composer(tmp_path)([*overrides, "profile=mini"]).config, seed=2)
     name = run_id(config)
     run = PlannedRun(name, overrides, 2, config, None, None, 0, Status.MISSING, None)
     write_experiment(run, results=tmp_path, groups=list(group_options(CONF_DIR)))
     composed = compose([f"experiment={name}", "profile=mini"], searchpath=str(searchpath(tmp_path)))
     assert composed["planned_id"] == name
     assert canonical(composed) == canonical(config)
-    assert composed["model"]["label"] == config["model"]["label"]
+    assert composed.model.label == config.model.label
 
 
 HYDRA_TRAIN = """
 import hydra, json, os, signal, sys, time
+from dataclasses import replace
 from pathlib import Path
 from scaledrelu.config.compose import finalize
 from scaledrelu.config.identity import canonical, run_id
@@ -223,8 +225,8 @@ from scaledrelu.runs.record import Outcome, Result, run_directory, write_error, 
 def main(composed):
     config = finalize(composed)
     name = run_id(config)
-    assert name == config["planned_id"]
-    folder = run_directory(config["paths"]["results"], name)
+    assert name == config.planned_id
+    folder = run_directory(config.paths.results, name)
     write_attempt(folder, pid=os.getpid(), started=time.time())
     first = not (folder / "tried").exists()
     (folder / "tried").touch()

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from scaledrelu.errors import ConfigError
-from scaledrelu.models.ffn import ConvMlp, Mlp
+from scaledrelu.config.ffn import FfnConfig
+from scaledrelu.config.group import fields_of
+from scaledrelu.models.ffn import ACTS, ConvMlp, Mlp
 from tests.helpers.model_builders import FFNS, make_ffn
 
 
@@ -95,8 +96,6 @@ def test_dropout_acts_where_the_listings_put_it():
     torch.testing.assert_close(conv(tokens), expected)
 
 
-@pytest.mark.parametrize("cls", [Mlp, ConvMlp])
-def test_an_unknown_activation_is_refused_in_one_line(cls):
-    extra = {"norm": True, "linear_init": False} if cls is ConvMlp else {}
-    with pytest.raises(ConfigError, match=r"ffn.act: unknown 'gelo'.*did you mean 'gelu'"):
-        cls(8, 32, act="gelo", **extra)
+def test_every_allowed_word_of_the_activation_is_known_here():
+    act = next(one for one in fields_of(FfnConfig) if one.name == "act")
+    assert set(ACTS) == set(act.allowed.words)

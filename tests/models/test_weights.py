@@ -122,7 +122,8 @@ def test_our_own_runs_give_back_every_stem_with_its_running_statistics(
 
 def test_a_dino_run_of_ours_gives_its_teacher_and_not_its_student() -> None:
     head = {"out_dim": 16, "head_hidden": 8, "bottleneck": 4}
-    task = Dino(make_vit("conv", num_classes=0), **(task_of("dino") | head))
+    settings = Dino.Settings(**(task_of("dino") | head))
+    task = Dino(make_vit("conv", num_classes=0), settings)
     noisy(task)
     ours = make_vit("conv", num_classes=0)
     report = read_backbone({"task": task.state_dict(), "complete": True}, ours)

@@ -10,7 +10,8 @@ from timm.models.vision_transformer import VisionTransformer
 from scaledrelu.errors import ConfigError
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups
-from scaledrelu.optim.schedule import LrSchedule, ScheduleSpec, effective_lr
+from scaledrelu.optim.schedule import LrSchedule
+from tests.helpers.curves import curve_with, effective_lr
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "schedules_dino.json").read_text())
 SPOTS = GOLDEN["published_run_spot_values"]
@@ -34,10 +35,11 @@ def spec(**changes):
         "warmup_shape": "linear",
         "warmup_epochs": 10,
         "start_lr": 0.0,
+        "start_lr_fraction": None,
         "peak_lr": 1e-3,
         "cosine": "after_warmup",
     }
-    return ScheduleSpec(**(fields | changes))
+    return curve_with(**(fields | changes))
 
 
 def schedule_of(case, steps_per_epoch):
@@ -117,7 +119,7 @@ def test_what_after_warmup_cannot_be_combined_with_is_refused(wrong):
     with pytest.raises(ConfigError, match=r"needs schedule.unit=step") as caught:
         spec(**wrong)
     assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigError, match=r"schedule.cosine is 'half'; allowed: whole, after_war"):
+    with pytest.raises(ConfigError, match=r"schedule.cosine=half; allowed: whole, after_war"):
         spec(cosine="half")
 
 

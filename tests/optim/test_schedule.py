@@ -6,13 +6,8 @@ import pytest
 import torch
 
 from scaledrelu.errors import ConfigError
-from scaledrelu.optim.schedule import (
-    LrSchedule,
-    ScheduleSpec,
-    effective_lr,
-    run_epochs,
-    warmup_length,
-)
+from scaledrelu.optim.schedule import LrSchedule
+from tests.helpers.curves import curve_with, effective_lr, run_epochs, warmup_length
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "lr_deit.json").read_text())
 
@@ -38,15 +33,17 @@ DEIT = {  # at lr flag 1e-3
     "delay_epochs": 1,
     "min_lr": 1e-5,
     "min_lr_fraction": None,
+    "cosine": "whole",
     "warmup_shape": "linear",
     "warmup_epochs": 5,
     "start_lr": 1e-6,
+    "start_lr_fraction": None,
     "peak_lr": 2e-3,
 }
 
 
 def spec(**changes):
-    return ScheduleSpec(**(DEIT | changes))
+    return curve_with(**(DEIT | changes))
 
 
 def deit(lr_flag, warmup_epochs, epochs=300, steps_per_epoch=3):
@@ -202,11 +199,11 @@ def test_composed_profiles_reach_their_rates(profile, expected):
     for base, rate in zip((1e-4, 5e-4, 1e-3), expected, strict=True):
         config = compose([f"profile={profile}", f"lr.base={base}", "warmup.epochs=20"])
         schedule = build_schedule(config, steps_per_epoch=22)
-        assert schedule.spec.peak_lr == pytest.approx(rate, rel=1e-12)
+        assert schedule.curve.peak_lr == pytest.approx(rate, rel=1e-12)
         assert max(map(schedule.at, range(schedule.total_steps))) == pytest.approx(rate, rel=0.05)
         assert schedule.total_steps == {"mini": 352, "paper": 6600}[profile]
-        assert schedule.spec.rise_epochs == {"mini": 80, "paper": 20}[profile]
-        assert schedule.spec.floor_lr == pytest.approx(rate / 100 if profile == "mini" else 1e-5)
+        assert schedule.curve.rise_epochs == {"mini": 80, "paper": 20}[profile]
+        assert schedule.curve.floor_lr == pytest.approx(rate / 100 if profile == "mini" else 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -224,17 +221,17 @@ def test_zero_warmup_stays_zero_at_every_scale():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"unit": "steps"}, "schedule.unit is 'steps'.*did you mean 'step'"),
-        ({"warmup_shape": "cosine"}, "warmup.shape is 'cosine'; allowed: linear, none"),
-        ({"epochs": 0}, "schedule.epochs is 0"),
-        ({"warmup_epochs": -1}, "warmup.epochs is -1"),
-        ({"delay_epochs": -2}, "schedule.delay_epochs is -2; it must be >= -1"),
-        ({"min_lr": None}, "set exactly one"),
-        ({"min_lr_fraction": 0.01}, "set exactly one"),
-        ({"min_lr": -1e-5}, "schedule.min_lr is -1e-05"),
-        ({"start_lr": None}, "warmup.start_lr is None and .*; set exactly one"),
-        ({"start_lr_fraction": 0.01}, "warmup.start_lr is 1e-06 and .* is 0.01; set exactly one"),
-        ({"start_lr": None, "start_lr_fraction": -0.1}, "warmup.start_lr_fraction is -0.1"),
+        ({"unit": "steps"}, "schedule.unit=steps; did you mean 'step'"),
+        ({"warmup_shape": "cosine"}, "warmup.shape=cosine.*allowed: linear, none"),
+        ({"epochs": 0}, "schedule.epochs=0: must lie in"),
+        ({"warmup_epochs": -1}, "warmup.epochs=-1: must lie in"),
+        ({"delay_epochs": -2}, "schedule.delay_epochs=-2: must lie in .-1,"),
+        ({"min_lr": None}, "exactly one of min_lr and"),
+        ({"min_lr_fraction": 0.01}, "exactly one of min_lr and"),
+        ({"min_lr": -1e-5}, "schedule.min_lr=-1e-05"),
+        ({"start_lr": None}, "warmup: give exactly one of start_lr and start_lr_fraction"),
+        ({"start_lr_fraction": 0.01}, "warmup: give exactly one of start_lr and"),
+        ({"start_lr": None, "start_lr_fraction": -0.1}, "warmup.start_lr_fraction=-0.1"),
     ],
     ids=str,
 )

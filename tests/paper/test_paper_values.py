@@ -86,8 +86,8 @@ def test_the_paper_profile_has_the_papers_data(plan, number):
 
 def test_every_method_prints_its_last_epoch(plan):
     configs = [cell.composed.config for cell in plan.cells]
-    assert {c["evaluation"]["report"] for c in configs} == {"last"}
-    assert {c["method"] for c in configs} == {"deit", "volo", "dino", "linear_probe", "reid"}
+    assert {c.evaluation.report for c in configs} == {"last"}
+    assert {c.method for c in configs} == {"deit", "volo", "dino", "linear_probe", "reid"}
 
 
 def test_table5_deltas_are_those_of_its_baselines(plan):

@@ -64,7 +64,7 @@ def test_the_level_of_chance_is_the_one_that_the_task_computes(recipe: str) -> N
 
     config = composed(recipe, "profile=smoke")
     chance = chance_of(config)
-    task = build_task(config, config["data"]["num_classes"])
+    task = build_task(config, config.data.num_classes)
     assert chance.value == pytest.approx(task.chance_loss, rel=1e-12)
     assert (chance.loss == "identity loss") == (task.judged == "loss/id")
 
@@ -93,7 +93,7 @@ def test_the_windows_of_the_sentence_are_those_of_the_judge(
     schedule = SimpleNamespace(
         total_steps=total, warmup_steps=warmup, steps_in=lambda epochs: epochs * total / 300
     )
-    rule = judge_rule(config, SimpleNamespace(chance_loss=math.log(10)), schedule)
+    rule = judge_rule(config.divergence, SimpleNamespace(chance_loss=math.log(10)), schedule)
     assert (rule.patience, rule.stop) == (4, True)
     assert rule.window_steps == round(share(windows) * total)
     assert rule.first_end == warmup + round(share(beginning) * total)
@@ -106,7 +106,7 @@ def test_a_profile_that_judges_at_the_end_alone_says_so_below_its_tables(
 ) -> None:
     overrides = [f"recipe={recipe}", *EXTRA.get(recipe, ()), f"profile={profile}"]
     composed = Composer(tmp_path)(overrides)
-    assert composed.config["divergence"]["stop"] is False
+    assert composed.config.divergence.stop is False
     lines = [x for x in footnotes([(composed, overrides)], CONF_DIR) if "divergence.stop" in x]
     assert len(lines) == 1
     assert lines[0].startswith("deviation: a run is never stopped and judged at its end alone")

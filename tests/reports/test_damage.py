@@ -225,7 +225,7 @@ def test_a_damaged_cache_of_configs_is_composed_again(tmp_path):
     good = composer(["profile=mini"])
     composer.save()
     data = composer._path.read_bytes()
-    assert Composer(tmp_path)._known
+    assert Composer(tmp_path)._stored
     for damaged in (
         b"",
         b"[]",
@@ -236,7 +236,7 @@ def test_a_damaged_cache_of_configs_is_composed_again(tmp_path):
     ):
         assert damaged != data
         composer._path.write_bytes(damaged)
-        assert Composer(tmp_path)._known == {}
+        assert Composer(tmp_path)._stored == {}
     again = Composer(tmp_path)
     assert again(["profile=mini"]) == good
     again.save()

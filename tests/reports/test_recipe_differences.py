@@ -6,9 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.config.groups import trained_groups
 from scaledrelu.config.identity import canonical
-from scaledrelu.optim.schedule import effective_lr, run_epochs
 from scaledrelu.reports import recipe_differences as module
 from scaledrelu.reports.readable_config import SAID_OTHERWISE, describe_run, readable_value
 from scaledrelu.reports.recipe_differences import recipe_differences
@@ -17,6 +15,7 @@ from scaledrelu.tables import composer as composing
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
+from tests.helpers.configs import with_values
 from tests.helpers.table_fakes import plan_of, write_table
 
 # Read by hand from conf/recipe/deit.yaml, conf/data/*.yaml, conf/profile/mini.yaml and what mini
@@ -163,21 +162,15 @@ def test_scaled_quantities_are_those_that_a_run_computes(plan):
     for cell in plan.cells:
         for composed in filter(None, (cell.composed, cell.above, cell.paper, cell.paper_above)):
             config, said = composed.config, describe_run(composed.config, {})
-            schedule, batch, profile = config["schedule"], config["batch"], config["profile"]
-            peak = effective_lr(
-                config["lr"]["base"],
-                total_batch=batch["total"],
-                reference_batch=config["lr"]["reference_batch"],
-                lr_scale=profile["lr_scale"],
-            )
+            schedule, batch, profile = config.schedule, config.batch, config.profile
+            peak = config.lr.base * profile.lr_scale
+            if config.lr.reference_batch:
+                peak *= batch.total / config.lr.reference_batch
             assert float(said["peak learning rate"].split()[0]) == pytest.approx(peak)
-            paper_epochs = schedule["epochs"] + schedule["cooldown_epochs"]
-            assert int(said["epochs"]) == run_epochs(paper_epochs, profile["epoch_scale"])
-            groups = trained_groups(
-                total=batch["total"], group=batch["group"], batch_scale=profile["batch_scale"]
-            )
+            paper_epochs = schedule.epochs + schedule.cooldown_epochs
+            assert int(said["epochs"]) == max(1, round(paper_epochs * profile.epoch_scale))
             images = int(said["images per update"].replace(",", ""))
-            assert images == groups * batch["group"]
+            assert images == config.num_groups * batch.group == batch.total * profile.batch_scale
 
 
 def test_what_rows_start_from_has_a_table_of_its_own(plan):
@@ -254,8 +247,8 @@ def test_the_size_of_a_set_that_is_not_published_is_the_most_that_a_run_used(tmp
 
 
 def test_paths_of_this_machine_are_not_printed(plan):
-    config = {**plan.cells[0].composed.config}
-    config["data"] = {**config["data"], "root": "/home/me/d", "token_labels": "/home/me/maps"}
+    places = {"data.root": "/home/me/d", "data.token_labels": "/home/me/maps"}
+    config = with_values(plan.cells[0].composed.config, places)
     said = describe_run(config, {})
     assert said["data.token_labels"] == "maps in a folder"
     assert "/home" not in str(said)
@@ -264,10 +257,10 @@ def test_paths_of_this_machine_are_not_printed(plan):
 def test_planning_for_another_profile_looks_at_no_file_of_the_papers(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        composing.composition, "pin_files", lambda config, *_, **__: seen.append(config)
+        composing.composition, "pin_files", lambda config, *_, **__: seen.append(config) or config
     )
     planned(tmp_path, "table3")
-    assert {config["profile"]["name"] for config in seen} == {"mini"}
+    assert {config.profile.name for config in seen} == {"mini"}
 
 
 @pytest.mark.parametrize(

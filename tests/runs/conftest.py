@@ -7,11 +7,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 
+from scaledrelu.config.run import RunConfig
 from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import cpu_seconds, signal_itself
 
@@ -43,7 +43,7 @@ def in_child() -> Callable[..., str | None]:
     """
 
     def run(
-        config: dict[str, Any],
+        config: RunConfig,
         *,
         number: int = signal.SIGKILL,
         at_step: int | None = None,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.runs import announce as announce_module
 from scaledrelu.runs.spawn import Ended, run_job
 from tests.helpers.tiny_runs import folder_of
 
 
-def opening_of(config: dict, caplog: pytest.LogCaptureFixture) -> str:
+def opening_of(config: RunConfig, caplog: pytest.LogCaptureFixture) -> str:
     with caplog.at_level(logging.INFO, logger="scaledrelu"):
         assert run_job(config).ended == Ended.OK
     return "\n".join(r.getMessage() for r in caplog.records if r.name == announce_module.__name__)
@@ -36,14 +38,14 @@ def test_a_run_that_is_its_recipe_says_so(smoke, caplog) -> None:
 
 
 def test_a_recipe_that_is_gone_costs_a_line_not_the_run(smoke, caplog) -> None:
-    config = {**smoke(), "method": "other"}
+    config = replace(smoke(), method="other")
     assert "differences from recipe other at smoke unknown" in opening_of(config, caplog)
 
 
 def test_only_the_main_process_composes_for_the_log(smoke, monkeypatch) -> None:
     from scaledrelu.engine.distributed import World
 
-    def explode(_config: dict) -> list[str]:
+    def explode(_config: RunConfig) -> list[str]:
         raise AssertionError("composed on a worker rank")
 
     monkeypatch.setattr(announce_module, "recipe_differences", explode)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs import build as build_module
@@ -37,7 +37,7 @@ def _cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def same_weights(one: dict[str, Any], two: dict[str, Any]) -> None:
+def same_weights(one: RunConfig, two: RunConfig) -> None:
     first, second = weights_of(one), weights_of(two)
     for name, value in first.items():
         scale = max(1e-3, np.abs(value).max())

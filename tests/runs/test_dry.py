@@ -6,6 +6,7 @@ import pytest
 
 from scaledrelu.config.compose import compose
 from scaledrelu.runs.dry import dry_step
+from tests.helpers.configs import with_values
 
 SMALL = ("profile=paper", "batch.total=2", "batch.group=2", "launch=local", "launch.device=cpu")
 
@@ -27,11 +28,11 @@ def test_an_fp16_step_of_2021_runs_at_paper_size() -> None:
 
 def test_the_paper_profile_has_the_papers_rates() -> None:
     config = compose(["profile=paper", "precision=fp32", "stem=patchify", "lr.base=1e-3"])
-    small = {**config, "batch": {"total": 1024, "group": 2}}
+    small = with_values(config, {"batch.group": 2})
     from scaledrelu.runs.optimisation import build_schedule
 
     schedule = build_schedule(small, 1251)
-    assert schedule.spec.peak_lr == 2e-3
+    assert schedule.curve.peak_lr == 2e-3
     assert schedule.total_steps == 375_300
     assert schedule.at(0) == 1e-6
     assert schedule.at(2 * 1251) == pytest.approx(4.008e-4)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.distributed import World
 from scaledrelu.evals.classification import FrozenTop1, Top1
 from scaledrelu.runs.build import build_task
@@ -26,8 +27,8 @@ STILL = ("augment.crop=none", "augment.shift=0")
 
 
 @pytest.fixture
-def probe(smoke) -> Callable[..., tuple[dict[str, Any], LinearProbe]]:
-    def make(*overrides: str) -> tuple[dict[str, Any], LinearProbe]:
+def probe(smoke) -> Callable[..., tuple[RunConfig, LinearProbe]]:
+    def make(*overrides: str) -> tuple[RunConfig, LinearProbe]:
         config = smoke("stem=conv", "data.fraction=0.3", *overrides)
         torch.manual_seed(0)
         backbone = build_task(config, 10).backbone
@@ -37,7 +38,7 @@ def probe(smoke) -> Callable[..., tuple[dict[str, Any], LinearProbe]]:
     return make
 
 
-def batches(config: dict[str, Any], splits: Any) -> list[Any]:
+def batches(config: RunConfig, splits: Any) -> list[Any]:
     loader = train_loader(config, splits, [0], CPU)
     prepare = Prepare(config, splits.num_classes, CPU.device)
     steps = loader.epoch(1)

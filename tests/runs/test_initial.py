@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from omegaconf import OmegaConf
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.init import InitConfig
+from scaledrelu.config.launch import PathsConfig
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError, RunError, ScaledReluError
 from scaledrelu.models.weight_files import file_sha256
@@ -28,8 +31,7 @@ from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.linear_probe import LinearProbe
 
 UPSTREAM = ("profile=smoke", "stem=conv", "data.fraction=0.1", "augment.mixup=0.8")
-SCRATCH = {"kind": "scratch", "run": None, "path": None, "sha256": None}
-SCRATCH |= {"head_scale": 1.0, "positions": "bicubic"}
+SCRATCH = InitConfig("scratch", None, None, None, head_scale=1.0, positions="bicubic")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @functools.cache
-def composed(*overrides: str) -> dict[str, Any]:
+def composed(*overrides: str) -> RunConfig:
     return compose(list(overrides))
 
 
@@ -53,11 +55,12 @@ class Start:
         self.upstream = run_id(composed(*UPSTREAM))
         self.folder = results / "runs" / self.upstream
 
-    def config(self, *overrides: str, **init: Any) -> dict[str, Any]:
-        config = copy.deepcopy(composed("profile=smoke", "stem=conv", *overrides))
-        return {**config, "paths": {"results": str(self.results)}, "init": SCRATCH | init}
+    def config(self, *overrides: str, **init: Any) -> RunConfig:
+        config = composed("profile=smoke", "stem=conv", *overrides)
+        paths = PathsConfig(results=str(self.results))
+        return replace(config, paths=paths, init=replace(SCRATCH, **init))
 
-    def from_run(self, *overrides: str, **init: Any) -> dict[str, Any]:
+    def from_run(self, *overrides: str, **init: Any) -> RunConfig:
         return self.config(*overrides, kind="run", **{"run": self.upstream} | init)
 
 
@@ -66,7 +69,7 @@ def start(trained: Path, tmp_path: Path) -> Start:
     return Start(Path(shutil.copytree(trained, tmp_path / "results")))
 
 
-def refused(error: type[ScaledReluError], config: dict[str, Any]) -> str:
+def refused(error: type[ScaledReluError], config: RunConfig) -> str:
     task = build_task(config, 10)
     before = {name: value.clone() for name, value in task.state_dict().items()}
     with pytest.raises(error) as caught:
@@ -145,8 +148,10 @@ def test_a_wrong_sha256_is_said_with_both(start: Start) -> None:
 
 
 def test_a_source_that_is_not_named_is_an_error(start: Start) -> None:
-    assert "init.run=<run id>" in refused(ConfigError, start.config(kind="run"))
-    assert "init.path=<file>" in refused(ConfigError, start.config(kind="checkpoint"))
+    with pytest.raises(ConfigError, match=r"needs init\.run: init=run init\.run="):
+        start.config(kind="run")
+    with pytest.raises(ConfigError, match=r"needs init\.path: init=checkpoint init\.path="):
+        start.config(kind="checkpoint")
     absent = start.config(kind="checkpoint", path="absent.pth", sha256="0" * 64)
     assert refused(CheckpointError, absent).startswith("absent.pth: cannot be read")
 
@@ -261,7 +266,7 @@ def test_drop_path_and_recipe_may_differ_from_the_upstream_run(start: Start) -> 
 
 def test_a_finished_run_comes_with_its_configuration(start: Start) -> None:
     found = finished_run(start.results, start.upstream)
-    assert found.config["stem"]["norm"] == "batch"
+    assert found.config.stem.norm == "batch"
     assert found.state["cursor"]["step"] > 0
 
 
@@ -273,4 +278,4 @@ def test_code_that_a_stored_run_names_is_not_called_whomever_it_says_to_trust(st
     OmegaConf.save(stored, path)
     with pytest.raises(ConfigError, match=r"config\.yaml: data\.build\.train\._target_=os\.system"):
         finished_run(start.results, start.upstream)
-    assert finished_run(start.results, start.upstream, trust=["os"]).config["trust"] == ["os"]
+    assert finished_run(start.results, start.upstream, trust=["os"]).config.trust == ("os",)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +256,7 @@ def test_fp16_on_a_cpu_is_refused_with_the_way_out(smoke, tmp_path) -> None:
         report = run_job(config)
         assert report.ended == Ended.REFUSED
         assert not (tmp_path / "results" / "runs").exists(), "nothing was tried"
-        run_job({**config, "planned_id": report.run_id})
+        run_job(replace(config, planned_id=report.run_id))
         folder = tmp_path / "results" / "runs" / report.run_id
         assert read_error(folder) == report.reason, "a sweep looks there"
         shutil.rmtree(folder.parent)

@@ -17,10 +17,12 @@ import pytest
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.runs import execute as execute_module
 from scaledrelu.runs.record import Status, read_result, read_status
 from scaledrelu.runs.spawn import Ended, run_job
+from tests.helpers.configs import with_values
 from tests.helpers.tiny_runs import ends_alike_from_its_last_checkpoint, folder_of, what_counts
 
 # Six steps of a net of one block; everything that has state.
@@ -84,7 +86,7 @@ def files_of(folder: Path) -> Files:
     return {path.name: path.read_bytes() for path in folder.glob("*")}
 
 
-def left_by_kills(config: dict[str, Any]) -> list[Files]:
+def left_by_kills(config: RunConfig) -> list[Files]:
     """Train a run and return the different states of its folder on the way, the last one too."""
     states: dict[tuple[tuple[str, bytes], ...], Files] = {}
 
@@ -99,7 +101,7 @@ def left_by_kills(config: dict[str, Any]) -> list[Files]:
     return list(states.values())
 
 
-def tiny(results: Path, *overrides: str) -> dict[str, Any]:
+def tiny(results: Path, *overrides: str) -> RunConfig:
     shrunk = [x for x in TINY if "model=volo_d1" not in overrides or not x.startswith("model.")]
     return compose([*shrunk, f"paths.results={results}", *overrides])
 
@@ -110,7 +112,7 @@ def test_a_kill_between_any_two_writes_changes_nothing_of_what_a_run_leaves(
 ) -> None:
     config = tiny(tmp_path / "whole", *ENDINGS[ending])
     if ending == "not finite":
-        config["launch"]["checkpoint_every_steps"] = 1
+        config = with_values(config, {"launch.checkpoint_every_steps": 1})
     states = left_by_kills(config)
     whole = what_counts(config)
     crash = whole["result"]["crash"]
@@ -122,7 +124,7 @@ def test_a_kill_between_any_two_writes_changes_nothing_of_what_a_run_leaves(
     ):  # before its first checkpoint a run starts anew, whatever ends it
         states = [files for files in states if {"last.pt", "previous.pt"} & files.keys()]
     for number, files in enumerate(states):
-        config["paths"]["results"] = str(tmp_path / str(number))
+        config = with_values(config, {"paths.results": str(tmp_path / str(number))})
         folder_of(config).mkdir(parents=True)
         for name, data in files.items():
             (folder_of(config) / name).write_bytes(data)

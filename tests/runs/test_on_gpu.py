@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import load_latest
 from scaledrelu.engine.distributed import World
 from scaledrelu.evals.knn import nearest
@@ -32,7 +33,7 @@ pytestmark = [
 GPU = "cuda"
 ON = f"launch.device={GPU}"
 
-Smoke = Callable[..., dict[str, Any]]
+Smoke = Callable[..., RunConfig]
 
 
 @pytest.mark.parametrize(

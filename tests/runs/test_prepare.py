@@ -62,7 +62,8 @@ CROPS = (
     "augment.multi_crop={num_local: 3, local_size: 8, global_scale: [0.4, 1], local_scale: "
     "[0.05, 0.4], jitter: [0, 0, 0, 0], jitter_prob: 0, grey_prob: 0, blur_prob: [0, 0, 0], "
     "solarize_prob: 0}",
-    "augment.shift=0", "data.mean=[0.0, 0.0, 0.0]", "data.std=[1.0, 1.0, 1.0]",
+    "augment.shift=0", "augment.mixup=0", "augment.cutmix=0", "augment.smoothing=0",
+    "augment.erasing=0", "data.mean=[0.0, 0.0, 0.0]", "data.std=[1.0, 1.0, 1.0]",
 )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def test_joined_groups_are_mixed_as_they_are_apart(smoke) -> None:
 @pytest.mark.parametrize(("sync_bn", "expected"), [(True, [4]), (False, [4, 5])])
 def test_the_update_is_told_of_as_many_batches_as_it_gets(smoke, sync_bn, expected) -> None:
     config = smoke(*CROPS, f"batch.sync_bn={sync_bn}")
-    groups = batch_groups(config, range(4, 6))
+    groups = batch_groups(config.batch, range(4, 6))
     assert list(groups) == expected
     made = Prepare(config, 10, CPU)([crops(1), crops(2)], Progress(3, 100, 0, 100))
     assert len(made) == len(expected)

@@ -16,10 +16,10 @@ from tests.helpers.tiny_runs import folder_of
 
 def test_a_finished_run_is_drawn_and_another_one_refused(smoke) -> None:
     config = smoke("recipe=reid", "stem=conv", "model.depth=2", "launch.device=cpu")
-    results = config["paths"]["results"]
+    results = config.paths.results
     with pytest.raises(RunError, match="no finished run with evidence"):
         ranking_picture(results, "reid-0123456789ab", count=3)
-    folder = artifact_directory(results, config["data"]["digest"])
+    folder = artifact_directory(results, config.data.digest)
     write_mini_reid(PRESETS["market"], folder, seed=0)
     assert run_job(config).ended == Ended.OK
     name = folder_of(config).name

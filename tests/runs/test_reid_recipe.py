@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig, plain, value_of
 from scaledrelu.engine.loop import set_lr
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.optimisation import build_optimizer, build_schedule
@@ -81,7 +80,7 @@ SETS = {  # recipes D.3
 }
 
 
-def paper(*overrides: str) -> dict[str, Any]:
+def paper(*overrides: str) -> RunConfig:
     return compose(["recipe=reid", "profile=paper", "launch.device=cpu", *overrides])
 
 
@@ -89,11 +88,8 @@ def paper(*overrides: str) -> dict[str, Any]:
 def test_settings_and_data_set_are_the_official_ones(name: str) -> None:
     config = paper(f"data={name}")
     for key, expected in SETTINGS.items():
-        value = config
-        for part in key.split("."):
-            value = value[part]
-        assert value == expected, key
-    build = {k: v for k, v in config["data"]["build"].items() if v is not None}
+        assert plain(value_of(config, key)) == expected, key
+    build = {k: v for k, v in config.data.build.items() if v is not None}
     assert build == SETS[name]
 
 
@@ -116,7 +112,10 @@ def test_rates_by_epoch_are_the_printed_ones(base: float) -> None:
 def test_biases_learn_twice_as_fast_and_everything_decays() -> None:
     config = paper("model.depth=1", "stem=conv")
     task = build_task(config, num_classes=8)
-    optimizer, schedule = build_optimizer(config, task), build_schedule(config, 10)
+    optimizer, schedule = (
+        build_optimizer(config.optimizer, task, lr=1.0),
+        build_schedule(config, 10),
+    )
     assert type(optimizer) is torch.optim.SGD
     assert not any(group["nesterov"] for group in optimizer.param_groups)
     names = {parameter: name for name, parameter in task.named_parameters()}

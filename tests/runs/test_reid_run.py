@@ -18,6 +18,7 @@ from PIL import Image
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory, artifacts_root, data_artifact
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.people.folder import check_made, write_mini_reid
 from scaledrelu.data.people.sightings import PRESETS
 from scaledrelu.engine.checkpoint import read_checkpoint
@@ -55,7 +56,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reid") / "results"
     config = composed(folder, *REID)
     artifact = data_artifact(config, CONF_DIR)
-    assert config["data"]["digest"] == artifact.artifact_id
+    assert config.data.digest == artifact.artifact_id
     write_mini_reid(PRESETS["market"], artifact_directory(folder, artifact.artifact_id), seed=0)
     return folder
 
@@ -76,10 +77,10 @@ def trained(results: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def beside(results: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def beside(results: Path, tmp_path: Path) -> Callable[..., RunConfig]:
     """Compose a run in a results folder of its own that shares the data set."""
 
-    def make(name: str, *overrides: str) -> dict[str, Any]:
+    def make(name: str, *overrides: str) -> RunConfig:
         folder = tmp_path / name
         folder.mkdir()
         artifacts_root(folder).symlink_to(artifacts_root(results))
@@ -88,11 +89,11 @@ def beside(results: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return make
 
 
-def composed(results: Path, *overrides: str) -> dict[str, Any]:
+def composed(results: Path, *overrides: str) -> RunConfig:
     return compose(["profile=smoke", f"paths.results={results}", *overrides])
 
 
-def metrics_of(config: dict[str, Any]) -> dict[str, float]:
+def metrics_of(config: RunConfig) -> dict[str, float]:
     return read_result(folder_of(config)).metrics
 
 
@@ -207,15 +208,15 @@ def test_a_data_set_that_was_not_made_is_said_in_one_line(smoke) -> None:
         build_module.build(config, CPU)
     said = str(caught.value)
     assert "\n" not in said
-    assert said.startswith(f"{artifacts_root(config['paths']['results'])}/data-")
-    assert "data.root=made is not there: `make table4` makes it" in said
+    assert said.startswith(f"{artifacts_root(config.paths.results)}/data-")
+    assert "data.root=made is not there: make it with `python scripts/make_mini_data.py" in said
     report = run_job(config)
     assert (report.ended, report.reason) == (Ended.FAILED, said)
 
 
 def test_a_half_made_data_set_counts_as_none(smoke) -> None:
     config = smoke(*REID)
-    folder = artifact_directory(config["paths"]["results"], config["data"]["digest"])
+    folder = artifact_directory(config.paths.results, config.data.digest)
     (folder / "query").mkdir(parents=True)
     with pytest.raises(DataError, match="is not there"):
         build_module.build(config, CPU)
@@ -230,7 +231,9 @@ def test_a_generated_set_that_is_not_as_it_was_made_is_refused(people, change) -
     else:
         name = image.name if change == "changed" else "0040_c1s1_000001_09.jpg"
         image.with_name(name).write_bytes(image.read_bytes() + b"\0")
-    with pytest.raises(DataError, match=r"not as it was made .* `make table4` makes it again"):
+    with pytest.raises(
+        DataError, match=r"not as it was made .* make it again with scripts/make_mini_data"
+    ):
         check_made(people)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import load_latest
 from tests.helpers.tiny_runs import fingerprint, folder_of
 
@@ -22,7 +23,7 @@ EVERYTHING = (
 )  # fmt: skip
 
 
-def tiny(results: Path, *overrides: str) -> dict[str, Any]:
+def tiny(results: Path, *overrides: str) -> RunConfig:
     return compose([*EVERYTHING, f"paths.results={results}", *overrides])
 
 

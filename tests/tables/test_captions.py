@@ -1,19 +1,20 @@
+from dataclasses import replace
+
 import pytest
 
 from scaledrelu.errors import TableError
 from scaledrelu.tables.captions import Subject, components, design, label, stride, value_text
 from scaledrelu.tables.spec import Column
+from tests.helpers.configs import composed, with_values
 
 
 def subject(*, patch=16, paper_patch=16, upstream=None, **stem):
     fields = {"strides": [2, 1, 1], "norm": "none", "act": "none", "tail": [], "shrink": True}
-    config = {
-        "stem": {**fields, **stem},
-        "model": {"patch_size": patch, "label": "DeiT-Small"},
-        "ffn": {"label": "MLP"},
-        "lr": {"base": 1e-3},
-    }
-    return Subject(config, upstream, paper_patch)
+    fields |= stem
+    fields["kernels"] = [3] * len(fields["strides"])
+    changes = {f"stem.{name}": value for name, value in fields.items()}
+    changes |= {"model.patch_size": patch, "model.label": "DeiT-Small", "lr.base": 1e-3}
+    return Subject(with_values(composed(), changes), upstream, paper_patch)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +73,12 @@ def test_design_names_what_differs_from_the_conv_stem_model():
     plain = subject(norm="batch", act="relu")
     assert design(plain) == "reference"
     assert design(subject(norm="batch", act="gelu")) == "ReLU->GELU in conv-stem"
-    plain.config["ffn"]["label"] = "MLP->Conv1D+GELU"
-    assert design(plain) == "MLP->Conv1D+GELU"
+    other = with_values(plain.config, {"ffn.label": "MLP->Conv1D+GELU"})
+    assert design(replace(plain, config=other)) == "MLP->Conv1D+GELU"
 
 
 def test_label_may_read_the_run_it_starts_from():
-    upstream = {"lr": {"base": 5e-4}}
+    upstream = with_values(composed(), {"lr.base": 5e-4})
     column = Column("lr", "lr", "lr.base", "from", of_upstream=True)
     assert label(column, subject(upstream=upstream)) == "5e-4"
     assert label(column, subject()) == "1e-3"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.reports.cells import cell_notes, read_cell
@@ -14,7 +15,7 @@ CHAIN = {
     "label": "two stages",
     "run": ["recipe=probe"],
     "upstream": ["recipe=dino"],
-    "released_weights": {"paper": ["init.kind=checkpoint"]},
+    "released_weights": {"paper": ["init.kind=checkpoint", "init.path=dino.pth"]},
     "rows": [{"run": ["stem=conv"], "paper": {"top1": 76.0}}],
 }
 
@@ -70,7 +71,7 @@ def test_a_profile_may_start_from_an_external_file_instead(tmp_path):
     plan = plan_of(tmp_path, profile="paper")
     (run,) = plan.runs.values()
     assert run.parent is None
-    assert run.config["init"]["kind"] == "checkpoint"
+    assert run.config.init.kind == "checkpoint"
     assert cell_notes(plan.cells[0]) == []
     (mini,) = plan_of(tmp_path).cells
     assert cell_notes(mini) == [
@@ -122,5 +123,6 @@ def test_volo_without_token_labels_says_so(tmp_path):
     write_table(tmp_path / "conf")
     (cell, _) = plan_of(tmp_path).cells
     assert cell_notes(cell) == []
-    cell.composed.config["method"] = "volo"
-    assert cell_notes(cell) == ["trained without token labels"]
+    task = {"_target_": "volo", "token_weight": 0.5}
+    own = replace(cell.composed, config=replace(cell.composed.config, task=task))
+    assert cell_notes(replace(cell, composed=own)) == ["trained without token labels"]

@@ -1,10 +1,13 @@
+import shutil
+from itertools import cycle
+
 import pytest
 
-from scaledrelu.config import digest
-from scaledrelu.config.compose import compose, compose_unpinned
+from scaledrelu.config import digest, hydra_tree
+from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.overrides import group_options
 from scaledrelu.errors import ConfigError
-from scaledrelu.tables import composer as module
 from scaledrelu.tables.composer import Composer
 
 
@@ -25,7 +28,7 @@ def planned(images, tmp_path):
 
     def plan():
         composer = Composer(tmp_path / "results")
-        found = run_id(dict(composer(overrides).config))
+        found = run_id(composer(overrides).config)
         composer.save()
         assert found == run_id(compose([*overrides, f"paths.results={tmp_path / 'job'}"]))
         return found
@@ -70,6 +73,7 @@ def test_data_that_appears_after_the_plan_was_cached_is_seen(planned, images):
     assert planned() != before
 
 
+GROUPS = group_options(CONF_DIR)
 VALUES = [
     "lr.base=1e-3",
     "warmup.epochs=20",
@@ -96,12 +100,46 @@ def test_values_are_set_as_hydra_sets_them(tmp_path):
 
 def test_rows_that_differ_in_values_only_share_one_composition(tmp_path, monkeypatch):
     asked = []
-    choose = module._choose
-    monkeypatch.setattr(module, "_choose", lambda o, c: asked.append(o) or choose(o, c))
+    tree = hydra_tree.compose_tree
+    monkeypatch.setattr(hydra_tree, "compose_tree", lambda o, c: asked.append(o) or tree(o, c))
     composer = Composer(tmp_path)
-    rates = [composer([f"lr.base={lr}", "stem=conv"]).config["lr"]["base"] for lr in (1e-4, 2e-4)]
+    rates = [composer([f"lr.base={lr}", "stem=conv"]).config.lr.base for lr in (1e-4, 2e-4)]
     assert rates == [1e-4, 2e-4]
-    assert asked == [("stem=conv",)]
+    assert asked == [("~stem",)]
+
+
+FRAMES = [["recipe=volo", "profile=small"], ["recipe=reid"], ["recipe=dino", "profile=paper"]]
+APART = [[f"stem={s}", f"ffn={f}"] for s, f in zip(GROUPS["stem"], cycle(GROUPS["ffn"]))]
+APART += [["init=run", "init.run=deit-0123456789ab", "ffn=mlp_relu"]]
+
+
+@pytest.mark.parametrize(("options", "frame"), list(zip(APART, cycle(FRAMES))), ids=str)
+def test_options_put_in_afterwards_make_what_hydra_makes(tmp_path, options, frame):
+    found = Composer(tmp_path).unpinned([*frame, *options])
+    assert found.config == compose_unpinned([*frame, *options])
+    assert found.choices["ffn"] == options[-1].partition("=")[2]
+
+
+def test_an_option_that_reaches_beyond_its_group_is_left_to_hydra(tmp_path):
+    conf = shutil.copytree(CONF_DIR, tmp_path / "conf")
+    (conf / "stem" / "own.yaml").write_text(
+        "# @package _global_\ndefaults: [conv@stem, _self_]\nstem: {hidden: 24}\nlr: {base: 0.5}\n"
+    )
+    overrides = ["stem=own", "profile=mini"]
+    found = Composer(tmp_path, conf_dir=conf).unpinned(overrides).config
+    assert found == compose_unpinned(overrides, conf_dir=conf)
+
+
+def test_a_recipe_that_chooses_its_stem_is_left_to_hydra(tmp_path):
+    conf = shutil.copytree(CONF_DIR, tmp_path / "conf")
+    recipe = conf / "recipe" / "deit.yaml"
+    recipe.write_text(
+        recipe.read_text().replace("  - _base\n", "  - _base\n  - override /stem: conv\n", 1)
+    )
+    for overrides in (["profile=mini"], ["profile=mini", "stem=conv_bn"]):
+        found = Composer(tmp_path, conf_dir=conf).unpinned(overrides)
+        assert found.config == compose_unpinned(overrides, conf_dir=conf)
+        assert found.config.stem.strides == (2, 1, 1)
 
 
 @pytest.mark.parametrize("value", ["lr.base=fast", "lr.base=[1,2]", "optimizer.sam.rho=0.1"])

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from scaledrelu.data.batch import Batch
-from scaledrelu.errors import ConfigError
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.reid import Reid
@@ -184,16 +183,3 @@ def test_both_losses_of_a_half_precision_network_are_taken_in_float32():
     expected = -(batch.targets * seen[0].log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(output.logs["loss/id"], expected)
     assert output.loss.dtype == output.logs["loss/triplet"].dtype == torch.float32
-
-
-@pytest.mark.parametrize("wrong", [{"id_weight": 0.0}, {"triplet_weight": -1.0}], ids=str)
-def test_weights_without_sense_are_refused_in_one_line(wrong):
-    (name, value), *_ = wrong.items()
-    with pytest.raises(ConfigError, match=f"task.{name} is {value}") as caught:
-        make_task(**wrong)
-    assert "\n" not in str(caught.value)
-
-
-def test_unknown_distances_are_refused_with_what_is_allowed():
-    with pytest.raises(ConfigError, match=r"task\.distances: unknown 'cosine' .*products"):
-        make_task(distances="cosine")

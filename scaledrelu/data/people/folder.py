@@ -81,8 +81,8 @@ def check_made(root: Path) -> None:
         made, found = None, ""
     if made != found:
         raise DataError(
-            f"{root}: not as it was made (see {MANIFEST}): remove the folder; `make table4` makes "
-            "it again"
+            f"{root}: not as it was made (see {MANIFEST}): remove the folder, and make it again "
+            "with scripts/make_mini_data.py"
         )
 
 

@@ -1,0 +1,78 @@
+"""From the plain dictionaries that YAML and Hydra give to groups, once; below it nobody sees them.
+
+Decides what a value of another type becomes (5 for ``5.0``, ``"5"`` or 5 alike). What no type
+explains is left as it is, and the field's own check says what it should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from scaledrelu.config.group import Field, Group, fields_of, typed
+from scaledrelu.errors import ConfigError
+
+G = TypeVar("G", bound=Group)
+
+
+class UnknownKeyError(ConfigError):
+    """A key that no group has.
+
+    Attributes:
+        key: dotted.
+        known: the keys that stand beside it.
+    """
+
+    def __init__(self, key: str, known: list[str]) -> None:
+        super().__init__(key)
+        self.key, self.known = key, known
+
+
+def construct(group: type[G], values: Any) -> G:
+    """Return a group, and the groups within it, of resolved plain values.
+
+    Args:
+        group: a class of ``config``.
+        values: field -> value; every field must be there.
+
+    Raises:
+        UnknownKeyError: a key that is no field.
+        ConfigError: naming the key, the value found and what is allowed.
+    """
+    fields = fields_of(group)
+    if not isinstance(values, Mapping):
+        names = ", ".join(one.name for one in fields)
+        raise ConfigError(f"{group.KEY}={typed(values)}: holds fields of its own: {names}")
+    known = [one.name for one in fields]
+    for name in values:
+        if name not in known:
+            raise UnknownKeyError(f"{group.KEY}.{name}".lstrip("."), known)
+    for one in fields:
+        if one.name not in values:
+            raise ConfigError(f"{one.key}: has no value: no file of conf/ sets it")
+    return group(**{one.name: _value(one, values[one.name]) for one in fields})
+
+
+def _value(one: Field, value: Any) -> Any:
+    if value is None:
+        return None
+    if issubclass(one.kind, Group):
+        return construct(one.kind, value)
+    if one.many:
+        items = isinstance(value, list | tuple)
+        return tuple(_coerced(one.kind, item) for item in value) if items else value
+    return _coerced(one.kind, value)
+
+
+def _coerced(kind: type, value: Any) -> Any:
+    if kind is str:
+        return value if isinstance(value, str | dict | list | tuple) else str(value)
+    if kind not in (int, float) or isinstance(value, bool):
+        return value
+    try:
+        found = float(value) if kind is float or isinstance(value, float) else int(value)
+    except (TypeError, ValueError):
+        return value
+    if kind is int and isinstance(found, float):
+        return int(found) if found.is_integer() else value
+    return found

@@ -1,0 +1,66 @@
+"""The group ``data``: where images come from and how the bytes become tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from scaledrelu.config.fields import build, number, part_of_path, word
+from scaledrelu.config.group import TARGET, Group, require
+from scaledrelu.config.ranges import PIXELS, SEED, Range
+
+NONE, MADE = "none", "made"  # words of token_labels; ``made`` is one of root, too
+_OWN_OPENERS, _WITHOUT_FILES = "scaledrelu.data.", "scaledrelu.data.datasets.open_digits"
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig(Group):
+    """A data set."""
+
+    KEY: ClassVar[str] = "data"
+
+    name: str = part_of_path()
+    build: dict[str, Any] = build()
+    root: str | None  # transient; made: an artifact (a generated set)
+    digest: str | None  # of the files that are read; filled in by config.digest
+    num_classes: int | None = number(Range("[2, 1000000000]", whole=True))  # null = counted
+    image_size: int = number(PIXELS)  # height, and width where that is null
+    image_width: int | None = number(PIXELS)
+    mean: tuple[float, ...] = number(Range("[0, 1]", count=3))
+    std: tuple[float, ...] = number(Range("(0, 10]", count=3))
+    augment: str = word("reference", "device")  # timm/PIL, or batched on the device
+    in_memory: bool  # decode once into one uint8 tensor
+    fraction: float = number(Range("(0, 1]"))  # of the training images, per class (Table 7)
+    fraction_seed: int = number(SEED)
+    on_bad_image: str = word("raise", "skip")
+    token_labels: str  # none | made (by a teacher run of our own) | folder of label maps
+    token_labels_digest: str | None  # of the maps; filled in by config.artifacts
+
+    def check(self) -> None:
+        """Refuse an opener of ours that reads files and has no folder."""
+        opener = str(self.build.get(TARGET))
+        foreign = not opener.startswith(_OWN_OPENERS)
+        require(
+            self.root is not None or opener == _WITHOUT_FILES or foreign,
+            f"data.root=null: {opener.rpartition('.')[2]} reads files: set data.root=<folder>",
+        )
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether a run learns from label maps."""
+        return self.token_labels != NONE
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.image_size
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.image_width or self.image_size
+
+    @property
+    def size(self) -> int | tuple[int, int]:
+        """Pixels of a side, or (height, width) where a width is given."""
+        return self.image_size if self.image_width is None else (self.height, self.width)

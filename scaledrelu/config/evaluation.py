@@ -1,0 +1,86 @@
+"""The group ``evaluation``: how a run is judged, and which metrics it will report.
+
+The evaluators themselves need torch; what they return is written down here for those who plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from scaledrelu.config.fields import build, number, word
+from scaledrelu.config.group import TARGET, Group, require
+from scaledrelu.config.ranges import COUNT, POSITIVE, SHARE_OF_AN_IMAGE, Range
+
+USUALLY_BEST = 20  # neighbours (recipes C.3)
+TOP1 = ("val/top1", "val/loss")
+# Of every evaluator in ``scaledrelu.evals``: the first is its headline, whose best value is kept.
+# ``{k}`` stands for every number of neighbours.
+REPORTED: dict[str, tuple[str, ...]] = {
+    "scaledrelu.evals.classification.Top1": TOP1,
+    "scaledrelu.evals.classification.FrozenTop1": TOP1,
+    "scaledrelu.evals.knn.Knn": ("val/knn{k}", "val/feature_std", "val/feature_rank"),
+    "scaledrelu.evals.retrieval.RetrievalMap": (
+        "val/map",
+        "val/rank1",
+        "val/rank5",
+        "val/rank10",
+        "val/valid_queries",
+    ),
+}
+PERCENT = ("val/top1", "val/knn", "val/map", "val/rank")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationConfig(Group):
+    """How a run is judged."""
+
+    KEY: ClassVar[str] = "evaluation"
+
+    build: tuple[dict[str, Any], ...] = build(  # evaluators
+        neighbours=Range("[1, 1000000000]", least=1, whole=True), temperature=POSITIVE
+    )
+    crop: float = number(SHARE_OF_AN_IMAGE)  # short side resized to image_size / crop
+    every_epochs: int = number(COUNT)  # of the run's own epochs
+    at_start: bool  # once before the first update, too: metrics named <metric>_start
+    batch: int = number(COUNT)
+    report: str = word("last", "best")  # which top-1 tables print
+
+    def check(self) -> None:
+        """Refuse a run that nobody looks at."""
+        require(bool(self.build), "evaluation.build=[]: name an evaluator")
+
+    def reported_metrics(self) -> set[str] | None:
+        """Return the names of every metric in the result; None if an evaluator is foreign."""
+        if any(one[TARGET] not in REPORTED for one in self.build):
+            return None
+        found = {name for one in self.build for name in _names(one)}
+        best = {f"{_headline(self.build[0])}{suffix}" for suffix in ("_best", "_best_epoch")}
+        start = {f"{name}_start" for name in found} if self.at_start else set()
+        return found | best | start
+
+
+def knn_headline(neighbours: Sequence[int]) -> str:
+    """Return which metric of k-NN stands for the others: that of k = 20, or of the first k."""
+    return f"val/knn{USUALLY_BEST if USUALLY_BEST in neighbours else neighbours[0]}"
+
+
+def is_percent(metric: str) -> bool:
+    """Say whether a metric cannot be larger than 100."""
+    return metric.startswith(PERCENT) and not metric.endswith("_best_epoch")
+
+
+def _headline(one: Mapping[str, Any]) -> str:
+    if "neighbours" in one:
+        return knn_headline(one["neighbours"])
+    return REPORTED[one[TARGET]][0]
+
+
+def _names(one: Mapping[str, Any]) -> Sequence[str]:
+    ks = one.get("neighbours", [None])
+    return [
+        name
+        for pattern in REPORTED[one[TARGET]]
+        for name in ([pattern.format(k=k) for k in ks] if "{k}" in pattern else [pattern])
+    ]

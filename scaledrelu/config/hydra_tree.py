@@ -1,0 +1,249 @@
+"""What Hydra makes of ``conf/``: a tree that is neither checked nor resolved yet.
+
+Hydra takes a sixth of a second. So a tree is kept as plain values, into which single values are set
+as Hydra would set them; and the options of groups that nothing else depends on are composed once
+each and put into what Hydra made without them (`Trees`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from scaledrelu.config.overrides import parse_overrides
+from scaledrelu.errors import ConfigError
+
+FULL_SIZE = "paper"  # the profile that changes nothing
+UNSAID = "unsaid"  # of the group ``sizes``, in train.yaml
+SPECIALISED = ("recipe", "model", "data")  # groups whose options every other profile has a file for
+APART = ("stem", "ffn", "init")  # groups that no defaults list of conf/ chooses or asks about
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A composed tree.
+
+    Attributes:
+        values: plain dictionaries and lists; interpolations stand as they are written.
+        choices: the option that each group took, e.g. ``{"stem": "conv"}``.
+    """
+
+    values: dict[str, Any]
+    choices: dict[str, str]
+
+    def resolved(self, changes: Sequence[tuple[str, Any]] = ()) -> dict[str, Any]:
+        """Return plain values with some changed, everything resolved.
+
+        Args:
+            changes: (dotted key, value), set as Hydra sets ``key=value``.
+
+        Raises:
+            ConfigError: a key that is not there, an interpolation that leads nowhere, or ``???``.
+        """
+        values = copy.deepcopy(self.values)
+        if all(_set(values, key, value) for key, value in changes) and _is_plain(values):
+            return values
+        config = OmegaConf.create(self.values, flags={"struct": True})
+        try:
+            for key, value in changes:
+                OmegaConf.update(config, key, value, merge=True)
+            return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(one_line(error)) from error
+
+
+class Trees:
+    """Trees of one configuration folder, each composed once.
+
+    Args:
+        conf_dir: holds ``train.yaml`` and the groups.
+    """
+
+    def __init__(self, conf_dir: Path) -> None:
+        self._conf_dir = conf_dir
+        self._known: dict[tuple[str, ...], Tree] = {}
+        self._options: dict[str, dict[str, Any] | None] = {}
+
+    def __call__(self, overrides: Sequence[str]) -> Tree:
+        """Return the tree of some overrides.
+
+        Raises:
+            ConfigError: one line, as the shell would say it.
+        """
+        apart = [text for text in overrides if text.partition("=")[0] in APART]
+        options = {text.replace("=", "/", 1): self._option(text) for text in apart}
+        if not apart or None in options.values():
+            return self._tree(tuple(overrides))
+        groups = [text.partition("=")[0] for text in apart]
+        others = [text for text in overrides if text not in apart]
+        try:
+            frame = self._tree((*others, *(f"~{group}" for group in groups)))
+        except ConfigError:  # some file wants one of these groups to be there
+            return self._tree(tuple(overrides))
+        values = dict(frame.values)
+        for group, option in zip(groups, options.values(), strict=True):
+            own = OmegaConf.create(option)
+            over = values.get(group)
+            merged = own if over is None else OmegaConf.merge(own, over)
+            values[group] = OmegaConf.to_container(merged)
+        chosen = dict(text.split("=", 1) for text in apart)
+        return Tree(values, dict(sorted({**frame.choices, **chosen}.items())))
+
+    def _tree(self, overrides: tuple[str, ...]) -> Tree:
+        if overrides not in self._known:
+            self._known[overrides] = compose_tree(overrides, self._conf_dir)
+        return self._known[overrides]
+
+    def _option(self, text: str) -> dict[str, Any] | None:
+        """Return what an option alone puts into its group; None if it reaches beyond that."""
+        if text not in self._options:
+            group, _, option = text.partition("=")
+            try:
+                with _own_hydra(self._conf_dir):
+                    alone = _compose(f"{group}/{option}", ())
+            except ConfigError:  # no single option: the whole composition says what is wrong
+                alone = DictConfig({})
+            parts = {key for key in alone if key != "hydra"}
+            self._options[text] = OmegaConf.to_container(alone[group]) if parts == {group} else None
+        return self._options[text]
+
+
+def compose_tree(
+    overrides: Sequence[str], conf_dir: Path, *, searchpath: str | None = None
+) -> Tree:
+    """Let Hydra compose ``train.yaml`` with overrides.
+
+    Args:
+        overrides: in Hydra's grammar, checked before (see ``config.overrides``).
+        conf_dir: the configuration tree.
+        searchpath: folder with further groups.
+
+    Raises:
+        ConfigError: one line naming the key, the value and what is allowed.
+    """
+    extra = [f"hydra.searchpath=[file://{searchpath}]"] if searchpath else []
+    with _own_hydra(conf_dir):
+        composed = _compose("train", [*overrides, *extra])
+    check_specialisations(composed.hydra.runtime)
+    choices = {
+        group: str(option)
+        for group, option in sorted(composed.hydra.runtime.choices.items())
+        if option and not group.startswith("hydra/")
+    }
+    with open_dict(composed):
+        del composed["hydra"]
+    return Tree(OmegaConf.to_container(composed), choices)
+
+
+def split_overrides(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, Any]]]:
+    """Part what Hydra has to see from plain values, which are set after it as it would set them."""
+    from hydra.core.override_parser.types import OverrideType
+
+    choosing, values = [], []
+    for text, override in zip(overrides, parse_overrides(overrides), strict=True):
+        key = override.key_or_group
+        plain = override.type is OverrideType.CHANGE and not override.is_sweep_override()
+        if plain and "." in key and not key.startswith("hydra.") and override.package is None:
+            values.append((key, override.value()))
+        else:
+            choosing.append(text)
+    return tuple(choosing), values
+
+
+def check_specialisations(runtime: DictConfig) -> None:
+    """Refuse a profile that says nothing about the chosen recipe, model or data set.
+
+    Without its file the option would silently compose at the size of the paper.
+
+    Args:
+        runtime: ``hydra.runtime`` of a composed configuration: its choices and search path.
+
+    Raises:
+        ConfigError: one line that names the files to add.
+    """
+    choices = runtime.choices
+    profile, sizes = choices.get("profile"), choices.get("sizes")
+    if profile is None or sizes == FULL_SIZE:
+        return
+    if sizes == UNSAID:
+        raise ConfigError(
+            f"profile={profile} does not say whose sizes it has: write `- override /sizes: "
+            f"{profile}` into the defaults of conf/profile/{profile}.yaml, or another profile's "
+            "name to share its files"
+        )
+    folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
+    needed = {
+        f"profile_{group}/{sizes}_{choices[group]}.yaml": f"{group}={choices[group]}"
+        for group in SPECIALISED
+        if choices.get(group)
+    }
+    lacking = [file for file in needed if not any((path / file).is_file() for path in folders)]
+    if lacking:
+        raise ConfigError(
+            f"profile={profile} says nothing about "
+            f"{', '.join(needed[file] for file in lacking)}: add "
+            f"{', '.join(f'conf/{file}' for file in lacking)} with what it changes there (those "
+            f"beside it show how), or choose profile={FULL_SIZE}"
+        )
+
+
+def one_line(error: Exception) -> str:
+    """Return a library's error message as one line without its type table."""
+    texts = [str(error)]
+    if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in texts[0]:
+        texts.append(str(error.__cause__))  # Hydra names the override, OmegaConf the reason
+    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+    keep = [line for line in lines if not line.startswith(("reference_type", "object_type"))]
+    return "; ".join(keep).rstrip(".") + ". See conf/ for what is allowed, or run with --cfg job."
+
+
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    from hydra import compose
+    from hydra.errors import HydraException
+
+    try:
+        return compose(name, overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_line(error)) from error
+
+
+@contextlib.contextmanager
+def _own_hydra(conf_dir: Path) -> Iterator[None]:
+    """Let Hydra compose from a folder, also inside a job that Hydra itself started."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> bool:
+    """Set a value that is there already and holds no others; say whether it could be set so."""
+    *parents, leaf = key.split(".")
+    place: Any = values
+    for part in parents:
+        place = place.get(part) if isinstance(place, Mapping) else None
+    if not isinstance(place, dict) or leaf not in place:
+        return False
+    if isinstance(value, dict) or isinstance(place[leaf], dict):
+        return False
+    place[leaf] = value
+    return True
+
+
+def _is_plain(values: Mapping[str, Any]) -> bool:
+    text = json.dumps(values)
+    return "${" not in text and '"???"' not in text

@@ -1,0 +1,39 @@
+"""The group ``model``: a backbone family and its size (recipes A.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from scaledrelu.config.fields import build, number
+from scaledrelu.config.group import Group, require
+from scaledrelu.config.ranges import CHANNELS, FEW, PIXELS, Range
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig(Group):
+    """A backbone family and its size."""
+
+    KEY: ClassVar[str] = "model"
+
+    label: str  # what reports print, e.g. "DeiT-Small"
+    build: dict[str, Any] = build(
+        layers=Range("[1, 1024]", least=1, whole=True),
+        outlook_width=CHANNELS,
+        outlook_heads=FEW,
+        post_blocks=Range("[0, 1024]", whole=True),
+    )
+    width: int = number(CHANNELS)
+    depth: int | None = number(FEW)  # null: the build lists its stages (VOLO)
+    heads: int = number(FEW)
+    mlp_ratio: float = number(Range("(0, 1024]"))
+    patch_size: int = number(PIXELS)
+    norm_eps: float = number(Range("(0, 1)"))
+    drop_path: float = number(Range("[0, 1)"))
+
+    def check(self) -> None:
+        """Refuse heads that do not divide the width."""
+        require(
+            self.width % self.heads == 0,
+            f"model.width={self.width} is not a multiple of model.heads={self.heads}",
+        )

@@ -1,0 +1,121 @@
+"""The group ``stem``: convolutions, then one projection, then a tail (recipes G.1).
+
+Models are built from this arithmetic and captions printed from it, so a caption cannot differ from
+the network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from scaledrelu.config.fields import build, number, word
+from scaledrelu.config.group import Group, require
+from scaledrelu.config.ranges import CHANNELS, FEW
+from scaledrelu.errors import ConfigError
+
+NORMS = ("batch", "layernorm")
+ACTS = ("relu", "gelu", "scaled_relu")
+
+
+@dataclass(frozen=True, slots=True)
+class FittedStem:
+    """What a stem becomes on one patch size.
+
+    Attributes:
+        strides: of the convolutions.
+        proj: stride of the projection; all strides multiply to the patch size.
+        proj_kernel: of the projection.
+        padding: of the projection, which keeps the patch grid.
+        shrunk: the strides are not the ones asked for.
+    """
+
+    strides: tuple[int, ...]
+    proj: int
+    proj_kernel: int
+    padding: int
+    shrunk: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StemConfig(Group):
+    """The grammar of stems (Algorithm 1, generalised).
+
+    A norm, an activation or a part of the tail that is none of the words is named by a dictionary
+    with ``_target_``: a class that takes the number of channels.
+    """
+
+    KEY: ClassVar[str] = "stem"
+
+    label: str
+    build: dict[str, Any] = build()
+    strides: tuple[int, ...] = number(FEW)  # of the convolutions; empty = patchify
+    kernels: tuple[int, ...] = number(FEW)  # of the convolutions, odd
+    hidden: int = number(CHANNELS)  # channels of the convolutions
+    norm: str | dict[str, Any] = word(*NORMS, "none", or_build=True)  # after each convolution
+    act: str | dict[str, Any] = word(*ACTS, "none", or_build=True)  # after each normalisation
+    tail: tuple[str | dict[str, Any], ...] = word(*NORMS, *ACTS, or_build=True)  # after projection
+    proj_kernel: int | None = number(FEW)  # null = the projection's stride
+    shrink: bool  # strides that do not fit a small patch fall to 1 from the right
+
+    def check(self) -> None:
+        """Refuse kernels that do not go with the strides."""
+        if not self.strides:
+            return
+        kernels = list(self.kernels)
+        require(
+            len(kernels) == len(self.strides),
+            f"stem.kernels={kernels} for stem.strides={list(self.strides)}: one kernel per stride",
+        )
+        require(all(kernel % 2 for kernel in kernels), f"stem.kernels={kernels}: odd kernels only")
+
+    def fit(self, patch_size: int) -> FittedStem:
+        """Return the strides and the projection of this stem on one patch size.
+
+        Args:
+            patch_size: pixels per patch side.
+
+        Raises:
+            ConfigError: if they do not fit.
+        Source: Algorithm 1; padding 3 for the 8x8 projection at stride 2 of Table 3 (recipes G.1,
+            H23).
+        """
+        strides = fit_strides(self.strides, patch_size, shrink=self.shrink)
+        proj, shrunk = patch_size // math.prod(strides), strides != self.strides
+        if self.proj_kernel is None or shrunk:
+            return FittedStem(strides, proj, proj, 0, shrunk)
+        excess = self.proj_kernel - proj
+        require(
+            excess >= 0 and excess % 2 == 0,
+            f"stem.proj_kernel: {self.proj_kernel} cannot be centred on a projection stride of "
+            f"{proj}. Allowed: {proj} plus an even number, or null for the stride.",
+        )
+        return FittedStem(strides, proj, self.proj_kernel, excess // 2, shrunk)
+
+
+def fit_strides(strides: Sequence[int], patch_size: int, *, shrink: bool) -> tuple[int, ...]:
+    """Return the strides of the convolutions on one patch size; the projection takes what is left.
+
+    Args:
+        strides: asked for, in order; empty for a patchify stem.
+        patch_size: pixels per patch side.
+        shrink: let trailing strides fall to 1, from the right, until they fit the patch.
+
+    Raises:
+        ConfigError: if the strides do not fit and ``shrink`` is off.
+    Source: Algorithm 1 (2,1,1,8), Table 3 (2,2,2,2); shrinking is the mini protocol's rule.
+    """
+    fitted = list(strides)
+    for index in reversed(range(len(fitted))):
+        if patch_size % math.prod(fitted) == 0:
+            break
+        if not shrink:
+            raise ConfigError(
+                f"stem.strides: {list(strides)} multiply to {math.prod(strides)}, which does not "
+                f"divide model.patch_size={patch_size}. Choose strides whose product divides it, "
+                "or set stem.shrink=true."
+            )
+        fitted[index] = 1
+    return tuple(fitted)

@@ -1,0 +1,115 @@
+"""Configurations of finished runs: the file ``config.yaml``, and the slim ``config.json``.
+
+Fields that are newer than a file take their neutral value; what was never science and is no field
+any more is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from scaledrelu.config.construct import construct
+from scaledrelu.config.group import Group, fields_of
+from scaledrelu.config.identity import NEUTRAL, TRANSIENT
+from scaledrelu.config.places import CONF_DIR
+from scaledrelu.config.run import RunConfig, plain
+
+CONFIG_YAML = "config.yaml"  # in a run directory
+# What a slim record leaves out and no file of conf/ has one value for.
+_UNSAID: dict[str, Any] = {
+    "profile.name": "stored",
+    "profile.notes": [],
+    "data.root": "unsaid",
+    "data.on_bad_image": "raise",
+    "evaluation.batch": 1,
+    "evaluation.report": "last",
+    "init.path": "unsaid",
+    "warmup.start_lr": 0.0,  # of no warm-up
+    "divergence.patience": 1,  # younger than the first crash rule, which judged once
+    "planned_id": None,
+    "trust": [],
+}
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Return the whole configuration as the text of ``config.yaml``."""
+    return OmegaConf.to_yaml(OmegaConf.create(plain(config)))
+
+
+def from_yaml(text: str) -> dict[str, Any]:
+    """Return the plain values of the text of ``config.yaml``, everything resolved."""
+    return OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+
+
+def from_stored(values: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration that a run of any age was trained with.
+
+    Args:
+        values: of its ``config.yaml``.
+
+    Raises:
+        ConfigError: a field that is lacking, unknown or out of its range.
+    """
+    return construct(RunConfig, _known_fields(_with(values, NEUTRAL)))
+
+
+def from_science(science: Mapping[str, Any], *, method: str) -> RunConfig:
+    """Return a configuration with the science of a slim record; where it ran is made up.
+
+    Args:
+        science: of ``config.json``.
+        method: of the run; its id begins with it.
+
+    Raises:
+        ConfigError: a field that is lacking, unknown or out of its range.
+    """
+    labels = {key: "unsaid" for key in TRANSIENT if key.endswith(".label")}
+    read = {name: yaml.safe_load((CONF_DIR / path).read_text()) for name, path in _FILES.items()}
+    read |= {"method": method, "paths": {"results": "results"}}
+    whole = {k: v for k, v in {**science, **read}.items() if k != "science_version"}
+    return from_stored(_with(whole, {**labels, **_UNSAID}))
+
+
+_FILES = {"launch": "launch/local.yaml", "wandb": "wandb/disabled.yaml"}
+
+
+def _with(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with those of dotted keys added where there is nothing."""
+    filled = dict(values)
+    for key, value in more.items():
+        group, _, leaf = key.rpartition(".")
+        if not group:
+            filled.setdefault(leaf, value)
+        elif isinstance(filled.get(group), Mapping):
+            filled[group] = {leaf: value, **filled[group]}
+    return filled
+
+
+def _known_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values without those that are no field any more and never were science."""
+    known = {one.key for one in _all_fields(RunConfig)}
+    kept = {name: value for name, value in values.items() if name in known or name not in TRANSIENT}
+    for group, fields in kept.items():
+        if isinstance(fields, Mapping) and group not in ("task",):
+            kept[group] = {
+                name: value
+                for name, value in fields.items()
+                if f"{group}.{name}" in known or not _is_transient(f"{group}.{name}")
+            }
+    return kept
+
+
+def _all_fields(group: type[Group]) -> list[Any]:
+    found = list(fields_of(group))
+    for one in fields_of(group):
+        if issubclass(one.kind, Group):
+            found += _all_fields(one.kind)
+    return found
+
+
+def _is_transient(key: str) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in TRANSIENT)
