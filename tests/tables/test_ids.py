@@ -21,6 +21,7 @@ from scaledrelu.tables.spec import load_table, table_names
 
 KNOWN = Path(__file__).parent.parent / "fixtures" / "run_ids.json"
 PROFILES = ("mini", "paper", "small", "smoke")
+LONG = ("small", "smoke")  # composing all tables takes a quarter of a minute of a processor
 
 
 def ids_of(profile: str, results: Path) -> dict[str, str]:
@@ -36,7 +37,10 @@ def ids_of(profile: str, results: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    "profile",
+    [pytest.param(p, marks=pytest.mark.slow if p in LONG else ()) for p in PROFILES],
+)
 def test_every_cell_has_the_run_that_it_had(profile, tmp_path, monkeypatch, request) -> None:
     monkeypatch.chdir(tmp_path)  # no data set lies at a relative root here
     cache = Path(request.config.cache.mkdir("composed"))
