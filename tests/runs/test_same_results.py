@@ -83,11 +83,17 @@ def machine() -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One results folder for all runs: what another run starts from is trained once."""
+    return tmp_path_factory.mktemp("same") / "results"
+
+
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_gives_what_it_gave(name, tmp_path, monkeypatch) -> None:
+def test_a_run_gives_what_it_gave(name, results, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     recorded = json.loads(KNOWN.read_text())
-    known, found = recorded["runs"][name], train(name, tmp_path / "results")
+    known, found = recorded["runs"][name], train(name, results)
     assert found["run_id"] == known["run_id"]
     if recorded["machine"] == machine():
         assert found == known
@@ -101,6 +107,6 @@ if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"
     logging.disable()
     with tempfile.TemporaryDirectory() as folder:
-        found = {name: train(name, Path(folder) / name) for name in RUNS}
+        found = {name: train(name, Path(folder)) for name in RUNS}
     KNOWN.write_text(json.dumps({"machine": machine(), "runs": found}, indent=1) + "\n")
     sys.stdout.write(f"wrote {KNOWN}\n")
