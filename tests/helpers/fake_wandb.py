@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -100,7 +101,8 @@ def fake_wandb() -> Iterator[tuple[FakeWandb, str]]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
-            self.wfile.write(text)
+            with contextlib.suppress(BrokenPipeError):  # whoever asked has ended
+                self.wfile.write(text)
 
         def log_message(self, *_: object) -> None:
             """Stay quiet."""
