@@ -37,7 +37,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "wandb.mode": ("disabled", "offline", "online"),
     "task.distances": ("products", "differences"),
 }
-NAMES = ("method", "planned_id", "init.run")  # they become folders below the results
+NAMES = ("method", "init.run")  # they become folders below the results
 OWN_OPENERS, WITHOUT_FILES = "scaledrelu.data.", "scaledrelu.data.datasets.open_digits"
 TAILS = ("batch", "layernorm", "relu", "gelu", "scaled_relu")
 PLAIN_NAMES = ("data.name", "profile.name")  # parts of file names

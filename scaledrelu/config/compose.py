@@ -34,22 +34,18 @@ FULL_SIZE = "paper"  # the profile that changes nothing
 SPECIALISED = ("recipe", "model", "data")  # groups whose options every other profile has a file for
 
 
-def compose(
-    overrides: Sequence[str], *, searchpath: str | None = None, conf_dir: Path | None = None
-) -> dict[str, Any]:
+def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> dict[str, Any]:
     """Compose ``train.yaml`` with overrides, exactly as the shell would.
 
     Args:
         overrides: Hydra overrides, e.g. ``["stem=conv", "lr.base=1e-3"]``.
-        searchpath: folder with further groups (generated experiments).
         conf_dir: the configuration tree; the repository's by default.
 
     Raises:
         ConfigError: one line naming the key, the value and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
-    extra = [f"hydra.searchpath=[file://{searchpath}]"] if searchpath else []
-    return finalize(_from_tree(overrides, extra, conf_dir), conf_dir=conf_dir)
+    return finalize(_from_tree(overrides, conf_dir), conf_dir=conf_dir)
 
 
 def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) -> dict[str, Any]:
@@ -59,10 +55,10 @@ def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) 
         ConfigError: as :func:`compose`.
     """
     conf_dir = conf_dir or CONF_DIR
-    return validate(_from_tree(overrides, [], conf_dir), conf_dir=conf_dir)
+    return validate(_from_tree(overrides, conf_dir), conf_dir=conf_dir)
 
 
-def _from_tree(overrides: Sequence[str], extra: Sequence[str], conf_dir: Path) -> DictConfig:
+def _from_tree(overrides: Sequence[str], conf_dir: Path) -> DictConfig:
     from hydra import compose as hydra_compose
     from hydra.errors import HydraException
 
@@ -70,9 +66,7 @@ def _from_tree(overrides: Sequence[str], extra: Sequence[str], conf_dir: Path) -
     check_overrides(overrides, conf_dir)
     try:
         with _own_hydra(conf_dir):
-            composed = hydra_compose(
-                "train", overrides=[*overrides, *extra], return_hydra_config=True
-            )
+            composed = hydra_compose("train", overrides=overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
     check_specialisations(composed.hydra.runtime)

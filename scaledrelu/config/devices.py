@@ -30,6 +30,16 @@ def refuse_fp16_on_cpu(config: dict[str, Any], *, on_cpu: bool) -> None:
 
 def gpu_visible() -> bool:
     """Say whether this process may use an NVIDIA GPU."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        return False
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+    return bool(visible_gpus())
+
+
+def visible_gpus() -> list[str]:
+    """Return the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    present = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    if not present and not Path("/dev/dxg").exists():  # dxg: Windows' subsystem for Linux
+        return []
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is None:
+        return [str(number) for number in range(max(1, len(present)))]
+    chosen = [name.strip() for name in asked.split(",")]
+    return [] if chosen[0] in ("", "-1") else chosen

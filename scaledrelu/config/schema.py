@@ -311,5 +311,4 @@ class RunConfig:
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
-    planned_id: str | None = MISSING  # set by the sweep: a job that composes another id refuses
     trust: list[str] = MISSING  # modules that a _target_ may name beside those of config.trust

@@ -22,6 +22,7 @@ from scaledrelu.runs.build import Job, build
 from scaledrelu.runs.files import write_atomic
 from scaledrelu.runs.judgement import describe_crash, describe_judgement
 from scaledrelu.runs.observe import collect_evidence, pack
+from scaledrelu.runs.planned import CONFIG_YAML, planned_as
 from scaledrelu.runs.provenance import (
     Share,
     describe_devices,
@@ -33,7 +34,6 @@ from scaledrelu.runs.record import Outcome, Result, write_result
 
 log = logging.getLogger(__name__)
 
-CONFIG_YAML = "config.yaml"
 EVIDENCE = "evidence.npz"
 
 
@@ -52,7 +52,7 @@ def execute(
         The outcome, or None if the run was interrupted and can be resumed.
     """
     name = run_id(config)
-    if world.is_main:
+    if world.is_main and planned_as(folder) is None:
         write_atomic(folder / CONFIG_YAML, OmegaConf.to_yaml(OmegaConf.create(config)))
     job = build(config, world)
     logbook = Logbook(

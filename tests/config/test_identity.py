@@ -32,7 +32,6 @@ def test_id_has_the_method_in_front(base: dict) -> None:
         ["stem=conv", "lr.base=1e-3", "wandb=offline", "wandb.tags=[table1]"],
         ["stem=conv", "lr.base=1e-3", "stem.label=other", "optimizer.label=other"],
         ["stem=conv", "lr.base=1e-3", "data.root=/nowhere", "evaluation.report=best"],
-        ["stem=conv", "lr.base=1e-3", "planned_id=deit-000000000000"],
     ],
 )
 def test_order_spelling_paths_and_transient_fields_do_not_change_the_id(

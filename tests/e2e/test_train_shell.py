@@ -16,7 +16,8 @@ import pytest
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options
-from scaledrelu.runs.spawn import Ended, JobReport
+from scaledrelu.runs import command
+from scaledrelu.runs.ending import Ended, JobReport
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "scripts" / "train.py"
@@ -49,7 +50,7 @@ def logging_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def trained(train, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """The configurations that would have been trained."""
     found: list[dict] = []
 
@@ -57,7 +58,7 @@ def trained(train, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
         found.append(config)
         return ending_of(config)
 
-    monkeypatch.setattr(train, "run_job", run_job)
+    monkeypatch.setattr(command, "run_job", run_job)
     return found
 
 
@@ -126,7 +127,6 @@ def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         ("+stem=conv", "stem"),
         ("stem@model=conv", "stem@model"),
         ("stem=null", "stem is a group"),
-        ("experiment=deit-0123456789ab", "plan the tables again"),
         ("-m lr.base=-1,-2", "lr.base=-2"),
     ],
 )
@@ -143,8 +143,7 @@ def test_what_cannot_be_is_one_line_and_exit_2(shell: Callable, typed: str, line
     [
         ("stem=conv -m seed=2", [(2, "ViT_c")]),
         ("-m seed=range(0,1) stem=choice(conv,'patchify')", [(0, "ViT_c"), (0, "ViT_p")]),
-        ("--multirun seed=0 experiment=null", [(0, "ViT_p")]),
-        ("experiment=null seed=0", [(0, "ViT_p")]),
+        ("--multirun seed=0", [(0, "ViT_p")]),
         ("hydra.mode=MULTIRUN seed=0", [(0, "ViT_p")]),
         (
             "--run seed=0 ++lr.base=1e-3 +optimizer.build.amsgrad=true ~optimizer.build.fused",
@@ -194,7 +193,7 @@ def test_help_lists_what_a_person_may_choose_and_nothing_else(shell: Callable) -
     for group, options in group_options(CONF_DIR).items():
         assert any(line.split()[:1] == [group] for line in said.out.splitlines()), group
         assert all(option in said.out for option in options)
-    for internal in ("profile_", "table", "artifact", "_grammar", "_base", "planned_id"):
+    for internal in ("profile_", "table", "artifact", "_grammar", "_base", "hydra "):
         assert internal not in said.out.replace("tables", ""), internal
     assert "conv*" not in said.out.replace("'stem=glob(conv*)'", "")
     assert "patchify*" in said.out, "the default of a group has a star"
@@ -205,7 +204,6 @@ def test_help_lists_what_a_person_may_choose_and_nothing_else(shell: Callable) -
 def test_a_wrong_name_is_answered_with_names_that_may_be_chosen(shell: Callable) -> None:
     said = shell("stemm=conv")
     assert "did you mean 'stem'" in said.err
-    assert "planned_id" not in said.err
     assert "profile_" not in said.err
 
 
@@ -232,7 +230,7 @@ def test_completion_of_something_else_is_one_line(shell: Callable, typed: str) -
         ("stem=conv_b", {"stem=conv_bn"}, {"stem=_grammar"}),
         ("optimizer=", {"optimizer=sam", "optimizer=lion"}, {"optimizer=_base"}),
         ("pro", {"profile="}, {"profile_data=", "profile_model="}),
-        ("", {"stem=", "lr.", "seed="}, {"table=", "artifact=", "planned_id="}),
+        ("", {"stem=", "lr.", "seed="}, {"table=", "artifact="}),
         ("stem=conv lr.b", {"lr.base="}, set()),
         ("lr.base=-1 --nope st", set(), {"error:"}),
     ],
@@ -293,7 +291,7 @@ def test_ctrl_c_between_the_runs_is_one_line_and_130(
     def interrupt(_config: dict) -> JobReport:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "run_job", interrupt)
+    monkeypatch.setattr(command, "run_job", interrupt)
     said = shell("seed=0", "profile=smoke")
     assert said.status == 130
     assert said.err.strip() == "interrupted; the same command goes on from the checkpoints"
@@ -303,7 +301,7 @@ def test_a_bug_keeps_its_traceback(shell: Callable, train, monkeypatch: pytest.M
     def bug(_config: dict) -> JobReport:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(train, "run_job", bug)
+    monkeypatch.setattr(command, "run_job", bug)
     with pytest.raises(ZeroDivisionError):
         shell("-m", "seed=0,1", "profile=smoke")
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from scaledrelu.runs.attempt import read_attempt
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.engine.checkpoint import read_checkpoint
 from scaledrelu.launch import slurm
 from scaledrelu.launch.sweep import plan_tables, run_sweep
-from scaledrelu.runs.attempt import read_attempt
 from scaledrelu.runs.record import Status, read_error, read_result, read_status, run_directory
 from scaledrelu.tables.settings import load_settings
 
