@@ -28,6 +28,9 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
         return 0
     try:
         return work(load_settings(arguments, script=script), say)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
     except ScaledReluError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

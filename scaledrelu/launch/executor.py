@@ -6,18 +6,20 @@ knows tables; both read from files how a job ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from scaledrelu.config.artifacts import MANIFEST, artifact_directory, artifacts_root
+from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.lock import is_busy
 from scaledrelu.runs.record import (
     ERROR,
-    RESULT,
     Outcome,
     read_error,
     read_result,
@@ -26,7 +28,6 @@ from scaledrelu.runs.record import (
 )
 
 Say = Callable[[str], None]  # takes one line
-Mark = tuple[int, int]  # what tells a result from one that took its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Job:
         caption: ``<table>-<row>-<run id>``, its name in a queue.
         processes: that share its groups on one machine (``launch.nproc``).
         groups: of one update, which divide over all its processes; 0 where there are none.
-        replaces: the result that it is to be trained again for, see :meth:`Files.mark`.
+        replaces: the directory that is to be put aside first, see :meth:`Files.mark`.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Job:
     caption: str = ""
     processes: int = 1
     groups: int = 0
-    replaces: Mark | None = None
+    replaces: int | None = None
 
 
 class What(StrEnum):
@@ -100,8 +101,12 @@ class Executor(Protocol):
         """Return what happened since, waiting at most so long for something to happen."""
         ...
 
-    def stop(self) -> list[Event]:
-        """Let what runs save and end, and start nothing more; return what became of it."""
+    def stop(self, impatient: Callable[[], bool]) -> list[Event]:
+        """Let what runs save and end, and start nothing more; return what became of it.
+
+        Args:
+            impatient: whether a person does not want to wait for that any longer.
+        """
         ...
 
     def close(self) -> None:
@@ -125,19 +130,25 @@ FINISHED = (State.DONE, State.CRASHED)
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The run directories and artifacts of a results folder, looked at by name."""
+    """The run directories and artifacts of a results folder, looked at by name.
+
+    Attributes:
+        results: the folder.
+        artifacts: which names are those of artifacts.
+    """
 
     results: Path
+    artifacts: frozenset[str] = frozenset()
 
     def folder(self, name: str) -> Path:
         """Return the directory of a run or artifact."""
-        artifact = artifact_directory(self.results, name)
-        return artifact if artifact.is_dir() else run_directory(self.results, name)
+        find = artifact_directory if name in self.artifacts else run_directory
+        return find(self.results, name)
 
     def state(self, name: str) -> State:
         """Return how far a run or artifact has come."""
         folder = self.folder(name)
-        if folder.parent == artifacts_root(self.results):
+        if name in self.artifacts:
             done = (folder / MANIFEST).exists()
             result = None
         else:
@@ -152,13 +163,12 @@ class Files:
             return State.BUSY
         return State.FAILED if (folder / ERROR).exists() else State.MISSING
 
-    def mark(self, name: str) -> Mark | None:
-        """Return what tells the result of a run from a later one; None where there is none."""
+    def mark(self, name: str) -> int | None:
+        """Return what tells a run's directory from one that took its place; None without one."""
         try:
-            found = (self.folder(name) / RESULT).stat()
+            return self.folder(name).lstat().st_ino
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns
 
     def reason(self, name: str) -> str:
         """Return why a run or artifact failed."""
@@ -168,3 +178,24 @@ class Files:
         """Write down why a job of ours failed, unless a process works on it or it is done."""
         if self.state(name) in (State.MISSING, State.FAILED):
             write_error(self.folder(name), reason, details)
+
+
+@contextmanager
+def note_signals() -> Iterator[list[int]]:
+    """Note what asks a launcher to stop: Ctrl-C, a polite kill, a lost terminal.
+
+    Nothing is raised: an exception in the middle of an answer would lose it. Under nohup the
+    terminal may go.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in known if signal.getsignal(number) != signal.SIG_IGN]
+    before = {n: signal.signal(n, lambda number, _: asked.append(number)) for n in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,23 +30,24 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
         todo: the runs to train; finished ones among them are put aside right before they start.
         train: what the process of a run calls.
     """
-    files, captions, tags = Files(plan.results), captions_of(plan), _tags(plan)
+    files, captions, tags = files_of(plan), captions_of(plan), _tags(plan)
     jobs: dict[str, Job] = {}
     for run in todo:
         item = plan.artifacts[run.artifact] if run.artifact else None
         if item is not None and item.artifact_id not in jobs and _is_to_be_made(item, jobs, plan):
             jobs[item.artifact_id] = _artifact_job(item, plan, captions, again=jobs)
+        again = run.status.done or run.status is Status.DAMAGED
+        replaces = files.mark(run.run_id) if again else None
+        config = _with_tags(run.config, tags.get(run.run_id, []))
         jobs[run.run_id] = Job(
             name=run.run_id,
             work=partial(train, plan.results, run.run_id, changes=trust_of(run.config)),
-            prepare=partial(
-                make_ready, run, plan.results, _with_tags(run.config, tags.get(run.run_id, []))
-            ),
+            prepare=partial(make_ready, run, files, config, replaces=replaces),
             after=tuple(filter(None, (run.parent, run.artifact))),
             caption=f"{captions.get(run.run_id, 'run')}-{run.run_id}",
             processes=run.config["launch"]["nproc"],
             groups=_groups(run.config),
-            replaces=files.mark(run.run_id) if run.status.done else None,
+            replaces=replaces,
         )
     return list(jobs.values())
 
@@ -64,21 +66,29 @@ def write_plan(plan: Plan, todo: Sequence[PlannedRun]) -> None:
             writer.write(config, folder, planned_as=_in_words(run))
 
 
-def make_ready(run: PlannedRun, results: Path, config: Mapping[str, Any]) -> None:
+def files_of(plan: Plan) -> Files:
+    """Return the run directories and artifacts of a plan."""
+    return Files(plan.results, frozenset(plan.artifacts))
+
+
+def make_ready(
+    run: PlannedRun, files: Files, config: Mapping[str, Any], *, replaces: int | None
+) -> None:
     """Put a result that is to be made again aside, and see that the run has its file.
 
     Args:
         run: as it was planned.
-        results: results folder.
+        files: of the results folder.
         config: what the file says.
+        replaces: the directory to put aside, if it is still there, see ``Files.mark``.
 
     Raises:
         BusyError: another process trains the run.
         OSError: the results folder cannot be written.
     """
-    folder = run_directory(results, run.run_id)
-    if run.status.done or run.status is Status.DAMAGED:
-        _set_aside(folder, results)
+    folder = files.folder(run.run_id)
+    if replaces is not None and files.mark(run.run_id) == replaces:
+        _set_aside(folder, files.results)
     if not (folder / CONFIG_YAML).exists():
         PlanWriter().write(config, folder, planned_as=_in_words(run))
 
@@ -86,7 +96,7 @@ def make_ready(run: PlannedRun, results: Path, config: Mapping[str, Any]) -> Non
 def _set_aside(folder: Path, results: Path) -> None:
     kept = runs_root(results) / REDONE
     kept.mkdir(parents=True, exist_ok=True)
-    with claim(folder):
+    with claim(folder) if folder.is_dir() else nullcontext():
         number = times_redone(results, folder.name) + 1
         while os.path.lexists(kept / f"{folder.name}-r{number}"):  # somebody deleted an older one
             number += 1

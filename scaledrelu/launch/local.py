@@ -70,7 +70,7 @@ class LocalExecutor:
         self._held: set[str] = set()  # by processes of others
         self._died: set[str] = set()  # once
         self._server: ForkServer | None = None
-        self._alone = len(slots) == 1
+        self._alone, self._stopping = len(slots) == 1, False
 
     @property
     def open_jobs(self) -> int:
@@ -93,20 +93,23 @@ class LocalExecutor:
             events = self._hear(min(timeout_s, LOOK_S) if self._held else timeout_s)
         return events
 
-    def stop(self) -> list[Event]:
-        """Ask running jobs to save and end, and kill them after a while or at a second Ctrl-C."""
+    def stop(self, impatient: Callable[[], bool] = lambda: False) -> list[Event]:
+        """Ask running jobs to save and end, and kill them after a while or when told to.
+
+        Args:
+            impatient: whether a person does not want to wait for that any longer.
+        """
         events: list[Event] = []
         self._waiting.clear()
+        self._stopping = True
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + SAVE_LIMIT_S
-        with contextlib.suppress(KeyboardInterrupt):
-            while self._running and time.monotonic() < deadline:
-                events += self._hear(0.2)
+        while self._running and time.monotonic() < deadline and not impatient():
+            events += self._hear(0.2)
         self._signal(signal.SIGKILL)
         while self._running:
             events += self._hear(1.0)
-        self.close()
-        return [event for event in events if event.what is not What.DIED]
+        return events
 
     def close(self) -> None:
         """End the server of the processes, if there is one."""
@@ -208,6 +211,8 @@ class LocalExecutor:
             return Event(name, What.STOPPED, "by SIGTERM before it trained")
         if status > 0 and state in (State.FAILED, State.DAMAGED):
             return Event(name, What.FAILED, self._files.reason(name))
+        if self._stopping:
+            return Event(name, What.STOPPED, "by a signal before it had saved")
         return self._killed(running.job, status)
 
     def _killed(self, job: Job, status: int) -> Event:
@@ -223,10 +228,12 @@ class LocalExecutor:
     def _server_died(self) -> list[Event]:
         """Try again what ran in children of a server that was killed."""
         self.close()
-        lost = [running.job for running in self._running.values()]
-        self._free += [running.slot for running in self._running.values()]
+        lost = list(self._running.values())
+        self._free += [running.slot for running in lost]
         self._running.clear()
-        return [self._killed(job, -signal.SIGKILL) for job in lost]
+        if self._stopping:
+            return [Event(one.job.name, What.STOPPED, "by a signal") for one in lost]
+        return [self._killed(one.job, -signal.SIGKILL) for one in lost]
 
     def _settle(self, job: Job, what: What, reason: str = "") -> Event:
         del self._waiting[job.name]

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, open_dict
 from scaledrelu.config.compose import check_specialisations, finalize
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import ScaledReluError
-from scaledrelu.launch.executor import Event, Files, Job, What
+from scaledrelu.launch.executor import Event, Files, Job, What, note_signals
 from scaledrelu.launch.jobs import trust_of
 from scaledrelu.launch.local import LocalExecutor
 from scaledrelu.launch.slots import slots_of
@@ -99,14 +99,14 @@ class SlotsLauncher(Launcher):
             Files(results), slots_of(configs, self._n_jobs), preload=self._preload
         )
         reports = {run_id(c): JobReport(run_id(c), Ended.INTERRUPTED, NOT_STARTED) for c in configs}
-        try:
-            executor.submit([self._job(config, results, writer) for config in configs])
-            while executor.open_jobs:
-                _note(executor.poll(POLL_S), reports, results)
-        except KeyboardInterrupt:
-            _note(executor.stop(), reports, results)
-        finally:
-            executor.close()
+        executor.submit([self._job(config, results, writer) for config in configs])
+        with note_signals() as asked:
+            try:
+                while executor.open_jobs and not asked:
+                    _note(executor.poll(POLL_S), reports, results)
+                _note(executor.stop(lambda: len(asked) > 1), reports, results)
+            finally:
+                executor.close()
         return reports
 
     def _job(self, config: dict[str, Any], results: Path, writer: PlanWriter) -> Job:

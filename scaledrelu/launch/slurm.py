@@ -7,7 +7,6 @@ truth: without accounting SLURM forgets a job minutes after its end.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shlex
@@ -167,18 +166,21 @@ class SlurmExecutor:
         self._gone &= self._jobs.keys() - queued.keys()
         return events
 
-    def stop(self) -> list[Event]:
-        """Cancel what is queued, let what runs save, and wait for it; Ctrl-C leaves it to SLURM."""
+    def stop(self, impatient: Callable[[], bool] = lambda: False) -> list[Event]:
+        """Cancel what is queued, let what runs save, and wait for it.
+
+        Args:
+            impatient: whether a person does not want to wait for that any longer.
+        """
         deadline = time.monotonic() + STOP_LIMIT_S
-        with contextlib.suppress(KeyboardInterrupt):
-            while time.monotonic() < deadline:
-                queued = queued_jobs(self._files.results) or {}
-                left = [job.job_id for name, job in queued.items() if name in self._jobs]
-                if not left:
-                    break
-                cancel(left)
-                time.sleep(min(2.0, QUEUE_POLL_S))
-        return [self._conclude(name) for name in list(self._jobs)]
+        while time.monotonic() < deadline and not impatient():
+            queued = queued_jobs(self._files.results) or {}
+            left = [job.job_id for name, job in queued.items() if name in self._jobs]
+            if not left:
+                return [self._conclude(name) for name in list(self._jobs)]
+            cancel(left)
+            time.sleep(min(2.0, QUEUE_POLL_S))
+        return []
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.launch.budget import Budget
 from scaledrelu.launch.estimate import Estimator, time_left
-from scaledrelu.launch.executor import Event, Executor, Files, Job, Say
-from scaledrelu.launch.jobs import Train, jobs_of, write_plan
+from scaledrelu.launch.executor import Event, Executor, Job, Say, note_signals
+from scaledrelu.launch.jobs import Train, files_of, jobs_of, write_plan
 from scaledrelu.launch.local import LocalExecutor, anything
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.progress import Progress
@@ -25,7 +23,7 @@ from scaledrelu.runs.mirrored import check_online
 from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
-from scaledrelu.tables.settings import SLURM, Settings
+from scaledrelu.tables.settings import LOCAL, SLURM, Settings
 
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
@@ -62,7 +60,8 @@ def launch_tables(
     todo = in_order(runs_to_train(plan, settings.redo), settings.first)
     slots = slots_of([run.config for run in todo], settings.n_jobs)
     estimate, gpus = Estimator(settings.results), _gpus(settings, slots)
-    say(plan_text(plan, todo, n_jobs=len(slots), estimate=estimate, gpus=gpus))
+    at_a_time = len(slots) if settings.launcher == LOCAL else settings.n_jobs or len(todo) or 1
+    say(plan_text(plan, todo, n_jobs=at_a_time, estimate=estimate, gpus=gpus))
     if settings.dry_run:
         return None
     if any(run.config["wandb"]["mode"] == "online" for run in todo):
@@ -71,7 +70,7 @@ def launch_tables(
     if settings.budget_s is not None:
         runs = {run.run_id: run for run in todo}
         budget = Budget(settings.budget_s, started=started, runs=runs, results=plan.results)
-    files = Files(plan.results)
+    files = files_of(plan)
     if settings.launcher == SLURM:
         executor: Executor = SlurmExecutor(files, settings.slurm, n_jobs=settings.n_jobs)
     else:
@@ -197,45 +196,21 @@ def _drive(
                 budget.see(event)
             progress.see(event)
 
-    with _signals_interrupt():
+    with note_signals() as asked:
         try:
             tell(executor.submit(jobs))
-            while watch and executor.open_jobs:
+            while watch and executor.open_jobs and not asked:
                 if budget is not None and budget.left < 0:
-                    tell(executor.stop())
+                    tell(executor.stop(lambda: bool(asked)))
                     break
                 tell(executor.poll(POLL_S))
-        except KeyboardInterrupt as asked:
-            if executor.waits or not isinstance(asked, _Hangup):
+            if asked and (executor.waits or signal.SIGHUP not in asked):
                 say("stopping: running runs save first (Ctrl-C again to kill them)")
-                tell(executor.stop())
-            return True
+                patience = len(asked)
+                tell(executor.stop(lambda: len(asked) > patience))
         finally:
             executor.close()
-    return False
-
-
-class _Hangup(KeyboardInterrupt):
-    """The terminal is gone; a person who leaves a cluster's jobs alone wants them to go on."""
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Treat a polite kill and a lost terminal as Ctrl-C; under nohup the terminal may go."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, _frame: object) -> None:
-        raise _Hangup if number == signal.SIGHUP else KeyboardInterrupt
-
-    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return bool(asked)
 
 
 def _for_its_launcher(settings: Settings) -> Settings:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.identity import run_id
@@ -62,7 +64,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     return found
 
 
-ENDINGS = {0: Ended.OK, 1: Ended.FAILED, 2: Ended.CRASH, 3: Ended.INTERRUPTED}
+ENDINGS = {4: Ended.BUSY, 0: Ended.OK, 1: Ended.FAILED, 2: Ended.CRASH, 3: Ended.INTERRUPTED}
 
 
 def ending_of(config: dict) -> JobReport:
@@ -197,7 +199,7 @@ def test_help_lists_what_a_person_may_choose_and_nothing_else(shell: Callable) -
         assert internal not in said.out.replace("tables", ""), internal
     assert "conv*" not in said.out.replace("'stem=glob(conv*)'", "")
     assert "patchify*" in said.out, "the default of a group has a star"
-    for status in ("1 a run failed", "2 wrong input", "75 or 130 interrupted"):
+    for status in ("1 a run failed", "2 wrong input", "69 another", "75 or 130 interrupted"):
         assert status in said.out
 
 
@@ -271,7 +273,7 @@ def test_a_multirun_says_how_each_run_ended_and_fails_if_one_failed(
         assert ("profile=smoke" in line) == (number == 1), "only what varies"
 
 
-@pytest.mark.parametrize(("seed", "status"), [(0, 0), (1, 1), (2, 0), (3, 75)])
+@pytest.mark.parametrize(("seed", "status"), [(0, 0), (1, 1), (2, 0), (3, 75), (4, 69)])
 def test_a_single_run_says_by_its_exit_status_how_it_ended(
     shell: Callable, seed: int, status: int
 ) -> None:
@@ -368,14 +370,50 @@ def test_a_folder_of_ones_own_adds_options(
     assert "did you mean" in shell("-cd", str(own), "stem=mime", "profile=smoke").err
 
 
-def test_wrong_input_in_the_workers_of_joblib_is_said_and_exits_2(tmp_path: Path) -> None:
-    command = [
-        sys.executable, str(TRAIN), "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1",
-        "lr.base=-1,-2", "profile=smoke", f"paths.results={tmp_path / 'r'}",
+def child(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(TRAIN), *arguments], capture_output=True, text=True, cwd=cwd,
+        timeout=240, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )  # fmt: skip
+
+
+def test_a_multirun_in_slots_trains_each_run_in_a_process_of_its_own(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images")
+    asked = [
+        "-m", "hydra/launcher=slots", "hydra.launcher.n_jobs=2", "seed=0,1,-1", "profile=smoke",
+        "data=imagefolder", f"data.root={images}", "data.image_size=16", "data.in_memory=false",
+        "launch.workers=1", f"paths.results={tmp_path / 'r'}",
     ]  # fmt: skip
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    done = child(*asked, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    *lines, last = done.stdout.strip().splitlines()[-4:]
+    assert last == "1 of 3 runs failed"
+    assert [line.split("  ")[-1].strip().partition(":")[0] for line in lines] == [
+        "ok", "ok", "refused",
+    ]  # fmt: skip
+    results = list((tmp_path / "r" / "runs").glob("deit-*/result.json"))
+    assert len(results) == 2
+    name = results[0].parent.name
+    again = child("--run", name, f"paths.results={tmp_path / 'r'}", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "is done already" in again.stdout
+
+
+def write_images(root: Path) -> Path:
+    rng = np.random.RandomState(0)
+    for split, count in (("train", 40), ("val", 4)):
+        for name in ("cat", "dog"):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                noise = rng.randint(0, 256, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(root / split / name / f"{i}.png")
+    return root
+
+
+def test_wrong_input_in_the_workers_of_joblib_is_said_and_exits_2(tmp_path: Path) -> None:
+    done = child(
+        "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "lr.base=-1,-2",
+        "profile=smoke", f"paths.results={tmp_path / 'r'}", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2, done.stdout + done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -17,8 +17,8 @@ from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.launch.estimate import Estimate
-from scaledrelu.launch.executor import Files, State
-from scaledrelu.launch.jobs import jobs_of
+from scaledrelu.launch.executor import State
+from scaledrelu.launch.jobs import files_of, jobs_of
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.reports.cells import read_cell
@@ -99,7 +99,7 @@ def launched(plan, redo="none", *, crash=()):
 
     Every run finishes; those in ``crash`` crash.
     """
-    files, done = Files(plan.results), []
+    files, done = files_of(plan), []
     for job in jobs_of(plan, runs_to_train(plan, redo), len):
         if all(files.state(name) is State.DONE for name in job.after):
             job.prepare()
