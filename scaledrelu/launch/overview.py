@@ -45,13 +45,13 @@ def plan_text(
         f"{a.artifact_id} from {a.artifact.teacher_id or a.artifact.script}: {a.status}"
         for a in plan.artifacts.values()
     ]
-    waves = len({run.wave for run in todo})
+    after = sum(bool(run.parent or run.artifact) for run in todo)
     if not todo:
         lines.append("nothing to train")
     else:
         time = total_text([time_left(estimate(run.config), run.saved) for run in todo], n_jobs)
-        plural = "s" if waves > 1 else ""
-        lines.append(f"to train: {len(todo)} runs in {waves} wave{plural}, {time}")
+        chained = f" ({after} start from others)" if after else ""
+        lines.append(f"to train: {len(todo)} runs{chained}, {time}")
         if not all(is_small(run.config) for run in todo):
             lines.append(cost_text(todo, gpus=gpus or GPUS_OF_A_NODE, estimate=estimate))
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import Any
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.launch.executor import Job
 
-DEFAULTS = {"timeout_min": 60}
+DEFAULTS = {"timeout_min": 60, "signal_delay_s": 120}
 SHARED = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
 OPTIONS = (
     *SHARED, "partition", "qos", "account", "constraint", "gres", "exclude", "nodelist",

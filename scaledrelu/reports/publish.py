@@ -121,7 +121,7 @@ def _copy(source: Path, target: Path) -> Path:
     except FileNotFoundError as error:
         raise TableError(f"{source} is gone; write the reports again: make report") from error
     if not target.exists() or target.read_bytes() != content:
-        write_atomic(target, content)
+        write_atomic(target, content, durable=False)  # git and the results hold it, too
     return target
 
 

@@ -17,8 +17,13 @@ WRITE_ERRORS = "EACCES EDQUOT ENAMETOOLONG ENOSPC EPERM EROFS"
 CANNOT_WRITE = OCCUPIED | {getattr(errno, name) for name in WRITE_ERRORS.split()}
 
 
-def write_atomic(path: str | Path, content: bytes | str) -> None:
+def write_atomic(path: str | Path, content: bytes | str, *, durable: bool = True) -> None:
     """Write a file so that readers see the old content or the new one, even after a power cut.
+
+    Args:
+        path: of the file; its folder is made.
+        content: what it shall hold.
+        durable: wait until the disk has it; not for copies that can be made again.
 
     Raises:
         OSError: disk full or folder not writable; the old file is then intact.
@@ -31,12 +36,14 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
         with open_new(temporary) as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
 
 
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
