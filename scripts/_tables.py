@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
-from functools import partial
 
 from scaledrelu.errors import ScaledReluError, reader_may_leave
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
 
 Say = Callable[[str], None]
-say = partial(print, flush=True)
+
+
+def say(line: str) -> None:
+    """Print a line; where the terminal is gone, nobody reads it."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
 
 
 @reader_may_leave()

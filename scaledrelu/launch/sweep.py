@@ -23,7 +23,7 @@ from scaledrelu.runs.mirrored import check_online
 from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
-from scaledrelu.tables.settings import LOCAL, SLURM, Settings
+from scaledrelu.tables.settings import SLURM, Settings
 
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
@@ -59,9 +59,7 @@ def launch_tables(
     plan = plan_tables(_for_its_launcher(settings))
     todo = in_order(runs_to_train(plan, settings.redo), settings.first)
     slots = slots_of([run.config for run in todo], settings.n_jobs)
-    estimate, gpus = Estimator(settings.results), _gpus(settings, slots)
-    at_a_time = len(slots) if settings.launcher == LOCAL else settings.n_jobs or len(todo) or 1
-    say(plan_text(plan, todo, n_jobs=at_a_time, estimate=estimate, gpus=gpus))
+    say(_plan_text(plan, todo, slots, settings))
     if settings.dry_run:
         return None
     if any(run.config["wandb"]["mode"] == "online" for run in todo):
@@ -70,16 +68,11 @@ def launch_tables(
     if settings.budget_s is not None:
         runs = {run.run_id: run for run in todo}
         budget = Budget(settings.budget_s, started=started, runs=runs, results=plan.results)
-    files = files_of(plan)
-    if settings.launcher == SLURM:
-        executor: Executor = SlurmExecutor(files, settings.slurm, n_jobs=settings.n_jobs)
-    else:
-        admit = budget.admits if budget else anything
-        executor = LocalExecutor(files, slots, preload=preload, admit=admit)
+    executor = _executor(settings, plan, slots, preload=preload, budget=budget)
+    watch = executor.waits or settings.wait
     with writing_to(settings.results):
         write_plan(plan, todo)
-        progress = Progress(_seconds(plan, todo), files=files, say=say)
-        watch = executor.waits or settings.wait
+        progress = Progress(_seconds(plan, todo), files=files_of(plan), say=say)
         jobs = jobs_of(plan, todo, train)
         stopped = _drive(executor, jobs, progress, say, budget=budget, watch=watch)
     return Launched(tuple(todo), stopped, submitted=not watch and bool(todo), budget=budget)
@@ -220,12 +213,32 @@ def _for_its_launcher(settings: Settings) -> Settings:
     return replace(settings, overrides=("launch=slurm", *settings.overrides))
 
 
-def _gpus(settings: Settings, slots: Sequence[Slot]) -> int:
-    """Return the GPUs that runs have together; 0 where nobody says."""
+def _executor(
+    settings: Settings,
+    plan: Plan,
+    slots: Sequence[Slot],
+    *,
+    preload: Sequence[str],
+    budget: Budget | None,
+) -> Executor:
+    files = files_of(plan)
     if settings.launcher == SLURM:
-        per_job = int(settings.slurm.get("gpus_per_node", 1)) * int(settings.slurm.get("nodes", 1))
-        return per_job * (settings.n_jobs or 1)
-    return len({gpu for slot in slots for gpu in slot.get(GPUS, "").split(",")} - {""})
+        return SlurmExecutor(files, settings.slurm, n_jobs=settings.n_jobs)
+    admit = budget.admits if budget else anything
+    return LocalExecutor(files, slots, preload=preload, admit=admit)
+
+
+def _plan_text(
+    plan: Plan, todo: Sequence[PlannedRun], slots: Sequence[Slot], settings: Settings
+) -> str:
+    """Return the plan in words, with the runs at a time and the GPUs that there will be."""
+    jobs, gpus = len(slots), {g for slot in slots for g in slot.get(GPUS, "").split(",")} - {""}
+    count = len(gpus)
+    if settings.launcher == SLURM:
+        jobs = settings.n_jobs or max(1, len(todo))
+        per_node, nodes = (int(settings.slurm.get(k, 1)) for k in ("gpus_per_node", "nodes"))
+        count = per_node * nodes * (settings.n_jobs or 1)
+    return plan_text(plan, todo, n_jobs=jobs, estimate=Estimator(plan.results), gpus=count)
 
 
 def _seconds(plan: Plan, todo: Sequence[PlannedRun]) -> dict[str, float]:

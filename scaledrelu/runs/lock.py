@@ -101,20 +101,20 @@ def one_of_many(folder: Path) -> Iterator[None]:
     """
     with _open_lock(folder / RANKS_LOCK) as stream:
         with contextlib.suppress(OSError):
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_SH)  # whoever only looks lets go at once
         yield
 
 
 def is_busy(folder: Path) -> bool:
     """Whether some process trains this run now."""
     attempt = read_attempt(folder)
-    for name in (LOCK, RANKS_LOCK):
+    for name, kind in ((LOCK, fcntl.LOCK_SH), (RANKS_LOCK, fcntl.LOCK_EX)):
         try:
             stream = _open_lock(folder / name, create=False)
         except (OSError, RunError):
             continue
         with stream:
-            if _try(stream, fcntl.LOCK_SH) is False:
+            if _try(stream, kind) is False:
                 return True
     return attempt is not None and _lives_unseen(attempt, folder)
 
