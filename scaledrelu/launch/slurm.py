@@ -209,7 +209,7 @@ class SlurmExecutor:
         options["additional_parameters"] = extra
         options["comment"] = comment_of(self._files.results)
         named = {k if k in SHARED else f"slurm_{k}": value for k, value in options.items()}
-        executor = AutoExecutor(folder=self._files.results / "runs" / ".slurm" / "%j")
+        executor = AutoExecutor(self._files.results / "runs" / ".slurm" / "%j", cluster="slurm")
         executor.update_parameters(name=job.caption, stderr_to_stdout=True, **named)
         work = ClusterWork(self._files, job.name, job.work, job.after)
         submitted = executor.submit(work)
