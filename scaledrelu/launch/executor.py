@@ -40,8 +40,7 @@ class Job:
         prepare: called right before it starts or is submitted; BusyError: another process has it.
         after: runs and artifacts that it starts from.
         caption: ``<table>-<row>-<run id>``, its name in a queue.
-        processes: that share its groups on one machine (``launch.nproc``).
-        groups: of one update, which divide over all its processes; 0 where there are none.
+        groups: of one update, which divide over the tasks of a job; 0 where there are none.
         replaces: the directory that is to be put aside first, see :meth:`Files.mark`.
     """
 
@@ -50,7 +49,6 @@ class Job:
     prepare: Callable[[], None]
     after: tuple[str, ...] = ()
     caption: str = ""
-    processes: int = 1
     groups: int = 0
     replaces: int | None = None
 

@@ -45,7 +45,6 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
             prepare=partial(make_ready, run, files, config, replaces=replaces),
             after=tuple(filter(None, (run.parent, run.artifact))),
             caption=f"{captions.get(run.run_id, 'run')}-{run.run_id}",
-            processes=run.config["launch"]["nproc"],
             groups=_groups(run.config),
             replaces=replaces,
         )

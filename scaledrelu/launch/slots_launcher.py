@@ -67,7 +67,7 @@ class SlotsLauncher(Launcher):
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         composed = [self._compose(overrides) for overrides in job_overrides]
-        reports = self._run([job.config for job in composed if job.config is not None])
+        reports = self._run([job for job in composed if job.config is not None])
         folder, returns = Path(self._config.hydra.sweep.dir), []
         for number, job in enumerate(composed, initial_job_idx):
             report = JobReport("", Ended.REFUSED, job.refused)
@@ -90,16 +90,16 @@ class SlotsLauncher(Launcher):
         except ScaledReluError as error:
             return _Composed(tuple(overrides), None, str(error))
 
-    def _run(self, configs: Sequence[dict[str, Any]]) -> dict[str, JobReport]:
+    def _run(self, composed: Sequence[_Composed]) -> dict[str, JobReport]:
         """Train runs; return how each ended, by its id."""
-        if not configs:
+        if not composed:
             return {}
-        results, writer = Path(configs[0]["paths"]["results"]), PlanWriter()
-        executor = LocalExecutor(
-            Files(results), slots_of(configs, self._n_jobs), preload=self._preload
-        )
+        configs, writer = [one.config for one in composed], PlanWriter()
+        results = Path(configs[0]["paths"]["results"])
+        slots = slots_of(configs, self._n_jobs)
+        executor = LocalExecutor(Files(results), slots, preload=self._preload)
         reports = {run_id(c): JobReport(run_id(c), Ended.INTERRUPTED, NOT_STARTED) for c in configs}
-        executor.submit([self._job(config, results, writer) for config in configs])
+        executor.submit([self._job(one, results, writer) for one in composed])
         with note_signals() as asked:
             try:
                 while executor.open_jobs and not asked:
@@ -109,15 +109,14 @@ class SlotsLauncher(Launcher):
                 executor.close()
         return reports
 
-    def _job(self, config: dict[str, Any], results: Path, writer: PlanWriter) -> Job:
-        name = run_id(config)
-        folder = run_directory(results, name)
-        words = f"{config['method']} from the shell"
+    def _job(self, composed: _Composed, results: Path, writer: PlanWriter) -> Job:
+        name, words = run_id(composed.config), " ".join(composed.overrides)
+        folder, changes = run_directory(results, name), trust_of(composed.config)
         train = pkgutil.resolve_name(self._train)
         return Job(
             name=name,
-            work=partial(train, results, name, changes=trust_of(config)),
-            prepare=partial(writer.write, config, folder, planned_as=words),
+            work=partial(train, results, name, changes=changes),
+            prepare=partial(writer.write, composed.config, folder, planned_as=words),
         )
 
 

@@ -25,6 +25,7 @@ from scaledrelu.runs.record import run_directory
 
 CONFIG_YAML = "config.yaml"
 PLANNED_AS = "# planned as "
+AGAIN = "the command that planned it (make table<N>) writes it anew"
 OWN_DIGEST = re.compile(r"[0-9a-f]{16}")  # any other was given by a person
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -62,10 +63,11 @@ class PlanWriter:
             return _text(key, value)
         place = (key, id(value))
         if place not in self._known:
+            text = _text(key, value)
             self._known[place] = (
                 value,
-                _text(key, value),
-            )  # kept alive, so that its id stays its own
+                text,
+            )  # the value stays alive, so that its id stays its own
         return self._known[place][1]
 
 
@@ -98,7 +100,7 @@ def read_planned(
     if (found := run_id(config)) != name:
         raise RunError(
             f"{path}: describes {found}, not {name}: it was edited, or written by another version; "
-            "plan again (make plan), which writes it anew"
+            f"{AGAIN}"
         )
     _check_files(config)
     return config
@@ -120,7 +122,7 @@ def _text(key: str, value: Any) -> str:
 
 def _read(path: Path, name: str, results: str | Path) -> dict[str, Any]:
     try:
-        text = read_text(path, advice="plan again (make plan)")
+        text = read_text(path, advice=AGAIN)
         if text is None:
             raise ConfigError(
                 f"{path}: no such file: {name} is not planned in {results}; plan its table first "
@@ -129,7 +131,7 @@ def _read(path: Path, name: str, results: str | Path) -> dict[str, Any]:
         raw = yaml.load(text, Loader=_Loader)
         return {**raw}
     except (yaml.YAMLError, *UNREADABLE) as error:
-        raise RunError(f"{path}: damaged ({in_short(error)}); plan again (make plan)") from error
+        raise RunError(f"{path}: damaged ({in_short(error)}); {AGAIN}") from error
 
 
 def _change(raw: dict[str, Any], key: str, value: Any, typed: str) -> None:
