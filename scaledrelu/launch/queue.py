@@ -15,6 +15,7 @@ from scaledrelu.runs.files import write_atomic
 JOB = "job.json"
 FIELDS = "%i|%T|%k|%j"  # id, state, comment, name
 LEFT_ALONE = ("CANCELLED", "COMPLETED", "PREEMPTED", "TIMEOUT")  # saved and left: not a failure
+ALIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED")
 UNKNOWN = "unknown"
 
 
@@ -24,6 +25,11 @@ class QueuedJob:
 
     job_id: str
     state: str  # PENDING, RUNNING, ...
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it trains no more."""
+        return self.state == "COMPLETING"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.launch.executor import FINISHED, Event, Files, Job, State, What
 from scaledrelu.launch.queue import (
+    ALIVE,
     LEFT_ALONE,
     JobRecord,
     cancel,
@@ -32,6 +33,7 @@ from scaledrelu.launch.queue import (
 from scaledrelu.launch.slurm_options import SHARED, check_slurm, options_of
 from scaledrelu.runs.ending import EXIT_FAILED
 from scaledrelu.runs.lock import BusyError
+from scaledrelu.tables.typed import as_list
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +123,7 @@ class SlurmExecutor:
             raise RunError("squeue does not answer: nothing was submitted; try again later")
         events, submitted = [], []
         for job in jobs:
-            if job.name in queued:
+            if job.name in queued and not queued[job.name].leaving:
                 self._jobs[job.name] = queued[job.name].job_id
                 events.append(Event(job.name, What.ADOPTED, f"job {queued[job.name].job_id}"))
                 continue
@@ -160,7 +162,8 @@ class SlurmExecutor:
         if queued is None:
             return events
         for name in [name for name in self._jobs if name not in queued]:
-            if name in self._gone:  # two times: one that queues itself again may be missing once
+            # Two times: one that queues itself again may be missing once.
+            if name in self._gone and ending_of(self._jobs[name]) not in ALIVE:
                 events.append(self._conclude(name))
             self._gone.add(name)
         self._gone &= self._jobs.keys() - queued.keys()
@@ -202,7 +205,7 @@ class SlurmExecutor:
         ]
         if "cpus_per_task" in options:  # srun of SLURM 22.05 and later gives one otherwise
             setup.append(f"export SRUN_CPUS_PER_TASK={options['cpus_per_task']}")
-        options["setup"] = [*setup, *options.get("setup", [])]
+        options["setup"] = [*setup, *as_list(options.get("setup"))]
         extra = {"requeue": True, **options.get("additional_parameters", {})}
         if after:
             extra["dependency"] = "afterany:" + ":".join(after)
