@@ -88,6 +88,7 @@ class FakeCompose:
             "divergence": {**DIVERGENCE},
             "seed": 0,
             "trust": [],
+            "wandb": {"tags": []},
         }
         for key, value in pairs.items():
             if key not in GROUPS:

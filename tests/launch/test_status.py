@@ -51,7 +51,7 @@ def test_a_run_that_is_trained_tells_its_epoch_speed_time_left_and_loss(sandbox)
     write_saved(folder, step=50, total_steps=180)
     with only_writer(folder):
         line = lines_of(sandbox)[0]
-    assert "running  epoch 10/30  351 images/s  ETA 1m 00s  loss 1.250  (process " in line
+    assert "running  epoch 10/16  351 images/s  ETA 1m 00s  loss 1.250  (process " in line
     stopped = lines_of(sandbox)[0]
     assert stopped.endswith("stopped; goes on at step 50 of 180")
 
@@ -60,7 +60,7 @@ def test_a_run_that_has_said_nothing_yet_is_running(sandbox):
     folder = sandbox.folder(0)
     folder.mkdir(parents=True)
     with only_writer(folder):
-        assert "running  epoch 1/30" in lines_of(sandbox)[0]
+        assert "running  epoch 1/16" in lines_of(sandbox)[0]
 
 
 @pytest.mark.parametrize(
