@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.launch.executor import Files, Job, What
 from scaledrelu.launch.local import LocalExecutor
 from scaledrelu.launch.server import ForkServer, Request
@@ -23,7 +25,9 @@ PRELOADED = "server_jobs"
 def _modules(tmp_path, monkeypatch):
     """A module for the server to import, which notes how often that happens."""
     (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / f"{PRELOADED}.py").write_text(JOBS.format(log=tmp_path / "imported"))
+    (tmp_path / "modules" / f"{PRELOADED}.py").write_text(
+        JOBS.format(log=str(tmp_path / "imported"))
+    )
     monkeypatch.syspath_prepend(tmp_path / "modules")
     yield
     sys.modules.pop(PRELOADED, None)
@@ -103,19 +107,33 @@ def test_every_way_to_end_has_its_own_status(server, tmp_path):
     assert "no such luck" in (tmp_path / "bug.log").read_text()
 
 
+OWNER = """
+import sys, time
+sys.path.insert(0, {modules!r})
+from pathlib import Path
+from test_server import PRELOADED, call
+from scaledrelu.launch.server import ForkServer, Request
+
+base = Path({base!r})
+server = ForkServer([PRELOADED], log=base / "server.log")
+child = server.start(Request("one", call("wait_for", base / "never"), base / "one.log", {{}}))
+print(server.process.pid, child, flush=True)
+time.sleep(60)
+"""
+
+
 def test_children_end_with_the_server_and_the_server_with_whoever_started_it(tmp_path):
-    reader, writer = os.pipe()
-    if (pid := os.fork()) == 0:
-        server = ForkServer([PRELOADED], log=tmp_path / "server.log")
-        child = server.start(
-            Request("one", call("wait_for", tmp_path / "never"), tmp_path / "one.log", {})
-        )
-        os.write(writer, f"{server.process.pid} {child}".encode())
-        time.sleep(60)
-        os._exit(0)
-    pids = [int(word) for word in os.read(reader, 100).split()]
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    code = OWNER.format(modules=str(tmp_path / "modules"), base=str(tmp_path))
+    paths = [str(CONF_DIR.parent), str(Path(__file__).parent)]
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    ) as owner:
+        pids = [int(word) for word in owner.stdout.readline().split()]
+        assert len(pids) == 2
+        owner.kill()
     deadline = time.monotonic() + 30
     while any(lives(other) for other in pids):
         assert time.monotonic() < deadline
