@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 import hydra
-from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -36,8 +35,7 @@ def job(composed: DictConfig) -> JobReport:
 
 def main() -> int:
     """Train what the command line asks for; return the exit status."""
-    Plugins.instance().register(SlotsLauncher)
-    return command.main(job, __doc__)
+    return command.main(job, __doc__, plugins=[SlotsLauncher])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
 from scaledrelu.config.compose import CONF_DIR, check_specialisations, finalize, readable_errors
@@ -49,12 +51,15 @@ class Command:
         self.reports: list[JobReport] = []
 
     @reader_may_leave()
-    def main(self, job: Callable[[], None], text: str) -> int:
+    def main(
+        self, job: Callable[[], None], text: str, *, plugins: Sequence[type[Plugin]] = ()
+    ) -> int:
         """Check the command line, run, and turn the ending into an exit status.
 
         Args:
             job: what Hydra runs, see :meth:`job`.
             text: examples, for the help.
+            plugins: of our own, for Hydra.
         """
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach readable_errors, not Hydra's printer
         if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, which may be killed
@@ -70,6 +75,8 @@ class Command:
                 return 0
             if asked.shell_completion and asked.overrides[0].startswith("query"):
                 return complete(job)
+            for plugin in plugins:
+                Plugins.instance().register(plugin)
             return self._run(job, asked)
 
     def job(self, composed: DictConfig) -> JobReport:
