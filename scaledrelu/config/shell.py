@@ -115,7 +115,7 @@ def _check_sweep(override: Override) -> None:
 def visible_words(words: Iterable[str], conf_dir: Path) -> list[str]:
     """Return the completions that a person may choose, out of all that Hydra offers."""
     groups = group_options(conf_dir)
-    hidden = {p.name for p in conf_dir.iterdir() if p.is_dir()} - set(groups)
+    hidden = {p.name for p in conf_dir.iterdir() if p.is_dir()} - {*groups, "hydra"}
     parts = ((word, re.split(r"[=/]", word.lstrip("+~"), maxsplit=1)) for word in words)
     return [w for w, (key, *value) in parts if key not in hidden and not _is_base(value)]
 

@@ -234,6 +234,7 @@ def test_completion_of_something_else_is_one_line(shell: Callable, typed: str) -
         ("pro", {"profile="}, {"profile_data=", "profile_model="}),
         ("", {"stem=", "lr.", "seed="}, {"table=", "artifact="}),
         ("stem=conv lr.b", {"lr.base="}, set()),
+        ("hydra/launcher=s", {"hydra/launcher=slots"}, set()),
         ("lr.base=-1 --nope st", set(), {"error:"}),
     ],
 )
