@@ -48,8 +48,8 @@ DINO_P, PROBE_P, DINO_C, PROBE_C, TWO, ONE = range(6)
 
 
 def attempts(sandbox: Sandbox) -> list[int]:
-    folders = [run_directory(sandbox.base / "results", name) for name in sandbox.names]
-    return [len((f / "attempts").read_text()) if f.exists() else 0 for f in folders]
+    files = [sandbox.folder(place) / "attempts" for place in range(len(sandbox.names))]
+    return [len(file.read_text()) if file.exists() else 0 for file in files]
 
 
 def test_the_plan_shares_parents_and_trains_them_first(sandbox):
