@@ -9,7 +9,7 @@ import yaml
 from tiny_runs import folder_of
 
 from scaledrelu.config.identity import canonical, run_id
-from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.errors import ConfigError, RunError, ScaledReluError
 from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK, EXIT_WRONG_INPUT
 from scaledrelu.runs.planned import PlanWriter, planned_as, read_planned
 from scaledrelu.runs.record import read_error, read_result
@@ -109,7 +109,7 @@ def test_code_that_only_the_file_trusts_is_not_called(planned):
 def test_a_damaged_file_is_one_line(planned, content):
     config, path = planned()
     path.write_bytes(content)
-    with pytest.raises((RunError, ConfigError)) as caught:
+    with pytest.raises(ScaledReluError) as caught:
         read_planned(path.parents[2], run_id(config))
     assert "\n" not in str(caught.value)
     assert train_planned(path.parents[2], run_id(config)) in (EXIT_WRONG_INPUT, EXIT_FAILED)
