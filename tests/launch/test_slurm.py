@@ -288,4 +288,4 @@ def test_two_nodes_and_a_preempted_job_end_in_a_correct_table(tmp_path: Path) ->
         assert name in line
         value = read_result(run_directory(cluster.results, name)).metrics["val/top1"]
         assert f"{value:.4f}" in line
-    assert queued_jobs(cluster.results) == {}
+    until(lambda: queued_jobs(cluster.results) == {})
