@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.record import ERROR, Status, read_error, write_error
 
 ROOT = CONF_DIR.parent
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,8 @@ def _make(artifact: Artifact, folder: Path, results: Path) -> int:
         return EXIT_OK
     (folder / ERROR).unlink(missing_ok=True)
     arguments = artifact.arguments(results)
-    log.info("$ python %s %s", artifact.script, " ".join(arguments))
+    sys.stdout.write(f"$ python {artifact.script} {' '.join(arguments)}\n")
+    sys.stdout.flush()
     ended = subprocess.Popen(
         [sys.executable, str(ROOT / artifact.script), *arguments],
         stdout=subprocess.PIPE,
@@ -76,7 +75,7 @@ def _make(artifact: Artifact, folder: Path, results: Path) -> int:
         preexec_fn=partial(stop_with_parent, os.getpid()),
     )
     printed, _ = ended.communicate()
-    log.info("%s", printed)
+    sys.stdout.write(printed)  # into the log of this process
     if ended.returncode == 0 and (folder / MANIFEST).exists():
         return EXIT_OK
     last = (printed.strip().splitlines() or ["it ended without a message"])[-1]
