@@ -10,7 +10,8 @@ RUN      := $(VENV)/bin/python
 # A machine that is at hand for minutes has its packages already: make gpu installs nothing.
 GPU_RUN  := $(if $(wildcard $(RUN)),$(RUN),$(PYTHON))
 READY    := $(VENV)/.ready
-SWEEP    := $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(SEEDS)]
+# exec: a signal to make reaches the script, not a shell that would leave it behind.
+SWEEP    := exec $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(SEEDS)]
 
 # Only these may be given, so that SEED=3 or PROFIL=paper is refused instead of ignored.
 KNOWN    := PROFILE SEEDS ARGS PYTHON JOBS BUDGET VENV RUN READY
@@ -18,7 +19,7 @@ GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin
 UNKNOWN  := $(filter-out $(KNOWN) SHELL MAKE%,$(GIVEN))
 $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
-.PHONY: help tables plan report publish dry bench gpu test test-all lint format clean
+.PHONY: help tables plan status report publish dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,30 +39,33 @@ table%: $(READY) ## train what is missing of one table and write results/<profil
 tables: $(READY) ## the same for every table
 	$(SWEEP) $(ARGS)
 
-plan: $(READY) ## what is done, missing, failed, crashed; estimated time; trains nothing
+plan: $(READY) ## what is done, missing, failed, crashed; time, GPU-hours, disk; trains nothing
 	@$(SWEEP) dry_run=true $(ARGS)
 
+status: $(READY) ## one line a run: queued, running (epoch, images/s, ETA, loss), done, failed
+	@exec $(RUN) scripts/status.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
+
 report: $(READY) ## rewrite the tables from what is done; trains nothing
-	@$(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
+	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
 
 publish: $(READY) ## copy tables and slim run records to results/published/<profile>/
-	@$(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] publish=true $(ARGS)
+	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] publish=true $(ARGS)
 
 dry: $(READY) ## one training and one evaluation step of every row of the paper profile, on noise
-	$(RUN) scripts/dry.py $(ARGS)
+	exec $(RUN) scripts/dry.py $(ARGS)
 
 bench: $(READY) ## speed of training steps, loaders and start-up; CSV under results/published/bench/
-	$(RUN) scripts/bench.py $(ARGS)
+	exec $(RUN) scripts/bench.py $(ARGS)
 
 gpu: ## on one GPU, within BUDGET seconds: tests, speed, whole runs at small; publishes what comes out
-	$(GPU_RUN) scripts/gpu.py --budget $(BUDGET) --seeds $(SEEDS) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(ARGS)
+	exec $(GPU_RUN) scripts/gpu.py --budget $(BUDGET) --seeds $(SEEDS) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(ARGS)
 
 test: $(READY) ## the test suite, in two processes; tests about signals after that, alone
-	$(RUN) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not alone"
-	$(RUN) -m pytest -m alone
+	exec $(RUN) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not alone"
+	exec $(RUN) -m pytest -m alone
 
 test-all: test ## with the tests that take minutes
-	$(RUN) -m pytest -m slow
+	exec $(RUN) -m pytest -m slow
 
 lint: $(READY) ## ruff: rules and format
 	$(VENV)/bin/ruff check .

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from scaledrelu.errors import RunError
+
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+OCCUPIED = {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
+WRITE_ERRORS = "EACCES EDQUOT ENAMETOOLONG ENOSPC EPERM EROFS"
+CANNOT_WRITE = OCCUPIED | {getattr(errno, name) for name in WRITE_ERRORS.split()}
 
 
 @contextlib.contextmanager
@@ -86,6 +91,27 @@ def cannot_write(error: OSError, folder: str | Path) -> str | None:
         f"cannot write {name or folder}: {error.strerror}; make room or choose another folder with "
         "paths.results=<folder>"
     )
+
+
+@contextlib.contextmanager
+def writing_to(results: Path) -> Iterator[None]:
+    """Turn what a read-only or full results folder causes inside the block into one line.
+
+    Raises:
+        RunError: which file, and why it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        remedy = "make room or give write permission there"
+        if error.errno in OCCUPIED:
+            remedy = "move away what stands there instead of a folder or file of ours"
+        raise RunError(  # the second name is that of the file, where the first is a temporary one
+            f"{error.filename2 or error.filename or results}: cannot be written "
+            f"({error.strerror}): {remedy}, or set results=FOLDER; what is done is kept"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

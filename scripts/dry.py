@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.compose import compose
 from scaledrelu.errors import ScaledReluError
-from scaledrelu.launch.sweep import plan_tables
+from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
-from scripts.sweep import main
+from scripts._tables import run_script
 
 SMALL = ("batch.total=2", "batch.group=2", "precision=fp32", "launch=local", "launch.device=cpu")
 IMAGENET_CLASSES = 1000
@@ -51,4 +51,4 @@ def dry(settings: Settings, say: Callable[[str], None]) -> int:
 if __name__ == "__main__":
     if not any(argument.startswith("profile=") for argument in sys.argv[1:]):
         sys.argv.append("profile=paper")
-    sys.exit(main(dry, __doc__))
+    sys.exit(run_script("dry", dry, __doc__))

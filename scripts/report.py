@@ -7,12 +7,37 @@ python scripts/report.py profile=mini seeds=0,1,2 publish=true
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.launch.sweep import run_report
-from scripts.sweep import main
+from scaledrelu.files import writing_to
+from scaledrelu.reports.publish import publish
+from scaledrelu.reports.report import write_reports
+from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import Settings
+from scripts._tables import run_script
+
+
+def report(settings: Settings, say: Callable[[str], None]) -> int:
+    """Write the reports and publish them where asked; a report with holes is still a report.
+
+    Publishing mini's own tables also writes ``docs/results.md`` anew.
+    """
+    results, profile = settings.results, settings.profile
+    with writing_to(results):
+        for path in write_reports(plan_tables(settings), results=results):
+            say(f"wrote {path}")
+        if settings.publish:
+            files = publish(results, profile, tables=settings.tables, force=settings.force)
+            say(f"published {len(files)} files under {results / 'published' / profile}")
+            page = profile == PROFILE and write_results_page(results, settings.conf_dir.parent)
+            if page:
+                say(f"wrote {page}")
+    return 0
+
 
 if __name__ == "__main__":
-    sys.exit(main(run_report, __doc__))
+    sys.exit(run_script("report", report, __doc__))

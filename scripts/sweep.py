@@ -3,37 +3,43 @@
 python scripts/sweep.py tables=[table1] profile=mini seeds=0,1,2
 python scripts/sweep.py dry_run=true                       # the plan only
 python scripts/sweep.py tables=[table1] redo=deit-0123456789ab
+python scripts/sweep.py profile=paper slurm.partition=gpu slurm.gpus_per_node=8
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.errors import ScaledReluError, reader_may_leave
-from scaledrelu.launch.sweep import run_sweep
-from scaledrelu.tables.settings import Settings, load_settings, settings_help
+from scaledrelu.files import writing_to
+from scaledrelu.launch.executor import Say
+from scaledrelu.launch.jobs import Train
+from scaledrelu.launch.sweep import conclude, launch_tables
+from scaledrelu.reports.report import write_reports
+from scaledrelu.runs.spawn import train_planned
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import Settings
+from scripts._tables import run_script
 
-say = partial(print, flush=True)
+PRELOAD = ("torch", "timm", "scaledrelu.runs.execute")  # what every run imports
 
 
-@reader_may_leave()
-def main(work: Callable[[Settings, Callable[[str], None]], int], text: str) -> int:
-    """Read ``key=value`` arguments, do the work, turn a user's mistake into one line and exit 2."""
-    arguments = sys.argv[1:]
-    if any(argument in ("-h", "--help") for argument in arguments):
-        say(f"{text}\n{settings_help()}")
+def sweep(
+    settings: Settings, say: Say, *, train: Train = train_planned, preload: Sequence[str] = PRELOAD
+) -> int:
+    """Plan, train what is missing, write the reports; return the exit status."""
+    launched = launch_tables(settings, say, train=train, preload=preload)
+    if launched is None:
         return 0
-    try:
-        return work(load_settings(arguments), say)
-    except ScaledReluError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    plan = plan_tables(settings)
+    with writing_to(settings.results):
+        for path in write_reports(plan, results=settings.results):
+            say(f"wrote {path}")
+    return conclude(plan, launched, say)
 
 
 if __name__ == "__main__":
-    sys.exit(main(run_sweep, __doc__))
+    sys.exit(run_script("sweep", sweep, __doc__))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from scaledrelu.bench.pieces import Ended, Piece, Report, grace_s, run_piece
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.config.launch import gpu_visible
+from scaledrelu.config.launch import visible_gpus
 from scaledrelu.errors import ConfigError
 
 Show = Callable[[str], None]  # takes text
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str], *, show: Show) -> int:
         ConfigError: no GPU is there.
     """
     options = parse(arguments)
-    if options.device == "cuda" and not gpu_visible():
+    if options.device == "cuda" and not visible_gpus():
         raise ConfigError("make gpu: no GPU is visible here; --device cpu tries the script itself")
     clock = Clock(options.budget, time.monotonic())
     chosen = [kind for kind in KINDS if kind in (options.only or KINDS)]

@@ -26,21 +26,18 @@ from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
 
 
-def compose(
-    overrides: Sequence[str], *, searchpath: str | None = None, conf_dir: Path | None = None
-) -> RunConfig:
+def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunConfig:
     """Compose ``train.yaml`` with overrides, exactly as the shell would.
 
     Args:
         overrides: Hydra overrides, e.g. ``["stem=conv", "lr.base=1e-3"]``.
-        searchpath: folder with further groups (generated experiments).
         conf_dir: the configuration tree; the repository's by default.
 
     Raises:
         ConfigError: one line naming the key, the value and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
-    config = from_values(_tree(overrides, conf_dir, searchpath).resolved(), conf_dir=conf_dir)
+    config = from_values(_tree(overrides, conf_dir).resolved(), conf_dir=conf_dir)
     return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
 
 
@@ -55,13 +52,13 @@ def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) 
         ConfigError: as :func:`compose`.
     """
     conf_dir = conf_dir or CONF_DIR
-    return from_values(_tree(overrides, conf_dir, None).resolved(), conf_dir=conf_dir)
+    return from_values(_tree(overrides, conf_dir).resolved(), conf_dir=conf_dir)
 
 
-def _tree(overrides: Sequence[str], conf_dir: Path, searchpath: str | None) -> Tree:
+def _tree(overrides: Sequence[str], conf_dir: Path) -> Tree:
     overrides = expand_overrides(overrides)
     check_overrides(overrides, conf_dir)
-    return compose_tree(overrides, conf_dir, searchpath=searchpath)
+    return compose_tree(overrides, conf_dir)
 
 
 def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> RunConfig:

@@ -116,22 +116,18 @@ class Trees:
         return self._options[text]
 
 
-def compose_tree(
-    overrides: Sequence[str], conf_dir: Path, *, searchpath: str | None = None
-) -> Tree:
+def compose_tree(overrides: Sequence[str], conf_dir: Path) -> Tree:
     """Let Hydra compose ``train.yaml`` with overrides.
 
     Args:
         overrides: in Hydra's grammar, checked before (see ``config.overrides``).
         conf_dir: the configuration tree.
-        searchpath: folder with further groups.
 
     Raises:
         ConfigError: one line naming the key, the value and what is allowed.
     """
-    extra = [f"hydra.searchpath=[file://{searchpath}]"] if searchpath else []
     with _own_hydra(conf_dir):
-        composed = _compose("train", [*overrides, *extra])
+        composed = _compose("train", overrides)
     check_specialisations(composed.hydra.runtime)
     choices = {
         group: str(option)

@@ -15,7 +15,7 @@ TRANSIENT = (
     "launch",
     "wandb",
     "paths",
-    "planned_id",
+    "planned_id",  # of configurations that older versions stored
     "trust",
     "profile.name",
     "profile.notes",

@@ -34,7 +34,7 @@ class LaunchConfig(Group):
     @property
     def takes_gpu(self) -> bool:
         """Whether a run on this machine would take a GPU."""
-        return self.device == "cuda" or (self.device == "auto" and gpu_visible())
+        return self.device == "cuda" or (self.device == "auto" and bool(visible_gpus()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,16 @@ class PathsConfig(Group):
     results: str
 
 
-def gpu_visible() -> bool:
-    """Say whether this process may use an NVIDIA GPU, without loading torch."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        return False
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+def visible_gpus() -> list[str]:
+    """Return the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them.
+
+    Asks the files of the driver: torch need not be loaded for it.
+    """
+    present = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    if not present and not Path("/dev/dxg").exists():  # dxg: Windows' subsystem for Linux
+        return []
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is None:
+        return [str(number) for number in range(max(1, len(present)))]
+    chosen = [name.strip() for name in asked.split(",")]
+    return [] if chosen[0] in ("", "-1") else chosen

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 # Groups whose name looks like a number's: the hint says where the number goes.
 NUMBER_KEYS = {"lr": ("lr.base", "the rate"), "warmup": ("warmup.epochs", "its length")}
-FREE_GROUPS = {"experiment", "hydra"}
-INTERNAL = {"planned_id"}  # set by a sweep, never by a person
+FREE_GROUPS = {"hydra"}
 
 
 def group_options(conf_dir: Path, *more: Path) -> dict[str, list[str]]:
@@ -34,7 +33,9 @@ def group_options(conf_dir: Path, *more: Path) -> dict[str, list[str]]:
     """
     found: dict[str, set[str]] = {}
     for folder in (folder for top in (conf_dir, *more) for folder in top.iterdir()):
-        if folder.is_dir() and not folder.name.startswith(("profile_", "table", "artifact", ".")):
+        if folder.is_dir() and not folder.name.startswith(
+            ("profile_", "table", "artifact", "hydra", ".")
+        ):
             options = {path.stem for path in folder.glob("*.yaml")}
             found.setdefault(folder.name, set()).update(o for o in options if o[:1] != "_")
     return {name: sorted(found[name]) for name in sorted(found)}
@@ -145,7 +146,6 @@ def _check_key(key: str, groups: dict[str, list[str]]) -> None:
         if part not in known:
             here = ".".join(path) or "the top level"
             names = [*known, *groups] if not path else list(known)
-            names = [name for name in names if name not in INTERNAL]
             near = nearest(part, names)
             raise ConfigError(
                 f"{key}: no such key '{part}' at {here}{near}; "

@@ -102,7 +102,6 @@ class RunConfig(Group):
     launch: LaunchConfig
     wandb: WandbConfig
     paths: PathsConfig
-    planned_id: str | None = folder()  # set by the sweep: a job that composes another id refuses
     trust: tuple[str, ...]  # modules that a _target_ may name beside those of config.trust
 
     def check(self) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 
 from scaledrelu.config.overrides import (
-    INTERNAL,
     check_overrides,
     expand_glob,
     group_options,
@@ -26,9 +26,45 @@ from scaledrelu.errors import ConfigError
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-MISSING_EXPERIMENT = "no such file on hydra.searchpath; plan the tables again"
+RUN_FLAGS = ("--run", "-r")
+PLACE = "paths.results="
 ONE_OF = ("run", "multirun", "cfg", "info", "shell_completion")
 COMPLETION = re.compile(r"(install|uninstall|query)=(bash|fish|zsh)")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """What ``--run <run id>`` asks for."""
+
+    run_id: str
+    results: str
+    changes: tuple[str, ...]  # overrides of where and how fast
+
+
+def planned_run(arguments: Sequence[str]) -> PlannedRun | None:
+    """Return the planned run that is to be trained; None where Hydra composes one.
+
+    Hydra's own ``--run`` takes no value.
+
+    Raises:
+        ConfigError: flags beside it.
+    """
+    words = [part for word in arguments for part in _split_run_flag(word)]
+    at = next((i for i, word in enumerate(words) if word in RUN_FLAGS), len(words))
+    name = next(iter(words[at + 1 :]), None)
+    if name is None or "=" in name or name.startswith(("-", "+", "~")):
+        return None
+    others = [*words[:at], *words[at + 2 :]]
+    if flags := [word for word in others if word.startswith("-")]:
+        raise ConfigError(f"{flags[0]}: --run {name} takes overrides only, e.g. launch.workers=4")
+    results = [w.partition("=")[2] for w in others if w.startswith(PLACE)]
+    changes = tuple(word for word in others if not word.startswith(PLACE))
+    return PlannedRun(name, results[-1] if results else "results", changes)
+
+
+def _split_run_flag(word: str) -> list[str]:
+    flag, equals, name = word.partition("=")
+    return [flag, name] if equals and flag == RUN_FLAGS[0] else [word]
 
 
 def read_arguments(arguments: Sequence[str]) -> Namespace:
@@ -59,25 +95,9 @@ def ready_for_hydra(asked: Namespace, conf_dir: Path) -> list[str]:
     groups = group_options(conf_dir, *folders)
     overrides = [expand_glob(text, groups) for text in asked.overrides]
     check_overrides(overrides, conf_dir, *folders)
-    kept = [
-        override for override in parse_overrides(overrides) if not _says_nothing(override, groups)
-    ]
-    for override in kept:
+    for override in parse_overrides(overrides):
         _check_sweep(override)
-    return [*(override.input_line for override in kept), *asked.flags]
-
-
-def _says_nothing(override: Override, groups: Mapping[str, Sequence[str]]) -> bool:
-    """Whether it is ``experiment=null`` where no experiment is, which Hydra takes for a key.
-
-    Raises:
-        ConfigError: it names an experiment where none is.
-    """
-    if override.key_or_group != "experiment" or "experiment" in groups or override.is_delete():
-        return False
-    if override.value() is not None:
-        raise ConfigError(f"{override.input_line}: {MISSING_EXPERIMENT}")
-    return True
+    return [*overrides, *asked.flags]
 
 
 def _check_sweep(override: Override) -> None:
@@ -95,7 +115,7 @@ def _check_sweep(override: Override) -> None:
 def visible_words(words: Iterable[str], conf_dir: Path) -> list[str]:
     """Return the completions that a person may choose, out of all that Hydra offers."""
     groups = group_options(conf_dir)
-    hidden = {p.name for p in conf_dir.iterdir() if p.is_dir()} - set(groups) | INTERNAL
+    hidden = {p.name for p in conf_dir.iterdir() if p.is_dir()} - {*groups, "hydra"}
     parts = ((word, re.split(r"[=/]", word.lstrip("+~"), maxsplit=1)) for word in words)
     return [w for w, (key, *value) in parts if key not in hidden and not _is_base(value)]
 
@@ -127,10 +147,11 @@ and seed, paths.results, trust (docs/trust.md). All fields with their values, of
   python scripts/train.py --cfg job --resolve [overrides]
 
 Several runs: -m (--multirun) with lists, ranges or globs, stem=conv,patchify seed=range(0,3)
-'stem=glob(conv*)'; in parallel with hydra/launcher=joblib. All are tried, then each has its line.
+'stem=glob(conv*)'; in parallel with hydra/launcher=slots. All are tried, then each has its line.
 
 Exit status: 0 trained, or crashed (a finding), or done already; 1 a run failed, of a multirun any;
-2 wrong input, nothing was tried; 75 or 130 interrupted, the same command goes on.
+2 wrong input, nothing was tried; 69 another process trains the run; 75 or 130 interrupted, the
+same command goes on.
 
 Completion: eval "$(python scripts/train.py -sc install=bash)". Hydra's own flags: --hydra-help.
 Whole tables: scripts/sweep.py --help, or make."""

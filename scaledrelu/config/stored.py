@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
 
 from scaledrelu.config.construct import construct
 from scaledrelu.config.group import Group, fields_of
@@ -19,6 +18,8 @@ from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 
 CONFIG_YAML = "config.yaml"  # in a run directory
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 # What a slim record leaves out and no file of conf/ has one value for.
 _UNSAID: dict[str, Any] = {
     "profile.name": "stored",
@@ -30,19 +31,23 @@ _UNSAID: dict[str, Any] = {
     "init.path": "unsaid",
     "warmup.start_lr": 0.0,  # of no warm-up
     "divergence.patience": 1,  # younger than the first crash rule, which judged once
-    "planned_id": None,
     "trust": [],
 }
 
 
-def to_yaml(config: RunConfig) -> str:
-    """Return the whole configuration as the text of ``config.yaml``."""
-    return OmegaConf.to_yaml(OmegaConf.create(plain(config)))
+def to_yaml(**fields: Any) -> str:
+    """Return fields of a configuration, groups or values, as text of ``config.yaml``."""
+    values = {name: plain(value) for name, value in fields.items()}
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def from_yaml(text: str) -> dict[str, Any]:
-    """Return the plain values of the text of ``config.yaml``, everything resolved."""
-    return OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+    """Return the plain values of the text of ``config.yaml``.
+
+    Raises:
+        YAMLError, TypeError: the text is damaged.
+    """
+    return {**yaml.load(text, Loader=_Loader)}
 
 
 def from_stored(values: Mapping[str, Any]) -> RunConfig:
@@ -54,7 +59,12 @@ def from_stored(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: a field that is lacking, unknown or out of its range.
     """
-    return construct(RunConfig, _known_fields(_with(values, NEUTRAL)))
+    return construct(RunConfig, of_today(values))
+
+
+def of_today(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored values with the fields that are younger, without those that are gone."""
+    return _known_fields(_with(values, NEUTRAL))
 
 
 def from_science(science: Mapping[str, Any], *, method: str) -> RunConfig:

@@ -7,55 +7,78 @@ one run is started, and the others wait for what it shows. At the deadline runni
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scaledrelu.launch.estimate import Estimator, time_left
+from scaledrelu.launch.executor import Event, What
 from scaledrelu.runs.record import Status, read_result, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.text import duration
 
-START_S = 12.0  # from launching a run to its first step and from its last to its record: a guess
+START_S = 12.0  # from starting the first run to its first step and from its last to its record
 CAUTION = 1.1  # on measured times
 SAVE_S = 10.0  # kept free at the end, so that running runs can save and reports be written
 SAVE_SHARE = 0.1  # but no more of the whole than this
 
 
 class Budget:
-    """Chooses batch after batch of runs until nothing more fits.
+    """Says of one run after the other whether it may start.
 
     Args:
         seconds: of the whole sweep.
         started: when it began, on ``time.monotonic()``.
-        n_jobs: runs at a time, so the most in a batch.
+        runs: what is to be trained, by id.
         results: results folder, where finished runs tell how long they took.
     """
 
-    def __init__(self, seconds: float, *, started: float, n_jobs: int, results: Path) -> None:
+    def __init__(
+        self, seconds: float, *, started: float, runs: Mapping[str, PlannedRun], results: Path
+    ) -> None:
         self.deadline = started + seconds - min(SAVE_S, SAVE_SHARE * seconds)
         self.left_out: dict[str, str] = {}  # run -> why it was not started
-        self._n_jobs, self._results = n_jobs, results
+        self._runs, self._results = runs, results
+        self._estimate = Estimator(results)
         self._start_s = START_S
+        self._begun: dict[str, float] = {}
 
     @property
     def left(self) -> float:
         """Seconds until running runs must save."""
         return self.deadline - time.monotonic()
 
-    def batches(self, ready: Sequence[PlannedRun]) -> Iterator[list[PlannedRun]]:
-        """Yield runs to train at a time; the caller trains them before it asks again."""
-        waiting = list(ready)
-        while chosen := self._choose(waiting):
-            before = time.monotonic()
-            yield chosen
-            self._learn(chosen, time.monotonic() - before)
-            waiting = [run for run in waiting if run not in chosen]
+    def admits(self, name: str, running: Sequence[str]) -> bool:
+        """Say whether a run can finish in time; artifacts always may start.
+
+        Args:
+            name: of a run or artifact.
+            running: what goes on now.
+        """
+        if name not in self._runs:
+            return self.left > 0
+        expected = self._expected(name)
+        needed = self._start_s if expected is None else CAUTION * expected + self._start_s
+        if needed > self.left:
+            self.left_out[name] = _too_long(expected, needed, self.left)
+        elif expected is None and any(self._expected(other) is None for other in running):
+            self.left_out[name] = "no run like it has finished, so its time is not known"
+        else:
+            self.left_out.pop(name, None)
+            return True
+        return False
+
+    def see(self, event: Event) -> None:
+        """Learn from a run that starts or ends."""
+        if event.what is What.STARTED:
+            self._begun[event.name] = time.monotonic()
+        elif event.what is What.DONE and event.name in self._begun and event.name in self._runs:
+            self._learn(self._runs[event.name], time.monotonic() - self._begun.pop(event.name))
 
     def what_is_left(self, plan: Plan, todo: Sequence[PlannedRun]) -> list[str]:
         """Return lines: where runs that have no result stand, or why they never began.
 
         Args:
-            plan: made after the last batch.
+            plan: made after the last run.
             todo: what was to be trained.
         """
         reasons: dict[str, list[str]] = {}
@@ -72,31 +95,16 @@ class Budget:
             return f"the budget is spent; saved {where}, and the same command goes on there"
         return "not started, or stopped before its first checkpoint: the budget is spent"
 
-    def _choose(self, waiting: Sequence[PlannedRun]) -> list[PlannedRun]:
-        estimate, chosen, unmeasured = Estimator(self._results), [], False
-        for run in waiting:
-            if len(chosen) == self._n_jobs:
-                break
-            expected = time_left(estimate(run.config), run.saved).seconds
-            needed = self._start_s if expected is None else CAUTION * expected + self._start_s
-            if needed > self.left:
-                self.left_out[run.run_id] = _too_long(expected, needed, self.left)
-            elif expected is None and unmeasured:
-                self.left_out[run.run_id] = "no run like it has finished, so its time is not known"
-            else:
-                unmeasured |= expected is None
-                self.left_out.pop(run.run_id, None)
-                chosen.append(run)
-        return chosen
+    def _expected(self, name: str) -> float | None:
+        run = self._runs.get(name)
+        return None if run is None else time_left(self._estimate(run.config), run.saved).seconds
 
-    def _learn(self, batch: Sequence[PlannedRun], seconds: float) -> None:
-        """Note what starting costs: the time of a batch beyond that of its longest run."""
-        results = [read_result(run_directory(self._results, run.run_id)) for run in batch]
-        if all(results):
-            trained = max(
-                result.seconds * (1 - (run.saved.share if run.saved else 0))
-                for run, result in zip(batch, results, strict=True)
-            )
+    def _learn(self, run: PlannedRun, seconds: float) -> None:
+        """Note how long a run trained, and what its start cost beyond that."""
+        self._estimate = Estimator(self._results)
+        result = read_result(run_directory(self._results, run.run_id))
+        if result is not None:
+            trained = result.seconds * (1 - (run.saved.share if run.saved else 0))
             self._start_s = max(1.0, seconds - trained)
 
 

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from scaledrelu.config.run import RunConfig
+from scaledrelu.launch.cost import cost_text
 from scaledrelu.launch.estimate import Estimate, time_left, total_text
+from scaledrelu.launch.slots import is_small
 from scaledrelu.runs.record import Saved, Status
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.spec import Table
 
+GPUS_OF_A_NODE = 8
 RESUMABLE = "resumable"  # missing, with a checkpoint to go on from
 
 
@@ -20,8 +23,17 @@ def plan_text(
     *,
     n_jobs: int,
     estimate: Callable[[RunConfig], Estimate],
+    gpus: int = 0,
 ) -> str:
-    """Return the plan as lines: totals, tables, rows with their runs, and what will be trained."""
+    """Return the plan as lines: totals, tables, rows with their runs, and what will be trained.
+
+    Args:
+        plan: what the tables need.
+        todo: what will be trained.
+        n_jobs: runs at a time.
+        estimate: how long a whole run takes.
+        gpus: that all runs have together; 0 = what a node of the paper has.
+    """
     seeds = "each table's own" if plan.seeds is None else ", ".join(map(str, plan.seeds))
     lines = [
         f"profile {plan.profile}, seeds {seeds}: {len(plan.cells)} cells, "
@@ -33,13 +45,15 @@ def plan_text(
         f"{a.artifact_id} from {a.artifact.teacher_id or a.artifact.script}: {a.status}"
         for a in plan.artifacts.values()
     ]
-    waves = len({run.wave for run in todo})
+    after = sum(bool(run.parent or run.artifact) for run in todo)
     if not todo:
         lines.append("nothing to train")
     else:
         time = total_text([time_left(estimate(run.config), run.saved) for run in todo], n_jobs)
-        plural = "s" if waves > 1 else ""
-        lines.append(f"to train: {len(todo)} runs in {waves} wave{plural}, {time}")
+        chained = f" ({after} start from others)" if after else ""
+        lines.append(f"to train: {len(todo)} runs{chained}, {time}")
+        if not all(is_small(run.config) for run in todo):
+            lines.append(cost_text(todo, gpus=gpus or GPUS_OF_A_NODE, estimate=estimate))
     return "\n".join(lines)
 
 

@@ -1,70 +1,65 @@
-"""Lines that tell how far a sweep is, read from the run directories while others write them."""
+"""Lines that tell how far a sweep is."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
+from scaledrelu.config.artifacts import MANIFEST
 from scaledrelu.errors import ScaledReluError
-from scaledrelu.runs.record import (
-    ERROR,
-    RESULT,
-    Outcome,
-    Result,
-    read_error,
-    read_result,
-    run_directory,
-)
+from scaledrelu.launch.executor import Event, Files, Say, What
+from scaledrelu.runs.record import Outcome, Result, read_result
 from scaledrelu.text import duration
 
-Say = Callable[[str], None]
+QUIET = (What.STARTED,)
 
 
 class Progress:
-    """Prints ``[k/n] run_id outcome metric  elapsed ETA`` once for every begun run that ends.
+    """Prints ``[k/n] run_id outcome metric  elapsed ETA`` for every run that ends.
 
     Args:
         seconds: how long each run may take; only the proportions count, and they make the ETA.
-        results: results folder.
+        files: of the results folder.
         say: takes one line.
     """
 
-    def __init__(self, seconds: Mapping[str, float], *, results: Path, say: Say) -> None:
+    def __init__(self, seconds: Mapping[str, float], *, files: Files, say: Say) -> None:
         self._waiting = dict(seconds)
-        self._begun: set[str] = set()
         self._total, self._all_seconds = len(seconds), sum(seconds.values())
-        self._results = results
+        self._files = files
         self._say = say
         self._start = time.monotonic()
 
-    def begin(self, run_ids: Iterable[str]) -> None:
-        """Watch these runs from now on: what their directories hold belongs to this sweep."""
-        self._begun.update(run_ids)
+    def see(self, event: Event) -> None:
+        """Tell of an event, if it is worth a line."""
+        if event.what in (What.DONE, What.FAILED):
+            self._say(self._line(event) if event.name in self._waiting else self._made(event))
+        elif event.what not in QUIET and (event.reason or event.what is not What.LEFT_OUT):
+            self._say(f"{event.name} {_in_words(event)}")
 
-    def update(self) -> None:
-        """Look once; safe to call as often as one likes."""
-        for run_id in [name for name in self._waiting if name in self._begun]:
-            folder = run_directory(self._results, run_id)
-            if (folder / RESULT).exists() or (folder / ERROR).exists():
-                del self._waiting[run_id]
-                self._say(self._line(run_id, folder))
-
-    def _line(self, run_id: str, folder: Path) -> str:
+    def _line(self, event: Event) -> str:
+        del self._waiting[event.name]
         done = self._total - len(self._waiting)
         elapsed = time.monotonic() - self._start
         open_seconds = sum(self._waiting.values())
         left = elapsed * open_seconds / max(self._all_seconds - open_seconds, 1e-9)
         clock = f"{duration(elapsed)} ETA {duration(left)}"
-        return f"[{done}/{self._total}] {run_id} {_ending(folder)}  {clock}"
+        return f"[{done}/{self._total}] {event.name} {self._ending(event)}  {clock}"
 
+    def _ending(self, event: Event) -> str:
+        if event.what is What.FAILED:
+            return f"failed: {event.reason}"
+        try:
+            result = read_result(self._files.folder(event.name))
+        except ScaledReluError as error:
+            return f"failed: {error}"
+        return "gone" if result is None else result_text(result)
 
-def _ending(folder: Path) -> str:
-    try:
-        result = read_result(folder)
-    except ScaledReluError as error:
-        return f"failed: {error}"
-    return f"failed: {read_error(folder)}" if result is None else result_text(result)
+    def _made(self, event: Event) -> str:
+        if event.what is What.FAILED:
+            return f"{event.name} failed: {event.reason}"
+        folder = self._files.folder(event.name)
+        return f"made {folder}" if (folder / MANIFEST).exists() else f"{event.name} is done"
 
 
 def result_text(result: Result) -> str:
@@ -74,3 +69,10 @@ def result_text(result: Result) -> str:
     if result.outcome is Outcome.CRASH:
         metrics.insert(0, f"({(result.crash or {}).get('kind', 'unknown')})")
     return " ".join([str(result.outcome), *metrics])
+
+
+def _in_words(event: Event) -> str:
+    told = f"{event.what}: {event.reason}" if event.reason else str(event.what)
+    if event.what is What.DIED:
+        return f"{told}; it is tried again"
+    return f"{told}; the same command goes on" if event.what is What.STOPPED else told

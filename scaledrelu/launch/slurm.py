@@ -1,162 +1,246 @@
-"""A wave of runs as one SLURM job array: submitted by Hydra, watched in SLURM's own queue.
+"""Runs on a cluster: one SLURM job for each, submitted through submitit; then SLURM goes on alone.
 
-The queue and the run directories are the truth: a launcher without SLURM accounting would wait for
-ever for a job that was killed, and a job that queued itself again is not over when it returns.
+A job that is queued already is adopted, never submitted twice. What starts from another run waits
+for its job and looks itself whether that left a result. The queue and the run directories are the
+truth: without accounting SLURM forgets a job minutes after its end.
 """
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
-import re
-import signal
-import subprocess
+import shlex
+import sys
 import time
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from scaledrelu.config.launchers import OPTION
-from scaledrelu.errors import RunError
-from scaledrelu.launch.launch import Launcher
-from scaledrelu.launch.progress import Progress
-from scaledrelu.runs.attempt import clear_attempt, read_attempt
-from scaledrelu.runs.record import ERROR, RESULT, run_directory, write_error
+from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.launch.executor import FINISHED, Event, Files, Job, State, What
+from scaledrelu.launch.queue import (
+    ALIVE,
+    LEFT_ALONE,
+    JobRecord,
+    cancel,
+    comment_of,
+    ending_of,
+    queued_jobs,
+    read_job,
+    write_job,
+)
+from scaledrelu.launch.slurm_options import SHARED, check_slurm, options_of
+from scaledrelu.runs.ending import EXIT_FAILED
+from scaledrelu.runs.lock import BusyError
+from scaledrelu.tables.typed import as_list
 
-SETUP, CPUS = f"{OPTION}setup=", f"{OPTION}cpus_per_task="
-POLL_S = 0.5
+log = logging.getLogger(__name__)
+
 QUEUE_POLL_S = 5.0  # SLURM's controller serves everybody: ask rarely
-CANCEL_POLL_S = 2.0
 STOP_LIMIT_S = 180.0  # a cancelled job may save for SLURM's KillWait, 30 s by default
-LEFT_ALONE = ("CANCELLED", "COMPLETED", "PREEMPTED", "TIMEOUT")  # saved and left: not a failure
 
 
 @dataclass(frozen=True, slots=True)
-class SlurmQueue:
-    """The jobs of one name in SLURM's queue."""
+class ClusterWork:
+    """What a job does: wait for nothing, refuse a broken start, then the work of the run.
 
+    Attributes:
+        files: of the results folder, by its absolute path.
+        job: run or artifact.
+        work: see ``executor.Job``.
+        after: what it starts from.
+    """
+
+    files: Files
     name: str
+    work: Callable[[], int]
+    after: tuple[str, ...]
 
-    def jobs(self) -> list[str] | None:
-        """Return the ids of pending and running jobs, ``12`` or ``12_3``; None: no answer."""
-        found = _ask("squeue", "--noheader", "--array", "--name", self.name, "--format", "%i")
-        return None if found is None else found.split()
+    def __call__(self) -> None:
+        """Work, and leave with an exit status that SLURM can see."""
+        if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
+            os.environ.setdefault("OMP_NUM_THREADS", cpus)
+        for name in self.after:
+            state = self.files.state(name)
+            if state is State.CRASHED:
+                log.warning("%s is not trained: upstream crashed (%s)", self.name, name)
+                return
+            if state is not State.DONE:
+                if os.environ.get("SLURM_PROCID", "0") == "0":
+                    reason = f"upstream failed: {name}: {self.files.reason(name)}"
+                    self.files.blame(self.name, reason)
+                sys.exit(EXIT_FAILED)
+        if status := self.work():
+            sys.exit(status)
 
-    def cancel(self) -> None:
-        """Cancel the jobs: SLURM sends SIGTERM, so that running ones save, and SIGKILL later."""
-        _ask("scancel", "--name", self.name)
 
-    def ending(self, job: str) -> str:
-        """Return the state in which a job ended, e.g. ``NODE_FAIL``; ``unknown`` if forgotten."""
-        shown = _ask("scontrol", "show", "job", job, "--oneliner") or ""
-        if match := re.search(r"\bJobState=(\w+)", shown):
-            return match[1]
-        words = (_ask("sacct", "-nXP", "-o", "State", "-j", job) or "").split()
-        return words[0] if words else "unknown"
+class SlurmExecutor:
+    """Submits jobs.
 
+    Args:
+        files: of the results folder.
+        options: of all jobs; those below ``artifacts`` of artifacts only.
+        n_jobs: at a time; None = as many as SLURM starts.
 
-@dataclass(frozen=True, slots=True)
-class SlurmLauncher(Launcher):
-    """Starts runs as SLURM jobs, one job for each run, and waits until none is left."""
+    Raises:
+        ConfigError: an option that there is not, no submitit, or no SLURM.
+    """
 
-    queue: SlurmQueue = field(
-        default_factory=lambda: SlurmQueue(f"scaledrelu-{uuid.uuid4().hex[:8]}")
-    )
+    waits = False
 
-    def command(self, run_ids: Sequence[str]) -> list[str]:
-        """Return the command that submits some planned runs; a person can paste it."""
-        logs = f"{OPTION}submitit_folder='{self._logs('%j')}'"  # one place for every wave
-        command = [*Launcher.command(self, run_ids), f"{OPTION}name={self.queue.name}", logs]
-        if not any(argument.startswith(SETUP) for argument in command):
-            command.append(f"{SETUP}[{','.join(self._setup(command))}]")
-        return command
+    def __init__(
+        self, files: Files, options: Mapping[str, Any], *, n_jobs: int | None = None
+    ) -> None:
+        check_slurm(options)
+        if "%" in str(files.results.absolute()):
+            raise ConfigError(
+                f"results={files.results}: SLURM reads % in the name of a log as its own; choose "
+                "another folder"
+            )
+        self._files = replace(files, results=files.results.absolute())
+        self._options, self._n_jobs = options, n_jobs
+        self._jobs: dict[str, str] = {}  # open ones: name -> job id
+        self._gone: set[str] = set()  # that the queue lacked once
+        self._asked = 0.0
 
-    def wave(self, run_ids: Sequence[str], progress: Progress) -> None:
-        """Submit runs that do not depend on each other and wait until their jobs have ended.
+    @property
+    def open_jobs(self) -> int:
+        """How many jobs have not ended."""
+        return len(self._jobs)
+
+    def submit(self, jobs: Sequence[Job]) -> list[Event]:
+        """Submit what is not queued already.
 
         Raises:
-            RunError: nothing could be submitted.
-            KeyboardInterrupt: after the jobs are cancelled; running ones save first.
+            ConfigError: groups that do not divide over the tasks of a job.
+            RunError: SLURM refuses a job, or does not answer.
         """
-        progress.begin(run_ids)
-        process = self.start(run_ids)
-        try:
-            jobs = self._watch(process, progress)
-        except KeyboardInterrupt:
-            self._cancel(process)
-            raise
-        _end(process)
-        if not jobs and process.returncode and not any(map(self._has_ended, run_ids)):
-            raise RunError(f"no job was submitted: {self.last_words()}")
-        for index, run_id in enumerate(run_ids):
-            if not self._has_ended(run_id):
-                self._conclude(run_id, jobs.get(index))
-        progress.update()
-
-    def _setup(self, command: Sequence[str]) -> list[str]:
-        """Return shell lines of the job: what srun does not take over from sbatch by itself."""
-        lines = ["export SLURM_KILL_BAD_EXIT=1"]  # a task that dies takes the others along
-        for argument in command:
-            if argument.startswith(CPUS):  # srun of SLURM 22.05 and later gives one otherwise
-                lines.append(f"export SRUN_CPUS_PER_TASK={argument.removeprefix(CPUS)}")
-        return [f"'{line}'" for line in lines]
-
-    def _watch(self, process: subprocess.Popen[bytes], progress: Progress) -> dict[int, str]:
-        """Wait until the queue is empty; return the job of each run by its place in the wave."""
-        seen: dict[int, str] = {}
-        empty, asked = 0, time.monotonic()
-        while empty < 2:  # two times: a job that queues itself again may be missing once
-            time.sleep(POLL_S)
-            progress.update()
-            if time.monotonic() - asked < QUEUE_POLL_S and process.poll() is None:
+        for job in jobs:
+            options_of(job, self._options)
+        queued = queued_jobs(self._files.results)
+        if queued is None:
+            raise RunError("squeue does not answer: nothing was submitted; try again later")
+        events, submitted = [], []
+        for job in jobs:
+            if job.name in queued and not queued[job.name].leaving:
+                self._jobs[job.name] = queued[job.name].job_id
+                events.append(Event(job.name, What.ADOPTED, f"job {queued[job.name].job_id}"))
                 continue
-            asked = time.monotonic()
-            jobs = self.queue.jobs()
-            seen |= {int(job.partition("_")[2] or 0): job for job in jobs or []}
-            over = jobs == [] and (seen or process.poll() is not None)
-            empty = empty + 1 if over else 0
-        return seen
+            try:
+                job.prepare()
+            except BusyError as error:
+                events.append(Event(job.name, What.WAITING, str(error)))
+                continue
+            if self._files.state(job.name) is State.BUSY:
+                events.append(Event(job.name, What.WAITING, "another process works on it"))
+                continue
+            try:
+                record = self._submit(job, self._waits_for(job, submitted))
+            except Exception as error:
+                raise RunError(
+                    f"{len(submitted)} jobs were submitted, then {job.name} was refused: "
+                    f"{_last_line(error)}; the same command submits the others"
+                ) from error
+            self._jobs[job.name] = record.job_id
+            submitted.append(record.job_id)
+            events.append(Event(job.name, What.QUEUED, f"job {record.job_id}, log {record.log}"))
+        return events
 
-    def _has_ended(self, run_id: str) -> bool:
-        folder = run_directory(self.results, run_id)
-        return (folder / RESULT).exists() or (folder / ERROR).exists()
+    def poll(self, timeout_s: float) -> list[Event]:
+        """Return which jobs ended; asks SLURM every few seconds."""
+        time.sleep(min(timeout_s, QUEUE_POLL_S))
+        events = []
+        for name in list(self._jobs):
+            state = self._files.state(name)
+            if state in FINISHED or (state is State.FAILED and name in self._gone):
+                events.append(self._settle(name, state))
+        if time.monotonic() - self._asked < QUEUE_POLL_S:
+            return events
+        self._asked = time.monotonic()
+        queued = queued_jobs(self._files.results)
+        if queued is None:
+            return events
+        for name in [name for name in self._jobs if name not in queued]:
+            # Two times: one that queues itself again may be missing once.
+            if name in self._gone and ending_of(self._jobs[name]) not in ALIVE:
+                events.append(self._conclude(name))
+            self._gone.add(name)
+        self._gone &= self._jobs.keys() - queued.keys()
+        return events
 
-    def _conclude(self, run_id: str, job: str | None) -> None:
-        """Say of a run without a result whether its job died, or saved and left."""
-        folder = run_directory(self.results, run_id)
-        state = self.queue.ending(job) if job else "unknown"
-        if read_attempt(folder) is None and state in LEFT_ALONE:
-            self.say(f"{run_id}: SLURM job {job} left ({state}); the same command goes on")
-            return
-        reason = f"its SLURM job {job or ''} ended without a word ({state})".replace("  ", " ")
-        write_error(folder, reason, f"logs: {self._logs(job)}")
-        clear_attempt(folder)
+    def stop(self, impatient: Callable[[], bool] = lambda: False) -> list[Event]:
+        """Cancel what is queued, let what runs save, and wait for it.
 
-    def _logs(self, job: str | None) -> str:
-        folder = self.results / "runs" / ".hydra" / ".submitit"
-        return str(folder / job if job else folder)
-
-    def _cancel(self, process: subprocess.Popen[bytes]) -> None:
-        """Cancel what is queued and let what runs save."""
-        self.say("stopping: running jobs save first (Ctrl-C again to leave them to SLURM)")
-        _end(process)  # before the jobs: it may be about to submit more
+        Args:
+            impatient: whether a person does not want to wait for that any longer.
+        """
         deadline = time.monotonic() + STOP_LIMIT_S
-        with contextlib.suppress(KeyboardInterrupt):
-            while self.queue.jobs() != [] and time.monotonic() < deadline:
-                self.queue.cancel()
-                time.sleep(CANCEL_POLL_S)
+        while time.monotonic() < deadline and not impatient():
+            queued = queued_jobs(self._files.results) or {}
+            left = [job.job_id for name, job in queued.items() if name in self._jobs]
+            if not left:
+                return [self._conclude(name) for name in list(self._jobs)]
+            cancel(left)
+            time.sleep(min(2.0, QUEUE_POLL_S))
+        return []
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _waits_for(self, job: Job, submitted: Sequence[str]) -> list[str]:
+        """Return the jobs that must have ended first: those it starts from, and n_jobs before."""
+        found = [self._jobs[name] for name in job.after if name in self._jobs]
+        if self._n_jobs is not None and len(submitted) >= self._n_jobs:
+            found.append(submitted[-self._n_jobs])
+        return list(dict.fromkeys(found))
+
+    def _submit(self, job: Job, after: Sequence[str]) -> JobRecord:
+        from submitit import AutoExecutor
+
+        options = options_of(job, self._options)
+        setup = [
+            "export SLURM_KILL_BAD_EXIT=1",  # a task that dies takes the others along
+            f"export PYTHONPATH={shlex.quote(str(CONF_DIR.parent))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        ]
+        if "cpus_per_task" in options:  # srun of SLURM 22.05 and later gives one otherwise
+            setup.append(f"export SRUN_CPUS_PER_TASK={options['cpus_per_task']}")
+        options["setup"] = [*setup, *as_list(options.get("setup"))]
+        extra = {"requeue": True, **options.get("additional_parameters", {})}
+        if after:
+            extra["dependency"] = "afterany:" + ":".join(after)
+        options["additional_parameters"] = extra
+        options["comment"] = comment_of(self._files.results)
+        named = {k if k in SHARED else f"slurm_{k}": value for k, value in options.items()}
+        executor = AutoExecutor(self._files.results / "runs" / ".slurm" / "%j", cluster="slurm")
+        executor.update_parameters(name=job.caption, stderr_to_stdout=True, **named)
+        work = ClusterWork(self._files, job.name, job.work, job.after)
+        submitted = executor.submit(work)
+        record = JobRecord(submitted.job_id, job.caption, str(submitted.paths.stdout))
+        write_job(self._files.folder(job.name), record)
+        return record
+
+    def _settle(self, name: str, state: State) -> Event:
+        del self._jobs[name]
+        if state in FINISHED:
+            return Event(name, What.DONE)
+        return Event(name, What.FAILED, self._files.reason(name))
+
+    def _conclude(self, name: str) -> Event:
+        """Say of a job that is over whether it died, or saved and left."""
+        state = self._files.state(name)
+        if state in (*FINISHED, State.FAILED, State.DAMAGED):
+            return self._settle(name, state)
+        job_id = self._jobs.pop(name)
+        ended = ending_of(job_id)
+        if ended in LEFT_ALONE and state is State.MISSING:
+            return Event(name, What.STOPPED, f"SLURM job {job_id} left ({ended})")
+        record = read_job(self._files.folder(name))
+        reason = f"its SLURM job {job_id} ended in state {ended} before a result was written"
+        self._files.blame(name, reason, f"log: {record.log}" if record else "")
+        return Event(name, What.FAILED, reason)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _ask(*command: str) -> str | None:
-    """Return what a SLURM command prints, None if it fails or does not answer."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout if done.returncode == 0 else None
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,72 +1,86 @@
-"""From settings to trained tables: plan, say it, launch what is missing, report, exit code."""
+"""From a plan to trained runs: what is to be trained, who trains it, and how all of it ended."""
 
 from __future__ import annotations
 
-import errno
-import math
+import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from scaledrelu.config.launchers import SLURM
 from scaledrelu.config.run import RunConfig, value_of
-from scaledrelu.errors import ConfigError, RunError, nearest
+from scaledrelu.errors import ConfigError, nearest
+from scaledrelu.files import writing_to
 from scaledrelu.launch.budget import Budget
-from scaledrelu.launch.estimate import Estimator
-from scaledrelu.launch.launch import TRAIN, Launcher
+from scaledrelu.launch.estimate import Estimator, time_left
+from scaledrelu.launch.executor import Event, Executor, Job, Say, note_signals
+from scaledrelu.launch.jobs import Train, files_of, jobs_of, write_plan
+from scaledrelu.launch.local import LocalExecutor, anything
 from scaledrelu.launch.overview import plan_text
-from scaledrelu.launch.parallel import choose_launcher
-from scaledrelu.launch.progress import Say
-from scaledrelu.launch.slurm import SlurmLauncher
-from scaledrelu.launch.waves import train_waves
-from scaledrelu.reports.publish import publish
-from scaledrelu.reports.report import write_reports
-from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
+from scaledrelu.launch.progress import Progress
+from scaledrelu.launch.slots import GPUS, Slot, slots_of
+from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.runs.mirrored import check_online
 from scaledrelu.runs.record import Status, run_directory
-from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.plan import Plan, PlannedRun
-from scaledrelu.tables.planner import build_plan
-from scaledrelu.tables.settings import Settings, default_jobs
-from scaledrelu.tables.spec import load_table
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import SLURM, Settings
 
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
-OCCUPIED = {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
-CANNOT_WRITE = OCCUPIED | {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.ENAMETOOLONG,
-    errno.ENOSPC,
-    errno.EPERM,
-    errno.EROFS,
-}
+POLL_S = 1.0
+UNKNOWN_S = 20.0  # where no run like it has finished: among others it counts as a short one
 
 
-def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
-    """Resolve the tables of some settings to runs.
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """What a sweep did: the runs that it was to train, and whether somebody stopped it."""
+
+    todo: tuple[PlannedRun, ...]
+    interrupted: bool = False
+    submitted: bool = False  # to a cluster, which goes on without us
+    budget: Budget | None = None
+
+
+def launch_tables(
+    settings: Settings, say: Say, *, train: Train, preload: Sequence[str]
+) -> Launched | None:
+    """Plan, and train what is missing; None where only the plan was asked for.
+
+    Args:
+        settings: what to do.
+        say: takes one line.
+        train: what the process of a run calls, see ``jobs.Train``.
+        preload: modules that every such process needs.
 
     Raises:
-        TableError, ConfigError: one line, naming the table and row or the key.
+        ScaledReluError: one line: wrong settings or tables, or results that cannot be written.
     """
-    composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
-    plan = build_plan(
-        [load_table(name, settings.conf_dir) for name in settings.tables],
-        profile=settings.profile,
-        seeds=settings.seeds,
-        results=settings.results,
-        compose=composer,
-        overrides=settings.overrides,
-    )
-    if isinstance(composer, Composer):
-        composer.save()
-    return plan
+    started = time.monotonic()
+    plan = plan_tables(_for_its_launcher(settings))
+    todo = in_order(runs_to_train(plan, settings.redo), settings.first)
+    slots = slots_of([run.config for run in todo], settings.n_jobs)
+    say(_plan_text(plan, todo, slots, settings))
+    if settings.dry_run:
+        return None
+    if any(run.config.wandb.mode == "online" for run in todo):
+        check_online()
+    budget = None
+    if settings.budget_s is not None:
+        runs = {run.run_id: run for run in todo}
+        budget = Budget(settings.budget_s, started=started, runs=runs, results=plan.results)
+    executor = _executor(settings, plan, slots, preload=preload, budget=budget)
+    watch = executor.waits or settings.wait
+    with writing_to(settings.results):
+        write_plan(plan, todo)
+        progress = Progress(_seconds(plan, todo), files=files_of(plan), say=say)
+        jobs = jobs_of(plan, todo, train)
+        stopped = _drive(executor, jobs, progress, say, budget=budget, watch=watch)
+    return Launched(tuple(todo), stopped, submitted=not watch and bool(todo), budget=budget)
 
 
 def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
-    """Return what a sweep will train, parents before children.
+    """Return what a sweep will train, upstream runs first; those that others train are waited for.
 
     Args:
         plan: what the tables need.
@@ -84,22 +98,20 @@ def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
         )
     chosen = []
     for run in plan.runs.values():
-        if run.status is Status.RUNNING:
-            continue
         if plan.crashed_upstream(run):
             continue
         again = redo in ("all", run.run_id)
         retry = run.status is Status.FAILED and redo != "none"
-        if again or retry or run.status is Status.MISSING:
+        if again or retry or run.status in (Status.MISSING, Status.RUNNING):
             chosen.append(run)
     return sorted(chosen, key=lambda run: run.wave)
 
 
 def in_order(todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRun]:
-    """Return runs with those first whose configuration has all of some values; parents stay first.
+    """Return runs with those first whose configuration has all of some values.
 
     Args:
-        todo: parents before children.
+        todo: upstream ones first, and so they stay.
         first: ``field=value``, e.g. ``optimizer.label=AdamW``; nothing leaves the order alone.
 
     Raises:
@@ -125,141 +137,32 @@ def _field(config: RunConfig, name: str) -> Any:
         return None
 
 
-def run_sweep(settings: Settings, say: Say, *, train: Sequence[str] = TRAIN) -> int:
-    """Plan, train what is missing, write the reports.
+def conclude(plan: Plan, launched: Launched, say: Say) -> int:
+    """Say what has no result and why; return the exit status.
 
     Args:
-        settings: what to do.
+        plan: made after the sweep.
+        launched: what the sweep did.
         say: takes one line.
-        train: the training command without its arguments.
 
     Returns:
-        0 when every planned run has a result, 1 when some failed or are missing, 130 after Ctrl-C.
-
-    Raises:
-        ScaledReluError: one line: wrong settings or tables, or results that cannot be written.
+        0 when every planned run has a result or was submitted, 1 when some failed or are missing,
+        130 after Ctrl-C.
     """
-    started = time.monotonic()
-    plan = plan_tables(settings)
-    todo = in_order(runs_to_train(plan, settings.redo), settings.first)
-    settings = choose_launcher(settings, [run.config for run in todo])
-    jobs = settings.n_jobs or 1
-    say(plan_text(plan, todo, n_jobs=jobs, estimate=Estimator(settings.results)))
-    if settings.dry_run:
-        return EXIT_OK
-    if any(run.config.wandb.mode == "online" for run in todo):
-        check_online()
-    interrupted, budget = False, _budget(settings, started)
-    with writing_to(settings.results):
-        if todo:
-            deadline = budget.deadline if budget else math.inf
-            launcher = build_launcher(settings, say, train=train, deadline=deadline)
-            interrupted = train_waves(plan, todo, launcher, say=say, budget=budget)
-        plan = plan_tables(settings)
-        for path in write_reports(plan, results=settings.results):
-            say(f"wrote {path}")
-    for line in budget.what_is_left(plan, todo) if budget else ():
+    for line in launched.budget.what_is_left(plan, launched.todo) if launched.budget else ():
         say(line)
-    return _conclude(plan, settings, interrupted, say)
-
-
-def _budget(settings: Settings, started: float) -> Budget | None:
-    if settings.budget_s is None:
-        return None
-    jobs = settings.n_jobs or 1
-    return Budget(settings.budget_s, started=started, n_jobs=jobs, results=settings.results)
-
-
-def build_launcher(
-    settings: Settings,
-    say: Say,
-    *,
-    train: Sequence[str] = TRAIN,
-    deadline: float = math.inf,
-) -> Launcher:
-    """Return what starts the runs of a sweep: processes of this machine, or SLURM jobs."""
-    on_slurm = settings.launcher == SLURM
-    arguments = list(settings.launcher_options)
-    if on_slurm and not any(item.startswith("launch=") for item in settings.overrides):
-        arguments.insert(0, "launch=slurm")
-    return (SlurmLauncher if on_slurm else Launcher)(
-        profile=settings.profile,
-        results=settings.results,
-        name=settings.launcher,
-        n_jobs=settings.n_jobs or default_jobs(settings.launcher),
-        say=say,
-        train=tuple(train),
-        arguments=tuple(arguments),
-        deadline=deadline,
-    )
-
-
-def run_report(settings: Settings, say: Say) -> int:
-    """Write the reports of what is done, and publish them where asked; trains nothing.
-
-    Publishing mini's own tables also writes ``docs/results.md`` anew.
-
-    Returns:
-        0; a report with holes is still a report.
-
-    Raises:
-        TableError: nothing to publish, evidence that would shrink, or published tables of another
-            version.
-        RunError: the results folder takes no files.
-    """
-    with writing_to(settings.results):
-        for path in write_reports(plan_tables(settings), results=settings.results):
-            say(f"wrote {path}")
-        if settings.publish:
-            files = publish(
-                settings.results, settings.profile, tables=settings.tables, force=settings.force
-            )
-            target = settings.results / "published" / settings.profile
-            say(f"published {len(files)} files under {target}")
-            page = _results_page(settings)
-            if page:
-                say(f"wrote {page}")
-    return EXIT_OK
-
-
-def _results_page(settings: Settings) -> Path | None:
-    """Write what the published tables of the repository add up to, where they are its own."""
-    if settings.profile != PROFILE:
-        return None
-    return write_results_page(settings.results, settings.conf_dir.parent)
-
-
-@contextmanager
-def writing_to(results: Path) -> Iterator[None]:
-    """Turn what a read-only or full results folder causes inside the block into one line.
-
-    Raises:
-        RunError: which file, and why it cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in CANNOT_WRITE:
-            raise
-        remedy = "make room or give write permission there"
-        if error.errno in OCCUPIED:
-            remedy = "move away what stands there instead of a folder or file of ours"
-        raise RunError(  # the second name is that of the file, where the first is a temporary one
-            f"{error.filename2 or error.filename or results}: cannot be written "
-            f"({error.strerror}): {remedy}, or set results=FOLDER; what is done is kept"
-        ) from error
-
-
-def _conclude(plan: Plan, settings: Settings, interrupted: bool, say: Say) -> int:
     blocked = {name for name, run in plan.runs.items() if plan.crashed_upstream(run)}
     undone = sum(not run.status.done for name, run in plan.runs.items() if name not in blocked)
-    if interrupted:
+    if launched.interrupted:
         say(f"interrupted; {undone} runs are left. The same command goes on where this stopped.")
         return EXIT_INTERRUPTED
+    if launched.submitted:
+        say("SLURM goes on without this command; make status tells how far it is")
+        return EXIT_OK
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]
     for run in (*failed, *damaged):
-        where = run_directory(settings.results, run.run_id)
+        where = run_directory(plan.results, run.run_id)
         say(f"{run.status}: {run.run_id}: {run.reason} ({where})")
     for item in plan.artifacts.values():
         if item.status is Status.FAILED:
@@ -275,3 +178,80 @@ def _conclude(plan: Plan, settings: Settings, interrupted: bool, say: Say) -> in
             say(f"{len(damaged)} records are damaged: redo=<run id> sets one aside")
         return EXIT_INCOMPLETE
     return EXIT_OK
+
+
+def _drive(
+    executor: Executor,
+    jobs: Sequence[Job],
+    progress: Progress,
+    say: Say,
+    *,
+    budget: Budget | None,
+    watch: bool,
+) -> bool:
+    """Tell of events until every job is settled; return whether a person interrupted."""
+
+    def tell(events: Iterable[Event]) -> None:
+        for event in events:
+            if budget is not None:
+                budget.see(event)
+            progress.see(event)
+
+    with note_signals() as asked:
+        try:
+            tell(executor.submit(jobs))
+            while watch and executor.open_jobs and not asked:
+                if budget is not None and budget.left < 0:
+                    tell(executor.stop(lambda: bool(asked)))
+                    break
+                tell(executor.poll(POLL_S))
+            if asked and (executor.waits or signal.SIGHUP not in asked):
+                say("stopping: running runs save first (Ctrl-C again to kill them)")
+                patience = len(asked)
+                tell(executor.stop(lambda: len(asked) > patience))
+        finally:
+            executor.close()
+    return bool(asked)
+
+
+def _for_its_launcher(settings: Settings) -> Settings:
+    """Return the settings that runs are planned with: jobs of a cluster have their own pace."""
+    if settings.launcher != SLURM or any(o.startswith("launch=") for o in settings.overrides):
+        return settings
+    return replace(settings, overrides=("launch=slurm", *settings.overrides))
+
+
+def _executor(
+    settings: Settings,
+    plan: Plan,
+    slots: Sequence[Slot],
+    *,
+    preload: Sequence[str],
+    budget: Budget | None,
+) -> Executor:
+    files = files_of(plan)
+    if settings.launcher == SLURM:
+        return SlurmExecutor(files, settings.slurm, n_jobs=settings.n_jobs)
+    admit = budget.admits if budget else anything
+    return LocalExecutor(files, slots, preload=preload, admit=admit)
+
+
+def _plan_text(
+    plan: Plan, todo: Sequence[PlannedRun], slots: Sequence[Slot], settings: Settings
+) -> str:
+    """Return the plan in words, with the runs at a time and the GPUs that there will be."""
+    jobs, gpus = len(slots), {g for slot in slots for g in slot.get(GPUS, "").split(",")} - {""}
+    count = len(gpus)
+    if settings.launcher == SLURM:
+        jobs = settings.n_jobs or max(1, len(todo))
+        per_node, nodes = (int(settings.slurm.get(k, 1)) for k in ("gpus_per_node", "nodes"))
+        count = per_node * nodes * (settings.n_jobs or 1)
+    return plan_text(plan, todo, n_jobs=jobs, estimate=Estimator(plan.results), gpus=count)
+
+
+def _seconds(plan: Plan, todo: Sequence[PlannedRun]) -> dict[str, float]:
+    """Return how long each run may take."""
+    estimate = Estimator(plan.results)
+    return {
+        run.run_id: time_left(estimate(run.config), run.saved).seconds or UNKNOWN_S for run in todo
+    }

@@ -10,7 +10,9 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import Job
+from scaledrelu.runs.planned import planned_as
 from scaledrelu.runs.provenance import device_name
+from scaledrelu.runs.record import run_directory
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,10 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
     if not world.is_main:
         return
     schedule, lr, group = job.training.schedule, config.lr, config.batch.group
-    log.info("%s: %s", run_id(config), differences_line(config))
+    name = run_id(config)
+    planned = planned_as(run_directory(config.paths.results, name))
+    what = differences_line(config) if planned is None else f"planned as {planned}"
+    log.info("%s: %s", name, what)
     log.info(
         "  lr.base %g -> effective peak %g (%s, nominal batch %d, profile x%g)",
         lr.base,

@@ -1,4 +1,4 @@
-"""Which process of a run met the error, and which only lost its connection to it.
+"""What a run failed of, in one line, and which of its processes met the error.
 
 When one of several processes fails, the others fail right after it, in a collective. Every process
 notes its own error in the run directory before it leaves the group; the first note that is not
@@ -21,11 +21,26 @@ from typing import TYPE_CHECKING
 
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.files import write_atomic
-from scaledrelu.runs.mishap import in_one_line
 
 if TYPE_CHECKING:
     from scaledrelu.engine.distributed import Ranks
 
+PACKAGE = Path(__file__).resolve().parents[1]
+DOING = {  # function -> what a run does while it is in there; the innermost counts
+    "open_data": "opening the data",
+    "build_task": "building the model",
+    "load_initial": "loading the first weights",
+    "build_evaluation": "building the evaluators",
+    "embed_training_images": "computing features",
+    "build_optimizer": "building the optimizer",
+    "build": "building the run",
+    "train": "training",
+    "restore": "resuming",
+    "save": "saving a checkpoint",
+    "_look": "evaluating",
+    "collect_evidence": "gathering evidence",
+    "make_result": "writing the result",
+}
 NOTE = "rank{rank}.error"
 LOST = "it lost its connection to another process, which left no message (killed? out of memory?)"
 LAUNCHED = {"RANK", "WORLD_SIZE", "SLURM_PROCID"}
@@ -83,6 +98,19 @@ def _describe(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ScaledReluError):
         return str(error), ""
     return in_one_line(error), "".join(traceback.format_exception(error))
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return e.g. ``while training (engine/step.py:88): ValueError: shapes differ``."""
+    doing, place = "", ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(PACKAGE):
+            doing = DOING.get(frame.f_code.co_name, doing)
+            place = f"{path.relative_to(PACKAGE)}:{line}"
+    where = f"{f'while {doing}' if doing else 'in'} ({place}): " if place else ""
+    first = next(iter(str(error).strip().splitlines()), "no message")
+    return f"{where}{type(error).__name__}: {first}"
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import torch
 
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.run import RunConfig
-from scaledrelu.config.stored import CONFIG_YAML, to_yaml
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.engine.distributed import World
@@ -23,6 +22,7 @@ from scaledrelu.runs.announce import announce
 from scaledrelu.runs.build import Job, build
 from scaledrelu.runs.judgement import describe_crash, describe_judgement
 from scaledrelu.runs.observe import collect_evidence, pack
+from scaledrelu.runs.planned import PlanWriter, planned_as
 from scaledrelu.runs.provenance import (
     Share,
     describe_devices,
@@ -53,8 +53,8 @@ def execute(
         The outcome, or None if the run was interrupted and can be resumed.
     """
     name = run_id(config)
-    if world.is_main:
-        write_atomic(folder / CONFIG_YAML, to_yaml(config))
+    if world.is_main and planned_as(folder) is None:
+        PlanWriter().write(config, folder)
     job = build(config, world)
     logbook = Logbook(
         folder if world.is_main else None,

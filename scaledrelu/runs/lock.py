@@ -1,52 +1,236 @@
-"""One writer for each run directory: a lock that the system frees however its holder ends."""
+"""One writer for each run directory: a lock that the system frees however its holder ends.
+
+Beside the lock lies ``attempt.json``: which process it is and since when. The lock decides; the
+file counts only where the lock cannot be seen, on another machine whose file system shares none.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import json
 import os
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from scaledrelu.errors import RunError
-from scaledrelu.runs import attempt
+from scaledrelu.files import write_atomic
+from scaledrelu.runs.damage import UNREADABLE
 
 LOCK = "run.lock"
+RANKS_LOCK = "ranks.lock"  # shared by the processes of a run that another one started
+ATTEMPT = "attempt.json"
+BEAT_S = 15.0  # how often a run says that it lives
+SILENCE_S = 120.0  # a run on another machine that says nothing for so long is dead
+PATIENCE_S = 1.0  # whoever only looks holds the lock for a moment
+_TAKEN = (errno.EAGAIN, errno.EACCES)
+_TOO_LARGE = 2**31  # of a process id
 
 
 class BusyError(RunError):
     """Another process trains the same run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The process that works on a run, or was killed while it did.
+
+    Attributes:
+        pid: process id on ``host``.
+        started: seconds since the epoch.
+        host: node name.
+        birth: the kernel's start time of that process, None where unknown; process ids are
+            reused, births are not.
+        boot: of the kernel that it ran under, None where unknown; a restarted container has
+            another host name and the same kernel.
+        seen: last sign of life, in seconds since the epoch.
+    """
+
+    pid: int
+    started: float
+    host: str
+    birth: str | None
+    boot: str | None
+    seen: float
+
+    @property
+    def here(self) -> bool:
+        """Whether this kernel ran the process, so that it knows whether it lives."""
+        return self.boot in (None, _boot())
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
 @contextlib.contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the run directory's lock, which the system frees however this process ends.
+    """Hold the directory of a run and say in it who trains the run.
 
     Raises:
-        BusyError: if another process trains this run.
+        BusyError, RunError: see :func:`claim`.
+    """
+    with claim(folder), _attempt(folder):
+        yield
+
+
+@contextlib.contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Hold a directory's lock, which the system frees however this process ends.
+
+    Raises:
+        BusyError: if another process works on it.
         RunError: if the lock is not a file of this folder.
     """
     with _open_lock(folder / LOCK) as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BusyError(
-                f"{folder}: another process is training this run; wait for it or stop it"
-            ) from error
-        attempt.write_attempt(folder, pid=os.getpid(), started=time.time())
-        try:
-            yield
-        finally:
-            attempt.clear_attempt(folder)
+        if _held_by_others(folder, stream):
+            who = read_attempt(folder) or "another process"
+            raise BusyError(f"{folder}: {who} works on it; wait for that or stop it")
+        yield
 
 
-def _open_lock(path: Path) -> IO[bytes]:
+@contextlib.contextmanager
+def one_of_many(folder: Path) -> Iterator[None]:
+    """Keep the next attempt waiting while this process of a run still saves.
+
+    The parent that holds the lock may have been killed.
+    """
+    with _open_lock(folder / RANKS_LOCK) as stream:
+        with contextlib.suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_SH)  # whoever only looks lets go at once
+        yield
+
+
+def is_busy(folder: Path) -> bool:
+    """Whether some process trains this run now."""
+    attempt = read_attempt(folder)
+    for name, kind in ((LOCK, fcntl.LOCK_SH), (RANKS_LOCK, fcntl.LOCK_EX)):
+        try:
+            stream = _open_lock(folder / name, create=False)
+        except (OSError, RunError):
+            continue
+        with stream:
+            if _try(stream, kind) is False:
+                return True
+    return attempt is not None and _lives_unseen(attempt, folder)
+
+
+def read_attempt(run_dir: str | Path) -> Attempt | None:
+    """Return who works, or worked when it was killed, on this run; None if nobody or unreadable."""
+    path = Path(run_dir) / ATTEMPT
+    try:
+        raw = json.loads(path.read_text())
+        pid, birth, boot = raw["pid"], raw["birth"], raw.get("boot")
+        started, host = float(raw["started"]), str(raw["host"])
+        seen = path.stat().st_mtime
+    except (OSError, *UNREADABLE):
+        return None
+    # A signal to 0, -1 or less reaches other processes than the one that is meant.
+    if type(pid) is not int or not 0 < pid < _TOO_LARGE:
+        return None
+    if not isinstance(birth, str | None) or not isinstance(boot, str | None):
+        return None
+    return Attempt(pid, started, host, birth, boot, seen)
+
+
+def _held_by_others(folder: Path, stream: IO[bytes]) -> bool:
+    """Take the lock; return whether somebody else has it, or lives where locks are not shared."""
+    deadline = time.monotonic() + PATIENCE_S
+    while _try(stream, fcntl.LOCK_EX) is False:
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.02)
+    attempt = read_attempt(folder)
+    if attempt is not None and _lives_unseen(attempt, folder):
+        return True
+    with _open_lock(folder / RANKS_LOCK) as others:
+        return _try(others, fcntl.LOCK_EX) is False
+
+
+def _try(stream: IO[bytes], kind: int) -> bool | None:
+    """Return whether a lock was free and is ours now; None where the file system has no locks."""
+    try:
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in _TAKEN else None
+    return True
+
+
+def _lives_unseen(attempt: Attempt, folder: Path) -> bool:
+    """Whether a process lives that a free lock says nothing about."""
+    if not attempt.here:  # its locks may not reach this machine
+        return time.time() - attempt.seen < SILENCE_S
+    if _locks_work(folder):
+        return False
+    return attempt.birth is not None and _birth(attempt.pid) == attempt.birth
+
+
+def _locks_work(folder: Path) -> bool:
+    try:
+        with _open_lock(folder / LOCK, create=False) as stream:
+            return _try(stream, fcntl.LOCK_SH) is not None
+    except FileNotFoundError:
+        return True  # whoever trains holds one
+    except (OSError, RunError):
+        return False
+
+
+@contextlib.contextmanager
+def _attempt(folder: Path) -> Iterator[None]:
+    """Say who works on a run, and every few seconds that it still does."""
+    pid = os.getpid()
+    attempt = {
+        "pid": pid,
+        "started": time.time(),
+        "host": os.uname().nodename,
+        "birth": _birth(pid),
+        "boot": _boot(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+    path, over = folder / ATTEMPT, threading.Event()
+    write_atomic(path, json.dumps(attempt) + "\n")
+    threading.Thread(target=_beat, args=(path, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        path.unlink(missing_ok=True)
+
+
+def _beat(path: Path, over: threading.Event) -> None:
+    while not over.wait(BEAT_S):
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def _open_lock(path: Path, *, create: bool = True) -> IO[bytes]:
     """Open a lock without following a link: what that leads to is not ours to touch."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | (os.O_CREAT if create else 0) | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.fdopen(os.open(path, flags, 0o666), "r+b")
+    except FileNotFoundError:
+        raise
     except OSError as error:
         reason = "a link" if path.is_symlink() else error.strerror
         raise RunError(f"{path}: cannot lock this run ({reason}); move that file away") from error
+
+
+def _boot() -> str | None:
+    """Return what tells this start of this kernel from all others; None where unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def _birth(pid: int) -> str | None:
+    """Return the start time of a live process from /proc; None for the dead, zombies included."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]

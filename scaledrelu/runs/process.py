@@ -1,15 +1,18 @@
 """What a run does to its process: signals become a request to stop, the log goes to a file too.
 
-A request that announced a time limit may queue the SLURM job around the process again.
+A process that another one started for it alone stops when that one is gone. A request that
+announced a time limit may queue the SLURM job around the process again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +23,29 @@ log = logging.getLogger(__name__)
 # SLURM announces the time limit with the signal of its --signal option; submitit asks for USR2.
 TIME_IS_UP = (signal.SIGUSR1, signal.SIGUSR2)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, *TIME_IS_UP)
+PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent ends
+
+_parent: int | None = None  # without it this process is not to go on
+
+
+def stop_with_parent(parent: int) -> None:
+    """Ask this process to stop when the process that started it is gone, however that ended.
+
+    Linux sends SIGTERM; elsewhere, and if it was gone before, a run finds out at its next step.
+
+    Args:
+        parent: process id, as the parent itself knows it.
+    """
+    global _parent
+    _parent = parent
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def is_orphan() -> bool:
+    """Whether the process that this one must not outlive is gone."""
+    return _parent is not None and os.getppid() != _parent
 
 
 class StopRequest:
@@ -29,8 +55,8 @@ class StopRequest:
         self.signals: list[int] = []
 
     def __call__(self) -> bool:
-        """Return whether any signal asked this process to leave."""
-        return bool(self.signals)
+        """Return whether a signal asked this process to leave, or nobody waits for it any more."""
+        return bool(self.signals) or is_orphan()
 
     @property
     def time_is_up(self) -> bool:

@@ -17,7 +17,6 @@ from scaledrelu.config.group import folder_name
 from scaledrelu.engine.saved import Saved as Saved
 from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.files import write_atomic
-from scaledrelu.runs.attempt import read_attempt
 from scaledrelu.runs.damage import (
     FINISH,
     REDONE,
@@ -29,6 +28,7 @@ from scaledrelu.runs.damage import (
     read_json,
     read_text,
 )
+from scaledrelu.runs.lock import is_busy
 from scaledrelu.runs.result import RESULT as RESULT
 from scaledrelu.runs.result import Outcome as Outcome
 from scaledrelu.runs.result import Result as Result
@@ -178,8 +178,7 @@ def read_status(run_dir: str | Path) -> Status:
     result = read_result(run_dir)
     if result is not None:
         return Status(result.outcome.value)
-    attempt = read_attempt(run_dir)
-    if attempt is not None and attempt.alive:
+    if is_busy(Path(run_dir)):
         return Status.RUNNING
     if (Path(run_dir) / ERROR).exists():
         return Status.FAILED

@@ -1,7 +1,7 @@
-"""From one composed configuration to processes and back: what a Hydra job calls.
+"""From one resolved configuration to processes and back.
 
-A crash, a failure and an interruption are told apart here; the job returns its ending and never
-exits, because a launcher that loses a worker loses the sweep.
+A crash, a failure and an interruption are told apart here; a job returns its ending and never
+exits, because some launchers of Hydra lose a whole multirun with one worker.
 """
 
 from __future__ import annotations
@@ -9,21 +9,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
-from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.errors import ConfigError, RunError, ScaledReluError
 from scaledrelu.files import cannot_write
-from scaledrelu.runs import attempt, blame, record
-from scaledrelu.runs.lock import BusyError, only_writer
+from scaledrelu.runs import blame, record
+from scaledrelu.runs.ending import Ended as Ended
+from scaledrelu.runs.ending import JobReport as JobReport
+from scaledrelu.runs.ending import exit_status
+from scaledrelu.runs.lock import BusyError, one_of_many, only_writer
 from scaledrelu.runs.mirrored import open_mirrors
-from scaledrelu.runs.process import log_to, pass_on_signals, requeue_job, stop_on_signal
+from scaledrelu.runs.planned import read_planned
+from scaledrelu.runs.process import (
+    is_orphan,
+    log_to,
+    pass_on_signals,
+    requeue_job,
+    stop_on_signal,
+    stop_with_parent,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,24 +41,30 @@ LATER = "stopped by a signal; the same command goes on"
 BEFORE_TIME_IS_UP_S = 20.0  # a job that its scheduler will end soon has no minute for W&B
 
 
-class Ended(StrEnum):
-    """How one attempt at a run ended."""
+def train_planned(results: Path, name: str, *, changes: Sequence[str] = ()) -> int:
+    """Train a planned run in this process, as a launcher does; return the exit status.
 
-    OK = "ok"
-    CRASH = "crash"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    REFUSED = "refused"  # wrong input: nothing was tried
+    What is refused is written down as a failure: whoever planned it looks there.
+
+    Args:
+        results: folder that holds ``runs/<name>``.
+        name: run id.
+        changes: see ``planned.read_planned``.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    report = run_planned(results, name, changes=changes)
+    if report.ended is Ended.REFUSED and _rank() == 0:
+        _failed(name, record.run_directory(results, name), report.reason, "")
+    return exit_status([report.ended])
 
 
-@dataclass(frozen=True, slots=True)
-class JobReport:
-    """What a job returns to whoever launched it."""
-
-    run_id: str
-    ended: Ended
-    reason: str = ""
-    time_is_up: bool = False  # interrupted by the announcement of a time limit
+def run_planned(results: Path, name: str, *, changes: Sequence[str] = ()) -> JobReport:
+    """Train a planned run from its file; see :func:`run_job`."""
+    try:
+        config = read_planned(results, name, changes=changes)
+    except ScaledReluError as error:
+        return JobReport(name, Ended.REFUSED, str(error))
+    return run_job(config)
 
 
 def run_job(config: RunConfig) -> JobReport:
@@ -70,35 +86,24 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
     name = run_id(config)
     folder = record.run_directory(config.paths.results, name)
     try:
-        if (planned := config.planned_id) not in (None, name):
-            return _composed_otherwise(config, name, planned)
         if (done := finished(config, folder)) is not None:
             log.info("%s is done already (%s)", name, done)
             return JobReport(name, Ended(done.value))
-        if attempt.stop_requested():
-            return JobReport(name, Ended.INTERRUPTED, "not started: the sweep is stopping")
+        if is_orphan():
+            return JobReport(name, Ended.INTERRUPTED, "not started: what started it is gone")
         if (wrong := _wrong_here(config)) is not None:
-            return _refused(config, name, folder, wrong)
+            return JobReport(name, Ended.REFUSED, wrong)
         folder.mkdir(parents=True, exist_ok=True)
         return _attempt(config, name, folder, copies)
     except BusyError as error:  # the run's own process will say how it ended
         log.error("%s", error)
-        return JobReport(name, Ended.FAILED, str(error))
+        return JobReport(name, Ended.BUSY, str(error))
     except KeyboardInterrupt:
         return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
     except (SystemExit, Exception) as error:
         unwritable = isinstance(error, OSError) and cannot_write(error, config.paths.results)
         reason, trace = blame.cause(error, folder)
         return _failed(name, folder, unwritable or reason, trace)
-
-
-def _composed_otherwise(config: RunConfig, name: str, planned: str) -> JobReport:
-    """Refuse a job whose configuration changed between planning and starting."""
-    reason = (
-        f"planned {planned}, but conf/ or the data now compose {name}: something was edited "
-        "after planning; plan again"
-    )
-    return _failed(planned, record.run_directory(config.paths.results, planned), reason, "")
 
 
 def _wrong_here(config: RunConfig) -> str | None:
@@ -108,13 +113,6 @@ def _wrong_here(config: RunConfig) -> str | None:
     except ConfigError as error:
         return str(error)
     return None
-
-
-def _refused(config: RunConfig, name: str, folder: Path, reason: str) -> JobReport:
-    """Say that nothing was tried; a sweep finds the reason where it looks for failures."""
-    if config.planned_id:
-        _failed(name, folder, reason, "")
-    return JobReport(name, Ended.REFUSED, reason)
 
 
 def finished(config: RunConfig, folder: Path) -> record.Outcome | None:
@@ -132,6 +130,9 @@ def _attempt(config: RunConfig, name: str, folder: Path, copies: list[WandbMirro
     if _rank() > 0:
         return start(config, name, folder)
     with only_writer(folder):
+        if (done := finished(config, folder)) is not None:  # by another process, a moment ago
+            return JobReport(name, Ended(done.value))
+        (folder / record.ERROR).unlink(missing_ok=True)
         copies += open_mirrors(config, folder)
         return start(config, name, folder)
 
@@ -187,7 +188,7 @@ def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
     os.environ.setdefault("OMP_NUM_THREADS", str(config.launch.threads or 1))
     try:
         with pass_on_signals() as request, _one_voice():
-            endings = elastic_launch(launch, worker)(config)
+            endings = elastic_launch(launch, worker)(config, os.getpid())
     except ChildFailedError as error:
         codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
         raise RunError(blame.whose_fault(codes, nproc, folder)) from error
@@ -208,15 +209,22 @@ def _one_voice() -> Iterator[None]:
         agent.disabled = before
 
 
-def worker(config: RunConfig) -> str:
-    """Run one rank; started by ``elastic_launch`` in a process of its own."""
+def worker(config: RunConfig, parent: int) -> str:
+    """Run one rank; started by ``elastic_launch``.
+
+    Args:
+        config: resolved and checked.
+        parent: process id of the agent that started this process.
+    """
+    stop_with_parent(parent)
     logging.basicConfig(
         level=logging.INFO if _rank() == 0 else logging.WARNING, format="%(message)s"
     )
     name = run_id(config)
     folder = record.run_directory(config.paths.results, name)
     try:
-        return _in_place(config, name, folder).ended.value
+        with one_of_many(folder):
+            return _in_place(config, name, folder).ended.value
     except Exception:
         with (folder / f"rank{_rank()}.log").open("a") as stream:
             stream.write(traceback.format_exc())

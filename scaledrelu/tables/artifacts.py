@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, Artifact, artifact_directory
-from scaledrelu.launch.progress import Say
+from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_OK
+from scaledrelu.runs.lock import BusyError, claim
+from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.record import ERROR, Status, read_error, write_error
+
+ROOT = CONF_DIR.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,51 +44,43 @@ def inspect_artifact(results: Path, artifact: Artifact, *, wave: int) -> Planned
     return PlannedArtifact(artifact, wave, Status.MISSING, None)
 
 
-def make_artifact(
-    artifact: Artifact,
-    *,
-    results: Path,
-    root: Path,
-    log: Path,
-    say: Say,
-    timeout_s: float | None = None,
-) -> bool:
-    """Run the script that makes an artifact; return whether it is there now.
+def make_artifact(artifact: Artifact, *, results: Path) -> int:
+    """Run the script that makes an artifact, as the process of a launcher; return the exit status.
 
     Args:
         artifact: what to make; the run it is made from has finished.
         results: results folder.
-        root: folder that holds ``scripts/``.
-        log: file that takes what the script prints.
-        say: takes one line.
-        timeout_s: the script is ended after so many seconds; that is no failure of the artifact.
     """
     folder = artifact_directory(results, artifact.artifact_id)
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with claim(folder):
+            return _make(artifact, folder, results)
+    except BusyError:
+        return EXIT_BUSY
+
+
+def _make(artifact: Artifact, folder: Path, results: Path) -> int:
+    if (folder / MANIFEST).exists():  # made by another process, a moment ago
+        return EXIT_OK
     (folder / ERROR).unlink(missing_ok=True)
     arguments = artifact.arguments(results)
-    say(f"$ python {artifact.script} {' '.join(arguments)}")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        ended = subprocess.run(
-            [sys.executable, str(root / artifact.script), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired:
-        say(f"{artifact.artifact_id}: stopped, the budget is spent")
-        return False
-    with log.open("a") as file:
-        file.write(ended.stdout)
+    sys.stdout.write(f"$ python {artifact.script} {' '.join(arguments)}\n")
+    sys.stdout.flush()
+    ended = subprocess.Popen(
+        [sys.executable, str(ROOT / artifact.script), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=partial(stop_with_parent, os.getpid()),
+    )
+    printed, _ = ended.communicate()
+    sys.stdout.write(printed)  # into the log of this process
     if ended.returncode == 0 and (folder / MANIFEST).exists():
-        say(f"made {folder}")
-        return True
-    last = (ended.stdout.strip().splitlines() or ["it ended without a word"])[-1]
-    write_error(folder, last.removeprefix("error: "), ended.stdout)
-    say(f"{artifact.artifact_id} failed: {last.removeprefix('error: ')}")
-    return False
+        return EXIT_OK
+    last = (printed.strip().splitlines() or ["it ended without a message"])[-1]
+    write_error(folder, last.removeprefix("error: "), printed)
+    return EXIT_FAILED
 
 
 def forget_artifact(results: Path, artifact_id: str) -> None:

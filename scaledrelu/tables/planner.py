@@ -27,9 +27,10 @@ from scaledrelu.runs.record import (
 )
 from scaledrelu.tables.artifacts import PlannedArtifact, inspect_artifact
 from scaledrelu.tables.captions import Subject, label
-from scaledrelu.tables.composer import Compose, Composed
+from scaledrelu.tables.composer import Compose, Composed, Composer
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
-from scaledrelu.tables.spec import Column, Row, Table, merge_overrides
+from scaledrelu.tables.settings import Settings
+from scaledrelu.tables.spec import Column, Row, Table, load_table, merge_overrides
 
 GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # what a run shares with the run it starts from
 PLACEHOLDER_START = ("init=run", "init.run=upstream")
@@ -78,6 +79,26 @@ def build_plan(
         overrides=tuple(overrides),
         conf_dir=compose.conf_dir,
     )
+
+
+def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
+    """Resolve the tables of some settings to runs.
+
+    Raises:
+        TableError, ConfigError: one line, naming the table and row or the key.
+    """
+    composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
+    plan = build_plan(
+        [load_table(name, settings.conf_dir) for name in settings.tables],
+        profile=settings.profile,
+        seeds=settings.seeds,
+        results=settings.results,
+        compose=composer,
+        overrides=settings.overrides,
+    )
+    if isinstance(composer, Composer):
+        composer.save()
+    return plan
 
 
 class _Planner:

@@ -17,8 +17,6 @@ NOT_OF_A_ROW = {
     "seed": "write seeds: [0, 1, 2] in the table or block",
     "profile": "it is chosen with the table: profile=",
     "paths.results": "it is chosen with the table: results=",
-    "planned_id": "the plan sets it",
-    "experiment": "the plan sets it",
     "trust": "only whoever trains may trust code",
     "hydra": "Hydra is no part of a run",
 }

@@ -1,4 +1,4 @@
-"""What a sweep or a report is asked to do: ``conf/sweep.yaml`` and ``key=value`` arguments.
+"""What a script is asked to do with tables: ``conf/sweep.yaml`` and ``key=value`` arguments.
 
 Read without Hydra: ``profile`` is a plain value here, not a config group, and starting is instant.
 """
@@ -6,53 +6,57 @@ Read without Hydra: ``profile`` is a plain value here, not a config group, and s
 from __future__ import annotations
 
 import math
-import os
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.config.launchers import SLURM, check_launcher, is_launcher_option
-from scaledrelu.config.places import expand_home, expand_overrides
+from scaledrelu.config.places import expand_overrides
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tables.spec import table_names
-from scaledrelu.tables.typed import as_flag, as_list, as_typed, read_value
+from scaledrelu.tables.typed import as_flag, as_folder, as_list, as_seeds, as_typed, read_value
 
-AUTO = "auto"
-LAUNCHERS = ("joblib", "basic", SLURM)
-MOST_JOBS = 16
-MOST_SEED = 2**32 - 1
+AUTO, LOCAL, SLURM = "auto", "local", "slurm"
+LAUNCHERS = (AUTO, LOCAL, SLURM)
+SLURM_OPTION, OF_HYDRA = "slurm.", "hydra.launcher."
+HYDRAS = {  # launchers of Hydra -> what a sweep has instead
+    "basic": "launcher=local n_jobs=1",
+    "joblib": "launcher=local",
+    "submitit_slurm": "launcher=slurm",
+}
+PLAN = ("tables", "profile", "seeds", "results", "overrides")  # what a plan depends on
+USED = {  # script -> settings that do something there
+    "sweep": (*PLAN, "launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run"),
+    "report": (*PLAN, "publish", "force"),
+    "status": PLAN,
+    "dry": ("tables", "profile", "results", "overrides"),
+}
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead
     "seed": "seeds=0,1,2",
     "profile": "profile=<name>",
     "profile.name": "profile=<name>",
     "paths.results": "results=<folder>",
-    "planned_id": "nothing: the plan sets it",
-    "experiment": "nothing: the plan sets it",
     "init.run": "upstream: in the table",
 }
-MOST_SLURM_JOBS = 256  # at a time; SLURM's own limits are lower on many clusters
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The fields of ``conf/sweep.yaml``, checked.
 
-    What the runs themselves decide (``parallel.choose_launcher``) stays open: a launcher ``auto``
-    and, where nobody gave one, the number of jobs.
+    What the runs themselves decide stays open: the number of jobs, where nobody gave one.
     """
 
     tables: tuple[str, ...]
     profile: str
     seeds: tuple[int, ...] | None  # None: each table's own
-    launcher: str
-    launcher_options: tuple[str, ...]  # hydra.launcher.<option>=<value>
+    launcher: str  # local | slurm
     n_jobs: int | None  # None: as many as fit
+    slurm: Mapping[str, Any]  # options of jobs
+    wait: bool
     redo: str
     first: tuple[str, ...]  # field=value: runs that have all of these come first
     budget_s: float | None  # seconds of the whole sweep
@@ -64,65 +68,86 @@ class Settings:
     conf_dir: Path
 
 
-def load_settings(arguments: Sequence[str], *, conf_dir: Path | None = None) -> Settings:
+def load_settings(
+    arguments: Sequence[str], *, conf_dir: Path | None = None, script: str = "sweep"
+) -> Settings:
     """Merge ``key=value`` arguments over ``conf/sweep.yaml``.
+
+    Args:
+        arguments: as somebody typed them.
+        conf_dir: the configuration tree.
+        script: which of :data:`USED` asks; settings that do nothing there are refused.
 
     Raises:
         ConfigError: one line naming the argument, what was found and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
     raw = yaml.safe_load((conf_dir / "sweep.yaml").read_text())
-    options = [argument for argument in arguments if is_launcher_option(argument)]
-    given: dict[str, str] = {}
-    for argument in arguments:
-        if argument in options:
-            continue
-        key, equals, text = argument.partition("=")
-        if not equals or key not in raw:
-            raise ConfigError(
-                f"'{argument}': no such setting{nearest(key, raw)}; write key=value with one of "
-                f"{', '.join(raw)}. Hydra overrides of every run go into overrides=[...]"
-            )
-        if key in given:
-            raise ConfigError(
-                f"{key} is given twice ({given[key]}, {argument}): give it once; with make write "
-                "PROFILE= and SEEDS=, not profile= and seeds= in ARGS"
-            )
-        if not text:
-            raise ConfigError(f"{key}=: is empty; leave it out for its default")
-        given[key] = argument
-        raw[key] = read_value(argument, text)
-        if key == "results" and isinstance(raw[key], int | float | date) and raw[key] is not True:
-            raw[key] = text  # a folder called 1.10 or 2026-01-31
-    profile = _choice("profile", raw["profile"], _options(conf_dir, "profile"))
-    launcher = _choice("launcher", raw["launcher"], (AUTO, *LAUNCHERS))
-    dry_run = as_flag("dry_run", raw["dry_run"])
+    raw |= _given(arguments, raw, USED[script], script)
     overrides = expand_overrides(_overrides(raw["overrides"]))
-    options = [*map(str, as_list(raw["launcher_options"])), *options]
-    options += [item for item in overrides if is_launcher_option(item)]
-    check_launcher(launcher, options, submits=not dry_run)
+    slurm = _slurm(raw["slurm"])
+    launcher = _launcher(raw["launcher"], slurm)
     return Settings(
         tables=_tables(raw["tables"], conf_dir),
-        profile=profile,
-        seeds=_seeds(raw["seeds"]),
+        profile=_choice("profile", raw["profile"], _options(conf_dir, "profile")),
+        seeds=as_seeds(raw["seeds"]),
         launcher=launcher,
-        launcher_options=tuple(options),
-        n_jobs=_n_jobs(raw["n_jobs"], launcher),
+        n_jobs=_n_jobs(raw["n_jobs"]),
+        slurm=slurm,
+        wait=as_flag("wait", raw["wait"]),
         redo=_redo(raw["redo"]),
         first=_conditions(raw["first"]),
         budget_s=_budget(raw["budget_s"], launcher),
-        dry_run=dry_run,
-        results=_folder("results", raw["results"]),
-        overrides=tuple(item for item in overrides if not is_launcher_option(item)),
+        dry_run=as_flag("dry_run", raw["dry_run"]),
+        results=as_folder("results", raw["results"]),
+        overrides=tuple(overrides),
         publish=as_flag("publish", raw["publish"]),
         force=as_flag("force", raw["force"]),
         conf_dir=conf_dir,
     )
 
 
-def settings_help(*, conf_dir: Path | None = None) -> str:
-    """Return the settings with their defaults and meaning: ``conf/sweep.yaml`` itself."""
-    return ((conf_dir or CONF_DIR) / "sweep.yaml").read_text()
+def _given(
+    arguments: Sequence[str], known: Mapping[str, Any], used: Collection[str], script: str
+) -> dict[str, Any]:
+    """Return the values that somebody typed; ``slurm.<option>=`` together as ``slurm``."""
+    found: dict[str, Any] = {}
+    typed: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if key.startswith(OF_HYDRA):
+            raise ConfigError(
+                f"{argument}: is an option of Hydra's launchers, for train.py -m; write "
+                f"{key.replace(OF_HYDRA, SLURM_OPTION)}=... for SLURM jobs, n_jobs=<runs at a time>"
+            )
+        if not equals or key.partition(".")[0] not in used or ("." in key and key[:6] != "slurm."):
+            other = f"; it does nothing in {script}.py" if equals and key in known else ""
+            near = nearest(argument, used) if not other else ""
+            raise ConfigError(
+                f"'{argument}': no such setting{near}{other}; write key=value with one of "
+                f"{', '.join(used)}. Hydra overrides of every run go into overrides=[...]"
+            )
+        if key in typed:
+            raise ConfigError(
+                f"{key} is given twice ({typed[key]}, {argument}): give it once; with make write "
+                "PROFILE= and SEEDS=, not profile= and seeds= in ARGS"
+            )
+        if not text:
+            raise ConfigError(f"{key}=: is empty; leave it out for its default")
+        typed[key] = argument
+        is_path = key == "results" and text[0] not in "'\"" and text != "null"
+        value = text if is_path else read_value(argument, text)  # 1.10 may be a folder
+        if key.startswith(SLURM_OPTION):
+            found["slurm"] = {**found.get("slurm", {}), key.removeprefix(SLURM_OPTION): value}
+        else:
+            found[key] = value
+    return found
+
+
+def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str:
+    """Return the settings of a script with their defaults and meaning, from ``conf/sweep.yaml``."""
+    lines = ((conf_dir or CONF_DIR) / "sweep.yaml").read_text().splitlines()[1:]
+    return "\n".join(line for line in lines if line.partition(":")[0] in USED[script])
 
 
 def _options(conf_dir: Path, group: str) -> tuple[str, ...]:
@@ -146,43 +171,40 @@ def _tables(value: Any, conf_dir: Path) -> tuple[str, ...]:
     return tuple(_choice("tables", name, ("all", *names)) for name in dict.fromkeys(asked))
 
 
-def _seeds(value: Any) -> tuple[int, ...] | None:
-    """Return the seeds; None for ``table`` and null: each table's own."""
-    if value in (None, "table", ["table"], [None]):  # [..]: make SEEDS=table
-        return None
-    seeds = [_whole(item) for item in as_list(value)]
-    if not seeds or any(seed is None or seed > MOST_SEED for seed in seeds):
+def _launcher(value: Any, slurm: Mapping[str, Any]) -> str:
+    if value in HYDRAS:
         raise ConfigError(
-            f"seeds={as_typed(value)}: write whole numbers from 0 on, seeds=0,1,2, or seeds=table "
-            "for those that each table names"
+            f"launcher={value}: is one of Hydra's, for train.py -m; write {HYDRAS[value]}"
         )
-    return tuple(dict.fromkeys(seeds))
+    chosen = _choice("launcher", value, LAUNCHERS)
+    if chosen == LOCAL and slurm:
+        raise ConfigError(
+            f"slurm.{next(iter(slurm))}: launcher=local submits no jobs; leave it out, or set "
+            "launcher=slurm"
+        )
+    return (SLURM if slurm else LOCAL) if chosen == AUTO else chosen
 
 
-def _whole(item: Any) -> int | None:
-    """Return a whole number from 0 on, None for anything else."""
-    if isinstance(item, str) and re.fullmatch(r"0|[1-9][0-9]*", item):
-        return int(item)
-    is_whole = isinstance(item, int) and not isinstance(item, bool) and item >= 0
-    return item if is_whole else None
+def _slurm(value: Any) -> dict[str, Any]:
+    """Return the options of jobs; which there are is known where they are submitted."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"slurm={as_typed(value)}: write slurm.<option>=<value>")
+    options: dict[str, Any] = {}
+    for key, item in value.items():
+        group, dot, name = str(key).partition(".")
+        if dot:
+            options[group] = {**options.get(group, {}), name: item}
+        else:
+            options[str(key)] = item
+    return options
 
 
-def _n_jobs(value: Any, launcher: str) -> int | None:
+def _n_jobs(value: Any) -> int | None:
     if value == AUTO:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"n_jobs={value}: write a whole number from 1 on, or auto")
-    if launcher == "basic" and value > 1:
-        raise ConfigError(
-            f"n_jobs={value}: launcher=basic trains one run at a time; leave n_jobs out, or set "
-            "launcher=joblib"
-        )
     return value
-
-
-def default_jobs(launcher: str) -> int:
-    """Return how many runs a launcher has going at a time where nobody says."""
-    return {"basic": 1, SLURM: MOST_SLURM_JOBS}.get(launcher) or min(_cores(), MOST_JOBS)
 
 
 def _budget(value: Any, launcher: str) -> float | None:
@@ -193,7 +215,7 @@ def _budget(value: Any, launcher: str) -> float | None:
         raise ConfigError(f"budget_s={value}: write seconds above 0, or null for no limit")
     if launcher == SLURM:
         raise ConfigError(
-            f"budget_s={value}: SLURM decides when its jobs run; set hydra.launcher.timeout_min"
+            f"budget_s={value}: SLURM decides when its jobs run; set slurm.timeout_min"
         )
     return float(value)
 
@@ -212,21 +234,15 @@ def _redo(value: Any) -> str:
     return value
 
 
-def _folder(key: str, value: Any) -> Path:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{key}={as_typed(value)}: name a folder, {key}=results")
-    return Path(expand_home(value, key=key))
-
-
 def _overrides(value: Any) -> list[str]:
     """Return overrides of every run; what a setting decides is refused."""
     found = as_list(value)
     for item in found:
         key = str(item).partition("=")[0].lstrip("+~")
-        if key.startswith("hydra") and not is_launcher_option(str(item)):
+        if key.startswith("hydra"):
             raise ConfigError(
-                f"overrides=[{item}]: Hydra is no part of a run; its launcher is chosen with "
-                "launcher= and hydra.launcher.<option>="
+                f"overrides=[{item}]: Hydra is no part of a run; how runs are started is chosen "
+                "with launcher= and slurm.<option>="
             )
         if key in OWN_SETTING:
             raise ConfigError(f"overrides=[{item}]: is not for every run; write {OWN_SETTING[key]}")
@@ -236,9 +252,3 @@ def _overrides(value: Any) -> list[str]:
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise ConfigError(f"overrides: {twice[0]} is given twice; give it once")
     return found
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

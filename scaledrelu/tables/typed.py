@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
+from scaledrelu.config.places import expand_home
 from scaledrelu.errors import ConfigError
 
+MOST_SEED = 2**32 - 1
 _YAML_INT = "tag:yaml.org,2002:int"
 
 
@@ -61,3 +64,43 @@ def as_list(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [item.strip() for item in value.split(",") if item.strip()]
     return [] if value is None else [value]
+
+
+def as_seeds(value: Any) -> tuple[int, ...] | None:
+    """Return the seeds; None for ``table`` and null: each table's own.
+
+    Raises:
+        ConfigError: anything but whole numbers from 0 on.
+    """
+    if value in (None, "table", ["table"], [None]):  # [..]: make SEEDS=table
+        return None
+    seeds = [_whole(item) for item in as_list(value)]
+    if not seeds or any(seed is None or seed > MOST_SEED for seed in seeds):
+        raise ConfigError(
+            f"seeds={as_typed(value)}: write whole numbers from 0 on, seeds=0,1,2, or seeds=table "
+            "for those that each table names"
+        )
+    return tuple(dict.fromkeys(seeds))
+
+
+def _whole(item: Any) -> int | None:
+    """Return a whole number from 0 on, None for anything else."""
+    if isinstance(item, str) and re.fullmatch(r"0|[1-9][0-9]*", item):
+        return int(item)
+    is_whole = isinstance(item, int) and not isinstance(item, bool) and item >= 0
+    return item if is_whole else None
+
+
+def as_folder(key: str, value: Any) -> Path:
+    """Return a folder; ``~`` is the home.
+
+    Raises:
+        ConfigError: no name, or one that does not fit on a line.
+    """
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{key}={as_typed(value)}: name a folder, {key}=results")
+    if not value.isprintable():
+        raise ConfigError(
+            f"{key}={value!r}: line breaks and other control characters cannot be used"
+        )
+    return Path(expand_home(value, key=key))

@@ -15,7 +15,7 @@ OPTIONS = [
     (group, option)
     for group, options in group_options(CONF_DIR).items()
     for option in options
-    if group not in ("experiment", "init", "stem", "recipe", "profile")  # the last three: below
+    if group not in ("init", "stem", "recipe", "profile")  # the last three: below
 ]
 TRAININGS = [[f"recipe={recipe}"] for recipe in group_options(CONF_DIR)["recipe"]]
 TRAININGS.append(["recipe=reid", "data=msmt17"])

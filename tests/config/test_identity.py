@@ -34,7 +34,6 @@ def test_id_has_the_method_in_front(base: RunConfig) -> None:
         ["stem=conv", "lr.base=1e-3", "wandb=offline", "wandb.tags=[table1]"],
         ["stem=conv", "lr.base=1e-3", "stem.label=other", "optimizer.label=other"],
         ["stem=conv", "lr.base=1e-3", "data.root=/nowhere", "evaluation.report=best"],
-        ["stem=conv", "lr.base=1e-3", "planned_id=deit-000000000000"],
     ],
 )
 def test_order_spelling_paths_and_transient_fields_do_not_change_the_id(
@@ -68,7 +67,7 @@ def test_everything_scientific_changes_the_id(base: RunConfig, override: str) ->
         ("data.on_bad_image", "skip"), ("evaluation.batch", 7), ("evaluation.report", "best"),
         ("launch.device", "cuda"), ("launch.threads", 7), ("launch.channels_last", False),
         ("launch.fp16_on_cpu", True), ("wandb.mode", "online"), ("wandb.tags", ["x"]),
-        ("paths.results", "x"), ("planned_id", "x"), ("trust", ["x"]),
+        ("paths.results", "x"), ("trust", ["x"]),
     ],
 )  # fmt: skip
 def test_what_is_not_science_changes_no_hash(base: RunConfig, key: str, value: Any) -> None:

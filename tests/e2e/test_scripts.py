@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -50,8 +51,36 @@ def test_a_second_call_trains_nothing_and_changes_no_byte(swept: Path) -> None:
     report = swept / "smoke" / "table3.md"
     before = report.read_bytes()
     done = shell("sweep.py", *SWEEP, f"results={swept}")
-    assert "to train: nothing" in done.stdout or "$ " not in done.stdout
+    assert "nothing to train" in done.stdout
     assert report.read_bytes() == before
+
+
+def test_every_run_has_a_line_of_status_and_keeps_what_it_printed(swept: Path) -> None:
+    done = shell("status.py", *SWEEP, f"results={swept}")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 8
+    assert all(line.split()[2:4] == ["ok", "val/top1"] for line in lines)
+    for line in lines:
+        console = (swept / "runs" / line.split()[0] / "console.log").read_text()
+        assert ": planned as " in console.splitlines()[0]
+
+
+def test_a_planned_run_is_trained_by_hand_from_its_file(swept: Path, tmp_path: Path) -> None:
+    source = next((swept / "runs").glob("deit-*"))
+    target = tmp_path / "r" / "runs" / source.name
+    target.mkdir(parents=True)
+    (target / "config.yaml").write_bytes((source / "config.yaml").read_bytes())
+    shell("train.py", "--run", source.name, f"paths.results={tmp_path / 'r'}", "launch.workers=0")
+    ours, theirs = (json.loads((f / "result.json").read_text()) for f in (target, source))
+    assert ours["metrics"] == theirs["metrics"]
+
+
+@pytest.mark.slow
+def test_several_processes_a_run_in_slots(tmp_path: Path) -> None:
+    spread = "overrides=[launch.nproc=2,launch.device=cpu,batch.group=32]"
+    shell("sweep.py", *SWEEP, f"results={tmp_path}", spread)
+    results = [json.loads(p.read_text()) for p in (tmp_path / "runs").glob("*/result.json")]
+    assert [result["provenance"]["processes"] for result in results] == [2] * 8
 
 
 def test_a_multirun_from_the_shell_needs_no_table(tmp_path: Path) -> None:
@@ -65,7 +94,15 @@ def test_a_multirun_from_the_shell_needs_no_table(tmp_path: Path) -> None:
         ("train.py", ["lr=1e-3"], "to set the rate write lr.base=1e-3"),
         ("train.py", ["stem=convv"], "did you mean 'conv'"),
         ("train.py", ["lr.base=fast"], "lr.base"),
-        ("train.py", ["experiment=deit-0123456789ab"], "plan the tables again"),
+        ("train.py", ["--run", "deit-0123456789ab"], "plan its table first"),
+        (
+            "train.py",
+            ["--run", "deit-0123456789ab", "-m"],
+            "takes overrides only",
+        ),
+        ("train.py", ["--run=../x"], "names a folder"),
+        ("report.py", ["profile=mini", "n_jobs=2"], "it does nothing in report.py"),
+        ("dry.py", ["seeds=1"], "it does nothing in dry.py"),
         ("sweep.py", ["tables=[table9]"], "table9"),
         ("sweep.py", ["profile=papr"], "did you mean 'paper'"),
         ("sweep.py", ["seed=1"], "did you mean 'seeds'"),

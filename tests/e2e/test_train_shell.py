@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options
 from scaledrelu.config.run import RunConfig
-from scaledrelu.runs.spawn import Ended, JobReport
+from scaledrelu.runs import command
+from scaledrelu.runs.ending import Ended, JobReport
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "scripts" / "train.py"
@@ -50,7 +53,7 @@ def logging_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def trained(train, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """The configurations that would have been trained."""
     found: list[dict] = []
 
@@ -58,11 +61,11 @@ def trained(train, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
         found.append(config)
         return ending_of(config)
 
-    monkeypatch.setattr(train, "run_job", run_job)
+    monkeypatch.setattr(command, "run_job", run_job)
     return found
 
 
-ENDINGS = {0: Ended.OK, 1: Ended.FAILED, 2: Ended.CRASH, 3: Ended.INTERRUPTED}
+ENDINGS = {4: Ended.BUSY, 0: Ended.OK, 1: Ended.FAILED, 2: Ended.CRASH, 3: Ended.INTERRUPTED}
 
 
 def ending_of(config: RunConfig) -> JobReport:
@@ -127,7 +130,6 @@ def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         ("+stem=conv", "stem"),
         ("stem@model=conv", "stem@model"),
         ("stem=null", "stem is a group"),
-        ("experiment=deit-0123456789ab", "plan the tables again"),
         ("-m lr.base=-1,-2", "lr.base=-2"),
     ],
 )
@@ -144,8 +146,7 @@ def test_what_cannot_be_is_one_line_and_exit_2(shell: Callable, typed: str, line
     [
         ("stem=conv -m seed=2", [(2, "ViT_c")]),
         ("-m seed=range(0,1) stem=choice(conv,'patchify')", [(0, "ViT_c"), (0, "ViT_p")]),
-        ("--multirun seed=0 experiment=null", [(0, "ViT_p")]),
-        ("experiment=null seed=0", [(0, "ViT_p")]),
+        ("--multirun seed=0", [(0, "ViT_p")]),
         ("hydra.mode=MULTIRUN seed=0", [(0, "ViT_p")]),
         (
             "--run seed=0 ++lr.base=1e-3 +optimizer.build.amsgrad=true ~optimizer.build.fused",
@@ -195,18 +196,17 @@ def test_help_lists_what_a_person_may_choose_and_nothing_else(shell: Callable) -
     for group, options in group_options(CONF_DIR).items():
         assert any(line.split()[:1] == [group] for line in said.out.splitlines()), group
         assert all(option in said.out for option in options)
-    for internal in ("profile_", "table", "artifact", "_grammar", "_base", "planned_id"):
+    for internal in ("profile_", "table", "artifact", "_grammar", "_base", "hydra "):
         assert internal not in said.out.replace("tables", ""), internal
     assert "conv*" not in said.out.replace("'stem=glob(conv*)'", "")
     assert "patchify*" in said.out, "the default of a group has a star"
-    for status in ("1 a run failed", "2 wrong input", "75 or 130 interrupted"):
+    for status in ("1 a run failed", "2 wrong input", "69 another", "75 or 130 interrupted"):
         assert status in said.out
 
 
 def test_a_wrong_name_is_answered_with_names_that_may_be_chosen(shell: Callable) -> None:
     said = shell("stemm=conv")
     assert "did you mean 'stem'" in said.err
-    assert "planned_id" not in said.err
     assert "profile_" not in said.err
 
 
@@ -233,8 +233,9 @@ def test_completion_of_something_else_is_one_line(shell: Callable, typed: str) -
         ("stem=conv_b", {"stem=conv_bn"}, {"stem=_grammar"}),
         ("optimizer=", {"optimizer=sam", "optimizer=lion"}, {"optimizer=_base"}),
         ("pro", {"profile="}, {"profile_data=", "profile_model="}),
-        ("", {"stem=", "lr.", "seed="}, {"table=", "artifact=", "planned_id="}),
+        ("", {"stem=", "lr.", "seed="}, {"table=", "artifact="}),
         ("stem=conv lr.b", {"lr.base="}, set()),
+        ("hydra/launcher=s", {"hydra/launcher=slots"}, set()),
         ("lr.base=-1 --nope st", set(), {"error:"}),
     ],
 )
@@ -274,7 +275,7 @@ def test_a_multirun_says_how_each_run_ended_and_fails_if_one_failed(
         assert ("profile=smoke" in line) == (number == 1), "only what varies"
 
 
-@pytest.mark.parametrize(("seed", "status"), [(0, 0), (1, 1), (2, 0), (3, 75)])
+@pytest.mark.parametrize(("seed", "status"), [(0, 0), (1, 1), (2, 0), (3, 75), (4, 69)])
 def test_a_single_run_says_by_its_exit_status_how_it_ended(
     shell: Callable, seed: int, status: int
 ) -> None:
@@ -294,7 +295,7 @@ def test_ctrl_c_between_the_runs_is_one_line_and_130(
     def interrupt(_config: RunConfig) -> JobReport:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "run_job", interrupt)
+    monkeypatch.setattr(command, "run_job", interrupt)
     said = shell("seed=0", "profile=smoke")
     assert said.status == 130
     assert said.err.strip() == "interrupted; the same command goes on from the checkpoints"
@@ -304,7 +305,7 @@ def test_a_bug_keeps_its_traceback(shell: Callable, train, monkeypatch: pytest.M
     def bug(_config: RunConfig) -> JobReport:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(train, "run_job", bug)
+    monkeypatch.setattr(command, "run_job", bug)
     with pytest.raises(ZeroDivisionError):
         shell("-m", "seed=0,1", "profile=smoke")
 
@@ -371,14 +372,50 @@ def test_a_folder_of_ones_own_adds_options(
     assert "did you mean" in shell("-cd", str(own), "stem=mime", "profile=smoke").err
 
 
-def test_wrong_input_in_the_workers_of_joblib_is_said_and_exits_2(tmp_path: Path) -> None:
-    command = [
-        sys.executable, str(TRAIN), "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1",
-        "lr.base=-1,-2", "profile=smoke", f"paths.results={tmp_path / 'r'}",
+def child(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(TRAIN), *arguments], capture_output=True, text=True, cwd=cwd,
+        timeout=240, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )  # fmt: skip
+
+
+def test_a_multirun_in_slots_trains_each_run_in_a_process_of_its_own(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images")
+    asked = [
+        "-m", "hydra/launcher=slots", "hydra.launcher.n_jobs=2", "seed=0,1,-1", "profile=smoke",
+        "data=imagefolder", f"data.root={images}", "data.image_size=16", "data.in_memory=false",
+        "launch.workers=1", f"paths.results={tmp_path / 'r'}",
     ]  # fmt: skip
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    done = child(*asked, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    *lines, last = done.stdout.strip().splitlines()[-4:]
+    assert last == "1 of 3 runs failed"
+    assert [line.split("  ")[-1].strip().partition(":")[0] for line in lines] == [
+        "ok", "ok", "refused",
+    ]  # fmt: skip
+    results = list((tmp_path / "r" / "runs").glob("deit-*/result.json"))
+    assert len(results) == 2
+    name = results[0].parent.name
+    again = child("--run", name, f"paths.results={tmp_path / 'r'}", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "is done already" in again.stdout
+
+
+def write_images(root: Path) -> Path:
+    rng = np.random.RandomState(0)
+    for split, count in (("train", 40), ("val", 4)):
+        for name in ("cat", "dog"):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                noise = rng.randint(0, 256, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(root / split / name / f"{i}.png")
+    return root
+
+
+def test_wrong_input_in_the_workers_of_joblib_is_said_and_exits_2(tmp_path: Path) -> None:
+    done = child(
+        "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "lr.base=-1,-2",
+        "profile=smoke", f"paths.results={tmp_path / 'r'}", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2, done.stdout + done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -1,26 +1,29 @@
-"""A sweep whose training is a stand-in: real plans and launchers, no seconds spent on training."""
+"""A sweep whose training is a stand-in: real plans and processes, no seconds spent on training."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.identity import canonical
-from scaledrelu.launch import launch
-from scaledrelu.launch.sweep import plan_tables, run_sweep
 from scaledrelu.runs.record import read_status, run_directory
+from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings
+from scripts.sweep import sweep
+from tests.helpers import fake_train
 
-FAKE_TRAIN = (sys.executable, str(Path(__file__).with_name("fake_train.py")))
+PRELOAD = ("tests.helpers.fake_train",)
 
 
-def settings_in(base: Path, *arguments: str) -> Settings:
-    return load_settings([f"results={base / 'results'}", *arguments], conf_dir=base / "conf")
+def settings_in(base: Path, *arguments: str, script: str = "sweep") -> Settings:
+    if not any(argument.startswith("results=") for argument in arguments):
+        arguments = (f"results={base / 'results'}", *arguments)
+    return load_settings(arguments, conf_dir=base / "conf", script=script)
 
 
 def prepare(base: Path, table: dict) -> Path:
@@ -37,43 +40,47 @@ def write_only_table(base: Path, table: dict) -> None:
     (base / "conf" / "table" / "table8.yaml").write_text(yaml.safe_dump(table))
 
 
+def sweep_in(base: Path, *arguments: str, say=print) -> int:
+    """Sweep with the stand-in for training, whose plan lies in ``fake.json``."""
+    train = partial(fake_train.train, plan=base / "fake.json")
+    return sweep(settings_in(base, *arguments), say, train=train, preload=PRELOAD)
+
+
 class Sandbox:
     """Fresh results beside a copy of a prepared tree; ``behave`` scripts the runs, in plan order.
 
     Args:
         prepared: what ``prepare`` made.
         base: an empty folder.
-        monkeypatch: of the test.
     """
 
-    def __init__(self, prepared: Path, base: Path, monkeypatch):
+    def __init__(self, prepared: Path, base: Path):
         for name in ("results", "conf"):
             shutil.copytree(prepared / name, base / name)
         self.base = base
         self.said = []
         self.plan = plan_tables(settings_in(base))
         self.names = list(self.plan.runs)
-        self._fake = base / "fake.json"
-        monkeypatch.setenv("FAKE_PLAN", str(self._fake))
-        monkeypatch.setattr(launch, "POLL_S", 0.02)
-        monkeypatch.setenv("PYTHONPATH", str(CONF_DIR.parent))
 
     def behave(self, *scripts):
         configs = {n: canonical(run.config) for n, run in self.plan.runs.items()}
         runs = dict(zip(self.names, scripts, strict=False))
-        self._fake.write_text(json.dumps({"runs": runs, "configs": configs}))
+        plan = json.dumps({"runs": runs, "configs": configs})
+        (self.base / "fake.json").write_text(plan)
 
     def sweep(self, *arguments):
-        return run_sweep(settings_in(self.base, *arguments), self.said.append, train=FAKE_TRAIN)
+        """Sweep one run at a time, so that the order of starts is known."""
+        if not any(argument.startswith("n_jobs=") for argument in arguments):
+            arguments = (*arguments, "n_jobs=1")
+        return sweep_in(self.base, *arguments, say=self.said.append)
+
+    def folder(self, place):
+        return run_directory(self.base / "results", self.names[place])
 
     def statuses(self):
-        return [str(read_status(run_directory(self.base / "results", n))) for n in self.names]
+        return [str(read_status(self.folder(place))) for place in range(len(self.names))]
 
-    def commands(self):
-        path = self.base / "results" / "commands"
-        lines = path.read_text().splitlines() if path.exists() else []
-        tried = []
-        for line in lines:
-            arguments = dict(item.partition("=")[::2] for item in json.loads(line))
-            tried.append([self.names.index(n) for n in arguments["experiment"].split(",")])
-        return tried
+    def started(self):
+        """Return the runs in the order of their attempts, by their place in the plan."""
+        path = self.base / "results" / "started"
+        return [self.names.index(n) for n in path.read_text().split()] if path.exists() else []

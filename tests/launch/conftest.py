@@ -12,6 +12,6 @@ def prepared(request, tmp_path_factory):
 
 
 @pytest.fixture
-def sandbox(prepared, tmp_path, monkeypatch):
+def sandbox(prepared, tmp_path):
     """A fresh copy of it; ``sweep`` runs its runs through the stand-in for training."""
-    return Sandbox(prepared, tmp_path, monkeypatch)
+    return Sandbox(prepared, tmp_path)

@@ -11,6 +11,7 @@ from scaledrelu.errors import ConfigError
 from scaledrelu.launch import budget as module
 from scaledrelu.launch import estimate
 from scaledrelu.launch.budget import Budget
+from scaledrelu.launch.executor import Event, What
 from scaledrelu.runs.record import run_directory
 from tests.helpers.table_fakes import finish, plan_of, write_table
 
@@ -35,14 +36,24 @@ def plan_of_seeds(tmp_path, count):
 
 
 def batches_of(plan, seconds, *, n_jobs=2, took=None, only=None):
-    """Return the batches that a budget gives out, when every run takes so many seconds."""
-    limited = Budget(seconds, started=time.monotonic(), n_jobs=n_jobs, results=plan.results)
-    ready = [plan.runs[name] for name in only or plan.runs]
-    found = []
-    for batch in limited.batches(ready):
-        found.append([ready.index(run) for run in batch])
-        for run in batch if took else ():
-            finish(plan, run.run_id, seconds=took)
+    """Return what a budget lets start together, when every run takes so many seconds."""
+    runs = {name: plan.runs[name] for name in only or plan.runs}
+    limited = Budget(seconds, started=time.monotonic(), runs=runs, results=plan.results)
+    waiting, found = list(runs), []
+    while waiting:
+        batch = []
+        for name in waiting:
+            if len(batch) < n_jobs and limited.admits(name, batch):
+                batch.append(name)
+                limited.see(Event(name, What.STARTED))
+        if not batch:
+            break
+        found.append([list(runs).index(name) for name in batch])
+        for name in batch:
+            if took:
+                finish(plan, name, seconds=took)
+            limited.see(Event(name, What.DONE))
+            waiting.remove(name)
     return limited, found
 
 
@@ -83,12 +94,12 @@ def test_runs_that_still_go_at_the_deadline_save_and_the_next_sweep_goes_on(sand
     monkeypatch.setattr(module, "START_S", 0.1)
     sandbox.behave(["sleep", "ok"])
     folder = run_directory(sandbox.base / "results", sandbox.names[0])
-    now = lambda: 1000.0 if (folder / "asleep").exists() else 0.0  # noqa: E731
+    left = property(lambda _: -1.0 if (folder / "asleep").exists() else 100.0)
     with monkeypatch.context() as patch:
-        patch.setattr(time, "monotonic", now)
+        patch.setattr(Budget, "left", left)
         assert sandbox.sweep("budget_s=100", "n_jobs=1") == 1
     assert sandbox.statuses() == ["missing"] * 3
-    assert sandbox.commands() == [[0]]
+    assert sandbox.started() == [0]
     assert (folder / "last.pt").read_text() == "saved"
     assert not (folder / "attempt.json").exists()
     assert (sandbox.base / "results" / "mini" / "table8.md").exists()
@@ -99,7 +110,7 @@ def test_runs_that_still_go_at_the_deadline_save_and_the_next_sweep_goes_on(sand
 def test_what_does_not_fit_is_not_started_and_the_sweep_says_so_and_reports(sandbox):
     sandbox.behave()
     assert sandbox.sweep("budget_s=5") == 1
-    assert sandbox.commands() == []
+    assert sandbox.started() == []
     assert any("not started: it needs about" in line for line in sandbox.said)
     assert (sandbox.base / "results" / "mini" / "table8.md").exists()
 
@@ -115,7 +126,7 @@ def test_some_runs_can_come_first(sandbox):
     sandbox.behave()
     first = "first=[stem.label=ViT_c,lr.base=0.001]"
     assert sandbox.sweep(first, "n_jobs=1") == 0
-    assert sandbox.commands() == [[2, 0, 1]]
+    assert sandbox.started() == [2, 0, 1]
 
 
 def test_a_field_that_no_run_has_cannot_come_first(sandbox):

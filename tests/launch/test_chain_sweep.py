@@ -6,15 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from scaledrelu.launch.sweep import plan_tables
+from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.composer import Composer
-from tests.helpers import sandboxes
-from tests.helpers.sandboxes import FAKE_TRAIN, Sandbox, settings_in, write_only_table
+from scaledrelu.tables.planner import plan_tables
+from tests.helpers.sandboxes import Sandbox, settings_in, write_only_table
 
 UPSTREAM = ["recipe=dino", "lr.base=5e-4", "optimizer=adamw", "warmup.epochs=10"]
 PROBES = {
@@ -48,8 +47,8 @@ DINO_P, PROBE_P, DINO_C, PROBE_C, TWO, ONE = range(6)
 
 
 def attempts(sandbox: Sandbox) -> list[int]:
-    folders = [run_directory(sandbox.base / "results", name) for name in sandbox.names]
-    return [len((f / "attempts").read_text()) if f.exists() else 0 for f in folders]
+    files = [sandbox.folder(place) / "attempts" for place in range(len(sandbox.names))]
+    return [len(file.read_text()) if file.exists() else 0 for file in files]
 
 
 def test_the_plan_shares_parents_and_trains_them_first(sandbox):
@@ -58,7 +57,17 @@ def test_the_plan_shares_parents_and_trains_them_first(sandbox):
     assert parents == [None, DINO_P, None, DINO_C, DINO_P, None]
     sandbox.behave()
     assert sandbox.sweep() == 0
-    assert sandbox.commands() == [[DINO_P, DINO_C, ONE], [PROBE_P, PROBE_C, TWO]]
+    assert sandbox.started() == [DINO_P, DINO_C, ONE, PROBE_P, PROBE_C, TWO]
+
+
+def test_a_run_starts_as_soon_as_its_own_upstream_run_is_done(sandbox):
+    sandbox.behave(["ok"], ["ok"], ["nap"])
+    assert sandbox.sweep("n_jobs=2") == 0
+    order = sandbox.started()
+    assert order.index(PROBE_P) < order.index(PROBE_C)
+    said = [line for line in sandbox.said if line.startswith("[")]
+    ended = [sandbox.names.index(line.split()[1]) for line in said]
+    assert ended.index(PROBE_P) < ended.index(DINO_C), "it did not wait for the other pre-training"
 
 
 @pytest.mark.parametrize("victim", range(6))
@@ -74,7 +83,10 @@ def test_a_parent_that_fails_holds_back_what_is_below_it_until_it_is_done(sandbo
     assert sandbox.sweep() == 1
     assert sandbox.statuses() == ["failed", "missing", "ok", "ok", "missing", "ok"]
     assert sandbox.sweep() == 0
-    assert sandbox.commands()[2:] == [[DINO_P], [PROBE_P, TWO]]
+    assert sandbox.started()[-3:] == [DINO_P, PROBE_P, TWO]
+    left = [line for line in sandbox.said if "left out: it starts from" in line]
+    assert len(left) == 2
+    assert all(line.endswith("which failed") for line in left)
 
 
 def test_nothing_starts_from_a_run_that_crashed_and_its_rows_say_so(sandbox):
@@ -92,9 +104,9 @@ def test_after_a_power_cut_the_same_command_completes_the_chain(sandbox, asleep)
     sandbox.behave(*(["sleep", "ok"] if n == asleep else ["ok"] for n in range(6)))
     trained = run_directory(sandbox.base / "results", sandbox.names[asleep]) / "asleep"
     planner = subprocess.Popen(
-        [sys.executable, "-c", DRIVER.format(base=str(sandbox.base), train=FAKE_TRAIN)],
+        [sys.executable, "-c", DRIVER.format(base=str(sandbox.base))],
         start_new_session=True,
-        cwd=Path(sandboxes.__file__).parents[2],
+        cwd=CONF_DIR.parent,
     )
     while not trained.exists():
         assert planner.poll() is None
@@ -111,9 +123,8 @@ def test_after_a_power_cut_the_same_command_completes_the_chain(sandbox, asleep)
 
 DRIVER = """
 from pathlib import Path
-from tests.helpers.sandboxes import settings_in
-from scaledrelu.launch.sweep import run_sweep
-run_sweep(settings_in(Path({base!r})), print, train={train!r})
+from tests.helpers.sandboxes import sweep_in
+sweep_in(Path({base!r}), "n_jobs=1")
 """
 
 

@@ -15,9 +15,9 @@ from scaledrelu.config.artifacts import (
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import ConfigError, DataError
-from scaledrelu.launch.sweep import plan_tables
 from scaledrelu.reports.cells import read_cell
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.planner import plan_tables
 from tests.helpers.sandboxes import Sandbox, prepare, settings_in
 
 TABLE = {
@@ -48,10 +48,9 @@ TABLE = {
 @pytest.fixture(scope="module")
 def swept(prepared, tmp_path_factory):
     """The sandbox after its sweep, which made both sets."""
-    with pytest.MonkeyPatch.context() as patch:
-        sandbox = Sandbox(prepared, tmp_path_factory.mktemp("swept"), patch)
-        sandbox.behave()
-        assert sandbox.sweep() == 0
+    sandbox = Sandbox(prepared, tmp_path_factory.mktemp("swept"))
+    sandbox.behave()
+    assert sandbox.sweep() == 0
     return sandbox
 
 
@@ -64,7 +63,7 @@ def test_each_set_is_planned_once_and_made_before_its_runs(swept):
         folder = artifact_directory(swept.base / "results", name)
         assert (folder / MANIFEST).exists()
         assert len(list((folder / "query").glob("*.jpg"))) > 50
-    assert [sorted(command) for command in swept.commands()] == [[0, 1, 2, 3]]
+    assert sorted(swept.started()) == [0, 1, 2, 3]
     plan = plan_tables(settings_in(swept.base))
     assert {item.status for item in plan.artifacts.values()} == {"ok"}
 
@@ -102,13 +101,11 @@ def test_plan_and_job_agree_on_the_set_and_a_folder_of_ones_own_is_another_run(t
     assert data_root(own) == str(tmp_path)
 
 
-def test_a_crashed_pre_training_is_the_crash_of_a_row_that_also_needs_a_set(
-    swept, tmp_path, monkeypatch
-):
+def test_a_crashed_pre_training_is_the_crash_of_a_row_that_also_needs_a_set(swept, tmp_path):
     block = TABLE["blocks"][0] | {"upstream": ["recipe=dino"]}
     base = prepare(tmp_path / "prepared", TABLE | {"blocks": [block]})
     (tmp_path / "run").mkdir()
-    sandbox = Sandbox(base, tmp_path / "run", monkeypatch)
+    sandbox = Sandbox(base, tmp_path / "run")
     assert sandbox.plan.artifacts.keys() == swept.plan.artifacts.keys()
     made = artifacts_root(swept.base / "results")
     shutil.copytree(made, artifacts_root(sandbox.base / "results"))

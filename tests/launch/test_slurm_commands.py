@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,29 +17,21 @@ from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.errors import ConfigError, RunError
-from scaledrelu.launch import slurm
-from scaledrelu.launch.progress import Progress
-from scaledrelu.launch.slurm import SlurmLauncher, SlurmQueue
-from scaledrelu.launch.sweep import build_launcher
+from scaledrelu.launch import queue, slurm, slurm_options
+from scaledrelu.launch.executor import Event, Files, Job, What
+from scaledrelu.launch.queue import JobRecord, comment_of, queued_jobs, read_job, write_job
+from scaledrelu.launch.slurm import ClusterWork, SlurmExecutor
+from scaledrelu.launch.slurm_options import check_slurm, options_of
 from scaledrelu.runs import process, spawn
-from scaledrelu.runs.record import read_error, run_directory
-from scaledrelu.tables.settings import load_settings
+from scaledrelu.runs.lock import claim
+from scaledrelu.runs.record import Outcome, Result, read_error, run_directory, write_result
 
-OPTIONS = ["account", "cpus_per_task", "gpus_per_node", "partition", "qos", "setup", "timeout_min"]
+A, B = "deit-aaaaaaaaaaaa", "deit-bbbbbbbbbbbb"
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    for name in ("POLL_S", "QUEUE_POLL_S", "CANCEL_POLL_S"):
-        monkeypatch.setattr(slurm, name, 0.02)
-
-
-@pytest.fixture
-def installed(monkeypatch):
-    """The submitit plugin and sbatch, whether or not this machine has them."""
-    monkeypatch.setattr(launchers, "plugin_installed", lambda _module: True)
-    monkeypatch.setattr(launchers, "_slurm_options", lambda: OPTIONS)
-    monkeypatch.setattr(launchers.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(slurm, "QUEUE_POLL_S", 0.02)
 
 
 @pytest.fixture
@@ -58,98 +50,236 @@ def commands(tmp_path, monkeypatch):
     return install
 
 
-def sweep_command(*arguments):
-    settings = load_settings(["launcher=submitit_slurm", "profile=paper", *arguments])
-    return build_launcher(settings, print).command(["deit-1", "deit-2"])
+@pytest.fixture
+def submitit(monkeypatch):
+    """Submissions are noted, and numbered from 7 on."""
+    sent = []
+
+    def submit(self, job, after):
+        sent.append((job.name, list(after)))
+        record = JobRecord(str(6 + len(sent)), job.caption, f"log {job.name}")
+        write_job(run_directory(self._files.results, job.name), record)
+        return record
+
+    monkeypatch.setattr(slurm, "check_slurm", lambda options: None)
+    monkeypatch.setattr(SlurmExecutor, "_submit", submit)
+    return sent
 
 
-def wave(folder, launched, run_ids=("deit-a", "deit-b")):
-    """One wave whose submitting command is a line of shell; returns the launcher and its lines."""
-    said = []
-    launcher = SlurmLauncher(
-        profile="smoke", results=folder / "results", name="submitit_slurm", n_jobs=256,
-        say=said.append, train=("/bin/sh", "-c", launched), queue=SlurmQueue("scaledrelu-test"),
-    )  # fmt: skip
-    for name in run_ids:
-        run_directory(launcher.results, name).mkdir(parents=True, exist_ok=True)
-    launcher.wave(
-        run_ids, Progress(dict.fromkeys(run_ids, 1.0), results=launcher.results, say=said.append)
-    )
-    return launcher, said
+def job_of(name, **fields):
+    return Job(name, work=len, prepare=lambda: None, caption=f"table1-1-{name}", **fields)
 
 
-def test_options_of_the_launcher_reach_the_command_and_nothing_of_them_the_runs(installed):
-    options = ["hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=2880"]
-    command = sweep_command(*options, "overrides=[hydra.launcher.qos=high,stem=conv]")
-    assert "hydra/launcher=submitit_slurm" in command
-    for option in (*options, "hydra.launcher.qos=high", "launch=slurm"):
-        assert command.count(option) == 1
-    assert "hydra.launcher.array_parallelism=2" in command
-    settings = load_settings(["launcher=submitit_slurm", "overrides=[hydra.launcher.qos=high]"])
-    assert settings.overrides == ()
+def executor_in(folder, **fields):
+    return SlurmExecutor(Files(folder / "results"), {}, **fields)
 
 
-def test_at_most_n_jobs_run_at_a_time(installed):
-    assert "hydra.launcher.array_parallelism=1" in sweep_command("n_jobs=1")
+def shown(folder, name, *, job_id="7", state="RUNNING", others=""):
+    """Return the body of a squeue that shows one job."""
+    comment = comment_of(folder / "results")
+    return f"{others}echo '{job_id}|{state}|{comment}|table1-1-{name}'"
 
 
-def test_each_sweep_finds_its_own_jobs_by_name(installed):
-    names = {next(a for a in sweep_command() if a.startswith("hydra.launcher.name="))
-             for _ in range(3)}  # fmt: skip
-    assert len(names) == 3
+def finish(folder, name):
+    run = run_directory((folder / "results").absolute(), name)
+    write_result(run, Result(name, Outcome.OK, {"val/top1": 1.0}), {})
 
 
-def test_cpus_of_a_task_reach_its_step(installed):
-    setup = [a for a in sweep_command("hydra.launcher.cpus_per_task=12") if "setup=" in a]
-    assert len(setup) == 1
-    assert "'export SRUN_CPUS_PER_TASK=12'" in setup[0]
-    own = "hydra.launcher.setup=['module load cuda']"
-    assert [a for a in sweep_command(f'launcher_options=["{own}"]') if "setup=" in a] == [own]
+def until_settled(executor):
+    events = []
+    for _ in range(100):
+        if not executor.open_jobs:
+            break
+        events += executor.poll(0)
+    return events
 
 
-def test_a_choice_of_launch_is_left_alone(installed):
-    assert "launch=slurm" not in sweep_command("overrides=[launch=ddp8]")
+def test_a_job_waits_for_those_that_it_starts_from_and_for_n_jobs_before_it(commands, submitit):
+    folder = commands()
+    jobs = [job_of(A), job_of(B, after=(A, "deit-done")), job_of("deit-cccccccccccc")]
+    events = executor_in(folder, n_jobs=2).submit(jobs)
+    assert submitit == [(A, []), (B, ["7"]), ("deit-cccccccccccc", ["7"])]
+    assert [event.what for event in events] == [What.QUEUED] * 3
+    assert read_job(run_directory(folder / "results", B)).job_id == "8"
 
 
-LAUNCHER = ("launcher=submitit_slurm",)
+def test_a_queued_job_is_adopted_and_never_submitted_twice(commands, submitit):
+    folder = commands()
+    foreign = "echo '3|RUNNING|results /elsewhere|table1-1-" + B + "'; "
+    commands_again = shown(folder, A, others=foreign)
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{commands_again}\n")
+    events = executor_in(folder).submit([job_of(A), job_of(B, after=(A,))])
+    assert submitit == [(B, ["7"])], "it waits for the adopted job; another folder has own jobs"
+    assert events[0] == Event(A, What.ADOPTED, "job 7")
+
+
+def test_nothing_is_submitted_where_the_queue_does_not_answer(commands, submitit):
+    folder = commands(squeue="exit 1")
+    with pytest.raises(RunError, match="nothing was submitted"):
+        executor_in(folder).submit([job_of(A)])
+    assert submitit == []
+
+
+def test_a_run_that_a_process_holds_is_left_alone(commands, submitit):
+    folder = commands()
+    run = run_directory(folder / "results", A)
+    run.mkdir(parents=True)
+    with claim(run):
+        (event,) = executor_in(folder).submit([job_of(A)])
+    assert event.what is What.WAITING
+    assert submitit == []
+
+
+def test_a_refused_submission_says_what_was_submitted_before(commands, submitit, monkeypatch):
+    folder = commands()
+    accepted = SlurmExecutor._submit
+
+    def submit(self, job, after):
+        if job.name == B:
+            raise RuntimeError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+        return accepted(self, job, after)
+
+    monkeypatch.setattr(SlurmExecutor, "_submit", submit)
+    with pytest.raises(RunError, match=r"1 jobs were submitted, then .*QOSMax.*the same command"):
+        executor_in(folder).submit([job_of(A), job_of(B)])
+
+
+def test_groups_that_do_not_divide_over_the_tasks_are_refused_before_submitting(commands, submitit):
+    folder = commands()
+    executor = SlurmExecutor(Files(folder / "results"), {"nodes": 3, "tasks_per_node": 2})
+    with pytest.raises(ConfigError, match=r"8 group\(s\) of images, which 6 tasks"):
+        executor.submit([job_of(A, groups=6), job_of(B, groups=8)])
+    assert submitit == []
+
+
+def test_artifacts_have_resources_of_their_own():
+    options = {"gpus_per_node": 8, "nodes": 2, "artifacts": {"gpus_per_node": 1}}
+    run, artifact = (options_of(job_of(A, groups=groups), options) for groups in (16, 0))
+    assert (run["gpus_per_node"], run["nodes"]) == (8, 2)
+    assert (artifact["gpus_per_node"], artifact["nodes"], artifact["tasks_per_node"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"),
+    ("options", "message"),
     [
-        ("hydra.launcher.partion=gpu", "did you mean 'partition'"),
-        ("hydra.launcher.name=mine", "the sweep names its jobs"),
-        ("launcher_options=[partition=gpu]", r"hydra\.launcher\.<option>=<value>"),
-        ("launcher=submitit_slrum", "did you mean 'submitit_slurm'"),
+        ({"partion": "gpu"}, "did you mean 'partition'"),
+        ({"name": "mine"}, "jobs are named <table>-<row>-<run id>"),
+        ({"array_parallelism": 3}, "write n_jobs="),
+        ({"artifacts": {"gpus": 1}}, r"slurm\.artifacts\.gpus: no such option"),
+        ({"artifacts": 1}, r"write slurm\.artifacts\.<option>"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_is_planned(installed, argument, message):
+def test_a_mistake_in_the_options_is_one_line(options, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        load_settings([*LAUNCHER[: not argument.startswith("launcher=")], argument])
+        check_slurm(options)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("ask", [
-    lambda: load_settings(["launcher=submitit_slurm"]),
-    lambda: check_overrides(["hydra/launcher=submitit_slurm"], CONF_DIR),
-])  # fmt: skip
-def test_a_missing_plugin_says_what_to_install(monkeypatch, ask):
+def test_no_slurm_here_is_one_line(monkeypatch):
+    monkeypatch.setattr(slurm_options.shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match="no sbatch on this machine"):
+        check_slurm({})
+
+
+def test_no_submitit_here_is_one_line(monkeypatch):
+    monkeypatch.setattr(slurm_options.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[slurm\]'"):
+        check_slurm({})
+
+
+def test_the_plugin_of_hydra_is_asked_for_in_one_line(monkeypatch):
     monkeypatch.setattr(launchers, "plugin_installed", lambda _module: False)
     with pytest.raises(ConfigError, match=r"pip install -e '\.\[slurm\]'"):
-        ask()
+        check_overrides(["hydra/launcher=submitit_slurm"], CONF_DIR)
 
 
-def test_no_slurm_here_is_one_line_but_the_plan_can_be_seen(installed, monkeypatch):
-    monkeypatch.setattr(launchers.shutil, "which", lambda name: None)
-    with pytest.raises(ConfigError, match="no sbatch on this machine"):
-        load_settings(["launcher=submitit_slurm"])
-    assert load_settings(["launcher=submitit_slurm", "dry_run=true"]).dry_run
+def test_a_finished_job_is_done_whatever_the_queue_says(commands, submitit):
+    folder = commands()
+    executor = executor_in(folder)
+    executor.submit([job_of(A)])
+    finish(folder, A)
+    assert until_settled(executor) == [Event(A, What.DONE)]
 
 
-def test_names_of_options_are_those_of_the_plugin():
-    if importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None:
-        pytest.skip("needs pip install -e .[slurm]")
-    assert set(OPTIONS) <= set(launchers._slurm_options())
+def test_a_job_that_died_is_a_failure_with_its_state(commands, submitit):
+    folder = commands(scontrol="echo JobId=7 JobState=NODE_FAIL Reason=None")
+    executor = executor_in(folder)
+    executor.submit([job_of(A)])
+    (event,) = until_settled(executor)
+    assert event.what is What.FAILED
+    run = run_directory(folder / "results", A)
+    said = "its SLURM job 7 ended in state NODE_FAIL before a result was written"
+    assert event.reason == read_error(run) == said
+    assert f"log: log {A}" in (run / "error.txt").read_text()
+
+
+def test_a_job_that_saved_and_left_is_no_failure(commands, submitit):
+    folder = commands(scontrol="echo JobId=7 JobState=CANCELLED")
+    executor = executor_in(folder)
+    executor.submit([job_of(A)])
+    (event,) = until_settled(executor)
+    assert event == Event(A, What.STOPPED, "SLURM job 7 left (CANCELLED)")
+    assert read_error(run_directory(folder / "results", A)) is None
+
+
+def test_a_controller_that_does_not_answer_is_waited_for(commands, submitit):
+    folder = commands()
+    executor = executor_in(folder)
+    executor.submit([job_of(A)])
+    (folder / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    for _ in range(5):
+        assert executor.poll(0) == []
+    assert executor.open_jobs == 1
+
+
+def test_ctrl_c_cancels_the_jobs_and_waits_until_they_have_saved(commands, submitit):
+    folder = commands(scontrol="echo JobId=7 JobState=CANCELLED")
+    executor = executor_in(folder)
+    executor.submit([job_of(A)])
+    gone = folder / "gone"
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\ntest -e {gone} || {shown(folder, A)}\n")
+    (folder / "bin" / "scancel").write_text(
+        f'#!/bin/sh\necho "scancel $*" >> {folder}/calls\ntouch {gone}\n'
+    )
+    (event,) = executor.stop()
+    assert event.what is What.STOPPED
+    assert "scancel 7\n" in (folder / "calls").read_text()
+
+
+def test_squeue_shows_the_jobs_of_a_folder(commands):
+    folder = commands()
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, A, state='PENDING')}\n")
+    assert queued_jobs(folder / "results") == {A: queue.QueuedJob("7", "PENDING")}
+
+
+@pytest.mark.parametrize("upstream", ["missing", "failed", "crashed", "done"])
+def test_a_job_looks_itself_whether_what_it_starts_from_left_a_result(tmp_path, upstream):
+    above, below = (run_directory(tmp_path, name) for name in (A, B))
+    if upstream == "failed":
+        Files(tmp_path).blame(A, "its disk is full")
+    if upstream in ("crashed", "done"):
+        crash = {"kind": "collapsed"} if upstream == "crashed" else None
+        outcome = Outcome.CRASH if crash else Outcome.OK
+        write_result(above, Result(A, outcome, {}, crash), {})
+    worked = []
+    work = ClusterWork(Files(tmp_path), B, lambda: worked.append(1), (A,))
+    if upstream in ("missing", "failed"):
+        with pytest.raises(SystemExit) as left:
+            work()
+        assert left.value.code == 1, "SLURM, its accounting and afterok see a failure"
+        why = "its disk is full" if upstream == "failed" else "no result"
+        assert read_error(below) == f"upstream failed: {A}: {why}"
+    else:
+        work()
+        assert read_error(below) is None
+    assert worked == ([1] if upstream == "done" else [])
+
+
+def test_a_failed_run_leaves_its_job_with_its_own_status(tmp_path):
+    with pytest.raises(SystemExit) as left:
+        ClusterWork(Files(tmp_path), A, partial(int, 75), ())()
+    assert left.value.code == 75
 
 
 def test_launching_on_slurm_changes_no_run(monkeypatch):
@@ -159,65 +289,6 @@ def test_launching_on_slurm_changes_no_run(monkeypatch):
     assert (there["launch"]["nproc"], there["launch"]["threads"]) == (1, 12)
     assert there["launch"]["requeue"]
     assert not here["launch"]["requeue"]
-
-
-def test_a_job_that_died_is_a_failure_with_its_state(commands):
-    folder = commands(
-        squeue="test -e $0.asked || echo '7_0 7_1'; touch $0.asked",
-        scontrol="echo JobId=7 JobState=NODE_FAIL Reason=None",
-    )
-    launcher, said = wave(folder, "exit 0")
-    for name, job in (("deit-a", "7_0"), ("deit-b", "7_1")):
-        folder = run_directory(launcher.results, name)
-        assert read_error(folder) == f"its SLURM job {job} ended without a word (NODE_FAIL)"
-        assert f".submitit/{job}" in (folder / "error.txt").read_text()
-    assert any(line.startswith("[2/2] deit-b failed: its SLURM job 7_1") for line in said)
-
-
-def test_a_job_that_saved_and_left_is_no_failure(commands):
-    folder = commands(
-        squeue="test -e $0.asked || echo 9; touch $0.asked",
-        scontrol="echo JobId=9 JobState=CANCELLED",
-    )
-    launcher, said = wave(folder, "exit 0", ["deit-a"])
-    assert read_error(run_directory(launcher.results, "deit-a")) is None
-    assert said[-1] == "deit-a: SLURM job 9 left (CANCELLED); the same command goes on"
-
-
-def test_a_launcher_that_waits_for_ever_is_ended_when_the_queue_is_empty(commands):
-    folder = commands(squeue="test -e $0.asked || echo 9; touch $0.asked")
-    waited = folder / "waited"
-    wave(folder, f"sleep 60; touch {waited}", ["deit-a"])
-    assert not waited.exists()
-
-
-def test_a_controller_that_does_not_answer_is_waited_for(commands):
-    folder = commands(
-        squeue="echo x >> $0.n; n=$(wc -l < $0.n); test $n = 1 && echo 9; test $n -lt 2 -o $n -gt 5"
-    )
-    wave(folder, "exit 0", ["deit-a"])
-    assert len((folder / "bin" / "squeue.n").read_text().split()) >= 7
-
-
-def test_a_refused_submission_is_one_line(commands):
-    folder = commands()
-    with pytest.raises(RunError, match="no job was submitted: sbatch: error: Invalid partition"):
-        wave(folder, "echo 'sbatch: error: Invalid partition' >&2; exit 1")
-
-
-def test_ctrl_c_cancels_the_jobs_and_waits_until_they_have_saved(commands, monkeypatch):
-    folder = commands(squeue="test -e $0.gone || echo 7_0", scancel=f"touch {'$0'}.told")
-    (folder / "bin" / "scancel").write_text(
-        f'#!/bin/sh\necho "scancel $*" >> {folder}/calls\ntouch {folder}/bin/squeue.gone\n'
-    )
-
-    def interrupt(_launcher, _process, _progress):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(SlurmLauncher, "_watch", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        wave(folder, "sleep 60", ["deit-a"])
-    assert "scancel --name scaledrelu-test" in (folder / "calls").read_text()
 
 
 @pytest.mark.parametrize(

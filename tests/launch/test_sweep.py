@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -7,21 +8,22 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR, compose
-from scaledrelu.config.identity import canonical, run_id
-from scaledrelu.config.overrides import group_options
-from scaledrelu.errors import RunError
-from scaledrelu.launch.experiments import searchpath, write_experiment
+from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.identity import canonical
+from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.launch.executor import Event, Files, What
 from scaledrelu.launch.progress import Progress
-from scaledrelu.launch.sweep import run_report, run_sweep
-from scaledrelu.runs.record import Status, run_directory, write_error
-from scaledrelu.tables.composer import Composer
-from scaledrelu.tables.plan import PlannedRun
+from scaledrelu.runs.lock import LOCK
+from scaledrelu.runs.planned import read_planned
+from scaledrelu.runs.record import run_directory, write_error
 from scaledrelu.tables.settings import load_settings
+from scripts.report import report
+from scripts.sweep import sweep
+from tests.helpers import sandboxes
 from tests.helpers.sandboxes import settings_in
 
 ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
@@ -37,41 +39,48 @@ def test_missing_runs_are_trained_once_and_reported(sandbox):
     sandbox.behave()
     assert sandbox.sweep() == 0
     assert sandbox.statuses() == ["ok"] * 3
-    assert sandbox.commands() == [[0, 1, 2]]
+    assert sandbox.started() == [0, 1, 2]
     assert any(line.startswith("[3/3] ") and "ok val/top1 90.0" in line for line in sandbox.said)
     assert (sandbox.base / "results" / "mini" / "table8.md").exists()
     assert sandbox.sweep() == 0
-    assert sandbox.commands() == [[0, 1, 2]]
+    assert sandbox.started() == [0, 1, 2]
+
+
+def progress_of(seconds, results, said):
+    return Progress(seconds, files=Files(results), say=said.append)
 
 
 def test_the_eta_weighs_runs_by_what_they_may_take(tmp_path, monkeypatch):
     clock = iter([0.0, 10.0, 40.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     said = []
-    progress = Progress({"a-1": 10.0, "b-2": 30.0}, results=tmp_path, say=said.append)
-    progress.begin(("a-1", "b-2"))
+    progress = progress_of({"a-1": 10.0, "b-2": 30.0}, tmp_path, said)
     for name in ("a-1", "b-2"):
-        write_error(run_directory(tmp_path, name), "out of memory")
-        progress.update()
+        progress.see(Event(name, What.FAILED, "out of memory"))
     assert said[0] == "[1/2] a-1 failed: out of memory  10s ETA 30s"
     assert said[1].endswith("40s ETA 0s")
 
 
-def test_what_ended_together_is_told_in_the_order_of_the_plan(tmp_path):
-    names = [f"run-{number}" for number in range(9, 0, -1)]
+def test_only_what_a_person_can_use_is_told(tmp_path):
     said = []
-    progress = Progress(dict.fromkeys(names, 1.0), results=tmp_path, say=said.append)
-    progress.begin(names)
-    for name in names:
-        write_error(run_directory(tmp_path, name), "out of memory")
-    progress.update()
-    assert [line.split()[1] for line in said] == names
+    progress = progress_of({"a-1": 10.0}, tmp_path, said)
+    for event in (
+        Event("a-1", What.STARTED),
+        Event("a-1", What.DIED, "its process ended with SIGKILL and left no message"),
+        Event("a-1", What.STOPPED, "by a signal; it has saved"),
+        Event("a-1", What.LEFT_OUT),
+    ):
+        progress.see(event)
+    assert said == [
+        "a-1 died: its process ended with SIGKILL and left no message; it is tried again",
+        "a-1 stopped: by a signal; it has saved; the same command goes on",
+    ]
 
 
 def test_dry_run_starts_nothing(sandbox):
     sandbox.behave()
     assert sandbox.sweep("dry_run=true") == 0
-    assert sandbox.commands() == []
+    assert sandbox.started() == []
     assert "to train: 3 runs" in sandbox.said[0]
 
 
@@ -80,7 +89,7 @@ def test_crash_is_a_result_and_never_retried(sandbox):
     assert sandbox.sweep() == 0
     assert sandbox.sweep() == 0
     assert sandbox.statuses() == ["crash", "ok", "ok"]
-    assert sandbox.commands() == [[0, 1, 2]]
+    assert sandbox.started() == [0, 1, 2]
 
 
 def test_job_that_raises_leaves_the_others_running_and_is_retried_next_time(sandbox):
@@ -90,42 +99,69 @@ def test_job_that_raises_leaves_the_others_running_and_is_retried_next_time(sand
     assert any("failed:" in line and "out of memory" in line for line in sandbox.said)
     assert "out of memory" in (sandbox.base / "results/mini/table8.md").read_text()
     assert sandbox.sweep() == 0
-    assert sandbox.commands() == [[0, 1, 2], [0]]
+    assert sandbox.started() == [0, 1, 2, 0]
 
 
-def test_killed_worker_is_relaunched_apart_after_the_others(sandbox):
+def test_a_killed_process_is_tried_again_after_the_others(sandbox):
     sandbox.behave(["kill", "ok"])
     assert sandbox.sweep() == 0
     assert sandbox.statuses() == ["ok"] * 3
-    assert sandbox.commands() == [[0, 1, 2], [1, 2], [0]]
+    assert sandbox.started() == [0, 1, 2, 0]
+    assert any("died: its process ended with SIGKILL" in line for line in sandbox.said)
 
 
-def test_old_failure_does_not_hide_that_the_worker_was_killed(sandbox):
+def test_a_process_that_exits_without_a_result_is_tried_again(sandbox):
+    sandbox.behave(["exit", "ok"])
+    assert sandbox.sweep() == 0
+    assert sandbox.started() == [0, 1, 2, 0]
+    assert any("died: its process ended with exit status 3" in line for line in sandbox.said)
+
+
+def test_old_failure_does_not_hide_that_the_process_was_killed(sandbox):
     sandbox.behave(["raise", "kill", "ok"])
     assert sandbox.sweep() == 1
     assert sandbox.sweep() == 0
-    assert sandbox.commands() == [[0, 1, 2], [0], [0]]
+    assert sandbox.started() == [0, 1, 2, 0, 0]
 
 
-def test_run_that_kills_its_worker_twice_is_left_out_and_reported(sandbox):
+def test_run_whose_process_is_killed_twice_is_left_out_and_reported(sandbox):
     sandbox.behave(["ok"], ["kill"])
     assert sandbox.sweep() == 1
     assert sandbox.statuses() == ["ok", "failed", "ok"]
-    assert sandbox.commands() == [[0, 1, 2], [2], [1]]
-    assert any("died twice" in line for line in sandbox.said)
+    assert sandbox.started() == [0, 1, 2, 1]
+    assert any("killed twice without an error message" in line for line in sandbox.said)
+    assert sandbox.sweep() == 1, "the next sweep tries again, and no record is lost"
 
 
-def test_training_that_cannot_start_is_one_line_and_no_failure_of_a_run(sandbox, monkeypatch):
+def test_a_run_in_parallel_with_a_killed_one_goes_on(sandbox):
+    sandbox.behave(["kill", "ok"], ["nap"], ["raise"])
+    assert sandbox.sweep("n_jobs=3") == 1
+    assert sandbox.statuses() == ["ok", "ok", "failed"]
+    assert sorted(sandbox.started()) == [0, 0, 1, 2]
+
+
+def test_training_that_cannot_start_is_one_line_and_no_failure_of_a_run(sandbox):
     sandbox.behave()
-    monkeypatch.setenv("FAKE_BROKEN", "1")
-    dead = {"pid": 1, "started": 1.0, "host": os.uname().nodename, "birth": "0"}
-    for name in sandbox.names:
-        folder = run_directory(sandbox.base / "results", name)
-        folder.mkdir(parents=True)
-        (folder / "attempt.json").write_text(json.dumps(dead))
-    with pytest.raises(RunError, match="no module named torch"):
-        sandbox.sweep()
+    settings = settings_in(sandbox.base)
+    with pytest.raises(RunError, match="training did not start: ModuleNotFoundError: No module"):
+        sweep(settings, sandbox.said.append, train=len, preload=("no_such_module",))
     assert sandbox.statuses() == ["missing"] * 3
+
+
+def test_every_run_to_train_has_its_file_before_the_first_starts(sandbox):
+    sandbox.behave(["raise"])
+    sandbox.sweep()
+    for name in sandbox.names:
+        config = read_planned(sandbox.base / "results", name, conf_dir=sandbox.base / "conf")
+        assert canonical(config) == canonical(dict(sandbox.plan.runs[name].config))
+        assert config["wandb"]["tags"] == ["table8"]
+
+
+def test_a_run_keeps_what_its_process_printed(sandbox):
+    sandbox.behave()
+    sandbox.sweep()
+    for place, name in enumerate(sandbox.names):
+        assert (sandbox.folder(place) / "console.log").read_text().startswith(f"{name}: ok")
 
 
 @pytest.fixture
@@ -138,10 +174,10 @@ def ctrl_c():
 
 @pytest.mark.alone
 @pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_lets_running_runs_save_and_starts_no_other(sandbox, number):
     sandbox.behave(["ok"], ["sleep", "ok"], ["ok"])
-    folder = run_directory(sandbox.base / "results", sandbox.names[1])
+    folder = sandbox.folder(1)
 
     def interrupt():
         while not (folder / "asleep").exists():
@@ -155,14 +191,14 @@ def test_ctrl_c_lets_running_runs_save_and_starts_no_other(sandbox, number):
     assert not (folder / "attempt.json").exists()
     assert any("2 runs are left. The same command goes on" in line for line in sandbox.said)
     assert sandbox.sweep() == 0
-    assert sandbox.commands() == [[0, 1, 2], [1, 2]]
+    assert sandbox.started() == [0, 1, 1, 2]
 
 
 def test_redo_keeps_the_old_run_aside(sandbox):
     sandbox.behave()
     sandbox.sweep()
     assert sandbox.sweep(f"redo={sandbox.names[0]}") == 0
-    assert sandbox.commands() == [[0, 1, 2], [0]]
+    assert sandbox.started() == [0, 1, 2, 0]
     kept = sandbox.base / "results" / "runs" / ".redone" / f"{sandbox.names[0]}-r1"
     assert (kept / "result.json").exists()
 
@@ -174,7 +210,7 @@ def test_a_damaged_record_does_not_stop_a_sweep_and_redo_trains_it_again(sandbox
     (hurt / "result.json").write_bytes(b"\xff\x00")
     shutil.rmtree(gone)
     assert sandbox.sweep() == 1
-    assert sandbox.commands() == [[0, 1, 2], [1]]
+    assert sandbox.started() == [0, 1, 2, 1]
     assert any(line.startswith(f"damaged: {hurt.name}: result.json: ") for line in sandbox.said)
     assert sandbox.said[-1] == "1 records are damaged: redo=<run id> sets one aside"
     assert sandbox.sweep(f"redo={hurt.name}") == 0
@@ -182,85 +218,170 @@ def test_a_damaged_record_does_not_stop_a_sweep_and_redo_trains_it_again(sandbox
     assert (hurt.parent / ".redone" / f"{hurt.name}-r1" / "result.json").read_bytes() == b"\xff\x00"
 
 
-def test_run_in_progress_elsewhere_is_left_alone(sandbox):
-    from scaledrelu.runs.attempt import write_attempt
+def let_go_when(happened, lock):
+    """Free a lock as soon as something has happened."""
 
+    def wait():
+        while not happened():
+            time.sleep(0.02)
+        lock.close()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def test_a_run_that_another_process_holds_is_waited_for_and_left_alone(sandbox):
     sandbox.behave()
-    folder = run_directory(sandbox.base / "results", sandbox.names[0])
-    write_attempt(folder, pid=os.getpid(), started=time.time())
-    assert sandbox.sweep("redo=all") == 1
-    assert sandbox.commands() == [[1, 2]]
+    folder = sandbox.folder(0)
+    folder.mkdir(parents=True)
+    lock = (folder / LOCK).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    (folder / "attempt.json").write_text("{}")
+    untouched = []
+    let_go_when(lambda: sandbox.started() == [1, 2] and not untouched.append(listed(folder)), lock)
+    assert sandbox.sweep("redo=all") == 0
+    assert untouched[-1] == ["attempt.json", LOCK]
+    assert sandbox.started() == [1, 2, 0], "it ended without a result, so it is tried here"
+    assert any(line.startswith(f"{sandbox.names[0]} waiting: another") for line in sandbox.said)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ("recipe=deit", "stem=conv", "optimizer=sam", "lr.base=1e-3", "warmup=none"),
-        ("stem=conv_plain", "stem.strides=[2,2,2]", "stem.proj_kernel=8"),
-        ("model.label='DINO-S/16 100 epoch'", "optimizer=sam", "optimizer.sam.rho=0.2"),
-        ("optimizer=sam", "optimizer.build={weight_decay: 0.1, betas: [0.9, 0.95]}"),
-    ],
-)
-def test_generated_file_composes_to_the_planned_run(tmp_path, overrides):
-    config = replace(Composer(tmp_path)([*overrides, "profile=mini"]).config, seed=2)
-    name = run_id(config)
-    run = PlannedRun(name, overrides, 2, config, None, None, 0, Status.MISSING, None)
-    write_experiment(run, results=tmp_path, groups=list(group_options(CONF_DIR)))
-    composed = compose([f"experiment={name}", "profile=mini"], searchpath=str(searchpath(tmp_path)))
-    assert composed["planned_id"] == name
-    assert canonical(composed) == canonical(config)
-    assert composed.model.label == config.model.label
+def listed(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
-HYDRA_TRAIN = """
-import hydra, json, os, signal, sys, time
-from dataclasses import replace
+def test_a_failure_of_whoever_held_a_run_is_not_tried_again_at_once(sandbox):
+    sandbox.behave()
+    folder = sandbox.folder(0)
+    folder.mkdir(parents=True)
+    lock = (folder / LOCK).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def fail():
+        done = sandbox.started() == [1, 2]
+        if done:
+            write_error(folder, "its disk is full")
+        return done
+
+    let_go_when(fail, lock)
+    assert sandbox.sweep() == 1
+    assert sandbox.statuses() == ["failed", "ok", "ok"]
+    assert sandbox.started() == [1, 2]
+
+
+DRIVER = """
+import sys
 from pathlib import Path
-from scaledrelu.config.compose import finalize
-from scaledrelu.config.identity import canonical, run_id
-from scaledrelu.runs.attempt import clear_attempt, write_attempt
-from scaledrelu.runs.record import Outcome, Result, run_directory, write_error, write_result
-
-@hydra.main(version_base="1.3", config_path={conf!r}, config_name="train")
-def main(composed):
-    config = finalize(composed)
-    name = run_id(config)
-    assert name == config.planned_id
-    folder = run_directory(config.paths.results, name)
-    write_attempt(folder, pid=os.getpid(), started=time.time())
-    first = not (folder / "tried").exists()
-    (folder / "tried").touch()
-    what = json.loads(Path(os.environ["FAKE_PLAN"]).read_text())["runs"].get(name, ["ok"])[0]
-    if what == "kill" and first:
-        os.kill(os.getpid(), signal.SIGKILL)
-    if what == "raise":
-        write_error(folder, "out of memory")
-    else:
-        result = Result(name, Outcome.OK, {{"val/top1": 90.0, "val/top1_best": 90.0}})
-        write_result(folder, result, canonical(config))
-    clear_attempt(folder)
-
-if __name__ == "__main__":
-    main()
+from tests.helpers.sandboxes import sweep_in
+sys.exit(sweep_in(Path({base!r}), *{arguments!r}))
 """
 
 
-def test_joblib_pool_that_loses_a_worker_still_finishes_the_sweep(sandbox):
-    script = sandbox.base / "train.py"
-    script.write_text(HYDRA_TRAIN.format(conf=str(sandbox.base / "conf")))
-    sandbox.behave(["raise"], ["kill"])
-    settings = settings_in(sandbox.base, "launcher=joblib", "n_jobs=2")
-    assert run_sweep(settings, sandbox.said.append, train=(sys.executable, str(script))) == 1
-    log = (sandbox.base / "results" / ".cache" / "sweep.log").read_text()
-    assert sandbox.statuses() == ["failed", "ok", "ok"], log
+def in_background(sandbox, *arguments, **how):
+    """Start the same sweep in a process of its own."""
+    code = DRIVER.format(base=str(sandbox.base), arguments=arguments)
+    paths = [str(CONF_DIR.parent), str(Path(sandboxes.__file__).parent)]
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        **how,
+    )
+
+
+def until(happened, limit_s=60.0):
+    deadline = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def lives(pid):
+    """Say whether a process runs; one that nobody has buried does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_two_sweeps_on_one_folder_share_the_work(sandbox):
+    sandbox.behave(["nap"], ["nap"], ["nap"])
+    other = in_background(sandbox, "n_jobs=1")
+    until(lambda: sandbox.started() == [0])
+    assert sandbox.sweep() == 0
+    said, _ = other.communicate(timeout=60)
+    assert other.returncode == 0, said
+    assert sorted(sandbox.started()) == [0, 1, 2], "each once"
+    assert sandbox.statuses() == ["ok"] * 3
+
+
+@pytest.mark.alone
+def test_a_killed_sweep_leaves_no_process_behind_and_the_same_command_goes_on_at_once(sandbox):
+    sandbox.behave(["sleep", "ok"], ["sleep", "ok"])
+    other = in_background(sandbox, "n_jobs=2", start_new_session=True)
+    folders = [sandbox.folder(0), sandbox.folder(1)]
+    until(lambda: all((folder / "asleep").exists() for folder in folders))
+    pids = [json.loads((folder / "attempt.json").read_text())["pid"] for folder in folders]
+    other.kill()
+    other.wait()
+    until(lambda: not any(map(lives, pids)))
+    assert [(folder / "last.pt").read_text() for folder in folders] == ["saved", "saved"]
+    assert sandbox.sweep() == 0
+    assert sandbox.statuses() == ["ok"] * 3
+
+
+@pytest.mark.alone
+def test_sigterm_to_the_only_process_is_told_as_what_it_is(sandbox):
+    sandbox.behave(["sleep", "ok"])
+    folder = sandbox.folder(0)
+
+    def stop():
+        until((folder / "asleep").exists)
+        os.kill(json.loads((folder / "attempt.json").read_text())["pid"], signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    assert sandbox.sweep() == 1
+    assert sandbox.statuses() == ["missing", "ok", "ok"]
+    assert f"{sandbox.names[0]} stopped: by a signal; it has saved; the same command goes on" in (
+        sandbox.said
+    )
+
+
+def test_a_container_that_was_restarted_under_another_name_waits_for_nobody(sandbox):
+    sandbox.behave(["kill"])
+    sandbox.sweep()
+    left = json.loads((sandbox.folder(0) / "attempt.json").read_text())
+    (sandbox.folder(0) / "attempt.json").write_text(json.dumps(left | {"host": "elsewhere"}))
+    (sandbox.folder(0) / "error.txt").unlink()
+    sandbox.behave(["ok"])
+    started = time.monotonic()
+    assert sandbox.sweep() == 0
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("name", ["M\u00fcller's", "${oc.env:HOME}", "a b ", "x=1,[y]", "%j {z}"])
+def test_a_sweep_may_stand_in_any_folder(sandbox, monkeypatch, name):
+    sandbox.behave()
+    place = sandbox.base / name
+    place.mkdir()
+    monkeypatch.chdir(place)
+    results = f"results={place / 'results'}"
+    assert sandbox.sweep(results) == 0
+    assert len(list((place / "results" / "runs").glob("*/result.json"))) == 3
+    report(settings_in(sandbox.base, results, script="report"), sandbox.said.append)
+
+
+def test_a_folder_name_with_a_line_break_is_refused_in_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="line breaks") as caught:
+        load_settings([f"results={tmp_path}/a\nb"])
+    assert "\n" not in str(caught.value)
 
 
 def test_report_and_publish_train_nothing(sandbox):
     sandbox.behave()
     sandbox.sweep()
     said = []
-    assert run_report(settings_in(sandbox.base, "publish=true"), said.append) == 0
-    assert sandbox.commands() == [[0, 1, 2]]
+    assert report(settings_in(sandbox.base, "publish=true", script="report"), said.append) == 0
+    assert sandbox.started() == [0, 1, 2]
     assert "published 8 files" in said[-2]
     page = sandbox.base / "docs" / "results.md"
     assert said[-1] == f"wrote {page}"
@@ -269,26 +390,16 @@ def test_report_and_publish_train_nothing(sandbox):
     assert {path.name for path in (published / "runs").iterdir()} == set(sandbox.names)
 
 
-def test_printed_command_can_be_pasted(sandbox):
-    sandbox.behave()
-    sandbox.sweep()
-    line = next(line for line in sandbox.said if line.startswith("$ "))
-    for name in sandbox.names:
-        shutil.rmtree(run_directory(sandbox.base / "results", name))
-    subprocess.run(line[2:], shell=True, check=True)
-    assert sandbox.statuses() == ["ok"] * 3
-
-
 @pytest.fixture
 def full_disk(monkeypatch):
     """Writes that fail as on a full disk, by name of the module that writes."""
 
-    def refuse(path, content):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def refuse(*where, **_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(next(map(str, where[-1:]))))
 
     def fill(*modules):
         for name in modules:
-            monkeypatch.setattr(f"scaledrelu.tables.{name}.write_atomic", refuse)
+            monkeypatch.setattr(f"scaledrelu.{name}", refuse)
 
     return fill
 
@@ -296,18 +407,18 @@ def full_disk(monkeypatch):
 def test_a_plan_needs_no_file_of_its_own(sandbox, full_disk):
     sandbox.behave()
     shutil.rmtree(sandbox.base / "results")
-    full_disk("composer")
+    full_disk("tables.composer.write_atomic")
     assert sandbox.sweep("dry_run=true") == 0
     assert not (sandbox.base / "results").exists()
 
 
-@pytest.mark.parametrize("work", [run_sweep, run_report])
+@pytest.mark.parametrize("work", [sweep, report])
 def test_results_that_cannot_be_written_are_one_line_that_names_the_file(sandbox, full_disk, work):
     sandbox.behave()
-    full_disk("experiments", "report")
-    with pytest.raises(RunError, match=r"(yaml|csv): cannot be written \(No space left"):
+    full_disk("launch.jobs.PlanWriter.write", "reports.report.write_atomic")
+    with pytest.raises(RunError, match=r": cannot be written \(No space left"):
         work(settings_in(sandbox.base), sandbox.said.append)
-    assert sandbox.commands() == []
+    assert sandbox.started() == []
 
 
 def test_results_that_are_a_file_are_one_line(sandbox):
@@ -323,7 +434,7 @@ def test_a_folder_in_the_place_of_a_report_is_named_and_not_taken_for_a_full_dis
     (sandbox.base / "results" / "mini" / "table8.md").mkdir(parents=True)
     said = r"table8\.md: cannot be written .*: move away what"
     with pytest.raises(RunError, match=said) as caught:
-        run_report(settings_in(sandbox.base), sandbox.said.append)
+        report(settings_in(sandbox.base), sandbox.said.append)
     assert ".tmp" not in str(caught.value)
     assert "make room" not in str(caught.value)
 

@@ -9,8 +9,10 @@ import shutil
 
 import pytest
 
-from scaledrelu.launch import waves
 from scaledrelu.launch.estimate import Estimator
+from scaledrelu.launch.executor import Files, Job
+from scaledrelu.launch.jobs import make_ready
+from scaledrelu.launch.local import LocalExecutor
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.reports.publish import publish
@@ -171,10 +173,15 @@ def test_redo_puts_a_damaged_record_aside_whole(finished, conf, case):
     (plan_of(conf).results / "runs" / ".redone" / f"{hurt}-r2").mkdir(parents=True)  # r1 is gone
     plan = plan_of(conf)
     (run,) = runs_to_train(plan, hurt)
-    waves._clear(run, plan.results)
-    assert not folder.exists()
+    place = Files(plan.results)
+    replaces = place.mark(hurt)
+    for _ in range(2):  # the second time it is no longer there
+        make_ready(run, place, dict(run.config), replaces=replaces)
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
     aside = folder.parent / ".redone" / f"{hurt}-r3"
-    assert {path.name: path.read_bytes() for path in aside.iterdir()} == files
+    kept = {path.name: path.read_bytes() for path in aside.iterdir()}
+    assert kept.pop("run.lock") == kept.pop("ranks.lock") == b""
+    assert kept == files
     assert f"redo={hurt}" in run.reason or "move it away" in run.reason
 
 
@@ -185,12 +192,18 @@ def test_nothing_starts_from_a_damaged_record_and_the_others_go_on(tmp_path):
     for name in parents:
         finish(plan, name)
     as_bytes("result.json", b"\xff")(folder_of(plan, parents[0]))
-    plan, said = plan_of(tmp_path), []
-    children = runs_to_train(plan, "failed")
-    ready = [waves._startable(plan, plan.upstream_of(c), c, said.append) for c in children]
-    assert ready == [False, True]
-    assert "which is damaged" in said[0]
-    assert parents[0] in said[0]
+    plan = plan_of(tmp_path)
+    executor = LocalExecutor(Files(plan.results), [{}], admit=lambda *_: False)
+    hurt, whole = runs_to_train(plan, "failed")
+    for run in (hurt, whole):
+        after = (run.parent,)
+        executor.submit([Job(run.run_id, work=len, prepare=lambda: None, after=after)])
+    left = {event.name: event.reason for event in executor.poll(0)}
+    left |= {event.name: event.reason for event in executor.poll(0)}
+    assert left == {
+        hurt.run_id: f"it starts from {parents[0]}, which is damaged",
+        whole.run_id: "",
+    }
 
 
 def test_a_record_of_odd_values_costs_an_estimate_not_the_plan(finished):

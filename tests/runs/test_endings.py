@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.files import cannot_write
-from scaledrelu.runs.endings import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_INPUT, exit_status
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.ending import (
+    EXIT_BUSY,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_WRONG_INPUT,
+    Ended,
+    exit_status,
+)
+from scaledrelu.runs.spawn import run_job
 
 
 def test_the_exit_status_says_the_worst_of_all_endings() -> None:
@@ -23,6 +30,8 @@ def test_the_exit_status_says_the_worst_of_all_endings() -> None:
                 assert status == EXIT_FAILED
             elif Ended.INTERRUPTED in endings:
                 assert status == EXIT_INTERRUPTED
+            elif Ended.BUSY in endings:
+                assert status == EXIT_BUSY
             else:
                 assert status == 0
 

@@ -6,7 +6,6 @@ import fcntl
 import json
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,11 @@ from scaledrelu.config.identity import run_id
 from scaledrelu.errors import RunError
 from scaledrelu.runs import execute as execute_module
 from scaledrelu.runs import spawn
-from scaledrelu.runs.lock import LOCK, only_writer
+from scaledrelu.runs.ending import EXIT_WRONG_INPUT
+from scaledrelu.runs.lock import LOCK, one_of_many, only_writer
+from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Status, read_error, read_result, read_status
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import Ended, run_job, train_planned
 from tests.helpers.tiny_runs import folder_of
 
 
@@ -201,16 +202,6 @@ def test_a_missing_data_folder_is_a_failure_in_one_line(smoke, tmp_path: Path) -
     assert "\n" not in report.reason
 
 
-def test_a_job_that_composes_another_run_than_planned_refuses_to_start(smoke) -> None:
-    config = smoke("planned_id=deit-000000000000")
-    report = run_job(config)
-    assert report.ended == Ended.FAILED
-    assert "plan again" in report.reason
-    planned = folder_of(config).parent / "deit-000000000000"
-    assert read_status(planned) == Status.FAILED, "the sweep looks for the planned run"
-    assert not (folder_of(config) / "result.json").exists()
-
-
 def test_two_processes_never_train_one_run(smoke) -> None:
     config = smoke()
     folder = folder_of(config)
@@ -218,9 +209,19 @@ def test_two_processes_never_train_one_run(smoke) -> None:
     with (folder / LOCK).open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         report = run_job(config)
-    assert report.ended == Ended.FAILED
-    assert "another process is training this run" in report.reason
+    assert report.ended == Ended.BUSY
+    assert "another process works on it" in report.reason
     assert not (folder / "error.txt").exists(), "the other process will say how it ended"
+
+
+def test_the_same_run_is_not_trained_while_ranks_of_a_killed_parent_still_save(smoke) -> None:
+    config = smoke()
+    folder = folder_of(config)
+    folder.mkdir(parents=True)
+    with one_of_many(folder):
+        assert run_job(config).ended == Ended.BUSY
+        assert read_status(folder) == Status.RUNNING
+    assert run_job(config).ended == Ended.OK
 
 
 def test_a_full_disk_is_a_failure_and_the_next_attempt_goes_on(smoke, monkeypatch) -> None:
@@ -256,8 +257,9 @@ def test_fp16_on_a_cpu_is_refused_with_the_way_out(smoke, tmp_path) -> None:
         report = run_job(config)
         assert report.ended == Ended.REFUSED
         assert not (tmp_path / "results" / "runs").exists(), "nothing was tried"
-        run_job(replace(config, planned_id=report.run_id))
         folder = tmp_path / "results" / "runs" / report.run_id
+        PlanWriter().write(config, folder, planned_as="recipe=deit")
+        assert train_planned(tmp_path / "results", report.run_id) == EXIT_WRONG_INPUT
         assert read_error(folder) == report.reason, "a sweep looks there"
         shutil.rmtree(folder.parent)
         assert f"precision.autocast=fp16 on a CPU (launch.device={device})" in report.reason

@@ -49,6 +49,7 @@ ASIDE = (
     "rank0.log",
     "timing.jsonl",
     "run.lock",
+    "ranks.lock",
     "attempt.json",
     "config.yaml",
 )  # no run reads them

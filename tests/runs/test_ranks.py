@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import torch
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.engine.logbook import Logbook
+from scaledrelu.engine.saved import read_saved
 from scaledrelu.errors import ConfigError
+from scaledrelu.runs.lock import is_busy
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import Ended, run_job
 from tests.helpers.tiny_runs import folder_of, weights_of
@@ -105,6 +109,35 @@ def test_a_dead_rank_ends_the_run_with_a_clear_failure_and_no_hang(smoke, monkey
     assert report.ended == Ended.FAILED
     assert "of 2 failed" in report.reason
     assert not (folder_of(config) / "result.json").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="forks, which torch forbids with a GPU")
+@pytest.mark.usefixtures("forked_ranks")
+def test_ranks_save_and_end_when_their_parent_is_killed_and_the_same_command_goes_on(smoke) -> None:
+    config = smoke(
+        "batch.group=32", "launch.nproc=2", "launch.device=cpu", "model.depth=1",
+        "launch.log_every_steps=1", "profile.epoch_scale=0.3",
+    )  # fmt: skip
+    folder = folder_of(config)
+    if (parent := os.fork()) == 0:
+        run_job(config)
+        os._exit(0)
+    until(lambda: (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert is_busy(folder), "they still save"
+    until(lambda: not is_busy(folder))
+    saved = read_saved(folder)
+    assert 0 < saved.step < saved.total_steps
+    assert not (folder / "result.json").exists()
+    assert run_job(config).ended == Ended.OK
+
+
+def until(happened: Callable[[], object], limit_s: float = 120.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_groups_that_do_not_divide_over_the_ranks_are_refused_before_anything_starts(smoke) -> None:

@@ -1,20 +1,16 @@
+import errno
 import json
 import os
+import signal
+import time
 
 import pytest
 
 from scaledrelu.config.artifacts import artifact_directory
 from scaledrelu.errors import ConfigError
-from scaledrelu.runs import record
-from scaledrelu.runs.attempt import (
-    STOP_FILE_VARIABLE,
-    Attempt,
-    clear_attempt,
-    read_attempt,
-    stop_requested,
-    write_attempt,
-)
+from scaledrelu.runs import lock, record
 from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.lock import is_busy, only_writer, read_attempt
 from scaledrelu.runs.record import Outcome, Result, Status
 
 OK = Result("deit-1", Outcome.OK, {"val/top1": 98.6111, "val/top1_best": 98.9}, seconds=20.5)
@@ -131,8 +127,8 @@ def test_status_follows_result_then_attempt_then_error(tmp_path):
     record.write_error(tmp_path, "out of\nmemory", "Traceback ...")
     assert record.read_status(tmp_path) is Status.FAILED
     assert record.read_error(tmp_path) == "out of memory"
-    write_attempt(tmp_path, pid=os.getpid(), started=1.0)
-    assert record.read_status(tmp_path) is Status.RUNNING
+    with only_writer(tmp_path):
+        assert record.read_status(tmp_path) is Status.RUNNING
     record.write_result(tmp_path, CRASH, {})
     assert record.read_status(tmp_path) is Status.CRASH
     assert record.read_error(tmp_path) is None
@@ -144,19 +140,28 @@ def test_a_result_counts_whatever_failure_lies_beside_it(tmp_path):
     assert record.read_status(tmp_path) is Status.CRASH
 
 
-def test_attempt_of_a_dead_process_is_left_but_not_running(tmp_path):
-    pid = os.fork()
-    if pid == 0:
-        write_attempt(tmp_path, pid=os.getpid(), started=1.0)
-        os._exit(0)
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT) is None:
-        pass
-    assert read_attempt(tmp_path).alive is False  # a zombie does not run
+def left_by_a_killed_process(folder):
+    """Let a process be killed while it holds a run."""
+    if (pid := os.fork()) == 0:
+        with only_writer(folder):
+            os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    assert read_attempt(tmp_path).alive is False
+    return json.loads((folder / "attempt.json").read_text())
+
+
+def test_a_killed_process_leaves_its_name_and_holds_nothing(tmp_path):
+    left = left_by_a_killed_process(tmp_path)
+    assert read_attempt(tmp_path).pid == left["pid"]
     assert record.read_status(tmp_path) is Status.MISSING
-    clear_attempt(tmp_path)
+    with only_writer(tmp_path):
+        assert read_attempt(tmp_path).pid == os.getpid()
     assert read_attempt(tmp_path) is None
+
+
+def test_another_host_name_on_the_same_kernel_holds_nothing(tmp_path):
+    left = left_by_a_killed_process(tmp_path) | {"host": "before-the-restart"}
+    (tmp_path / "attempt.json").write_text(json.dumps(left))
+    assert not is_busy(tmp_path)
 
 
 ATTEMPT = {"pid": 1, "started": 1.0, "host": "elsewhere", "birth": None}
@@ -185,32 +190,36 @@ def test_a_damaged_attempt_is_nobody(tmp_path, content):
     assert record.read_status(tmp_path) is Status.MISSING
 
 
-def test_a_dead_link_beside_it_does_not_hide_a_live_attempt(tmp_path):
-    (tmp_path / "attempt.json").write_text(json.dumps(ATTEMPT))
-    (tmp_path / ".#notes").symlink_to("somebody@host.123")  # as editors lock a file
-    assert read_attempt(tmp_path).alive
-
-
-def test_a_reused_process_id_is_not_the_attempt(tmp_path):
-    write_attempt(tmp_path, pid=os.getpid(), started=1.0)
-    attempt = read_attempt(tmp_path)
-    assert attempt.alive
-    reused = Attempt(attempt.pid, attempt.started, attempt.host, "123", attempt.seen)
-    assert not reused.alive
-
-
-def test_attempt_on_another_machine_lives_while_it_writes(tmp_path):
+def test_a_run_on_another_machine_lives_while_it_says_so_even_where_no_lock_is_seen(tmp_path):
     path = tmp_path / "attempt.json"
-    path.write_text('{"pid": 1, "started": 1.0, "host": "elsewhere", "birth": null}')
-    assert read_attempt(tmp_path).alive
-    os.utime(path, (1, 1))
-    assert not read_attempt(tmp_path).alive
+    path.write_text(json.dumps(ATTEMPT | {"boot": "of another kernel"}))
+    assert is_busy(tmp_path)
+    with pytest.raises(lock.BusyError, match="process 1 on elsewhere works on it"):
+        only_writer(tmp_path).__enter__()
+    os.utime(path, (1, time.time() - lock.SILENCE_S - 1))
+    assert not is_busy(tmp_path)
 
 
-def test_stop_is_requested_only_by_the_sweep_that_started_us(tmp_path, monkeypatch):
-    monkeypatch.delenv(STOP_FILE_VARIABLE, raising=False)
-    assert not stop_requested()
-    monkeypatch.setenv(STOP_FILE_VARIABLE, str(tmp_path / "stop"))
-    assert not stop_requested()
-    (tmp_path / "stop").touch()
-    assert stop_requested()
+def test_a_run_says_again_and_again_that_it_lives(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_S", 0.01)
+    with only_writer(tmp_path):
+        path = tmp_path / "attempt.json"
+        os.utime(path, (1, 1))
+        deadline = time.monotonic() + 10
+        while path.stat().st_mtime == 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_where_files_cannot_be_locked_the_process_itself_is_looked_for(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    left = left_by_a_killed_process(tmp_path)
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks)
+    assert not is_busy(tmp_path)
+    with only_writer(tmp_path):
+        assert is_busy(tmp_path)
+        mine = json.loads((tmp_path / "attempt.json").read_text())
+    (tmp_path / "attempt.json").write_text(json.dumps(left | {"pid": mine["pid"]}))
+    assert not is_busy(tmp_path), "the process id was used again"

@@ -16,12 +16,16 @@ from scaledrelu.config.artifacts import (
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import ConfigError, DataError
-from scaledrelu.launch import waves
 from scaledrelu.launch.estimate import Estimate
+from scaledrelu.launch.executor import State
+from scaledrelu.launch.jobs import files_of, jobs_of
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.reports.cells import read_cell
+from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED
+from scaledrelu.runs.lock import claim
 from scaledrelu.runs.record import Status, read_error
+from scaledrelu.tables import artifacts
 from scaledrelu.tables.artifacts import make_artifact
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
@@ -89,17 +93,21 @@ def pupils_of(plan):
     return [run for run in plan.runs.values() if run.artifact]
 
 
-class Launched:
-    """A launcher that finishes every run it is given, or crashes those it is told to."""
+def launched(plan, redo="none", *, crash=()):
+    """Work through the jobs of a plan in this process; return those that were not held back.
 
-    def __init__(self, plan, *, crash=()):
-        self.plan, self.crash, self.calls = plan, crash, []
-        self.log = plan.results / ".cache" / "sweep.log"
-
-    def wave(self, run_ids, progress):
-        self.calls.append(list(run_ids))
-        for name in run_ids:
-            finish(self.plan, name, crash="non_finite" if name in self.crash else None)
+    Every run finishes; those in ``crash`` crash.
+    """
+    files, done = files_of(plan), []
+    for job in jobs_of(plan, runs_to_train(plan, redo), len):
+        if all(files.state(name) is State.DONE for name in job.after):
+            job.prepare()
+            if job.name in plan.runs:
+                finish(plan, job.name, crash="non_finite" if job.name in crash else None)
+            else:
+                assert job.work() == 0
+            done.append(job.name)
+    return done
 
 
 def test_teacher_artifact_and_pupils_are_planned_in_this_order_and_shared(conf):
@@ -130,41 +138,38 @@ def test_extra_overrides_reach_the_teacher_only_where_they_are_no_science(conf):
     assert all("lr.base=9e-4" in run.overrides for run in pupils_of(plan))
 
 
-def test_waves_train_the_teacher_make_the_maps_then_train_the_pupils(conf, monkeypatch):
-    monkeypatch.setattr(waves, "ROOT", conf)
-    monkeypatch.setattr(waves, "write_experiment", lambda *args, **fields: None)
-    monkeypatch.setattr(waves, "group_options", lambda folder: {})
-    plan, said = planned(conf), []
-    launcher = Launched(plan)
-    assert not waves.train_waves(plan, runs_to_train(plan, "none"), launcher, say=said.append)
-    assert launcher.calls == [[teacher_of(plan).run_id], [run.run_id for run in pupils_of(plan)]]
-    (item,) = planned(conf).artifacts.values()
-    assert item.status is Status.OK
+@pytest.fixture
+def own_scripts(conf, monkeypatch):
+    monkeypatch.setattr(artifacts, "ROOT", conf)
+
+
+@pytest.mark.usefixtures("own_scripts")
+def test_the_teacher_is_trained_the_maps_are_made_then_the_pupils_are_trained(conf):
+    plan = planned(conf)
+    (item,) = plan.artifacts.values()
+    pupils = [run.run_id for run in pupils_of(plan)]
+    assert launched(plan) == [teacher_of(plan).run_id, item.artifact_id, *pupils]
     again = planned(conf)
+    assert [item.status for item in again.artifacts.values()] == [Status.OK]
     assert runs_to_train(again, "none") == []
 
 
-def test_a_teacher_that_is_trained_again_makes_its_maps_again(conf, monkeypatch):
-    monkeypatch.setattr(waves, "ROOT", conf)
-    monkeypatch.setattr(waves, "write_experiment", lambda *args, **fields: None)
-    monkeypatch.setattr(waves, "group_options", lambda folder: {})
+@pytest.mark.usefixtures("own_scripts")
+def test_a_teacher_that_is_trained_again_makes_its_maps_again(conf):
+    launched(planned(conf))
     plan = planned(conf)
-    waves.train_waves(plan, runs_to_train(plan, "none"), Launched(plan), say=lambda line: None)
-    plan, said = planned(conf), []
-    waves.train_waves(plan, runs_to_train(plan, "all"), Launched(plan), say=said.append)
-    assert sum(line.startswith("made") for line in said) == 1
+    (item,) = plan.artifacts.values()
+    manifest = artifact_directory(plan.results, item.artifact_id) / MANIFEST
+    before = manifest.stat().st_mtime_ns
+    assert item.artifact_id in launched(plan, "all")
+    assert manifest.stat().st_mtime_ns > before
 
 
-def test_nothing_is_made_or_trained_below_a_crashed_teacher(conf, monkeypatch):
-    monkeypatch.setattr(waves, "ROOT", conf)
-    monkeypatch.setattr(waves, "write_experiment", lambda *args, **fields: None)
-    monkeypatch.setattr(waves, "group_options", lambda folder: {})
-    plan, said = planned(conf), []
+@pytest.mark.usefixtures("own_scripts")
+def test_nothing_is_made_or_trained_below_a_crashed_teacher(conf):
+    plan = planned(conf)
     teacher = teacher_of(plan).run_id
-    launcher = Launched(plan, crash=[teacher])
-    waves.train_waves(plan, runs_to_train(plan, "none"), launcher, say=said.append)
-    assert launcher.calls == [[teacher]]
-    assert sum(f"upstream crashed ({teacher})" in line for line in said) == 3
+    assert launched(plan, crash=[teacher]) == [teacher]
     plan = planned(conf)
     assert runs_to_train(plan, "none") == []
     value = read_cell(plan, plan.cells[0])
@@ -172,19 +177,27 @@ def test_nothing_is_made_or_trained_below_a_crashed_teacher(conf, monkeypatch):
     assert value.seeds[0].why == f"upstream crashed ({teacher})"
 
 
+@pytest.mark.usefixtures("own_scripts")
 def test_a_script_that_fails_leaves_its_last_line_and_no_manifest(conf):
     (item,) = planned(conf).artifacts.values()
     (conf / "make.py").write_text("import sys; print('error: disk full'); sys.exit(2)")
-    said, results = [], conf / "results"
-    made = make_artifact(
-        item.artifact, results=results, root=conf, log=conf / "log", say=said.append
-    )
+    results = conf / "results"
+    assert make_artifact(item.artifact, results=results) == EXIT_FAILED
     folder = artifact_directory(results, item.artifact_id)
-    assert not made
     assert not (folder / MANIFEST).exists()
     assert read_error(folder) == "disk full"
     (item,) = planned(conf).artifacts.values()
     assert (item.status, item.reason) == (Status.FAILED, "disk full")
+
+
+@pytest.mark.usefixtures("own_scripts")
+def test_an_artifact_is_made_by_one_process_at_a_time(conf):
+    (item,) = planned(conf).artifacts.values()
+    folder = artifact_directory(conf / "results", item.artifact_id)
+    folder.mkdir(parents=True)
+    with claim(folder):
+        assert make_artifact(item.artifact, results=conf / "results") == EXIT_BUSY
+    assert not (folder / "error.txt").exists()
 
 
 def test_labels_that_were_not_made_name_the_command_that_makes_them(tmp_path):

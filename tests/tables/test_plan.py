@@ -167,7 +167,7 @@ def test_plan_in_words_counts_rows_runs_and_states(conf):
     assert f"-> {names[0]}  ok" in text
     assert f"-> {names[1]}  failed: disk full" in text
     assert f"-> {names[2]}  missing (~30s)" in text
-    assert "to train: 3 runs in 1 wave, roughly 45s with 2 jobs" in text
+    assert "to train: 3 runs, roughly 45s with 2 jobs" in text
 
 
 def test_a_guess_holds_until_a_run_with_another_stem_or_optimizer_has_finished(conf):
@@ -215,7 +215,7 @@ def test_a_run_with_a_checkpoint_is_resumable_and_costs_only_what_is_left(conf):
     assert "(1 ok, 1 failed, 3 missing, 1 resumable)" in text
     assert f"-> {resumable}  resumable at step 926 of 936 (10s left)" in text
     assert f"-> {failed}  failed: lost node; resumable at step 468 of 936" in text
-    assert "to train: 2 runs in 1 wave, about 7m 58s" in text
+    assert "to train: 2 runs, about 7m 58s" in text
 
 
 def test_a_checkpoint_that_does_not_say_its_step_is_resumable_all_the_same(conf):

@@ -2,10 +2,11 @@ import os
 import subprocess
 
 import pytest
+import yaml
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.errors import ConfigError
-from scaledrelu.tables.settings import load_settings, settings_help
+from scaledrelu.tables.settings import USED, load_settings, settings_help
 from scaledrelu.tables.spec import table_names
 
 
@@ -13,7 +14,7 @@ def test_defaults_are_every_table_at_mini():
     settings = load_settings([])
     assert settings.tables == tuple(table_names(CONF_DIR))
     assert (settings.profile, settings.seeds, settings.redo) == ("mini", (0,), "failed")
-    assert (settings.launcher, settings.n_jobs, settings.budget_s) == ("auto", None, None)
+    assert (settings.launcher, settings.n_jobs, settings.budget_s) == ("local", None, None)
 
 
 @pytest.mark.parametrize("text", ["tables=[table1,table3]", "tables=table1,table3"])
@@ -42,10 +43,17 @@ def test_overrides_of_every_run_are_a_list():
     assert settings.overrides == ("launch.nproc=8", "stem=conv")
 
 
-def test_jobs_of_a_launcher_that_has_one_are_refused_not_ignored():
-    assert load_settings(["launcher=basic", "n_jobs=1"]).n_jobs == 1
-    with pytest.raises(ConfigError, match="launcher=basic trains one run at a time"):
-        load_settings(["launcher=basic", "n_jobs=2"])
+def test_options_of_jobs_choose_slurm():
+    settings = load_settings(
+        ["slurm.partition=gpu", "slurm.timeout_min=600", "slurm.artifacts.gpus_per_node=1"]
+    )
+    assert settings.launcher == "slurm"
+    assert settings.slurm == {
+        "partition": "gpu",
+        "timeout_min": 600,
+        "artifacts": {"gpus_per_node": 1},
+    }
+    assert load_settings(["launcher=slurm", "wait=true"]).wait
 
 
 @pytest.mark.parametrize(
@@ -54,7 +62,13 @@ def test_jobs_of_a_launcher_that_has_one_are_refused_not_ignored():
         ("table=[table1]", "did you mean 'tables'"),
         ("tables=[tabel1]", "did you mean 'table1'"),
         ("profile=min", "did you mean 'mini'"),
-        ("launcher=slurm", "allowed: auto, joblib, basic, submitit_slurm"),
+        ("launcher=slrm", "did you mean 'slurm'.*allowed: auto, local, slurm"),
+        ("launcher=joblib", "for train.py -m; write launcher=local"),
+        ("launcher=basic", "write launcher=local n_jobs=1"),
+        ("launcher=submitit_slurm", "write launcher=slurm"),
+        ("slurm=gpu", r"slurm=gpu: write slurm\.<option>=<value>"),
+        ("n_jobs.x=1", "no such setting"),
+        ("publish=true", "it does nothing in sweep.py"),
         ("seeds=a", "seeds=0,1,2"),
         ("seeds=-1", "seeds=0,1,2"),
         ("seeds=1.7", r"seeds=1.7: write whole numbers"),
@@ -83,14 +97,11 @@ def test_jobs_of_a_launcher_that_has_one_are_refused_not_ignored():
         ("overrides=[seed=7]", "write seeds=0,1,2"),
         ("overrides=[profile=paper]", "write profile=<name>"),
         ("overrides=[paths.results=x]", "write results=<folder>"),
-        ("overrides=[planned_id=x]", "the plan sets it"),
         ("overrides=[+seed=7]", "write seeds=0,1,2"),
-        ("overrides=[hydra/launcher=basic]", "Hydra is no part of a run; its launcher is chosen"),
+        ("overrides=[hydra/launcher=basic]", "Hydra is no part of a run; how runs are started"),
         ("overrides=[hydra.sweep.dir=/tmp]", "Hydra is no part of a run"),
-        ("hydra.launcher.njobs=3", "joblib has no option 'njobs'"),
-        ("hydra.launcher.n_jobs=3", "write n_jobs=<runs at a time>"),
-        ("overrides=[hydra.launcher.foo=3]", "joblib has no option 'foo'"),
-        ("launcher_options=[foo]", "'foo': write hydra.launcher.<option>=<value>"),
+        ("hydra.launcher.partition=gpu", r"write slurm\.partition="),
+        ("overrides=[hydra.launcher.foo=3]", "Hydra is no part of a run"),
         ("overrides=[lr.base]", r"overrides=\[lr.base\]: write key=value"),
         ("overrides=[5]", "write key=value"),
         ("overrides=[lr.base=1,lr.base=2]", "lr.base is given twice"),
@@ -111,14 +122,25 @@ def test_wrong_setting_is_one_line_with_what_is_allowed(argument, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_launcher_without_options_is_given_none():
-    with pytest.raises(ConfigError, match="launcher=basic trains one by one"):
-        load_settings(["launcher=basic", "hydra.launcher.batch_size=2"])
-    options = load_settings(["hydra.launcher.batch_size=2"]).launcher_options
-    assert options == ("hydra.launcher.batch_size=2",)
+def test_a_launcher_without_jobs_is_given_no_options():
+    with pytest.raises(ConfigError, match="launcher=local submits no jobs"):
+        load_settings(["launcher=local", "slurm.partition=gpu"])
 
 
-@pytest.mark.parametrize("name", ["1", "010", "1.10", "2026-01-31", "1_0", "my results"])
+@pytest.mark.parametrize("script", USED)
+def test_help_lists_what_does_something_in_a_script_and_all_else_is_refused_there(script):
+    known = [line.partition(":")[0] for line in settings_help(script).splitlines()]
+    assert sorted(known) == sorted(USED[script])
+    every = yaml.safe_load((CONF_DIR / "sweep.yaml").read_text())
+    for key in set(every) - set(known):
+        with pytest.raises(ConfigError, match=f"it does nothing in {script}.py"):
+            load_settings([f"{key}=1"], script=script)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["1", "010", "1.10", "2026-01-31", "1_0", "my results", "it's", "a: b", "x ", "${y}", "#1"],
+)
 def test_results_go_to_the_folder_that_was_typed(name):
     assert str(load_settings([f"results={name}"]).results) == name
 
@@ -151,5 +173,7 @@ def test_make_passes_the_variables_that_it_knows():
     assert "profile=small seeds=[table] tables=[table1] n_jobs=1 redo=all" in done.stdout
 
 
-def test_help_names_every_setting():
-    assert all(f"\n{key}:" in "\n" + settings_help() for key in ("tables", "redo", "results"))
+def test_a_signal_to_make_reaches_the_script():
+    for target in ("table1", "plan", "status", "report", "dry", "bench"):
+        lines = make(target).stdout.splitlines()
+        assert any("exec " in line and "scripts/" in line for line in lines), target

@@ -1,4 +1,4 @@
-"""What became of the jobs of one command, in whichever process or machine a launcher ran them.
+"""What became of the jobs of one multirun, in whichever process or machine a launcher ran them.
 
 Hydra keeps what the jobs of a multirun return to itself. So each leaves a small file in the folder
 of its multirun, and the command that started them reads these when all are over.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,11 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scaledrelu.files import write_atomic
-from scaledrelu.runs.spawn import Ended, JobReport
+from scaledrelu.runs.ending import Ended, JobReport
 
 FOLDER = "endings"
-EXIT_FAILED, EXIT_WRONG_INPUT = 1, 2
-EXIT_INTERRUPTED = 75  # "temporary failure": the same command goes on from the checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +54,22 @@ def leave_ending(report: JobReport) -> None:
         OSError: the folder of the multirun cannot be written.
     """
     hydra = HydraConfig.get()
-    if hydra.mode != RunMode.MULTIRUN:
-        return
-    number = int(hydra.job.num)
-    overrides = tuple(hydra.overrides.task)
-    ending = Ending(number, overrides, report.run_id, report.ended, report.reason)
-    path = Path(hydra.sweep.dir) / FOLDER / f"{number}.json"
-    write_atomic(path, json.dumps(asdict(ending)) + "\n")
+    if hydra.mode == RunMode.MULTIRUN:
+        number, overrides = int(hydra.job.num), tuple(hydra.overrides.task)
+        write_ending(Path(hydra.sweep.dir), report, number=number, overrides=overrides)
+
+
+def write_ending(folder: Path, report: JobReport, *, number: int, overrides: Sequence[str]) -> None:
+    """Write how one job of a multirun ended.
+
+    Args:
+        folder: of the multirun.
+        report: of the job.
+        number: of the job, from 0.
+        overrides: that it was started with.
+    """
+    ending = Ending(number, tuple(overrides), report.run_id, report.ended, report.reason)
+    write_atomic(folder / FOLDER / f"{number}.json", json.dumps(asdict(ending)) + "\n")
 
 
 def read_endings(folder: Path) -> list[Ending]:
@@ -73,15 +80,6 @@ def read_endings(folder: Path) -> list[Ending]:
         for raw in found
     ]
     return sorted(endings, key=lambda ending: ending.number)
-
-
-def exit_status(endings: Collection[Ended]) -> int:
-    """Return what the shell is told: 2 if all input was wrong, 1 for any failure, 75 if stopped."""
-    if set(endings) == {Ended.REFUSED}:
-        return EXIT_WRONG_INPUT
-    if {Ended.FAILED, Ended.REFUSED} & set(endings):
-        return EXIT_FAILED
-    return EXIT_INTERRUPTED if Ended.INTERRUPTED in endings else 0
 
 
 def summary(endings: Sequence[Ending]) -> str:
@@ -99,6 +97,8 @@ def summary(endings: Sequence[Ending]) -> str:
     last = f"{bad} of {len(endings)} runs failed"
     if stopped:
         last += f", {stopped} interrupted: the same command goes on"
+    if count[Ended.BUSY]:
+        last += f", {count[Ended.BUSY]} trained by other processes"
     return "\n".join([*lines, last])
 
 

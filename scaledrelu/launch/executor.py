@@ -1,0 +1,199 @@
+"""What gets a plan run: jobs, what happens to them, and the protocol of whoever starts them.
+
+Two implementations: ``local.py`` has slots on this machine, ``slurm.py`` a cluster's queue. Neither
+knows tables; both read from files how a job ended.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from scaledrelu.config.artifacts import MANIFEST, artifact_directory
+from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.lock import is_busy
+from scaledrelu.runs.record import (
+    ERROR,
+    Outcome,
+    read_error,
+    read_result,
+    run_directory,
+    write_error,
+)
+
+Say = Callable[[str], None]  # takes one line
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One process to start: it trains a run or makes an artifact.
+
+    Attributes:
+        name: run id or artifact id.
+        work: what the process does; can be pickled; returns the exit status (``runs/ending.py``).
+        prepare: called right before it starts or is submitted; BusyError: another process has it.
+        after: runs and artifacts that it starts from.
+        caption: ``<table>-<row>-<run id>``, its name in a queue.
+        groups: of one update, which divide over the tasks of a job; 0 where there are none.
+        replaces: the directory that is to be put aside first, see :meth:`Files.mark`.
+    """
+
+    name: str
+    work: Callable[[], int]
+    prepare: Callable[[], None]
+    after: tuple[str, ...] = ()
+    caption: str = ""
+    groups: int = 0
+    replaces: int | None = None
+
+
+class What(StrEnum):
+    """What can happen to a job."""
+
+    STARTED = "started"
+    QUEUED = "queued"
+    ADOPTED = "queued already"
+    WAITING = "waiting"  # another process works on it
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"  # saved and left; the same command goes on
+    DIED = "died"  # killed without a message; it is tried again
+    LEFT_OUT = "left out"
+
+    @property
+    def final(self) -> bool:
+        """Whether the job needs no more attention of this sweep."""
+        return self in (What.DONE, What.FAILED, What.STOPPED, What.LEFT_OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job."""
+
+    name: str
+    what: What
+    reason: str = ""
+
+
+class Executor(Protocol):
+    """Starts jobs and tells what becomes of them."""
+
+    waits: bool  # whether its jobs end when this process does, so that one has to wait for them
+
+    @property
+    def open_jobs(self) -> int:
+        """How many jobs are not settled yet."""
+        ...
+
+    def submit(self, jobs: Sequence[Job]) -> list[Event]:
+        """Take jobs, those first that others start from."""
+        ...
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        """Return what happened since, waiting at most so long for something to happen."""
+        ...
+
+    def stop(self, impatient: Callable[[], bool]) -> list[Event]:
+        """Let what runs save and end, and start nothing more; return what became of it.
+
+        Args:
+            impatient: whether a person does not want to wait for that any longer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the executor itself uses."""
+        ...
+
+
+class State(StrEnum):
+    """What the files of a run or artifact say, whoever made them."""
+
+    DONE = "done"
+    CRASHED = "crashed"
+    FAILED = "failed"
+    DAMAGED = "damaged"
+    BUSY = "busy"
+    MISSING = "missing"
+
+
+FINISHED = (State.DONE, State.CRASHED)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The run directories and artifacts of a results folder, looked at by name.
+
+    Attributes:
+        results: the folder.
+        artifacts: which names are those of artifacts.
+    """
+
+    results: Path
+    artifacts: frozenset[str] = frozenset()
+
+    def folder(self, name: str) -> Path:
+        """Return the directory of a run or artifact."""
+        find = artifact_directory if name in self.artifacts else run_directory
+        return find(self.results, name)
+
+    def state(self, name: str) -> State:
+        """Return how far a run or artifact has come."""
+        folder = self.folder(name)
+        if name in self.artifacts:
+            done = (folder / MANIFEST).exists()
+            result = None
+        else:
+            try:
+                result = read_result(folder)
+            except RecordError:
+                return State.DAMAGED
+            done = result is not None
+        if done:
+            return State.CRASHED if result and result.outcome is Outcome.CRASH else State.DONE
+        if is_busy(folder):
+            return State.BUSY
+        return State.FAILED if (folder / ERROR).exists() else State.MISSING
+
+    def mark(self, name: str) -> int | None:
+        """Return what tells a run's directory from one that took its place; None without one."""
+        try:
+            return self.folder(name).lstat().st_ino
+        except OSError:
+            return None
+
+    def reason(self, name: str) -> str:
+        """Return why a run or artifact failed."""
+        return read_error(self.folder(name)) or "no result"
+
+    def blame(self, name: str, reason: str, details: str = "") -> None:
+        """Write down why a job of ours failed, unless a process works on it or it is done."""
+        if self.state(name) in (State.MISSING, State.FAILED):
+            write_error(self.folder(name), reason, details)
+
+
+@contextmanager
+def note_signals() -> Iterator[list[int]]:
+    """Note what asks a launcher to stop: Ctrl-C, a polite kill, a lost terminal.
+
+    Nothing is raised: an exception in the middle of an answer would lose it. Under nohup the
+    terminal may go.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in known if signal.getsignal(number) != signal.SIG_IGN]
+    before = {n: signal.signal(n, lambda number, _: asked.append(number)) for n in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

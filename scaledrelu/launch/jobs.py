@@ -1,0 +1,160 @@
+"""From a plan to jobs: what each process does, what it starts from, what is made ready first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from scaledrelu.config.artifacts import MANIFEST, artifact_directory
+from scaledrelu.config.run import RunConfig
+from scaledrelu.config.stored import CONFIG_YAML
+from scaledrelu.launch.executor import Files, Job
+from scaledrelu.runs.damage import REDONE
+from scaledrelu.runs.lock import claim
+from scaledrelu.runs.planned import PlanWriter
+from scaledrelu.runs.record import Status, run_directory, runs_root, times_redone
+from scaledrelu.tables.artifacts import PlannedArtifact, forget_artifact, make_artifact
+from scaledrelu.tables.plan import Plan, PlannedRun
+
+Train = Callable[..., int]  # (results, run id, changes=...) -> exit status; can be pickled
+
+
+def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
+    """Return the jobs that train some runs and make what these need, upstream ones first.
+
+    Args:
+        plan: what the tables need.
+        todo: the runs to train; finished ones among them are put aside right before they start.
+        train: what the process of a run calls.
+    """
+    files, captions, tags = files_of(plan), captions_of(plan), _tags(plan)
+    jobs: dict[str, Job] = {}
+    for run in todo:
+        item = plan.artifacts[run.artifact] if run.artifact else None
+        if item is not None and item.artifact_id not in jobs and _is_to_be_made(item, jobs, plan):
+            jobs[item.artifact_id] = _artifact_job(item, plan, captions, again=jobs)
+        again = run.status.done or run.status is Status.DAMAGED
+        replaces = files.mark(run.run_id) if again else None
+        config = _with_tags(run.config, tags.get(run.run_id, []))
+        jobs[run.run_id] = Job(
+            name=run.run_id,
+            work=partial(train, plan.results, run.run_id, changes=trust_of(run.config)),
+            prepare=partial(make_ready, run, files, config, replaces=replaces),
+            after=tuple(filter(None, (run.parent, run.artifact))),
+            caption=f"{captions.get(run.run_id, 'run')}-{run.run_id}",
+            groups=run.config.num_groups,
+            replaces=replaces,
+        )
+    return list(jobs.values())
+
+
+def write_plan(plan: Plan, todo: Sequence[PlannedRun]) -> None:
+    """Give every run that is to be trained its file, but finished ones: theirs is still in use.
+
+    Raises:
+        OSError: the results folder cannot be written.
+    """
+    writer, tables = PlanWriter(), _tags(plan)
+    for run in todo:
+        if not run.status.done and run.status not in (Status.DAMAGED, Status.RUNNING):
+            config = _with_tags(run.config, tables.get(run.run_id, []))
+            folder = run_directory(plan.results, run.run_id)
+            writer.write(config, folder, planned_as=_in_words(run))
+
+
+def files_of(plan: Plan) -> Files:
+    """Return the run directories and artifacts of a plan."""
+    return Files(plan.results, frozenset(plan.artifacts))
+
+
+def make_ready(run: PlannedRun, files: Files, config: RunConfig, *, replaces: int | None) -> None:
+    """Put a result that is to be made again aside, and see that the run has its file.
+
+    Args:
+        run: as it was planned.
+        files: of the results folder.
+        config: what the file says.
+        replaces: the directory to put aside, if it is still there, see ``Files.mark``.
+
+    Raises:
+        BusyError: another process trains the run.
+        OSError: the results folder cannot be written.
+    """
+    folder = files.folder(run.run_id)
+    if replaces is not None and files.mark(run.run_id) == replaces:
+        _set_aside(folder, files.results)
+    if not (folder / CONFIG_YAML).exists():
+        PlanWriter().write(config, folder, planned_as=_in_words(run))
+
+
+def _set_aside(folder: Path, results: Path) -> None:
+    kept = runs_root(results) / REDONE
+    kept.mkdir(parents=True, exist_ok=True)
+    with claim(folder) if folder.is_dir() else nullcontext():
+        number = times_redone(results, folder.name) + 1
+        while os.path.lexists(kept / f"{folder.name}-r{number}"):  # somebody deleted an older one
+            number += 1
+        folder.rename(kept / f"{folder.name}-r{number}")
+
+
+def _artifact_job(
+    item: PlannedArtifact, plan: Plan, captions: Mapping[str, str], *, again: Mapping[str, Job]
+) -> Job:
+    redo = any(name in again for name in item.artifact.upstream)
+    forget = partial(forget_artifact, plan.results, item.artifact_id)
+    return Job(
+        name=item.artifact_id,
+        work=partial(make_artifact, item.artifact, results=plan.results),
+        prepare=forget if redo else _nothing,
+        after=item.artifact.upstream,
+        caption=f"{captions.get(item.artifact_id, 'make')}-{item.artifact_id}",
+    )
+
+
+def _is_to_be_made(item: PlannedArtifact, again: Mapping[str, Job], plan: Plan) -> bool:
+    """Whether an artifact is missing, or what it is made from is trained again."""
+    made = (artifact_directory(plan.results, item.artifact_id) / MANIFEST).exists()
+    return not made or any(name in again for name in item.artifact.upstream)
+
+
+def _in_words(run: PlannedRun) -> str:
+    profile = run.config.profile.name
+    return " ".join((*run.overrides, f"profile={profile}", f"seed={run.seed}"))
+
+
+def _nothing() -> None:
+    pass
+
+
+def captions_of(plan: Plan) -> dict[str, str]:
+    """Return ``<table>-<row>`` of what first needs each run and artifact."""
+    found: dict[str, str] = {}
+    for cell in plan.cells:
+        row = cell.row.number or "base"
+        for run_id in cell.run_ids:
+            run = plan.runs[run_id]
+            for name in filter(None, (run_id, run.artifact, *plan.upstream_of(run))):
+                found.setdefault(name, f"{cell.table.name}-{row}")
+    return found
+
+
+def _tags(plan: Plan) -> dict[str, list[str]]:
+    """Return the tables that each run serves: its tags in W&B."""
+    found: dict[str, set[str]] = {}
+    for cell in plan.cells:
+        for run_id in cell.run_ids:
+            found.setdefault(run_id, set()).add(cell.table.name)
+    return {run_id: sorted(tables) for run_id, tables in found.items()}
+
+
+def _with_tags(config: RunConfig, tables: Sequence[str]) -> RunConfig:
+    return replace(config, wandb=replace(config.wandb, tags=tuple(tables)))
+
+
+def trust_of(config: RunConfig) -> tuple[str, ...]:
+    """Return, as an override, what a stored configuration cannot decide and who planned it did."""
+    return (f"trust=[{','.join(config.trust)}]",) if config.trust else ()

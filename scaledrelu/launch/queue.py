@@ -1,0 +1,102 @@
+"""SLURM's own answers: which jobs wait or run, how one ended, and the record of a run's job."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scaledrelu.files import write_atomic
+from scaledrelu.runs.damage import UNREADABLE
+
+JOB = "job.json"
+FIELDS = "%i|%T|%k|%j"  # id, state, comment, name
+LEFT_ALONE = ("CANCELLED", "COMPLETED", "PREEMPTED", "TIMEOUT")  # saved and left: not a failure
+ALIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job in SLURM's queue."""
+
+    job_id: str
+    state: str  # PENDING, RUNNING, ...
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it trains no more."""
+        return self.state == "COMPLETING"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """The last job of a run or artifact, kept in its directory."""
+
+    job_id: str
+    name: str
+    log: str
+
+
+def queued_jobs(results: Path) -> dict[str, QueuedJob] | None:
+    """Return the jobs that work for a results folder, by the run or artifact of each.
+
+    Returns:
+        None where SLURM does not answer.
+    """
+    printed = ask("squeue", "--me", "--noheader", "--array", "--format", FIELDS)
+    if printed is None:
+        return None
+    found = {}
+    for line in printed.splitlines():
+        job_id, state, comment, name = line.split("|", 3)
+        target = re.search(r"[a-z_]+-[0-9a-f]{12}$", name)
+        if target and comment == comment_of(results):
+            found[target[0]] = QueuedJob(job_id, state)
+    return found
+
+
+def comment_of(results: Path) -> str:
+    """Return what every job of a results folder says about itself: other folders have own jobs."""
+    return f"results {results.absolute()}".replace("|", "_")
+
+
+def ending_of(job_id: str) -> str:
+    """Return the state in which a job ended, e.g. ``NODE_FAIL``; ``unknown`` if forgotten."""
+    shown = ask("scontrol", "show", "job", job_id, "--oneliner") or ""
+    if match := re.search(r"\bJobState=(\w+)", shown):
+        return match[1]
+    words = (ask("sacct", "-nXP", "-o", "State", "-j", job_id) or "").split()
+    return words[0] if words else UNKNOWN
+
+
+def cancel(job_ids: Sequence[str]) -> None:
+    """Cancel jobs: SLURM sends SIGTERM, so that running ones save, and SIGKILL later."""
+    for at in range(0, len(job_ids), 200):  # a command line is not endless
+        ask("scancel", *job_ids[at : at + 200])
+
+
+def write_job(folder: Path, record: JobRecord) -> None:
+    """Keep the job of a run beside it."""
+    write_atomic(folder / JOB, json.dumps(asdict(record)) + "\n")
+
+
+def read_job(folder: Path) -> JobRecord | None:
+    """Return the last job of a run; None if it never had one, or its record is damaged."""
+    try:
+        raw = json.loads((folder / JOB).read_text())
+        return JobRecord(str(raw["job_id"]), str(raw["name"]), str(raw["log"]))
+    except (OSError, *UNREADABLE):
+        return None
+
+
+def ask(*command: str) -> str | None:
+    """Return what a SLURM command prints, None if it fails or does not answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None

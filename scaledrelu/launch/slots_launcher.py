@@ -1,0 +1,136 @@
+"""Hydra's ``hydra/launcher=slots``: a person's own multirun in the slots that sweeps have.
+
+Every job is composed here and becomes a file, like a planned run; what trains it is the same.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from scaledrelu.config.compose import finalize
+from scaledrelu.config.hydra_tree import check_specialisations
+from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import RunConfig
+from scaledrelu.errors import ScaledReluError
+from scaledrelu.launch.executor import Event, Files, Job, What, note_signals
+from scaledrelu.launch.jobs import trust_of
+from scaledrelu.launch.local import LocalExecutor
+from scaledrelu.launch.slots import slots_of
+from scaledrelu.runs.ending import Ended, JobReport
+from scaledrelu.runs.multirun import write_ending
+from scaledrelu.runs.planned import PlanWriter
+from scaledrelu.runs.record import read_result, run_directory
+
+POLL_S = 1.0
+NOT_STARTED = "not started"
+
+
+@dataclass(frozen=True, slots=True)
+class _Composed:
+    """One job of a multirun: what it trains, or why it cannot."""
+
+    overrides: tuple[str, ...]
+    config: RunConfig | None
+    refused: str = ""
+
+
+class SlotsLauncher(Launcher):
+    """Runs jobs in processes that are forked from one that has imported torch.
+
+    Args:
+        n_jobs: at a time; None = as a sweep decides.
+        train: dotted name of what the process of a run calls, see ``jobs.Train``.
+        preload: modules that every such process needs.
+    """
+
+    def __init__(self, n_jobs: int | None, train: str, preload: Sequence[str]) -> None:
+        self._n_jobs, self._train, self._preload = n_jobs, train, tuple(preload)
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra knows; the task function is not used: runs are trained from files."""
+        self._context, self._config = hydra_context, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Train all jobs and return how each ended."""
+        setup_globals()
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        composed = [self._compose(overrides) for overrides in job_overrides]
+        reports = self._run([job for job in composed if job.config is not None])
+        folder, returns = Path(self._config.hydra.sweep.dir), []
+        for number, job in enumerate(composed, initial_job_idx):
+            report = JobReport("", Ended.REFUSED, job.refused)
+            if job.config is not None:
+                report = reports[run_id(job.config)]
+            write_ending(folder, report, number=number, overrides=job.overrides)
+            done = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
+            done.return_value = report
+            returns.append(done)
+        return returns
+
+    def _compose(self, overrides: Sequence[str]) -> _Composed:
+        try:
+            config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+            check_specialisations(config.hydra.runtime)
+            typed = tuple(config.hydra.overrides.task)
+            with open_dict(config):
+                del config["hydra"]
+            return _Composed(typed, finalize(config))
+        except ScaledReluError as error:
+            return _Composed(tuple(overrides), None, str(error))
+
+    def _run(self, composed: Sequence[_Composed]) -> dict[str, JobReport]:
+        """Train runs; return how each ended, by its id."""
+        if not composed:
+            return {}
+        configs, writer = [one.config for one in composed], PlanWriter()
+        results = Path(configs[0].paths.results)
+        slots = slots_of(configs, self._n_jobs)
+        executor = LocalExecutor(Files(results), slots, preload=self._preload)
+        reports = {run_id(c): JobReport(run_id(c), Ended.INTERRUPTED, NOT_STARTED) for c in configs}
+        executor.submit([self._job(one, results, writer) for one in composed])
+        with note_signals() as asked:
+            try:
+                while executor.open_jobs and not asked:
+                    _note(executor.poll(POLL_S), reports, results)
+                _note(executor.stop(lambda: len(asked) > 1), reports, results)
+            finally:
+                executor.close()
+        return reports
+
+    def _job(self, composed: _Composed, results: Path, writer: PlanWriter) -> Job:
+        name, words = run_id(composed.config), " ".join(composed.overrides)
+        folder, changes = run_directory(results, name), trust_of(composed.config)
+        train = pkgutil.resolve_name(self._train)
+        return Job(
+            name=name,
+            work=partial(train, results, name, changes=changes),
+            prepare=partial(writer.write, composed.config, folder, planned_as=words),
+        )
+
+
+# Hydra takes launchers from this package only, wherever their code stands.
+SlotsLauncher.__module__ = "hydra_plugins.scaledrelu"
+
+
+def _note(events: Sequence[Event], reports: dict[str, JobReport], results: Path) -> None:
+    for event in events:
+        if event.what is What.DONE:
+            outcome = read_result(run_directory(results, event.name)).outcome
+            reports[event.name] = JobReport(event.name, Ended(outcome.value))
+        elif event.what in (What.FAILED, What.LEFT_OUT):
+            reports[event.name] = JobReport(event.name, Ended.FAILED, event.reason)
+        elif event.what is What.STOPPED:
+            reports[event.name] = JobReport(event.name, Ended.INTERRUPTED, event.reason)

@@ -1,0 +1,77 @@
+"""What a person may say about SLURM jobs (``slurm.<option>=``), checked before any is submitted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from scaledrelu.errors import ConfigError, nearest
+from scaledrelu.launch.executor import Job
+
+DEFAULTS = {"timeout_min": 60, "signal_delay_s": 120}
+SHARED = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
+OPTIONS = (
+    *SHARED, "partition", "qos", "account", "constraint", "gres", "exclude", "nodelist",
+    "exclusive", "mem", "mem_per_cpu", "mem_per_gpu", "gpus_per_task", "cpus_per_gpu", "mail_type",
+    "mail_user", "signal_delay_s", "setup", "srun_args", "additional_parameters", "wckey",
+)  # fmt: skip
+OWN = {
+    "name": "jobs are named <table>-<row>-<run id>, to find them in the queue",
+    "comment": "a job's comment says which results folder it works for",
+    "dependency": "jobs wait for those that they start from",
+    "array_parallelism": "write n_jobs=<jobs at a time>",
+}
+ARTIFACTS = "artifacts"  # below it: options of jobs that make label maps and data
+
+
+def options_of(job: Job, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of one job; an artifact is made by one task.
+
+    Raises:
+        ConfigError: groups of an update that do not divide over the tasks.
+    """
+    found = {**DEFAULTS, **{key: value for key, value in options.items() if key != ARTIFACTS}}
+    if not job.groups:
+        return found | {"nodes": 1, "tasks_per_node": 1, **options.get(ARTIFACTS, {})}
+    tasks = int(found.get("nodes", 1)) * int(found.get("tasks_per_node", 1))
+    if tasks > 1 and job.groups % tasks:
+        raise ConfigError(
+            f"{job.name}: one update is {job.groups} group(s) of images, which {tasks} tasks "
+            f"cannot share (slurm.nodes x slurm.tasks_per_node); use a divisor of {job.groups} "
+            "tasks, or another batch.group (other runs); nothing was submitted"
+        )
+    return found
+
+
+def check_slurm(options: Mapping[str, Any]) -> None:
+    """Refuse a misspelt option, and a machine that cannot submit.
+
+    Raises:
+        ConfigError: one line with the nearest valid name or what to install.
+    """
+    own = options.get(ARTIFACTS, {})
+    if not isinstance(own, Mapping):
+        raise ConfigError(f"slurm.{ARTIFACTS}={own}: write slurm.{ARTIFACTS}.<option>=<value>")
+    _check_names({k: v for k, v in options.items() if k != ARTIFACTS}, where="slurm.")
+    _check_names(own, where=f"slurm.{ARTIFACTS}.")
+    if shutil.which("sbatch") is None:
+        raise ConfigError(
+            "launcher=slurm: no sbatch on this machine; start it where SLURM accepts jobs, or set "
+            "launcher=local"
+        )
+    try:
+        import submitit  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"launcher=slurm: {error}; run: pip install -e '.[slurm]'") from error
+
+
+def _check_names(options: Mapping[str, Any], *, where: str) -> None:
+    for key in options:
+        if key in OWN:
+            raise ConfigError(f"{where}{key}: {OWN[key]}")
+        if key not in OPTIONS:
+            raise ConfigError(
+                f"{where}{key}: no such option of a job{nearest(key, OPTIONS)}; "
+                f"allowed: {', '.join(OPTIONS)}"
+            )

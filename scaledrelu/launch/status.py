@@ -1,0 +1,143 @@
+"""How far each run of a plan is, in one line: what its files say first, then what SLURM says."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scaledrelu.launch.jobs import captions_of
+from scaledrelu.launch.progress import result_text
+from scaledrelu.launch.queue import (
+    LEFT_ALONE,
+    UNKNOWN,
+    QueuedJob,
+    ending_of,
+    queued_jobs,
+    read_job,
+)
+from scaledrelu.runs.lock import read_attempt
+from scaledrelu.runs.record import Status, read_result, read_saved, run_directory
+from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.text import duration
+
+TAIL = 8192  # bytes of a file that hold its last rows
+METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far and how fast a run is; None where nothing says."""
+
+    step: int | None = None
+    epoch: int | None = None  # from 1
+    loss: float | None = None
+    images_per_s: float | None = None
+    seconds: float | None = None
+
+
+def status_lines(plan: Plan) -> Iterator[str]:
+    """Yield ``run_id  table-row  state`` for every run of a plan, in its order."""
+    folders = {name: run_directory(plan.results, name) for name in plan.runs}
+    open_runs = [name for name, run in plan.runs.items() if not run.status.done]
+    has_jobs = any(read_job(folders[name]) for name in open_runs)
+    queue = (queued_jobs(plan.results) or {}) if has_jobs else {}
+    captions = captions_of(plan)
+    wide = max(map(len, plan.runs), default=0)
+    for name, run in plan.runs.items():
+        state = _state(plan, run, folders[name], queue.get(name))
+        yield f"{name:{wide}}  {captions.get(name, '-'):12}  {state}"
+
+
+def _state(plan: Plan, run: PlannedRun, folder: Path, queued: QueuedJob | None) -> str:
+    match run.status:
+        case Status.OK | Status.CRASH:
+            return result_text(read_result(folder))
+        case Status.DAMAGED:
+            return f"damaged: {run.reason}"
+        case Status.RUNNING:
+            who = read_attempt(folder)
+            return f"running  {_in_words(pace_of(folder), run)}{f'  ({who})' if who else ''}"
+    if queued is not None:
+        return f"{'queued' if queued.state == 'PENDING' else 'starting'}  (job {queued.job_id})"
+    if run.status is Status.FAILED:
+        return f"failed: {run.reason}"
+    if (crashed := plan.crashed_upstream(run)) is not None:
+        return f"not trained: upstream crashed ({crashed})"
+    return _left_or_died(folder, run)
+
+
+def _left_or_died(folder: Path, run: PlannedRun) -> str:
+    where = ""
+    if run.saved is not None:
+        where = " from its checkpoint"
+        if run.saved.step is not None:
+            where = f" at step {run.saved.step} of {run.saved.total_steps}"
+    if (job := read_job(folder)) is not None:
+        ended = ending_of(job.job_id)
+        if ended not in (*LEFT_ALONE, UNKNOWN):
+            return f"died: its SLURM job {job.job_id} ended in state {ended}; log {job.log}"
+    return f"stopped; goes on{where}" if where else "missing"
+
+
+def pace_of(folder: Path) -> Pace:
+    """Return what the last rows of a run's own files say."""
+    rows = _last_rows(folder / METRICS)
+    trained = next((row for row in reversed(rows) if "train/loss" in row), {})
+    timing = next(iter(reversed(_last_rows(folder / TIMING))), {})
+    epoch = trained.get("epoch")
+    return Pace(
+        step=_number(timing.get("step")),
+        epoch=None if _number(epoch) is None else epoch + 1,
+        loss=_number(trained.get("train/loss")),
+        images_per_s=_number(timing.get("images_per_s")),
+        seconds=_number(timing.get("seconds")),
+    )
+
+
+def _in_words(pace: Pace, run: PlannedRun) -> str:
+    """Return e.g. ``epoch 12/30  350 images/s  ETA 3m 20s  loss 1.234``."""
+    epochs = run.config.run_epochs
+    words = [f"epoch {pace.epoch or 1}/{epochs}"]
+    if pace.images_per_s is not None:
+        words.append(f"{pace.images_per_s:.0f} images/s")
+    share = _share(pace, run, epochs)
+    if share and pace.seconds is not None:
+        words.append(f"ETA {duration(pace.seconds * (1 - share) / share)}")
+    if pace.loss is not None:
+        words.append(f"loss {pace.loss:.3f}")
+    return "  ".join(words)
+
+
+def _share(pace: Pace, run: PlannedRun, epochs: int) -> float:
+    """Return the part of a run that is done."""
+    saved = read_saved(run_directory(run.config.paths.results, run.run_id))
+    if pace.step is not None and saved is not None and saved.total_steps:
+        return min(1.0, pace.step / saved.total_steps)
+    return (pace.epoch - 1) / epochs if pace.epoch else 0.0
+
+
+def _last_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the whole rows at the end of a JSON-lines file that somebody may be writing."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, os.path.getsize(path) - TAIL))
+            lines = stream.read().split(b"\n")
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def _number(value: Any) -> Any:
+    return value if type(value) in (int, float) else None

@@ -1,0 +1,189 @@
+"""What ``scripts/train.py`` does around Hydra: arguments in, lines and an exit status out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.plugin import Plugin
+from omegaconf import DictConfig
+
+from scaledrelu.config.compose import CONF_DIR, finalize, readable_errors
+from scaledrelu.config.hydra_tree import check_specialisations
+from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import expand_home, expand_overrides
+from scaledrelu.config.shell import (
+    PlannedRun,
+    help_text,
+    planned_run,
+    read_arguments,
+    ready_for_hydra,
+    visible_words,
+)
+from scaledrelu.errors import ScaledReluError, reader_may_leave
+from scaledrelu.files import cannot_write
+from scaledrelu.runs.ending import (
+    EXIT_FAILED,
+    EXIT_WRONG_INPUT,
+    Ended,
+    JobReport,
+    exit_status,
+)
+from scaledrelu.runs.multirun import MultirunFolder, leave_ending, read_endings, summary
+from scaledrelu.runs.process import stop_with_parent
+from scaledrelu.runs.spawn import run_job, run_planned
+
+EXIT_KILLED = 130
+LAUNCHERS = ("joblib", "submitit")  # whose errors say that a worker is gone
+
+
+class Command:
+    """One call of ``train.py``; ``reports`` are those of the jobs in this process."""
+
+    def __init__(self) -> None:
+        self.reports: list[JobReport] = []
+
+    @reader_may_leave()
+    def main(
+        self, job: Callable[[], None], text: str, *, plugins: Sequence[type[Plugin]] = ()
+    ) -> int:
+        """Check the command line, run, and turn the ending into an exit status.
+
+        Args:
+            job: what Hydra runs, see :meth:`job`.
+            text: examples, for the help.
+            plugins: of our own, for Hydra.
+        """
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach readable_errors, not Hydra's printer
+        if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, which may be killed
+            stop_with_parent(os.getppid())
+        self.reports.clear()
+        with readable_errors():
+            if (planned := planned_run(sys.argv[1:])) is not None:
+                return self._train_planned(planned)
+            asked = read_arguments(expand_overrides(sys.argv[1:]))
+            sys.argv[1:] = ready_for_hydra(asked, CONF_DIR)
+            if asked.help:
+                print_out(help_text(CONF_DIR, text))
+                return 0
+            if asked.shell_completion and asked.overrides[0].startswith("query"):
+                return complete(job)
+            for plugin in plugins:
+                Plugins.instance().register(plugin)
+            return self._run(job, asked)
+
+    def job(self, composed: DictConfig) -> JobReport:
+        """Train what Hydra composed and return how it ended; nothing is raised: others go on."""
+        report = self._train(composed)
+        self.reports.append(report)
+        leave_ending(report)
+        return report
+
+    def _train(self, composed: DictConfig) -> JobReport:
+        try:
+            check_specialisations(HydraConfig.get().runtime)
+            config = finalize(composed)
+        except ScaledReluError as error:
+            return JobReport("", Ended.REFUSED, str(error))
+        if any(report.ended is Ended.INTERRUPTED for report in self.reports):
+            return JobReport(run_id(config), Ended.INTERRUPTED, "not started")
+        return run_job(config)
+
+    def _train_planned(self, planned: PlannedRun) -> int:
+        """Train a run from its file."""
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+        results = Path(expand_home(planned.results, key="paths.results"))
+        try:
+            self.reports.append(run_planned(results, planned.run_id, changes=planned.changes))
+        except KeyboardInterrupt:
+            return _interrupted()
+        return self._conclude()
+
+    def _run(self, job: Callable[[], None], asked: Namespace) -> int:
+        """Let Hydra run what is asked and return the exit status."""
+        MultirunFolder.path = None
+        status = 0
+        try:
+            job()
+        except SystemExit as ended:  # Hydra's, which has said why
+            return EXIT_WRONG_INPUT if ended.code and asked.cfg else int(ended.code or 0)
+        except BrokenPipeError:  # a reader such as head that has seen enough
+            raise
+        except KeyboardInterrupt:
+            status = _interrupted()
+        except Exception as error:
+            if (line := reason_outside(error)) is None:
+                raise
+            print_error(line)
+            status = EXIT_FAILED
+        return status or self._conclude()
+
+    def _conclude(self) -> int:
+        """Say how the jobs ended and return the exit status."""
+        if MultirunFolder.path is None:
+            found, all_reports = [], self.reports
+        else:
+            found = all_reports = read_endings(MultirunFolder.path)
+        status = exit_status([report.ended for report in all_reports])
+        if status == EXIT_WRONG_INPUT:
+            for reason in dict.fromkeys(report.reason for report in all_reports):
+                print_error(reason)
+        elif found and first_rank():
+            print_out(summary(found))
+        return status
+
+
+def reason_outside(error: Exception) -> str | None:
+    """Return one line if the results folder or a worker of a launcher failed; None for a bug."""
+    if isinstance(error, OSError):
+        return cannot_write(error, MultirunFolder.path or ".")
+    if type(error).__module__.startswith(LAUNCHERS):
+        first = str(error).strip().splitlines()[:1]
+        kind = type(error).__name__
+        return (
+            f"a worker process was killed without an error message ({kind}: {''.join(first)}); the "
+            "same command goes on"
+        )
+    return None
+
+
+def first_rank() -> bool:
+    """Whether this process speaks for all that torchrun or srun started."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
+def complete(job: Callable[[], None]) -> int:
+    """Answer the shell's question for completions, without what nobody should choose."""
+    words = io.StringIO()
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.suppress(Exception, SystemExit),
+        contextlib.redirect_stdout(words),
+    ):
+        job()
+    print_out(" ".join(visible_words(words.getvalue().split(), CONF_DIR)))
+    return 0
+
+
+def print_out(text: str) -> None:
+    """Write to standard output, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def print_error(line: str) -> None:
+    """Write the one line about a mistake."""
+    sys.stderr.write(f"error: {line}\n")
+
+
+def _interrupted() -> int:
+    sys.stderr.write("interrupted; the same command goes on from the checkpoints\n")
+    return EXIT_KILLED

@@ -1,0 +1,162 @@
+"""A planned run is a file: ``config.yaml`` in its directory, the whole resolved configuration.
+
+Planning writes it, training executes it in place, on any machine. Nothing composes it again, so an
+edit of ``conf/`` cannot reach a run that waits in a queue. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scaledrelu.config.compose import from_values
+from scaledrelu.config.digest import label_digest, pin_data_digest
+from scaledrelu.config.group import Group, fields_of
+from scaledrelu.config.identity import TRANSIENT, run_id
+from scaledrelu.config.overrides import parse_overrides
+from scaledrelu.config.run import PathsConfig, RunConfig
+from scaledrelu.config.stored import CONFIG_YAML, from_yaml, of_today, to_yaml
+from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.files import write_atomic
+from scaledrelu.runs.damage import UNREADABLE, in_short, read_text
+from scaledrelu.runs.record import run_directory
+
+PLANNED_AS = "# planned as "
+AGAIN = "the command that planned it (make table<N>) writes it anew"
+OWN_DIGEST = re.compile(r"[0-9a-f]{16}")  # any other was given by a person
+
+
+class PlanWriter:
+    """Writes the files of many runs; groups that they share are put into words once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[Any, str]] = {}
+
+    def write(self, config: RunConfig, folder: Path, *, planned_as: str = "") -> None:
+        """Write ``config.yaml``, unless it is there and says the same.
+
+        Args:
+            config: of the run.
+            folder: run directory.
+            planned_as: what the run is, in the words of its table: the first line of the file;
+                nothing for one that a person composed.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        fields = {one.name: getattr(config, one.name) for one in fields_of(RunConfig)}
+        first = f"{PLANNED_AS}{' '.join(planned_as.split())}\n" if planned_as else ""
+        text = first + "".join(self._text(name, value) for name, value in fields.items())
+        path = folder / CONFIG_YAML
+        if not path.is_file() or path.read_bytes() != text.encode():
+            # A planned one that is lost in a power cut is planned again.
+            write_atomic(path, text, durable=not planned_as)
+
+    def _text(self, name: str, value: Any) -> str:
+        if not isinstance(value, Group):
+            return to_yaml(**{name: value})
+        place = (name, id(value))
+        if place not in self._known:  # it holds the group: its id stays its own
+            self._known[place] = (value, to_yaml(**{name: value}))
+        return self._known[place][1]
+
+
+def read_planned(
+    results: str | Path, name: str, *, changes: Sequence[str] = (), conf_dir: Path | None = None
+) -> RunConfig:
+    """Return the configuration of a planned run, checked as if it had just been composed.
+
+    Args:
+        results: folder that holds ``runs/<name>``; whatever the file says about it.
+        name: run id.
+        changes: ``key=value``: where and how fast it runs, and which modules it may name, which a
+            stored configuration does not decide.
+        conf_dir: the configuration tree.
+
+    Raises:
+        ConfigError: no such run, a change of what the run is, code that nobody trusts, or data that
+            have changed since the run was planned.
+        RunError: the file is damaged, or another run's.
+    """
+    path = run_directory(results, name) / CONFIG_YAML
+    raw = _read(path, name, results)
+    raw |= {"trust": [], "paths": {"results": "results"}}
+    for override in parse_overrides(changes):
+        _change(raw, override.key_or_group, override.value(), override.input_line)
+    config = from_values(of_today(raw), conf_dir=conf_dir)
+    config = replace(config, paths=PathsConfig(results=str(results)))
+    if (found := run_id(config)) != name:
+        raise RunError(
+            f"{path}: describes {found}, not {name}: it was edited, or written by another version; "
+            f"{AGAIN}"
+        )
+    _check_files(config)
+    return config
+
+
+def planned_as(folder: Path) -> str | None:
+    """Return what a run is in the words of its table; None for one that a person composed."""
+    try:
+        with (folder / CONFIG_YAML).open(encoding="utf-8") as stream:
+            first = stream.readline()
+    except (OSError, UnicodeError):
+        return None
+    return first.removeprefix(PLANNED_AS).strip() if first.startswith(PLANNED_AS) else None
+
+
+def _read(path: Path, name: str, results: str | Path) -> dict[str, Any]:
+    try:
+        text = read_text(path, advice=AGAIN)
+        if text is None:
+            raise ConfigError(
+                f"{path}: no such file: {name} is not planned in {results}; plan its table first "
+                "(make table<N>), or give paths.results=<folder>"
+            )
+        return from_yaml(text)
+    except (yaml.YAMLError, *UNREADABLE) as error:
+        raise RunError(f"{path}: damaged ({in_short(error)}); {AGAIN}") from error
+
+
+def _change(raw: dict[str, Any], key: str, value: Any, typed: str) -> None:
+    if not any(key == known or key.startswith(f"{known}.") for known in TRANSIENT):
+        raise ConfigError(
+            f"{typed}: with --run a run is trained as it was planned; only where and how fast may "
+            "be given: paths.results, launch.<field>, wandb.<field>, data.root, init.path, trust"
+        )
+    *groups, leaf = key.split(".")
+    if isinstance(raw.get(key), dict):
+        raise ConfigError(f"{typed}: with --run give fields of {key}, e.g. launch.workers=4")
+    place = raw
+    for group in groups:
+        place = place.get(group)
+        if not isinstance(place, dict):
+            raise ConfigError(f"{typed}: no such key; give a field, e.g. launch.workers=4")
+    place[leaf] = value
+
+
+def _check_files(config: RunConfig) -> None:
+    """Refuse data or label maps that are others than those the run was planned with.
+
+    Raises:
+        ConfigError: naming what changed.
+    """
+    data = config.data
+    if OWN_DIGEST.fullmatch(data.digest or "") and data.root is not None:
+        again = pin_data_digest(replace(config, data=replace(data, digest=None)))
+        _compare("data.root", data.root, data.digest, again.data.digest)
+    labels = data.token_labels_digest or ""
+    if OWN_DIGEST.fullmatch(labels):
+        _compare("data.token_labels", data.token_labels, labels, label_digest(config))
+
+
+def _compare(key: str, place: str, planned: str, found: str | None) -> None:
+    if found not in (None, planned):
+        raise ConfigError(
+            f"{key}={place}: the files there have changed since the run was planned (digest "
+            f"{found}, planned with {planned}): plan again, which makes other runs of it"
+        )

@@ -1,0 +1,44 @@
+"""What the scripts about tables share: settings in, one line for a mistake, exit status out."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+
+from scaledrelu.errors import ScaledReluError, reader_may_leave
+from scaledrelu.tables.settings import Settings, load_settings, settings_help
+
+Say = Callable[[str], None]
+
+
+def say(line: str) -> None:
+    """Print a line; where the terminal is gone, nobody reads it."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+
+
+@reader_may_leave()
+def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> int:
+    """Read ``key=value`` arguments, do the work, turn a user's mistake into one line and exit 2.
+
+    Args:
+        script: its name, which decides what settings it has.
+        work: what it does; returns the exit status.
+        text: its help, above the settings.
+    """
+    arguments = sys.argv[1:]
+    if any(argument in ("-h", "--help") for argument in arguments):
+        say(f"{text}\n{settings_help(script)}")
+        return 0
+    try:
+        return work(load_settings(arguments, script=script), say)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    except ScaledReluError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
