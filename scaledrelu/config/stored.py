@@ -18,6 +18,7 @@ from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 
 CONFIG_YAML = "config.yaml"  # in a run directory
+Texts = dict[tuple[str, int], tuple[Any, str]]  # (field, id of its value) -> value, text
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 # What a slim record leaves out and no file of conf/ has one value for.
@@ -35,9 +36,25 @@ _UNSAID: dict[str, Any] = {
 }
 
 
-def to_yaml(**fields: Any) -> str:
-    """Return fields of a configuration, groups or values, as text of ``config.yaml``."""
-    values = {name: plain(value) for name, value in fields.items()}
+def to_yaml(config: RunConfig, known: Texts | None = None) -> str:
+    """Return the whole configuration as the text of ``config.yaml``.
+
+    Args:
+        config: of a run.
+        known: texts of groups that other configurations have in common with this one; added to.
+    """
+    known = {} if known is None else known
+    texts = []
+    for one in fields_of(RunConfig):
+        value = getattr(config, one.name)
+        place = (one.name, id(value))
+        if place not in known or known[place][0] is not value:
+            known[place] = (value, _text({one.name: plain(value)}))
+        texts.append(known[place][1])
+    return "".join(texts)
+
+
+def _text(values: Mapping[str, Any]) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 

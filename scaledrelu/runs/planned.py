@@ -16,11 +16,10 @@ import yaml
 
 from scaledrelu.config.compose import from_values
 from scaledrelu.config.digest import label_digest, pin_data_digest
-from scaledrelu.config.group import Group, fields_of
 from scaledrelu.config.identity import TRANSIENT, run_id
 from scaledrelu.config.overrides import parse_overrides
 from scaledrelu.config.run import PathsConfig, RunConfig
-from scaledrelu.config.stored import CONFIG_YAML, from_yaml, of_today, to_yaml
+from scaledrelu.config.stored import CONFIG_YAML, Texts, from_yaml, of_today, to_yaml
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.files import write_atomic
 from scaledrelu.runs.damage import UNREADABLE, in_short, read_text
@@ -35,7 +34,7 @@ class PlanWriter:
     """Writes the files of many runs; groups that they share are put into words once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], tuple[Any, str]] = {}
+        self._known: Texts = {}
 
     def write(self, config: RunConfig, folder: Path, *, planned_as: str = "") -> None:
         """Write ``config.yaml``, unless it is there and says the same.
@@ -49,21 +48,12 @@ class PlanWriter:
         Raises:
             OSError: the folder cannot be written.
         """
-        fields = {one.name: getattr(config, one.name) for one in fields_of(RunConfig)}
         first = f"{PLANNED_AS}{' '.join(planned_as.split())}\n" if planned_as else ""
-        text = first + "".join(self._text(name, value) for name, value in fields.items())
+        text = first + to_yaml(config, self._known)
         path = folder / CONFIG_YAML
         if not path.is_file() or path.read_bytes() != text.encode():
             # A planned one that is lost in a power cut is planned again.
             write_atomic(path, text, durable=not planned_as)
-
-    def _text(self, name: str, value: Any) -> str:
-        if not isinstance(value, Group):
-            return to_yaml(**{name: value})
-        place = (name, id(value))
-        if place not in self._known:  # it holds the group: its id stays its own
-            self._known[place] = (value, to_yaml(**{name: value}))
-        return self._known[place][1]
 
 
 def read_planned(

@@ -93,7 +93,7 @@ def test_a_set_that_nothing_makes_is_refused_in_one_line():
 
 def test_plan_and_job_agree_on_the_set_and_a_folder_of_ones_own_is_another_run(tmp_path):
     made = compose(["recipe=reid"])
-    assert made["data"]["digest"] == data_artifact(made, CONF_DIR).artifact_id
+    assert made.data.digest == data_artifact(made, CONF_DIR).artifact_id
     (tmp_path / "query").mkdir()
     (tmp_path / "query" / "0001_c1s1_000001_00.jpg").write_bytes(b"x")
     own = compose(["recipe=reid", f"data.root={tmp_path}"])

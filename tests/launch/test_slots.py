@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from scaledrelu.config import devices
+from scaledrelu.config import launch as devices
 from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig
 from scaledrelu.launch import slots as module
 from scaledrelu.launch.slots import cores, is_small, slots_of
 
@@ -22,7 +23,7 @@ SIZES = {
 
 
 @pytest.fixture(scope="module")
-def configs() -> dict[str, dict[str, Any]]:
+def configs() -> dict[str, RunConfig]:
     return {name: compose(overrides) for name, overrides in SIZES.items()}
 
 
@@ -45,8 +46,7 @@ def test_a_gpu_is_shared_only_by_runs_that_ask_for_one_thread(configs, monkeypat
     set_gpus(monkeypatch, ["0"])
     assert is_small(configs["mini"])
     assert not is_small(configs["tiny"])
-    on_cpu = {**configs["tiny"], "launch": {**configs["tiny"]["launch"], "device": "cpu"}}
-    assert is_small(on_cpu)
+    assert is_small(with_launch(configs["tiny"], device="cpu"))
 
 
 def test_where_all_runs_are_small_they_share_the_cores_else_each_has_the_machine(configs):
@@ -82,7 +82,7 @@ def test_every_slot_has_gpus_of_its_own_out_of_those_that_are_visible(configs):
 
 
 def with_launch(config, **fields):
-    return {**config, "launch": {**config["launch"], **fields}}
+    return replace(config, launch=replace(config.launch, **fields))
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,3 @@ def test_gpus_are_those_that_this_process_may_use(monkeypatch, asked, gpus):
     if asked is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
     assert devices.visible_gpus() == gpus
-    assert devices.gpu_visible() is bool(gpus)

@@ -286,9 +286,9 @@ def test_launching_on_slurm_changes_no_run(monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "12")
     here, there = (compose(["profile=paper", *extra]) for extra in ([], ["launch=slurm"]))
     assert run_id(here) == run_id(there)
-    assert (there["launch"]["nproc"], there["launch"]["threads"]) == (1, 12)
-    assert there["launch"]["requeue"]
-    assert not here["launch"]["requeue"]
+    assert (there.launch.nproc, there.launch.threads) == (1, 12)
+    assert there.launch.requeue
+    assert not here.launch.requeue
 
 
 @pytest.mark.parametrize(

@@ -153,8 +153,8 @@ def test_every_run_to_train_has_its_file_before_the_first_starts(sandbox):
     sandbox.sweep()
     for name in sandbox.names:
         config = read_planned(sandbox.base / "results", name, conf_dir=sandbox.base / "conf")
-        assert canonical(config) == canonical(dict(sandbox.plan.runs[name].config))
-        assert config["wandb"]["tags"] == ["table8"]
+        assert canonical(config) == canonical(sandbox.plan.runs[name].config)
+        assert config.wandb.tags == ("table8",)
 
 
 def test_a_run_keeps_what_its_process_printed(sandbox):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +159,7 @@ def test_a_compiled_run_leaves_the_same_kind_of_evidence(smoke: Smoke) -> None:
     import numpy as np
 
     config = smoke(ON, "stem=conv", "precision=bf16")
-    compiled = copy.deepcopy(config)
-    compiled["launch"]["compile"] = True
+    compiled = replace(config, launch=replace(config.launch, compile=True))
     assert run_job(compiled).ended == "ok"
     evidence = np.load(folder_of(compiled) / "evidence.npz")
     assert evidence["max.activation"] > 0, "the probe's hooks must be seen by a compiled network"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.run import plain
 from scaledrelu.errors import ConfigError, RunError, ScaledReluError
 from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK, EXIT_WRONG_INPUT
 from scaledrelu.runs.planned import PlanWriter, planned_as, read_planned
@@ -43,16 +45,16 @@ def test_every_kind_of_run_is_read_back_as_it_was_composed(planned, kind):
     results = path.parents[2]
     again = read_planned(results, run_id(config))
     assert canonical(again) == canonical(config)
-    assert {**again, "paths": None} == {**config, "paths": None}
+    assert replace(again, paths=config.paths) == config
 
 
 def test_groups_that_runs_share_are_written_alike_and_seeds_apart(smoke, tmp_path):
     writer, config = PlanWriter(), smoke("stem=conv")
     for seed in range(3):
-        one = {**config, "seed": seed}
+        one = replace(config, seed=seed)
         writer.write(one, tmp_path / str(seed), planned_as=f"seed={seed}")
         found = yaml.safe_load((tmp_path / str(seed) / "config.yaml").read_text())
-        assert found == one
+        assert found == plain(one)
         assert planned_as(tmp_path / str(seed)) == f"seed={seed}"
 
 
@@ -71,15 +73,15 @@ def test_a_results_folder_may_move_and_have_any_name(planned, tmp_path):
     moved = tmp_path / "M\u00fcller's ${HOME} "
     path.parents[2].rename(moved)
     again = read_planned(moved, run_id(config))
-    assert again["paths"]["results"] == str(moved)
+    assert again.paths.results == str(moved)
 
 
 def test_where_and_how_fast_may_be_changed_and_nothing_else(planned):
     config, path = planned()
     changes = ["launch.workers=5", "wandb.mode=offline", "trust=[lion_pytorch]"]
     again = read_planned(path.parents[2], run_id(config), changes=changes)
-    assert (again["launch"]["workers"], again["wandb"]["mode"]) == (5, "offline")
-    assert again["trust"] == ["lion_pytorch"]
+    assert (again.launch.workers, again.wandb.mode) == (5, "offline")
+    assert again.trust == ("lion_pytorch",)
     for change in ("lr.base=1e-3", "stem=conv", "seed=1", "launch=ddp8", "launch.workerz=1"):
         with pytest.raises(ConfigError) as caught:
             read_planned(path.parents[2], run_id(config), changes=[change])
@@ -125,7 +127,7 @@ def test_data_that_changed_since_the_plan_is_refused(planned, image_folder):
     root = image_folder(sizes={"train": 40, "val": 4})
     data = ["data=imagefolder", f"data.root={root}", "data.image_size=16"]
     config, path = planned(*data)
-    assert read_planned(path.parents[2], run_id(config))["data"]["digest"]
+    assert read_planned(path.parents[2], run_id(config)).data.digest
     (root / "train" / "cat" / "0.jpg").unlink()
     with pytest.raises(ConfigError, match="have changed since the run was planned"):
         read_planned(path.parents[2], run_id(config))
@@ -135,4 +137,4 @@ def test_a_digest_that_a_person_gave_is_believed(planned, image_folder):
     root = image_folder(sizes={"train": 40, "val": 4})
     data = ["data=imagefolder", f"data.root={root}", "data.image_size=16", "data.digest=mine-v1"]
     config, path = planned(*data)
-    assert read_planned(path.parents[2], run_id(config))["data"]["digest"] == "mine-v1"
+    assert read_planned(path.parents[2], run_id(config)).data.digest == "mine-v1"

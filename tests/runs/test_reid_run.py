@@ -141,7 +141,7 @@ def test_reported_map_and_places_are_those_of_the_last_weights_on_the_files(trai
     task = build_module.build_task(trained, 32)
     task.load_state_dict(read_checkpoint(folder_of(trained) / "last.pt")["task"])
     task.eval()
-    root = artifact_directory(trained["paths"]["results"], trained["data"]["digest"])
+    root = artifact_directory(trained.paths.results, trained.data.digest)
     (query, ids, cameras), (gallery, gallery_ids, gallery_cameras) = (
         people_of(root / name) for name in ("query", "bounding_box_test")
     )
