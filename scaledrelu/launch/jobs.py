@@ -44,7 +44,7 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
             name=run.run_id,
             work=partial(train, plan.results, run.run_id, changes=trust_of(run.config)),
             prepare=partial(make_ready, run, files, config, replaces=replaces),
-            after=tuple(filter(None, (run.parent, run.artifact))),
+            after=tuple(filter(None, (run.upstream, run.artifact))),
             caption=f"{captions.get(run.run_id, 'run')}-{run.run_id}",
             groups=run.config.num_groups,
             replaces=replaces,
