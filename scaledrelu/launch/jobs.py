@@ -12,12 +12,13 @@ from pathlib import Path
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.stored import CONFIG_YAML
+from scaledrelu.launch.artifacts import forget_artifact, make_artifact
 from scaledrelu.launch.executor import Files, Job
 from scaledrelu.runs.damage import REDONE
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Status, run_directory, runs_root, times_redone
-from scaledrelu.tables.artifacts import PlannedArtifact, forget_artifact, make_artifact
+from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.plan import Plan, PlannedRun
 
 Train = Callable[..., int]  # (results, run id, changes=...) -> exit status; can be pickled
