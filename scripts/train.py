@@ -35,7 +35,9 @@ def job(composed: DictConfig) -> JobReport:
 
 def main() -> int:
     """Train what the command line asks for; return the exit status."""
-    return command.main(job, __doc__, plugins=[SlotsLauncher])
+    return command.main(
+        job, __doc__, plugins={"hydra_plugins.scaledrelu.SlotsLauncher": SlotsLauncher}
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -53,14 +53,18 @@ class Command:
 
     @reader_may_leave()
     def main(
-        self, job: Callable[[], None], text: str, *, plugins: Sequence[type[Plugin]] = ()
+        self,
+        job: Callable[[], None],
+        text: str,
+        *,
+        plugins: Mapping[str, type[Plugin]] | None = None,
     ) -> int:
         """Check the command line, run, and turn the ending into an exit status.
 
         Args:
             job: what Hydra runs, see :meth:`job`.
             text: examples, for the help.
-            plugins: of our own, for Hydra.
+            plugins: of our own, by the names that conf/hydra gives them.
         """
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach readable_errors, not Hydra's printer
         if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, which may be killed
@@ -76,8 +80,8 @@ class Command:
                 return 0
             if asked.shell_completion and asked.overrides[0].startswith("query"):
                 return complete(job)
-            for plugin in plugins:
-                Plugins.instance().register(plugin)
+            # Hydra registers only what lies in a package of that name on disk.
+            Plugins.instance().class_name_to_class.update(plugins or {})
             return self._run(job, asked)
 
     def job(self, composed: DictConfig) -> JobReport:

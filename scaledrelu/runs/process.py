@@ -31,7 +31,7 @@ _parent: int | None = None  # without it this process is not to go on
 def stop_with_parent(parent: int) -> None:
     """Ask this process to stop when the process that started it is gone, however that ended.
 
-    Linux sends SIGTERM; elsewhere, and if it was gone before, a run finds out at its next step.
+    Linux sends SIGTERM, also if it is gone already; elsewhere a run finds out at its next step.
 
     Args:
         parent: process id, as the parent itself knows it.
@@ -41,6 +41,8 @@ def stop_with_parent(parent: int) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if is_orphan():
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def is_orphan() -> bool:

@@ -1,6 +1,6 @@
 """A small person re-identification data set, made: folders and names are those of Market-1501.
 
-Writes what mini_plan lists and mini_people and mini_cameras draw. The same preset and seed give
+Writes what sightings lists and pedestrians and cameras draw. The same preset and seed give
 the same bytes (with one version of Pillow, which writes the JPEGs).
 """
 
