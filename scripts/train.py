@@ -35,9 +35,7 @@ def job(composed: DictConfig) -> JobReport:
 
 def main() -> int:
     """Train what the command line asks for; return the exit status."""
-    return command.main(
-        job, __doc__, plugins={"hydra_plugins.scaledrelu.SlotsLauncher": SlotsLauncher}
-    )
+    return command.main(job, __doc__, plugins=[SlotsLauncher])
 
 
 if __name__ == "__main__":

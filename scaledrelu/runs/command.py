@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -42,6 +42,7 @@ from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.spawn import run_job, run_planned
 
 EXIT_KILLED = 130
+PLUGINS = "hydra_plugins.scaledrelu"  # Hydra wants this name; there is no such package on disk
 LAUNCHERS = ("joblib", "submitit")  # whose errors say that a worker is gone
 
 
@@ -57,14 +58,14 @@ class Command:
         job: Callable[[], None],
         text: str,
         *,
-        plugins: Mapping[str, type[Plugin]] | None = None,
+        plugins: Sequence[type[Plugin]] = (),
     ) -> int:
         """Check the command line, run, and turn the ending into an exit status.
 
         Args:
             job: what Hydra runs, see :meth:`job`.
             text: examples, for the help.
-            plugins: of our own, by the names that conf/hydra gives them.
+            plugins: of our own, for Hydra.
         """
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach readable_errors, not Hydra's printer
         if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, which may be killed
@@ -80,8 +81,8 @@ class Command:
                 return 0
             if asked.shell_completion and asked.overrides[0].startswith("query"):
                 return complete(job)
-            # Hydra registers only what lies in a package of that name on disk.
-            Plugins.instance().class_name_to_class.update(plugins or {})
+            names = {f"{PLUGINS}.{plugin.__name__}": plugin for plugin in plugins}
+            Plugins.instance().class_name_to_class.update(names)
             return self._run(job, asked)
 
     def job(self, composed: DictConfig) -> JobReport:
