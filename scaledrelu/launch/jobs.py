@@ -12,12 +12,13 @@ from pathlib import Path
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.stored import CONFIG_YAML
+from scaledrelu.launch.artifacts import forget_artifact, make_artifact
 from scaledrelu.launch.executor import Files, Job
 from scaledrelu.runs.damage import REDONE
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Status, run_directory, runs_root, times_redone
-from scaledrelu.tables.artifacts import PlannedArtifact, forget_artifact, make_artifact
+from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.plan import Plan, PlannedRun
 
 Train = Callable[..., int]  # (results, run id, changes=...) -> exit status; can be pickled
@@ -44,7 +45,7 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
             name=run.run_id,
             work=partial(train, plan.results, run.run_id, changes=trust_of(run.config)),
             prepare=partial(make_ready, run, files, config, replaces=replaces),
-            after=tuple(filter(None, (run.parent, run.artifact))),
+            after=tuple(filter(None, (run.upstream, run.artifact))),
             caption=f"{captions.get(run.run_id, 'run')}-{run.run_id}",
             groups=run.config.num_groups,
             replaces=replaces,

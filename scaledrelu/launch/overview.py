@@ -45,7 +45,7 @@ def plan_text(
         f"{a.artifact_id} from {a.artifact.teacher_id or a.artifact.script}: {a.status}"
         for a in plan.artifacts.values()
     ]
-    after = sum(bool(run.parent or run.artifact) for run in todo)
+    after = sum(bool(run.upstream or run.artifact) for run in todo)
     if not todo:
         lines.append("nothing to train")
     else:

@@ -121,7 +121,7 @@ def cell_notes(cell: Cell) -> list[str]:
     config = cell.composed.config
     if "token_weight" in config.task and not config.data.has_labels:
         notes.append("trained without token labels")
-    if cell.above and cell.row.released_weights:
+    if cell.upstream and cell.row.released_weights:
         elsewhere = ", ".join(cell.row.released_weights)
         notes.append(
             f"starts from our own pre-training; profile {elsewhere}: from released weights"

@@ -102,7 +102,7 @@ def _crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:
         classes = next((s.sizes["classes"] for s in value.seeds if s.sizes.get("classes")), None)
         told = [
             (value.cell.composed, classes),
-            *([(value.cell.above, None)] * bool(value.cell.above)),
+            *([(value.cell.upstream, None)] * bool(value.cell.upstream)),
         ]
         for composed, num_classes in told:
             sentence = crash_sentence(composed.config, num_classes=num_classes)
@@ -162,7 +162,7 @@ def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
     merged = [f"{_named(rows)}: {note}" for note, rows in notes.items()]
     cells = [value.cell for value in values]
     used = [(cell.composed, (*cell.row.run, *cell.column.run, *plan.overrides)) for cell in cells]
-    used += [(c.above, (*(c.row.upstream or ()), *plan.overrides)) for c in cells if c.above]
+    used += [(c.upstream, (*(c.row.upstream or ()), *plan.overrides)) for c in cells if c.upstream]
     notes = footnotes(used, plan.conf_dir, cells[0].table)
     return [*merged, *_remarks(values), _epochs(values), *notes]
 
@@ -223,8 +223,8 @@ def _seed_text(plan: Plan, values: Sequence[SeedValue], columns: Sequence[Column
     state = "" if status is Status.OK else f" {status}"
     if status is Status.CRASH:
         state += f" ({values[0].why})"
-    above = [*([run.artifact] if run.artifact else []), *plan.upstream_of(run)[::-1]]
-    source = f" (from {', '.join(f'`{name}`' for name in above)})" if above else ""
+    needed = [*([run.artifact] if run.artifact else []), *plan.upstream_of(run)[::-1]]
+    source = f" (from {', '.join(f'`{name}`' for name in needed)})" if needed else ""
     return f"seed {run.seed}: `{run.run_id}`{state}{number}{source}"
 
 

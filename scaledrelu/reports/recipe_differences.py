@@ -57,10 +57,10 @@ def recipe_differences(plan: Plan, table: Table) -> str:
     cells = [cell for cell in plan.cells_of(table) if cell.paper is not None]
     sizes = _known_sizes(plan, cells)
     parts = _small_table([_pair(cell, cell.paper, cell.composed, sizes) for cell in cells])
-    chained = [cell for cell in cells if cell.above is not None and cell.paper_above is not None]
-    above = [_pair(cell, cell.paper_above, cell.above, sizes) for cell in chained]
-    if lines := _small_table(above):
-        rows = rows_text(dict.fromkeys(pair.row for pair in above))
+    chained = [cell for cell in cells if cell.upstream and cell.paper_upstream]
+    upstream = [_pair(cell, cell.paper_upstream, cell.upstream, sizes) for cell in chained]
+    if lines := _small_table(upstream):
+        rows = rows_text(dict.fromkeys(pair.row for pair in upstream))
         parts += ["", f"In the pre-training that rows {rows} start from:", "", *lines]
         if any(cell.row.released_weights for cell in chained):
             parts += ["", RELEASED]
@@ -105,7 +105,8 @@ def _known_sizes(plan: Plan, cells: Iterable[Cell]) -> dict[str, Mapping[str, in
     """Return data set -> its size: as published, else the most that a finished run has used."""
     known: dict[str, Mapping[str, int]] = {}
     for cell in cells:
-        for composed in filter(None, (cell.paper, cell.paper_above, cell.composed, cell.above)):
+        configs = (cell.paper, cell.paper_upstream, cell.composed, cell.upstream)
+        for composed in filter(None, configs):
             if declared := declared_sizes(composed.config):
                 known[composed.config.data.name] = declared
     declared_names = set(known)

@@ -22,7 +22,7 @@ class PlannedRun:
     overrides: tuple[str, ...]
     seed: int
     config: RunConfig
-    parent: str | None  # the run whose weights it starts from
+    upstream: str | None  # the run whose weights it starts from
     artifact: str | None  # the label maps it learns from
     wave: int
     status: Status
@@ -40,9 +40,9 @@ class Cell:
     labels: Mapping[str, str]
     run_ids: tuple[str, ...]  # one per seed
     composed: Composed
-    above: Composed | None  # of the runs it starts from
+    upstream: Composed | None  # of the runs it starts from
     paper: Composed | None = None  # the same row at profile=paper, without extra overrides
-    paper_above: Composed | None = None
+    paper_upstream: Composed | None = None
 
     @property
     def on_papers_data(self) -> bool:
@@ -77,17 +77,17 @@ class Plan:
         """Return the distinct runs of one table, those they start from included."""
         wanted: dict[str, PlannedRun] = {}
         for name in (name for cell in self.cells_of(table) for name in cell.run_ids):
-            for above in self.upstream_of(self.runs[name]):
-                wanted[above] = self.runs[above]
+            for needed in self.upstream_of(self.runs[name]):
+                wanted[needed] = self.runs[needed]
             wanted[name] = self.runs[name]
         return list(wanted.values())
 
     def upstream_of(self, run: PlannedRun) -> list[str]:
         """Return the ids of the runs that a run cannot start without, the first ones first."""
-        above = [run.parent] if run.parent else []
+        needed = [run.upstream] if run.upstream else []
         if run.artifact:
-            above += self.artifacts[run.artifact].artifact.upstream
-        return [name for one in above for name in (*self.upstream_of(self.runs[one]), one)]
+            needed += self.artifacts[run.artifact].artifact.upstream
+        return [name for one in needed for name in (*self.upstream_of(self.runs[one]), one)]
 
     def crashed_upstream(self, run: PlannedRun) -> str | None:
         """Return the crashed run that keeps a run from starting; a finished run has none."""

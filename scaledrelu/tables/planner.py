@@ -116,25 +116,25 @@ class _Planner:
     def cell(self, table: Table, row: Row, column: Column, seeds: tuple[int, ...]) -> Cell:
         outside = row.released_weights.get(self.profile_name)
         child = merge_overrides(row.run, column.run, outside or (), self.extra)
-        parent = self._parent(row, child) if outside is None else None
-        composed = self._composed(child, has_parent=parent is not None)
+        start = self._start(row, child) if outside is None else None
+        composed = self._composed(child, has_upstream=start is not None)
         _check_metrics(column, composed.config)
-        above = self._composed(parent) if parent is not None else None
-        run_ids = tuple(self._plan(child, parent, seed) for seed in seeds)
+        upstream = self._composed(start) if start is not None else None
+        run_ids = tuple(self._plan(child, start, seed) for seed in seeds)
         subject = Subject(
             config=composed.config,
-            upstream=above.config if above else None,
+            upstream=upstream.config if upstream else None,
             paper_patch=self._paper_patch(child),
         )
         labels = {item.name: label(item, subject) for item in table.labels}
-        paper, paper_above = self._at_paper(row, column)
-        return Cell(table, row, column, labels, run_ids, composed, above, paper, paper_above)
+        paper, paper_upstream = self._at_paper(row, column)
+        return Cell(table, row, column, labels, run_ids, composed, upstream, paper, paper_upstream)
 
-    def _composed(self, overrides: tuple[str, ...], *, has_parent: bool = False) -> Composed:
-        start = PLACEHOLDER_START if has_parent else ()
+    def _composed(self, overrides: tuple[str, ...], *, has_upstream: bool = False) -> Composed:
+        start = PLACEHOLDER_START if has_upstream else ()
         return self.compose(merge_overrides(overrides, start, self.profile))
 
-    def _parent(self, row: Row, child: tuple[str, ...]) -> tuple[str, ...] | None:
+    def _start(self, row: Row, child: tuple[str, ...]) -> tuple[str, ...] | None:
         if row.upstream is None:
             return None
         own = [item for item in child if _is_of_backbone(item)]
@@ -149,40 +149,41 @@ class _Planner:
         own = merge_overrides(row.run, column.run)
         start = PLACEHOLDER_START if row.upstream is not None and outside is None else ()
         child = merge_overrides(own, outside or (), start, (f"profile={PAPER}",))
-        above = None
+        upstream = None
         if row.upstream is not None:
             backbone = [item for item in own if _is_of_backbone(item)]
-            parent = merge_overrides(backbone, row.upstream, (f"profile={PAPER}",))
-            above = self.compose.unpinned(parent)
-        return self.compose.unpinned(child), above
+            first = merge_overrides(backbone, row.upstream, (f"profile={PAPER}",))
+            upstream = self.compose.unpinned(first)
+        return self.compose.unpinned(child), upstream
 
-    def _plan(self, child: tuple[str, ...], parent: tuple[str, ...] | None, seed: int) -> str:
-        if parent is None:
-            return self._add(child, self._composed(child), seed, parent=None)
-        above = self._add(parent, self._composed(parent), seed, parent=None)
-        start = merge_overrides(child, ("init=run", f"init.run={above}"))
-        return self._add(start, self._composed(child, has_parent=True), seed, parent=above)
+    def _plan(self, child: tuple[str, ...], start: tuple[str, ...] | None, seed: int) -> str:
+        if start is None:
+            return self._add(child, self._composed(child), seed, upstream=None)
+        upstream = self._add(start, self._composed(start), seed, upstream=None)
+        overrides = merge_overrides(child, ("init=run", f"init.run={upstream}"))
+        composed = self._composed(child, has_upstream=True)
+        return self._add(overrides, composed, seed, upstream=upstream)
 
     def _add(
-        self, overrides: tuple[str, ...], composed: Composed, seed: int, *, parent: str | None
+        self, overrides: tuple[str, ...], composed: Composed, seed: int, *, upstream: str | None
     ) -> str:
         config = replace(composed.config, seed=seed)
-        if parent is not None:
-            config = replace(config, init=replace(config.init, run=parent))
+        if upstream is not None:
+            config = replace(config, init=replace(config.init, run=upstream))
         name = run_id(config)
         if name not in self.runs:
             artifact = self._artifact(config)
-            above = [self.runs[parent].wave] if parent else []
-            above += [artifact.wave] if artifact else []
+            waves = [self.runs[upstream].wave] if upstream else []
+            waves += [artifact.wave] if artifact else []
             status, reason = inspect_run(self.results, name, config)
             self.runs[name] = PlannedRun(
                 run_id=name,
                 overrides=overrides,
                 seed=seed,
                 config=config,
-                parent=parent,
+                upstream=upstream,
                 artifact=artifact.artifact_id if artifact else None,
-                wave=1 + max(above, default=-1),
+                wave=1 + max(waves, default=-1),
                 status=status,
                 reason=reason,
                 saved=None if status.done else read_saved(run_directory(self.results, name)),
@@ -200,7 +201,7 @@ class _Planner:
         )
         place = [item for item in self.extra if _is_transient(item)]  # its science is its own
         teacher = merge_overrides(making.teacher, place)
-        name = self._add(teacher, self._composed(teacher), seed=0, parent=None)
+        name = self._add(teacher, self._composed(teacher), seed=0, upstream=None)
         if name != making.teacher_id:
             raise TableError(f"the teacher of {making.artifact_id} composes to {name} in a plan")
         return self._known(making, wave=self.runs[name].wave + 1)

@@ -53,7 +53,7 @@ def attempts(sandbox: Sandbox) -> list[int]:
 
 def test_the_plan_shares_parents_and_trains_them_first(sandbox):
     runs = list(sandbox.plan.runs.values())
-    parents = [run.parent and sandbox.names.index(run.parent) for run in runs]
+    parents = [run.upstream and sandbox.names.index(run.upstream) for run in runs]
     assert parents == [None, DINO_P, None, DINO_C, DINO_P, None]
     sandbox.behave()
     assert sandbox.sweep() == 0

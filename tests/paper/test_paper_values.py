@@ -132,8 +132,8 @@ def test_reid_rows_are_28_distinct_runs_below_the_pre_trainings_of_table_2(plan)
     assert len(ids) == 28
     assert {run_id.partition("-")[0] for run_id in ids} == {"reid"}
     probes = [cell for cell in cells_of(plan, 2) if of_method(cell, "linear_probe")]
-    parents = {plan.runs[cell.run_ids[0]].parent for cell in probes}
-    assert {plan.runs[run_id].parent for run_id in ids} == parents
+    parents = {plan.runs[cell.run_ids[0]].upstream for cell in probes}
+    assert {plan.runs[run_id].upstream for run_id in ids} == parents
     assert len(parents) == 7
 
 

@@ -188,7 +188,7 @@ def test_redo_puts_a_damaged_record_aside_whole(finished, conf, case):
 def test_nothing_starts_from_a_damaged_record_and_the_others_go_on(tmp_path):
     write_table(tmp_path / "conf", blocks=[CHAIN])
     plan = plan_of(tmp_path)
-    parents = [run.run_id for run in plan.runs.values() if run.parent is None]
+    parents = [run.run_id for run in plan.runs.values() if run.upstream is None]
     for name in parents:
         finish(plan, name)
     as_bytes("result.json", b"\xff")(folder_of(plan, parents[0]))
@@ -196,7 +196,7 @@ def test_nothing_starts_from_a_damaged_record_and_the_others_go_on(tmp_path):
     executor = LocalExecutor(Files(plan.results), [{}], admit=lambda *_: False)
     hurt, whole = runs_to_train(plan, "failed")
     for run in (hurt, whole):
-        after = (run.parent,)
+        after = (run.upstream,)
         executor.submit([Job(run.run_id, work=len, prepare=lambda: None, after=after)])
     left = {event.name: event.reason for event in executor.poll(0)}
     left |= {event.name: event.reason for event in executor.poll(0)}

@@ -136,7 +136,7 @@ def test_every_scientific_field_that_differs_is_in_the_section(plan):
     for table in plan.tables:
         section = recipe_differences(plan, table)
         for cell in plan.cells_of(table):
-            pairs = [(cell.paper, cell.composed), (cell.paper_above, cell.above)]
+            pairs = [(cell.paper, cell.composed), (cell.paper_upstream, cell.upstream)]
             for paper, here in (pair for pair in pairs if pair[0] and pair[1]):
                 one, other = (dict(leaves(canonical(c.config))) for c in (paper, here))
                 for key in one.keys() | other.keys():
@@ -160,7 +160,8 @@ def leaves(value, path=""):
 
 def test_scaled_quantities_are_those_that_a_run_computes(plan):
     for cell in plan.cells:
-        for composed in filter(None, (cell.composed, cell.above, cell.paper, cell.paper_above)):
+        configs = (cell.composed, cell.upstream, cell.paper, cell.paper_upstream)
+        for composed in filter(None, configs):
             config, said = composed.config, describe_run(composed.config, {})
             schedule, batch, profile = config.schedule, config.batch, config.profile
             peak = config.lr.base * profile.lr_scale

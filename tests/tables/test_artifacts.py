@@ -16,6 +16,8 @@ from scaledrelu.config.artifacts import (
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.launch import artifacts
+from scaledrelu.launch.artifacts import make_artifact
 from scaledrelu.launch.estimate import Estimate
 from scaledrelu.launch.executor import State
 from scaledrelu.launch.jobs import files_of, jobs_of
@@ -25,8 +27,6 @@ from scaledrelu.reports.cells import read_cell
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.record import Status, read_error
-from scaledrelu.tables import artifacts
-from scaledrelu.tables.artifacts import make_artifact
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
 from tests.helpers.table_fakes import FakeCompose, finish, write_table

@@ -23,8 +23,8 @@ CHAIN = {
 def chain_of(tmp_path, **options):
     write_table(tmp_path / "conf", blocks=[CHAIN])
     plan = plan_of(tmp_path, **options)
-    child = next(run for run in plan.runs.values() if run.parent)
-    return plan, plan.runs[child.parent], child
+    child = next(run for run in plan.runs.values() if run.upstream)
+    return plan, plan.runs[child.upstream], child
 
 
 def report(plan):
@@ -70,7 +70,7 @@ def test_a_profile_may_start_from_an_external_file_instead(tmp_path):
     write_table(tmp_path / "conf", blocks=[CHAIN])
     plan = plan_of(tmp_path, profile="paper")
     (run,) = plan.runs.values()
-    assert run.parent is None
+    assert run.upstream is None
     assert run.config.init.kind == "checkpoint"
     assert cell_notes(plan.cells[0]) == []
     (mini,) = plan_of(tmp_path).cells

@@ -68,8 +68,8 @@ def test_extra_overrides_are_strongest_and_change_the_run(conf):
 def test_upstream_run_shares_the_backbone_and_is_trained_first(tmp_path):
     write_table(tmp_path / "conf", **UPSTREAM)
     plan = plan_of(tmp_path, seeds=(0, 1))
-    children = [run for run in plan.runs.values() if run.parent]
-    parents = [plan.runs[run.parent] for run in children]
+    children = [run for run in plan.runs.values() if run.upstream]
+    parents = [plan.runs[run.upstream] for run in children]
     assert len(children) == 6
     assert len({run.run_id for run in parents}) == 4  # two rows share one pre-training per seed
     for child, parent in zip(children, parents, strict=True):
