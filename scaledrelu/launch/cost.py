@@ -128,7 +128,8 @@ def _stages(model: ModelConfig, cells: float) -> list[tuple[int, int, float]]:
 def _stem_macs(config: RunConfig, pixels: float) -> float:
     stem = config.stem
     channels, macs = 3, 0.0
-    for stride, kernel in zip(stem.strides, stem.kernels, strict=True):
+    # A patchify stem has no strides, whatever kernels stand beside them.
+    for stride, kernel in zip(stem.strides, stem.kernels, strict=False):
         pixels /= stride**2
         macs += pixels * kernel**2 * channels * stem.hidden
         channels = stem.hidden
