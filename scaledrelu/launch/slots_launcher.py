@@ -6,6 +6,7 @@ Every job is composed here and becomes a file, like a planned run; what trains i
 from __future__ import annotations
 
 import pkgutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -121,8 +122,10 @@ class SlotsLauncher(Launcher):
         )
 
 
-# Hydra takes launchers from this package only, wherever their code stands.
-SlotsLauncher.__module__ = "hydra_plugins.scaledrelu"
+# Hydra takes launchers from this package only, wherever their code stands, and imports them by name.
+PACKAGE = "hydra_plugins.scaledrelu"
+SlotsLauncher.__module__ = PACKAGE
+sys.modules[PACKAGE] = sys.modules[__name__]
 
 
 def _note(events: Sequence[Event], reports: dict[str, JobReport], results: Path) -> None:
