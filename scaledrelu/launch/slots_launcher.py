@@ -122,7 +122,7 @@ class SlotsLauncher(Launcher):
         )
 
 
-# Hydra takes launchers from this package only, wherever their code stands, and imports them by name.
+# Hydra takes launchers from this package only, and finds them there by their name.
 PACKAGE = "hydra_plugins.scaledrelu"
 SlotsLauncher.__module__ = PACKAGE
 sys.modules[PACKAGE] = sys.modules[__name__]
