@@ -40,8 +40,8 @@ def check_targets(config: Any, *, trust: Sequence[str] = (), where: str = "") ->
         if not _is_trusted(target, modules):
             module = str(target).rpartition(".")[0] or "<module>"
             raise ConfigError(
-                f"{where and f'{where}: '}{key}={target}: not in a trusted module; allowed: "
-                f"{', '.join(modules)}; if you trust this code, add trust=[{module}]"
+                f"{where and f'{where}: '}{key}={target}: not trusted code; allowed: public "
+                f"names in {', '.join(modules)}; if you trust this code, add trust=[{module}]"
                 f"{f' (scripts: --trust {module})' if where else ''}"
             )
 

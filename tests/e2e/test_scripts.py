@@ -100,7 +100,7 @@ def test_a_multirun_from_the_shell_needs_no_table(tmp_path: Path) -> None:
             ["--run", "deit-0123456789ab", "-m"],
             "takes overrides only",
         ),
-        ("train.py", ["--run=../x"], "names a folder"),
+        ("train.py", ["--run=../x"], "becomes a folder name"),
         ("report.py", ["profile=mini", "n_jobs=2"], "it does nothing in report.py"),
         ("dry.py", ["seeds=1"], "it does nothing in dry.py"),
         ("sweep.py", ["tables=[table9]"], "table9"),

@@ -148,9 +148,9 @@ def test_a_wrong_sha256_is_said_with_both(start: Start) -> None:
 
 
 def test_a_source_that_is_not_named_is_an_error(start: Start) -> None:
-    with pytest.raises(ConfigError, match=r"needs init\.run: init=run init\.run="):
+    with pytest.raises(ConfigError, match=r"needs init\.run; write init=run init\.run="):
         start.config(kind="run")
-    with pytest.raises(ConfigError, match=r"needs init\.path: init=checkpoint init\.path="):
+    with pytest.raises(ConfigError, match=r"needs init\.path; write init=checkpoint init\.path="):
         start.config(kind="checkpoint")
     absent = start.config(kind="checkpoint", path="absent.pth", sha256="0" * 64)
     assert refused(CheckpointError, absent).startswith("absent.pth: cannot be read")

@@ -117,7 +117,7 @@ def test_a_reason_with_the_name_of_a_file_that_is_not_utf_8_is_kept(tmp_path):
 )
 def test_no_id_leads_out_of_the_results_folder(tmp_path, name):
     for place in (record.run_directory, artifact_directory):
-        with pytest.raises(ConfigError, match="names a folder") as caught:
+        with pytest.raises(ConfigError, match="becomes a folder name") as caught:
             place(tmp_path, name)
         assert "\n" not in str(caught.value)
 
