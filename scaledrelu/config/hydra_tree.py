@@ -120,7 +120,7 @@ def compose_tree(overrides: Sequence[str], conf_dir: Path) -> Tree:
     """Let Hydra compose ``train.yaml`` with overrides.
 
     Args:
-        overrides: in Hydra's grammar, already checked by ``config.overrides``.
+        overrides: Hydra overrides, already checked by ``config.overrides``.
         conf_dir: the configuration tree.
 
     Raises:

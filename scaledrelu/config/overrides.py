@@ -100,7 +100,7 @@ def check_overrides(overrides: Sequence[str], conf_dir: Path, *more: Path) -> No
     """Refuse a misspelt group, option, key or type before Hydra composes anything.
 
     Args:
-        overrides: as typed; sweeps are left to Hydra's sweeper.
+        overrides: arguments as typed; sweeps are left to Hydra's sweeper.
         conf_dir: the configuration tree.
         more: folders with further options.
 

@@ -154,7 +154,7 @@ def keyed_uniforms(seed: int, indices: np.ndarray, views: np.ndarray, num_draws:
     """Return B x num_draws numbers in [0, 1), each a function of (seed, index, view, column).
 
     Args:
-        seed: in [0, 2**63).
+        seed: whole number in [0, 2**63).
         indices: B positions in the source, int64.
         views: B repeats, below 2**31.
         num_draws: columns; asking for more leaves the first ones as they are.

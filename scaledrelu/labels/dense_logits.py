@@ -22,8 +22,8 @@ def dense_logits(model: nn.Module, image_BCHW: Tensor) -> Tensor:
     classifier is linear in the pooled mean, the mean over the positions is the usual output.
 
     Args:
-        model: in evaluation mode, with ``forward_dense``, or timm's ``forward_features`` and
-            ``forward_head``.
+        model: a network in evaluation mode, with ``forward_dense``, or timm's
+            ``forward_features`` and ``forward_head``.
         image_BCHW: normalised images.
 
     Raises:
@@ -49,7 +49,7 @@ def dense_grid(model: nn.Module, *, image_size: int, num_classes: int) -> tuple[
     """Try the dense output on one black image and return its (height, width).
 
     Args:
-        model: in evaluation mode, as for :func:`dense_logits`.
+        model: a network in evaluation mode, which :func:`dense_logits` accepts.
         image_size: side of the image in pixels.
         num_classes: K that its output must have.
 

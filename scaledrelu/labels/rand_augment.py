@@ -38,7 +38,7 @@ class JointRandAugment:
         policy: timm policy string, e.g. "rand-m9-mstd0.5-inc1".
         image_size: side in pixels after the crop.
         mean: 3 channel means, in [0, 1]; fill what comes in from outside the image.
-        interpolation: that of geometric operations; random = bilinear or bicubic, drawn each time.
+        interpolation: filter of geometric operations; random = bilinear or bicubic, drawn anew.
 
     Raises:
         ConfigError: if the policy is not RandAugment.

@@ -27,7 +27,7 @@ class Teacher:
 
     Attributes:
         name: run id, or timm's name of the model.
-        model: in evaluation mode.
+        model: the network, in evaluation mode.
         num_classes: classes of its output and of the images.
         source: the images, in the order of the data set.
         image_size: side in pixels.

@@ -48,7 +48,7 @@ def layer_tokens(model: nn.Module, image_BCHW: Tensor) -> list[Tensor]:
     leave the patch tokens alone and give no layer.
 
     Args:
-        model: in evaluation mode.
+        model: a backbone in evaluation mode.
         image_BCHW: normalised images.
 
     Returns:

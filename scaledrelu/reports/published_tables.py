@@ -116,7 +116,7 @@ def labels_text(line: Line, names: Sequence[str]) -> str:
 
     Args:
         line: the row.
-        names: of its labels to print.
+        names: names of the labels to print.
     """
     return ", ".join(_word(name, line.labels[name]) for name in names)
 
@@ -126,7 +126,7 @@ def row_text(line: Line, names: Sequence[str]) -> str:
 
     Args:
         line: the row.
-        names: of its labels to print.
+        names: names of the labels to print.
     """
     if line.row == 0:
         return labels_text(line, names) or "the base row"

@@ -42,7 +42,7 @@ def describe_run(config: RunConfig, sizes: Mapping[str, int]) -> dict[str, str]:
     """Return field -> value of everything that makes a run what it is.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         sizes: images, classes or identities of its data set; empty where they are not known.
     """
     return {

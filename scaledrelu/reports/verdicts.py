@@ -97,7 +97,7 @@ def plural(n: int, word: str) -> str:
 
     Args:
         n: how many.
-        word: in the singular.
+        word: a noun in the singular.
     """
     return f"{n} {word}{'' if n == 1 else 's'}"
 

@@ -17,7 +17,7 @@ NOT_OF_A_ROW = {
     "seed": "write seeds: [0, 1, 2] in the table or block",
     "profile": "set profile=<name> on the command line",
     "paths.results": "set results=<folder> on the command line",
-    "trust": "only the command line may trust code",
+    "trust": "set trust=[<module>] on the command line, which alone may trust code",
     "hydra": "Hydra's settings are not part of a run",
 }
 

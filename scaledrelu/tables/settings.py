@@ -74,7 +74,7 @@ def load_settings(
     """Merge ``key=value`` arguments over ``conf/sweep.yaml``.
 
     Args:
-        arguments: as typed.
+        arguments: the command line as typed.
         conf_dir: the configuration tree.
         script: the script that reads them, see :data:`USED`; settings without effect there are
             refused.
