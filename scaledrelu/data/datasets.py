@@ -224,7 +224,7 @@ def _check_same_classes(
         names = sorted(set(val.classes) - set(train.classes))
     listing = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     raise DataError(
-        f"{folder}: lacks {len(names)} class folders that {other} has ({listing}); give both "
+        f"{folder}: lacks {len(names)} of the class folders of {other} ({listing}); give both "
         "splits the same class folders"
     )
 

@@ -230,7 +230,7 @@ def _is_like(weight: Tensor, own: Tensor) -> bool:
 def _named(problems: dict[str, list[str]]) -> str:
     """Count weights by problem and name the first of them."""
     return "; ".join(
-        f"{len(names)} weights {problem} ({', '.join(names[:LISTED])})"
+        f"weights {problem}: {len(names)} ({', '.join(names[:LISTED])})"
         for problem, names in problems.items()
         if names
     )

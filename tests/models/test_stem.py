@@ -150,7 +150,7 @@ def test_a_wrong_stem_says_so_in_one_line(changes, words):
 
 
 def test_an_image_that_cannot_be_cut_into_patches_is_refused():
-    with pytest.raises(ConfigError, match=r"30x30 .* model.patch_size=16"):
+    with pytest.raises(ConfigError, match=r"data.image_size=30x30: .* model.patch_size=16"):
         make_stem("patchify")(width=8, patch_size=16, image_size=30)
     stem = make_stem("patchify")(width=8, patch_size=16, image_size=32)
     with pytest.raises(ConfigError, match=r"40x32"):

@@ -222,7 +222,7 @@ SPOILT: dict[str, tuple[Callable[[Start], None], type[ScaledReluError], str]] = 
     "failed": (spoil_failed, RunError, "not finished (out of memory)"),
     "crashed": (spoil_crash, RunError, "upstream crashed"),
     "no weights": (spoil_no_weights, CheckpointError, "train it again with redo="),
-    "torn": (spoil_torn, CheckpointError, "torn"),
+    "torn": (spoil_torn, CheckpointError, "damaged"),
     "one bit": (spoil_one_bit, CheckpointError, "damaged"),
     "foreign": (spoil_foreign, CheckpointError, "(no task, cursor)"),
     "result": (spoil_result, RecordError, "result.json: damaged"),
