@@ -211,13 +211,13 @@ class LocalExecutor:
             self._held.add(name)
             return Event(name, What.WAITING, "another process is working on it")
         if status == EXIT_INTERRUPTED:
-            return Event(name, What.STOPPED, "by a signal; it has saved")
+            return Event(name, What.STOPPED, "by a signal, after saving")
         if status == -signal.SIGTERM:
-            return Event(name, What.STOPPED, "by SIGTERM before it trained")
+            return Event(name, What.STOPPED, "by SIGTERM, before training")
         if status > 0 and state in (State.FAILED, State.DAMAGED):
             return Event(name, What.FAILED, self._files.reason(name))
         if self._stopping:
-            return Event(name, What.STOPPED, "by a signal before it had saved")
+            return Event(name, What.STOPPED, "by a signal, before saving")
         return self._killed(running.job, status)
 
     def _killed(self, job: Job, status: int) -> Event:

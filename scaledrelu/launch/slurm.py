@@ -234,7 +234,7 @@ class SlurmExecutor:
         job_id = self._jobs.pop(name)
         ended = ending_of(job_id)
         if ended in LEFT_ALONE and state is State.MISSING:
-            return Event(name, What.STOPPED, f"SLURM job {job_id} left ({ended})")
+            return Event(name, What.STOPPED, f"SLURM job {job_id} ended ({ended})")
         record = read_job(self._files.folder(name))
         reason = f"SLURM state {ended} before a result was written (job {job_id})"
         self._files.blame(name, reason, f"log: {record.log}" if record else "")

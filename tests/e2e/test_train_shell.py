@@ -255,7 +255,11 @@ def test_completions_are_what_may_be_chosen(
     ("seeds", "status", "last"),
     [
         ("1", 1, "1 of 1 runs failed"),
-        ("-1,0,1,2,3", 1, "2 of 5 runs failed, 1 interrupted: the same command goes on"),
+        (
+            "-1,0,1,2,3",
+            1,
+            "2 of 5 runs failed, 1 interrupted (run the same command again to continue)",
+        ),
     ],
 )
 def test_a_multirun_says_how_each_run_ended_and_fails_if_one_failed(
@@ -298,7 +302,10 @@ def test_ctrl_c_between_the_runs_is_one_line_and_130(
     monkeypatch.setattr(command, "run_job", interrupt)
     said = shell("seed=0", "profile=smoke")
     assert said.status == 130
-    assert said.err.strip() == "interrupted; the same command goes on from the checkpoints"
+    assert (
+        said.err.strip()
+        == "interrupted; run the same command again to continue from the checkpoints"
+    )
 
 
 def test_a_bug_keeps_its_traceback(shell: Callable, train, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,7 +242,7 @@ def crash(run) -> None:
         (lambda run: (run.folder / "result.json").unlink(), "not finished"),
         (
             lambda run: (run.folder / "last.pt").unlink(),
-            "last.pt: gone, though the run is finished",
+            "last.pt: missing, although the run is finished",
         ),
         (lambda run: (run.folder / "last.pt").write_bytes(b"PK"), "last.pt: damaged"),
         (

@@ -91,7 +91,7 @@ def test_torchrun_records_the_error_of_the_process_that_met_it(smoke, images, tm
 def test_more_processes_than_validation_images_is_one_clear_line(smoke, images) -> None:
     config = smoke(*options(images))
     splits = open_data(config)
-    with pytest.raises(DataError, match="8 validation images cannot be shared by 9 processes"):
+    with pytest.raises(DataError, match="8 validation images cannot be divided among 9 processes"):
         Validation(config, splits.val, World(8, 9, torch.device("cpu")))
     Validation(config, splits.val, World(7, 8, torch.device("cpu"))).close()
 

@@ -96,7 +96,7 @@ def edit(path: Path, **fields: object) -> None:
 def test_an_edited_file_is_another_run_and_is_refused(planned):
     config, path = planned()
     edit(path, seed=7)
-    with pytest.raises(RunError, match="it was edited"):
+    with pytest.raises(RunError, match="edited, or written by another version"):
         read_planned(path.parents[2], run_id(config))
 
 

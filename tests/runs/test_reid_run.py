@@ -285,5 +285,5 @@ def test_a_row_takes_its_steps_on_noise(smoke) -> None:
 
 def test_a_set_without_gallery_is_refused_in_one_line(smoke) -> None:
     config = smoke(*REID, "data=digits", "data.root=null", "data.image_width=null")
-    with pytest.raises(ConfigError, match=r"data\.name=\S+ has no query and gallery"):
+    with pytest.raises(ConfigError, match=r"data\.name=\S+: has no query and gallery"):
         build_module.build(config, CPU)
