@@ -24,7 +24,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--run", metavar="ID", required=True, help="finished re-identification run (Table 4)"
     )
-    parser.add_argument("--results", default="results", help="results folder (results)")
+    parser.add_argument("--results", default="results", help="results folder, default: results")
     parser.add_argument(
         "--trust",
         action="append",
@@ -33,7 +33,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="further module whose code the run may use; repeatable",
     )
     parser.add_argument("--out", metavar="FILE", required=True, help="PNG file to write")
-    parser.add_argument("--count", type=within(FEW), default=8, help="number of queries (8)")
+    parser.add_argument(
+        "--count", type=within(FEW), default=8, help="number of queries, default: 8"
+    )
     return parser.parse_args(arguments)
 
 

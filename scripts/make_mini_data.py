@@ -28,7 +28,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--preset", required=True, choices=PRESETS, help="size and difficulty; msmt is the harder"
     )
     parser.add_argument("--out", required=True, help="folder to write the data set to")
-    parser.add_argument("--seed", type=within(SEED), default=0, help="seed of the people (0)")
+    parser.add_argument(
+        "--seed", type=within(SEED), default=0, help="seed of the people, default: 0"
+    )
     parser.add_argument("--picture", metavar="FILE", help="also draw a contact sheet (PNG)")
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""Write the token-label maps of a training set, from a finished run or a timm model.
+r"""Write the token-label maps of a training set, from a finished run or a timm model.
 
 python scripts/make_token_labels.py --run volo-0123456789ab --results results
 python scripts/make_token_labels.py --timm dm_nfnet_f6.dm_in1k --pretrained --image-size 576 \
@@ -28,7 +28,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     teacher = parser.add_mutually_exclusive_group(required=True)
     teacher.add_argument("--run", metavar="ID", help="finished run; labels its training images")
     teacher.add_argument("--timm", metavar="NAME", help="timm model; labels the images of --data")
-    parser.add_argument("--results", default="results", help="results folder (results)")
+    parser.add_argument("--results", default="results", help="results folder, default: results")
     parser.add_argument(
         "--trust",
         action="append",
@@ -36,26 +36,34 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="MODULE",
         help="further module whose code the run may use; repeatable",
     )
-    parser.add_argument("--artifact-id", help="default: computed from teacher and images")
-    parser.add_argument("--out", help="default: <results>/artifacts/<artifact id>")
+    parser.add_argument("--artifact-id", help="default: from teacher and images")
+    parser.add_argument(
+        "--out", help="folder of the maps, default: <results>/artifacts/<artifact id>"
+    )
     parser.add_argument("--data", help="with --timm: folder of class folders")
     parser.add_argument("--pretrained", action="store_true", help="with --timm: timm's weights")
     parser.add_argument("--checkpoint", help="with --timm: file of weights")
     parser.add_argument(
-        "--image-size", type=within(PIXELS), help="with --timm: pixels (the model's)"
+        "--image-size",
+        type=within(PIXELS),
+        help="with --timm: side in pixels, default: the model's",
     )
     parser.add_argument(
         "--crop",
         type=within(SHARE_OF_AN_IMAGE),
-        help="with --timm: share of the resized short side that is kept (the model's)",
+        help="with --timm: share of the resized short side that is kept, default: the model's",
     )
     parser.add_argument("--crop-mode", default="center", choices=("center", "squash", "border"))
     parser.add_argument(
         "--skip-bad-images", action="store_true", help="with --timm: replace bad images by others"
     )
-    parser.add_argument("--batch", type=within(COUNT), default=64, help="images per pass (64)")
+    parser.add_argument(
+        "--batch", type=within(COUNT), default=64, help="images per forward pass, default: 64"
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--workers", type=within(WORKERS), default=4, help="loader processes (4)")
+    parser.add_argument(
+        "--workers", type=within(WORKERS), default=4, help="loader processes, default: 4"
+    )
     return parser.parse_args(arguments)
 
 

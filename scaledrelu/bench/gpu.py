@@ -42,13 +42,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="gpu.py", description="Tests, speed and whole runs on one GPU, in limited time."
     )
     add = parser.add_argument
-    add("--budget", type=float, default=540.0, metavar="SECONDS", help="for everything (540)")
-    add("--only", action="append", choices=KINDS, help="only this piece; repeatable (all)")
+    add(
+        "--budget",
+        type=float,
+        default=540.0,
+        metavar="SECONDS",
+        help="for everything, default: 540",
+    )
+    add("--only", action="append", choices=KINDS, help="repeatable, default: all")
     add("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: to try the script itself")
-    add("--profile", default="small", help="profile of the runs (small)")
-    add("--tables", help="tables of the runs (table1,table2; from half an hour on all)")
-    add("--seeds", default="0", help="seeds of the runs (0)")
-    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader (generated ones)")
+    add("--profile", default="small", help="profile of the runs, default: small")
+    add("--tables", help="tables of the runs, default: table1,table2; from half an hour on all")
+    add("--seeds", default="0", help="seeds of the runs, default: 0")
+    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader, default: generated")
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="results folder")
     options = parser.parse_args(arguments)
     if not options.budget > 0:

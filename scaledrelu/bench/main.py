@@ -29,21 +29,25 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="bench.py", description="Speed of training steps, loaders, workers and start-up."
     )
     add = parser.add_argument
-    add("--profile", action="append", choices=PROFILES, help="repeatable (those that fit)")
-    add("--only", action="append", choices=KINDS, help="only this kind; repeatable (all)")
+    add("--profile", action="append", choices=PROFILES, help="repeatable, default: those that fit")
+    add("--only", action="append", choices=KINDS, help="repeatable, default: all")
     add("--quick", action="store_true", help="patchify and conv stem, no switches, fewer rounds")
     add("--match", action="append", default=[], metavar="WORD", help="cases with it in their label")
     add(
         "--blocks",
         type=within(COUNT),
         metavar="N",
-        help="number of ratios of every case (7; with --quick or on a GPU 5)",
+        help="ratios per case, default: 7, with --quick or on a GPU 5",
     )
-    add("--turn", type=within(POSITIVE), metavar="SECONDS", help="length of one turn (0.2)")
-    add("--batch", type=within(COUNT), metavar="B", help="images per update (the profile's)")
+    add("--turn", type=within(POSITIVE), metavar="SECONDS", help="length of one turn, default: 0.2")
+    add(
+        "--batch", type=within(COUNT), metavar="B", help="images per update, default: the profile's"
+    )
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader (generated ones)")
-    add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="stop after (never)")
+    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader, default: generated")
+    add(
+        "--budget", type=float, default=float("inf"), metavar="SECONDS", help="stop after this time"
+    )
     add("--out", type=Path, default=Path("results/published/bench"), metavar="DIR")
     add("--note", default="", help="remark for readers, e.g. who shared the machine")
     add("--list", action="store_true", help="print the cases in their order and exit")
