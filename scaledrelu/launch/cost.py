@@ -77,7 +77,7 @@ def step_flops(config: RunConfig) -> float:
         whole = 2 * forward_flops(config, height, width)
         small = crops.num_local * forward_flops(config, crops.local_size, crops.local_size)
         per_image = TRAINING * (whole + small) + whole
-    elif config.method == "linear_probe":  # a frozen backbone
+    elif "num_blocks" in config.task:  # of a frozen backbone, whose features it reads
         per_image = forward_flops(config, height, width)
     else:
         per_image = TRAINING * forward_flops(config, height, width)
@@ -112,7 +112,7 @@ def parameters(config: RunConfig) -> float:
 
 def disk_bytes(config: RunConfig) -> float:
     """Return what the checkpoints of a run take: weights, two moments, an average, a teacher."""
-    copies = 3.0 + (1.0 if config.ema else 0.0) + (1.0 if config.method == "dino" else 0.0)
+    copies = 3.0 + (1.0 if config.ema else 0.0) + (1.0 if config.augment.multi_crop else 0.0)
     return CHECKPOINTS * BYTES * copies * parameters(config)
 
 
