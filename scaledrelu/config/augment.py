@@ -87,7 +87,7 @@ class AugmentConfig(Group):
         require(
             not asked,
             f"augment.{''.join(asked[:1])}: cannot be combined with augment.multi_crop, which has "
-            "its own augmentation; switch one of the two off",
+            "its own augmentation; set it to 0 or null, or set augment.multi_crop=null",
         )
 
     @property

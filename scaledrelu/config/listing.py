@@ -148,11 +148,11 @@ def _place_of(entry: os.DirEntry[str], around: tuple[str, ...]) -> str | None:
         return os.path.join(around[-1], entry.name)
     real = os.path.realpath(entry.path)
     if any(f"{place}/".startswith(f"{real.rstrip('/')}/") for place in around):
-        _tell_circle(entry.path)
+        _warn_of_loop(entry.path)
         return None
     return real
 
 
 @cache
-def _tell_circle(path: str) -> None:
+def _warn_of_loop(path: str) -> None:
     log.warning("%s: skipped, since it is a link to one of its own parent folders", path)

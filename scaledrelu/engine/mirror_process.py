@@ -78,7 +78,7 @@ def main() -> None:
         _answer(say, **check())
         os._exit(0)
     folder = Path(spec["folder"])
-    _talk_to_a_file(folder / "wandb")
+    _log_to_file(folder / "wandb")
     try:
         run, rows = start(spec, folder)
     except BaseException as error:
@@ -225,7 +225,7 @@ def _lines() -> queue.Queue[str | None]:
     return lines
 
 
-def _talk_to_a_file(place: Path) -> None:
+def _log_to_file(place: Path) -> None:
     """Redirect W&B's output to a log file of its own."""
     place.mkdir(parents=True, exist_ok=True)
     log = os.open(place / "mirror.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -68,7 +68,7 @@ class ForkServer:
             )
         self._link, self._heard = Connection(near.detach()), []
         self._link.send((sys.path, list(preload)))
-        if trouble := self._first_word():
+        if trouble := self._startup_problem():
             raise RunError(f"training cannot start: {trouble}; see {log}")
 
     def start(self, request: Request) -> int:
@@ -102,7 +102,7 @@ class ForkServer:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=10)
 
-    def _first_word(self) -> str:
+    def _startup_problem(self) -> str:
         try:
             return self._link.recv()
         except (EOFError, OSError):
@@ -138,7 +138,7 @@ def serve(link: Connection, parent: int) -> int:
         if awake in ready:
             with suppress(BlockingIOError):
                 awake.recv(4096)
-        _tell_of_the_dead(children, link)
+        _report_ended(children, link)
         if link not in ready:
             continue
         try:
@@ -156,7 +156,7 @@ def serve(link: Connection, parent: int) -> int:
     return 0
 
 
-def _tell_of_the_dead(children: dict[int, str], link: Connection) -> None:
+def _report_ended(children: dict[int, str], link: Connection) -> None:
     for pid in list(children):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:

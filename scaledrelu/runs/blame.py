@@ -37,7 +37,7 @@ DOING = {  # function -> what a run does in it; the innermost one counts
     "train": "training",
     "restore": "resuming",
     "save": "saving a checkpoint",
-    "_look": "evaluating",
+    "_evaluate_now": "evaluating",
     "collect_evidence": "gathering evidence",
     "make_result": "writing the result",
 }

@@ -61,7 +61,7 @@ class Attempt:
     @property
     def here(self) -> bool:
         """Whether the process ran on this kernel, which then knows whether it is alive."""
-        return self.boot in (None, _boot())
+        return self.boot in (None, _boot_id())
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -166,7 +166,7 @@ def _lives_unseen(attempt: Attempt, folder: Path) -> bool:
         return time.time() - attempt.seen < SILENCE_S
     if _locks_work(folder):
         return False
-    return attempt.birth is not None and _birth(attempt.pid) == attempt.birth
+    return attempt.birth is not None and _start_time(attempt.pid) == attempt.birth
 
 
 def _locks_work(folder: Path) -> bool:
@@ -187,22 +187,22 @@ def _attempt(folder: Path) -> Iterator[None]:
         "pid": pid,
         "started": time.time(),
         "host": os.uname().nodename,
-        "birth": _birth(pid),
-        "boot": _boot(),
+        "birth": _start_time(pid),
+        "boot": _boot_id(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
-    path, over = folder / ATTEMPT, threading.Event()
+    path, ended = folder / ATTEMPT, threading.Event()
     write_atomic(path, json.dumps(attempt) + "\n")
-    threading.Thread(target=_beat, args=(path, over), daemon=True).start()
+    threading.Thread(target=_heartbeat, args=(path, ended), daemon=True).start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         path.unlink(missing_ok=True)
 
 
-def _beat(path: Path, over: threading.Event) -> None:
-    while not over.wait(BEAT_S):
+def _heartbeat(path: Path, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_S):
         with contextlib.suppress(OSError):
             os.utime(path)
 
@@ -219,7 +219,7 @@ def _open_lock(path: Path, *, create: bool = True) -> IO[bytes]:
         raise RunError(f"{path}: cannot lock this run ({reason}); move this file away") from error
 
 
-def _boot() -> str | None:
+def _boot_id() -> str | None:
     """Return an id of this boot of this kernel; None where unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -227,7 +227,7 @@ def _boot() -> str | None:
         return None
 
 
-def _birth(pid: int) -> str | None:
+def _start_time(pid: int) -> str | None:
     """Return the start time of a live process from /proc; None for the dead, zombies included."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -97,8 +97,8 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
             return JobReport(name, Ended(done.value))
         if is_orphan():
             return JobReport(name, Ended.INTERRUPTED, "not started: its parent process is gone")
-        if (wrong := _wrong_here(config)) is not None:
-            return JobReport(name, Ended.REFUSED, wrong)
+        if (problem := _problem_here(config)) is not None:
+            return JobReport(name, Ended.REFUSED, problem)
         folder.mkdir(parents=True, exist_ok=True)
         return _attempt(config, name, folder, copies)
     except BusyError as error:  # the other process will report how the run ended
@@ -114,7 +114,7 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
         return _failed(name, folder, unwritable or reason, trace)
 
 
-def _wrong_here(config: RunConfig) -> str | None:
+def _problem_here(config: RunConfig) -> str | None:
     """Return what the configuration needs and this machine lacks, None if nothing."""
     try:
         config.refuse_fp16_on_cpu(on_cpu=not config.launch.takes_gpu)
@@ -204,7 +204,7 @@ def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(config.launch.threads or 1))
     try:
-        with pass_on_signals() as request, _one_voice():
+        with pass_on_signals() as request, _without_agent_output():
             endings = elastic_launch(launch, worker)(config, os.getpid())
     except ChildFailedError as error:
         codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
@@ -216,7 +216,7 @@ def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
 
 
 @contextlib.contextmanager
-def _one_voice() -> Iterator[None]:
+def _without_agent_output() -> Iterator[None]:
     """Keep torch's agent from printing a worker's traceback, which the run's log has."""
     agent = logging.getLogger("torch.distributed.elastic.multiprocessing.api")
     before, agent.disabled = agent.disabled, True

@@ -135,3 +135,8 @@ def test_a_torn_note_is_no_note(tmp_path) -> None:
 )
 def test_a_killed_process_is_told_from_those_that_were_sent_away(codes, rank) -> None:
     assert blame.killed_first(codes) == rank
+
+
+def test_every_step_that_an_error_can_name_is_a_function() -> None:
+    source = "".join(path.read_text() for path in blame.PACKAGE.rglob("*.py"))
+    assert [name for name in blame.DOING if f"def {name}(" not in source] == []
