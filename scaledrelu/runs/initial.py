@@ -18,6 +18,7 @@ from torch import nn
 from yaml import YAMLError
 
 from scaledrelu.config.data import DataConfig
+from scaledrelu.config.group import typed
 from scaledrelu.config.identity import SCIENCE_VERSION, canonical
 from scaledrelu.config.run import RunConfig, value_of
 from scaledrelu.config.stored import CONFIG_YAML, from_stored, from_yaml
@@ -175,10 +176,9 @@ def _check_network(upstream: RunConfig, own: RunConfig) -> None:
     for key in SAME_NETWORK:
         here, there = value_of(own, key), value_of(upstream, key)
         if there != here:
-            here, there = (list(x) if isinstance(x, tuple) else x for x in (here, there))
             raise ConfigError(
-                f"{key}={here}: the checkpoint of init.run={own.init.run} was trained with "
-                f"{key}={there}; set {key}={there}"
+                f"{key}={typed(here)}: the checkpoint of init.run={own.init.run} was trained with "
+                f"{key}={typed(there)}; set {key}={typed(there)}"
             )
 
 
