@@ -89,6 +89,7 @@ def test_nothing_reads_foreign_files_in_a_way_that_runs_them() -> None:
             assert given.get("allow_pickle", "False") == "False", path
             assert name not in ("eval", "exec", "joblib.load", "torch.hub.load"), path
             if name in ("pickle.load", "pickle.loads", "pickle.Unpickler"):
-                assert path.name == "cifar.py", path
+                # The server reads what its own client wrote into their pipe, no file.
+                assert path.name in ("cifar.py", "server.py"), path
             if name == "yaml.load":
                 assert given.get("Loader", "").endswith("_Loader"), path

@@ -153,7 +153,7 @@ def test_what_pillow_cannot_name_may_have_to_be_converted(tmp_path: Path) -> Non
     (tmp_path / "16-float.tif").write_bytes(tiff(of(1, "<f2"), bits=16, kind=3))
     with pytest.raises(BadImageError, match="not an image in a format that Pillow reads") as error:
         decode(str(tmp_path / "16-float.tif"))
-    assert "restore the file or convert it" in str(error.value)
+    assert "restore the file, or convert it" in str(error.value)
 
 
 def test_bytes_that_a_decoder_chokes_on_are_a_bad_image(

@@ -143,7 +143,7 @@ def test_missing_folder_is_named_with_what_was_found(market, tmp_path):
     (market / "query").rename(market / "queries")
     line = refused(open_market, market)
     assert "query missing (found: bounding_box_test, bounding_box_train, queries)" in line
-    assert "no such folder: set data.root" in refused(open_market, tmp_path / "nowhere")
+    assert "no such folder; set data.root" in refused(open_market, tmp_path / "nowhere")
 
 
 def test_counts_other_than_published_are_refused_all_in_one_line(market):
@@ -215,7 +215,7 @@ def test_broken_image_that_is_measured_is_never_replaced(market, truncate, folde
 
     line = refused(load_all)
     assert f"{folder}/{name}: damaged or incomplete image (" in line
-    assert line.endswith("(only training images are replaced by data.on_bad_image=skip)")
+    assert line.endswith("(data.on_bad_image=skip replaces training images only)")
 
 
 def test_images_in_memory_are_resized_as_the_official_transforms_do(market):
@@ -267,7 +267,7 @@ def test_other_version_of_msmt_is_refused_with_the_field_to_change(msmt):
     assert "mask_train_v2, mask_test_v2 missing" in line
     assert "data.build.version (now v2)" in line
     line = refused(open_msmt, msmt, "v3", kind=ConfigError)
-    assert "data.build.version=v3: must be one of v1, v2" in line
+    assert "data.build.version=v3: no such version; allowed: v1, v2" in line
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path) -> 
     said = dict.fromkeys(files, "damaged, or not a checkpoint")
     said |= {
         "empty.pth": "empty",
+        "torn.pth": "incomplete or damaged",
         "list.pth": "holds a list",
         "object.pth": "test_weights.Object",
         "absent.pth": "no such file",
