@@ -1,6 +1,6 @@
 """What "crash" means in the runs behind a report, as one sentence read from their configuration.
 
-Decides the words alone; the rule is applied in ``engine/windows.py``, which a test holds this to.
+Decides the wording only; the rule is applied in ``engine/windows.py``, and a test compares the two.
 Imports no torch.
 """
 
@@ -17,7 +17,7 @@ class Chance:
     """The judged loss of a model that knows nothing.
 
     Attributes:
-        text: as a formula, e.g. ``ln 10``.
+        text: the loss as a formula, e.g. ``ln 10``.
         value: None where the number of classes is counted from the data.
         loss: what is judged, in words.
     """
