@@ -170,5 +170,5 @@ def test_a_profile_that_says_nothing_of_sizes_is_refused(conf: Path) -> None:
     (conf / "profile" / "own.yaml").write_text(
         f"# @package _global_\n# Nothing said.\nprofile: {{name: own, {scales}}}\n"
     )
-    with pytest.raises(ConfigError, match=r"override /sizes: own` into .*conf/profile/own\.yaml"):
+    with pytest.raises(ConfigError, match=r"override /sizes: own` to .*conf/profile/own\.yaml"):
         compose_unpinned(["profile=own"], conf_dir=conf)
