@@ -6,7 +6,6 @@ Every job is composed here and becomes a file, like a planned run, and is traine
 from __future__ import annotations
 
 import pkgutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -133,10 +132,8 @@ class SlotsLauncher(Launcher):
         )
 
 
-# Hydra accepts launchers from this package only, wherever their code is, and imports them by name.
-PACKAGE = "hydra_plugins.scaledrelu"
-SlotsLauncher.__module__ = PACKAGE
-sys.modules[PACKAGE] = sys.modules[__name__]
+# Hydra accepts launchers from this package only, wherever their code is.
+SlotsLauncher.__module__ = "hydra_plugins.scaledrelu"
 
 
 def _note(events: Sequence[Event], reports: dict[str, JobReport], results: Path) -> None:
