@@ -35,8 +35,8 @@ def cost_text(
 
     Args:
         todo: the runs.
-        gpus: that they have together.
-        estimate: how long a whole run takes, where one like it has finished here.
+        gpus: number of GPUs that they share.
+        estimate: duration of a whole run, where a similar one has finished here.
     """
     hours, measured, unknown = 0.0, 0, 0
     for run in todo:
@@ -64,7 +64,7 @@ def cost_text(
 
 
 def run_flops(config: RunConfig) -> float | None:
-    """Return the operations of a whole run; None if nobody knows how many images there are."""
+    """Return the operations of a whole run; None if the number of images is unknown."""
     images = (config.data.build.get("expect") or {}).get("train")
     if images is None:
         return None
@@ -90,8 +90,8 @@ def forward_flops(config: RunConfig, height: int, width: int) -> float:
 
     Args:
         config: resolved.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
+        height: image height in pixels.
+        width: image width in pixels.
     """
     model = config.model
     cells = height * width / model.patch_size**2

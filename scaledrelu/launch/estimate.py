@@ -1,4 +1,4 @@
-"""How long runs take: measured on this machine where one like it has finished, else a guess."""
+"""How long runs take: measured on this machine where a similar one has finished, else a guess."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Kind = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Expected seconds of one run; None where nothing is known."""
+    """Expected seconds of one run; None where unknown."""
 
     seconds: float | None
     measured: bool
@@ -32,7 +32,7 @@ class Estimate:
 class Estimator:
     """Medians of the finished runs under one results folder, by what makes runs alike.
 
-    Where none like a run has finished, one with another stem or optimizer stands in as a guess.
+    If no similar run has finished, one with another stem or optimizer is used as a guess.
     """
 
     def __init__(self, results: Path) -> None:
@@ -55,18 +55,28 @@ class Estimator:
 
 
 def time_left(expected: Estimate, saved: Saved | None) -> Estimate:
-    """Return what is left of a run that goes on from a checkpoint."""
+    """Return what is left of a run that continues from a checkpoint.
+
+    Args:
+        expected: duration of the whole run.
+        saved: its checkpoint; None without one.
+    """
     if expected.seconds is None or saved is None:
         return expected
     return replace(expected, seconds=expected.seconds * (1 - saved.share))
 
 
 def total_text(estimates: Iterable[Estimate], n_jobs: int) -> str:
-    """Return e.g. ``about 3m 24s with 2 jobs``; a guess is called ``roughly``."""
+    """Return e.g. ``about 3m 24s with 2 jobs``; a guess is called ``roughly``.
+
+    Args:
+        estimates: durations of the runs.
+        n_jobs: runs at a time.
+    """
     parts = list(estimates)
     known = [part.seconds for part in parts if part.seconds is not None]
     if not known:
-        return "no run like these has finished here, so the time is not known"
+        return "no similar run has finished here, so the time is unknown"
     how = "about" if all(part.measured for part in parts) else "roughly"
     jobs = f" with {n_jobs} jobs" if n_jobs > 1 else ""
     more = len(parts) - len(known)

@@ -14,7 +14,7 @@ from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.spec import Table
 
 GPUS_OF_A_NODE = 8
-RESUMABLE = "resumable"  # missing, with a checkpoint to go on from
+RESUMABLE = "resumable"  # missing, with a checkpoint to continue from
 
 
 def plan_text(
@@ -29,10 +29,10 @@ def plan_text(
 
     Args:
         plan: what the tables need.
-        todo: what will be trained.
+        todo: the runs that will be trained.
         n_jobs: runs at a time.
-        estimate: how long a whole run takes.
-        gpus: that all runs have together; 0 = what a node of the paper has.
+        estimate: expected duration of a whole run.
+        gpus: number of GPUs that all runs share; 0 = as many as a node of the paper has.
     """
     seeds = "each table's own" if plan.seeds is None else ", ".join(map(str, plan.seeds))
     lines = [
@@ -50,7 +50,7 @@ def plan_text(
         lines.append("nothing to train")
     else:
         time = total_text([time_left(estimate(run.config), run.saved) for run in todo], n_jobs)
-        chained = f" ({after} start from others)" if after else ""
+        chained = f" ({after} start from other runs)" if after else ""
         lines.append(f"to train: {len(todo)} runs{chained}, {time}")
         if not all(is_small(run.config) for run in todo):
             lines.append(cost_text(todo, gpus=gpus or GPUS_OF_A_NODE, estimate=estimate))

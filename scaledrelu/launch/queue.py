@@ -1,4 +1,4 @@
-"""SLURM's own answers: which jobs wait or run, how one ended, and the record of a run's job."""
+"""SLURM's answers: which jobs wait or run, how one ended, and the record of a run's job."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class QueuedJob:
 
     @property
     def leaving(self) -> bool:
-        """Whether it trains no more."""
+        """Whether it has stopped training."""
         return self.state == "COMPLETING"
 
 
@@ -60,7 +60,7 @@ def queued_jobs(results: Path) -> dict[str, QueuedJob] | None:
 
 
 def comment_of(results: Path) -> str:
-    """Return what every job of a results folder says about itself: other folders have own jobs."""
+    """Return the comment of the jobs of a results folder, which separates it from others."""
     return f"results {results.absolute()}".replace("|", "_")
 
 
@@ -75,12 +75,17 @@ def ending_of(job_id: str) -> str:
 
 def cancel(job_ids: Sequence[str]) -> None:
     """Cancel jobs: SLURM sends SIGTERM, so that running ones save, and SIGKILL later."""
-    for at in range(0, len(job_ids), 200):  # a command line is not endless
+    for at in range(0, len(job_ids), 200):  # the length of a command line is limited
         ask("scancel", *job_ids[at : at + 200])
 
 
 def write_job(folder: Path, record: JobRecord) -> None:
-    """Keep the job of a run beside it."""
+    """Store the job of a run or artifact in its directory.
+
+    Args:
+        folder: directory of the run or artifact.
+        record: its last job.
+    """
     write_atomic(folder / JOB, json.dumps(asdict(record)) + "\n")
 
 

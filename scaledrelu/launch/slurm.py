@@ -37,19 +37,19 @@ from scaledrelu.tables.typed import as_list
 
 log = logging.getLogger(__name__)
 
-QUEUE_POLL_S = 5.0  # SLURM's controller serves everybody: ask rarely
+QUEUE_POLL_S = 5.0  # SLURM's controller serves all users: ask rarely
 STOP_LIMIT_S = 180.0  # a cancelled job may save for SLURM's KillWait, 30 s by default
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterWork:
-    """What a job does: wait for nothing, refuse a broken start, then the work of the run.
+    """What a job does: refuse an upstream run without a result, then do the work of the run.
 
     Attributes:
-        files: of the results folder, by its absolute path.
+        files: the results folder, by its absolute path.
         job: run or artifact.
-        work: see ``executor.Job``.
-        after: what it starts from.
+        work: what the process does; returns the exit status.
+        after: runs and artifacts that it needs.
     """
 
     files: Files
@@ -58,7 +58,7 @@ class ClusterWork:
     after: tuple[str, ...]
 
     def __call__(self) -> None:
-        """Work, and leave with an exit status that SLURM can see."""
+        """Do the work, and exit with a status that SLURM can see."""
         if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
             os.environ.setdefault("OMP_NUM_THREADS", cpus)
         for name in self.after:
@@ -79,12 +79,12 @@ class SlurmExecutor:
     """Submits jobs.
 
     Args:
-        files: of the results folder.
-        options: of all jobs; those below ``artifacts`` of artifacts only.
-        n_jobs: at a time; None = as many as SLURM starts.
+        files: the results folder.
+        options: options of all jobs; those below ``artifacts`` are for artifacts only.
+        n_jobs: jobs at a time; None = as many as SLURM starts.
 
     Raises:
-        ConfigError: an option that there is not, no submitit, or no SLURM.
+        ConfigError: an unknown option, no submitit, or no SLURM.
     """
 
     waits = False
@@ -95,18 +95,18 @@ class SlurmExecutor:
         check_slurm(options)
         if "%" in str(files.results.absolute()):
             raise ConfigError(
-                f"results={files.results}: SLURM reads % in the name of a log as its own; choose "
-                "another folder"
+                f"results={files.results}: must not contain %, which SLURM replaces in the name of "
+                "a log; choose another folder"
             )
         self._files = replace(files, results=files.results.absolute())
         self._options, self._n_jobs = options, n_jobs
         self._jobs: dict[str, str] = {}  # open ones: name -> job id
-        self._gone: set[str] = set()  # that the queue lacked once
+        self._gone: set[str] = set()  # jobs that were missing in the queue once
         self._asked = 0.0
 
     @property
     def open_jobs(self) -> int:
-        """How many jobs have not ended."""
+        """Number of jobs that have not ended."""
         return len(self._jobs)
 
     def submit(self, jobs: Sequence[Job]) -> list[Event]:
@@ -120,7 +120,7 @@ class SlurmExecutor:
             options_of(job, self._options)
         queued = queued_jobs(self._files.results)
         if queued is None:
-            raise RunError("squeue does not answer: nothing was submitted; try again later")
+            raise RunError("squeue does not answer, so nothing was submitted; try again later")
         events, submitted = [], []
         for job in jobs:
             if job.name in queued and not queued[job.name].leaving:
@@ -133,14 +133,14 @@ class SlurmExecutor:
                 events.append(Event(job.name, What.WAITING, str(error)))
                 continue
             if self._files.state(job.name) is State.BUSY:
-                events.append(Event(job.name, What.WAITING, "another process works on it"))
+                events.append(Event(job.name, What.WAITING, "another process is working on it"))
                 continue
             try:
                 record = self._submit(job, self._waits_for(job, submitted))
             except Exception as error:
                 raise RunError(
                     f"{len(submitted)} jobs were submitted, then {job.name} was refused: "
-                    f"{_last_line(error)}; the same command submits the others"
+                    f"{_last_line(error)}; run the same command again to submit the others"
                 ) from error
             self._jobs[job.name] = record.job_id
             submitted.append(record.job_id)
@@ -162,7 +162,7 @@ class SlurmExecutor:
         if queued is None:
             return events
         for name in [name for name in self._jobs if name not in queued]:
-            # Two times: one that queues itself again may be missing once.
+            # Two times: a job that queues itself again may be missing once.
             if name in self._gone and ending_of(self._jobs[name]) not in ALIVE:
                 events.append(self._conclude(name))
             self._gone.add(name)
@@ -170,7 +170,7 @@ class SlurmExecutor:
         return events
 
     def stop(self, impatient: Callable[[], bool] = lambda: False) -> list[Event]:
-        """Cancel what is queued, let what runs save, and wait for it.
+        """Cancel queued jobs, let running ones save, and wait for them.
 
         Args:
             impatient: whether a person does not want to wait for that any longer.
@@ -186,10 +186,10 @@ class SlurmExecutor:
         return []
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
     def _waits_for(self, job: Job, submitted: Sequence[str]) -> list[str]:
-        """Return the jobs that must have ended first: those it starts from, and n_jobs before."""
+        """Return the jobs that must have ended first: those it needs, and n_jobs before."""
         found = [self._jobs[name] for name in job.after if name in self._jobs]
         if self._n_jobs is not None and len(submitted) >= self._n_jobs:
             found.append(submitted[-self._n_jobs])
@@ -200,7 +200,7 @@ class SlurmExecutor:
 
         options = options_of(job, self._options)
         setup = [
-            "export SLURM_KILL_BAD_EXIT=1",  # a task that dies takes the others along
+            "export SLURM_KILL_BAD_EXIT=1",  # a task that dies ends the others
             f"export PYTHONPATH={shlex.quote(str(CONF_DIR.parent))}${{PYTHONPATH:+:$PYTHONPATH}}",
         ]
         if "cpus_per_task" in options:  # srun of SLURM 22.05 and later gives one otherwise
@@ -227,16 +227,16 @@ class SlurmExecutor:
         return Event(name, What.FAILED, self._files.reason(name))
 
     def _conclude(self, name: str) -> Event:
-        """Say of a job that is over whether it died, or saved and left."""
+        """Say whether a job that is over died, or saved and left."""
         state = self._files.state(name)
         if state in (*FINISHED, State.FAILED, State.DAMAGED):
             return self._settle(name, state)
         job_id = self._jobs.pop(name)
         ended = ending_of(job_id)
         if ended in LEFT_ALONE and state is State.MISSING:
-            return Event(name, What.STOPPED, f"SLURM job {job_id} left ({ended})")
+            return Event(name, What.STOPPED, f"SLURM job {job_id} ended ({ended})")
         record = read_job(self._files.folder(name))
-        reason = f"its SLURM job {job_id} ended in state {ended} before a result was written"
+        reason = f"SLURM state {ended} before a result was written (job {job_id})"
         self._files.blame(name, reason, f"log: {record.log}" if record else "")
         return Event(name, What.FAILED, reason)
 

@@ -17,16 +17,20 @@ OPTIONS = (
     "mail_user", "signal_delay_s", "setup", "srun_args", "additional_parameters", "wckey",
 )  # fmt: skip
 OWN = {
-    "name": "jobs are named <table>-<row>-<run id>, to find them in the queue",
-    "comment": "a job's comment says which results folder it works for",
-    "dependency": "jobs wait for those that they start from",
-    "array_parallelism": "write n_jobs=<jobs at a time>",
+    "name": "cannot be set: jobs are named <table>-<row>-<run id>, to find them in the queue",
+    "comment": "cannot be set: it holds the results folder that a job works for",
+    "dependency": "cannot be set: jobs wait for the runs that they need",
+    "array_parallelism": "cannot be set; write n_jobs=<jobs at a time>",
 }
 ARTIFACTS = "artifacts"  # below it: options of jobs that make label maps and data
 
 
 def options_of(job: Job, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of one job; an artifact is made by one task.
+
+    Args:
+        job: the job to submit.
+        options: options of all jobs; those below ``artifacts`` are for artifacts only.
 
     Raises:
         ConfigError: groups of an update that do not divide over the tasks.
@@ -37,9 +41,9 @@ def options_of(job: Job, options: Mapping[str, Any]) -> dict[str, Any]:
     tasks = int(found.get("nodes", 1)) * int(found.get("tasks_per_node", 1))
     if tasks > 1 and job.groups % tasks:
         raise ConfigError(
-            f"{job.name}: one update is {job.groups} group(s) of images, which {tasks} tasks "
-            f"cannot share (slurm.nodes x slurm.tasks_per_node); use a divisor of {job.groups} "
-            "tasks, or another batch.group (other runs); nothing was submitted"
+            f"{job.name}: one update has {job.groups} group(s) of images, which cannot be divided "
+            f"among {tasks} tasks (slurm.nodes x slurm.tasks_per_node); use a divisor of "
+            f"{job.groups} tasks, or another batch.group (other runs); nothing was submitted"
         )
     return found
 
@@ -48,16 +52,18 @@ def check_slurm(options: Mapping[str, Any]) -> None:
     """Refuse a misspelt option, and a machine that cannot submit.
 
     Raises:
-        ConfigError: one line with the nearest valid name or what to install.
+        ConfigError: one line with the nearest valid name, or what to install.
     """
     own = options.get(ARTIFACTS, {})
     if not isinstance(own, Mapping):
-        raise ConfigError(f"slurm.{ARTIFACTS}={own}: write slurm.{ARTIFACTS}.<option>=<value>")
+        raise ConfigError(
+            f"slurm.{ARTIFACTS}={own}: is a group; write slurm.{ARTIFACTS}.<option>=<value>"
+        )
     _check_names({k: v for k, v in options.items() if k != ARTIFACTS}, where="slurm.")
     _check_names(own, where=f"slurm.{ARTIFACTS}.")
     if shutil.which("sbatch") is None:
         raise ConfigError(
-            "launcher=slurm: no sbatch on this machine; start it where SLURM accepts jobs, or set "
+            "launcher=slurm: no sbatch on this machine; run it on a SLURM login node, or set "
             "launcher=local"
         )
     try:
@@ -72,6 +78,6 @@ def _check_names(options: Mapping[str, Any], *, where: str) -> None:
             raise ConfigError(f"{where}{key}: {OWN[key]}")
         if key not in OPTIONS:
             raise ConfigError(
-                f"{where}{key}: no such option of a job{nearest(key, OPTIONS)}; "
+                f"{where}{key}: no such option of a SLURM job{nearest(key, OPTIONS)}; "
                 f"allowed: {', '.join(OPTIONS)}"
             )

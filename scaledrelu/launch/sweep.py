@@ -1,4 +1,4 @@
-"""From a plan to trained runs: what is to be trained, who trains it, and how all of it ended."""
+"""From a plan to trained runs: what is to be trained, by which executor, and how it ended."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ from scaledrelu.tables.settings import SLURM, Settings
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
 POLL_S = 1.0
-UNKNOWN_S = 20.0  # where no run like it has finished: among others it counts as a short one
+UNKNOWN_S = 20.0  # if no similar run has finished: beside others it counts as a short one
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """What a sweep did: the runs that it was to train, and whether somebody stopped it."""
+    """What a sweep did: the runs that it was to train, and whether it was stopped."""
 
     todo: tuple[PlannedRun, ...]
     interrupted: bool = False
-    submitted: bool = False  # to a cluster, which goes on without us
+    submitted: bool = False  # to a cluster, which continues without this command
     budget: Budget | None = None
 
 
 def launch_tables(
     settings: Settings, say: Say, *, train: Train, preload: Sequence[str]
 ) -> Launched | None:
-    """Plan, and train what is missing; None where only the plan was asked for.
+    """Plan, and train what is missing; None if only the plan was asked for.
 
     Args:
         settings: what to do.
-        say: takes one line.
-        train: what the process of a run calls, see ``jobs.Train``.
+        say: prints one line.
+        train: the function that the process of a run calls, see ``jobs.Train``.
         preload: modules that every such process needs.
 
     Raises:
@@ -80,11 +80,11 @@ def launch_tables(
 
 
 def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
-    """Return what a sweep will train, upstream runs first; those that others train are waited for.
+    """Return what a sweep will train, upstream runs first; runs of other processes are waited for.
 
     Args:
         plan: what the tables need.
-        redo: none (only what never ran), failed (failures too), all, or one run id (and what
+        redo: none (only what never ran), failed (failures, too), all, or one run id (and what
             ``failed`` would train). A damaged record is trained again with all or its id only.
 
     Raises:
@@ -93,8 +93,8 @@ def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
     if redo not in REDO and redo not in plan.runs:
         allowed = [*REDO, *plan.runs]
         raise ConfigError(
-            f"redo={redo}: neither of {', '.join(REDO)} nor a run of these tables"
-            f"{nearest(redo, allowed)}"
+            f"redo={redo}: no such run in these tables{nearest(redo, allowed)}; allowed: "
+            f"{', '.join(REDO)}, or a run id"
         )
     chosen = []
     for run in plan.runs.values():
@@ -108,11 +108,11 @@ def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
 
 
 def in_order(todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRun]:
-    """Return runs with those first whose configuration has all of some values.
+    """Return runs, those first whose configuration has all of some values.
 
     Args:
-        todo: upstream ones first, and so they stay.
-        first: ``field=value``, e.g. ``optimizer.label=AdamW``; nothing leaves the order alone.
+        todo: runs, upstream ones first; that order is kept.
+        first: ``field=value``, e.g. ``optimizer.label=AdamW``; without any the order is kept.
 
     Raises:
         ConfigError: no run has such a field.
@@ -120,7 +120,10 @@ def in_order(todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRu
     wanted = [item.partition("=")[::2] for item in first]
     for name, value in wanted:
         if todo and all(_field(run.config, name) is None for run in todo):
-            raise ConfigError(f"first={name}={value}: no run to train has a field '{name}'")
+            raise ConfigError(
+                f"first={name}={value}: no run to train has a field '{name}'; write e.g. "
+                "first=[optimizer.label=AdamW]"
+            )
     return sorted(
         todo,
         key=lambda run: (
@@ -138,12 +141,12 @@ def _field(config: RunConfig, name: str) -> Any:
 
 
 def conclude(plan: Plan, launched: Launched, say: Say) -> int:
-    """Say what has no result and why; return the exit status.
+    """Say which runs have no result and why; return the exit status.
 
     Args:
         plan: made after the sweep.
         launched: what the sweep did.
-        say: takes one line.
+        say: prints one line.
 
     Returns:
         0 when every planned run has a result or was submitted, 1 when some failed or are missing,
@@ -154,10 +157,10 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
     blocked = {name for name, run in plan.runs.items() if plan.crashed_upstream(run)}
     undone = sum(not run.status.done for name, run in plan.runs.items() if name not in blocked)
     if launched.interrupted:
-        say(f"interrupted; {undone} runs are left. The same command goes on where this stopped.")
+        say(f"interrupted; {undone} runs are left: run the same command again to continue")
         return EXIT_INTERRUPTED
     if launched.submitted:
-        say("SLURM goes on without this command; make status tells how far it is")
+        say("the jobs run without this command; make status shows their progress")
         return EXIT_OK
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]
@@ -171,11 +174,14 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
         others = undone - len(failed) - len(damaged)
         if failed or others:
             say(
-                f"{len(failed)} runs failed and {others} have no result; the same command tries "
-                "again"
+                f"{len(failed)} runs failed and {others} have no result; run the same command "
+                "again to retry"
             )
         if damaged:
-            say(f"{len(damaged)} records are damaged: redo=<run id> sets one aside")
+            say(
+                f"{len(damaged)} records are damaged; redo=<run id> sets one aside and trains it "
+                "again"
+            )
         return EXIT_INCOMPLETE
     return EXIT_OK
 
@@ -189,7 +195,7 @@ def _drive(
     budget: Budget | None,
     watch: bool,
 ) -> bool:
-    """Tell of events until every job is settled; return whether a person interrupted."""
+    """Report events until every job is settled; return whether a person interrupted."""
 
     def tell(events: Iterable[Event]) -> None:
         for event in events:
@@ -215,7 +221,7 @@ def _drive(
 
 
 def _for_its_launcher(settings: Settings) -> Settings:
-    """Return the settings that runs are planned with: jobs of a cluster have their own pace."""
+    """Return the settings that runs are planned with: those of SLURM jobs add ``launch=slurm``."""
     if settings.launcher != SLURM or any(o.startswith("launch=") for o in settings.overrides):
         return settings
     return replace(settings, overrides=("launch=slurm", *settings.overrides))
@@ -239,7 +245,7 @@ def _executor(
 def _plan_text(
     plan: Plan, todo: Sequence[PlannedRun], slots: Sequence[Slot], settings: Settings
 ) -> str:
-    """Return the plan in words, with the runs at a time and the GPUs that there will be."""
+    """Return the plan in words, with the runs at a time and the GPUs that will be used."""
     jobs, gpus = len(slots), {g for slot in slots for g in slot.get(GPUS, "").split(",")} - {""}
     count = len(gpus)
     if settings.launcher == SLURM:
@@ -250,7 +256,7 @@ def _plan_text(
 
 
 def _seconds(plan: Plan, todo: Sequence[PlannedRun]) -> dict[str, float]:
-    """Return how long each run may take."""
+    """Return the expected duration of each run."""
     estimate = Estimator(plan.results)
     return {
         run.run_id: time_left(estimate(run.config), run.saved).seconds or UNKNOWN_S for run in todo

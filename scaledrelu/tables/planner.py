@@ -1,4 +1,4 @@
-"""Which runs stand behind some tables, in which order, and what is known of each.
+"""Which runs stand behind some tables, in which order, and the state of each.
 
 A plan is a pure function of table files, configuration and run directories. It trains nothing and
 imports no torch.
@@ -32,7 +32,7 @@ from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import Column, Row, Table, load_table, merge_overrides
 
-GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # what a run shares with the run it starts from
+GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # a run has them from the run it starts from
 PLACEHOLDER_START = ("init=run", "init.run=upstream")
 PAPER = "paper"  # the profile that other profiles are compared with
 
@@ -83,6 +83,10 @@ def build_plan(
 
 def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
     """Resolve the tables of some settings to runs.
+
+    Args:
+        settings: tables, profile, seeds, results folder and overrides.
+        compose: overrides -> composed config; None = a new composer with the results' cache.
 
     Raises:
         TableError, ConfigError: one line, naming the table and row or the key.
@@ -143,7 +147,7 @@ class _Planner:
     def _at_paper(self, row: Row, column: Column) -> tuple[Composed, Composed | None]:
         """Compose a row as the table file has it, and what it starts from, at paper scale.
 
-        Extra overrides are left out: what they change differs from the paper, too.
+        Extra overrides are left out: they are differences from the paper, too.
         """
         outside = row.released_weights.get(PAPER)
         own = merge_overrides(row.run, column.run)
@@ -191,7 +195,7 @@ class _Planner:
         return name
 
     def _artifact(self, config: RunConfig) -> PlannedArtifact | None:
-        """Plan the data or the label maps that a run needs, and the teacher that makes these."""
+        """Plan the data or the label maps that a run needs, and the teacher of the maps."""
         if config.data.root == MADE:
             return self._known(data_artifact(config, self.compose.conf_dir), wave=0)
         if config.data.token_labels != MADE:
@@ -203,7 +207,10 @@ class _Planner:
         teacher = merge_overrides(making.teacher, place)
         name = self._add(teacher, self._composed(teacher), seed=0, upstream=None)
         if name != making.teacher_id:
-            raise TableError(f"the teacher of {making.artifact_id} composes to {name} in a plan")
+            raise TableError(
+                f"{making.artifact_id}: its teacher is {making.teacher_id}, but composes to {name} "
+                "in this plan; leave out the overrides that change it"
+            )
         return self._known(making, wave=self.runs[name].wave + 1)
 
     def _known(self, making: Artifact, *, wave: int) -> PlannedArtifact:
@@ -218,21 +225,21 @@ class _Planner:
 
 
 def inspect_run(results: Path, name: str, config: RunConfig) -> tuple[Status, str | None]:
-    """Return what a run's directory says, after comparing the config stored in it.
+    """Return the state of a run's directory, after comparing the config stored in it.
 
-    A damaged record, or one of another config, is a status: it costs its own cells only.
+    A damaged record, or one of another config, is a state: it affects its own cells only.
 
     Args:
         results: results folder.
-        name: id of the run.
-        config: of the run.
+        name: run id.
+        config: the run's configuration.
     """
     folder = run_directory(results, name)
     try:
         finished_result(folder, canonical(config))
         status = read_status(folder)
     except RecordError as error:
-        # The run's id stands beside it; a report does not tell where somebody keeps results.
+        # The run's id stands beside it; reports do not print local paths.
         return Status.DAMAGED, str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")
     return status, read_error(folder) if status is Status.FAILED else None
 
@@ -243,7 +250,7 @@ def _is_of_backbone(override: str) -> bool:
 
 @contextmanager
 def _placed(table: Table, row: Row, extra: Sequence[str]) -> Iterator[None]:
-    """Say of a mistake in which row it stands, unless it is one of the extra overrides."""
+    """Name the row in an error, unless the error is about one of the extra overrides."""
     try:
         yield
     except (ConfigError, TableError) as error:

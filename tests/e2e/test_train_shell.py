@@ -97,11 +97,11 @@ def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
-        ("-m --cfg job seed=0,1", "--multirun and --cfg exclude each other"),
-        ("--run -m", "--run and --multirun exclude each other"),
-        ("--info -m", "exclude each other"),
-        ("--resolve", "--resolve belongs to --cfg"),
-        ("--package model", "--package belongs to --cfg"),
+        ("-m --cfg job seed=0,1", "--multirun and --cfg cannot be combined"),
+        ("--run -m", "--run and --multirun cannot be combined"),
+        ("--info -m", "cannot be combined"),
+        ("--resolve", "--resolve: works only with --cfg"),
+        ("--package model", "--package: works only with --cfg"),
         ("--cfg job --package nope", "'nope' not found"),
         ("--cfg nope", "invalid choice: 'nope'"),
         ("--info=nope", "invalid choice: 'nope'"),
@@ -110,7 +110,7 @@ def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         ("-cp /nowhere", "--config-dir <folder>"),
         ("-cn sweep", "--config-dir <folder>"),
         ("--experimental-rerun x.pickle", "not supported"),
-        ("conv", "cannot read 'conv'"),
+        ("conv", "cannot parse 'conv'"),
         ("stem=conv,patchify", "add --multirun"),
         ("-m stem=glob(nope*)", "no option of group 'stem' matches; allowed: conv, "),
         ("-m lr.base=glob(1*)", "'lr.base' is none"),
@@ -255,7 +255,11 @@ def test_completions_are_what_may_be_chosen(
     ("seeds", "status", "last"),
     [
         ("1", 1, "1 of 1 runs failed"),
-        ("-1,0,1,2,3", 1, "2 of 5 runs failed, 1 interrupted: the same command goes on"),
+        (
+            "-1,0,1,2,3",
+            1,
+            "2 of 5 runs failed, 1 interrupted (run the same command again to continue)",
+        ),
     ],
 )
 def test_a_multirun_says_how_each_run_ended_and_fails_if_one_failed(
@@ -298,7 +302,10 @@ def test_ctrl_c_between_the_runs_is_one_line_and_130(
     monkeypatch.setattr(command, "run_job", interrupt)
     said = shell("seed=0", "profile=smoke")
     assert said.status == 130
-    assert said.err.strip() == "interrupted; the same command goes on from the checkpoints"
+    assert (
+        said.err.strip()
+        == "interrupted; run the same command again to continue from the checkpoints"
+    )
 
 
 def test_a_bug_keeps_its_traceback(shell: Callable, train, monkeypatch: pytest.MonkeyPatch) -> None:

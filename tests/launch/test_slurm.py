@@ -246,7 +246,10 @@ def test_a_cancelled_run_saves_and_the_same_command_goes_on(
 
     assert long_run.sweep(meanwhile=cancel) == 1
     assert long_run.status() == [Status.MISSING], read_error(long_run.folder())
-    assert any("left (CANCELLED); the same command goes on" in line for line in long_run.said)
+    assert any(
+        "ended (CANCELLED); run the same command again to continue" in line
+        for line in long_run.said
+    )
     assert long_run.sweep() == 0
     assert "resuming at step" in (long_run.folder() / "rank0.log").read_text()
     assert long_run.fingerprint() == uninterrupted
@@ -261,7 +264,7 @@ def test_a_killed_run_is_a_failure_and_no_crash(
 
     assert long_run.sweep(meanwhile=kill) == 1
     assert long_run.status() == [Status.FAILED], long_run.said
-    assert "ended in state FAILED before a result was written" in read_error(long_run.folder())
+    assert "SLURM state FAILED before a result was written" in read_error(long_run.folder())
     assert long_run.sweep() == 0
     assert long_run.fingerprint() == uninterrupted
 

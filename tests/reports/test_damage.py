@@ -98,7 +98,10 @@ HARM = {
     "crash without details": (field(outcome="crash"), "result.json: damaged"),
     "crash a string": (field(outcome="crash", crash="boom"), "crash is a str"),
     "another run's result": (field(run_id="deit-000000000000"), "the result of deit-0000000000"),
-    "result a folder": (as_folder("result.json"), "result.json: a folder, where a plain file"),
+    "result a folder": (
+        as_folder("result.json"),
+        "result.json: is a folder, but must be a regular file",
+    ),
     "result a dead link": (as_link("result.json", "unmounted"), "a link that leads nowhere"),
     "result links to itself": (as_link("result.json", "result.json"), "a link that leads nowhere"),
     "result a pipe": (as_pipe("result.json"), "result.json: "),
@@ -113,8 +116,14 @@ HARM = {
     ),
     "error a folder": (as_folder("error.txt"), "error.txt: a folder"),
     "checkpoint a folder": (as_folder("last.pt"), "last.pt: a folder"),
-    "lock a link": (as_link("run.lock", "/etc/hosts"), "run.lock: a link, where a run writes"),
-    "log a link": (as_link("rank0.log", "/etc/hosts"), "rank0.log: a link, where a run writes"),
+    "lock a link": (
+        as_link("run.lock", "/etc/hosts"),
+        "run.lock: is a link, but a run writes to it",
+    ),
+    "log a link": (
+        as_link("rank0.log", "/etc/hosts"),
+        "rank0.log: is a link, but a run writes to it",
+    ),
 }
 
 

@@ -210,7 +210,7 @@ def test_two_processes_never_train_one_run(smoke) -> None:
         fcntl.flock(other, fcntl.LOCK_EX)
         report = run_job(config)
     assert report.ended == Ended.BUSY
-    assert "another process works on it" in report.reason
+    assert "another process is working on it" in report.reason
     assert not (folder / "error.txt").exists(), "the other process will say how it ended"
 
 

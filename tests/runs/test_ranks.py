@@ -143,5 +143,5 @@ def until(happened: Callable[[], object], limit_s: float = 120.0) -> None:
 
 
 def test_groups_that_do_not_divide_over_the_ranks_are_refused_before_anything_starts(smoke) -> None:
-    with pytest.raises(ConfigError, match="2 processes cannot share"):
+    with pytest.raises(ConfigError, match="cannot be divided among 2 processes"):
         smoke("launch.nproc=2")

@@ -232,7 +232,7 @@ def test_a_generated_set_that_is_not_as_it_was_made_is_refused(people, change) -
         name = image.name if change == "changed" else "0040_c1s1_000001_09.jpg"
         image.with_name(name).write_bytes(image.read_bytes() + b"\0")
     with pytest.raises(
-        DataError, match=r"not as it was made .* make it again with scripts/make_mini_data"
+        DataError, match=r"differs from its manifest .* make it again with scripts/make_mini_data"
     ):
         check_made(people)
 
@@ -246,7 +246,7 @@ def test_a_spoilt_gallery_image_on_disk_ends_a_run_before_its_first_step(smoke, 
     config = smoke(*REID, f"data.root={people}", *disk)
     report = run_job(config)
     assert report.ended == Ended.FAILED
-    assert f"{spoilt}: not a whole image (" in report.reason
+    assert f"{spoilt}: damaged or incomplete image (" in report.reason
     assert (folder_of(config) / "metrics.jsonl").read_text() == ""
     spoilt.write_bytes(whole)
     assert run_job(smoke(*REID, f"data.root={people}", *disk)).ended == Ended.OK
@@ -285,5 +285,5 @@ def test_a_row_takes_its_steps_on_noise(smoke) -> None:
 
 def test_a_set_without_gallery_is_refused_in_one_line(smoke) -> None:
     config = smoke(*REID, "data=digits", "data.root=null", "data.image_width=null")
-    with pytest.raises(ConfigError, match=r"data\.name=\S+ has no query and gallery"):
+    with pytest.raises(ConfigError, match=r"data\.name=\S+: has no query and gallery"):
         build_module.build(config, CPU)

@@ -87,11 +87,11 @@ def test_upstream_run_shares_the_backbone_and_is_trained_first(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"a": {"caption": "stirde"}}, "table8, row 1: column 'a': no caption 'stirde'"),
+        ({"a": {"caption": "stirde"}}, "table8, row 1: column 'a': no such caption 'stirde'"),
         ({"a": {"from": "lr.bsae"}}, "table8, row 1: column 'a': the run's config has no key"),
         (
             {"a": {"from": "lr"}},
-            "'lr' is no value but holds some: write one of lr.label, lr.base",
+            "'lr' is a group, not a value; write one of lr.label, lr.base",
         ),
         ({"a": {"metric": "val/topp1"}}, "table8, row 1: column 'a': the run reports no metric"),
         ({"a": {"metric": "val/topp1"}}, "did you mean 'val/top1'"),

@@ -97,24 +97,30 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
         (block(rows=[{"run": [5], "paper": {"top1": 1}}]), "row 1, run: '5': write key=value"),
         (block(rows=[{"run": ["a=1", "a=2"], "paper": {"top1": 1}}]), "'a' is given twice"),
         (block(rows=[{"run": ["seed=1"], "paper": {"top1": 1}}]), "write seeds:"),
-        (block(rows=[{"run": ["profile=paper"], "paper": {"top1": 1}}]), "cannot stand here"),
+        (
+            block(rows=[{"run": ["profile=paper"], "paper": {"top1": 1}}]),
+            "is not allowed here; set profile=<name>",
+        ),
         (block(rows=[{"run": ["trust=[os]"], "paper": {"top1": 1}}]), "only whoever trains"),
-        (block(run=["hydra.callbacks.x._target_=os.system"]), "Hydra is no part of a run"),
+        (
+            block(run=["hydra.callbacks.x._target_=os.system"]),
+            "Hydra's settings are not part of a run",
+        ),
         (block(rows=2 * [{"run": ["stem=conv"], "paper": {"top1": 1}}]), "the same as row 1"),
-        (block(rows=[{"run": [], "paper": {"top1": 1}, "note": []}]), "note must be a text"),
+        (block(rows=[{"run": [], "paper": {"top1": 1}, "note": []}]), "note must be a string"),
         (block(rows=[{"run": [], "paper": {"top1": 1}, "baseline": 5}]), "baseline must be true"),
         (block(rows=[{"run": [], "paper": {"top1": 1}, "misprints": "top1"}]), "misprints must"),
-        (block(seeds=[0, 0]), "write different whole numbers"),
-        (block(seeds=[True]), "write different whole numbers"),
+        (block(seeds=[0, 0]), "must be different whole numbers"),
+        (block(seeds=[True]), "must be different whole numbers"),
         (block(released_weights=["paper"]), "released_weights: expected 'key: value' pairs"),
         (
             block(released_weights=5),
             "released_weights: expected 'key: value' pairs, found the int 5",
         ),
-        (block(seeds=[2**32]), r"write different whole numbers in \[0, 4294967295\]"),
+        (block(seeds=[2**32]), r"must be different whole numbers in \[0, 4294967295\]"),
         (block(upstream="recipe=dino"), "upstream must be a list"),
         ({"seeds": 3}, "seeds must be a list"),
-        ({"seeds": []}, "write different whole numbers"),
+        ({"seeds": []}, "must be different whole numbers"),
         ({"blocks": {"rows": []}}, "table8: blocks must be a list"),
         ({"blocks": ["x"]}, "block 1: expected 'key: value' pairs"),
         ({"base": "recipe=deit"}, "base must be a list"),
@@ -122,7 +128,7 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
         ({"columns": 5}, "table8, columns: expected 'key: value' pairs, found the int 5"),
         ({"columns": {"a": 5}}, "column 'a': expected 'key: value' pairs, found the int 5"),
         ({"columns": {"a": {"from": "lr.base"}}}, "no column with a metric"),
-        ({"columns": {"a": {"metric": ["x"]}}}, "metric must be a text"),
+        ({"columns": {"a": {"metric": ["x"]}}}, "metric must be a string"),
         ({"columns": {"a": {"metric": "x", "digits": -1}}}, "digits=-1: write a whole number"),
         ({"columns": {"a": {"from": "x", "of": "parent"}}}, "of=parent"),
     ],
@@ -147,7 +153,7 @@ def test_a_key_that_stands_twice_is_refused_not_forgotten(tmp_path):
     write_table(tmp_path)
     path = tmp_path / "table" / "table8.yaml"
     path.write_text(path.read_text() + "title: Another\n")
-    with pytest.raises(TableError, match=r"line \d+: the key 'title' stands twice"):
+    with pytest.raises(TableError, match=r"line \d+: the key 'title' is given twice"):
         load_table("table8", tmp_path)
 
 
