@@ -90,7 +90,7 @@ def until_settled(executor):
     for _ in range(100):
         if not executor.open_jobs:
             break
-        events += executor.poll(0)
+        events += executor.poll(0.05)
     return events
 
 
