@@ -1,0 +1,77 @@
+"""Making what runs need besides other runs: a script in a process, like the training of a run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import deque
+from functools import partial
+from pathlib import Path
+
+from scaledrelu.config.artifacts import MANIFEST, Artifact, artifact_directory
+from scaledrelu.config.places import CONF_DIR
+from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_OK
+from scaledrelu.runs.lock import BusyError, claim
+from scaledrelu.runs.process import stop_with_parent
+from scaledrelu.runs.record import ERROR, write_error
+
+ROOT = CONF_DIR.parent
+KEPT_LINES = 1000  # of what a script that failed has printed
+
+
+def make_artifact(artifact: Artifact, *, results: Path) -> int:
+    """Run the script that makes an artifact, as the process of a launcher; return the exit status.
+
+    Args:
+        artifact: what to make; the run it is made from has finished.
+        results: results folder.
+    """
+    folder = artifact_directory(results, artifact.artifact_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with claim(folder):
+            return _make(artifact, folder, results)
+    except BusyError:
+        return EXIT_BUSY
+
+
+def forget_artifact(results: Path, artifact_id: str) -> None:
+    """Let an artifact be made again: the run it was made from is trained again."""
+    (artifact_directory(results, artifact_id) / MANIFEST).unlink(missing_ok=True)
+
+
+def _make(artifact: Artifact, folder: Path, results: Path) -> int:
+    if (folder / MANIFEST).exists():  # made by another process, a moment ago
+        return EXIT_OK
+    (folder / ERROR).unlink(missing_ok=True)
+    status, printed = _run([artifact.script, *artifact.arguments(results)])
+    if status == 0 and (folder / MANIFEST).exists():
+        return EXIT_OK
+    last = next((line for line in reversed(printed) if line.strip()), "it ended without a message")
+    write_error(folder, last.strip().removeprefix("error: "), "".join(printed))
+    return EXIT_FAILED
+
+
+def _run(command: list[str]) -> tuple[int, deque[str]]:
+    """Run a script of ours, show what it prints, and return its exit status and its last lines."""
+    _show(f"$ python {' '.join(command)}\n")
+    script, *arguments = command
+    printed: deque[str] = deque(maxlen=KEPT_LINES)
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / script), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        preexec_fn=partial(stop_with_parent, os.getpid()),
+    ) as process:
+        for line in process.stdout:
+            printed.append(line)
+            _show(line)
+    return process.returncode, printed
+
+
+def _show(line: str) -> None:
+    sys.stdout.write(line)  # the log of this process
+    sys.stdout.flush()
