@@ -88,7 +88,7 @@ class Executor(Protocol):
 
     @property
     def open_jobs(self) -> int:
-        """How many jobs are not settled yet."""
+        """How many jobs this process has to stay for."""
         ...
 
     def submit(self, jobs: Sequence[Job]) -> list[Event]:

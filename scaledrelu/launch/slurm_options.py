@@ -16,6 +16,10 @@ OPTIONS = (
     "exclusive", "mem", "mem_per_cpu", "mem_per_gpu", "gpus_per_task", "cpus_per_gpu", "mail_type",
     "mail_user", "signal_delay_s", "setup", "srun_args", "additional_parameters", "wckey",
 )  # fmt: skip
+COUNTS = {  # options that are whole numbers, and the smallest
+    "timeout_min": 1, "nodes": 1, "cpus_per_task": 1, "gpus_per_node": 0, "tasks_per_node": 1,
+    "signal_delay_s": 0,
+}  # fmt: skip
 OWN = {
     "name": "jobs are named <table>-<row>-<run id>, to find them in the queue",
     "comment": "a job's comment says which results folder it works for",
@@ -44,17 +48,26 @@ def options_of(job: Job, options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def check_slurm(options: Mapping[str, Any]) -> None:
-    """Refuse a misspelt option, and a machine that cannot submit.
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse a misspelt option, and counts that are none.
 
     Raises:
-        ConfigError: one line with the nearest valid name or what to install.
+        ConfigError: one line with the nearest valid name or what is allowed.
     """
     own = options.get(ARTIFACTS, {})
     if not isinstance(own, Mapping):
         raise ConfigError(f"slurm.{ARTIFACTS}={own}: write slurm.{ARTIFACTS}.<option>=<value>")
-    _check_names({k: v for k, v in options.items() if k != ARTIFACTS}, where="slurm.")
-    _check_names(own, where=f"slurm.{ARTIFACTS}.")
+    _check({k: v for k, v in options.items() if k != ARTIFACTS}, where="slurm.")
+    _check(own, where=f"slurm.{ARTIFACTS}.")
+
+
+def check_slurm(options: Mapping[str, Any]) -> None:
+    """Refuse wrong options, and a machine that cannot submit.
+
+    Raises:
+        ConfigError: see :func:`check_options`; or what to install.
+    """
+    check_options(options)
     if shutil.which("sbatch") is None:
         raise ConfigError(
             "launcher=slurm: no sbatch on this machine; start it where SLURM accepts jobs, or set "
@@ -66,8 +79,8 @@ def check_slurm(options: Mapping[str, Any]) -> None:
         raise ConfigError(f"launcher=slurm: {error}; run: pip install -e '.[slurm]'") from error
 
 
-def _check_names(options: Mapping[str, Any], *, where: str) -> None:
-    for key in options:
+def _check(options: Mapping[str, Any], *, where: str) -> None:
+    for key, value in options.items():
         if key in OWN:
             raise ConfigError(f"{where}{key}: {OWN[key]}")
         if key not in OPTIONS:
@@ -75,3 +88,6 @@ def _check_names(options: Mapping[str, Any], *, where: str) -> None:
                 f"{where}{key}: no such option of a job{nearest(key, OPTIONS)}; "
                 f"allowed: {', '.join(OPTIONS)}"
             )
+        least = COUNTS.get(key)
+        if least is not None and (type(value) is not int or value < least):
+            raise ConfigError(f"{where}{key}={value}: write a whole number from {least} on")

@@ -20,7 +20,7 @@ import yaml
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.engine.checkpoint import read_checkpoint
-from scaledrelu.launch import slurm
+from scaledrelu.launch import sent, slurm
 from scaledrelu.launch.jobs import write_plan
 from scaledrelu.launch.queue import queued_jobs, read_job
 from scaledrelu.launch.status import status_lines
@@ -51,6 +51,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sent, "QUEUE_POLL_S", 1.0)
     monkeypatch.setattr(slurm, "QUEUE_POLL_S", 1.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     paths = [str(CONF_DIR.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
