@@ -9,6 +9,7 @@ next one.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from scaledrelu.runs.lock import BusyError, claim
 
 FULL_S = 60.0  # how long to leave a SLURM alone that takes no more jobs, if none of ours ends
 PORTION = 50  # jobs to submit before looking whether somebody wants to stop
-SBATCH = "sbatch: error: "
+SBATCH = re.compile(r"sbatch: (error: )?")
 
 
 class _RefusedError(Exception):
@@ -66,7 +67,7 @@ class SlurmExecutor:
         self._sent = SentJobs(self._files)
         self._order: list[str] = []  # numbers of all jobs, ended ones too
         self._held: set[str] = set()  # runs whose obstacle was told
-        self._pause_until = 0.0
+        self._pause_until, self._is_full = 0.0, False
 
     @property
     def open_jobs(self) -> int:
@@ -198,8 +199,12 @@ class SlurmExecutor:
         """
         if not len(self._sent):
             raise RunError(f"SLURM refuses {job.name} ({refusal}); {self._left()}") from refusal
+        if self._is_full:
+            return []
+        self._is_full = True
         when = "as others end" if self._wait else "by the same command when others have ended"
-        return self._hold(job, f"SLURM takes no more now ({refusal}); the rest is submitted {when}")
+        reason = f"SLURM takes no more now ({refusal}); the rest is submitted {when}"
+        return [Event(job.name, What.WAITING, reason)]
 
     def _left(self) -> str:
         count = len(self._unsent)
@@ -217,5 +222,5 @@ class SlurmExecutor:
 def _in_one_line(error: Exception) -> str:
     """Return what sbatch said, or the last line of another error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line.removeprefix(SBATCH) for line in lines if line.startswith(SBATCH)]
+    said = [SBATCH.sub("", line, count=1) for line in lines if SBATCH.match(line)]
     return ": ".join(said or lines[-1:]) or type(error).__name__

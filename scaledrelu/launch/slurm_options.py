@@ -40,10 +40,11 @@ def options_of(job: Job, options: Mapping[str, Any]) -> dict[str, Any]:
         return found | {"nodes": 1, "tasks_per_node": 1, **options.get(ARTIFACTS, {})}
     tasks = int(found.get("nodes", 1)) * int(found.get("tasks_per_node", 1))
     if tasks > 1 and job.groups % tasks:
+        allowed = ", ".join(str(n) for n in range(1, job.groups + 1) if job.groups % n == 0)
         raise ConfigError(
             f"{job.name}: one update is {job.groups} group(s) of images, which {tasks} tasks "
-            f"cannot share (slurm.nodes x slurm.tasks_per_node); use a divisor of {job.groups} "
-            "tasks, or another batch.group (other runs); nothing was submitted"
+            f"cannot share (slurm.nodes x slurm.tasks_per_node); allowed: {allowed}; or another "
+            "batch.group (other runs); nothing was submitted"
         )
     return found
 

@@ -65,7 +65,7 @@ class ClusterWork:
 def submit_job(
     job: Job, options: Mapping[str, Any], *, files: Files, after: Sequence[str]
 ) -> JobRecord:
-    """Submit a job, and keep its number and log beside the run.
+    """Submit a job, and keep its number and log beside the run; one process at a time does that.
 
     Args:
         job: to submit.
@@ -91,8 +91,12 @@ def submit_job(
     named = {k if k in SHARED else f"slurm_{k}": value for k, value in found.items()}
     executor = AutoExecutor(jobs_folder(files) / "%j", cluster="slurm")
     executor.update_parameters(name=job.caption, stderr_to_stdout=True, **named)
-    with contextlib.redirect_stderr(io.StringIO()):  # sbatch's refusal is in the error, too
-        submitted = executor.submit(ClusterWork(files, job.name, job.work, job.after))
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # sbatch's refusal is in the error, too
+            submitted = executor.submit(ClusterWork(files, job.name, job.work, job.after))
+    finally:
+        for unsent in jobs_folder(files).glob("*.pkl"):  # that was to become a refused job's
+            unsent.unlink()
     return keep_record(job, submitted.job_id, files)
 
 
