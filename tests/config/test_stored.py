@@ -37,6 +37,11 @@ def test_every_published_science_is_read_and_written_back_unchanged() -> None:
         assert found == science, path
 
 
+def test_every_published_record_has_the_id_of_its_science() -> None:
+    for path in PUBLISHED:
+        assert path.parent.name.rpartition("-")[2] == hashed(json.loads(path.read_text())), path
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_configuration_comes_back_from_its_file(recipe: str) -> None:
     config = composed(f"recipe={recipe}", "optimizer=sam")
