@@ -134,7 +134,7 @@ def finished_result(run_dir: str | Path, config: Mapping[str, Any]) -> Result | 
             f"{run_dir}: config.json is missing, so nothing says what {RESULT} is the result of; "
             f"{keep(run_dir)}"
         )
-    if stored != json.loads(json.dumps(config)):
+    if stored != config and stored != json.loads(json.dumps(config)):  # keys become text
         raise RecordError(
             f"{run_dir}: holds the result of another configuration under the same id; "
             f"{keep(run_dir)}"
@@ -176,8 +176,11 @@ def read_status(run_dir: str | Path) -> Status:
         RecordError: when ``result.json`` exists and cannot be read.
     """
     result = read_result(run_dir)
-    if result is not None:
-        return Status(result.outcome.value)
+    return unfinished_status(run_dir) if result is None else Status(result.outcome.value)
+
+
+def unfinished_status(run_dir: str | Path) -> Status:
+    """Return what a directory without a result says."""
     if is_busy(Path(run_dir)):
         return Status.RUNNING
     if (Path(run_dir) / ERROR).exists():
