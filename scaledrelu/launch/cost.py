@@ -29,7 +29,7 @@ def cost_text(
     todo: Sequence[PlannedRun],
     *,
     gpus: int,
-    estimate: Callable[[RunConfig], Estimate],
+    estimate: Callable[[PlannedRun], Estimate],
 ) -> str:
     """Return what training some runs on GPUs costs, in one or two lines.
 
@@ -41,7 +41,7 @@ def cost_text(
     hours, measured, unknown = 0.0, 0, 0
     for run in todo:
         left = 1.0 - (run.saved.share if run.saved else 0.0)
-        found = estimate(run.config)
+        found = estimate(run)
         if found.measured and found.seconds is not None:
             hours += left * found.seconds * run.config.launch.nproc / HOUR
             measured += 1

@@ -173,9 +173,9 @@ class SlurmExecutor:
         """Return why a job is not to be submitted now; None if it is, and make it ready then."""
         for name in job.after:
             if name in self._unsent:
-                return f"it starts from {name}, which is not submitted yet"
+                return f"it needs {name}, which is not submitted yet"
             if name not in self._sent and self._files.state(name) is State.BUSY:
-                return f"it starts from {name}, which another process is working on"
+                return f"it needs {name}, which another process is working on"
         try:
             if state is not State.BUSY:
                 job.prepare()

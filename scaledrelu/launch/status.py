@@ -19,7 +19,7 @@ from scaledrelu.launch.queue import (
     read_job,
 )
 from scaledrelu.runs.lock import read_attempt
-from scaledrelu.runs.record import Status, read_result, read_saved, run_directory
+from scaledrelu.runs.record import Status, read_saved, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.text import duration
 
@@ -54,7 +54,7 @@ def status_lines(plan: Plan) -> Iterator[str]:
 def _state(plan: Plan, run: PlannedRun, folder: Path, queued: QueuedJob | None) -> str:
     match run.status:
         case Status.OK | Status.CRASH:
-            return result_text(read_result(folder))
+            return result_text(run.result)
         case Status.DAMAGED:
             return f"damaged: {run.reason}"
         case Status.RUNNING:

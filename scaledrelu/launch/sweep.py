@@ -63,19 +63,19 @@ def launch_tables(
     plan = plan_tables(_for_its_launcher(settings))
     todo = in_order(runs_to_train(plan, settings.redo), settings.first)
     slots = slots_of([run.config for run in todo], settings.n_jobs)
-    say(_plan_text(plan, todo, slots, settings))
+    estimate = Estimator(plan.results, plan.runs)
+    say(_plan_text(plan, todo, slots, settings, estimate))
     if settings.dry_run:
         return None
     if any(run.config.wandb.mode == "online" for run in todo):
         check_online()
     budget = None
     if settings.budget_s is not None:
-        runs = {run.run_id: run for run in todo}
-        budget = Budget(settings.budget_s, started=started, runs=runs, results=plan.results)
+        budget = Budget(settings.budget_s, plan, todo, started=started, estimate=estimate)
     executor = _executor(settings, plan, slots, preload=preload, budget=budget)
     with writing_to(settings.results):
         write_plan(plan, todo)
-        progress = Progress(_seconds(plan, todo), files=files_of(plan), say=say)
+        progress = Progress(_seconds(todo, estimate), files=files_of(plan), say=say)
         jobs = jobs_of(plan, todo, train)
         stopped = _drive(executor, jobs, progress, say, budget=budget)
     submitted = bool(todo) and not (executor.waits or settings.wait)
@@ -247,7 +247,11 @@ def _executor(
 
 
 def _plan_text(
-    plan: Plan, todo: Sequence[PlannedRun], slots: Sequence[Slot], settings: Settings
+    plan: Plan,
+    todo: Sequence[PlannedRun],
+    slots: Sequence[Slot],
+    settings: Settings,
+    estimate: Estimator,
 ) -> str:
     """Return the plan in words, with the runs at a time and the GPUs that will be used."""
     jobs, gpus = len(slots), {g for slot in slots for g in slot.get(GPUS, "").split(",")} - {""}
@@ -256,12 +260,9 @@ def _plan_text(
         jobs = settings.n_jobs or max(1, len(todo))
         per_node, nodes = (int(settings.slurm.get(k, 1)) for k in ("gpus_per_node", "nodes"))
         count = per_node * nodes * (settings.n_jobs or 1)
-    return plan_text(plan, todo, n_jobs=jobs, estimate=Estimator(plan.results), gpus=count)
+    return plan_text(plan, todo, n_jobs=jobs, estimate=estimate, gpus=count)
 
 
-def _seconds(plan: Plan, todo: Sequence[PlannedRun]) -> dict[str, float]:
+def _seconds(todo: Sequence[PlannedRun], estimate: Estimator) -> dict[str, float]:
     """Return the expected duration of each run."""
-    estimate = Estimator(plan.results)
-    return {
-        run.run_id: time_left(estimate(run.config), run.saved).seconds or UNKNOWN_S for run in todo
-    }
+    return {run.run_id: time_left(estimate(run), run.saved).seconds or UNKNOWN_S for run in todo}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.run import RunConfig
-from scaledrelu.runs.record import Saved, Status
+from scaledrelu.runs.record import Result, Saved, Status
 from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.spec import Column, Row, Table
@@ -22,11 +23,13 @@ class PlannedRun:
     overrides: tuple[str, ...]
     seed: int
     config: RunConfig
+    science: Mapping[str, Any]  # what its id stands for
     upstream: str | None  # the run whose weights it starts from
     artifact: str | None  # the label maps it learns from
     wave: int
     status: Status
     reason: str | None  # first line of error.txt, or what is damaged and what to do
+    result: Result | None = None  # of a finished run
     saved: Saved | None = None  # the checkpoint that an unfinished run continues from
 
 

@@ -159,7 +159,7 @@ def test_a_damaged_record_costs_its_own_cells_only(finished, conf, case):
     assert not re.search("[Dd]elete", plan.runs[hurt].reason)
     assert str(conf) not in plan.runs[hurt].reason, "a report does not tell where results lie"
     todo = runs_to_train(plan, "failed")
-    text = plan_text(plan, todo, n_jobs=1, estimate=Estimator(plan.results))
+    text = plan_text(plan, todo, n_jobs=1, estimate=Estimator(plan.results, plan.runs))
     assert f"-> {hurt}  damaged: " in text
     assert "1 ok, 1 damaged" in text
     assert todo == [], "only redo touches a record that may be good"
@@ -210,7 +210,7 @@ def test_nothing_starts_from_a_damaged_record_and_the_others_go_on(tmp_path):
     left = {event.name: event.reason for event in executor.poll(0)}
     left |= {event.name: event.reason for event in executor.poll(0)}
     assert left == {
-        hurt.run_id: f"it starts from {parents[0]}, which is damaged",
+        hurt.run_id: f"it needs {parents[0]}, which is damaged",
         whole.run_id: "",
     }
 
@@ -219,7 +219,7 @@ def test_a_record_of_odd_values_costs_an_estimate_not_the_plan(finished):
     whole = list(finished.runs)[1]
     for odd in ([], {}, {"task": {"_target_": ["a"]}}, {"model": 3}):
         (folder_of(finished, whole) / "config.json").write_text(json.dumps(odd))
-        Estimator(finished.results)
+        Estimator(finished.results, {})
 
 
 def test_a_damaged_record_is_not_published_and_the_others_are(finished, conf, caplog):

@@ -122,7 +122,7 @@ def test_teacher_artifact_and_pupils_are_planned_in_this_order_and_shared(conf):
     assert teacher.seed == 0
     assert teacher in plan.runs_of(plan.tables[0])
     assert f"{item.artifact_id} from {teacher.run_id}: missing" in plan_text(
-        plan, [], n_jobs=1, estimate=lambda config: Estimate(None, measured=False)
+        plan, [], n_jobs=1, estimate=lambda run: Estimate(None, measured=False)
     )
 
 
