@@ -65,10 +65,6 @@ class Plan:
     overrides: tuple[str, ...] = ()  # extra ones, for every run
     conf_dir: Path = CONF_DIR
 
-    def tables_of(self, run_id: str) -> list[str]:
-        """Return the names of the tables that a run belongs to."""
-        return sorted({cell.table.name for cell in self.cells if run_id in cell.run_ids})
-
     def cells_of(self, table: Table) -> list[Cell]:
         """Return the cells of one table in printed order."""
         return [cell for cell in self.cells if cell.table.name == table.name]

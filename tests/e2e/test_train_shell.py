@@ -113,12 +113,12 @@ def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         ("conv", "cannot parse 'conv'"),
         ("stem=conv,patchify", "add --multirun"),
         ("-m stem=glob(nope*)", "no option of group 'stem' matches; allowed: conv, "),
-        ("-m lr.base=glob(1*)", "'lr.base' is none"),
+        ("-m lr.base=glob(1*)", "'lr.base' is not a group"),
         ("-m stem=choice(conv,convv)", "stem=convv: no such option"),
         ("-m stem=interval(0,1)", "stem is a group"),
         ("-m stem=range(0,3)", "stem is a group"),
         ("-m lr.base=interval(1e-4,1e-3)", "does not support sweep type : INTERVAL_SWEEP"),
-        ("-m seed=range(3,0)", "nothing to run"),
+        ("-m seed=range(3,0)", "the list or range is empty"),
         ("-m seed=range(0,3,0)", "must not be zero"),
         ("-m seed=range(0,3,0.0)", "Invalid range values"),
         ("-m hydra/launcher=nope", "hydra/launcher/nope"),
@@ -196,6 +196,10 @@ def test_help_lists_what_a_person_may_choose_and_nothing_else(shell: Callable) -
     for group, options in group_options(CONF_DIR).items():
         assert any(line.split()[:1] == [group] for line in said.out.splitlines()), group
         assert all(option in said.out for option in options)
+    section = said.out.partition("Options, ")[2].partition("Values, ")[0]
+    listed = [line.split()[0] for line in section.splitlines()[1:] if line.strip()]
+    names = "data ffn init launch lr model optimizer precision profile recipe stem wandb warmup"
+    assert " ".join(listed) == names
     for internal in ("profile_", "table", "artifact", "_grammar", "_base", "hydra "):
         assert internal not in said.out.replace("tables", ""), internal
     assert "conv*" not in said.out.replace("'stem=glob(conv*)'", "")

@@ -66,8 +66,8 @@ def test_only_what_a_person_can_use_is_told(tmp_path):
     progress = progress_of({"a-1": 10.0}, tmp_path, said)
     for event in (
         Event("a-1", What.STARTED),
-        Event("a-1", What.DIED, "its process ended with SIGKILL and left no message"),
-        Event("a-1", What.STOPPED, "by a signal; it has saved"),
+        Event("a-1", What.DIED, "its process ended with SIGKILL and no error message"),
+        Event("a-1", What.STOPPED, "by a signal, after saving"),
         Event("a-1", What.LEFT_OUT),
     ):
         progress.see(event)
@@ -436,7 +436,7 @@ def test_results_that_are_a_file_are_one_line(sandbox):
 def test_a_folder_in_the_place_of_a_report_is_named_and_not_taken_for_a_full_disk(sandbox):
     sandbox.behave()
     (sandbox.base / "results" / "mini" / "table8.md").mkdir(parents=True)
-    said = r"table8\.md: cannot be written .*: move away what"
+    said = r"table8\.md: cannot be written .*; move away the file or folder"
     with pytest.raises(RunError, match=said) as caught:
         report(settings_in(sandbox.base), sandbox.said.append)
     assert ".tmp" not in str(caught.value)

@@ -227,7 +227,7 @@ SPOILT: dict[str, tuple[Callable[[Start], None], type[ScaledReluError], str]] = 
     "foreign": (spoil_foreign, CheckpointError, "(no task, cursor)"),
     "result": (spoil_result, RecordError, "result.json: damaged"),
     "config": (spoil_config, RecordError, "config.yaml: damaged"),
-    "config value": (spoil_config_value, RecordError, "is not what config.json beside it says"),
+    "config value": (spoil_config_value, RecordError, "does not match config.json beside it"),
     "other step": (spoil_other_step, CheckpointError, "but the run ended at step"),
 }
 

@@ -100,6 +100,9 @@ def launched(plan, redo="none", *, crash=()):
     """
     files, done = files_of(plan), []
     for job in jobs_of(plan, runs_to_train(plan, redo), len):
+        done_already = files.state(job.name) is State.DONE
+        if done_already and files.mark(job.name) != job.replaces:  # every executor looks so
+            continue
         if all(files.state(name) is State.DONE for name in job.after):
             job.prepare()
             if job.name in plan.runs:

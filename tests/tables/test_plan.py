@@ -88,7 +88,10 @@ def test_upstream_run_shares_the_backbone_and_is_trained_first(tmp_path):
     ("columns", "message"),
     [
         ({"a": {"caption": "stirde"}}, "table8, row 1: column 'a': no such caption 'stirde'"),
-        ({"a": {"from": "lr.bsae"}}, "table8, row 1: column 'a': the run's config has no key"),
+        (
+            {"a": {"from": "lr.bsae"}},
+            "table8, row 1: column 'a': the run's configuration has no key",
+        ),
         (
             {"a": {"from": "lr"}},
             "'lr' is a group, not a value; write one of lr.label, lr.base",
