@@ -86,11 +86,12 @@ class SentJobs:
         """
         deadline = time.monotonic() + STOP_LIMIT_S
         while time.monotonic() < deadline and not impatient():
-            queued = queued_jobs(self._files.results) or {}
-            left = [job.job_id for name, job in queued.items() if name in self._open]
-            if not left:
-                return [self._conclude(name) for name in list(self._open)]
-            cancel(left)
+            queued = queued_jobs(self._files.results)
+            if queued is not None:
+                left = [job.job_id for name, job in queued.items() if name in self._open]
+                if not left:
+                    return [self._conclude(name) for name in list(self._open)]
+                cancel(left)
             time.sleep(min(2.0, QUEUE_POLL_S))
         return []
 

@@ -162,7 +162,7 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
     if launched.submitted:
         say("SLURM goes on without this command; make status tells how far it is")
         if launched.left_out:
-            say(f"{launched.left_out} jobs are not submitted; the same command submits them")
+            say(f"jobs not submitted yet: {launched.left_out}; the same command submits them")
         return EXIT_INCOMPLETE if launched.left_out else EXIT_OK
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]

@@ -337,7 +337,7 @@ def test_more_jobs_than_slurm_takes_follow_as_others_end(
     fake.parent.mkdir()
     refusal = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
     fake.write_text(
-        f"#!/bin/sh\nif squeue -h --me -o %k | grep -q {tmp_path}; then\n"
+        f"#!/bin/sh\nif squeue -h --me -t PD,R -o %k | grep -q {tmp_path}; then\n"
         f"  echo '{refusal}' >&2; exit 1\nfi\n"
         f'exec {shutil.which("sbatch")} "$@"\n'
     )
@@ -346,7 +346,7 @@ def test_more_jobs_than_slurm_takes_follow_as_others_end(
     cluster = Cluster(tmp_path, ["stem=patchify"], ["stem=conv"])
     assert cluster.submit() == 1
     assert any("takes no more now (QOSMax" in line for line in cluster.said)
-    assert cluster.said[-1] == "1 jobs are not submitted; the same command submits them"
+    assert cluster.said[-1] == "jobs not submitted yet: 1; the same command submits them"
     assert cluster.sweep() == 0, cluster.said
     assert cluster.status() == [Status.OK, Status.OK]
     numbers = {cluster.job(place) for place in (0, 1)}
