@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.run import PathsConfig
 from scaledrelu.config.shell import planned_run
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.saved import read_saved
@@ -74,7 +76,7 @@ def test_torchrun_trains_the_same_run_in_one_directory(one, tmp_path) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    two = {**one, "paths": {"results": str(results)}}
+    two = replace(one, paths=PathsConfig(results=str(results)))
     assert [p.name for p in (results / "runs").iterdir() if p.name[0] != "."] == [run_id(one)]
     same_training(one, two)
 
