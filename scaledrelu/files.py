@@ -1,4 +1,4 @@
-"""Files that readers see whole or not at all, and what to say where none can be written."""
+"""Files that readers see whole or not at all, and error messages where none can be written."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def atomic_file(
 ) -> Iterator[IO[bytes]]:
     """Give a stream whose content gets the name ``path`` at the end, whole or not at all.
 
-    The content is written beside ``path`` first, to a file that is new: a link that lies in wait
-    under the temporary name is removed, not followed, since run folders travel.
+    The content is first written beside ``path``, to a new file: a link that already has the
+    temporary name is removed, not followed, since run folders travel.
 
     Args:
-        path: of the finished file; its folder exists.
+        path: the finished file; its folder exists.
         durable: make the content survive a power cut; costs a few milliseconds per file.
         one_writer: only one process at a time writes this file: the temporary name is then the
             same every time, so that kills leave at most one leftover.
-        keep_old_as: the name that the file now at ``path``, if any, gets first.
+        keep_old_as: new name for the file that is now at ``path``, if any.
 
     Raises:
         OSError: disk full or folder not writable; the old file is then intact.
@@ -57,12 +57,12 @@ def atomic_file(
 
 
 def write_atomic(path: str | Path, content: bytes | str, *, durable: bool = True) -> None:
-    """Write a file of several possible writers, and its folder where there is none.
+    """Write a file that several processes may write; create its folder if it is missing.
 
     Args:
-        path: of the file.
+        path: the file.
         content: text is encoded as UTF-8.
-        durable: see :func:`atomic_file`.
+        durable: make the content survive a power cut; costs a few milliseconds.
 
     Raises:
         OSError: disk full or folder not writable; the old file is then intact.
@@ -74,10 +74,10 @@ def write_atomic(path: str | Path, content: bytes | str, *, durable: bool = True
 
 
 def cannot_write(error: OSError, folder: str | Path) -> str | None:
-    """Return one line if an error says that the results folder cannot be written, else None.
+    """Return one line if an error says that the results folder is not writable, else None.
 
     Args:
-        error: from any file operation.
+        error: an error of any file operation.
         folder: the results folder.
     """
     place = Path(folder).absolute()
@@ -88,14 +88,14 @@ def cannot_write(error: OSError, folder: str | Path) -> str | None:
     if name is None and error.errno not in FULL_OR_READ_ONLY:
         return None
     return (
-        f"cannot write {name or folder}: {error.strerror}; make room or choose another folder with "
-        "paths.results=<folder>"
+        f"cannot write {name or folder}: {error.strerror}; make room, or choose another folder "
+        "with paths.results=<folder>"
     )
 
 
 @contextlib.contextmanager
 def writing_to(results: Path) -> Iterator[None]:
-    """Turn what a read-only or full results folder causes inside the block into one line.
+    """Turn errors of a read-only or full results folder inside the block into one line.
 
     Raises:
         RunError: which file, and why it cannot be written.
@@ -107,10 +107,10 @@ def writing_to(results: Path) -> Iterator[None]:
             raise
         remedy = "make room or give write permission there"
         if error.errno in OCCUPIED:
-            remedy = "move away what stands there instead of a folder or file of ours"
+            remedy = "move away the file or folder that is in its place"
         raise RunError(  # the second name is that of the file, where the first is a temporary one
             f"{error.filename2 or error.filename or results}: cannot be written "
-            f"({error.strerror}): {remedy}, or set results=FOLDER; what is done is kept"
+            f"({error.strerror}); {remedy}, or set results=<folder>; finished runs are kept"
         ) from error
 
 

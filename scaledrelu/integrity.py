@@ -1,7 +1,7 @@
-"""Whether the bytes of a file are those that were written: a digest at its end, or archive CRCs.
+"""Whether the bytes of a file are those that were written, by a digest at its end or CRCs.
 
-torch reads an archive without looking at its CRCs, and CRCs say nothing of the archive's own
-tables: what we write ourselves ends with a SHA-256 over everything before it.
+torch does not check the CRCs of an archive, and CRCs do not cover the archive's own tables: what we
+write ourselves ends with a SHA-256 of everything before it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _ARCHIVE = b"PK\x03\x04"
 
 
 def seal_of(content: bytes | memoryview) -> bytes:
-    """Return what to write behind ``content``, so that any other content will be noticed."""
+    """Return what to append to ``content``, so that any change of it will be noticed."""
     return SEAL + hashlib.sha256(content).digest()
 
 
 def find_damage(path: Path) -> str | None:
-    """Say in a few words how a file differs from what was written; None if nothing shows it.
+    """Say in a few words how a file differs from what was written; None if nothing shows that.
 
-    A file that carries neither a seal nor CRCs cannot show anything: see :func:`is_checked`.
+    A file with neither a seal nor CRCs cannot show it: see :func:`is_checked`.
 
     Raises:
         OSError: if it cannot be read.
@@ -39,7 +39,7 @@ def find_damage(path: Path) -> str | None:
         sealed = _seal_in(stream, size)
         if sealed is not None:
             same = _digest_of(stream, size - _SEAL_BYTES) == sealed
-            return None if same else "damaged: its content is not what was written (SHA-256)"
+            return None if same else "damaged (its content does not match its SHA-256)"
         stream.seek(0)
         if stream.read(len(_ARCHIVE)) != _ARCHIVE:
             return None
@@ -53,7 +53,7 @@ def has_seal(path: Path) -> bool:
 
 
 def is_checked(path: Path) -> bool:
-    """Whether a file carries anything that shows damage: our seal, or the CRCs of an archive."""
+    """Whether a file has anything that shows damage: our seal, or the CRCs of an archive."""
     with path.open("rb") as stream:
         return stream.read(len(_ARCHIVE)) == _ARCHIVE or has_seal(path)
 
@@ -82,6 +82,6 @@ def _damage_of_archive(stream: io.BufferedReader) -> str | None:
             if all(entry.CRC == 0 for entry in entries):  # torch.save was told to leave them out
                 return None
             bad = archive.testzip()
-    except Exception as error:  # zipfile and zlib raise many kinds for a torn file
-        return f"torn or damaged ({type(error).__name__})"
-    return f"damaged: the checksum of its entry {bad} is wrong" if bad else None
+    except Exception as error:  # zipfile and zlib raise many kinds of errors
+        return f"incomplete or damaged ({type(error).__name__})"
+    return f"damaged (wrong checksum of its entry {bad})" if bad else None

@@ -1,4 +1,4 @@
-"""Words for people that several rooms say alike."""
+"""Formatting of numbers in messages that several packages share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Theorems 1 and 2 of the paper in numbers: small enough to check by drawing and comparing.
+"""Theorems 1 and 2 of the paper in numbers: small enough to check with random draws.
 
 A scaled ReLU here is Eq. 1, ``max(beta * x + alpha, 0)`` (a BatchNorm's affine part, then ReLU):
 only this form is homogeneous in (alpha, beta), which the proof of Theorem 1 needs; the definition
@@ -50,7 +50,13 @@ class TokenSize:
 
 
 def scaled_relu(features: Array, alpha: Array | float, beta: Array | float) -> Array:
-    """Return ``max(beta * x + alpha, 0)``, channels last (Eq. 1)."""
+    """Return ``max(beta * x + alpha, 0)``, channels last (Eq. 1).
+
+    Args:
+        features: (..., C).
+        alpha: shift per channel, (C,), or one for all.
+        beta: scale per channel, (C,), or one for all.
+    """
     return np.maximum(beta * features + alpha, 0.0)
 
 
@@ -89,6 +95,12 @@ def row_norm_bound(size: TokenSize, *, num_features: int, gamma: float) -> float
     """Return ``sqrt(D (mu^2 + (1 - gamma) sigma^2))``, which rows exceed with high probability.
 
     ``gamma`` has to grow with mu / sigma: the square of an element spreads with mu * sigma too.
+
+    Args:
+        size: mean mu and standard deviation sigma of the token matrix.
+        num_features: D.
+        gamma: share of the variance that a row may fall short of.
+
     Source: Theorem 2, second inequality, with the constant that its proof shows.
     """
     return float(np.sqrt(num_features * (size.mean**2 + (1 - gamma) * size.std**2)))
@@ -98,12 +110,21 @@ def operator_norm_bound(size: TokenSize, *, num_tokens: int, num_features: int) 
     """Return ``(mu + sigma) sqrt(N D)``: Theorem 2's order of the operator norm, constant 1.
 
     The constant needs no probability: the Frobenius norm is ``sqrt(N D (mu^2 + sigma^2))``.
+
+    Args:
+        size: mean mu and standard deviation sigma of the token matrix.
+        num_tokens: N.
+        num_features: D.
     """
     return float((abs(size.mean) + size.std) * np.sqrt(num_tokens * num_features))
 
 
 def similarity_bound(size: TokenSize, *, num_tokens: int) -> float:
     """Return ``|B|_op^2 / ((N - 1) min_i |B_i|^2)``, above the mean cosine of non-negative tokens.
+
+    Args:
+        size: operator norm and smallest row norm of the token matrix B.
+        num_tokens: N.
 
     Source: Eq. 6.
     """

@@ -13,7 +13,7 @@ Say = Callable[[str], None]
 
 
 def say(line: str) -> None:
-    """Print a line; where the terminal is gone, nobody reads it."""
+    """Print a line; a terminal that is gone is no error."""
     try:
         print(line, flush=True)
     except OSError as error:
@@ -26,9 +26,9 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
     """Read ``key=value`` arguments, do the work, turn a user's mistake into one line and exit 2.
 
     Args:
-        script: its name, which decides what settings it has.
+        script: name of the script, which decides its settings.
         work: what it does; returns the exit status.
-        text: its help, above the settings.
+        text: its help, printed above the settings.
     """
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
@@ -37,7 +37,7 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
     try:
         return work(load_settings(arguments, script=script), say)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     except ScaledReluError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -27,9 +27,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     for name, count in MSMT17.items():
         add = parser.add_argument
-        add(f"--{name}", type=within(COUNT), default=count, help=f"number, default {count:,}")
-    parser.add_argument("--features", type=within(COUNT), default=384, help="per image")
-    parser.add_argument("--threads", type=within(FEW), help="default: torch's")
+        add(f"--{name}", type=within(COUNT), default=count, help=f"default: {count:,}")
+    parser.add_argument(
+        "--features", type=within(COUNT), default=384, help="features per image, default: 384"
+    )
+    parser.add_argument("--threads", type=within(FEW), help="threads of torch, default: torch's")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     return parser.parse_args(arguments)
 

@@ -1,7 +1,7 @@
 """Draw queries of a finished re-identification run and the gallery images that it ranks first.
 
 python scripts/draw_rankings.py --run reid-0123456789ab --out ranked.png
-Right ones have a green frame, wrong ones a red one; the number below is the person.
+Correct images have a green frame, wrong ones a red one; the number below is the person.
 """
 
 from __future__ import annotations
@@ -21,13 +21,21 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", metavar="ID", required=True, help="a run of Table 4")
-    parser.add_argument("--results", default="results", help="folder of runs/ and artifacts/")
     parser.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE", help="code the run may name, too"
+        "--run", metavar="ID", required=True, help="finished re-identification run (Table 4)"
     )
-    parser.add_argument("--out", metavar="FILE", required=True, help="the picture (PNG)")
-    parser.add_argument("--count", type=within(FEW), default=8, help="queries")
+    parser.add_argument("--results", default="results", help="results folder, default: results")
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="further module whose code the run may use; repeatable",
+    )
+    parser.add_argument("--out", metavar="FILE", required=True, help="PNG file to write")
+    parser.add_argument(
+        "--count", type=within(FEW), default=8, help="number of queries, default: 8"
+    )
     return parser.parse_args(arguments)
 
 

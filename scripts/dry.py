@@ -1,4 +1,4 @@
-"""One training and one evaluation step of every row of the paper profile, on random 224-px images.
+"""Take one training and one evaluation step of every row at paper size, on random 224-px images.
 
 python scripts/dry.py                                     # fp32, batch 2, CPU
 python scripts/dry.py tables=[table1] overrides=[precision=fp16_2021]
@@ -24,7 +24,12 @@ IMAGENET_CLASSES = 1000
 
 
 def dry(settings: Settings, say: Callable[[str], None]) -> int:
-    """Take the steps run by run; return 1 if any of them failed."""
+    """Take the steps run by run; return 1 if any of them failed.
+
+    Args:
+        settings: which tables, and overrides of every run.
+        say: prints one line.
+    """
     from scaledrelu.runs.dry import dry_step
 
     runs = list(plan_tables(settings).runs.values())
@@ -44,7 +49,7 @@ def dry(settings: Settings, say: Callable[[str], None]) -> int:
             f"|grad| {found.grad_norm:.2f}, logits {found.logits}  "
             f"{time.monotonic() - started:.1f}s"
         )
-    say(f"{len(runs) - failures} of {len(runs)} rows took their steps")
+    say(f"{len(runs) - failures} of {len(runs)} runs took their steps")
     return 1 if failures else 0
 
 

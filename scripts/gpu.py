@@ -1,10 +1,10 @@
-"""Use a GPU that is at hand for minutes: `make gpu BUDGET=540` is this, with --budget 540.
+"""Use a GPU for a few minutes: `make gpu BUDGET=540` calls this with --budget 540.
 
 python scripts/gpu.py --budget 540                       # tests, step bench, loader, then runs
-python scripts/gpu.py --budget 300 --only runs           # runs only, the rows of most worth first
-python scripts/gpu.py --budget 90 --device cpu --profile smoke   # does the script itself work?
+python scripts/gpu.py --budget 300 --only runs           # runs only, the most important rows first
+python scripts/gpu.py --budget 90 --device cpu --profile smoke   # try the script itself on a CPU
 Needs no W&B and installs nothing. Writes results/published/<profile>/ and results/published/bench/,
-and a log per piece to results/gpu/. Exit status 1 if a piece failed or ran over its share.
+and one log for each piece to results/gpu/. Exit status 1 if a piece failed or took too long.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Make a small person re-identification data set in the layout of Market-1501 (seconds).
+"""Generate a small person re-identification data set in the layout of Market-1501 (seconds).
 
 python scripts/make_mini_data.py --preset market --out data/mini_market --picture market.png
-The same preset and seed give the same files. An existing folder is written again.
+The same preset and seed give the same files. Files that exist are written again.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--preset", required=True, choices=PRESETS, help="msmt is the harder one")
-    parser.add_argument("--out", required=True, help="root of the data set")
-    parser.add_argument("--seed", type=within(SEED), default=0, help="another makes other people")
+    parser.add_argument(
+        "--preset", required=True, choices=PRESETS, help="size and difficulty; msmt is the harder"
+    )
+    parser.add_argument("--out", required=True, help="folder to write the data set to")
+    parser.add_argument(
+        "--seed", type=within(SEED), default=0, help="seed of the people, default: 0"
+    )
     parser.add_argument("--picture", metavar="FILE", help="also draw a contact sheet (PNG)")
     return parser.parse_args(arguments)
 

@@ -1,9 +1,9 @@
-"""Write the token-label maps of a training set, from a run of our own or a model of timm.
+r"""Write the token-label maps of a training set, from a finished run or a timm model.
 
 python scripts/make_token_labels.py --run volo-0123456789ab --results results
 python scripts/make_token_labels.py --timm dm_nfnet_f6.dm_in1k --pretrained --image-size 576 \
     --crop 1.0 --data data/imagenet1k/train --out data/token_labels --batch 64 --workers 16
-The same command goes on where it was stopped. About 8 KB per image at 18 x 18
+Run the same command again to continue where it stopped. About 8 KB per image at 18 x 18
 (10.5 GB for ImageNet-1k).
 """
 
@@ -26,29 +26,49 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     teacher = parser.add_mutually_exclusive_group(required=True)
-    teacher.add_argument("--run", metavar="ID", help="finished run of our own; its training images")
-    teacher.add_argument("--timm", metavar="NAME", help="model of timm, with --data")
-    parser.add_argument("--results", default="results", help="folder of runs/ and artifacts/")
+    teacher.add_argument("--run", metavar="ID", help="finished run; labels its training images")
+    teacher.add_argument("--timm", metavar="NAME", help="timm model; labels the images of --data")
+    parser.add_argument("--results", default="results", help="results folder, default: results")
     parser.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE", help="code the run may name, too"
+        "--trust",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="further module whose code the run may use; repeatable",
     )
-    parser.add_argument("--artifact-id", help="default: computed from teacher and images")
-    parser.add_argument("--out", help="default: <results>/artifacts/<artifact id>")
-    parser.add_argument("--data", help="timm: folder of class folders")
-    parser.add_argument("--pretrained", action="store_true", help="timm: its own weights")
-    parser.add_argument("--checkpoint", help="timm: file of weights")
-    parser.add_argument("--image-size", type=within(PIXELS), help="timm: default: the model's")
-    parser.add_argument("--crop", type=within(SHARE_OF_AN_IMAGE), help="timm: default: the model's")
+    parser.add_argument("--artifact-id", help="default: from teacher and images")
+    parser.add_argument(
+        "--out", help="folder of the maps, default: <results>/artifacts/<artifact id>"
+    )
+    parser.add_argument("--data", help="with --timm: folder of class folders")
+    parser.add_argument("--pretrained", action="store_true", help="with --timm: timm's weights")
+    parser.add_argument("--checkpoint", help="with --timm: file of weights")
+    parser.add_argument(
+        "--image-size",
+        type=within(PIXELS),
+        help="with --timm: side in pixels, default: the model's",
+    )
+    parser.add_argument(
+        "--crop",
+        type=within(SHARE_OF_AN_IMAGE),
+        help="with --timm: share of the resized short side that is kept, default: the model's",
+    )
     parser.add_argument("--crop-mode", default="center", choices=("center", "squash", "border"))
-    parser.add_argument("--skip-bad-images", action="store_true", help="timm: replace them")
-    parser.add_argument("--batch", type=within(COUNT), default=64, help="images per forward pass")
+    parser.add_argument(
+        "--skip-bad-images", action="store_true", help="with --timm: replace bad images by others"
+    )
+    parser.add_argument(
+        "--batch", type=within(COUNT), default=64, help="images per forward pass, default: 64"
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--workers", type=within(WORKERS), default=4, help="loader processes")
+    parser.add_argument(
+        "--workers", type=within(WORKERS), default=4, help="loader processes, default: 4"
+    )
     return parser.parse_args(arguments)
 
 
 def main(options: argparse.Namespace) -> None:
-    """Open the teacher and write its maps."""
+    """Build the teacher and write its maps."""
     from scaledrelu.engine.distributed import pick_device
     from scaledrelu.labels.writing import make_label_maps
 
@@ -86,4 +106,4 @@ if __name__ == "__main__":
         with readable_errors():
             main(parse(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit("error: interrupted; the same command goes on from what is there")
+        sys.exit("error: interrupted; run the same command again to continue")

@@ -1,4 +1,4 @@
-"""Write the tables from what is done; train nothing.
+"""Write the tables from finished runs; train nothing.
 
 python scripts/report.py tables=[table1] profile=mini
 python scripts/report.py profile=mini seeds=0,1,2 publish=true
@@ -22,9 +22,13 @@ from scripts._tables import run_script
 
 
 def report(settings: Settings, say: Callable[[str], None]) -> int:
-    """Write the reports and publish them where asked; a report with holes is still a report.
+    """Write the reports and publish them if asked; a report with holes is still a report.
 
-    Publishing mini's own tables also writes ``docs/results.md`` anew.
+    Publishing mini's own tables also rewrites ``docs/results.md``.
+
+    Args:
+        settings: which tables, and whether to publish them.
+        say: prints one line.
     """
     results, profile = settings.results, settings.profile
     with writing_to(results):

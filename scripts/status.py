@@ -1,4 +1,4 @@
-"""How far every run of some tables is: one line each; trains nothing.
+"""Show the state of every run of some tables, one line each; train nothing.
 
 python scripts/status.py                                   # every table at mini
 python scripts/status.py tables=[table1] profile=paper seeds=0,1,2
@@ -19,7 +19,12 @@ from scripts._tables import run_script
 
 
 def status(settings: Settings, say: Callable[[str], None]) -> int:
-    """Say how far the runs are."""
+    """Print the state of the runs.
+
+    Args:
+        settings: which tables.
+        say: prints one line.
+    """
     for line in status_lines(plan_tables(settings)):
         say(line)
     return 0

@@ -1,4 +1,4 @@
-"""Train what is missing of some tables and write them: `make table1` is this, with profile=mini.
+"""Train the missing runs of some tables and write the tables; `make table1` calls this.
 
 python scripts/sweep.py tables=[table1] profile=mini seeds=0,1,2
 python scripts/sweep.py dry_run=true                       # the plan only
@@ -30,7 +30,14 @@ PRELOAD = ("torch", "timm", "scaledrelu.runs.execute")  # what every run imports
 def sweep(
     settings: Settings, say: Say, *, train: Train = train_planned, preload: Sequence[str] = PRELOAD
 ) -> int:
-    """Plan, train what is missing, write the reports; return the exit status."""
+    """Plan, train what is missing, write the reports; return the exit status.
+
+    Args:
+        settings: which tables to train, and how.
+        say: prints one line.
+        train: the function that the process of a run calls.
+        preload: modules that every such process needs.
+    """
     launched = launch_tables(settings, say, train=train, preload=preload)
     if launched is None:
         return 0

@@ -1,4 +1,4 @@
-"""Train one run, or a multirun of them: group=option picks a kind, key=value sets a quantity.
+"""Train one run, or several with -m: group=option chooses an option, key=value sets a value.
 
 python scripts/train.py stem=conv lr.base=1e-3              one row of Table 1, at mini
 python scripts/train.py -m stem=patchify,conv seed=0,1      four runs

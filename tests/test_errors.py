@@ -3,7 +3,7 @@
 import os
 import sys
 
-from scripts import sweep
+from scripts._tables import run_script
 
 
 def test_a_reader_that_leaves_early_is_no_error(monkeypatch):
@@ -13,13 +13,13 @@ def test_a_reader_that_leaves_early_is_no_error(monkeypatch):
     with os.fdopen(writer, "w") as output:
         monkeypatch.setattr(sys, "stdout", output)
         monkeypatch.setattr(sys, "argv", ["sweep.py", "--help"])
-        assert not sweep.main(sweep.run_sweep, "a script")
+        assert not run_script("sweep", lambda settings, say: 1, "a script")
         print("more", flush=True)  # goes nowhere
 
 
 def test_what_a_script_returns_is_its_exit_status_while_somebody_reads(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["sweep.py"])
-    assert sweep.main(lambda settings, say: 1, "a script") == 1
+    assert run_script("sweep", lambda settings, say: 1, "a script") == 1
     monkeypatch.setattr(sys, "argv", ["sweep.py", "seed=3"])
-    assert sweep.main(lambda settings, say: 0, "a script") == 2
+    assert run_script("sweep", lambda settings, say: 0, "a script") == 2
     assert capsys.readouterr().err.startswith("error: 'seed=3'")

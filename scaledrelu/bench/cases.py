@@ -1,4 +1,4 @@
-"""Which training steps are timed, in the order of their worth: a budget cuts the tail off."""
+"""Which training steps are timed, the most important first: a budget cuts off the end."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Case:
 
     Attributes:
         profile: mini | small | paper | smoke.
-        stem: option of the group.
+        stem: option of the group ``stem``.
         optimizer: adamw | sam.
-        precision: option of the group.
-        batch: images per update, one group.
-        channels_last: layout of ours, and of the plain step unless ``defaults``.
-        compiled: torch.compile the backbone, of both.
+        precision: option of the group ``precision``.
+        batch: images per update, in one group.
+        channels_last: memory layout of ours, and of the plain step unless ``defaults``.
+        compiled: both sides compile the backbone with torch.compile.
         fused: fused AdamW, in both unless ``defaults``.
-        defaults: the plain step as timm's training script does it unasked: NCHW, unfused, the loss
-            read at every step. Otherwise the plain step has every switch that ours has.
+        defaults: the plain step as timm's training script does it by default: NCHW, unfused, the
+            loss read at every step. Otherwise the plain step has every switch that ours has.
         recipe: deit | volo | dino.
         whole_loop: data included: ours with loader, augmentation, mixup and targets, the plain one
-            with bare indexing, shift and normalisation. Otherwise one batch that stays put.
+            with bare indexing, shift and normalisation. Otherwise one batch stays on the device.
     """
 
     profile: str
@@ -119,13 +119,13 @@ class Case:
 def list_cases(
     profiles: Sequence[str], device: str, *, quick: bool = False, batch: int | None = None
 ) -> list[Case]:
-    """Return the cases of some profiles, what matters most first.
+    """Return the cases of some profiles, the most important first.
 
     Args:
-        profiles: by name.
+        profiles: names of profiles.
         device: cpu or cuda.
         quick: patchify and conv stem only, one precision, no switches.
-        batch: another batch for every case.
+        batch: images per update of every case; None = the profile's.
     """
     ranked = [
         (rank, at, case)

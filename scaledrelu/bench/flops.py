@@ -18,10 +18,10 @@ def task_flops(task: Task, batch: Batch, t: Progress, images: int) -> float:
     A copy of the task computes them for real: the meta device knows no autocast.
 
     Args:
-        task: left alone.
+        task: not changed.
         batch: one group.
-        t: when it is seen.
-        images: that the batch stands for (crops of one image are one).
+        t: the step at which it is seen.
+        images: number of images in the batch (crops of one image count as one).
     """
     twin = _unfused(copy.deepcopy(task).train())
     counter = FlopCounterMode(display=False)
@@ -37,7 +37,7 @@ def training_flops(model: nn.Module, image_size: int) -> float:
     backward pass, whatever kernel computes them.
 
     Args:
-        model: (B, 3, H, W) -> logits; left alone.
+        model: (B, 3, H, W) -> logits; not changed.
         image_size: pixels per side.
     """
     ghost = _unfused(copy.deepcopy(model).to("meta").train())

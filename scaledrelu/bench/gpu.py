@@ -1,7 +1,7 @@
-"""What to do with a GPU that is at hand for minutes only: tests, speed, then whole runs.
+"""Uses a GPU that is free for a few minutes: tests, speed, then whole runs.
 
-Every piece has a share of the budget; what it leaves goes to the runs. Results are published the
-moment they are there: bench rows one by one, runs at the end.
+Every piece has a share of the budget; what it does not use goes to the runs. Results are published
+at once: bench rows one by one, runs at the end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHARES = {"tests": 1 / 6, "step": 1 / 3, "loader": 1 / 9}  # of the budget, at m
 PUBLISH_SHARE = 1 / 18
 KINDS = (*SHARES, "runs")
 FIRST = "first=[method=deit,optimizer.label=AdamW]"
-LONG_S = 1800.0  # from here on every table is planned: a short budget never gets to the others
+LONG_S = 1800.0  # from here on all tables are planned; a shorter budget never gets to the others
 LEFT_S = 5.0  # a piece with less than this is not started
 TEST_PROCESSES = "4"  # most of a short test is loading and building
 QUICK = ("--profile", "mini", "--quick", "--blocks", "1", "--turn", "0.05", "--match", "patchify")
@@ -42,23 +42,29 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="gpu.py", description="Tests, speed and whole runs on one GPU, in limited time."
     )
     add = parser.add_argument
-    add("--budget", type=float, default=540.0, metavar="SECONDS", help="of everything (540)")
-    add("--only", action="append", choices=KINDS, help="repeatable; default: all")
-    add("--device", default="cuda", choices=("cuda", "cpu"), help="cpu tries the script itself")
-    add("--profile", default="small", help="of the runs (small)")
-    add("--tables", help="of the runs; default: table1,table2, with half an hour or more all")
-    add("--seeds", default="0", help="of the runs (0)")
-    add("--images", type=Path, metavar="DIR", help="real JPEGs for the loader; else generated ones")
+    add(
+        "--budget",
+        type=float,
+        default=540.0,
+        metavar="SECONDS",
+        help="for everything, default: 540",
+    )
+    add("--only", action="append", choices=KINDS, help="repeatable, default: all")
+    add("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: to try the script itself")
+    add("--profile", default="small", help="profile of the runs, default: small")
+    add("--tables", help="tables of the runs, default: table1,table2; from half an hour on all")
+    add("--seeds", default="0", help="seeds of the runs, default: 0")
+    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader, default: generated")
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="results folder")
     options = parser.parse_args(arguments)
     if not options.budget > 0:
-        parser.error(f"--budget {options.budget}: write seconds above 0")
+        parser.error(f"--budget={options.budget}: must be seconds above 0")
     return options
 
 
 @dataclass(slots=True)
 class Clock:
-    """What is left of a budget."""
+    """The time left of a budget."""
 
     budget: float
     started: float
@@ -70,14 +76,21 @@ class Clock:
 
 
 def main(arguments: Sequence[str], *, show: Show) -> int:
-    """Run the pieces one after the other; 1 if one failed, ran over or had no time.
+    """Run the pieces one after the other; 1 if one failed, took too long or had no time.
+
+    Args:
+        arguments: the command line.
+        show: prints text.
 
     Raises:
-        ConfigError: no GPU is there.
+        ConfigError: no GPU is visible.
     """
     options = parse(arguments)
     if options.device == "cuda" and not visible_gpus():
-        raise ConfigError("make gpu: no GPU is visible here; --device cpu tries the script itself")
+        raise ConfigError(
+            "make gpu: no GPU is visible; run it on a machine with one, or try the script itself "
+            "with --device cpu"
+        )
     clock = Clock(options.budget, time.monotonic())
     chosen = [kind for kind in KINDS if kind in (options.only or KINDS)]
     reports = []
@@ -89,7 +102,12 @@ def main(arguments: Sequence[str], *, show: Show) -> int:
 
 
 def measure(kind: str, piece: Callable[[argparse.Namespace, float], Piece]) -> Work:
-    """Return what runs one piece within its share."""
+    """Return a function that runs one piece within its share.
+
+    Args:
+        kind: name of the piece.
+        piece: options and seconds -> the piece.
+    """
 
     def work(options: argparse.Namespace, clock: Clock, show: Show) -> list[Report]:
         limit = min(SHARES[kind] * options.budget, clock.left)
@@ -99,7 +117,14 @@ def measure(kind: str, piece: Callable[[argparse.Namespace, float], Piece]) -> W
 
 
 def attempt(piece: Piece, limit_s: float, options: argparse.Namespace, show: Show) -> Report:
-    """Run a piece, or say that there is no time for it."""
+    """Run a piece, or report that there is no time for it.
+
+    Args:
+        piece: what to run.
+        limit_s: seconds that it may take.
+        options: the command line.
+        show: prints text.
+    """
     folder = options.results / "gpu"
     if limit_s < min(LEFT_S, 0.01 * options.budget):
         return Report(piece.name, Ended.OVER, None, 0.0, folder / f"{piece.name}.log")
@@ -108,7 +133,12 @@ def attempt(piece: Piece, limit_s: float, options: argparse.Namespace, show: Sho
 
 
 def tests_piece(options: argparse.Namespace, limit_s: float) -> Piece:
-    """Return the tests marked ``gpu``, from the files that hold some; none is no failure."""
+    """Return the tests marked ``gpu``, from the files that hold some; having none is no failure.
+
+    Args:
+        options: the command line.
+        limit_s: seconds that the tests may take.
+    """
     files = [p for p in sorted(ROOT.glob("tests/**/test_*.py")) if "mark.gpu" in p.read_text()]
     how = ["-m", "gpu", "-v", "-ra", "--tb=short", "-p", "no:cacheprovider"]
     if options.device == "cuda" and importlib.util.find_spec("xdist"):
@@ -122,7 +152,13 @@ def tests_piece(options: argparse.Namespace, limit_s: float) -> Piece:
 
 
 def bench_piece(kind: str, options: argparse.Namespace, limit_s: float) -> Piece:
-    """Return a part of the bench that stops by itself before the limit."""
+    """Return a part of the bench that stops by itself before the limit.
+
+    Args:
+        kind: step or loader.
+        options: the command line.
+        limit_s: seconds that it may take.
+    """
     seconds = 0.95 * (limit_s - grace_s(limit_s))
     arguments = ["--only", kind, "--device", options.device, "--budget", f"{seconds:.0f}"]
     arguments += ["--out", str(options.results / "published" / "bench")]
@@ -136,12 +172,17 @@ def bench_piece(kind: str, options: argparse.Namespace, limit_s: float) -> Piece
 
 
 def whole_runs(options: argparse.Namespace, clock: Clock, show: Show) -> list[Report]:
-    """Train whole runs for as long as they fit, then publish them with what was published before.
+    """Train as many whole runs as fit, then publish them with what was published before.
 
-    Records that were published are taken over first, so that only rows without one are trained.
+    Published records are copied first, so that only rows without a record are trained.
+
+    Args:
+        options: the command line.
+        clock: the time left.
+        show: prints text.
     """
     restored = restore(options.results, options.profile)
-    show(f"\n{len(restored)} published records of {options.profile} taken over\n")
+    show(f"\n{len(restored)} published records of {options.profile} copied\n")
     kept = min(PUBLISH_SHARE * options.budget, clock.left / 2)
     limit = clock.left - kept
     before = finished(options.results)
@@ -161,13 +202,23 @@ def whole_runs(options: argparse.Namespace, clock: Clock, show: Show) -> list[Re
 
 
 def sweep_command(options: argparse.Namespace, budget_s: float) -> list[str]:
-    """Return the sweep that trains the rows of most worth first."""
+    """Return the sweep that trains the most important rows first.
+
+    Args:
+        options: the command line.
+        budget_s: seconds that it may take.
+    """
     asked = [*_shared(options), f"seeds=[{options.seeds}]", FIRST, f"budget_s={budget_s:.1f}"]
     return [sys.executable, str(ROOT / "scripts" / "sweep.py"), *asked]
 
 
 def publish_command(options: argparse.Namespace, seeds: Sequence[int]) -> list[str]:
-    """Return the report over all seeds that have a record, published whatever was there."""
+    """Return the report over all seeds with a record, published whatever was there before.
+
+    Args:
+        options: the command line.
+        seeds: the seeds.
+    """
     asked = [*_shared(options), f"seeds=[{','.join(map(str, seeds))}]"]
     script = str(ROOT / "scripts" / "report.py")
     return [sys.executable, script, *asked, "publish=true", "force=true"]
@@ -180,10 +231,14 @@ def _shared(options: argparse.Namespace) -> list[str]:
 
 
 def restore(results: Path, profile: str) -> dict[str, int]:
-    """Copy published records of a profile to where runs are looked for; return run -> seed.
+    """Copy published records of a profile to the runs; return run -> seed.
 
-    Runs that are there already stay; weights are not published, so nothing can start from a
-    record that was taken over.
+    Runs that are there already are kept; weights are not published, so no run can start from a
+    copied record.
+
+    Args:
+        results: results folder.
+        profile: the profile.
     """
     found = {}
     for record in sorted((results / "published" / profile / "runs").glob("*")):
@@ -204,7 +259,12 @@ def finished(results: Path) -> set[str]:
 
 
 def summary(reports: Sequence[Report], seconds: float) -> str:
-    """Return one line per piece: how it ended, its seconds, its log."""
+    """Return one line per piece: how it ended, its seconds, its log.
+
+    Args:
+        reports: how the pieces ended.
+        seconds: time that all of them took.
+    """
     lines = [
         f"{r.name:8} {r.ended:9} {r.seconds:5.0f} s  "
         f"{f'exit {r.status}  ' if r.ended is Ended.FAILED else ''}{r.log}"

@@ -1,4 +1,4 @@
-"""Images per second and core from JPEG files to a batch: our reference path, and timm's own."""
+"""Images per second and core from JPEG files to a batch: our data paths, and timm's own."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def find_jpegs(folder: Path) -> list[Path]:
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if len(found) < GROUP:
         raise DataError(
-            f"{folder}: found {len(found)} JPEG files, the loader's bench needs {GROUP}; give "
-            "another --images, or none to have some generated"
+            f"{folder}: holds {len(found)} JPEG files, but at least {GROUP} are needed; choose "
+            "another folder with --images, or leave it out to generate images"
         )
     return found
 
@@ -62,10 +62,10 @@ def measure_loader(
     """Yield the rates of the paper profile's data paths.
 
     Args:
-        paths: of JPEG files.
-        device: where batches are wanted by whoever takes them from several processes.
-        rounds: of A B B A against timm's transform in a plain loop.
-        turn_seconds: of one turn.
+        paths: JPEG files.
+        device: device that receives the batches of several processes.
+        rounds: rounds of A B B A against timm's transform in a plain loop.
+        turn_seconds: length of one turn.
     """
     torch.set_num_threads(1)
     root = Path(os.path.commonpath([p.parent for p in paths]))
@@ -110,7 +110,14 @@ def measure_loader(
 def our_loader(
     source: FolderSource, *, augment: str, workers: int, pin: bool = False
 ) -> TrainLoader:
-    """Return our loader as the paper profile builds it; who asks for workers closes it."""
+    """Return our loader as the paper profile builds it; one with workers must be closed.
+
+    Args:
+        source: the images.
+        augment: reference | device.
+        workers: loader processes; 0 = load in this process.
+        pin: put batches in page-locked memory.
+    """
     config = compose(["profile=paper", f"data.augment={augment}"])
     return TrainLoader(
         source,
@@ -126,7 +133,7 @@ def our_loader(
 
 
 def timm_batches(paths: list[Path]) -> Iterator[torch.Tensor]:
-    """Yield batches of a plain loop over timm's transform, as DeiT asks for it, for ever."""
+    """Yield batches of a plain loop over timm's transform, with DeiT's settings, for ever."""
     from timm.data import create_transform
 
     config = compose(["profile=paper"])
@@ -155,8 +162,15 @@ def timm_batches(paths: list[Path]) -> Iterator[torch.Tensor]:
 def parallel_rate(
     source: FolderSource, *, augment: str, workers: int, device: torch.device
 ) -> float:
-    """Return images/s of a path with loader processes, normalised on a device; no start-up."""
-    # Enough work for every process, from however few files; they are in the page cache anyway.
+    """Return images/s of a path with loader processes, normalised on a device; no start-up.
+
+    Args:
+        source: the images.
+        augment: reference | device.
+        workers: loader processes.
+        device: device that receives the batches.
+    """
+    # Enough work for every process from few files, which are in the page cache anyway.
     steps = PARALLEL_STEPS_PER_WORKER * workers
     repeats = -(-(steps + workers) * GROUP // len(source)) + 1
     many = source.select(np.tile(np.arange(len(source)), repeats))

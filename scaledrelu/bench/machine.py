@@ -20,17 +20,17 @@ def slug(name: str) -> str:
 
 
 def synchronizer(device: torch.device) -> Callable[[], object]:
-    """Return what waits until the device has done everything asked of it."""
+    """Return a function that waits until the device has finished its work."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     return lambda: None
 
 
 def step_clock(device: torch.device) -> Callable[[], float]:
-    """Return what steps are timed with.
+    """Return the clock for steps.
 
-    A step of one thread counts the seconds that the processor spent on it: other programs on the
-    same cores then take nothing from either side. Otherwise the wall's.
+    A step of one thread is timed by its processor seconds, so that other programs on the same cores
+    slow neither side. Otherwise by wall time.
     """
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     return time.process_time if alone else time.perf_counter
@@ -40,7 +40,7 @@ def peak_tflops(device: torch.device, autocast: str) -> float:
     """Return the rate of a large square matrix product, the ceiling for utilisation.
 
     Args:
-        device: to measure.
+        device: the device to measure.
         autocast: none (float32), fp16 or bf16: what the products of a step are computed in.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The bench's command line: what is measured, in which order."""
+"""The command line of the bench: what is measured, in which order."""
 
 from __future__ import annotations
 
@@ -29,24 +29,28 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="bench.py", description="Speed of training steps, loaders, workers and start-up."
     )
     add = parser.add_argument
-    add("--profile", action="append", choices=PROFILES, help="repeatable; default: what fits")
-    add("--only", action="append", choices=KINDS, help="repeatable; default: all")
+    add("--profile", action="append", choices=PROFILES, help="repeatable, default: those that fit")
+    add("--only", action="append", choices=KINDS, help="repeatable, default: all")
     add("--quick", action="store_true", help="patchify and conv stem, no switches, fewer rounds")
-    add("--match", action="append", default=[], metavar="WORD", help="cases whose label has it")
+    add("--match", action="append", default=[], metavar="WORD", help="cases with it in their label")
     add(
         "--blocks",
         type=within(COUNT),
         metavar="N",
-        help="ratios of every case (default 7; 5 if quick or on a GPU)",
+        help="ratios per case, default: 7, with --quick or on a GPU 5",
     )
-    add("--turn", type=within(POSITIVE), metavar="SECONDS", help="length of one turn (default 0.2)")
-    add("--batch", type=within(COUNT), metavar="B", help="images per update in every case")
+    add("--turn", type=within(POSITIVE), metavar="SECONDS", help="length of one turn, default: 0.2")
+    add(
+        "--batch", type=within(COUNT), metavar="B", help="images per update, default: the profile's"
+    )
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    add("--images", type=Path, metavar="DIR", help="real JPEGs for the loader; else generated ones")
-    add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="stop after these")
+    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader, default: generated")
+    add(
+        "--budget", type=float, default=float("inf"), metavar="SECONDS", help="stop after this time"
+    )
     add("--out", type=Path, default=Path("results/published/bench"), metavar="DIR")
-    add("--note", default="", help="what else a reader must know, e.g. who shared the machine")
-    add("--list", action="store_true", help="print the cases in their order and leave")
+    add("--note", default="", help="remark for readers, e.g. who shared the machine")
+    add("--list", action="store_true", help="print the cases in their order and exit")
     return parser.parse_args(arguments)
 
 
@@ -67,12 +71,17 @@ def main(arguments: Sequence[str]) -> int:
             MEASURES[kind](session)
     log.info("%d rows in %s and .md", len(session.found), session.path)
     if session.left_out:
-        log.info("left out, no budget: %s", ", ".join(session.left_out))
+        log.info("not measured, the budget is used up: %s", ", ".join(session.left_out))
     return 1 if session.failures else 0
 
 
 def chosen_cases(options: argparse.Namespace, device: str) -> list[Case]:
-    """Return the training steps that the command line asks for."""
+    """Return the training steps that the command line asks for.
+
+    Args:
+        options: the command line.
+        device: cpu or cuda.
+    """
     profiles = options.profile or (["small", "paper"] if device == "cuda" else ["mini"])
     cases = list_cases(profiles, device, quick=options.quick, batch=options.batch)
     return [c for c in cases if all(word in f" {c.label} " for word in options.match)]
@@ -122,7 +131,7 @@ def measure_loaders(session: Session) -> None:
 
 
 def measure_workers(session: Session) -> None:
-    """Time one and two workers of mini runs; a question of the CPU alone."""
+    """Time one and two workers of mini runs; on the CPU only."""
     from scaledrelu.bench.workers import measure_workers as measure
 
     rows = lambda: measure(rounds=min(5, session.blocks), turn_seconds=8 * session.turn_seconds)  # noqa: E731

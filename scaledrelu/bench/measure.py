@@ -1,4 +1,4 @@
-"""One case: build both sides, make sure that they do the same work, then time them in turns."""
+"""One case: build both sides, check that they do the same work, then time them in turns."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ ROUNDS = 2  # of A B B A in a block with its own build
 
 
 class UnequalWorkError(RuntimeError):
-    """The two sides do not compute the same thing: their times must not be compared."""
+    """The two sides do not compute the same thing, so their times must not be compared."""
 
 
 @dataclass(slots=True)
 class Sides:
-    """Both contenders of a case, and the batch that they agree on."""
+    """Both sides of a case, and the batch that they agree on."""
 
     config: RunConfig
     ours: OurStep
@@ -56,14 +56,14 @@ class Sides:
 def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds: float) -> Row:
     """Time one case.
 
-    On a processor every block builds both sides anew, in turns one or the other from the first
-    memory: where weights happen to lie moves the ratio of a tiny model by several percent.
+    On a CPU every block builds both sides anew, alternately ours or the plain one first: the
+    memory addresses of the weights change the ratio of a tiny model by several percent.
 
     Args:
         case: what to compare.
-        device: where.
-        blocks: ratios to take.
-        turn_seconds: of one turn; a round has four, A B B A with A ours.
+        device: the device.
+        blocks: number of ratios.
+        turn_seconds: length of one turn; a round has four, A B B A with A ours.
 
     Raises:
         UnequalWorkError: if parameters or losses differ.
@@ -102,7 +102,12 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
 
 
 def step_flops(case: Case, sides: Sides) -> float:
-    """Return the operations of a training step per image; kernels of compiled modules hide them."""
+    """Return the operations of a training step per image; kernels of compiled modules hide them.
+
+    Args:
+        case: what is compared.
+        sides: both sides.
+    """
     task = sides.twin
     if case.recipe == "deit":
         flops = training_flops(task.backbone, sides.config.data.image_size)
@@ -112,7 +117,15 @@ def step_flops(case: Case, sides: Sides) -> float:
 
 
 def describe(case: Case, sides: Sides, pairing: Pairing, device: torch.device, flops: float) -> Row:
-    """Turn times into a row: rates, operations, utilisation."""
+    """Turn times into a row: rates, operations, utilisation.
+
+    Args:
+        case: what was compared.
+        sides: both sides.
+        pairing: the times.
+        device: the device.
+        flops: operations of a training step per image.
+    """
     precision, task = sides.config.precision, sides.ours.task
     peak, rate = peak_tflops(device, precision.autocast), pairing.rate_a * case.batch
     return replace(
@@ -136,8 +149,8 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
 
     Args:
         case: what to compare.
-        device: where.
-        swapped: give us the copy of the weights, and the plain step the first ones.
+        device: the device.
+        swapped: give our side the copy of the weights, and the plain step the first ones.
     """
     config = compose([*case.overrides(device.type), "warmup=none", "wandb=disabled"])
     if config.launch.threads:
@@ -165,7 +178,7 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
 def check_same_work(sides: Sides) -> float:
     """Take a few steps with both sides on one batch and return the largest relative loss gap.
 
-    Drop path and MixToken are off meanwhile: the sides draw them differently.
+    Drop path and MixToken are off during the check: the sides draw them differently.
 
     Raises:
         UnequalWorkError: if the numbers of parameters, decayed ones included, or losses differ.
@@ -212,7 +225,12 @@ def without_chance(module: nn.Module) -> Iterator[None]:
 
 
 def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-    """Return one step of each side as a call without arguments."""
+    """Return one step of each side as a call without arguments.
+
+    Args:
+        sides: both sides.
+        case: what is compared.
+    """
     ours, plain, batch, feed = sides.ours, sides.plain, sides.batch, sides.feed
     keeps = case.channels_last and not case.defaults
     layout = torch.channels_last if keeps else torch.contiguous_format
@@ -236,7 +254,12 @@ def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[
 
 
 def host_syncs(step: Callable[[], object], device: torch.device) -> int | None:
-    """Return how often one step makes the host wait for the GPU; None on a processor."""
+    """Return how often one step makes the host wait for the GPU; None on a CPU.
+
+    Args:
+        step: one training step.
+        device: the device.
+    """
     if device.type != "cuda":
         return None
     torch.cuda.synchronize(device)
@@ -253,7 +276,13 @@ def host_syncs(step: Callable[[], object], device: torch.device) -> int | None:
 def warm_up(
     ours: Callable[[], object], plain: Callable[[], object], device: torch.device
 ) -> tuple[float, float | None]:
-    """Warm both sides; return the seconds of our first step, compilation included, and our GiB."""
+    """Warm up both sides; return the seconds of our first step, compilation included, and our GiB.
+
+    Args:
+        ours: one step of our side.
+        plain: one step of the plain side.
+        device: the device.
+    """
     wait, on_gpu = synchronizer(device), device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,4 +1,4 @@
-"""Our side: the body of the training loop around the parts that a run is built of."""
+"""Our side: the body of the training loop around the parts of a run."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class OurStep:
     """What ``engine.loop.train`` does with every update, without logs and checkpoints.
 
     Args:
-        config: of a run.
-        task: on its device; it gets trained.
+        config: a run's configuration.
+        task: the task, on its device; it is trained.
         world: one process.
-        steps_per_epoch: for the schedule.
+        steps_per_epoch: updates per epoch, for the schedule.
     """
 
     def __init__(
@@ -101,9 +101,16 @@ class OurStep:
 def noise_batch(
     config: RunConfig, num_classes: int, world: World, task: Task, t: Progress
 ) -> Batch:
-    """Return one group as the task gets it, on the device; its images and crops are noise.
+    """Return one group as the task gets it, on the device, with noise for images and crops.
 
     Noise, not zeros: arithmetic on zeros is faster.
+
+    Args:
+        config: a run's configuration.
+        num_classes: C.
+        world: this process's place and device.
+        task: the task that the batch is for.
+        t: the step, which keys the noise.
     """
     prepare = prepare_for(config, task, num_classes, world.device)
     (batch,) = prepare([noise(config, num_classes, group=0)], t)

@@ -1,4 +1,4 @@
-"""Two contenders in turns: A B B A, one ratio per round, so that a drifting machine cancels."""
+"""Two sides in turns: A B B A, one ratio per round, so that slow drift of the machine cancels."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MIN_STEPS = 2  # per turn
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What some rounds of A B B A gave.
+    """Times of some rounds of A B B A.
 
     Attributes:
-        seconds_a: per step of A, one entry per round.
-        seconds_b: per step of B, likewise.
-        steps: of one turn.
+        seconds_a: seconds per step of A, one entry per round.
+        seconds_b: seconds per step of B, one entry per round.
+        steps: steps per turn.
     """
 
     seconds_a: list[float]
@@ -59,15 +59,15 @@ def alternate(
     synchronize: Callable[[], None],
     clock: Callable[[], float] = time.perf_counter,
 ) -> Pairing:
-    """Time two contenders in rounds of A B B A.
+    """Time two sides in rounds of A B B A.
 
     Args:
-        a: one step of A; warm already.
-        b: one step of B; warm already.
-        rounds: of four turns each.
-        turn_seconds: aimed length of one turn; the slower contender sets the number of steps.
+        a: one step of A; already warm.
+        b: one step of B; already warm.
+        rounds: number of rounds, of four turns each.
+        turn_seconds: desired length of one turn; the slower side sets the number of steps.
         synchronize: waits for the device; called around turns, never inside.
-        clock: in seconds.
+        clock: returns seconds.
     """
 
     def turn(step: Callable[[], object], steps: int) -> float:

@@ -1,4 +1,4 @@
-"""The peers of what is no plain classification: VOLO's and DINO's losses and loops, written out.
+"""The peers of VOLO and DINO: their losses and loops, written out.
 
 Shapes: B images, N tokens, C classes, V views, K prototypes.
 """
@@ -28,7 +28,14 @@ CLIP_EPS = 1e-6
 
 
 def build_plain(config: RunConfig, task: Task, *, lr: float, defaults: bool) -> PlainStep:
-    """Build the peer with the numbers of a run's configuration and the networks of a task."""
+    """Build the peer with the numbers of a run's configuration and the networks of a task.
+
+    Args:
+        config: the run's configuration.
+        task: its networks are used.
+        lr: learning rate.
+        defaults: run as timm's training script does by default.
+    """
     optimizer, sam = config.optimizer.build, config.optimizer.sam
     precision = config.precision
     common = {
@@ -59,8 +66,8 @@ class PlainVolo(PlainStep):
 
     Args:
         model: timm's VOLO, or ours, which inherits that pass.
-        token_weight: of the loss of the tokens.
-        common: as ``PlainStep``.
+        token_weight: factor on the tokens' loss.
+        common: arguments of ``PlainStep``.
     """
 
     def __init__(self, model: VOLO, *, token_weight: float, **common: Any) -> None:
@@ -73,7 +80,13 @@ class PlainVolo(PlainStep):
 
 
 def volo_loss(model: VOLO, batch: Batch, *, token_weight: float) -> Tensor:
-    """Return the soft cross entropy of classes, mixed like the images, and of tokens."""
+    """Return the soft cross entropy of classes, mixed like the images, and of tokens.
+
+    Args:
+        model: a VOLO in training mode.
+        batch: images, class targets and token targets, on the device.
+        token_weight: factor on the tokens' loss.
+    """
     first_BD, tokens_BNC, (top, left, bottom, right) = model.forward_train(batch.images)
     classes_BC = model.head(first_BD)  # which timm's pass leaves to its caller
     share = 1.0 - (bottom - top) * (right - left) / tokens_BNC.shape[1]
@@ -86,7 +99,12 @@ def volo_loss(model: VOLO, batch: Batch, *, token_weight: float) -> Tensor:
 
 
 def timms_own(model: nn.Module, drop_path: float) -> VOLO:
-    """Return timm's VOLO-D1 with the weights of ours behind the full convolutional stem."""
+    """Return timm's VOLO-D1 with the weights of ours behind the full convolutional stem.
+
+    Args:
+        model: our VOLO.
+        drop_path: rate of the last block.
+    """
     own = timm.create_model("volo_d1_224", drop_path_rate=drop_path)
     own.load_state_dict(to_timm(model.state_dict()))
     return own.to(next(model.parameters()).device)
@@ -95,12 +113,12 @@ def timms_own(model: nn.Module, drop_path: float) -> VOLO:
 class PlainDino(PlainStep):
     """DINO as its training script does it, without the script's reads of the device.
 
-    Pair by pair through the loss, tensor by tensor through clipping and moving average.
+    The loss goes pair by pair, clipping and moving average tensor by tensor.
 
     Args:
-        task: its networks and numbers are taken; they get trained.
+        task: its networks and numbers are used; it is trained.
         clip: largest norm of one tensor's gradient.
-        common: as ``PlainStep``.
+        common: arguments of ``PlainStep``.
     """
 
     def __init__(self, task: Dino, *, clip: float, **common: Any) -> None:
@@ -132,7 +150,7 @@ class PlainDino(PlainStep):
 
     @torch.no_grad()
     def after_backward(self) -> None:
-        """Clip every tensor by itself; the last layer stays, as in the first epoch."""
+        """Clip every tensor by itself; the last layer is frozen, as in the first epoch."""
         self.scaler.unscale_(self.optimizer)
         for parameter in self.params:
             limit = self.clip / (parameter.grad.norm() + CLIP_EPS)

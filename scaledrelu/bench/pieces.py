@@ -1,6 +1,6 @@
 """Pieces of work that share a limited time: each a process with its own limit and its own log.
 
-A piece that runs over is ended with everything that it started, and the next one goes on.
+A piece that takes too long is ended with all its processes, and the next one starts.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 
 POLL_S = 0.1
-GRACE_S = 10.0  # between asking a piece to stop and ending it; counted in its limit
-GRACE_SHARE = 0.2  # but no more of the limit than this
+GRACE_S = 10.0  # between asking a piece to stop and killing it; part of its limit
+GRACE_SHARE = 0.2  # but at most this share of the limit
 
 
 class Ended(StrEnum):
@@ -33,9 +33,9 @@ class Piece:
     """One piece of work.
 
     Attributes:
-        name: for the summary and the log file.
+        name: name in the summary and of the log file.
         command: what to start.
-        environment: variables on top of this process's.
+        environment: variables added to this process's.
         good: exit statuses that are no failure.
     """
 
@@ -47,7 +47,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a piece."""
+    """How a piece ended."""
 
     name: str
     ended: Ended
@@ -65,8 +65,8 @@ def run_piece(piece: Piece, *, limit_s: float, folder: Path, show: Callable[[str
     Args:
         piece: what to run.
         limit_s: seconds, the time to stop included.
-        folder: takes the log.
-        show: takes text.
+        folder: folder of the log.
+        show: prints text.
     """
     log = folder / f"{piece.name}.log"
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def run_piece(piece: Piece, *, limit_s: float, folder: Path, show: Callable[[str
     with log.open("rb") as printed:
         try:
             over = _wait(process, started + limit_s, limit_s, lambda: _show(printed.read(), show))
-        finally:  # whatever interrupts us leaves nothing behind
+        finally:  # an interruption leaves no processes behind
             _kill(process, _below(process.pid))
         _show(printed.read(), show)
     good = process.returncode in piece.good

@@ -1,4 +1,4 @@
-"""The peer: one training step as timm's training script does it, written out plainly.
+"""The peer: one training step as in timm's training script, written out plainly.
 
 Same model, same weights, timm's loss, optimizer factory and weight average; no keyed randomness, no
 judge of divergence, no gradient norm, nothing that a reproducible run needs.
@@ -22,7 +22,12 @@ Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 def soft_target_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """Return timm's loss of logits."""
+    """Return timm's loss of the logits.
+
+    Args:
+        model: (B, 3, H, W) -> (B, C).
+        batch: images and soft targets, on the device.
+    """
     return SoftTargetCrossEntropy()(model(batch.images), batch.targets)
 
 
@@ -30,13 +35,13 @@ class PlainStep:
     """Forward, backward, optimizer step; with ``rho`` the usual two passes of SAM.
 
     Args:
-        model: what is trained, on its device, in its memory layout.
-        loss: (model, a batch) -> loss.
+        model: the model to train, on its device, in its memory layout.
+        loss: (model, batch) -> loss.
         optimizer: arguments of AdamW: lr, betas, eps, weight_decay, fused.
-        dtype: of autocast; None = off.
-        scaled: loss scaling.
-        rho: of SAM; None = one pass.
-        ema_decay: of timm's weight average; None = none.
+        dtype: autocast type; None = off.
+        scaled: whether the loss is scaled.
+        rho: SAM's radius; None = one pass.
+        ema_decay: decay of timm's weight average; None = none.
         reads_loss: read the loss at every step, as timm's script does for its meter.
     """
 
@@ -128,16 +133,16 @@ def plain_batches(
     shift: int,
     layout: torch.memory_format,
 ) -> Iterator[Batch]:
-    """Yield what a plain loop over images in memory does, for ever: shuffle, index, shift, scale.
+    """Yield the batches of a plain loop over images in memory: shuffle, index, shift, scale.
 
     Args:
         images: N x 3 x H x W, uint8, on the device.
         targets: N x C soft targets, on the device.
         batch: images per step.
-        mean: per channel, of images in [0, 1].
-        std: per channel.
-        shift: pixels.
-        layout: of a batch.
+        mean: 3 channel means, in [0, 1].
+        std: 3 channel standard deviations.
+        shift: largest shift in pixels.
+        layout: memory layout of a batch.
     """
     centre, spread = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (mean, std))
     while True:
@@ -149,7 +154,12 @@ def plain_batches(
 
 
 def shifted(images: Tensor, most: int) -> Tensor:
-    """Move every image of a batch by up to ``most`` pixels each way, zeros coming in."""
+    """Move every image of a batch by up to ``most`` pixels each way, filling in zeros.
+
+    Args:
+        images: B x 3 x H x W.
+        most: largest shift in pixels.
+    """
     if not most:
         return images
     count, channels, height, width = images.shape

@@ -1,4 +1,4 @@
-"""One call of the bench: what it may spend, and where its rows go the moment they are there."""
+"""One call of the bench: its budget, and where its rows are written at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Session:
-    """One call of the bench: what it may spend and what it found."""
+    """One call of the bench: its budget and its rows."""
 
     options: argparse.Namespace
     device: Any
@@ -33,13 +33,13 @@ class Session:
 
     @property
     def blocks(self) -> int:
-        """Ratios of every case."""
+        """Number of ratios of every case."""
         few = self.options.quick or self.device.type == "cuda"
         return self.options.blocks or (5 if few else 7)
 
     @property
     def turn_seconds(self) -> float:
-        """Length of one turn."""
+        """Seconds of one turn."""
         return self.options.turn or 0.2
 
     @property
@@ -48,7 +48,7 @@ class Session:
         return self.options.budget - (time.monotonic() - self.started)
 
     def keep(self, row: Row) -> None:
-        """Take one row into the files."""
+        """Write one row to the files."""
         self.found.append(flat(row, self.origin))
         rows = merge(self.path, self.found)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,13 @@ class Session:
     ) -> float:
         """Measure something that is expected to take ``cost`` seconds; return what it took.
 
-        What fails becomes a row that says so, and the bench goes on.
+        A failure becomes a row that says so, and the bench continues.
+
+        Args:
+            label: name in the log.
+            cost: expected seconds.
+            blank: the row of a failure.
+            rows: measures and yields rows.
         """
         if self.left < cost:
             self.left_out.append(label)
@@ -80,7 +86,12 @@ class Session:
 
 
 def open_session(options: argparse.Namespace, arguments: Sequence[str]) -> Session:
-    """Find the device and describe where the numbers come from."""
+    """Find the device and describe where the numbers come from.
+
+    Args:
+        options: the command line, parsed.
+        arguments: the command line as typed, for the published file.
+    """
     import timm
     import torch
 
@@ -91,7 +102,7 @@ def open_session(options: argparse.Namespace, arguments: Sequence[str]) -> Sessi
     device = pick_device(options.device, 0)
     name = device_name(device)
     log.info("%s, torch %s", name, torch.__version__)
-    # Folders of this machine say nothing elsewhere, and do not belong in a published file.
+    # Local folders mean nothing elsewhere and do not belong in a published file.
     words = [Path(a).name if Path(a).is_absolute() else a for a in arguments]
     origin = Origin(
         date=date.today().isoformat(),

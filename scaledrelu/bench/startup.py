@@ -1,4 +1,4 @@
-"""What a run costs before its first step: as a process of its own, and as the next one of a worker.
+"""What a run costs before its first step: as a process of its own, and as a worker's next run.
 
 Run as a module, this is the process: it prints its stages as one line of JSON.
 """
@@ -40,7 +40,8 @@ def _one() -> dict[str, float]:
     environment = {**os.environ, STARTED: repr(time.time())}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"the start-up probe failed: {done.stderr.strip().splitlines()[-1]}")
+        last = done.stderr.strip().splitlines()[-1]
+        raise RuntimeError(f"the process that measures the start of a run failed: {last}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,4 +1,4 @@
-"""What was measured, as a CSV that grows and a markdown page made from it alone. No torch here."""
+"""What was measured, as a CSV that grows and a markdown page made from it alone; torch-free."""
 
 from __future__ import annotations
 
@@ -77,7 +77,12 @@ class Row:
 
 
 def flat(row: Row, origin: Origin) -> dict[str, str]:
-    """Return a row as the CSV holds it: text, with the ratios summed up."""
+    """Return a row as in the CSV: text, with a summary of the ratios.
+
+    Args:
+        row: the measurement.
+        origin: where, when and how it was made.
+    """
     values = {f.name: getattr(row, f.name) for f in fields(Row) if f.name != "ratios"}
     ratios = row.ratios
     values |= {
@@ -98,7 +103,12 @@ def _text(value: object) -> str:
 
 
 def merge(path: Path, new: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the rows of a CSV with the new ones in; a row measured again replaces the old one."""
+    """Return the rows of a CSV with the new ones; a row measured again replaces the old one.
+
+    Args:
+        path: the CSV; may be missing.
+        new: rows as :func:`flat` returns them.
+    """
     old: list[dict[str, str]] = []
     if path.exists():
         old = list(csv.DictReader(io.StringIO(path.read_text())))
@@ -171,7 +181,12 @@ SECTIONS = {
 
 
 def render_markdown(rows: Sequence[dict[str, str]], peak_note: str) -> str:
-    """Return the page: one section per kind, and below it what every number needs."""
+    """Return the page: one section per kind, and below it what is needed to read the numbers.
+
+    Args:
+        rows: rows of the CSV.
+        peak_note: what utilisation refers to.
+    """
     device = rows[0]["device"] if rows else "nothing"
     parts = [f"# Speed on {device}", ""]
     for kind, (title, columns) in SECTIONS.items():

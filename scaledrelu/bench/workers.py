@@ -1,6 +1,6 @@
-"""Two one-thread workers against one: what a second core gives to a sweep of small runs.
+"""Two one-thread workers against one: what a second core adds to a sweep of small runs.
 
-Run as a module, this is one worker: it builds a mini run, says so, waits for the word and counts.
+Run as a module, this is one worker: it builds a mini run, reports ready, waits and counts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ WARM_STEPS = 10
 
 
 class Worker:
-    """One worker process, warm and waiting.
+    """One worker process, warm and ready.
 
     Args:
-        stem: of the mini run that it trains.
+        stem: stem of the mini run that it trains.
     """
 
     def __init__(self, stem: str) -> None:
@@ -45,17 +45,22 @@ class Worker:
         """
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a bench worker died with status {self._process.wait()}")
+            raise RuntimeError(f"a bench worker died with exit status {self._process.wait()}")
         return line
 
     def start(self, seconds: float) -> None:
-        """Let it train for some seconds; `read` gives its images/s then."""
+        """Let it train for some seconds; `read` then gives its images/s."""
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
 
 
 def measure_workers(*, rounds: int, turn_seconds: float) -> Iterator[Row]:
-    """Yield total images/s of one and of two workers, in rounds of 1 2 2 1."""
+    """Yield total images/s of one and of two workers, in rounds of 1 2 2 1.
+
+    Args:
+        rounds: number of rounds.
+        turn_seconds: length of one turn.
+    """
     for stem in ("patchify", "conv"):
         with Worker(stem) as one, Worker(stem) as other:
             for worker in (one, other):

@@ -65,7 +65,7 @@ def artifact_directory(results: str | Path, artifact_id: str) -> Path:
 
     Args:
         results: results folder.
-        artifact_id: of the artifact.
+        artifact_id: the artifact's id, e.g. ``labels-0123456789ab``.
 
     Raises:
         ConfigError: if the id is no plain name.
@@ -81,10 +81,11 @@ def pin_label_digest(
     A digest that is set already is kept: it names maps that this machine cannot see.
 
     Args:
-        config: without the digest.
+        config: a run's configuration without the digest of its label maps.
         conf_dir: the configuration tree.
         compose: overrides -> configuration, for the teacher of ``data.token_labels=made``.
-        known: see ``digest.pin_data_digest``.
+        known: digests found so far, by what they are of; filled in, so that a plan of many runs
+            reads every file once.
     """
     data = config.data
     if not data.has_labels or data.token_labels_digest is not None:
@@ -100,12 +101,12 @@ def label_artifact(config: RunConfig, conf_dir: Path, compose: ComposeFunction) 
     """Return the label maps that a run with ``data.token_labels=made`` learns from.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         conf_dir: the configuration tree.
         compose: overrides -> configuration, for the teacher.
 
     Raises:
-        ConfigError: if the teacher would see other images than the run.
+        ConfigError: if the teacher was trained on other images than the run.
     """
     making = yaml.safe_load((conf_dir / "artifact" / "token_labels.yaml").read_text())
     teacher = compose((*making["teacher"], *_place(config)))
@@ -113,9 +114,10 @@ def label_artifact(config: RunConfig, conf_dir: Path, compose: ComposeFunction) 
         mine, its = getattr(config.data, name), getattr(teacher.data, name)
         if mine != its:
             raise ConfigError(
-                f"data.{name}={mine}, but the teacher of data.token_labels=made learns from "
-                f"data.{name}={its}: make maps with {making['script']} and set "
-                "data.token_labels=<folder>, or data.token_labels=none"
+                f"data.{name}={mine}: with data.token_labels=made the teacher must use the same "
+                f"images, but it has data.{name}={its}; make the label maps with "
+                f"{making['script']} and set data.token_labels=<folder>, or set "
+                "data.token_labels=none"
             )
     teacher_id = run_id(teacher)
     return Artifact(
@@ -128,19 +130,22 @@ def label_artifact(config: RunConfig, conf_dir: Path, compose: ComposeFunction) 
 
 
 def data_artifact(config: RunConfig, conf_dir: Path) -> Artifact:
-    """Return the generated data set of a run with ``data.root=made``, called as the data set is.
+    """Return the generated data set of a run with ``data.root=made``; its id begins with its name.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         conf_dir: the configuration tree.
 
     Raises:
-        ConfigError: if no ``conf/artifact/<data.name>.yaml`` says how it is made.
+        ConfigError: if there is no ``conf/artifact/<data.name>.yaml``.
     """
     name = folder_name(config.data.name, what="data.name")
     path = conf_dir / "artifact" / f"{name}.yaml"
     if not path.exists():
-        raise ConfigError(f"data.root=made, but nothing makes {name}: set data.root to its folder")
+        raise ConfigError(
+            f"data.root=made: no script generates {name} (no conf/artifact/{name}.yaml); set "
+            "data.root to the folder of the data set"
+        )
     making = yaml.safe_load(path.read_text())
     options = tuple(str(option) for option in making["options"])
     artifact_id = _named("data", kind=name, options=options, version=MINI_DATA_VERSION)
@@ -151,7 +156,7 @@ def pin_made_data(config: RunConfig, conf_dir: Path) -> RunConfig:
     """Fill in ``data.digest`` of ``data.root=made``: the artifact's id.
 
     Args:
-        config: without the digest.
+        config: a run's configuration without the digest of its data.
         conf_dir: the configuration tree.
     """
     data = config.data
@@ -165,15 +170,15 @@ def data_root(config: RunConfig) -> str | None:
     """Return the folder of a run's data set.
 
     Raises:
-        DataError: if it is an artifact that has not been made.
+        DataError: if it is an artifact that has not been made yet.
     """
     if config.data.root != MADE:
         return config.data.root
     making = data_artifact(config, CONF_DIR)
     command = shlex.join(["python", making.script, *making.arguments(Path(config.paths.results))])
     what = (
-        f"the data set of data.root=made is not there: make it with `{command}`, or set data.root "
-        "to a folder of your own"
+        f"data.root=made, but the data set has not been generated; run `{command}`, or set "
+        "data.root to a folder of your own"
     )
     return str(_made_folder(config, config.data.digest, what))
 
@@ -182,21 +187,21 @@ def label_folder(config: RunConfig) -> Path:
     """Return the folder that holds the label maps of a run.
 
     Raises:
-        DataError: if they are an artifact that has not been made.
+        DataError: if they are an artifact that has not been made yet.
     """
     data = config.data
     if data.token_labels != MADE:
         return Path(data.token_labels)
     what = (
-        "the label maps of data.token_labels=made are not there: `python scripts/sweep.py "
-        "tables=[<table of this run>]` trains their teacher and makes them; data.token_labels=none "
-        "trains without"
+        "data.token_labels=made, but the label maps have not been made; run `python "
+        "scripts/sweep.py tables=[<table of this run>]`, which trains their teacher and makes "
+        "them, or set data.token_labels=none"
     )
     return _made_folder(config, data.token_labels_digest, what)
 
 
 def _named(prefix: str, **facts: Any) -> str:
-    """Return the id of what is made from some facts."""
+    """Return an id: a prefix and a hash of how the thing is made."""
     return f"{prefix}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]}"
 
 
@@ -208,7 +213,7 @@ def _made_folder(config: RunConfig, artifact_id: str | None, missing: str) -> Pa
 
 
 def _place(config: RunConfig) -> list[str]:
-    """Return the overrides that put the teacher where the run is."""
+    """Return the overrides that give the teacher the run's profile and data folder."""
     root = config.data.root
     place = [f"profile={config.profile.name}"]
     return place if root is None else [*place, f"data.root={quoted(root)}"]

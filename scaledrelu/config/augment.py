@@ -36,9 +36,12 @@ class MultiCropConfig(Group):
     solarize_prob: float = number(SHARE)  # second global crop
 
     def check(self) -> None:
-        """Refuse a hue that is none."""
+        """Refuse a hue outside [0, 0.5]."""
         hue = self.jitter[-1]
-        require(hue <= 0.5, f"augment.multi_crop.jitter: the hue, {hue:g}, must lie in [0, 0.5]")
+        require(
+            hue <= 0.5,
+            f"augment.multi_crop.jitter: the last value (hue) is {hue:g}; it must lie in [0, 0.5]",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +71,23 @@ class AugmentConfig(Group):
     )  # rows and columns of label maps exchanged, or not
 
     def check(self) -> None:
-        """Refuse policies that timm does not know and what multi-crop has no place for."""
+        """Refuse policies that timm does not know and options that exclude each other."""
         policy, crops = self.rand_augment, self.multi_crop
         require(
             policy is None or _POLICY.fullmatch(policy) is not None,
-            f"augment.rand_augment={policy}: no policy of timm; e.g. rand-m9-mstd0.5-inc1, or null",
+            f"augment.rand_augment={policy}: not a timm policy; write e.g. rand-m9-mstd0.5-inc1, "
+            "or null for none",
         )
         require(
             self.interpolation != "random" or (self.crop == "random_resized" and not crops),
-            "augment.interpolation=random needs augment.crop=random_resized",
+            "augment.interpolation=random: needs augment.crop=random_resized and no multi-crop; "
+            "choose another interpolation, e.g. bicubic",
         )
         asked = [name for name in _NOT_BESIDE_CROPS if crops and getattr(self, name)]
         require(
             not asked,
-            f"augment.{''.join(asked[:1])} is on, but augment.multi_crop brings its own "
-            "augmentation: switch one of the two off",
+            f"augment.{''.join(asked[:1])}: cannot be combined with augment.multi_crop, which has "
+            "its own augmentation; set it to 0 or null, or set augment.multi_crop=null",
         )
 
     @property

@@ -22,11 +22,11 @@ class BatchConfig(Group):
     sync_bn: bool  # BatchNorm statistics over the whole update, not over groups (DINO)
 
     def check(self) -> None:
-        """Refuse groups that part the images of an identity."""
+        """Refuse groups that split the images of an identity."""
         require(
             self.instances is None or self.group % self.instances == 0,
-            f"batch.group={self.group} must hold whole identities of "
-            f"batch.instances={self.instances}",
+            f"batch.group={self.group}: must be a multiple of batch.instances={self.instances}, "
+            "the images per identity; change one of the two",
         )
 
     def groups(self, batch_scale: float) -> int:
@@ -41,9 +41,9 @@ class BatchConfig(Group):
         trained = round(self.total * batch_scale)
         require(
             trained >= 1 and trained % self.group == 0,
-            f"batch.total={self.total} x profile.batch_scale={batch_scale:g} = {trained} images "
-            f"per update is not a whole number of groups of batch.group={self.group}; choose "
-            f"batch.group as a divisor of {trained}",
+            f"batch.group={self.group}: does not divide the {trained} images of one update "
+            f"(batch.total={self.total} x profile.batch_scale={batch_scale:g}); choose a divisor "
+            f"of {trained}",
         )
         return trained // self.group
 
@@ -52,7 +52,7 @@ class BatchConfig(Group):
 
         Args:
             batch_scale: the profile's factor.
-            processes: that share an update.
+            processes: number of processes that share an update.
 
         Raises:
             ConfigError: if the groups do not divide over the processes.
@@ -60,8 +60,8 @@ class BatchConfig(Group):
         count = self.groups(batch_scale)
         require(
             count % processes == 0,
-            f"one update is {count} group(s) of batch.group={self.group} images, which {processes} "
-            f"processes cannot share; use a divisor of {count} processes, or another batch.group "
-            "(another experiment)",
+            f"batch.group={self.group}: one update has {count} group(s) of {self.group} images, "
+            f"which cannot be divided among {processes} processes; use a divisor of {count} as "
+            "the number of processes, or another batch.group (a different run)",
         )
         return count // processes

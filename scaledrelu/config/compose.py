@@ -45,11 +45,11 @@ def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) 
     """Compose like :func:`compose`, but look at no files: digests of data stay empty.
 
     Args:
-        overrides: as :func:`compose`.
-        conf_dir: as :func:`compose`.
+        overrides: Hydra overrides, e.g. ``["stem=conv", "lr.base=1e-3"]``.
+        conf_dir: the configuration tree; the repository's by default.
 
     Raises:
-        ConfigError: as :func:`compose`.
+        ConfigError: one line naming the key, the value and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
     return from_values(_tree(overrides, conf_dir).resolved(), conf_dir=conf_dir)
@@ -65,11 +65,11 @@ def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> RunConfig
     """Turn what Hydra composed for a job into a checked configuration with the data digests.
 
     Args:
-        composed: the tree, without Hydra's own part.
+        composed: the composed tree without the ``hydra`` node.
         conf_dir: the configuration tree; the repository's by default.
 
     Raises:
-        ConfigError: see :func:`from_values`.
+        ConfigError: an unknown key, a wrong type, values that clash or an untrusted ``_target_``.
     """
     conf_dir = conf_dir or CONF_DIR
     try:
@@ -87,13 +87,14 @@ def pin_files(
     *,
     known: Known | None = None,
 ) -> RunConfig:
-    """Fill in every digest of files that a run depends on; what is not there yet stays null.
+    """Fill in every digest of files that a run depends on; null where the files are missing.
 
     Args:
-        config: without digests.
+        config: a run's configuration without digests.
         conf_dir: the configuration tree.
         compose_teacher: overrides -> configuration, for the teacher of label maps.
-        known: see ``digest.pin_data_digest``.
+        known: digests found so far, by what they are of; filled in, so that a plan of many runs
+            reads every file once.
     """
     config = pin_made_data(config, conf_dir)
     config = pin_data_digest(config, known=known)
@@ -102,7 +103,7 @@ def pin_files(
 
 
 def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunConfig:
-    """Return the configuration that resolved values make; look at no data.
+    """Return the configuration that resolved values make; read no data.
 
     Args:
         values: plain dictionaries and lists.
@@ -110,7 +111,7 @@ def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunC
 
     Raises:
         ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
-            ``_target_`` that nobody trusts.
+            ``_target_`` outside the trusted modules.
     """
     conf_dir = conf_dir or CONF_DIR
     values = expand_places(values)
@@ -124,27 +125,28 @@ def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunC
 
 
 def check_method(config: RunConfig, conf_dir: Path) -> None:
-    """Refuse a method that is not the recipe's: runs are named by it.
+    """Refuse a method other than the recipe's: the names of runs begin with it.
 
     Args:
-        config: of the run.
+        config: a run's configuration.
         conf_dir: the configuration tree, whose recipes are the methods.
 
     Raises:
-        ConfigError: an unknown method, or one with the task of another.
+        ConfigError: an unknown method, or one whose recipe has another task.
     """
     method, task = config.method, config.task.get(TARGET)
     known = sorted(path.stem for path in (conf_dir / "recipe").glob("[!_]*.yaml"))
     require(
         method in known,
-        f"method={method}{nearest(method, known)}; allowed: {', '.join(known)}. "
-        "It comes with its recipe: write recipe=<method>",
+        f"method={method}: no such method{nearest(method, known)}; allowed: {', '.join(known)}; "
+        "do not set it, choose its recipe: recipe=<method>",
     )
     recipe = conf_dir / "recipe" / f"{method}.yaml"
     wanted = _task_of(recipe, recipe.stat().st_mtime_ns) or task
     require(
         task == wanted,
-        f"method={method} is trained by {wanted}, found task={task}: write recipe={method}",
+        f"method={method}: its recipe trains {wanted}, but task.{TARGET}={task}; write "
+        f"recipe={method}",
     )
 
 
@@ -155,7 +157,7 @@ def _task_of(recipe: Path, mtime_ns: int) -> str | None:
 
 
 def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
-    """Say which key a YAML file should not have, and in which file it stands."""
+    """Return the error of a key that is no field, with the YAML files that set it."""
     leaf = error.key.rsplit(".", 1)[-1]
     files = [
         str(path.relative_to(conf_dir.parent))
@@ -165,13 +167,13 @@ def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
     where = f" in {', '.join(files[:3])}" if files else ""
     return (
         f"unknown key '{error.key}'{where}{nearest(leaf, error.known)}; "
-        f"allowed here: {', '.join(error.known)}. Fields stand in scaledrelu/config/."
+        f"allowed here: {', '.join(error.known)} (fields are defined in scaledrelu/config/)"
     )
 
 
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
-    """Print what a user can fix as one line and exit 2; let bugs keep their traceback."""
+    """Print what a user can fix as one line and exit 2; bugs keep their traceback."""
     from hydra.errors import HydraException
 
     try:

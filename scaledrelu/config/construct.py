@@ -1,7 +1,7 @@
-"""From the plain dictionaries that YAML and Hydra give to groups, once; below it nobody sees them.
+"""From the plain dictionaries of YAML and Hydra to groups, in one place.
 
-Decides what a value of another type becomes (5 for ``5.0``, ``"5"`` or 5 alike). What no type
-explains is left as it is, and the field's own check says what it should be.
+Decides how values of another type are converted (5 for ``5.0``, ``"5"`` or 5 alike). What cannot
+be converted is left as it is, and the field's own check says what it should be.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def construct(group: type[G], values: Any) -> G:
 
     Args:
         group: a class of ``config``.
-        values: field -> value; every field must be there.
+        values: field -> value, with a value for every field.
 
     Raises:
         UnknownKeyError: a key that is no field.
@@ -42,14 +42,16 @@ def construct(group: type[G], values: Any) -> G:
     fields = fields_of(group)
     if not isinstance(values, Mapping):
         names = ", ".join(one.name for one in fields)
-        raise ConfigError(f"{group.KEY}={typed(values)}: holds fields of its own: {names}")
+        raise ConfigError(
+            f"{group.KEY}={typed(values)}: is a group, not a value; its fields are {names}"
+        )
     known = [one.name for one in fields]
     for name in values:
         if name not in known:
             raise UnknownKeyError(f"{group.KEY}.{name}".lstrip("."), known)
     for one in fields:
         if one.name not in values:
-            raise ConfigError(f"{one.key}: has no value: no file of conf/ sets it")
+            raise ConfigError(f"{one.key}: has no value; set it in conf/ or on the command line")
     return group(**{one.name: _value(one, values[one.name]) for one in fields})
 
 

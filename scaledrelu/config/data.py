@@ -37,12 +37,12 @@ class DataConfig(Group):
     token_labels_digest: str | None  # of the maps; filled in by config.artifacts
 
     def check(self) -> None:
-        """Refuse an opener of ours that reads files and has no folder."""
+        """Refuse one of our own openers that reads files and has no folder."""
         opener = str(self.build.get(TARGET))
         foreign = not opener.startswith(_OWN_OPENERS)
         require(
             self.root is not None or opener == _WITHOUT_FILES or foreign,
-            f"data.root=null: {opener.rpartition('.')[2]} reads files: set data.root=<folder>",
+            f"data.root=null: {opener.rpartition('.')[2]} reads files; set data.root=<folder>",
         )
 
     @property

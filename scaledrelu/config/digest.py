@@ -34,13 +34,14 @@ Known = dict[tuple[str, ...], str | None]  # digests by what they are of
 
 
 def pin_data_digest(config: RunConfig, *, known: Known | None = None) -> RunConfig:
-    """Fill in ``data.digest`` from the files that the data set's opener reads; null while absent.
+    """Fill in ``data.digest`` from the files that the data set's opener reads; null if missing.
 
     A digest that is set already is kept: it names data that this machine cannot see.
 
     Args:
-        config: without the digest.
-        known: digests found so far, where a plan of many runs should look at the files only once.
+        config: a run's configuration without the digest of its data.
+        known: digests found so far, by what they are of; filled in, so that a plan of many runs
+            reads every file once.
     """
     data = config.data
     if data.root is None or data.digest is not None:
@@ -53,9 +54,9 @@ def pin_data_digest(config: RunConfig, *, known: Known | None = None) -> RunConf
 
 
 def pin_init_digest(config: RunConfig) -> RunConfig:
-    """Fill in ``init.sha256`` of ``init.kind=checkpoint`` from its file; null while absent.
+    """Fill in ``init.sha256`` of ``init.kind=checkpoint`` from its file; null if it is missing.
 
-    One that is given stays (in lower case): the run checks that the file has it.
+    A given digest is kept (in lower case): the run checks that the file has it.
     """
     init = config.init
     if init.kind != "checkpoint" or not init.path:
@@ -68,11 +69,12 @@ def pin_init_digest(config: RunConfig) -> RunConfig:
 
 
 def label_digest(config: RunConfig, *, known: Known | None = None) -> str | None:
-    """Return a digest of the label maps in the folder ``data.token_labels``; None while absent.
+    """Return a digest of the label maps in the folder ``data.token_labels``; None if it is missing.
 
     Args:
-        config: of a run.
-        known: as in :func:`pin_data_digest`.
+        config: a run's configuration.
+        known: digests found so far, by what they are of; filled in, so that a plan of many runs
+            reads every file once.
     """
     folder = config.data.token_labels
     known = {} if known is None else known
@@ -108,8 +110,8 @@ def _store(config: RunConfig, *what: str) -> Path:
 def data_parts(build: Mapping[str, Any], root: str | Path) -> list[Part]:
     """Return the files of a data set, split by split, in the order in which they are read.
 
-    Empty for what lies in no files of its own, and for what is published in one form only
-    (CIFAR-10's batches are compared with their published checksums when they are read).
+    Empty for data sets without files, and for those that are published in one form only (CIFAR-10's
+    batches are compared with their published checksums when they are read).
 
     Args:
         build: ``data.build``: the opener and its fields.
@@ -174,8 +176,8 @@ def _whole_folders(build: Mapping[str, Any], root: Path) -> list[Part]:
 def _split(build: Mapping[str, Any], role: str) -> str:
     if not isinstance(build.get(role), str):
         raise ConfigError(
-            f"data.build.{role}={build.get(role)}: must name the folder of these images below "
-            "data.root"
+            f"data.build.{role}={build.get(role)}: must be the name of a folder in data.root, the "
+            f"one with the {role} images"
         )
     return build[role]
 

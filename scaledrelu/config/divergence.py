@@ -24,7 +24,7 @@ class DivergenceConfig(Group):
     patience: int = number(COUNT)  # how many, with stop
 
     def check(self) -> None:
-        """Refuse fractions of a run beyond its end."""
+        """Refuse fractions above 1."""
         for key in ("judge_at", "window"):
             value = getattr(self, key)
             require(

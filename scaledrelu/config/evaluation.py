@@ -1,6 +1,6 @@
 """The group ``evaluation``: how a run is judged, and which metrics it will report.
 
-The evaluators themselves need torch; what they return is written down here for those who plan.
+The evaluators themselves need torch; the names of their metrics stand here for the planner.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class EvaluationConfig(Group):
     report: str = word("last", "best")  # which top-1 tables print
 
     def check(self) -> None:
-        """Refuse a run that nobody looks at."""
-        require(bool(self.build), "evaluation.build=[]: name an evaluator")
+        """Refuse a run without evaluators."""
+        require(bool(self.build), "evaluation.build=[]: at least one evaluator is needed")
 
     def reported_metrics(self) -> set[str] | None:
-        """Return the names of every metric in the result; None if an evaluator is foreign."""
+        """Return the names of every metric in the result; None if an evaluator is not ours."""
         if any(one[TARGET] not in REPORTED for one in self.build):
             return None
         found = {name for one in self.build for name in _names(one)}

@@ -1,4 +1,4 @@
-"""How a field of a group says what it may hold: its range, its words, what it names."""
+"""How a field of a group declares what it may hold: its range, its words, what it names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Allowed:
     """What a field may hold besides values of its type.
 
     Attributes:
-        range: of a number or of the numbers of a list.
-        words: closed set of a text or of the texts of a list.
-        build: instead of a word also a dictionary with ``_target_``, which names other code.
-        arguments: of an open dictionary, the ones that are known: argument -> range or words.
+        range: what a number, or every number of a list, may be.
+        words: the words that a text, or every text of a list, may be.
+        build: a dictionary with ``_target_``, which names other code, may stand for a word.
+        arguments: argument -> range or words, for the known arguments of an open dictionary.
         names_folder: the text becomes a folder.
         names_file: the text becomes part of a file name.
     """

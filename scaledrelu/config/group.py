@@ -30,12 +30,12 @@ class Field:
     """One field of a group, read once from its declaration.
 
     Attributes:
-        name: of the attribute.
+        name: the attribute's name.
         key: dotted, in the whole configuration.
         kind: int, float, bool, str, dict or a group.
         many: it holds a tuple of these.
         optional: it may be None.
-        allowed: see `Allowed`.
+        allowed: its range, words and what it names.
     """
 
     name: str
@@ -114,7 +114,9 @@ def _check_field(one: Field, value: Any) -> None:
     elif one.kind is dict:
         _check_open(one, value)
     elif not isinstance(value, one.kind):
-        raise ConfigError(f"{key}={typed(value)}: holds fields of its own: {key}.<field>=<value>")
+        raise ConfigError(
+            f"{key}={typed(value)}: is a group, not a value; write {key}.<field>=<value>"
+        )
 
 
 def _check_words(one: Field, value: Any) -> None:
@@ -123,19 +125,20 @@ def _check_words(one: Field, value: Any) -> None:
         if one.allowed.build and isinstance(item, dict) and isinstance(item.get(TARGET), str):
             continue
         if item not in one.allowed.words:
-            held = f" holds '{item}'" if one.many else f"={item}"
+            held = f": contains '{item}'" if one.many else f"={item}"
             raise ConfigError(f"{one.key}{held}{_hint(item, one.allowed.words)}")
 
 
 def _check_text(one: Field, value: Any) -> None:
-    require(isinstance(value, str), f"{one.key}={typed(value)}: must be a text")
-    require(value != "", f"{one.key}=: is empty; give a value, or null where nothing is meant")
+    require(isinstance(value, str), f"{one.key}={typed(value)}: must be a string")
+    require(value != "", f"{one.key}=: is empty; give a value, or null for none")
     if one.allowed.names_folder:
         folder_name(value, what=one.key)
     if one.allowed.names_file:
         require(
             _PLAIN.fullmatch(value) is not None,
-            f"{one.key}={value}: letters, digits and . _ - only, since it becomes part of a path",
+            f"{one.key}={value}: becomes part of a file name; allowed: letters, digits, spaces "
+            "and . _ -",
         )
 
 
@@ -155,7 +158,7 @@ def _check_open(one: Field, value: Any) -> None:
         numbers = found if isinstance(found, list) else [found]
         finite = all(math.isfinite(item) for item in numbers if isinstance(item, int | float))
         require(finite, f"{key}={typed(found)}: must be finite")
-        require(found != "", f"{key}=: is empty; give a value, or null where nothing is meant")
+        require(found != "", f"{key}=: is empty; give a value, or null for none")
 
 
 def _hint(value: Any, allowed: tuple[str, ...]) -> str:
@@ -167,7 +170,7 @@ def _what(one: Field) -> str:
         return str(one.allowed.range)
     if one.allowed.words:
         return f"allowed: {', '.join(one.allowed.words)}"
-    return "allowed: true, false" if one.kind is bool else "must be one value"
+    return "allowed: true, false" if one.kind is bool else "must be a single value"
 
 
 def require(condition: bool, message: str) -> None:
@@ -182,25 +185,25 @@ def require(condition: bool, message: str) -> None:
 
 
 def folder_name(name: object, *, what: str) -> str:
-    """Return an id or a method that becomes a part of a path: it cannot lead anywhere else.
+    """Return an id or a method that becomes a folder name, if it cannot lead anywhere else.
 
     Args:
-        name: as somebody gave it.
-        what: the key or thing it is, for the error.
+        name: the value to check.
+        what: the key or thing that it is, for the error.
 
     Raises:
         ConfigError: if it is more than letters, digits, ``_`` and single ``-`` between them.
     """
     if not isinstance(name, str) or len(name) > 100 or not _FOLDER_NAME.fullmatch(name):
         raise ConfigError(
-            f"{what}={name!r}: names a folder, so only letters, digits, _ and - are allowed, as in "
+            f"{what}={name!r}: becomes a folder name; allowed: letters, digits, _ and -, e.g. "
             "deit-0123456789ab"
         )
     return name
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value); a list of plain values is one, one of dictionaries is opened.
+    """Yield (dotted key, value); a list of plain values is one value, dictionaries are opened.
 
     Args:
         value: plain dictionaries and lists.

@@ -1,4 +1,4 @@
-"""The file that hashes are kept in: quick to ask for the whole set, and checked before believed.
+"""The file that keeps hashes of files: fast to look up for a whole set, checked before it is used.
 
 Two lines, a JSON header and its SHA-256, then one record per file: key (16 bytes), hash (32).
 """
@@ -23,19 +23,19 @@ def read_digest(path: Path, stamp: str) -> str | None:
     """Return the digest of the set that had this stamp, None if the store does not know it.
 
     Args:
-        path: of the store.
-        stamp: of the set as it looks now.
+        path: the store.
+        stamp: the set's fingerprint now: names, sizes and times of its files.
     """
     try:
         with path.open("rb") as stream:
             header = _header(stream.readline(), stream.readline())
     except (OSError, ValueError):
-        return None  # read_hashes says what is wrong
+        return None  # read_hashes reports it
     return header["digest"] if header["stamp"] == stamp else None
 
 
 def read_hashes(path: Path) -> dict[bytes, bytes]:
-    """Return the hash of every file by its key; a damaged store is ignored with one line."""
+    """Return the hash of every file by its key; a damaged store is ignored with a warning."""
     try:
         with path.open("rb") as stream:
             header = _header(stream.readline(), stream.readline())
@@ -45,7 +45,9 @@ def read_hashes(path: Path) -> dict[bytes, bytes]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError):
-        log.warning("%s: damaged or unreadable: ignored, the files are read again", path)
+        log.warning(
+            "%s: damaged or unreadable; it is ignored, and the files are hashed again", path
+        )
         return {}
     size = KEY + HASH
     return {
@@ -56,13 +58,13 @@ def read_hashes(path: Path) -> dict[bytes, bytes]:
 def write_store(
     path: Path, hashes: Mapping[bytes, bytes], *, stamp: str | None, digest: str | None
 ) -> None:
-    """Write atomically; a folder that cannot be written costs time, not correctness.
+    """Write atomically; a folder that is not writable costs time, not correctness.
 
     Args:
-        path: of the store.
+        path: the store.
         hashes: hash of every file by its key.
-        stamp: of the whole set; None if it is not to be believed.
-        digest: of the whole set.
+        stamp: the whole set's fingerprint; None if a file may change without changing it.
+        digest: the whole set's digest.
     """
     records = b"".join(key + found for key, found in hashes.items())
     facts = {"format": _FORMAT, "stamp": stamp, "digest": digest}
@@ -76,7 +78,7 @@ def write_store(
 
 
 def _header(line: bytes, check: bytes) -> dict[str, str | None]:
-    """Return the header; ValueError if it is not whole or of another format."""
+    """Return the header; ValueError if it is damaged or of another format."""
     if hashlib.sha256(line).hexdigest().encode() != check.strip():
         raise ValueError
     header = json.loads(line)

@@ -1,8 +1,8 @@
 """What files hold: one digest of many, without reading again what has not changed.
 
 A file is known by its name, inode, size and the two times of its inode, to the nanosecond; the
-second one (ctime) moves even where a tool puts the first one back. A whole set that looks as it
-did costs a look at each file, a set that changed costs reading what changed.
+second one (ctime) moves even where a tool resets the first. A set that has not changed costs one
+stat per file, a set that changed costs reading the files that did.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 5.0  # nothing is said of shorter readings
+QUIET_S = 5.0  # shorter readings are not reported
 EVERY_S = 15.0
 RACY_NS = 2 * 10**9  # two writes within one tick of a file system's clock look like one
 _SMALL = 2**20  # bytes: read at once
@@ -38,8 +38,8 @@ class Part:
     """Files with a role: the images of one split.
 
     Attributes:
-        role: what they are to the one who reads them; part of the digest.
-        root: the folder that names are relative to; not part of it.
+        role: what the files are to the reader; part of the digest.
+        root: the folder that names are relative to; not part of the digest.
         names: paths of the files in the order in which they are read.
     """
 
@@ -54,8 +54,8 @@ def digest_files(parts: Sequence[Part], *, store: Path | None) -> str:
     Files that are missing or unreadable count as such.
 
     Args:
-        parts: what to look at.
-        store: the file that hashes are kept in; one that cannot be written costs time only.
+        parts: the files to hash.
+        store: the file that hashes are kept in; if it is not writable, only time is lost.
     """
     seen = _look_at(parts)
     known = read_digest(store, seen.stamp) if store else None
@@ -75,8 +75,8 @@ def file_sha256(path: Path, *, store: Path | None) -> str | None:
     """Return the SHA-256 (hexadecimal) of one file; None if it cannot be read.
 
     Args:
-        path: of the file.
-        store: as in :func:`digest_files`.
+        path: the file.
+        store: the file that hashes are kept in; if it is not writable, only time is lost.
     """
     folder, name = os.path.split(os.path.abspath(path))
     seen = _look_at([Part("file", folder, [name])])
@@ -88,15 +88,15 @@ def file_sha256(path: Path, *, store: Path | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a look at every file shows, before any is read.
+    """What the file system says of every file, before any is read.
 
     Attributes:
-        paths: of the files.
-        keys: what each is known by.
+        paths: the files.
+        keys: a fingerprint of each: path, inode, size and times.
         sizes: bytes.
-        absent: keys of what is not there, or no file.
-        doubtful: keys that a later write might leave as they are: not to be kept.
-        stamp: of everything together.
+        absent: keys of what is missing or not a file.
+        doubtful: keys that a later write might not change, so that they are not stored.
+        stamp: one fingerprint of all.
     """
 
     paths: list[str]
@@ -167,8 +167,8 @@ def _hashes(seen: _Seen, store: Path | None) -> dict[bytes, bytes]:
 def _read(seen: _Seen, indices: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     """Yield positions of files and their hashes.
 
-    A file that changes between the look and the reading gives a hash that nobody asks for again,
-    since its times have moved on.
+    A file that changes while it is read gives a hash under a key that no longer exists, since its
+    times have moved on.
     """
     if len(indices) <= _CHUNK:
         yield from (_read_one(seen, i) for i in indices)
@@ -204,7 +204,7 @@ def _keep(
 
 
 class _Reading:
-    """Counts what was read and tells a person how much is left.
+    """Counts what was read and logs how much is left.
 
     Args:
         where: a folder, for the message.
@@ -228,9 +228,9 @@ class _Reading:
         self._next = now + EVERY_S
         share = max(self._read / self._files, 1e-9) if not self._size else self._bytes / self._size
         left = (now - self._start) * (1 - share) / max(share, 1e-9)
-        # A warning, since a plan shows nothing below, and a person would think that it hangs.
+        # A warning, since a plan shows nothing below that level and would seem to hang.
         log.warning(
-            "%s: reading files once, to name the data by its content: %s of %s (%.1f of %.1f GB), "
+            "%s: hashing the data files once, for the run ids: %s of %s files (%.1f of %.1f GB), "
             "about %s left",
             self._where, f"{self._read:,}", f"{self._files:,}", self._bytes / 1e9, self._size / 1e9,
             duration(left),

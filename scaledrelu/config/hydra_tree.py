@@ -1,4 +1,4 @@
-"""What Hydra makes of ``conf/``: a tree that is neither checked nor resolved yet.
+"""What Hydra composes from ``conf/``: a tree that is neither checked nor resolved yet.
 
 Hydra takes a sixth of a second. So a tree is kept as plain values, into which single values are set
 as Hydra would set them; and the options of groups that nothing else depends on are composed once
@@ -120,7 +120,7 @@ def compose_tree(overrides: Sequence[str], conf_dir: Path) -> Tree:
     """Let Hydra compose ``train.yaml`` with overrides.
 
     Args:
-        overrides: in Hydra's grammar, checked before (see ``config.overrides``).
+        overrides: Hydra overrides, already checked by ``config.overrides``.
         conf_dir: the configuration tree.
 
     Raises:
@@ -140,7 +140,7 @@ def compose_tree(overrides: Sequence[str], conf_dir: Path) -> Tree:
 
 
 def split_overrides(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, Any]]]:
-    """Part what Hydra has to see from plain values, which are set after it as it would set them."""
+    """Separate what Hydra has to see from plain values, which are set afterwards as Hydra would."""
     from hydra.core.override_parser.types import OverrideType
 
     choosing, values = [], []
@@ -155,7 +155,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[tup
 
 
 def check_specialisations(runtime: DictConfig) -> None:
-    """Refuse a profile that says nothing about the chosen recipe, model or data set.
+    """Refuse a profile without a file for the chosen recipe, model or data set.
 
     Without its file the option would silently compose at the size of the paper.
 
@@ -171,9 +171,9 @@ def check_specialisations(runtime: DictConfig) -> None:
         return
     if sizes == UNSAID:
         raise ConfigError(
-            f"profile={profile} does not say whose sizes it has: write `- override /sizes: "
-            f"{profile}` into the defaults of conf/profile/{profile}.yaml, or another profile's "
-            "name to share its files"
+            f"profile={profile}: does not say which sizes it uses; add `- override /sizes: "
+            f"{profile}` to the defaults of conf/profile/{profile}.yaml, or name another profile "
+            "there to share its files"
         )
     folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
     needed = {
@@ -184,10 +184,10 @@ def check_specialisations(runtime: DictConfig) -> None:
     lacking = [file for file in needed if not any((path / file).is_file() for path in folders)]
     if lacking:
         raise ConfigError(
-            f"profile={profile} says nothing about "
-            f"{', '.join(needed[file] for file in lacking)}: add "
-            f"{', '.join(f'conf/{file}' for file in lacking)} with what it changes there (those "
-            f"beside it show how), or choose profile={FULL_SIZE}"
+            f"profile={profile}: has no sizes for "
+            f"{', '.join(needed[file] for file in lacking)}; add "
+            f"{', '.join(f'conf/{file}' for file in lacking)} (the files beside it are examples), "
+            f"or choose profile={FULL_SIZE}"
         )
 
 
@@ -198,7 +198,7 @@ def one_line(error: Exception) -> str:
         texts.append(str(error.__cause__))  # Hydra names the override, OmegaConf the reason
     lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
     keep = [line for line in lines if not line.startswith(("reference_type", "object_type"))]
-    return "; ".join(keep).rstrip(".") + ". See conf/ for what is allowed, or run with --cfg job."
+    return "; ".join(keep).rstrip(".") + "; see conf/ for what is allowed, or run with --cfg job"
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:

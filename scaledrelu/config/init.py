@@ -24,9 +24,9 @@ class InitConfig(Group):
     head_scale: float | None = number(NOT_NEGATIVE)  # times the usual start of a new classifier
 
     def check(self) -> None:
-        """Refuse a kind without what it names."""
+        """Refuse a kind without its run or file."""
         for kind, key, value in (("run", "run", self.run), ("checkpoint", "path", self.path)):
             require(
                 self.kind != kind or bool(value),
-                f"init.kind={kind} needs init.{key}: init={kind} init.{key}=...",
+                f"init.kind={kind}: needs init.{key}; write init={kind} init.{key}=<{key}>",
             )

@@ -1,4 +1,4 @@
-"""Hydra's own launchers, for a multirun of ``train.py``: is SLURM's there, before Hydra starts."""
+"""Hydra's own launchers, for a multirun of ``train.py``: is SLURM there, before Hydra starts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ PLUGIN = "hydra_plugins.hydra_submitit_launcher"
 
 
 def check_launcher(name: str) -> None:
-    """Refuse a launcher that would fail after everything has been composed.
+    """Refuse a launcher that could only fail after everything has been composed.
 
     Args:
-        name: of Hydra's group ``hydra/launcher``.
+        name: the option of ``hydra/launcher``.
 
     Raises:
         ConfigError: one line with what to install.
@@ -24,12 +24,13 @@ def check_launcher(name: str) -> None:
         return
     if not plugin_installed(PLUGIN):
         raise ConfigError(
-            f"{name}: Hydra's submitit plugin is not installed; run: pip install -e '.[slurm]'"
+            f"hydra/launcher={name}: Hydra's submitit plugin is not installed; run: pip install "
+            "-e '.[slurm]'"
         )
     if shutil.which("sbatch") is None:
         raise ConfigError(
-            f"{name}: no sbatch on this machine; start it where SLURM accepts jobs, or use "
-            "hydra/launcher=slots"
+            f"hydra/launcher={name}: no sbatch on this machine; run it on a SLURM login node, or "
+            "use hydra/launcher=slots"
         )
 
 

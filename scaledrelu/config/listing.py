@@ -1,4 +1,4 @@
-"""Which files of a folder are data: one answer for those who read them and those who name them.
+"""Which files of a folder are data: one answer for those who read and those who hash them.
 
 Hidden files and folders (``.ipynb_checkpoints``, ``._x.png``, an editor's ``.#x.png``) never are.
 Looks at names only, opens no image, imports neither torch nor numpy.
@@ -29,8 +29,9 @@ def class_images(folder: Path | str) -> dict[str, list[str]]:
     """Return the images of each class folder, in the order of torchvision's ImageFolder.
 
     Paths are relative to the folder and lie at any depth below that of their class. A link to
-    nowhere that is called like an image counts: an image is missing there. A link to a folder
-    around itself is passed over.
+    Paths are relative to the folder and lie at any depth below that of their class. A broken link
+    with the name of an image counts: an image is missing there. A link to one of its own parent
+    folders is skipped.
 
     Raises:
         DataError: if a folder cannot be listed.
@@ -121,8 +122,8 @@ def _visible(folder: str) -> list[os.DirEntry[str]]:
             return [entry for entry in entries if entry.name[0] != "."]
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot be listed ({error.strerror}): restore the folder or the right to "
-            "read it"
+            f"{folder}: cannot be listed ({error.strerror}); check that the folder exists and that "
+            "you may read it"
         ) from None
 
 
@@ -134,7 +135,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Say whether an entry is a file or a link to nowhere; pipes and sockets are neither."""
+    """Say whether an entry is a file or a broken link; pipes and sockets are neither."""
     try:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
     except OSError:
@@ -142,16 +143,16 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _place_of(entry: os.DirEntry[str], around: tuple[str, ...]) -> str | None:
-    """Return where a folder really is; None for a link to one of the folders around it."""
+    """Return where a folder really is; None for a link to one of its own parent folders."""
     if not entry.is_symlink():
         return os.path.join(around[-1], entry.name)
     real = os.path.realpath(entry.path)
     if any(f"{place}/".startswith(f"{real.rstrip('/')}/") for place in around):
-        _tell_circle(entry.path)
+        _warn_of_loop(entry.path)
         return None
     return real
 
 
 @cache
-def _tell_circle(path: str) -> None:
-    log.warning("%s: a link to a folder around itself: passed over", path)
+def _warn_of_loop(path: str) -> None:
+    log.warning("%s: skipped, since it is a link to one of its own parent folders", path)

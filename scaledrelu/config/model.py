@@ -35,5 +35,5 @@ class ModelConfig(Group):
         """Refuse heads that do not divide the width."""
         require(
             self.width % self.heads == 0,
-            f"model.width={self.width} is not a multiple of model.heads={self.heads}",
+            f"model.width={self.width}: must be a multiple of model.heads={self.heads}",
         )

@@ -1,4 +1,4 @@
-"""The command line, before Hydra sees it: misspelt groups, options and keys get their one line."""
+"""The command line, before Hydra sees it: one-line errors for wrong groups, options and keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scaledrelu.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-# Groups whose name looks like a number's: the hint says where the number goes.
+# Groups whose names read like quantities: the hint says where the number goes.
 NUMBER_KEYS = {"lr": ("lr.base", "the rate"), "warmup": ("warmup.epochs", "its length")}
 FREE_GROUPS = {"hydra"}
 
@@ -59,20 +59,20 @@ def _parse(text: str) -> Override:
         return OverridesParser.create().parse_override(text)
     except HydraException as error:
         raise ConfigError(
-            f"cannot read '{text}': {str(error).splitlines()[0]}. "
-            "Write key=value; a value with spaces, brackets or letters beyond a-z needs quotes "
-            "that reach us: \"key='value'\"."
+            f"cannot parse '{text}': {str(error).splitlines()[0]}. Write key=value; a value with "
+            "spaces, brackets or non-ASCII letters needs quotes inside the shell's quotes: "
+            "\"key='value'\""
         ) from error
 
 
 def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
-    """Write out ``stem=glob(conv*)`` as the options it stands for; return any other text as it is.
+    """Write out ``stem=glob(conv*)`` as its options; return any other text as it is.
 
     Hydra's own glob would take shared bases for options.
 
     Args:
         text: an override.
-        groups: options by group, see :func:`group_options`.
+        groups: options by group, as :func:`group_options` returns them.
 
     Raises:
         ConfigError: one line if nothing matches, or if the key is no group.
@@ -84,7 +84,10 @@ def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
     if not isinstance(glob, Glob) or group.startswith("hydra"):
         return text
     if group not in groups:
-        raise ConfigError(f"{text}: glob() picks options of a group, and '{group}' is none")
+        raise ConfigError(
+            f"{text}: glob() works on groups only, and '{group}' is not a group; allowed: "
+            f"{', '.join(groups)}"
+        )
     matching = glob.filter(list(groups[group]))
     if not matching:
         raise ConfigError(
@@ -97,7 +100,7 @@ def check_overrides(overrides: Sequence[str], conf_dir: Path, *more: Path) -> No
     """Refuse a misspelt group, option, key or type before Hydra composes anything.
 
     Args:
-        overrides: as a person types them; sweeps are left to Hydra's sweeper.
+        overrides: arguments as typed; sweeps are left to Hydra's sweeper.
         conf_dir: the configuration tree.
         more: folders with further options.
 
@@ -126,7 +129,7 @@ def _check_option(group: str, value: Any, options: list[str], text: str) -> None
         value = value.strip("'\"")
         if value not in options:
             raise ConfigError(
-                f"{group}={value}: no such option of group '{group}'{nearest(value, options)}; "
+                f"{group}={value}: no such option{nearest(value, options)}; "
                 f"allowed: {', '.join(options)}"
             )
         return

@@ -26,11 +26,11 @@ def expand_home(text: str, *, key: str) -> str:
         key: where it was given, for the error.
 
     Raises:
-        ConfigError: if nobody knows the home folder.
+        ConfigError: if the home folder is unknown.
     """
     path = os.path.expanduser(text)
     if path.startswith("~"):
-        raise ConfigError(f"{key}={text}: no home folder is known for it: write the whole path")
+        raise ConfigError(f"{key}={text}: the home folder is unknown; write the whole path")
     return path
 
 
@@ -38,7 +38,7 @@ def expand_places(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return plain values of a configuration with every path expanded.
 
     Raises:
-        ConfigError: see :func:`expand_home`.
+        ConfigError: if the home folder of a path with ``~`` is unknown.
     """
     expanded = dict(values)
     for key in PLACES:
@@ -50,12 +50,12 @@ def expand_places(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expand_overrides(overrides: Sequence[str]) -> list[str]:
-    """Return Hydra overrides with the paths that Hydra's grammar refuses made readable to it.
+    """Return Hydra overrides whose paths Hydra's grammar can read.
 
     ``key=~/x`` is expanded; a path with letters beyond ASCII is quoted.
 
     Raises:
-        ConfigError: see :func:`expand_home`.
+        ConfigError: if the home folder of a path with ``~`` is unknown.
     """
     return [_expand_override(text) for text in overrides]
 

@@ -1,4 +1,4 @@
-"""Ranges of numbers, in the usual notation: what they hold, and how they are said."""
+"""Ranges of numbers, in the usual notation: what they hold, and how messages describe them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 class Range:
     """What a number, or each number of a list, may be.
 
-    A range is wide: it stops plain mistakes (a negative probability, a rate of infinity), not
-    unusual experiments.
+    A range is wide: it stops plain mistakes (a negative probability, an infinite rate), not unusual
+    experiments.
 
     Attributes:
         interval: in the usual notation, e.g. ``(0, 1]``; ``inf`` never belongs to it.
         count: length of the list; None: a number, or a list of any length.
-        least: a list with at least so many numbers, where nothing else knows that it is a list.
+        least: a list with at least this many numbers, where the field's type does not say so.
         rising: the numbers of the list must not fall.
-        whole: whole numbers only; needed inside free dictionaries, where nothing else knows.
+        whole: whole numbers only; needed in open dictionaries, whose values have no type.
     """
 
     interval: str
@@ -54,7 +54,7 @@ class Range:
     def __str__(self) -> str:
         kind = "whole numbers" if self.whole else "numbers"
         if self.count is not None:
-            order = ", the smaller first" if self.rising else ""
+            order = ", in ascending order" if self.rising else ""
             return f"must be {self.count} {kind} in {self.interval}{order}"
         if self.least:
             some = f"at least {self.least} " if self.least > 1 else ""

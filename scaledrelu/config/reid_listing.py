@@ -18,7 +18,7 @@ from scaledrelu.errors import ConfigError, DataError
 MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 MARKET_INNER = "Market-1501-v15.09.15"
 MSMT_FOLDERS = {"v1": ("train", "test"), "v2": ("mask_train_v2", "mask_test_v2")}
-JUNK, DISTRACTOR = -1, 0  # persons of Market-1501 that are nobody
+JUNK, DISTRACTOR = -1, 0  # ids in Market-1501 that belong to no person
 
 _MARKET_NAME = re.compile(r"(-1|\d{4})_c([1-9]\d*)s\d+_\d+_\d+\.jpg", re.ASCII)
 _MARKET_RULE = "PPPP_cCsS_FFFFFF_BB.jpg: person, camera, sequence, frame, box"
@@ -48,7 +48,9 @@ def find_root(root: Path, inner: str, entries: Sequence[str], *, hint: str) -> P
     """
     places = [place for place in (root, root / inner) if place.is_dir()]
     if not places:
-        raise DataError(f"{root}: no such folder: set data.root to one with {', '.join(entries)}")
+        raise DataError(
+            f"{root}: no such folder; set data.root to a folder with {', '.join(entries)}"
+        )
     for place in places:
         if all((place / entry).exists() for entry in entries):
             return place
@@ -56,7 +58,7 @@ def find_root(root: Path, inner: str, entries: Sequence[str], *, hint: str) -> P
     lacking = ", ".join(entry for entry in entries if not (place / entry).exists())
     found = sorted(entry.name for entry in os.scandir(place))
     raise DataError(
-        f"{place}: lacks {lacking} (found: {some(found) or 'nothing'}): set data.root{hint}"
+        f"{place}: {lacking} missing (found: {some(found) or 'nothing'}); set data.root{hint}"
     )
 
 
@@ -72,25 +74,28 @@ def find_market(root: Path) -> Path:
 def market_images(root: Path, split: str) -> list[ReidImage]:
     """Return the images of one folder in the order of their names, without person -1 (junk).
 
-    Hidden files and files that are no images (Thumbs.db) are passed over.
+    Hidden files and files that are no images (Thumbs.db) are skipped.
 
     Args:
-        root: see :func:`find_market`.
+        root: the folder that :func:`find_market` returned.
         split: one of ``MARKET_FOLDERS``.
 
     Raises:
-        DataError: for an image whose name breaks the rule, or if there is no image.
+        DataError: an image with a wrong name, or no image at all.
     """
     names = image_names(root / split)
     matches = [_MARKET_NAME.fullmatch(name) for name in names]
     if wrong := some(compress(names, [match is None for match in matches])):
         raise DataError(
-            f"{root / split}: wrongly named: {wrong} (allowed: {_MARKET_RULE}): rename or remove"
+            f"{root / split}: wrong file names: {wrong}; allowed: {_MARKET_RULE}; rename or remove "
+            "them"
         )
     images = [ReidImage(f"{split}/{match[0]}", match[1], match[2]) for match in matches]
     people = [image for image in images if int(image.person) != JUNK]
     if not people:
-        raise DataError(f"{root / split}: no image of a person (named {_MARKET_RULE}): add some")
+        raise DataError(
+            f"{root / split}: holds no image of a person; add images named {_MARKET_RULE}"
+        )
     return people
 
 
@@ -102,11 +107,11 @@ def msmt_lists(version: str, *, with_val: bool) -> dict[str, str]:
         with_val: whether the validation list is trained on.
 
     Raises:
-        ConfigError: for an unknown version.
+        ConfigError: an unknown version.
     """
     if version not in MSMT_FOLDERS:
         allowed = ", ".join(MSMT_FOLDERS)
-        raise ConfigError(f"data.build.version={version}: must be one of {allowed}")
+        raise ConfigError(f"data.build.version={version}: no such version; allowed: {allowed}")
     trained, tested = MSMT_FOLDERS[version]
     lists = {"list_train.txt": trained}
     lists |= {"list_val.txt": trained} if with_val else {}
@@ -114,12 +119,12 @@ def msmt_lists(version: str, *, with_val: bool) -> dict[str, str]:
 
 
 def find_msmt(root: Path, version: str, lists: dict[str, str]) -> Path:
-    """Return the folder that holds the list files of MSMT17 and the folders they speak of.
+    """Return the folder that holds the list files of MSMT17 and the folders that they name.
 
     Args:
         root: ``data.root``.
         version: v1 | v2.
-        lists: see :func:`msmt_lists`.
+        lists: list files and their folders, as :func:`msmt_lists` returns them.
 
     Raises:
         DataError: if there is none.
@@ -135,22 +140,22 @@ def find_msmt(root: Path, version: str, lists: dict[str, str]) -> Path:
 def msmt_images(path: Path, folder: str) -> list[ReidImage]:
     """Return the images of one list file in its order; ``folder`` is where its paths begin.
 
-    A byte order mark and empty lines, which editors leave, mean nothing.
+    A byte order mark and empty lines, which editors leave, are ignored.
 
     Args:
-        path: of the list file.
+        path: the list file.
         folder: where its paths begin.
 
     Raises:
-        DataError: for a line that breaks the rule, if there is none, or an unreadable file.
+        DataError: a line that breaks the rule, a file without lines, or an unreadable one.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}): restore it") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror}); restore it") from None
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: not UTF-8 text (byte {error.start}): save it as UTF-8, or restore it"
+            f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8, or restore it"
         ) from None
     rows = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     matches = [_MSMT_LINE.fullmatch(line) for _, line in rows]
@@ -160,7 +165,9 @@ def msmt_images(path: Path, folder: str) -> list[ReidImage]:
         if match is None or int(match[2]) != int(match[4])
     )
     if wrong or not rows:
-        raise DataError(f"{path}: wrong: {wrong or 'no line'} (allowed: {_MSMT_RULE}): restore it")
+        raise DataError(
+            f"{path}: wrong lines: {wrong or 'none there'}; allowed: {_MSMT_RULE}; restore the file"
+        )
     return [ReidImage(f"{folder}/{match[1]}", match[4], match[3]) for match in matches]
 
 

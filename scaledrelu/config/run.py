@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -102,7 +103,7 @@ class RunConfig(Group):
     launch: LaunchConfig
     wandb: WandbConfig
     paths: PathsConfig
-    trust: tuple[str, ...]  # modules that a _target_ may name beside those of config.trust
+    trust: tuple[str, ...]  # modules that a _target_ may name besides those of config.trust
 
     def check(self) -> None:
         """Refuse groups that contradict each other."""
@@ -125,6 +126,17 @@ class RunConfig(Group):
         """Epochs that this run trains."""
         return self.schedule.run_epochs(self.profile.epoch_scale)
 
+    def with_seed(self, seed: int) -> RunConfig:
+        """Return the same run with another seed: nothing else need be checked again.
+
+        Raises:
+            ConfigError: it is no seed.
+        """
+        require(SEED.holds(seed), f"seed={seed}: {SEED}")
+        other = copy.copy(self)
+        object.__setattr__(other, "seed", seed)
+        return other
+
     def refuse_fp16_on_cpu(self, *, on_cpu: bool) -> None:
         """Refuse to train in half precision where it is emulated.
 
@@ -132,12 +144,13 @@ class RunConfig(Group):
             on_cpu: whether the run has no GPU.
 
         Raises:
-            ConfigError: with what to write instead.
+            ConfigError: fp16 on a CPU without ``launch.fp16_on_cpu``.
         """
         if on_cpu and self.precision.autocast == "fp16" and not self.launch.fp16_on_cpu:
             raise ConfigError(
-                f"precision.autocast=fp16 on a CPU (launch.device={self.launch.device}): write "
-                "precision=fp32 (another run), or launch.fp16_on_cpu=true to train so all the same"
+                f"precision.autocast=fp16: a CPU only emulates it (launch.device="
+                f"{self.launch.device}); set precision=fp32 (a different run), or "
+                "launch.fp16_on_cpu=true to use it anyway"
             )
 
     def _check_sizes(self) -> None:
@@ -145,7 +158,7 @@ class RunConfig(Group):
         blocks, patch = self.task.get("num_blocks"), model.patch_size
         require(
             None in (blocks, model.depth) or blocks <= model.depth,
-            f"task.num_blocks={blocks}: must lie in [1, {model.depth}], the blocks of the model",
+            f"task.num_blocks={blocks}: must lie in [1, {model.depth}] (model.depth)",
         )
         sides = {"data.image_size": data.image_size, "data.image_width": data.image_width}
         crops = augment.multi_crop
@@ -153,26 +166,27 @@ class RunConfig(Group):
         for key, side in sides.items():
             require(
                 side is None or side % patch == 0,
-                f"{key}={side} is not a multiple of model.patch_size={patch}",
+                f"{key}={side}: must be a multiple of model.patch_size={patch}",
             )
         self.stem.fit(patch)
         side = min(data.height, data.width)
         require(
             augment.shift < side,
-            f"augment.shift={augment.shift}: must lie in [0, {side}), the pixels of a side",
+            f"augment.shift={augment.shift}: must lie in [0, {side}) for images of {side} pixels",
         )
 
     def _check_time(self) -> None:
         warmup, profile, epochs = self.warmup, self.profile, self.schedule.total_epochs
         require(
             epochs * profile.epoch_scale >= 0.5,
-            f"profile.epoch_scale={profile.epoch_scale:g}: of {epochs} epochs not one is left; "
-            f"must be at least {1 / epochs:.3g}",
+            f"profile.epoch_scale={profile.epoch_scale:g}: leaves no epoch of {epochs}; must be at "
+            f"least {1 / epochs:.3g}",
         )
         require(
             warmup.length(profile.warmup_scale) <= self.schedule.epochs,
-            f"warmup.epochs={warmup.epochs:g}: x profile.warmup_scale={profile.warmup_scale:g} it "
-            f"must lie in [0, {self.schedule.epochs}], the epochs of the schedule",
+            f"warmup.epochs={warmup.epochs:g}: longer than the schedule of {self.schedule.epochs} "
+            f"epochs (times profile.warmup_scale={profile.warmup_scale:g}); lower it, or raise "
+            "schedule.epochs",
         )
 
     def _check_batch(self) -> None:
@@ -180,33 +194,36 @@ class RunConfig(Group):
         batch.groups_per_process(self.profile.batch_scale, processes=self.launch.nproc)
         require(
             not (augment.mixes and batch.group % 2),
-            f"batch.group={batch.group} is odd, but mixup pairs images: use an even group",
+            f"batch.group={batch.group}: must be even, since mixup and CutMix pair images; change "
+            "it, or set augment.mixup=0 augment.cutmix=0",
         )
         require(
             not (augment.mixes and self.data.has_labels),
-            "augment.mixup and augment.cutmix must be 0 with data.token_labels: MixToken mixes",
+            "augment.mixup, augment.cutmix: must be 0 with data.token_labels, since MixToken "
+            "already mixes the images",
         )
         require(
             not (augment.multi_crop and self.data.has_labels),
-            "data.token_labels is on, but augment.multi_crop brings its own augmentation: switch "
-            "one of the two off",
+            "data.token_labels: cannot be combined with augment.multi_crop, which has its own "
+            "augmentation; set data.token_labels=none or augment.multi_crop=null",
         )
         triplets = "triplet_weight" in self.task
         require(
             not triplets or (batch.instances is not None and batch.instances >= 2),
-            f"batch.instances={_shown(batch.instances)}: task.triplet_weight compares images of a "
-            "person: at least 2",
+            f"batch.instances={_shown(batch.instances)}: must be at least 2 with "
+            "task.triplet_weight, since the triplet loss compares images of one person",
         )
         if batch.instances is None:
             return
         require(
             not augment.mixes,
-            "augment.mixup and augment.cutmix must be 0 with batch.instances: an image shows one "
-            "person",
+            "augment.mixup, augment.cutmix: must be 0 with batch.instances, since an image must "
+            "show one person",
         )
         require(
             augment.repeats == 1,
-            "augment.repeats must be 1 with batch.instances: identities are drawn, not images",
+            f"augment.repeats={augment.repeats}: must be 1 with batch.instances, since batches are "
+            "drawn by identity",
         )
 
 
@@ -222,11 +239,11 @@ def plain(value: Any) -> Any:
 
 
 def value_of(config: RunConfig, key: str) -> Any:
-    """Return what stands under a dotted key, e.g. ``optimizer.label``; a group as it is.
+    """Return the value of a dotted key, e.g. ``optimizer.label``; a group as it is.
 
     Args:
-        config: of a run.
-        key: of a field, or of an argument in an open dictionary.
+        config: a run's configuration.
+        key: a field, or an argument in an open dictionary.
 
     Raises:
         KeyError: if there is nothing under this key.

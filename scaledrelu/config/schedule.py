@@ -106,5 +106,5 @@ def _exactly_one(group: str, **fields: float | None) -> None:
     one, other = fields
     require(
         (fields[one] is None) != (fields[other] is None),
-        f"{group}: give exactly one of {one} and {other}, null the other",
+        f"{group}: set exactly one of {one} and {other}; the other must be null",
     )

@@ -1,6 +1,6 @@
-"""The arguments of train.py before Hydra reads them: flags that exclude each other, globs, help.
+"""The arguments of train.py before Hydra reads them: conflicting flags, globs, help.
 
-Hydra answers some of these with a traceback and others with options that nobody should choose.
+Hydra answers some mistakes with a traceback, and offers options that are not for people.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def planned_run(arguments: Sequence[str]) -> PlannedRun | None:
     Hydra's own ``--run`` takes no value.
 
     Raises:
-        ConfigError: flags beside it.
+        ConfigError: if there are flags beside it.
     """
     words = [part for word in arguments for part in _split_run_flag(word)]
     at = next((i for i, word in enumerate(words) if word in RUN_FLAGS), len(words))
@@ -68,10 +68,10 @@ def _split_run_flag(word: str) -> list[str]:
 
 
 def read_arguments(arguments: Sequence[str]) -> Namespace:
-    """Return flags and overrides as Hydra will read them, flags standing anywhere.
+    """Return flags and overrides as Hydra will read them; flags may stand anywhere.
 
     Raises:
-        ConfigError: one line about an unknown flag, or about flags that exclude each other.
+        ConfigError: one line about an unknown flag, or about flags that cannot be combined.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -85,6 +85,10 @@ def read_arguments(arguments: Sequence[str]) -> Namespace:
 
 def ready_for_hydra(asked: Namespace, conf_dir: Path) -> list[str]:
     """Return the arguments to hand to Hydra, every override checked and every glob written out.
+
+    Args:
+        asked: flags and overrides, as :func:`read_arguments` returns them.
+        conf_dir: the configuration tree.
 
     Raises:
         ConfigError: one line with the nearest valid name.
@@ -101,7 +105,7 @@ def ready_for_hydra(asked: Namespace, conf_dir: Path) -> list[str]:
 
 
 def _check_sweep(override: Override) -> None:
-    """Refuse a list or range that stands for no run at all."""
+    """Refuse a list or range without a value."""
     if not override.is_discrete_sweep():
         return
     try:
@@ -109,11 +113,18 @@ def _check_sweep(override: Override) -> None:
     except (ArithmeticError, ValueError) as error:  # a range with step 0
         raise ConfigError(f"{override.input_line}: {error}") from error
     if first is None:
-        raise ConfigError(f"{override.input_line}: stands for no value, so there is nothing to run")
+        raise ConfigError(
+            f"{override.input_line}: the list or range is empty; give at least one value"
+        )
 
 
 def visible_words(words: Iterable[str], conf_dir: Path) -> list[str]:
-    """Return the completions that a person may choose, out of all that Hydra offers."""
+    """Return the completions that a person may choose, out of all that Hydra offers.
+
+    Args:
+        words: completions as Hydra offers them.
+        conf_dir: the configuration tree.
+    """
     groups = group_options(conf_dir)
     hidden = {p.name for p in conf_dir.iterdir() if p.is_dir()} - {*groups, "hydra"}
     parts = ((word, re.split(r"[=/]", word.lstrip("+~"), maxsplit=1)) for word in words)
@@ -121,7 +132,12 @@ def visible_words(words: Iterable[str], conf_dir: Path) -> list[str]:
 
 
 def help_text(conf_dir: Path, examples: str) -> str:
-    """Return what ``--help`` prints: what a person may choose, and where the rest is shown."""
+    """Return what ``--help`` prints: what a person may choose, and where the rest is shown.
+
+    Args:
+        conf_dir: the configuration tree.
+        examples: the title and the commands to print first.
+    """
     chosen = _defaults(conf_dir)
     groups = group_options(conf_dir)
     width = max(map(len, groups))
@@ -137,45 +153,46 @@ def help_text(conf_dir: Path, examples: str) -> str:
 HELP = """\
 {examples}
 
-Kinds, group=option (* unless recipe or profile say otherwise):
+Options, group=option (* is the default, unless the recipe or the profile sets another):
 
 {groups}
 
-Quantities, key=value: every field of a kind, e.g. lr.base=1e-3 warmup.epochs=20 batch.total=512,
-and seed, paths.results, trust (docs/trust.md). All fields with their values, of any choice:
+Values, key=value: every field of a group, e.g. lr.base=1e-3 warmup.epochs=20 batch.total=512, and
+seed, paths.results, trust (docs/trust.md). To print all fields of a run with their values:
 
   python scripts/train.py --cfg job --resolve [overrides]
 
-Several runs: -m (--multirun) with lists, ranges or globs, stem=conv,patchify seed=range(0,3)
-'stem=glob(conv*)'; in parallel with hydra/launcher=slots. All are tried, then each has its line.
+Several runs: -m (--multirun) with lists, ranges or globs: stem=conv,patchify seed=range(0,3)
+'stem=glob(conv*)'; add hydra/launcher=slots to train them in parallel. A failed run does not stop
+the others; the end of the output has one line per run.
 
-Exit status: 0 trained, or crashed (a finding), or done already; 1 a run failed, of a multirun any;
-2 wrong input, nothing was tried; 69 another process trains the run; 75 or 130 interrupted, the
-same command goes on.
+Exit status: 0 trained (a crash is a result, too) or already done; 1 a run failed; 2 wrong input,
+nothing was trained; 69 another process is training this run; 75 or 130 interrupted (run the same
+command again to continue).
 
 Completion: eval "$(python scripts/train.py -sc install=bash)". Hydra's own flags: --hydra-help.
-Whole tables: scripts/sweep.py --help, or make."""
+For whole tables see scripts/sweep.py --help, or use make."""
 
 
 def _check_flags(asked: Namespace) -> None:
     several = [f"--{name.replace('_', '-')}" for name in ONE_OF if getattr(asked, name)]
     if len(several) > 1:
-        hint = "; --cfg shows one run: leave -m out and give single values" if asked.cfg else ""
-        raise ConfigError(f"{' and '.join(several)} exclude each other: give one{hint}")
+        hint = "; --cfg shows one run: leave out -m and give single values" if asked.cfg else ""
+        raise ConfigError(f"{' and '.join(several)} cannot be combined; give one of them{hint}")
     for flag in ("resolve", "package"):
         if getattr(asked, flag) and not asked.cfg and not asked.help:
-            raise ConfigError(f"--{flag} belongs to --cfg: --cfg job --{flag} ...")
+            raise ConfigError(f"--{flag}: works only with --cfg; write --cfg job --{flag}")
     if asked.config_path or asked.config_name:
         raise ConfigError(
-            "--config-path and --config-name: this script composes conf/train.yaml; add options of "
-            "your own with --config-dir <folder>"
+            "--config-path, --config-name: not supported; add options of your own to conf/, or "
+            "from elsewhere with --config-dir <folder>"
         )
     if asked.config_dir and not Path(asked.config_dir).is_dir():
         raise ConfigError(f"--config-dir {asked.config_dir}: no such folder")
     if asked.experimental_rerun:
         raise ConfigError(
-            "--experimental-rerun: not supported; a run is repeated by its overrides, which stand "
-            "at the start of its log"
+            "--experimental-rerun: not supported; to repeat a run give its overrides again (they "
+            "stand at the start of its log)"
         )
     if asked.shell_completion:
         _check_completion(asked.overrides)
@@ -184,10 +201,13 @@ def _check_flags(asked: Namespace) -> None:
 def _check_completion(overrides: Sequence[str]) -> None:
     if len(overrides) != 1 or not COMPLETION.fullmatch(overrides[0]):
         raise ConfigError(
-            f"-sc {' '.join(overrides)}: write -sc install=bash (or fish, zsh), or uninstall=bash"
+            f"-sc {' '.join(overrides)}: cannot be done; write -sc install=bash (or fish, zsh), or "
+            "-sc uninstall=bash"
         )
     if overrides[0].startswith("query") and "COMP_LINE" not in os.environ:
-        raise ConfigError(f"-sc {overrides[0]}: only a shell asks this, with COMP_LINE set")
+        raise ConfigError(
+            f"-sc {overrides[0]}: is for the shell's completion only (COMP_LINE is not set)"
+        )
 
 
 def _refuse(message: str) -> NoReturn:
@@ -201,7 +221,7 @@ def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
 
 
 def _folders_of_the_user(asked: Namespace) -> list[Path]:
-    """Return folders with further options: of --config-dir and of hydra.searchpath."""
+    """Return folders with further options, from --config-dir and hydra.searchpath."""
     found = [asked.config_dir] if asked.config_dir else []
     for override in parse_overrides([a for a in asked.overrides if "hydra.searchpath" in a]):
         value = override.value()

@@ -25,10 +25,10 @@ class FittedStem:
     """What a stem becomes on one patch size.
 
     Attributes:
-        strides: of the convolutions.
+        strides: strides of the convolutions.
         proj: stride of the projection; all strides multiply to the patch size.
-        proj_kernel: of the projection.
-        padding: of the projection, which keeps the patch grid.
+        proj_kernel: kernel side of the projection, in pixels of its input.
+        padding: zeros around the projection's input, which keep the patch grid.
         shrunk: the strides are not the ones asked for.
     """
 
@@ -43,8 +43,8 @@ class FittedStem:
 class StemConfig(Group):
     """The grammar of stems (Algorithm 1, generalised).
 
-    A norm, an activation or a part of the tail that is none of the words is named by a dictionary
-    with ``_target_``: a class that takes the number of channels.
+    A norm, an activation or a part of the tail that none of the words names is given as a
+    dictionary with ``_target_``: a class that takes the number of channels.
     """
 
     KEY: ClassVar[str] = "stem"
@@ -67,9 +67,10 @@ class StemConfig(Group):
         kernels = list(self.kernels)
         require(
             len(kernels) == len(self.strides),
-            f"stem.kernels={kernels} for stem.strides={list(self.strides)}: one kernel per stride",
+            f"stem.kernels={kernels}: needs one kernel per stride (stem.strides="
+            f"{list(self.strides)})",
         )
-        require(all(kernel % 2 for kernel in kernels), f"stem.kernels={kernels}: odd kernels only")
+        require(all(kernel % 2 for kernel in kernels), f"stem.kernels={kernels}: must be odd")
 
     def fit(self, patch_size: int) -> FittedStem:
         """Return the strides and the projection of this stem on one patch size.
@@ -89,8 +90,8 @@ class StemConfig(Group):
         excess = self.proj_kernel - proj
         require(
             excess >= 0 and excess % 2 == 0,
-            f"stem.proj_kernel: {self.proj_kernel} cannot be centred on a projection stride of "
-            f"{proj}. Allowed: {proj} plus an even number, or null for the stride.",
+            f"stem.proj_kernel={self.proj_kernel}: cannot be centred on a projection stride of "
+            f"{proj}; allowed: {proj} plus an even number, or null for {proj}",
         )
         return FittedStem(strides, proj, self.proj_kernel, excess // 2, shrunk)
 
@@ -113,9 +114,9 @@ def fit_strides(strides: Sequence[int], patch_size: int, *, shrink: bool) -> tup
             break
         if not shrink:
             raise ConfigError(
-                f"stem.strides: {list(strides)} multiply to {math.prod(strides)}, which does not "
-                f"divide model.patch_size={patch_size}. Choose strides whose product divides it, "
-                "or set stem.shrink=true."
+                f"stem.strides={list(strides)}: their product {math.prod(strides)} does not divide "
+                f"model.patch_size={patch_size}; choose strides whose product divides it, or set "
+                "stem.shrink=true"
             )
         fitted[index] = 1
     return tuple(fitted)

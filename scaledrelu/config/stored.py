@@ -1,7 +1,7 @@
 """Configurations of finished runs: the file ``config.yaml``, and the slim ``config.json``.
 
-Fields that are newer than a file take their neutral value; what was never science and is no field
-any more is passed over.
+Fields that are newer than a file take their neutral value; removed fields that never were science
+are ignored.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def to_yaml(config: RunConfig, known: Texts | None = None) -> str:
     """Return the whole configuration as the text of ``config.yaml``.
 
     Args:
-        config: of a run.
+        config: a run's configuration.
         known: texts of groups that other configurations have in common with this one; added to.
     """
     known = {} if known is None else known
@@ -71,7 +71,7 @@ def from_stored(values: Mapping[str, Any]) -> RunConfig:
     """Return the configuration that a run of any age was trained with.
 
     Args:
-        values: of its ``config.yaml``.
+        values: plain values of its ``config.yaml``.
 
     Raises:
         ConfigError: a field that is lacking, unknown or out of its range.
@@ -80,7 +80,7 @@ def from_stored(values: Mapping[str, Any]) -> RunConfig:
 
 
 def of_today(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored values with the fields that are younger, without those that are gone."""
+    """Return stored values with newer fields added and removed ones left out."""
     return _known_fields(_with(values, NEUTRAL))
 
 
@@ -88,8 +88,8 @@ def from_science(science: Mapping[str, Any], *, method: str) -> RunConfig:
     """Return a configuration with the science of a slim record; where it ran is made up.
 
     Args:
-        science: of ``config.json``.
-        method: of the run; its id begins with it.
+        science: plain values of ``config.json``.
+        method: the run's method; its id begins with it.
 
     Raises:
         ConfigError: a field that is lacking, unknown or out of its range.

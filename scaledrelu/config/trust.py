@@ -28,8 +28,8 @@ def check_targets(config: Any, *, trust: Sequence[str] = (), where: str = "") ->
 
     Args:
         config: resolved, or a part of one.
-        trust: further modules, e.g. ``["lion_pytorch"]``; only from whoever runs this, never from
-            a stored configuration.
+        trust: further modules, e.g. ``["lion_pytorch"]``; only from the person who starts this,
+            never from a stored configuration.
         where: the file that holds the configuration, for the error.
 
     Raises:
@@ -40,9 +40,9 @@ def check_targets(config: Any, *, trust: Sequence[str] = (), where: str = "") ->
         if not _is_trusted(target, modules):
             module = str(target).rpartition(".")[0] or "<module>"
             raise ConfigError(
-                f"{where and f'{where}: '}{key}={target}: not code that a configuration may call "
-                f"(allowed: {', '.join(modules)}); if you trust it, add trust=[{module}] "
-                f"{'(--trust for a script)' if where else ''}".rstrip()
+                f"{where and f'{where}: '}{key}={target}: not trusted code; allowed: public "
+                f"names in {', '.join(modules)}; if you trust this code, add trust=[{module}]"
+                f"{f' (scripts: --trust {module})' if where else ''}"
             )
 
 

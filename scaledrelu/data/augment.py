@@ -48,14 +48,14 @@ class DeviceAugment:
     Float images come from the reference pipeline, already augmented and normalised.
 
     Args:
-        mean: of the channels, in [0, 1].
-        std: of the channels.
-        seed: of the run.
-        augment: what is done; None = normalise only.
-        path: ``data.augment``.
+        mean: 3 channel means, in [0, 1].
+        std: 3 channel standard deviations.
+        seed: the run's seed.
+        augment: the augmentation; None = normalise only.
+        path: ``data.augment``, reference or device.
 
     Raises:
-        ConfigError: for augmentation that the device does not do.
+        ConfigError: augmentation that only the reference pipeline has.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class DeviceAugment:
                 _refuse_reference_only(augment)
             self.shift = augment.shift if augment.crop == "shift" else 0
             self.hflip, self.erasing = augment.hflip, augment.erasing
-        # ToTensor's division by 255 is part of it.
+        # Includes ToTensor's division by 255.
         self._mean = torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1) * 255.0
         self._scale = 1.0 / (torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1) * 255.0)
 
@@ -146,7 +146,7 @@ class DeviceAugment:
 
 
 def _sent(values: np.ndarray, device: torch.device) -> Tensor:
-    """Return an array on a device, without waiting for what the device has yet to do."""
+    """Return an array on a device, without waiting for the work queued there."""
     return torch.from_numpy(values).to(device, non_blocking=True)
 
 
@@ -154,7 +154,7 @@ def keyed_uniforms(seed: int, indices: np.ndarray, views: np.ndarray, num_draws:
     """Return B x num_draws numbers in [0, 1), each a function of (seed, index, view, column).
 
     Args:
-        seed: in [0, 2**63).
+        seed: whole number in [0, 2**63).
         indices: B positions in the source, int64.
         views: B repeats, below 2**31.
         num_draws: columns; asking for more leaves the first ones as they are.
@@ -171,9 +171,9 @@ def draw_boxes(draws: np.ndarray, probability: float, height: int, width: int) -
 
     Args:
         draws: B x 45 numbers in [0, 1) from ``keyed_uniforms``.
-        probability: of erasing an image.
-        height: pixels.
-        width: pixels.
+        probability: share of the images that are erased, in [0, 1].
+        height: image height in pixels.
+        width: image width in pixels.
 
     Source: recipes A.5 step 5 (timm ``RandomErasing``, mode pixel, count 1).
     """
@@ -197,8 +197,8 @@ def _refuse_reference_only(augment: AugmentConfig) -> None:
     if augment.rand_augment or augment.color_jitter:
         asked = "rand_augment" if augment.rand_augment else "color_jitter"
         raise ConfigError(
-            f"augment.{asked} needs data.augment=reference (found data.augment=device): set "
-            f"data.augment=reference or augment.{asked}={'null' if augment.rand_augment else 0}"
+            f"augment.{asked}: works only with data.augment=reference; set data.augment=reference, "
+            f"or augment.{asked}={'null' if augment.rand_augment else 0}"
         )
 
 
@@ -207,7 +207,7 @@ def keyed_normal(keys: Tensor, shape: Sequence[int]) -> Tensor:
 
     Args:
         keys: int64 in [0, 2**32), on the device where the numbers are wanted.
-        shape: of what one key gives.
+        shape: shape of the numbers of one key.
     """
     count = math.prod(shape)
     position = torch.arange(count, device=keys.device, dtype=torch.int64)[None]

@@ -41,16 +41,16 @@ class RawBatch:
     local: Tensor | None = None
 
     def to(self, device: Any, *, non_blocking: bool = True) -> RawBatch:
-        """Return the batch with what is computed with on ``device``; keys stay on the host.
+        """Return the batch with its tensors on ``device``; indices and views stay on the host.
 
         Args:
-            device: to move to.
+            device: the target device.
             non_blocking: do not wait for the copy of page-locked memory.
         """
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> RawBatch:
-        """Return the batch with what goes to the device in page-locked memory."""
+        """Return the batch with the tensors for the device in page-locked memory."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> RawBatch:

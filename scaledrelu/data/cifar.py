@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _FOLDER = "cifar-10-batches-py"
 _BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 _META = "batches.meta"
-# Published checksums (torchvision's CIFAR10): the files are pickles, which run what they hold.
+# Published checksums (torchvision's CIFAR10): the files are pickles, which can run code.
 PUBLISHED_MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -36,7 +36,7 @@ PUBLISHED_MD5 = {
 
 
 def cifar10_batches(root: Path) -> Path:
-    """Return the folder of the python batches below the root, downloading it when it is absent.
+    """Return the folder of the python batches below the root; download it if it is missing.
 
     Raises:
         DataError: if the download fails.
@@ -49,7 +49,7 @@ def cifar10_batches(root: Path) -> Path:
     except (OSError, RuntimeError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{root}: no CIFAR-10 here and it could not be downloaded ({reason}): put {_FOLDER}/ "
+            f"{root}: CIFAR-10 is not there and could not be downloaded ({reason}); put {_FOLDER}/ "
             "or class folders train/ and test/ there, or set data.root"
         ) from None
     return folder
@@ -59,7 +59,7 @@ def read_cifar10(folder: Path, split: str) -> MemorySource:
     """Return one split, train or test, in the published order.
 
     Args:
-        folder: of the python batches.
+        folder: the folder of the python batches.
         split: train | test.
 
     Raises:
@@ -77,11 +77,11 @@ def read_cifar10(folder: Path, split: str) -> MemorySource:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Let one download, where runs of a sweep and ranks of a run arrive together."""
+    """Let one process download, where runs of a sweep or ranks of a run start together."""
     path = Path(tempfile.gettempdir()) / f"scaledrelu-cifar10-{os.getuid()}.lock"
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError as error:  # reading what is there needs no lock
+    except OSError as error:  # reading existing files needs no lock
         log.debug("%s: no lock (%s)", path, error)
         yield
         return
@@ -101,16 +101,16 @@ def _download(root: Path) -> None:
 
 
 def _unpickle(path: Path) -> dict[str, Any]:
-    """Return what a published file holds; another one is not unpickled."""
+    """Return what a published file holds; any other file is not unpickled."""
     again = f"move {path.parent} away to download it again"
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: missing or unreadable ({error.strerror}): {again}") from None
+        raise DataError(f"{path}: missing or unreadable ({error.strerror}); {again}") from None
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != PUBLISHED_MD5[path.name]:
         raise DataError(
             f"{path}: damaged, or not the published CIFAR-10 file (MD5 {found} instead of "
-            f"{PUBLISHED_MD5[path.name]}): {again}"
+            f"{PUBLISHED_MD5[path.name]}); {again}"
         )
     return pickle.loads(content, encoding="latin1")

@@ -59,7 +59,7 @@ def open_image_folder(
         on_bad_image: raise | skip.
 
     Raises:
-        DataError: for a missing folder, an empty class, or classes that differ between splits.
+        DataError: a missing folder, an empty class, or classes that differ between splits.
     """
     folders = {split: Path(root) / split for split in (train, val)}
     for split, folder in folders.items():
@@ -96,8 +96,9 @@ def open_digits(
     Args:
         root: not used: the digits come with scikit-learn.
         image_size: pixels of a side.
-        in_memory: not used: they always are.
-        on_bad_image: not used: none is bad.
+        in_memory: not used: the digits are always in memory.
+        on_bad_image: not used: there are no bad images.
+        _: fields of another opener, ignored.
 
     Source: the mini protocol (a stand-in for ImageNet-1k that needs no download).
     """
@@ -125,7 +126,7 @@ def open_cifar10(
         val: folder of the test images in a class-folder copy.
         expect: published counts; others are reported, not refused.
         image_size: pixels; python batches are always 32.
-        in_memory: for a class-folder copy; python batches always are.
+        in_memory: decode a class-folder copy once; python batches are always in memory.
         on_bad_image: raise | skip, for a class-folder copy.
 
     Raises:
@@ -143,7 +144,10 @@ def open_cifar10(
         )
     batches = cifar10_batches(Path(root))
     if image_size != 32:
-        raise ConfigError(f"data.image_size={image_size}: CIFAR-10's python batches have 32 pixels")
+        raise ConfigError(
+            f"data.image_size={image_size}: CIFAR-10's python batches have 32 pixels; set "
+            "data.image_size=32, or provide class folders train/ and test/ instead"
+        )
     splits = Splits(read_cifar10(batches, "train"), read_cifar10(batches, "test"), 10)
     _report_counts(root, splits, expect or {})
     return splits
@@ -164,14 +168,14 @@ def scan_folder(folder: Path | str, *, on_bad_image: str = "raise") -> FolderSou
     if not images:
         found = len(image_names(folder))
         raise DataError(
-            f"{folder}: no class folders (found {found} images beside each other): sort the images "
-            f"into {folder}/<class>/"
+            f"{folder}: holds no class folders (found {found} images directly in it); sort the "
+            f"images into {folder}/<class>/"
         )
     for name, files in images.items():
         if not files:
             raise DataError(
-                f"{folder / name}: no image in this class folder (allowed: "
-                f"{' '.join(IMAGE_SUFFIXES)}): add images or remove the folder from every split"
+                f"{folder / name}: class folder without images; add images (allowed: "
+                f"{' '.join(IMAGE_SUFFIXES)}), or remove the folder from every split"
             )
     targets = np.repeat(np.arange(len(images)), [len(files) for files in images.values()])
     names = list(chain.from_iterable(images.values()))
@@ -186,7 +190,7 @@ def stratified_choice(targets: np.ndarray, count: int, *, seed: int) -> np.ndarr
     Args:
         targets: N class indices, int64.
         count: positions to choose, at most N.
-        seed: of the choice within each class.
+        seed: decides which images of each class are chosen.
     """
     sizes = np.bincount(targets)
     share = sizes * (count / len(targets))
@@ -199,12 +203,12 @@ def stratified_choice(targets: np.ndarray, count: int, *, seed: int) -> np.ndarr
 
 def _no_folder(root: Path, split: str) -> str:
     if not root.is_dir():
-        return f"{root}: no such folder: set data.root to a folder with {split}/<class>/<images>"
+        return f"{root}: no such folder; set data.root to a folder with {split}/<class>/<images>"
     found = sorted(e.name for e in os.scandir(root) if e.is_dir())
     listing = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
     return (
         f"{root / split}: no such folder (found in {root}: {listing or 'nothing'}"
-        f"{nearest(split, found)}): set data.root or data.build.train and data.build.val"
+        f"{nearest(split, found)}); set data.root, or data.build.train and data.build.val"
     )
 
 
@@ -220,8 +224,8 @@ def _check_same_classes(
         names = sorted(set(val.classes) - set(train.classes))
     listing = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     raise DataError(
-        f"{folder}: lacks {len(names)} of the class folders of {other} ({listing}): both splits "
-        "need the same class folders"
+        f"{folder}: lacks {len(names)} of the class folders of {other} ({listing}); give both "
+        "splits the same class folders"
     )
 
 
@@ -234,7 +238,7 @@ def _report_counts(root: str, splits: Splits, expect: Mapping[str, int]) -> None
     for what, count in expect.items():
         if found[what] != count:
             log.warning(
-                "%s: %s %s, the published data set has %s: results are not comparable",
+                "%s: has %s %s, but the published data set has %s; results are not comparable",
                 root, f"{found[what]:,}", "classes" if what == "classes" else f"{what} images",
                 f"{count:,}",
             )  # fmt: skip

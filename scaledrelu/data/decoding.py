@@ -1,4 +1,4 @@
-"""One image file to 8-bit RGB: what is scaled, what is refused, and what a bad image is."""
+"""One image file to 8-bit RGB: what is scaled, what is refused, and which images are bad."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from scaledrelu.errors import DataError, printable
 
-# Above it Pillow refuses to open a file: one of some kilobytes could fill the memory.
+# Pillow refuses larger images: a file of a few kilobytes could fill the memory.
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
-_MIN_IS_WHITE = 0  # of a TIFF's PhotometricInterpretation
-_SIGNED = 2  # of a TIFF's SampleFormat
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
+_MIN_IS_WHITE = 0  # a value of TIFF's PhotometricInterpretation
+_SIGNED = 2  # a value of TIFF's SampleFormat
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 
 
 class BadImageError(DataError):
-    """A file that is not, or not all of, an image that can be used.
+    """A file that is not an image, or not one that can be used.
 
     Args:
-        path: of the file.
+        path: the file.
         reason: what is wrong with it.
         remedy: what to do about it.
         otherwise: what else can be done.
@@ -38,12 +38,12 @@ class BadImageError(DataError):
             ", or set data.on_bad_image=skip to replace it by the next image of its class"
         ),
     ):
-        super().__init__(path, reason, remedy, otherwise)  # travels between processes like this
+        super().__init__(path, reason, remedy, otherwise)  # so that it can be pickled
         self.path, self.reason, self.remedy = path, reason, remedy
 
     def __str__(self) -> str:
         path, reason, remedy, otherwise = self.args
-        return printable(f"{path}: {reason}: {remedy}{otherwise}")
+        return printable(f"{path}: {reason}; {remedy}{otherwise}")
 
 
 def decode(path: str) -> Image.Image:
@@ -56,10 +56,10 @@ def decode(path: str) -> Image.Image:
             unknown range.
         DataError: if the file cannot be read at all.
     """
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it; the rest would come out grey
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it; missing rows would be grey
     try:
         with warnings.catch_warnings():
-            # Of half its limit Pillow warns; such images are read as any other.
+            # Pillow warns from half its limit on; such images are read like any other.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)
         with image:
@@ -68,7 +68,7 @@ def decode(path: str) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(path, error) from None
-    except Exception as error:  # decoders meet broken bytes with errors of every kind
+    except Exception as error:  # decoders raise every kind of error on broken bytes
         raise _unreadable(path, error) from None
 
 
@@ -81,17 +81,17 @@ def _to_rgb(path: str, image: Image.Image) -> Image.Image:
         raise BadImageError(
             path,
             f"grey values of unknown range ({image.format}, mode {image.mode})",
-            "convert it to 8 or 16 bits without sign",
+            "convert it to unsigned 8 or 16 bits",
         )
     values = np.asarray(image).astype(np.int32)
     if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _MIN_IS_WHITE:
-        values = top - values  # Pillow turns 8 bits round, but not 16
+        values = top - values  # Pillow inverts 8-bit images, but not 16-bit ones
     grey = (values * 255 + top // 2) // top
     return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
 
 
 def _is_signed(image: Image.Image) -> bool:
-    """Say whether a TIFF holds numbers below zero, which Pillow takes for large ones."""
+    """Say whether a TIFF holds negative numbers, which Pillow reads as large ones."""
     return image.format == "TIFF" and _SIGNED in image.tag_v2.get(_SAMPLE_FORMAT, ())
 
 
@@ -100,7 +100,7 @@ def _top_of_range(image: Image.Image) -> int | None:
     if image.mode.startswith("I;16"):
         bits = image.tag_v2.get(_BITS, (16,))[0] if image.format == "TIFF" else 16
         return 2**bits - 1
-    # Pillow scales a PGM of any depth to 16 bits, and once read PNGs of 16 bits so.
+    # Pillow scales a PGM of any depth to 16 bits; older versions did so with 16-bit PNGs.
     return 2**16 - 1 if image.mode == "I" and image.format in ("PPM", "PNG") else None
 
 
@@ -109,20 +109,20 @@ def _too_large(path: str, error: Exception) -> BadImageError:
     pixels = f"{int(found[1]):,}" if found else "too many"
     return BadImageError(
         path,
-        f"image of {pixels} pixels, above the limit of {MOST_PIXELS:,} (a small file that decodes "
-        "to an enormous image is refused)",
-        "make it smaller or remove it",
+        f"has {pixels} pixels, above the limit of {MOST_PIXELS:,} (a protection against small "
+        "files that decode to enormous images)",
+        "make it smaller, or remove it",
     )
 
 
 def _unreadable(path: str, error: Exception) -> DataError:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ELOOP or (number == errno.ENOENT and os.path.islink(path)):
-        return BadImageError(path, "a link to a file that is not there", "restore the file")
+        return BadImageError(path, "broken link", "restore the file")
     if number is not None:
-        return DataError(f"{path}: cannot be read ({os.strerror(number)}): restore the file")
+        return DataError(f"{path}: cannot be read ({os.strerror(number)}); restore the file")
     if isinstance(error, UnidentifiedImageError):
-        reason = "not a whole image (in no format that Pillow reads)"
-        return BadImageError(path, reason, "restore the file or convert it to PNG")
+        reason = "not an image in a format that Pillow reads"
+        return BadImageError(path, reason, "restore the file, or convert it to PNG")
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return BadImageError(path, f"not a whole image ({reason})", "restore the file")
+    return BadImageError(path, f"damaged or incomplete image ({reason})", "restore the file")

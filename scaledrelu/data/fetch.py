@@ -1,4 +1,4 @@
-"""Turns requests for images into batches: by indexing in memory, or by loader processes."""
+"""Turns requests for images into batches: by indexing in memory, or with loader processes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def open_fetch(
         source: the images.
         transform: PIL image -> tensor or Views; None = the uint8 images of a source in memory as
             they are.
-        seed: of the run; keys every draw.
+        seed: the run's seed, on which every draw depends.
         workers: loader processes; 0 = load in this process.
         pin: put batches in page-locked memory.
         device: where to keep images that lie in memory; None = leave them.
@@ -52,8 +52,8 @@ def open_fetch(
         return FileFetch(source, transform, seed=seed, workers=workers, pin=pin, labels=labels)
     if not hasattr(source, "images"):
         raise ConfigError(
-            "these images are files and have no transform: give the loader one of "
-            "scaledrelu.data.transforms, or set data.in_memory=true"
+            "these images are files, which need a transform; pass one of "
+            "scaledrelu.data.transforms to the loader, or set data.in_memory=true"
         )
     return MemoryFetch(source, pin=pin, device=device)
 
@@ -62,7 +62,7 @@ class MemoryFetch:
     """Batches by indexing one uint8 tensor.
 
     Args:
-        source: in memory: ``images`` N x 3 x H x W, uint8.
+        source: a source with ``images``: N x 3 x H x W, uint8.
         pin: put batches in page-locked memory.
         device: where to keep images that lie in memory; None = leave them.
     """
@@ -87,7 +87,7 @@ class MemoryFetch:
             yield batch.pin_memory() if self._pin else batch
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there are no processes to end."""
 
 
 class FileFetch:
@@ -96,7 +96,7 @@ class FileFetch:
     Args:
         source: the images.
         transform: PIL image -> tensor or Views.
-        seed: of the run; keys every draw.
+        seed: the run's seed, on which every draw depends.
         workers: loader processes; 0 = load in this process.
         pin: put batches in page-locked memory.
         labels: label maps by position in the source; None = there are none.
@@ -132,7 +132,7 @@ class FileFetch:
         """Yield one batch per request, in order.
 
         Raises:
-            DataError: for an image that cannot be read.
+            DataError: an image that cannot be read.
             RunError: if a loader process died.
         """
         self._requests = requests
@@ -148,8 +148,8 @@ class FileFetch:
             if "DataLoader worker" not in str(error):
                 raise
             raise RunError(
-                f"a loader process died ({str(error).splitlines()[0]}): often memory or /dev/shm; "
-                "lower launch.workers"
+                f"a loader process died ({str(error).splitlines()[0]}); often memory or /dev/shm "
+                "is full: lower launch.workers"
             ) from error
 
     def close(self) -> None:
@@ -175,9 +175,9 @@ class FileFetch:
 
 
 def _context(workers: int) -> str | None:
-    """Return how loader processes start: forked where that is safe, whoever started this process.
+    """Return how loader processes start: forked where that is safe.
 
-    A pool such as joblib's sets a start method of its own, which cannot start loader processes.
+    A pool such as joblib's sets a start method that cannot start loader processes.
     """
     return "fork" if workers and sys.platform == "linux" else None
 

@@ -1,7 +1,7 @@
 """Which images a group sees in an epoch of person re-identification: P identities x K images.
 
 The identities of an update are drawn once for all its groups; a group gets whole identities, and no
-identity is in two groups. A group is what it is in ``scaledrelu.data.samplers``.
+identity is in two groups. ``scaledrelu.data.samplers`` says what a group is.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def identity_stream(
         next view.
 
     Raises:
-        ConfigError: as ``identity_steps``.
+        ConfigError: if K does not divide a group, or there are fewer than P identities.
     Source: recipes D.1 (sampler of the TransReID code); two passes in an epoch are an assumption.
     """
     members = _members(targets)
@@ -97,8 +97,8 @@ def identity_steps(
 def _identities_per_group(group_size: int, num_instances: int) -> int:
     if num_instances < 1 or group_size % num_instances:
         raise ConfigError(
-            f"batch.group={group_size}: not a multiple of the {num_instances} images per identity; "
-            "a group holds whole identities"
+            f"batch.group={group_size}: must be a multiple of the {num_instances} images per "
+            "identity; change batch.group or batch.instances"
         )
     return group_size // num_instances
 
@@ -106,9 +106,9 @@ def _identities_per_group(group_size: int, num_instances: int) -> int:
 def _identities_per_update(num_identities: int, num_groups: int, per_group: int) -> int:
     if num_identities < num_groups * per_group:
         raise ConfigError(
-            f"{num_identities} training identities do not fill one batch of {num_groups} x "
-            f"{per_group} = {num_groups * per_group}: lower batch.total and batch.group, or raise "
-            "the images per identity"
+            f"{num_identities} training identities: one update needs {num_groups} groups x "
+            f"{per_group} = {num_groups * per_group}; lower batch.total and batch.group, or raise "
+            "batch.instances"
         )
     return num_groups * per_group
 
@@ -151,7 +151,7 @@ def _draw_identities(lots: np.ndarray, per_update: int, rng: np.random.RandomSta
 
 
 def _turns(values: np.ndarray) -> np.ndarray:
-    """Return for every value how often it stood before: 0, 1, ..."""
+    """Return how often each value occurred before its position: 0, 1, ..."""
     order = np.argsort(values, kind="stable")
     ordered, places = values[order], np.arange(len(values))
     starts = np.r_[True, ordered[1:] != ordered[:-1]]

@@ -85,8 +85,7 @@ class TrainLoader:
             start_step: steps of this epoch that are already done (after a restart).
 
         Raises:
-            DataError: for an image or label map that cannot be read, in whatever process that
-                happens.
+            DataError: an image or label map that cannot be read, in whichever process.
         """
         streams = [self._stream(group, epoch) for group in self._groups]
         size = self._group_size
@@ -126,7 +125,7 @@ class EvalLoader:
 
     Args:
         source: validation images.
-        rank: of this process.
+        rank: this process's rank.
         world_size: number of processes.
         batch: images per batch; the last one may be smaller.
         transform: PIL image -> tensor; None = the uint8 images of a source in memory as they are.

@@ -22,14 +22,14 @@ def decode_all(source: FolderSource, *, image_size: int) -> MemorySource:
 
     Images that already have that size keep their pixels. The decoded bytes are cached under
     ``$SCALEDRELU_CACHE`` (default ``~/.cache/scaledrelu``), named after the files' names and
-    contents; bad images are never cached. Without a home folder nothing is.
+    contents; bad images are not cached. Without a home folder nothing is cached.
 
     Args:
         source: images in files.
         image_size: pixels of a side.
 
     Raises:
-        DataError: for a bad image, unless the source skips it.
+        DataError: a bad image, unless the source skips it.
     """
     import torch
 
@@ -38,7 +38,7 @@ def decode_all(source: FolderSource, *, image_size: int) -> MemorySource:
     if pixels is None:
         log.info("%s: decoding %s images into memory", source.root, f"{len(source):,}")
         pixels = _decode(source, image_size)
-        # Files that changed meanwhile: whose pixels these are is not known.
+        # The files changed meanwhile: it is not known which contents were decoded.
         if not source.skipped and path == _cache_path(source, image_size):
             _write(path, pixels)
     names = [source.name_of(source.position_of(i)) for i in range(len(source))]
@@ -63,10 +63,10 @@ def _decode(source: FolderSource, image_size: int) -> np.ndarray:
 
 
 def _cache_path(source: FolderSource, image_size: int) -> Path | None:
-    """Return where the pixels of these very files are kept; None if there is no place."""
+    """Return where the pixels of these files are cached; None if there is no place."""
     folder = os.path.expanduser(os.environ.get("SCALEDRELU_CACHE") or "~/.cache/scaledrelu")
     if folder[0] == "~":  # no HOME and no entry for the user, as in some containers
-        log.info("decoded images are not cached: no home folder; SCALEDRELU_CACHE can name one")
+        log.info("decoded images are not cached: no home folder; set SCALEDRELU_CACHE to a folder")
         return None
     place = hashlib.sha256(os.fsencode(os.path.abspath(source.root))).hexdigest()[:16]
     files = content_digest(source, store=Path(folder) / "digests" / place)
@@ -85,7 +85,7 @@ def _read(path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _write(path: Path | None, pixels: np.ndarray) -> None:
-    """Write the cache; one that cannot be written costs time, not correctness."""
+    """Write the cache; a folder that is not writable costs time, not correctness."""
     if path is None:
         return
     try:

@@ -14,7 +14,7 @@ from scaledrelu.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """One draw: the share of the own image, and the pasted box (None = blend the whole image)."""
+    """One draw: the share of the image itself, and the pasted box (None = blend whole images)."""
 
     lam: float
     box: tuple[slice, slice] | None = None  # rows, columns
@@ -44,7 +44,7 @@ def mix_group(
         augment: mixup, CutMix, how often, and label smoothing, which is folded into the targets
             before they are mixed.
         num_classes: C.
-        seed: of this draw; derive it from run seed, step and group.
+        seed: this draw's seed; derive it from the run's seed, step and group.
 
     Raises:
         ConfigError: if a group that is to be mixed has an odd number of images.
@@ -52,8 +52,8 @@ def mix_group(
     """
     if augment.mixes and len(images) % 2:
         raise ConfigError(
-            f"mixup needs an even batch.group, found {len(images)} images: change batch.group or "
-            "set augment.mixup=0 augment.cutmix=0"
+            f"batch.group: mixup and CutMix need an even number of images, found {len(images)}; "
+            "change batch.group, or set augment.mixup=0 augment.cutmix=0"
         )
     mix = Mix(lam=1.0)
     if augment.mixes:
@@ -86,13 +86,13 @@ def draw_mix(
     """Draw one Mix, in the official order of draws.
 
     Args:
-        height: of the images, in pixels.
-        width: of the images, in pixels.
+        height: image height in pixels.
+        width: image width in pixels.
         mixup: alpha of mixup's Beta; 0 = off.
         cutmix: alpha of CutMix's Beta; 0 = off.
         mix_prob: probability that a group is mixed at all.
         switch_prob: probability of CutMix where both are on.
-        seed: of this group's draws.
+        seed: the draws' seed, another one for every group and step.
 
     Source: recipes A.5 step 6; the CutMix share is that of the clipped box.
     """
@@ -116,8 +116,8 @@ def smooth_one_hot(targets: Tensor, *, num_classes: int, smoothing: float) -> Te
 
     Args:
         targets: B class indices, int64.
-        num_classes: C.
-        smoothing: in [0, 1).
+        num_classes: number of classes, C.
+        smoothing: share spread over all classes, in [0, 1).
 
     Source: recipes A.5 step 7.
     """

@@ -1,7 +1,7 @@
 """DINO's views of one image: two large crops and some small ones, each augmented on its own.
 
-Everything is drawn from the global generators of random and torch. Crops leave as bytes, a quarter
-of what floats would be to carry; whoever receives them normalises.
+Everything is drawn from the global generators of random and torch. Crops stay bytes, a quarter of
+the size of floats; they are normalised on the device.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Crops:
 
     Attributes:
         images: global crops, 3 x H x W each, uint8.
-        local: local crops, 3 x h x w each, uint8; maybe none.
+        local: local crops, 3 x h x w each, uint8; may be empty.
     """
 
     images: tuple[Tensor, ...]
@@ -65,14 +65,14 @@ class MultiCrop:
 
 
 def multi_crop(augment: AugmentConfig, *, image_size: int) -> MultiCrop:
-    """Return DINO's augmentation; what has probability 0 is not there at all.
+    """Return DINO's augmentation; a step with probability 0 is left out.
 
-    Every view: random resized crop, flip, colour jitter, grey, blur, on the second global crop
-    solarisation, all on 8-bit images.
+    Every view: random resized crop, flip, colour jitter, grey, blur and, for the second global
+    crop, solarisation, all on 8-bit images.
 
     Args:
-        augment: ``multi_crop`` and, of all crops, aspect, interpolation and flip.
-        image_size: of the global crops, pixels.
+        augment: ``multi_crop`` and, for all crops, aspect, interpolation and flip.
+        image_size: side of the global crops in pixels.
 
     Source: DINO main_dino.py ``DataAugmentationDINO``; recipes C.1.
     """
@@ -107,7 +107,7 @@ class RandomBlur:
     """Pillow's Gaussian blur with a random radius.
 
     Args:
-        probability: of blurring at all.
+        probability: share of the images that are blurred, in [0, 1].
     """
 
     def __init__(self, probability: float):

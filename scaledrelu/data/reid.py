@@ -40,9 +40,10 @@ class ReidSplits:
         gallery: images to find them in.
         num_classes: training identities.
         query_cameras: camera of each query as the data set numbers them, int64.
-        gallery_cameras: of each gallery image.
+        gallery_cameras: camera of each gallery image as the data set numbers them, int64.
         query_ids: person of each query as the data set numbers them, int64.
-        gallery_ids: of each gallery image; in Market-1501 0 is a distractor, never a match.
+        gallery_ids: person of each gallery image as the data set numbers them, int64; in
+            Market-1501 0 is a distractor, never a match.
     """
 
     train: ImageSource
@@ -56,7 +57,7 @@ class ReidSplits:
 
     @property
     def val(self) -> ImageSource:
-        """The images that a run is looked at with: the queries."""
+        """The images that a run is evaluated on: the queries."""
         return self.query
 
 
@@ -91,7 +92,7 @@ def open_market1501(
         on_bad_image: raise | skip, for training images.
 
     Raises:
-        DataError: for a missing folder, a wrong name, an image or person where it must not be, or
+        DataError: a missing folder, a wrong name, an image or person in the wrong folder, or
             unexpected counts.
     Source: recipes D.3; the two ways to resize, D.1.
     """
@@ -116,21 +117,22 @@ def open_msmt17(
 ) -> ReidSplits:
     """Open MSMT17, in the order of its list files.
 
-    People are numbered anew under the test folder: equal numbers are not the same person.
+    The test folder numbers people anew: an equal number is not the same person.
 
     Args:
         root: folder with list_*.txt and the two image folders, or with MSMT17_V1 or MSMT17_V2
             around them.
         version: v1 (train, test) | v2 (mask_train_v2, mask_test_v2: faces masked).
         with_val: train on list_val.txt, too, as the TransReID code does.
-        expect: as in ``open_market1501``, with the validation list counted on its own as val.
-        image_size: as in ``open_market1501``.
-        in_memory: as in ``open_market1501``.
+        expect: published counts (train, val, query, gallery, train_ids, query_ids, cameras),
+            refused if they differ; None = any.
+        image_size: height and width in pixels, or both at once; used only for images in memory.
+        in_memory: decode once and resize: training images bicubic, the others bilinear.
         on_bad_image: raise | skip, for training images.
 
     Raises:
-        ConfigError: for an unknown version.
-        DataError: for a missing folder, file or list, a wrong line, an image that is listed twice,
+        ConfigError: an unknown version.
+        DataError: a missing folder, file or list, a wrong line, an image that is listed twice,
             or unexpected counts.
     Source: recipes D.3.
     """
@@ -151,16 +153,17 @@ def open_msmt17(
 def open_made(
     *, root: str, image_size: int | Sequence[int], in_memory: bool, on_bad_image: str, **_: Any
 ) -> ReidSplits:
-    """Open a generated set in the layout of Market-1501; ignores fields of what it stands in for.
+    """Open a generated set in the layout of Market-1501.
 
     Args:
         root: folder of the generated set.
         image_size: pixels of a side, or height and width.
         in_memory: decode once, to ``image_size``.
         on_bad_image: raise | skip.
+        _: fields of the opener that it stands in for, ignored.
 
     Raises:
-        DataError: as ``open_market1501``, and if the set is not as its manifest says.
+        DataError: whatever ``open_market1501`` refuses, or files that differ from the manifest.
     """
     from scaledrelu.data.people.folder import check_made
 
@@ -189,7 +192,7 @@ class MeasuredSource(FolderSource):
         try:
             return decode(self.path_of(index))
         except BadImageError as error:
-            note = " (only training images are replaced by data.on_bad_image=skip)"
+            note = " (data.on_bad_image=skip replaces training images only)"
             raise BadImageError(error.path, error.reason, error.remedy, note) from None
 
 

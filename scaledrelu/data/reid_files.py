@@ -1,6 +1,6 @@
 """The images of person re-identification sets, and what must hold between their splits.
 
-Which files they are says ``config/reid_listing.py``; opens none of them.
+``config/reid_listing.py`` says which files they are; opens none of them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def check_people(root: Path, train: Listing, query: Listing, gallery: Listing) -
     """Refuse distractors outside the gallery, and identities of both training and test split.
 
     Args:
-        root: of the data set, for messages.
+        root: folder of the data set, for messages.
         train: training images.
         query: queries.
         gallery: images that are searched.
@@ -62,14 +62,14 @@ def check_people(root: Path, train: Listing, query: Listing, gallery: Listing) -
     for listing in (train, query):
         if distractors := some(compress(listing.names, listing.ids == DISTRACTOR)):
             raise DataError(
-                f"{root}: distractors outside the gallery: {distractors}: move them to "
-                "bounding_box_test"
+                f"{root}: distractors (person 0000) outside the gallery: {distractors}; move them "
+                "to bounding_box_test"
             )
     for listing in (query, gallery):
         if known := some(compress(listing.names, np.isin(listing.ids, train.ids))):
             raise DataError(
-                f"{root}: identities occur in both the training and the test split: {known} belong "
-                "to people of bounding_box_train: remove them from either"
+                f"{root}: identities occur in both the training and the test split: {known} show "
+                "people of bounding_box_train; remove them from one of the splits"
             )
 
 
@@ -79,10 +79,10 @@ def check_files(
     """Refuse images that are missing, empty, or in the data set twice.
 
     Args:
-        root: of the names.
+        root: folder that the names are relative to.
         listing: all images of the data set.
         same: names of one image give equal results.
-        may_be_empty: N booleans: the image is replaced when it is loaded.
+        may_be_empty: N booleans: an empty file is allowed, since loading replaces it.
 
     Raises:
         DataError: naming the images.
@@ -90,9 +90,9 @@ def check_files(
     names = listing.names
     sizes = [_size(f"{root}/{name}") for name in names]
     if missing := some(compress(names, [size is None for size in sizes])):
-        raise DataError(f"{root}: missing or unreadable: {missing}: restore the files")
+        raise DataError(f"{root}: missing or unreadable: {missing}; restore the files")
     if empty := some(compress(names, (np.array(sizes) == 0) & ~may_be_empty)):
-        raise DataError(f"{root}: empty files: {empty}: restore them")
+        raise DataError(f"{root}: empty files: {empty}; restore them")
     first: dict[str, str] = {}
     twice = []
     for name in names:
@@ -100,7 +100,7 @@ def check_files(
             twice.append(f"{name} (also {first[key]})")
         first.setdefault(key, name)
     if twice:
-        raise DataError(f"{root}: in the data set twice: {some(twice)}: keep one of each")
+        raise DataError(f"{root}: in the data set twice: {some(twice)}; keep one of each")
 
 
 def check_counts(
@@ -113,15 +113,15 @@ def check_counts(
     """Compare with published counts.
 
     Args:
-        root: for the message.
-        train: lists of training images by what their count is called.
+        root: folder of the data set, for messages.
+        train: lists of training images by the name of their count.
         query: queries.
         gallery: gallery images.
         expect: any of the counts of ``train``, query, gallery (images), train_ids, query_ids,
             cameras.
 
     Raises:
-        ConfigError: for another key.
+        ConfigError: an unknown key of ``expect``.
         DataError: naming every count that differs.
     """
     trained = reduce(add, train.values())
@@ -134,7 +134,8 @@ def check_counts(
     }
     for key in set(expect) - set(found):
         raise ConfigError(
-            f"data.build.expect.{key}: must be one of {', '.join(found)}{nearest(key, found)}"
+            f"data.build.expect.{key}: no such count{nearest(key, found)}; allowed: "
+            f"{', '.join(found)}"
         )
     wrong = [
         f"{key} {found[key]:,} instead of {count:,}"
@@ -143,7 +144,7 @@ def check_counts(
     ]
     if wrong:
         raise DataError(
-            f"{root}: not the published data set: {', '.join(wrong)}: restore its files, or set "
+            f"{root}: not the published data set: {', '.join(wrong)}; restore its files, or set "
             "data.build.expect=null to use it as it is"
         )
 

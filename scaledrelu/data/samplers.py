@@ -70,7 +70,7 @@ def steps_per_epoch(num_images: int, *, num_groups: int, group_size: int, repeat
     ``repeats``, ``repeats`` times each.
 
     Args:
-        num_images: of the training set.
+        num_images: size of the training set.
         num_groups: groups per update over all processes.
         group_size: images of one group per update.
         repeats: repeated augmentation; 1 = off.
@@ -84,8 +84,8 @@ def steps_per_epoch(num_images: int, *, num_groups: int, group_size: int, repeat
     if steps == 0:
         usable = f" ({selected} of them used by repeated augmentation)" if repeats > 1 else ""
         raise ConfigError(
-            f"{num_images} training images{usable} do not fill one batch of {num_groups} x "
-            f"{group_size} = {num_groups * group_size}: lower batch.total and batch.group, "
-            "raise data.fraction or set augment.repeats=1"
+            f"{num_images} training images{usable}: one update needs {num_groups} groups x "
+            f"{group_size} = {num_groups * group_size}; lower batch.total and batch.group, raise "
+            "data.fraction, or set augment.repeats=1"
         )
     return steps

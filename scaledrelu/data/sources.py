@@ -46,11 +46,11 @@ class ImageSource(Protocol):
         ...
 
     def position_of(self, index: int) -> int:
-        """Return whose image ``load`` returned: another position if a bad image was replaced."""
+        """Return which image ``load`` returns: another position if a bad image was replaced."""
         ...
 
     def name_of(self, index: int) -> str:
-        """Return the name of an image for people, relative to the root of its data set."""
+        """Return the name of an image in messages, relative to the root of its data set."""
         ...
 
     def select(self, indices: np.ndarray) -> Self:
@@ -100,7 +100,7 @@ class FolderSource:
         return os.fsdecode(self._names[index])
 
     def position_of(self, index: int) -> int:
-        """Return whose image ``load`` returned: another position if a bad image was replaced."""
+        """Return which image ``load`` returns: another position if a bad image was replaced."""
         return self._replaced.get(index, index)
 
     def path_of(self, index: int) -> str:
@@ -145,7 +145,7 @@ class FolderSource:
             return image
         name = self.classes[self.targets[index]]
         raise DataError(
-            f"{self.root}: class '{name}' has no readable image left: restore its files or remove "
+            f"{self.root}: class '{name}' has no readable image left; restore its files, or remove "
             "the class folder from every split"
         )
 
@@ -154,7 +154,7 @@ class FolderSource:
         if name not in self.skipped:
             self.skipped.append(name)
             path = printable(self.path_of(index))
-            log.warning("%s: bad image left out (data.on_bad_image=skip)", path)
+            log.warning("%s: bad image, replaced by another (data.on_bad_image=skip)", path)
 
 
 def content_digest(source: FolderSource, *, store: Path | None = None) -> str:
@@ -162,7 +162,7 @@ def content_digest(source: FolderSource, *, store: Path | None = None) -> str:
 
     Args:
         source: images in files.
-        store: see ``digest_files``.
+        store: the file that hashes are kept in; None = hash every file.
     """
     names = [source.name_of(index) for index in range(len(source))]
     return digest_files([Part("images", os.path.abspath(source.root), names)], store=store)
@@ -175,7 +175,7 @@ class MemorySource:
         images: N x 3 x H x W, uint8.
         targets: N class indices, int64.
         classes: class names; ``targets`` counts in them.
-        names: N names for people.
+        names: N names, for messages.
     """
 
     def __init__(
@@ -196,11 +196,11 @@ class MemorySource:
         return len(self.images)
 
     def name_of(self, index: int) -> str:
-        """Return the name the image had where it came from."""
+        """Return the name of the image in its original data set."""
         return self._names[index]
 
     def position_of(self, index: int) -> int:
-        """Return the position itself: an image in memory stands for nothing else."""
+        """Return the position itself: nothing is replaced in memory."""
         return index
 
     def load(self, index: int) -> Image.Image:
@@ -213,7 +213,7 @@ class MemorySource:
         chosen = MemorySource(
             self.images[indices], self.targets[indices], self.classes, names=names
         )
-        chosen.skipped = list(self.skipped)  # all were met when the whole set was decoded
+        chosen.skipped = list(self.skipped)  # found while the whole set was decoded
         return chosen
 
 
@@ -222,15 +222,16 @@ def subset(source: ImageSource, fraction: float, seed: int) -> ImageSource:
 
     Args:
         source: the whole set.
-        fraction: in (0, 1]; every class keeps round(fraction x its images), at least one.
-        seed: of the choice, the same for every fraction of a series.
+        fraction: share to keep, in (0, 1]; every class keeps round(fraction x its images), at
+            least one.
+        seed: seed of the choice, the same for every fraction of a series.
 
     Raises:
         ConfigError: if the fraction is not in (0, 1].
     Source: Table 7; recipes F (sampling of fractions is an assumption).
     """
     if not 0 < fraction <= 1:
-        raise ConfigError(f"data.fraction={fraction}: must be above 0 and at most 1")
+        raise ConfigError(f"data.fraction={fraction}: must lie in (0, 1]")
     if fraction == 1:
         return source
     chosen = []

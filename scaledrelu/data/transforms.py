@@ -30,10 +30,10 @@ def reference_train(
     with per-pixel noise, drawn from the global generators of random, numpy and torch.
 
     Args:
-        augment: what is done.
-        image_size: pixels.
-        mean: of the channels, in [0, 1].
-        std: of the channels.
+        augment: the augmentation.
+        image_size: pixels of a side, or (height, width).
+        mean: 3 channel means, in [0, 1].
+        std: 3 channel standard deviations.
 
     Source: recipes A.5 (timm ``transforms_imagenet_train``).
     """
@@ -66,8 +66,8 @@ def crop_train(augment: AugmentConfig, *, image_size: Size) -> Callable[[Image],
     ``crop=shift`` only fits the image to its size here; the device shifts it.
 
     Args:
-        augment: how it is cropped.
-        image_size: pixels.
+        augment: how images are cropped.
+        image_size: pixels of a side, or (height, width).
 
     Source: recipes A.5 step 1.
     """
@@ -99,8 +99,8 @@ def eval_transform(
     Args:
         image_size: pixels of a side, or (height, width).
         crop: the short side is resized to image_size / crop.
-        mean: of the channels, in [0, 1].
-        std: of the channels.
+        mean: 3 channel means, in [0, 1].
+        std: 3 channel standard deviations.
 
     Source: recipes A.7 (DeiT ``build_transform``); D.1 (TransReID).
     """
@@ -118,7 +118,7 @@ def eval_transform(
 def fit_to(
     image_size: Size, *, resized: int | None = None, interpolation: str = "bicubic"
 ) -> Callable[[Image], Image]:
-    """Return: short side to ``resized`` (default ``image_size``) pixels, centre cropped.
+    """Return a transform: short side to ``resized`` (default ``image_size``) pixels, centre crop.
 
     Where ``image_size`` is height and width, the whole image is resized to them.
 

@@ -1,4 +1,4 @@
-"""What a loader process does: a request in, everything of a whole batch out."""
+"""What a loader process does: it takes a request and returns a whole batch."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from scaledrelu.randomness import derive_seed
 
 
 class Views(Protocol):
-    """What a transform makes of one image, where that is more than one tensor."""
+    """The result of a transform that makes more than one tensor of an image."""
 
     @staticmethod
     def collate(found: Sequence[Any]) -> dict[str, Tensor]:
-        """Return what several images give together, by field of RawBatch."""
+        """Return the tensors of several images, by field of RawBatch."""
         ...
 
 
 class LabelsByPosition(Protocol):
-    """The label map of every image of a source, where a data set comes with some."""
+    """The label map of every image of a source."""
 
     def __getitem__(self, index: int) -> Tensor:
         """Return the map of one image: 2 x K x h x w; DataError if it cannot be read."""
@@ -54,9 +54,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request brought: tensors by their field of RawBatch, or the error that came instead.
+    """The answer to a request: tensors by their field of RawBatch, or an error instead.
 
-    Bad images met on the way are named in ``skipped``.
+    Bad images found on the way are named in ``skipped``.
     """
 
     tensors: dict[str, Tensor]
@@ -69,12 +69,12 @@ class Answer:
 
 
 class Images:
-    """The data set behind a DataLoader: a Request in, an Answer out.
+    """The data set behind a DataLoader: takes a Request, returns an Answer.
 
     Args:
         source: the images.
         transform: what happens to one image, and to its label map.
-        seed: of the run; every draw is a function of (seed, epoch, index, view).
+        seed: the run's seed; every draw is a function of (seed, epoch, index, view).
         labels: label maps by position in the source; None = there are none.
     """
 
@@ -97,7 +97,7 @@ class Images:
         tensors, error = {}, None
         try:
             tensors = self._load(request)
-        except ScaledReluError as caught:  # raised in a worker, its line would drown in tracebacks
+        except ScaledReluError as caught:  # raised in a worker, it would come with a traceback
             error = caught
         return Answer(tensors, error, tuple(self._source.skipped[before:]))
 
@@ -126,7 +126,7 @@ class Images:
 
 @contextmanager
 def _own_randomness() -> Iterator[None]:
-    """Give the main process its global generators back; a worker's belong to nobody else."""
+    """Restore the global generators of the main process; nothing else uses a worker's."""
     if get_worker_info() is not None:
         yield
         return
@@ -139,15 +139,15 @@ def _own_randomness() -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-CAN_WAIT = hasattr(signal, "sigwaitinfo")  # not on macOS: a stop request may lose the last step
+CAN_WAIT = hasattr(signal, "sigwaitinfo")  # not on macOS: a stop signal may lose the last step
 
 
 @contextmanager
 def sigterm_held_back() -> Iterator[None]:
-    """Hold SIGTERM back from this thread, and for good from all threads of processes forked here.
+    """Block SIGTERM in this thread, and for good in all threads of processes forked here.
 
-    A worker that blocked it only once it runs would die of one that comes before that, or that the
-    system hands to another of its threads.
+    If a worker blocked it only after it started, a signal could end it before that, or reach
+    another of its threads.
     """
     if not CAN_WAIT:
         yield
@@ -160,9 +160,9 @@ def sigterm_held_back() -> Iterator[None]:
 
 
 def leave_signals_to_trainer(_: int) -> None:
-    """Ignore what asks a whole run to stop: the trainer saves first, then ends its workers.
+    """Ignore stop signals: the trainer saves first, then ends its workers.
 
-    A cluster sends SIGTERM to every process of a run; the one that counts comes from the trainer.
+    A cluster sends SIGTERM to every process of a run; only the trainer acts on it.
     """
     for name in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)

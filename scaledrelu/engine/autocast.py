@@ -11,11 +11,11 @@ DTYPES = {"none": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def autocast_context(autocast: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the autocast context of a precision, or one that does nothing.
+    """Return the autocast context of a precision; with none, one that does nothing.
 
     Args:
         autocast: none | fp16 | bf16.
-        device: where the model is.
+        device: the model's device.
     """
     if autocast == "none":
         return nullcontext()

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment: written whole, kept twice, read with suspicion."""
+"""Checkpoints that survive a kill at any moment: written atomically, kept twice, then checked."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from scaledrelu.integrity import find_damage, has_seal, seal_of
 
 log = logging.getLogger(__name__)
 
-DAMAGED = "damaged.pt"  # a last.pt that could not be read, kept out of the way of the good ones
-COMPLETE = "complete"  # the marker: the last thing a writer puts in
-SEALED = "sealed"  # so that a lost seal is noticed; absent in checkpoints of older versions
+DAMAGED = "damaged.pt"  # a last.pt that could not be read, set aside
+COMPLETE = "complete"  # the marker of a complete state, added last
+SEALED = "sealed"  # so that a lost checksum is noticed; absent in checkpoints of older versions
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
@@ -46,16 +46,16 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 def load_latest(folder: Path, *, entries: Iterable[str] = ()) -> dict[str, Any] | None:
     """Return the newest readable checkpoint of a run, or None if there never was one.
 
-    A ``last.pt`` that cannot be read becomes ``damaged.pt``, so that the next save does not put it
-    in the place of the good ``previous.pt``.
+    A ``last.pt`` that cannot be read is renamed to ``damaged.pt``, so that the next save does not
+    replace the good ``previous.pt`` with it.
 
     Args:
         folder: the run directory.
         entries: names that a checkpoint of this run has.
 
     Raises:
-        CheckpointError: if checkpoints exist and none can be read: a run never restarts from step
-            zero in silence.
+        CheckpointError: if checkpoints exist and none can be read: a run never restarts silently
+            from step zero.
     """
     found = [folder / name for name in (LAST, PREVIOUS) if os.path.lexists(folder / name)]
     reasons = []
@@ -66,8 +66,8 @@ def load_latest(folder: Path, *, entries: Iterable[str] = ()) -> dict[str, Any] 
             reasons.append(str(error))
             continue
         if reasons:
-            log.warning("%s Going on from %s.", reasons[0], path.name)
-            with contextlib.suppress(OSError):  # another rank was first
+            log.warning("%s Resuming from %s instead.", reasons[0], path.name)
+            with contextlib.suppress(OSError):  # another rank may have done it
                 os.replace(folder / LAST, folder / DAMAGED)
         return state
     if found:
@@ -82,11 +82,11 @@ def read_checkpoint(path: Path, *, entries: Iterable[str] = ()) -> dict[str, Any
     """Read one checkpoint file onto the CPU.
 
     Args:
-        path: of :func:`save_checkpoint`, or of a version that wrote no seal.
+        path: a file of :func:`save_checkpoint`, possibly of an older version without checksum.
         entries: names that it must have.
 
     Raises:
-        CheckpointError: if it is missing, torn, damaged or not one of ours.
+        CheckpointError: if it is missing, damaged or not one of ours.
     """
     try:
         damage = find_damage(path)
@@ -100,12 +100,12 @@ def read_checkpoint(path: Path, *, entries: Iterable[str] = ()) -> dict[str, Any
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"{path}: torn or not a checkpoint ({type(error).__name__})."
+            f"{path}: damaged, or not a checkpoint ({type(error).__name__})."
         ) from error
     if not isinstance(state, dict) or state.get(COMPLETE) is not True:
-        raise CheckpointError(f"{path}: incomplete (no completeness marker).")
+        raise CheckpointError(f"{path}: incomplete (its completeness marker is missing).")
     if state.get(SEALED) and not has_seal(path):
-        raise CheckpointError(f"{path}: torn or damaged (its seal is gone).")
+        raise CheckpointError(f"{path}: damaged (its checksum is missing).")
     missing = [name for name in entries if name not in state]
     if missing:
         raise CheckpointError(f"{path}: not a checkpoint of this run (no {', '.join(missing)}).")

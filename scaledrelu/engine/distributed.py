@@ -1,4 +1,4 @@
-"""Who am I among the processes of this run, and the few things they agree on.
+"""Rank, device and collectives of one process among those of a run.
 
 Ranks come from torchrun's variables, then from a SLURM *step* with several tasks (the batch shell
 already sets ``SLURM_PROCID``, so it alone proves nothing), else there is one process.
@@ -99,8 +99,8 @@ def join_world(*, device: str, timeout_s: int) -> Iterator[World]:
 
     Args:
         device: auto, cpu or cuda.
-        timeout_s: a collective that waits longer than this ends the process with an error, so a
-            dead rank cannot leave the others waiting.
+        timeout_s: seconds after which a waiting collective ends the process with an error, so that
+            a dead rank cannot leave the others waiting.
     """
     ranks = find_ranks() or Ranks(0, 1, 0)
     place = pick_device(device, ranks.local_rank)
@@ -138,8 +138,8 @@ def pick_device(device: str, local_rank: int) -> torch.device:
         return torch.device("cpu")
     if local_rank >= available:
         raise RunError(
-            f"process {local_rank} of this host needs a GPU of its own, found {available}; "
-            "set launch.device=cpu or lower launch.nproc"
+            f"process {local_rank} of this host needs a GPU of its own, but only {available} are "
+            "visible; set launch.device=cpu or lower launch.nproc"
         )
     return torch.device("cuda", local_rank)
 

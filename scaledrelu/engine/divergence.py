@@ -52,7 +52,7 @@ class Judge:
 
     Args:
         rule: when a finite run is dead.
-        device: where losses live; on the CPU reading is free and happens at every step.
+        device: the losses' device; on the CPU reading is free and happens at every step.
         read_every: steps between two reads on a GPU.
     """
 
@@ -101,7 +101,7 @@ class Judge:
         Args:
             step: the same as for :meth:`see_losses`.
             grad_norm: L2 norm before clipping; a scalar on the device.
-            lr: of groups without factors.
+            lr: rate of the parameter groups without factors.
         """
         self._history[step % HISTORY, 2] = grad_norm.double()
         self._history[step % HISTORY, 3] = lr
@@ -159,7 +159,7 @@ class Judge:
             if not isinstance(found, Tensor) or found.shape != own.shape:
                 raise CheckpointError(
                     f"the checkpoint was written under another crash rule (judge.{name} is missing "
-                    "or of another size); delete last.pt and previous.pt to train this run from "
+                    "or has another size); delete last.pt and previous.pt to train this run from "
                     "the start"
                 )
             setattr(self, attribute, found.to(own))

@@ -39,13 +39,13 @@ class BatchGradient:
     Args:
         task: the task, bare or wrapped in DDP with ``broadcast_buffers=False``.
         params: what is trained, in the optimizer's order.
-        statistics: of the task's BatchNorm layers.
+        statistics: running statistics of the task's BatchNorm layers.
         autocast: none | fp16 | bf16.
         scaler: loss scaler, or None.
         sam: how SAM perturbs; None for one plain pass.
-        seed: of the run.
-        device: where the task lives.
-        groups_local: ids of this process's groups, in the order of the batches.
+        seed: the run's seed.
+        device: the task's device.
+        groups_local: numbers of this process's groups, in the order of the batches.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class BatchGradient:
         total: dict[nn.Parameter, Tensor] = {}
         for group, batch in zip(self.groups_local, batches, strict=True):
             self._clear()
-            with self._no_sync():  # around the forward too: DDP decides there (recipes E.3)
+            with self._no_sync():  # around the forward, too: DDP decides there (recipes E.3)
                 passes.first.append(self._backward(batch, group, t, pass_index=0))
                 with self.perturbation:
                     self._clear()
@@ -155,7 +155,7 @@ class BatchGradient:
             grad.copy_(mean.view_as(grad))
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        # Entered anew for each forward: its cache of cast weights must not outlive SAM's move.
+        # Entered for each forward: its cache of cast weights must not outlive SAM's move.
         return autocast_context(self.autocast, self.device)
 
     def _no_sync(self) -> AbstractContextManager[Any]:
@@ -165,7 +165,7 @@ class BatchGradient:
 
 @torch.no_grad()
 def make_gradient_infinite(params: Sequence[nn.Parameter], flag: Tensor) -> None:
-    """Make the gradient non-finite where the flag is up, without reading the flag.
+    """Make the gradient non-finite where the flag is set, without reading the flag.
 
     A loss scaler then skips the update, on every rank that holds or receives this gradient.
 

@@ -21,13 +21,13 @@ TIMING = "timing.jsonl"
 
 
 class Logbook:
-    """Writes metrics on the main rank and talks to whoever watches.
+    """Writes metrics on the main rank and prints progress for people.
 
     Args:
         folder: run directory, or None on the other ranks.
-        name: how the run is called on the console.
-        images_per_step: of all ranks together, for images/s.
-        progress: draw a bar where a person watches a terminal.
+        name: the run's name on the console.
+        images_per_step: images of all ranks together, for images/s.
+        progress: draw a progress bar if the output is a terminal.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Logbook:
 
         Args:
             t: the step.
-            loss: mean since the last record.
-            lr: rate of the step.
-            grad_norm: of the step.
-            seconds: since the start of the run.
-            scale: of the loss, if it is scaled.
-            scalars: what the task found worth logging.
+            loss: mean training loss since the last record.
+            lr: learning rate of the step.
+            grad_norm: L2 norm of the step's gradient before clipping.
+            seconds: seconds since the start of the run.
+            scale: loss scale; None without loss scaling.
+            scalars: the task's logged values.
         """
         row = {"train/loss": loss, "train/lr": lr, "train/grad_norm": grad_norm}
         row |= {f"train/{name}": value for name, value in scalars.items()}
@@ -81,8 +81,8 @@ class Logbook:
 
         Args:
             t: the update after which it was made.
-            metrics: what it found, by name.
-            seconds: of training so far.
+            metrics: values by name.
+            seconds: seconds of training so far.
         """
         self._write(t, metrics)
         if self.folder is None or self._bar_wanted:
@@ -101,13 +101,13 @@ class Logbook:
         )
 
     def rewind(self, offset: int, *, step: int = 0) -> None:
-        """Trim the metrics to what the checkpoint knew.
+        """Trim the metrics to the length that the checkpoint recorded.
 
-        A file that somebody deleted or cut since then goes on behind the whole rows that it holds.
+        A file that was deleted or cut since then is continued after its last complete row.
 
         Args:
-            offset: bytes that the checkpoint knew.
-            step: of the checkpoint.
+            offset: length in bytes that the checkpoint recorded.
+            step: the checkpoint's step.
         """
         if self._stream is None:
             return
@@ -115,8 +115,8 @@ class Logbook:
         if found < offset:
             path = self.folder / METRICS
             log.warning(
-                "%s: %d of %d bytes are left; some rows before step %d are lost, all later ones "
-                "will be there, and the result does not depend on them",
+                "%s: only %d of %d bytes are left, so some rows before step %d are lost; later "
+                "rows and the result are not affected",
                 path,
                 found,
                 offset,
@@ -184,5 +184,5 @@ def _json_number(value: Any) -> Any:
 
 
 def in_words(metrics: Mapping[str, float]) -> str:
-    """Return what an evaluation found as part of a line."""
+    """Return the metrics of an evaluation as part of a log line."""
     return " ".join(f"{name} {value:.2f}" for name, value in sorted(metrics.items()))

@@ -1,4 +1,4 @@
-"""The one loop: fetch, schedule, update, observe, log, evaluate, save; blind to what it trains."""
+"""The one loop: fetch, schedule, update, observe, log, evaluate, save; independent of the task."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Loader(Protocol):
         """Yield the groups of every update of one epoch from ``start_step`` on.
 
         Args:
-            epoch: of the run, from 0.
+            epoch: epoch of the run, from 0.
             start_step: updates of this epoch that are already done.
         """
 
@@ -79,7 +79,7 @@ class Training:
     ema: Ema | None
     world: World
     pace: Pace
-    weight_decay: CosineSchedule | None = None  # of the groups that decay; None = as built
+    weight_decay: CosineSchedule | None = None  # for the groups that decay; None = constant
 
 
 @dataclass(slots=True)
@@ -176,7 +176,7 @@ def train(
                 return Ending(cursor, run.judge.verdict, interrupted=True)
         if run.judge.must_stop():
             break
-    run.judge.read(cursor.step)  # a run that comes back after its last checkpoint skips the loop
+    run.judge.read(cursor.step)  # a run resumed after its last checkpoint skips the loop
     cursor.seconds = time.monotonic() - started
     return Ending(cursor, run.judge.verdict, interrupted=False)
 
@@ -185,9 +185,9 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
     """Load the newest checkpoint into the run, or start at step zero; trim the metrics to match.
 
     Args:
-        run: what to load the state into.
+        run: the state is loaded into it.
         folder: run directory.
-        logbook: whose metrics are trimmed.
+        logbook: its metrics are trimmed.
     """
     state = load_latest(folder, entries=("task", "optimizer", "judge", "metrics_offset", "cursor"))
     if state is None:
@@ -210,13 +210,13 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
 
 
 def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
-    """Write a checkpoint on the main rank; every rank's running statistics then equal its own.
+    """Write a checkpoint on the main rank; every rank then has its running statistics.
 
     Args:
-        run: whose state is saved.
-        cursor: where it stands.
+        run: its state is saved.
+        cursor: where training stands.
         folder: run directory.
-        logbook: whose metrics are made durable first.
+        logbook: its metrics are synced to disk first.
     """
     sync_buffers(run.task)
     if not run.world.is_main:
@@ -239,7 +239,7 @@ def agree(world: World, report: StepReport, stop: bool) -> Tensor:
 
     Args:
         world: this process's place among all.
-        report: of this rank's groups.
+        report: what this rank's groups showed.
         stop: whether this process was asked to stop.
     """
     means = torch.stack([report.loss, report.judged]).double() / world.size
@@ -279,7 +279,7 @@ def _evaluate_now(run: Training, t: Progress) -> Evaluation:
 
 
 def _keep_largest(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Take the new arrays; names that start with ``max/`` keep the largest value ever seen."""
+    """Take the new arrays; for names that start with ``max/`` keep the largest value ever seen."""
     return {
         name: torch.maximum(value, old[name]) if name.startswith("max/") and name in old else value
         for name, value in new.items()

@@ -1,7 +1,7 @@
-"""The W&B copy of a run: a process of its own, so that no trouble of W&B's reaches the training.
+"""The W&B copy of a run: a separate process, so that W&B's problems never reach the training.
 
-This side starts it, prints its address, and bounds everything: what W&B has not done in time is
-given up in one line. ``mirror_process.py`` is that process; it reads the run's own files.
+This side starts it, logs its address, and limits every wait: what W&B has not done in time is given
+up with one warning. ``mirror_process.py`` is that process; it reads the run's own files.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from scaledrelu.errors import RunError
 log = logging.getLogger(__name__)
 
 ONLINE, OFFLINE = "online", "offline"
-# Until W&B has to answer; without its server nothing waits for a network, only for the disk.
+# Seconds until W&B must answer; offline, nothing waits for a network, only for the disk.
 START_S = {ONLINE: 30.0, OFFLINE: 60.0}
-FINISH_S = 60.0  # for what is left to send when a run has ended
+FINISH_S = 60.0  # to send the rest when a run has ended
 PROGRAM = Path(__file__).with_name("mirror_process.py")
 OWN_LOG = "mirror.log"
 
 
 class WandbMirror:
-    """Copies a run's committed metrics to W&B until :meth:`end`; nothing ever reads them back.
+    """Copies a run's committed metrics to W&B until :meth:`end`; nothing reads them back.
 
     Args:
         folder: run directory; W&B writes below it.
-        run_id: our id, also W&B's; a redone run carries the suffix ``-rN``.
+        run_id: our id, also W&B's; a redone run has the suffix ``-rN``.
         mode: offline or online; where online fails, the copy is kept offline.
         project: W&B project.
         entity: W&B team, or None for the default.
-        group: what W&B groups by (the method).
-        tags: tables the run serves.
+        group: W&B group (the method).
+        tags: tables that the run belongs to.
         config: canonical configuration.
     """
 
@@ -57,16 +57,16 @@ class WandbMirror:
         """Send what is left and close the W&B run, or give up after ``limit_s`` seconds.
 
         Args:
-            exit_code: 0 for a finished run (a crash is a finding), else W&B calls it failed.
-            preempted: it was asked to stop and will go on later.
-            limit_s: seconds.
+            exit_code: 0 for a finished run (a crash is a result), else W&B shows it as failed.
+            preempted: the run was asked to stop and will continue later.
+            limit_s: seconds to wait.
         """
         self._starter.join(timeout=sum(START_S.values()))
         if self._process is None:
             return
         last = {"exit_code": exit_code, "preempted": preempted}
         if self._process.poll() is not None:
-            self._warn(f"its process ended early, see {OWN_LOG} there")
+            self._warn(f"its process ended early (see {OWN_LOG})")
         try:
             self._tell(last)
             self._process.wait(timeout=limit_s)
@@ -84,7 +84,7 @@ class WandbMirror:
             self._warn(trouble)
 
     def _try(self, mode: str) -> str | None:
-        """Start the process and wait for its first answer; return what went wrong, if anything."""
+        """Start the process and wait for its first answer; return the problem, if any."""
         process = _start_process()
         self._process, self._said = process, queue.Queue()
         threading.Thread(target=_listen, args=(process, self._said), daemon=True).start()
@@ -100,7 +100,7 @@ class WandbMirror:
         return None
 
     def _tell(self, message: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # it died; what it said last tells why
+        with contextlib.suppress(OSError):  # it died; its last message gives the reason
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 
@@ -112,15 +112,15 @@ class WandbMirror:
 
     def _warn(self, trouble: str) -> None:
         log.warning(
-            "W&B: %s; the run goes on and loses nothing: wandb=offline keeps a copy under %s that "
-            "`wandb sync` sends later",
+            "W&B: %s; training is not affected. To send a copy later use wandb=offline, which "
+            "keeps it under %s, and `wandb sync`",
             trouble.rstrip("."),
             Path(self._spec["folder"]) / "wandb",
         )
 
 
 def check_online(limit_s: float = START_S[ONLINE]) -> None:
-    """Ask once whether W&B takes the key and its server answers, before many runs need both.
+    """Check once that W&B accepts the key and its server answers, before many runs need both.
 
     Raises:
         RunError: one line with the reason.
@@ -135,8 +135,8 @@ def check_online(limit_s: float = START_S[ONLINE]) -> None:
         _kill_group(process)
     if trouble:
         raise RunError(
-            f"W&B: {trouble.rstrip('.')}; use wandb=offline and `wandb sync` later, or `wandb "
-            "login` first"
+            f"W&B: {trouble.rstrip('.')}; run `wandb login`, or use wandb=offline and send the "
+            "copies later with `wandb sync`"
         )
 
 
@@ -150,7 +150,7 @@ def _start_process() -> subprocess.Popen[bytes]:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End the process and what it started; it may have ended by itself."""
+    """End the process and its children; it may have ended already."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,7 +1,7 @@
 """The process that talks to W&B: reads a run's own files and sends what a checkpoint covers.
 
-Started by ``mirror.py`` and told what to do in lines of JSON. Every attempt offers all rows again;
-those that W&B has are left out, so that nothing is missing after a kill and nothing stands twice.
+Started by ``mirror.py``, which sends it lines of JSON. Every attempt offers all rows again; those
+that W&B has are left out, so that nothing is missing after a kill and nothing appears twice.
 Imports nothing of this project: it must start fast and without torch.
 """
 
@@ -19,24 +19,24 @@ from pathlib import Path
 from typing import Any
 
 POLL_S = 2.0
-ORPHAN_LIMIT_S = 60.0  # for closing the W&B run once the trainer has died
+ORPHAN_LIMIT_S = 60.0  # to close the W&B run once the trainer has died
 NOT_JSON = {text: float(text) for text in ("nan", "inf", "-inf")}
 MARK = "scaledrelu.json"  # beside an offline copy: the last step in it
 
 
 class Rows:
-    """The rows of ``metrics.jsonl``, one for each step, each given once.
+    """The rows of ``metrics.jsonl``, one for each step, each returned once.
 
     Args:
         folder: run directory.
-        after: the last step that is not wanted any more.
+        after: rows up to this step are skipped.
     """
 
     def __init__(self, folder: Path, after: int) -> None:
         self._folder, self.last = folder, after
 
     def committed(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the new rows that a checkpoint covers: a run that is killed goes on from there."""
+        """Yield the new rows that a checkpoint covers: a killed run resumes from there."""
         try:
             saved = json.loads((self._folder / "progress.json").read_bytes())["step"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -78,7 +78,7 @@ def main() -> None:
         _answer(say, **check())
         os._exit(0)
     folder = Path(spec["folder"])
-    _talk_to_a_file(folder / "wandb")
+    _log_to_file(folder / "wandb")
     try:
         run, rows = start(spec, folder)
     except BaseException as error:
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def check() -> dict[str, str]:
-    """Return what stands in the way of ``wandb=online``, or the address of the server."""
+    """Return what prevents ``wandb=online``, or the address of the server."""
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         import wandb
@@ -109,7 +109,7 @@ def start(spec: dict[str, Any], folder: Path) -> tuple[Any, Rows]:
     """Open the W&B run and return it with the rows that it does not have yet.
 
     Args:
-        spec: what ``WandbMirror`` was made with.
+        spec: the arguments of ``WandbMirror``.
         folder: run directory.
     """
     import wandb
@@ -138,9 +138,9 @@ def follow(run: Any, rows: Rows, lines: queue.Queue[str | None]) -> dict[str, An
     """Send rows as checkpoints cover them; return the trainer's last message, None if it died.
 
     Args:
-        run: of W&B.
-        rows: of the run directory.
-        lines: what the trainer writes, line by line; None = it is gone.
+        run: the W&B run.
+        rows: rows of the run directory.
+        lines: the trainer's messages, line by line; None = it is gone.
     """
     while True:
         try:
@@ -155,11 +155,11 @@ def finish(run: Any, rows: Rows, folder: Path, *, exit_code: int, preempted: boo
     """Send the rest and close the W&B run with the state that the run has.
 
     Args:
-        run: of W&B.
-        rows: all that a result rests on, or all that a checkpoint covers.
+        run: the W&B run.
+        rows: all rows behind the result, or all that a checkpoint covers.
         folder: run directory.
-        exit_code: 0: finished, else failed.
-        preempted: stopped on request; it goes on later.
+        exit_code: 0 = finished, else failed.
+        preempted: stopped on request; the run continues later.
     """
     done = exit_code == 0
     send(run, rows.upto(float("inf")) if done else rows.committed())
@@ -172,11 +172,11 @@ def finish(run: Any, rows: Rows, folder: Path, *, exit_code: int, preempted: boo
 
 
 def send(run: Any, rows: Iterator[tuple[int, dict[str, Any]]]) -> None:
-    """Log rows under our own steps, which W&B never takes twice.
+    """Log rows under our own steps, which W&B accepts only once.
 
     Args:
-        run: of W&B.
-        rows: steps and what was measured.
+        run: the W&B run.
+        rows: steps and their values.
     """
     for step, row in rows:
         run.log(row, step=step)
@@ -191,9 +191,9 @@ def _result(folder: Path) -> dict[str, Any]:
 
 
 def _clear_copies(place: Path, *, keep: Path) -> int:
-    """Remove copies of earlier attempts that were never sent: the new one holds all their rows.
+    """Remove unsent copies of earlier attempts: the new one holds all their rows.
 
-    One that a kill tore would only stand in the way of `wandb sync`.
+    An incomplete one would make `wandb sync` fail.
 
     Returns:
         The last step of the copies that were sent, which must not be sent again.
@@ -225,8 +225,8 @@ def _lines() -> queue.Queue[str | None]:
     return lines
 
 
-def _talk_to_a_file(place: Path) -> None:
-    """Send what W&B prints to a log of its own."""
+def _log_to_file(place: Path) -> None:
+    """Redirect W&B's output to a log file of its own."""
     place.mkdir(parents=True, exist_ok=True)
     log = os.open(place / "mirror.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)

@@ -1,4 +1,4 @@
-"""How far the checkpoint of a run has come, readable without torch and without the checkpoint.
+"""How far the checkpoint of a run is, readable without torch and without the checkpoint.
 
 Written after the checkpoint, so it never claims more than is saved; read by planning.
 """
@@ -18,19 +18,19 @@ PROGRESS = "progress.json"
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint: after which step of how many; None where it does not say."""
+    """A checkpoint: its step and the run's total steps; None where unknown."""
 
     step: int | None
     total_steps: int | None
 
     @property
     def share(self) -> float:
-        """The part of the run that need not be trained again, in [0, 1]; 0 where unknown."""
+        """The share of the run that is done, in [0, 1]; 0 where unknown."""
         return self.step / self.total_steps if self.step is not None and self.total_steps else 0.0
 
 
 def write_saved(folder: Path, *, step: int, total_steps: int) -> None:
-    """Say that the checkpoint in ``folder``, already written, holds ``step`` of all steps.
+    """Record that the checkpoint in ``folder``, already written, holds ``step`` of all steps.
 
     Args:
         folder: run directory.
@@ -42,7 +42,7 @@ def write_saved(folder: Path, *, step: int, total_steps: int) -> None:
 
 
 def read_saved(folder: Path) -> Saved | None:
-    """Return how far a run's checkpoint has come; None without a checkpoint."""
+    """Return how far a run's checkpoint is; None without a checkpoint."""
     if not any((folder / name).exists() for name in (LAST, PREVIOUS)):
         return None
     try:

@@ -1,7 +1,7 @@
-"""BatchNorm's running statistics: who may change them, and how ranks come to agree on them.
+"""BatchNorm's running statistics: what may change them, and how ranks come to agree on them.
 
 They follow group 0, as rank 0's do in the official runs (recipes A.3). What a batch is normalised
-with while training is not decided here: always its own group's statistics.
+with in training is not decided here: always its own group's statistics.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RunningStatistics:
 
     @contextmanager
     def frozen(self, is_frozen: bool = True) -> Iterator[None]:
-        """Inside, forward passes in training mode leave the statistics alone.
+        """Inside, forward passes in training mode do not change the statistics.
 
         Args:
             is_frozen: False makes this a block without effect.
@@ -55,7 +55,7 @@ class RunningStatistics:
 
     @torch.no_grad()
     def restore_where(self, flag: Tensor) -> None:
-        """Return to the remembered values where the flag is up, without reading it."""
+        """Restore the remembered values where the flag is set, without reading it."""
         for buffer, before in zip(self.buffers, self._before, strict=True):
             buffer.copy_(torch.where(flag, before, buffer))
 

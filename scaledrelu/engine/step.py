@@ -1,4 +1,4 @@
-"""One update of the weights, in two halves; between them the judge of divergence may speak.
+"""One update of the weights, in two halves; between them the judge of divergence may skip it.
 
     report = update.gradients(batches, t)
     update.apply(skip, t)  # skip: a device flag that all ranks share
@@ -25,12 +25,12 @@ from scaledrelu.engine.gradients import BatchGradient, Passes, make_gradient_inf
 from scaledrelu.engine.statistics import RunningStatistics
 from scaledrelu.tasks.base import Progress, Task
 
-_EPS = 1e-6  # of every norm, as in DINO and in torch's own clipping
+_EPS = 1e-6  # added to every norm, as in DINO and in torch's own clipping
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one update saw: scalars on the device.
+    """What one update showed: scalars on the device.
 
     Attributes:
         loss: mean over this rank's groups, first pass.
@@ -64,10 +64,10 @@ class Update:
         scaler: loss scaler, or None.
         sam: None for a plain update.
         clip_grad: largest L2 norm of the gradient that is applied, or None.
-        clip: what the limit holds for: ``global``, all gradients together, or ``per_tensor``.
-        seed: of the run.
-        device: where the task lives.
-        groups_local: ids of this process's groups, in the order of the batches.
+        clip: what the limit applies to: ``global``, all gradients together, or ``per_tensor``.
+        seed: the run's seed.
+        device: the task's device.
+        groups_local: numbers of this process's groups, in the order of the batches.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Update:
         self._norm: Tensor | None = None
 
     def gradients(self, batches: Sequence[Any], t: Progress) -> StepReport:
-        """Leave the (scaled) gradient of the whole batch in the parameters; weights stay.
+        """Leave the (scaled) gradient of the whole batch in the parameters; weights do not change.
 
         Args:
             batches: one per local group, on the device.
@@ -119,11 +119,11 @@ class Update:
         return report
 
     def apply(self, skip: Tensor | None, t: Progress) -> Tensor:
-        """Let the optimizer use the gradient, unless ``skip`` is up.
+        """Let the optimizer use the gradient, unless ``skip`` is set.
 
-        A skipped update leaves weights and optimizer state as they are and takes back what its
-        forward passes did to running statistics. To a scaler it looks like an overflow: the scale
-        backs off. The task's hooks run in any case.
+        A skipped update leaves weights and optimizer state as they are and undoes what its forward
+        passes did to running statistics. A scaler takes it for an overflow and lowers its scale.
+        The task's hooks run in any case.
 
         Args:
             skip: bool scalar on the device, equal on all ranks; None = never skip.
@@ -149,7 +149,12 @@ class Update:
         return norm
 
     def __call__(self, batches: Sequence[Any], t: Progress) -> StepReport:
-        """Both halves in one, where nobody judges divergence."""
+        """Run both halves, without a judge of divergence.
+
+        Args:
+            batches: one per local group, on the device.
+            t: where training stands; keys the randomness.
+        """
         report = self.gradients(batches, t)
         self.apply(None, t)
         return report
@@ -196,12 +201,12 @@ def unwrap(task: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def clip_each(params: Sequence[nn.Parameter], limit: float) -> None:
-    """Scale down every gradient whose own L2 norm exceeds the limit; the others stay bit for bit.
+    """Scale down every gradient whose own L2 norm exceeds the limit; the others do not change.
 
     A gradient that is not finite becomes NaN or stays non-finite.
 
     Args:
-        params: those without a gradient are passed over.
+        params: parameters; those without a gradient are skipped.
         limit: largest norm of each gradient.
 
     Source: DINO utils.py ``clip_gradients``; recipes C.1.
@@ -224,7 +229,7 @@ CLIPS: dict[str, Callable[[Sequence[nn.Parameter], float], object]] = {
 
 
 def _takes_found_inf(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the optimizer masks itself by a ``found_inf`` tensor; torch's fused ones do."""
+    """Whether the optimizer masks its step by a ``found_inf`` tensor; torch's fused ones do."""
     return getattr(optimizer, "_step_supports_amp_scaling", False)
 
 

@@ -1,7 +1,7 @@
 """When a finite run is dead: a pure function of its windows' mean losses and the rule.
 
-A window is dead if its mean training loss lies above ``ratio x chance``. Nothing here knows of
-tensors or of devices, and nothing changes: a resumed run asks again and gets the same answer.
+A window is dead if its mean training loss lies above ``ratio x chance``. Nothing here uses tensors
+or devices, and nothing changes: a resumed run asks again and gets the same answer.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ class Rule:
 
     Attributes:
         chance_loss: loss of a model that knows nothing.
-        ratio: of that loss; a window whose mean lies above it is dead.
+        ratio: factor on that loss; a window whose mean lies above the product is dead.
         judge_step: finished steps after which the first window ends.
         window_steps: steps of a window; the next one starts where one ends.
         stop: True: ``patience`` dead windows in a row end the run. In any case a run that is dead
             at its last step has crashed.
-        patience: see ``stop``.
-        total_steps: of the run; its last window ends there and overlaps the one before it if the
-            steps do not divide.
+        patience: dead windows in a row that end a run with ``stop``.
+        total_steps: steps of the run; its last window ends there and overlaps the one before it if
+            the steps do not divide.
     """
 
     chance_loss: float

@@ -17,9 +17,9 @@ class Top1:
 
     Args:
         batches: yields (images, targets, indices) of this process's shard, on the device.
-        num_images: of the whole validation set; the shards must add up to it.
+        num_images: size of the whole validation set; the shards must add up to it.
         reduce_sum: sum of a tensor over all processes.
-        autocast: context of the run's precision.
+        autocast: makes the context of the run's precision.
     """
 
     headline = "val/top1"
@@ -77,9 +77,9 @@ class FrozenTop1(Top1):
 
     Args:
         batches: yields (images, targets, indices) of this process's shard, on the device.
-        num_images: of the whole validation set; the shards must add up to it.
+        num_images: size of the whole validation set; the shards must add up to it.
         reduce_sum: sum of a tensor over all processes.
-        autocast: context that the model runs in.
+        autocast: makes the context that the model runs in.
     """
 
     def __init__(

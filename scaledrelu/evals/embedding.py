@@ -1,6 +1,6 @@
 """Features of a whole set of images, each embedded on one process and known to all.
 
-Also how far they spread: what a collapsed representation loses, whatever its loss says.
+Also how far they spread, which a collapsed representation loses whatever its loss.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def embed_set(
         batches: (images, targets, indices) of this process's shard, on the device.
         count: N; the shards must add up to it.
         reduce_sum: sum of a tensor over all processes.
-        name: of the set, for the error.
+        name: name of the set, for the error.
 
     Raises:
         RuntimeError: if the shards do not add up to the set.
@@ -67,14 +67,14 @@ def embed_set(
 
 
 def check_seen(seen_N: Tensor, name: str) -> None:
-    """Refuse a set of which some image was not seen exactly once.
+    """Refuse a set in which an image was not seen exactly once.
 
     Args:
         seen_N: how often each image was seen, over all processes.
-        name: of the set, for the error.
+        name: name of the set, for the error.
 
     Raises:
-        RuntimeError: how many.
+        RuntimeError: with the number of such images.
     """
     missed = int((seen_N != 1).sum())
     if missed:
@@ -83,10 +83,11 @@ def check_seen(seen_N: Tensor, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of features scaled to length 1.
+    """Spread of features scaled to length 1.
 
     Attributes:
-        std: over the images, mean over channels; 0 if all are equal, 1/sqrt(D) at most.
+        std: standard deviation over the images, mean over channels; 0 if all are equal, 1/sqrt(D)
+            at most.
         rank: exponential of the entropy of the covariance's normalised eigenvalues, in
             [1, D]: how many directions the features use; 0 if all are equal.
     """

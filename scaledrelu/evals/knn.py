@@ -36,8 +36,8 @@ class Knn:
     Args:
         batches: yields (images, targets, indices) of this process's shard of the validation set,
             on the device.
-        num_images: of the whole validation set; the shards must add up to it.
-        training: the same for the training set, not augmented, with the same transform.
+        num_images: size of the whole validation set; the shards must add up to it.
+        training: yields the same for the training set, not augmented, with the same transform.
         num_training: images of the whole training set.
         reduce_sum: sum of a tensor over all processes.
         neighbours: k, one or several.
@@ -66,11 +66,13 @@ class Knn:
         self.neighbours, self.temperature = tuple(neighbours), temperature
         if not neighbours or min(neighbours) < 1 or max(neighbours) > num_training:
             raise ConfigError(
-                f"evaluation: neighbours={list(neighbours)} must lie between 1 and the number of "
-                f"training images, {num_training}: take the others out"
+                f"evaluation.build: neighbours={list(neighbours)}: must lie in [1, {num_training}] "
+                "(the number of training images); remove the others"
             )
         if temperature <= 0:
-            raise ConfigError(f"evaluation: temperature={temperature:g}: must be greater than 0")
+            raise ConfigError(
+                f"evaluation.build: temperature={temperature:g}: must be greater than 0"
+            )
 
     @property
     def headline(self) -> str:
@@ -81,8 +83,8 @@ class Knn:
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Return ``val/knn<k>`` in percent, and per-image correctness of the headline's k.
 
-        ``val/feature_std`` and ``val/feature_rank`` tell how far the validation features spread
-        (see ``spread.Spread``).
+        ``val/feature_std`` and ``val/feature_rank`` say how far the validation features spread
+        (see ``embedding.Spread``).
 
         Raises:
             RuntimeError: if the shards do not add up to the sets.
@@ -143,11 +145,11 @@ def vote(
     """Return the class that the k nearest vote for, for every k.
 
     Args:
-        similarity_QN: of Q images to the training set.
-        classes_N: of the training set, int64.
+        similarity_QN: cosine similarity of Q images to the training set.
+        classes_N: classes of the training set, int64.
         num_classes: C.
         neighbours: k, one or several.
-        temperature: see ``Knn``.
+        temperature: a vote counts exp(similarity / temperature).
     """
     values_QK, indices_QK = nearest(similarity_QN, max(neighbours))
     # Relative to the nearest: the winner is the same, and nothing overflows at any temperature.

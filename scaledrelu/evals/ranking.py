@@ -100,8 +100,9 @@ def rank_gallery(
     first_Q = torch.cat([part.ranks[:, 0] for part in places]).masked_fill(~valid_Q, 0)
     if not bool(valid_Q.any()):
         raise DataError(
-            f"retrieval: none of the {len(valid_Q)} queries has its person on another camera among "
-            f"the {len(gallery_ids_G)} gallery images: check that both folders are of one data set"
+            f"retrieval: none of the {len(valid_Q)} queries shows a person whom another camera saw "
+            f"among the {len(gallery_ids_G)} gallery images; check that query and gallery belong "
+            "to the same data set"
         )
     hits_K = torch.bincount(first_Q[valid_Q].clamp(max=RANKS + 1), minlength=RANKS + 2)[1:-1]
     cmc_K = hits_K.cumsum(0).double() / valid_Q.sum()
@@ -126,13 +127,13 @@ def first_places(
     -1 stands where the gallery ends, without the images that are left out (see ``rank_gallery``).
 
     Args:
-        query_QD: features of the queries.
-        query_ids_Q: their persons.
-        query_cameras_Q: their cameras.
-        gallery_GD: features of the gallery.
-        gallery_ids_G: its persons.
-        gallery_cameras_G: its cameras.
-        count: places to return.
+        query_QD: features of the queries, float32.
+        query_ids_Q: persons of the queries, int64.
+        query_cameras_Q: cameras of the queries, int64.
+        gallery_GD: features of the gallery, float32.
+        gallery_ids_G: persons of the gallery, int64.
+        gallery_cameras_G: cameras of the gallery, int64.
+        count: K, places to return.
     """
     gallery = Embedded(gallery_GD.double(), gallery_ids_G, gallery_cameras_G)
     query = Embedded(query_QD, query_ids_Q, query_cameras_Q)

@@ -1,4 +1,4 @@
-"""A picture of ranked queries that a person can judge at a glance."""
+"""A picture of ranked queries, to judge a ranking by eye."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def draw_rankings(
     Images of the query's person are framed green, others red; under each stands its person id.
 
     Args:
-        rows: from the top; each with the same number of images.
-        load_query: image of a query by position, RGB.
-        load_gallery: the same for the gallery.
+        rows: queries from top to bottom, all with the same number of images.
+        load_query: position -> image of a query, RGB.
+        load_gallery: position -> image of the gallery, RGB.
     """
     width, height = TILE[0] + 2 * FRAME + GAP, TILE[1] + 2 * FRAME + GAP + CAPTION
     columns = 1 + max(len(row.first) for row in rows)

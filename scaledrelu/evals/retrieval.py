@@ -27,7 +27,7 @@ class RetrievalMap:
     Args:
         query: yields (images, targets, indices) of this process's shard of the queries, on the
             device.
-        gallery: the same for the gallery, distractors included.
+        gallery: yields the same for the gallery, distractors included.
         query_ids: Q person ids.
         query_cameras: Q cameras.
         gallery_ids: G person ids; those of distractors belong to no query.
@@ -91,7 +91,7 @@ class RetrievalMap:
         cameras: np.ndarray,
         name: str,
     ) -> Embedded:
-        """Embed a set and say of whom and by which camera its images are."""
+        """Embed a set and return it with its persons and cameras."""
         features_ND, _ = embed_set(
             model, batches(), len(ids), reduce_sum=self.reduce_sum, name=name
         )
@@ -100,11 +100,11 @@ class RetrievalMap:
 
 
 def spread_evenly(total: int, count: int) -> Tensor:
-    """Return ``count`` positions, or all if there are fewer, evenly spread over ``total``.
+    """Return ``count`` positions evenly spread over ``total``, or all if there are fewer.
 
     Args:
-        total: positions there are.
-        count: positions wanted.
+        total: number of positions.
+        count: number of positions wanted.
     """
     count = min(total, count)
     return torch.arange(count) * total // count

@@ -1,6 +1,6 @@
 """Dense class logits of a network: its own classifier at every position, without the pooling.
 
-Shapes: B images, K classes, H and W of the map of positions, N tokens, C features.
+Shapes: B images, K classes, H and W of the grid of positions, N tokens, C features.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from scaledrelu.errors import ConfigError
 def dense_logits(model: nn.Module, image_BCHW: Tensor) -> Tensor:
     """Return the class logits of every position, B x K x H x W.
 
-    A network with a dense output of its own (VOLO's auxiliary head) gives that. Any other network
-    of timm's kind classifies each position of its last features as if it were the whole image:
-    where the classifier is linear in the pooled mean, the mean over the positions is the ordinary
-    output.
+    A network with its own dense output (VOLO's auxiliary head) returns that. Any other timm network
+    classifies each position of its last features as if it were the whole image: where the
+    classifier is linear in the pooled mean, the mean over the positions is the usual output.
 
     Args:
-        model: in evaluation mode; ``forward_dense``, or timm's ``forward_features`` and
-            ``forward_head``.
+        model: a network in evaluation mode, with ``forward_dense``, or timm's
+            ``forward_features`` and ``forward_head``.
         image_BCHW: normalised images.
 
     Raises:
@@ -50,12 +49,12 @@ def dense_grid(model: nn.Module, *, image_size: int, num_classes: int) -> tuple[
     """Try the dense output on one black image and return its (height, width).
 
     Args:
-        model: in evaluation mode, see :func:`dense_logits`.
-        image_size: pixels of a side.
+        model: a network in evaluation mode, which :func:`dense_logits` accepts.
+        image_size: side of the image in pixels.
         num_classes: K that its output must have.
 
     Raises:
-        ConfigError: in one line, if this network's dense output cannot be had.
+        ConfigError: if this network cannot give class logits per position.
     """
     parameter = next(model.parameters())
     image_1CHW = parameter.new_zeros(1, 3, image_size, image_size)
@@ -63,14 +62,14 @@ def dense_grid(model: nn.Module, *, image_size: int, num_classes: int) -> tuple[
         logits = dense_logits(model, image_1CHW)
     except (ConfigError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # whatever a foreign network does with what it does not expect
+    except Exception as error:  # a foreign network may fail in any way on an unexpected input
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         raise ConfigError(_unusable(model, reason)) from error
     if logits.ndim != 4 or logits.shape[:2] != (1, num_classes):
         found = f"its dense output is {_describe(logits)} for {num_classes} classes"
         raise ConfigError(_unusable(model, found))
     if logits.shape[-2:] == (1, 1):
-        raise ConfigError(_unusable(model, f"a single position at {image_size} pixels"))
+        raise ConfigError(_unusable(model, f"only one position at {image_size} pixels"))
     return tuple(logits.shape[-2:])
 
 
@@ -90,14 +89,14 @@ def _channels_last(model: nn.Module, features: Tensor) -> bool:
         return layout == "NHWC"
     width = getattr(model, "num_features", None)
     if width not in (features.shape[1], features.shape[3]):
-        raise ConfigError(_unusable(model, f"which axis of {_describe(features)} is channels?"))
+        raise ConfigError(_unusable(model, f"unknown channel axis of {_describe(features)}"))
     return features.shape[1] != width
 
 
 def _logits_of_tokens(model: nn.Module, patches_BNC: Tensor, prefix: int) -> Tensor:
     """Classify every patch token as a sequence in which all tokens are this one.
 
-    Whether the classifier then pools a prefix token, the patches or both, it sees this token.
+    Whether the classifier pools a prefix token, the patches or both, it sees this token.
     """
     B, N, C = patches_BNC.shape
     sequences = patches_BNC.reshape(B * N, 1, C).expand(-1, prefix + 1, -1)
@@ -128,6 +127,7 @@ def _describe(value: Any) -> str:
 
 def _unusable(model: nn.Module, reason: str) -> str:
     return (
-        f"{type(model).__name__}: no class logits per position ({reason}); choose a teacher that "
-        "pools a map of features or a square of tokens, as dm_nfnet_f6 or vit_base_patch16_224 do"
+        f"{type(model).__name__}: cannot give class logits per position ({reason}); choose a "
+        "teacher that pools a feature map or a square grid of tokens, e.g. dm_nfnet_f6 or "
+        "vit_base_patch16_224"
     )

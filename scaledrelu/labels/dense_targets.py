@@ -1,6 +1,6 @@
 """From label maps and crop boxes to soft targets: one per token and one for the class head.
 
-Pooling a box is linear and acts on rows and columns apart, so it is two small matrix products
+Pooling a box is linear and separable in rows and columns, so it is two small matrix products
 instead of one region-of-interest kernel per class. Shapes: B images, N tokens, C classes.
 """
 
@@ -34,8 +34,8 @@ def dense_targets(
         grid: rows and columns of tokens.
         smoothing: s; a probability p becomes p (1 - s + s / C) + s / C, so that a target sums to
             1 + s / C, as officially.
-        axes: official takes the box's rows for columns and its columns for rows, as the official
-            code does; corrected does not.
+        axes: official exchanges rows and columns of the box, as the official code does; corrected
+            does not.
 
     Returns:
         Class targets B x C and token targets B x N x C, tokens row by row, float32.
@@ -56,7 +56,7 @@ def scatter_logits(maps: Tensor, num_classes: int) -> Tensor:
     """Return B x h x w x C, float32: the listed logits, zero elsewhere.
 
     Args:
-        maps: B x 2 x K x h x w, see :func:`dense_targets`.
+        maps: B x 2 x K x h x w; plane 0 the K largest logits of a cell, plane 1 their classes.
         num_classes: C.
     """
     batch, _, _, height, width = maps.shape
@@ -72,7 +72,7 @@ def box_spans(boxes: Tensor, height: int, width: int, *, axes: str) -> tuple[Ten
         boxes: B x 4; (top, left, height, width) fractions of the map.
         height: rows of the map.
         width: columns of the map.
-        axes: official | corrected, see :func:`dense_targets`.
+        axes: official exchanges rows and columns of the box; corrected does not.
 
     Source: recipes B.4: fraction x map width - 0.5; a map is square in the official code.
     """
@@ -84,13 +84,13 @@ def box_spans(boxes: Tensor, height: int, width: int, *, axes: str) -> tuple[Ten
 
 
 def pool(cells: Tensor, rows: Tensor, columns: Tensor, size: tuple[int, int]) -> Tensor:
-    """Average the interpolated content of each bin of a box: roi-align, not aligned, adaptive.
+    """Average the interpolated content of each bin of a box: RoI align, not aligned, adaptive.
 
     Args:
         cells: B x h x w x C.
-        rows: B x 2; start and end of the box on the rows.
-        columns: B x 2; start and end of the box on the columns.
-        size: bins, (p, q).
+        rows: B x 2; start and end of the box on the rows, in cells.
+        columns: B x 2; start and end of the box on the columns, in cells.
+        size: number of bins, (p, q).
 
     Returns:
         B x (p q) x C.
@@ -112,9 +112,9 @@ def interpolation(spans: Tensor, *, bins: int, cells: int, longest: int) -> Tens
 
     Args:
         spans: B x 2; start and end, in cells.
-        bins: of equal length.
-        cells: of the map along this axis.
-        longest: no span has more cells.
+        bins: number of bins of equal length.
+        cells: number of cells of the map along this axis.
+        longest: upper bound of the length of a span, in cells.
     """
     start = spans[:, :1]
     length = (spans[:, 1:] - start).clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""The files of a folder of label maps: whose they are, which are whole, and room for the rest."""
+"""The files of a folder of label maps: what made them, which are complete, and disk space."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from scaledrelu.files import atomic_file, write_atomic
 
 log = logging.getLogger(__name__)
 
-MAKING = "making.json"  # what the maps beside it are made from; written before the first of them
+MAKING = "making.json"  # what the maps beside it are made from; written before the first map
 _BLOCK = 4096  # bytes that a small file takes on most disks
 
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What a folder of label maps is made from: maps of another making are never mixed in.
+    """What a folder of label maps is made from; maps made from anything else are never added.
 
     Attributes:
         artifact_id: name of the artifact.
-        kind: of artifact.
+        kind: kind of artifact.
         teacher: run id, or timm's name of the model.
-        weights_sha256: of the teacher.
-        image_size: pixels that the teacher saw.
-        num_classes: of its output.
+        weights_sha256: digest of the teacher's weights.
+        image_size: side in pixels of the images that the teacher saw.
+        num_classes: classes of the teacher's output.
         num_files: one per image.
-        paths_sha256: of the relative paths, in the order of the images, and of images in files.
-        map: height and width.
+        paths_sha256: digest of the relative paths, in the order of the images, and of the contents
+            of images in files.
+        map: height and width of a map in cells.
         kept: logits per position.
     """
 
@@ -54,24 +55,24 @@ class Making:
     kept: int
 
     def plain(self) -> dict[str, Any]:
-        """Return the fields as JSON gives them back."""
+        """Return the fields as JSON stores them."""
         return {**asdict(self), "map": list(self.map)}
 
     @property
     def file_bytes(self) -> int:
-        """Size of every file: maps of one shape take the same number of bytes."""
+        """Size of every file in bytes: maps of one shape all have the same size."""
         return len(encode(torch.zeros(2, self.kept, *self.map, dtype=torch.float16)))
 
 
 def claim(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] | None:
-    """Make a folder ours, or return the manifest of what is already finished in it.
+    """Reserve a folder for these maps, or return the manifest if it already holds them all.
 
     Maps that the same artifact got from other weights are deleted: its teacher was trained again.
 
     Args:
-        folder: of the maps; made where there is none.
-        making: what is about to be written into it.
-        paths: of all maps, relative to the folder.
+        folder: folder of the maps; created if missing.
+        making: what the maps are made from.
+        paths: paths of all maps, relative to the folder.
 
     Raises:
         DataError: if the folder holds other maps.
@@ -83,15 +84,15 @@ def claim(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] 
             return manifest
         raise DataError(
             f"{folder}: holds finished label maps of {manifest.get('teacher')} (other weights, "
-            "images or sizes); choose another with --out, or move the folder away"
+            "images or sizes); choose another folder with --out, or move this one away"
         )
     if found == making.plain():
         return None
     stale = [path for path in paths if (folder / path).exists()]
     if stale and (found or {}).get("artifact_id") != making.artifact_id:
         raise DataError(
-            f"{folder}: holds {len(stale):,} label maps that are not of this making; choose "
-            "another with --out, or move the folder away"
+            f"{folder}: holds {len(stale):,} label maps of another teacher or other images; choose "
+            "another folder with --out, or move this one away"
         )
     for path in stale:
         (folder / path).unlink()
@@ -100,32 +101,32 @@ def claim(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] 
 
 
 def missing_maps(folder: Path, paths: Sequence[str], making: Making) -> list[int]:
-    """Return the positions of the images without a whole map, told by the size of the file.
+    """Return the positions of the images without a complete map, judged by the size of the file.
 
     Args:
-        folder: of the maps.
-        paths: of all maps, in the order of the images.
-        making: tells the size of a whole file.
+        folder: folder of the maps.
+        paths: paths of all maps, in the order of the images.
+        making: what the maps are made from; gives the size of a complete file.
     """
     size = making.file_bytes
     return [index for index, path in enumerate(paths) if _size(folder / path) != size]
 
 
 def check_space(folder: Path, making: Making, *, num_missing: int) -> None:
-    """Say in one line what will be written where.
+    """Log what will be written, and refuse a disk that is too full for it.
 
     Args:
-        folder: of the maps.
-        making: tells the size of a file.
+        folder: folder of the maps.
+        making: what the maps are made from; gives the size of a file.
         num_missing: maps still to write.
 
     Raises:
-        DataError: if the disk has no room for it.
+        DataError: if the disk is too full.
     """
     size = making.file_bytes
     need, free = num_missing * math.ceil(size / _BLOCK) * _BLOCK, shutil.disk_usage(folder).free
     log.info(
-        "%s: %s label maps of %d x %d by %s, %s of them there; %.1f MB to write, %.1f GB free",
+        "%s: %s label maps of %d x %d by %s, %s already written; %.1f MB to write, %.1f GB free",
         folder,
         f"{making.num_files:,}",
         *making.map,
@@ -137,26 +138,26 @@ def check_space(folder: Path, making: Making, *, num_missing: int) -> None:
     if need > free:
         raise DataError(
             f"{folder}: {num_missing:,} label maps need {need / 1e9:.1f} GB ({size:,} bytes each "
-            f"before rounding to blocks), found {free / 1e9:.1f} GB free; make room or choose "
-            "another folder with --out"
+            f"before rounding to blocks), but only {free / 1e9:.1f} GB are free; make room, or "
+            "choose another folder with --out"
         )
 
 
 def encode(map_2KHW: Tensor) -> bytes:
     """Return the bytes of a map's file, as ``torch.save`` writes them."""
     buffer = io.BytesIO()
-    torch.save(map_2KHW.clone(), buffer)  # a view would carry its whole batch along
+    torch.save(map_2KHW.clone(), buffer)  # a view would be saved with its whole batch
     return buffer.getvalue()
 
 
 def write_map(path: Path, content: bytes) -> None:
-    """Write the file of one map, whole or not at all; a power cut may lose it.
+    """Write the file of one map atomically; a power cut may lose it.
 
     Syncing a million small files one by one takes hours: they are synced together at the end.
 
     Args:
-        path: of the map.
-        content: bytes of :func:`encode`.
+        path: the map's file.
+        content: bytes as :func:`encode` returns them.
 
     Raises:
         DataError: disk full or folder not writable.
@@ -167,8 +168,8 @@ def write_map(path: Path, content: bytes) -> None:
             stream.write(content)
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be written ({error.strerror}); what is there is kept, and the same "
-            "command goes on from it"
+            f"{path}: cannot be written ({error.strerror}); finished maps are kept: make room and "
+            "run the same command again to continue"
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""Label maps on disk: what a teacher sees in every cell of a training image, one file per image.
+"""Label maps on disk: a teacher's classes for every cell of a training image, one file per image.
 
-Knows the published format and what can be wrong with a folder of it; transforms nothing.
+Knows the published format and what can be wrong with such a folder; transforms nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scaledrelu.data.sources import ImageSource
 from scaledrelu.errors import DataError
 
 _MEMORY_BYTES = 2**29  # maps of images in memory are kept there too, up to this size
-_WHERE = "set data.token_labels to the folder of this data set's maps, or data.token_labels=none"
+_WHERE = "set data.token_labels to the label maps of this data set, or data.token_labels=none"
 
 
 def label_path(source: ImageSource, index: int) -> str:
@@ -38,12 +38,12 @@ class LabelMaps:
     """The label maps of a source's images by position: 2 x K x h x w, half precision.
 
     Plane 0 holds the K largest logits of every cell, plane 1 the classes they belong to. Maps of
-    images that lie in memory are read once, the others when asked.
+    images in memory are read once, the others on demand.
 
     Args:
         folder: root of the maps.
         source: the training images.
-        num_classes: of the data set.
+        num_classes: classes of the data set.
 
     Attributes:
         shape: 2 x K x h x w, the same for every image.
@@ -69,7 +69,7 @@ class LabelMaps:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Return the label map of one image; it may be a view, so leave it unchanged.
+        """Return the label map of one image; it may be a view, so do not change it.
 
         Raises:
             DataError: if the file is not a label map of this data set.
@@ -82,7 +82,7 @@ class LabelMaps:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(f"{path}: not a label map ({reason}): restore the file") from None
+            raise DataError(f"{path}: not a label map ({reason}); restore the file") from None
         self._check(path, found)
         return found
 
@@ -91,23 +91,23 @@ class LabelMaps:
         whole = isinstance(found, Tensor) and found.ndim == 4 and len(found) == 2
         if not whole or found.dtype != torch.float16 or 0 in found.shape:
             raise DataError(
-                f"{path}: holds {what}, a label map is a half-precision tensor of shape "
-                f"2 x K x h x w (published: 2 x 5 x 18 x 18): {_WHERE}"
+                f"{path}: holds {what}, but a label map is a half-precision tensor of shape "
+                f"2 x K x h x w (published: 2 x 5 x 18 x 18); {_WHERE}"
             )
         if self.shape is not None and tuple(found.shape) != self.shape:
             raise DataError(
-                f"{path}: holds {what}, the other label maps have shape "
-                f"{' x '.join(map(str, self.shape))}: make them again with one teacher"
+                f"{path}: holds {what}, but the other label maps have shape "
+                f"{' x '.join(map(str, self.shape))}; make all of them with one teacher"
             )
         low, high = (float(x) for x in torch.aminmax(found[1].float()))
         if not (low >= 0 and high < self._num_classes):
             raise DataError(
                 f"{path}: names class {high if low >= 0 else low:g}, but the images have "
-                f"{self._num_classes} classes (0-{self._num_classes - 1}): these are maps of "
+                f"{self._num_classes} classes (0-{self._num_classes - 1}), so these are maps of "
                 f"another data set; {_WHERE}"
             )
         if not torch.isfinite(found[0]).all():
-            raise DataError(f"{path}: holds logits that are not finite: make the map again")
+            raise DataError(f"{path}: holds logits that are not finite; make the map again")
 
 
 def _describe(found: object) -> str:
@@ -126,8 +126,8 @@ def _check_files(root: Path, source: ImageSource) -> None:
             file, name = label_path(source, index).split("/")[1], source.name_of(index)
             if files.setdefault(file, name) != name:
                 raise DataError(
-                    f"{root / folder / file}: stands for two images ({files[file]} and {name}), "
-                    "since a label map is named after its image up to the first dot: rename one"
+                    f"{root / folder / file}: would be the label map of two images ({files[file]} "
+                    f"and {name}), since maps are named up to the first dot; rename one image"
                 )
         found = set(os.listdir(root / folder)) if files and (root / folder).is_dir() else set()
         lacking = files.keys() - found
@@ -135,15 +135,15 @@ def _check_files(root: Path, source: ImageSource) -> None:
         missing += len(lacking)
     if missing:
         raise DataError(
-            f"{root}: lacks the label maps of {missing:,} of {len(source):,} training images "
-            f"(first: {first}): {_WHERE}"
+            f"{root}: no label maps for {missing:,} of {len(source):,} training images "
+            f"(first: {first}); {_WHERE}"
         )
 
 
 def _no_folder(root: Path) -> str:
     return (
-        f"{root}: no such folder: data.token_labels must name the label maps of NFNet-F6 for "
-        "ImageNet-1k's training images (published by TokenLabeling, about 9 GB; "
-        f"{root}/<class>/<image>{LABEL_SUFFIX}); data.token_labels=none trains without: 83.8 top-1 "
-        "instead of 84.2 by the VOLO authors, far less (81.72) without mixing augmentation"
+        f"{root}: no such folder; set data.token_labels to the label maps of NFNet-F6 for "
+        "ImageNet-1k's training images (published by TokenLabeling, about 9 GB, "
+        f"{root}/<class>/<image>{LABEL_SUFFIX}), or train without them: data.token_labels=none "
+        "(83.8 top-1 instead of 84.2 by the VOLO authors, 81.72 without mixing augmentation)"
     )

@@ -1,6 +1,6 @@
-"""RandAugment for an image and its label map: what moves pixels moves cells too.
+"""RandAugment for an image and its label map: what moves pixels also moves cells.
 
-timm draws and changes the image; the amounts it drew are noted and applied to the map.
+timm draws and changes the image; the amounts it drew are recorded and applied to the map.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Move:
 
 
 class JointRandAugment:
-    """timm's RandAugment on the image; its geometric operations act on the map as well.
+    """timm's RandAugment on the image; its geometric operations also act on the map.
 
     Args:
         policy: timm policy string, e.g. "rand-m9-mstd0.5-inc1".
-        image_size: pixels after the crop.
-        mean: of the images, in [0, 1]; fills what comes in from outside the image.
-        interpolation: of the geometric operations; random = bilinear or bicubic, drawn each time.
+        image_size: side in pixels after the crop.
+        mean: 3 channel means, in [0, 1]; fill what comes in from outside the image.
+        interpolation: filter of geometric operations; random = bilinear or bicubic, drawn anew.
 
     Raises:
         ConfigError: if the policy is not RandAugment.
@@ -51,8 +51,8 @@ class JointRandAugment:
 
         if not policy.startswith("rand"):
             raise ConfigError(
-                f"augment.rand_augment={policy} cannot move label maps: use a RandAugment policy "
-                "(rand-m9-mstd0.5-inc1), null, or data.token_labels=none"
+                f"augment.rand_augment={policy}: cannot move label maps; use a RandAugment policy "
+                "(e.g. rand-m9-mstd0.5-inc1) or null, or set data.token_labels=none"
             )
         hparams: dict[str, Any] = {
             "translate_const": int(image_size * 0.45),
@@ -67,7 +67,12 @@ class JointRandAugment:
                 op.aug_fn = _Noting(op.name, op.aug_fn, self._moves)
 
     def __call__(self, image: Image, labels: Tensor) -> tuple[Image, Tensor]:
-        """Return both after the same operations."""
+        """Return both after the same operations.
+
+        Args:
+            image: RGB, of any size.
+            labels: 2 x K x h x w; left unchanged.
+        """
         self._moves.clear()
         image = self._augment(image)
         for name, amount in self._moves:
@@ -76,7 +81,7 @@ class JointRandAugment:
 
 
 class _Noting:
-    """A geometric operation of timm that notes the amount it was called with."""
+    """A geometric operation of timm that records the amount it was called with."""
 
     def __init__(self, name: str, change: Callable[..., Image], moves: list[tuple[str, float]]):
         self._name, self._change, self._moves = name, change, moves
@@ -87,7 +92,7 @@ class _Noting:
 
 
 def move_map(labels: Tensor, move: Move) -> Tensor:
-    """Return a moved label map: every cell from the nearest one, logits 0 from outside the map.
+    """Return a moved label map: every cell from the nearest one, logits 0 outside the map.
 
     Args:
         labels: 2 x K x h x w.
@@ -109,7 +114,7 @@ def move_map(labels: Tensor, move: Move) -> Tensor:
 
 
 def _rotate(degrees: float, height: int, width: int) -> Move:
-    """Turn about the middle, counter-clockwise like the image."""
+    """Turn about the centre, counter-clockwise like the image."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     middle_r, middle_c = height / 2.0, width / 2.0
     return Move(
@@ -122,9 +127,9 @@ def _rotate(degrees: float, height: int, width: int) -> Move:
     )
 
 
-# Map counterparts of timm's geometric operations, by their name there: (amount, h, w) -> Move.
-# Indices count from a cell's corner here and from its centre in an image, as officially: half a
-# cell of difference at most.
+# Map counterparts of timm's geometric operations, by timm's names: (amount, h, w) -> Move. As in
+# the official code, indices count from a cell's corner here and from its centre in an image: a
+# difference of at most half a cell.
 MOVES: dict[str, Callable[[float, int, int], Move]] = {
     "Rotate": _rotate,
     "ShearX": lambda factor, height, width: Move(cr=factor),

@@ -1,6 +1,6 @@
-"""Networks that write label maps: what one is, and any model of timm on a folder of class folders.
+"""Networks that write label maps: what a teacher is, and timm models on a folder of images.
 
-Leaves finished runs of our own to ``runs/teachers.py``, which can build them again.
+Finished runs of our own are in ``runs/teachers.py``, which can build them again.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class Teacher:
 
     Attributes:
         name: run id, or timm's name of the model.
-        model: in evaluation mode.
-        num_classes: of its output and of the images.
+        model: the network, in evaluation mode.
+        num_classes: classes of its output and of the images.
         source: the images, in the order of the data set.
-        image_size: pixels.
-        mean: of the normalisation, for images in memory.
-        std: of the normalisation, for images in memory.
+        image_size: side in pixels.
+        mean: 3 channel means in [0, 1], for images in memory.
+        std: 3 channel standard deviations, for images in memory.
         transform: PIL image -> normalised tensor; None for images in memory.
-        threads: of torch on the CPU, as the run was trained; 0 = torch's choice.
+        threads: torch's threads on the CPU, as the run was trained; 0 = torch's choice.
         settings: what else decides the maps, for the artifact's id; empty for a run of our own,
-            whose id says everything.
+            whose id covers everything.
     """
 
     name: str
@@ -62,38 +62,41 @@ def timm_teacher(
     crop_mode: str = "center",
     on_bad_image: str = "raise",
 ) -> Teacher:
-    """Return a model of timm and the images of a folder of class folders.
+    """Return a timm model and the images of a folder of class folders.
 
     Mean, std, interpolation and what is not given come from timm's configuration of the model.
 
     Args:
-        name: as timm calls it, e.g. ``dm_nfnet_f6.dm_in1k``.
+        name: timm's name of the model, e.g. ``dm_nfnet_f6.dm_in1k``.
         data: ``<data>/<class>/*``.
-        pretrained: take timm's weights of that name (downloaded when missing).
+        pretrained: take timm's weights of that name (downloaded if missing).
         checkpoint: file of weights instead; it must have as many classes as the folder.
-        image_size: pixels.
-        crop: short side resized to ``image_size / crop``.
+        image_size: side in pixels; None = the model's.
+        crop: short side resized to ``image_size / crop``; None = the model's.
         crop_mode: center (as the published maps were made; it loses the ends of long images) |
             squash (the whole image, distorted; what timm now prefers for NFNets) | border.
         on_bad_image: raise | skip.
 
     Raises:
-        ConfigError: for an unknown model, or weights that cannot be had.
-        DataError: for a folder without class folders, or with other classes than the model's.
+        ConfigError: an unknown model, or neither or both of ``pretrained`` and ``checkpoint``.
+        CheckpointError: weights that cannot be loaded.
+        DataError: a folder without class folders, or with other classes than the model's.
     Source: recipes B.4 (NFNet-F6 at 576 pixels, crop 1.0).
     """
     if data is None or not Path(data).is_dir():
-        raise DataError(f"--data={data}: no such folder: name the folder of the class folders")
+        raise DataError(f"--data={data}: no such folder; give the folder of the class folders")
     if pretrained == (checkpoint is not None):
-        raise ConfigError(f"{name}: a teacher needs weights: --pretrained or --checkpoint=<file>")
+        raise ConfigError(
+            f"--timm={name}: needs weights; give one of --pretrained and --checkpoint=<file>"
+        )
     source = scan_folder(data, on_bad_image=on_bad_image)
     view = timm_view(name, image_size=image_size, crop=crop, crop_mode=crop_mode)
     size = view["input_size"][-1]
     model = _timm_model(name, checkpoint, size, num_classes=len(source.classes))
     if model.num_classes != len(source.classes):
         raise DataError(
-            f"{data}: {len(source.classes)} class folders, but {name} knows {model.num_classes} "
-            "classes: its class indices would mean other classes; use the folder it was trained on"
+            f"{data}: has {len(source.classes)} class folders, but {name} has {model.num_classes} "
+            "classes; use the data set that the model was trained on"
         )
     from timm.data import create_transform
 
@@ -117,13 +120,13 @@ def timm_view(
     """Return size, interpolation, mean, std and crop as timm's ``create_transform`` takes them.
 
     Args:
-        name: as timm calls the model.
-        image_size: pixels of a side; None = the model's.
+        name: timm's name of the model.
+        image_size: side in pixels; None = the model's.
         crop: share of the resized short side that is kept; None = the model's.
         crop_mode: center | squash | border.
 
     Raises:
-        ConfigError: for an unknown model, or one that does not take square colour images.
+        ConfigError: an unknown model, or one that does not take square colour images.
     """
     import timm
     from timm.data import resolve_data_config
@@ -137,8 +140,8 @@ def timm_view(
     channels, height, width = view["input_size"]
     if channels != 3 or height != width:
         raise ConfigError(
-            f"--timm={name}: needs square images of 3 channels, not {channels} x "
-            f"{height} x {width}; set --image-size"
+            f"--timm={name}: takes images of {channels} x {height} x {width}, but they must be "
+            "square with 3 channels; set --image-size or choose another model"
         )
     return view
 
@@ -155,11 +158,11 @@ def weights_digest(model: nn.Module) -> str:
 def _timm_model(
     name: str, checkpoint: str | Path | None, size: int, *, num_classes: int
 ) -> nn.Module:
-    """Build the model at this size; with a checkpoint, with the classes of the folder."""
+    """Build the model at this size; with a checkpoint, with the folder's number of classes."""
     import timm
 
     if checkpoint is not None and not Path(checkpoint).is_file():
-        raise CheckpointError(f"{checkpoint}: no such checkpoint")
+        raise CheckpointError(f"--checkpoint={checkpoint}: no such file")
     if checkpoint is not None:
         check_whole(Path(checkpoint))
     cfg = timm.get_pretrained_cfg(name)

@@ -1,8 +1,8 @@
 """What happens to an image and its label map together: the official TokenLabeling pipeline.
 
-Flip and RandAugment come first and move the map too; the crop comes last, cuts the image only and
-leaves its box beside the map. Everything is drawn from the global generators of random, numpy and
-torch, in the official order.
+Flip and RandAugment come first and also move the map; the crop comes last, cuts the image only and
+is returned as a box beside the map. Everything is drawn from the global generators of random, numpy
+and torch, in the official order.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def joint_train(
     normalise, erasing with per-pixel noise.
 
     Args:
-        augment: what is done.
-        image_size: pixels.
-        mean: of the channels, in [0, 1].
-        std: of the channels.
+        augment: the augmentation.
+        image_size: side in pixels.
+        mean: 3 channel means, in [0, 1].
+        std: 3 channel standard deviations.
 
     Raises:
-        ConfigError: for another crop, or a policy that is not RandAugment.
+        ConfigError: another kind of crop, or a policy that is not RandAugment.
     Source: recipes B.3, B.4 (TLT ``label_transforms_factory.py: transforms_imagenet_train``).
     """
     from timm.data.random_erasing import RandomErasing
@@ -73,8 +73,8 @@ def joint_train(
 
     if augment.crop != "random_resized":
         raise ConfigError(
-            f"augment.crop={augment.crop} does not go with data.token_labels, whose maps follow a "
-            "resized crop: set augment.crop=random_resized or data.token_labels=none"
+            f"augment.crop={augment.crop}: label maps need a random resized crop; set "
+            "augment.crop=random_resized, or data.token_labels=none"
         )
     colour: Any = None
     if augment.rand_augment:
@@ -104,7 +104,7 @@ def joint_train(
 
 
 class JointTransform:
-    """The steps of :func:`joint_train` in order; each knows what it does to the map."""
+    """The steps of :func:`joint_train` in order; each step also handles the map."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class JointTransform:
         return Labelled(tensor if self._erase is None else self._erase(tensor), labels, box)
 
     def _cut(self, image: Image) -> tuple[Image, Tensor]:
-        """Cut out and resize a random box; its place in fractions."""
+        """Cut out and resize a random box; return it and its place in fractions of the image."""
         crop = self._crop
         top, left, height, width = crop.get_params(image, crop.scale, crop.ratio)
         box = torch.tensor(
@@ -151,7 +151,7 @@ class _Normalise:
     """PIL image -> 3 x H x W, float, mean and std applied: torchvision's steps in one."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]):
-        # The division by 255 is part of it.
+        # Includes the division by 255.
         self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1) * 255.0
         self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1) * 255.0
 

@@ -1,8 +1,8 @@
 """Writes the token-label maps of a training set in the published format, from a teacher.
 
 One file per image, half precision, 2 x 5 x H x W: the five largest logits of every position and
-their class indices. A restart keeps the files that are whole and ends with the bytes of an
-uninterrupted run (on CPU, with the same batch).
+their class indices. A restart keeps complete files and ends with the same bytes as an uninterrupted
+run (on CPU, with the same batch).
 
 Shapes: B images, C classes, H and W of the map.
 """
@@ -38,7 +38,7 @@ from scaledrelu.text import duration
 log = logging.getLogger(__name__)
 
 KEPT = 5  # logits per position (recipes B.4)
-MOST_CLASSES = 2048  # half precision numbers no more of them exactly (recipes B.4)
+MOST_CLASSES = 2048  # half precision represents no larger class index exactly (recipes B.4)
 KIND = "token_labels"
 JUDGED_BY = "mean of the label maps over their positions"
 _REPORT_S = 10.0
@@ -51,9 +51,9 @@ class MadeMaps:
     Attributes:
         folder: holds ``<class folder>/<image name up to the first dot>.pt`` and ``artifact.json``.
         making: what it is made from.
-        sha256: over the sorted (path, bytes) of all maps.
+        sha256: digest of the sorted (path, bytes) of all maps.
         top1_of_teacher: percent of the images for which the mean of the map over its positions is
-            largest for the image's own class; classes that are not in the map count 0 there, as in
+            largest for the image's own class; classes that are not in the map count as 0, as in
             the dense target.
     """
 
@@ -73,7 +73,7 @@ def make_label_maps(
     device: torch.device,
     workers: int = 0,
 ) -> MadeMaps:
-    """Write the label map of every image of a teacher; go on where an earlier call stopped.
+    """Write the label map of every image of a teacher; continue where an earlier call stopped.
 
     Args:
         teacher: network and images.
@@ -81,12 +81,12 @@ def make_label_maps(
         artifact_id: None = computed from the teacher and its images.
         out: folder to write to instead.
         batch: images per forward pass.
-        device: where the teacher computes.
+        device: the device of the teacher.
         workers: loader processes, for images in files.
 
     Raises:
         ConfigError: if the classes do not fit the format, or the network has no dense output.
-        DataError: for a bad image, a full disk, or a folder that holds other maps.
+        DataError: a bad image, a full disk, or a folder that holds other maps.
         RunError: if the teacher's logits are not finite.
     """
     paths, images = label_paths(teacher), images_of(teacher)
@@ -125,13 +125,14 @@ def label_paths(teacher: Teacher) -> list[str]:
     """Return the relative path of every image's map, in the order of the source.
 
     Raises:
-        ConfigError: for fewer classes than a map keeps, or more than half precision numbers.
+        ConfigError: fewer classes than a map keeps, or more than half precision can number.
         DataError: if two images would share a map.
     """
     if not KEPT <= teacher.num_classes <= MOST_CLASSES:
         raise ConfigError(
-            f"{teacher.name}: {teacher.num_classes} classes; a label map keeps the {KEPT} largest "
-            f"logits and numbers classes in half precision: {KEPT} to {MOST_CLASSES:,} are allowed"
+            f"{teacher.name}: has {teacher.num_classes} classes; allowed: {KEPT} to "
+            f"{MOST_CLASSES:,} (a label map keeps the {KEPT} largest logits and stores classes in "
+            "half precision); choose another teacher"
         )
     source = teacher.source
     paths = [label_path(source, index) for index in range(len(source))]
@@ -141,13 +142,13 @@ def label_paths(teacher: Teacher) -> list[str]:
         if first != index:
             raise DataError(
                 f"{path}: would be the label map of two images ({source.name_of(first)} and "
-                f"{source.name_of(index)}), named up to the first dot: rename one"
+                f"{source.name_of(index)}), since maps are named up to the first dot; rename one"
             )
     return paths
 
 
 def images_of(teacher: Teacher) -> list[str]:
-    """Return what tells a teacher's images from others of the same names: nothing in memory."""
+    """Return digests of the teacher's image files; empty for images in memory."""
     source = teacher.source
     return [content_digest(source)] if isinstance(source, FolderSource) else []
 
@@ -157,7 +158,7 @@ def default_id(teacher: Teacher, images: Sequence[str]) -> str:
 
     Args:
         teacher: network and images.
-        images: from :func:`images_of`.
+        images: digests as :func:`images_of` returns them.
     """
     parts: dict[str, Any] = {"kind": KIND, "teacher": teacher.name, "version": VERSION}
     if teacher.settings:
@@ -210,7 +211,7 @@ def _check_finite(one: Tensor, teacher: Teacher, position: int) -> None:
 
 
 def _finish(folder: Path, paths: Sequence[str], making: Making, teacher: Teacher) -> MadeMaps:
-    """Read everything back as training does, make it durable, write the manifest last."""
+    """Read everything back as training does, sync it to disk, write the manifest last."""
     maps = LabelMaps(folder, teacher.source, num_classes=making.num_classes)
     hits = sum(
         int(_strongest(maps[index], making.num_classes) == target)
@@ -237,7 +238,7 @@ def _strongest(map_2KHW: Tensor, num_classes: int) -> int:
 
 
 class _Progress:
-    """Says now and then how far the maps are."""
+    """Logs now and then how many maps are written."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0

@@ -1,4 +1,4 @@
-"""Making what runs need besides other runs: a script in a process, like the training of a run."""
+"""Makes what runs need besides other runs: a script in a process, like the training of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.record import ERROR, write_error
 
 ROOT = CONF_DIR.parent
-KEPT_LINES = 1000  # of what a script that failed has printed
+KEPT_LINES = 1000  # last lines of the output of a script that failed
 
 
 def make_artifact(artifact: Artifact, *, results: Path) -> int:
@@ -37,7 +37,12 @@ def make_artifact(artifact: Artifact, *, results: Path) -> int:
 
 
 def forget_artifact(results: Path, artifact_id: str) -> None:
-    """Let an artifact be made again: the run it was made from is trained again."""
+    """Let an artifact be made again, because the run it is made from is trained again.
+
+    Args:
+        results: results folder.
+        artifact_id: the artifact's id.
+    """
     (artifact_directory(results, artifact_id) / MANIFEST).unlink(missing_ok=True)
 
 
@@ -54,7 +59,7 @@ def _make(artifact: Artifact, folder: Path, results: Path) -> int:
 
 
 def _run(command: list[str]) -> tuple[int, deque[str]]:
-    """Run a script of ours, show what it prints, and return its exit status and its last lines."""
+    """Run one of our scripts, show its output, and return its exit status and its last lines."""
     _show(f"$ python {' '.join(command)}\n")
     script, *arguments = command
     printed: deque[str] = deque(maxlen=KEPT_LINES)

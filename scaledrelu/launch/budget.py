@@ -1,14 +1,13 @@
 """What a sweep may still start when its time is limited: only what can finish before the end.
 
-A run takes as long as those like it took, start-up included. Of a kind that nobody has measured yet
-one run is started, and the others wait for what it shows. At the deadline running ones save.
+A run takes as long as similar runs took, start-up included. Of a kind that has not been measured
+yet one run is started, and the others wait for its result. At the deadline running runs save.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from scaledrelu.launch.estimate import Estimator, time_left
 from scaledrelu.launch.executor import Event, What
@@ -17,28 +16,35 @@ from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.text import duration
 
 START_S = 12.0  # from starting the first run to its first step and from its last to its record
-CAUTION = 1.1  # on measured times
+CAUTION = 1.1  # factor on measured times
 SAVE_S = 10.0  # kept free at the end, so that running runs can save and reports be written
-SAVE_SHARE = 0.1  # but no more of the whole than this
+SAVE_SHARE = 0.1  # but at most this share of the whole
 
 
 class Budget:
-    """Says of one run after the other whether it may start.
+    """Decides whether a run may still start.
 
     Args:
-        seconds: of the whole sweep.
+        seconds: time limit of the whole sweep.
+        plan: what the tables need; its finished runs show how long others take.
+        todo: the runs to train.
         started: when it began, on ``time.monotonic()``.
-        runs: what is to be trained, by id.
-        results: results folder, where finished runs tell how long they took.
+        estimate: of the plan.
     """
 
     def __init__(
-        self, seconds: float, *, started: float, runs: Mapping[str, PlannedRun], results: Path
+        self,
+        seconds: float,
+        plan: Plan,
+        todo: Iterable[PlannedRun],
+        *,
+        started: float,
+        estimate: Estimator,
     ) -> None:
         self.deadline = started + seconds - min(SAVE_S, SAVE_SHARE * seconds)
         self.left_out: dict[str, str] = {}  # run -> why it was not started
-        self._runs, self._results = runs, results
-        self._estimate = Estimator(results)
+        self._plan, self._estimate = plan, estimate
+        self._runs = {run.run_id: run for run in todo}
         self._start_s = START_S
         self._begun: dict[str, float] = {}
 
@@ -48,11 +54,11 @@ class Budget:
         return self.deadline - time.monotonic()
 
     def admits(self, name: str, running: Sequence[str]) -> bool:
-        """Say whether a run can finish in time; artifacts always may start.
+        """Say whether a run can finish in time; artifacts may always start.
 
         Args:
-            name: of a run or artifact.
-            running: what goes on now.
+            name: id of a run or artifact.
+            running: ids of what is running now.
         """
         if name not in self._runs:
             return self.left > 0
@@ -61,7 +67,7 @@ class Budget:
         if needed > self.left:
             self.left_out[name] = _too_long(expected, needed, self.left)
         elif expected is None and any(self._expected(other) is None for other in running):
-            self.left_out[name] = "no run like it has finished, so its time is not known"
+            self.left_out[name] = "no similar run has finished, so its duration is unknown"
         else:
             self.left_out.pop(name, None)
             return True
@@ -75,11 +81,11 @@ class Budget:
             self._learn(self._runs[event.name], time.monotonic() - self._begun.pop(event.name))
 
     def what_is_left(self, plan: Plan, todo: Sequence[PlannedRun]) -> list[str]:
-        """Return lines: where runs that have no result stand, or why they never began.
+        """Return one line for each run without a result: where it stands, or why it did not start.
 
         Args:
             plan: made after the last run.
-            todo: what was to be trained.
+            todo: the runs that were to be trained.
         """
         reasons: dict[str, list[str]] = {}
         for run in (plan.runs[item.run_id] for item in todo):
@@ -92,22 +98,22 @@ class Budget:
             return f"not started: {self.left_out[run.run_id]}"
         if run.saved and run.saved.step is not None:
             where = f"at step {run.saved.step} of {run.saved.total_steps}"
-            return f"the budget is spent; saved {where}, and the same command goes on there"
-        return "not started, or stopped before its first checkpoint: the budget is spent"
+            return f"the budget is used up; saved {where}: run the same command again to continue"
+        return "not started, or stopped before its first checkpoint: the budget is used up"
 
     def _expected(self, name: str) -> float | None:
         run = self._runs.get(name)
-        return None if run is None else time_left(self._estimate(run.config), run.saved).seconds
+        return None if run is None else time_left(self._estimate(run), run.saved).seconds
 
     def _learn(self, run: PlannedRun, seconds: float) -> None:
         """Note how long a run trained, and what its start cost beyond that."""
-        self._estimate = Estimator(self._results)
-        result = read_result(run_directory(self._results, run.run_id))
+        self._estimate = Estimator(self._plan.results, self._plan.runs)
+        result = read_result(run_directory(self._plan.results, run.run_id))
         if result is not None:
             trained = result.seconds * (1 - (run.saved.share if run.saved else 0))
             self._start_s = max(1.0, seconds - trained)
 
 
 def _too_long(expected: float | None, needed: float, left: float) -> str:
-    what = "even its start" if expected is None else "it"
-    return f"{what} needs about {duration(needed)}, {duration(max(0.0, left))} are left"
+    what = "its start alone" if expected is None else "it"
+    return f"{what} needs about {duration(needed)}, but only {duration(max(0.0, left))} are left"

@@ -19,6 +19,7 @@ PEAK_FLOPS, GPU_NAME = 312e12, "A100, 312 TFLOP/s in 16 bits"
 UTILISATION = 0.25  # of the peak, by small transformers
 DECODED_PER_CORE = 120.0  # JPEGs a second and core through the reference transforms (make bench)
 TRAINING = 3.0  # forward and backward in units of the forward pass
+OUTLOOK = 9.0  # tokens around it that an outlooker attends to
 BYTES = 4
 CHECKPOINTS = 2  # last.pt and the one before
 GB, HOUR = 1e9, 3600.0
@@ -28,19 +29,19 @@ def cost_text(
     todo: Sequence[PlannedRun],
     *,
     gpus: int,
-    estimate: Callable[[RunConfig], Estimate],
+    estimate: Callable[[PlannedRun], Estimate],
 ) -> str:
     """Return what training some runs on GPUs costs, in one or two lines.
 
     Args:
         todo: the runs.
-        gpus: that they have together.
-        estimate: how long a whole run takes, where one like it has finished here.
+        gpus: number of GPUs that they share.
+        estimate: duration of a whole run, where a similar one has finished here.
     """
     hours, measured, unknown = 0.0, 0, 0
     for run in todo:
         left = 1.0 - (run.saved.share if run.saved else 0.0)
-        found = estimate(run.config)
+        found = estimate(run)
         if found.measured and found.seconds is not None:
             hours += left * found.seconds * run.config.launch.nproc / HOUR
             measured += 1
@@ -63,7 +64,7 @@ def cost_text(
 
 
 def run_flops(config: RunConfig) -> float | None:
-    """Return the operations of a whole run; None if nobody knows how many images there are."""
+    """Return the operations of a whole run; None if the number of images is unknown."""
     images = (config.data.build.get("expect") or {}).get("train")
     if images is None:
         return None
@@ -77,7 +78,7 @@ def step_flops(config: RunConfig) -> float:
         whole = 2 * forward_flops(config, height, width)
         small = crops.num_local * forward_flops(config, crops.local_size, crops.local_size)
         per_image = TRAINING * (whole + small) + whole
-    elif config.method == "linear_probe":  # a frozen backbone
+    elif "num_blocks" in config.task:  # of a frozen backbone, whose features it reads
         per_image = forward_flops(config, height, width)
     else:
         per_image = TRAINING * forward_flops(config, height, width)
@@ -89,15 +90,15 @@ def forward_flops(config: RunConfig, height: int, width: int) -> float:
 
     Args:
         config: resolved.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
+        height: image height in pixels.
+        width: image width in pixels.
     """
     model = config.model
     cells = height * width / model.patch_size**2
     macs = _stem_macs(config, height * width)
-    for blocks, channels, tokens in _stages(model, cells):
+    for blocks, channels, tokens, seen in _stages(model, cells):
         macs += blocks * tokens * channels**2 * (4 + 2 * model.mlp_ratio)
-        macs += blocks * 2 * tokens**2 * channels
+        macs += blocks * tokens * 2 * seen * channels
     return 2.0 * macs
 
 
@@ -106,29 +107,32 @@ def parameters(config: RunConfig) -> float:
     model = config.model
     return sum(
         blocks * channels**2 * (4 + 2 * model.mlp_ratio)
-        for blocks, channels, _ in _stages(model, 1.0)
+        for blocks, channels, *_ in _stages(model, 1.0)
     )
 
 
 def disk_bytes(config: RunConfig) -> float:
     """Return what the checkpoints of a run take: weights, two moments, an average, a teacher."""
-    copies = 3.0 + (1.0 if config.ema else 0.0) + (1.0 if config.method == "dino" else 0.0)
+    copies = 3.0 + (1.0 if config.ema else 0.0) + (1.0 if config.augment.multi_crop else 0.0)
     return CHECKPOINTS * BYTES * copies * parameters(config)
 
 
-def _stages(model: ModelConfig, cells: float) -> list[tuple[int, int, float]]:
-    """Return (blocks, channels, tokens) of each part of a backbone."""
+def _stages(model: ModelConfig, cells: float) -> list[tuple[int, int, float, float]]:
+    """Return (blocks, channels, tokens, tokens that each attends to) of each part of a backbone."""
     if model.depth is not None:
-        return [(model.depth, model.width, cells)]
+        return [(model.depth, model.width, cells, cells)]
     build = model.build  # VOLO: outlookers on the cells of the stem, then a quarter of them
     outlookers, *later = build["layers"]
-    return [(outlookers, build["outlook_width"], cells), (sum(later), model.width, cells / 4)]
+    near = (outlookers, build["outlook_width"], cells, OUTLOOK)
+    whole = (sum(later), model.width, cells / 4, cells / 4)
+    return [near, whole, (build["post_blocks"], model.width, 1.0, cells / 4)]
 
 
 def _stem_macs(config: RunConfig, pixels: float) -> float:
     stem = config.stem
     channels, macs = 3, 0.0
-    for stride, kernel in zip(stem.strides, stem.kernels, strict=True):
+    # A patchify stem has no strides, whatever kernels stand beside them.
+    for stride, kernel in zip(stem.strides, stem.kernels, strict=False):
         pixels /= stride**2
         macs += pixels * kernel**2 * channels * stem.hidden
         channels = stem.hidden

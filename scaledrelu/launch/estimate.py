@@ -1,4 +1,4 @@
-"""How long runs take: measured on this machine where one like it has finished, else a guess."""
+"""How long runs take: measured on this machine where a similar one has finished, else a guess."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.damage import UNREADABLE
-from scaledrelu.runs.record import Outcome, Saved, read_config, read_result, runs_root
+from scaledrelu.runs.record import Outcome, Result, Saved, read_config, read_result, runs_root
+from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.text import duration
 
 # Seconds of a one-thread mini run by method, rounded up; SAM takes two gradients.
@@ -23,7 +23,7 @@ Kind = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Expected seconds of one run; None where nothing is known."""
+    """Expected seconds of one run; None where unknown."""
 
     seconds: float | None
     measured: bool
@@ -32,41 +32,58 @@ class Estimate:
 class Estimator:
     """Medians of the finished runs under one results folder, by what makes runs alike.
 
-    Where none like a run has finished, one with another stem or optimizer stands in as a guess.
+    If no similar run has finished, one with another stem or optimizer is used as a guess.
+
+    Args:
+        results: results folder.
+        planned: runs of it by id; the results that they hold are not read again.
     """
 
-    def __init__(self, results: Path) -> None:
-        finished = [found for f in sorted(runs_root(results).glob("[!.]*")) if (found := _read(f))]
+    def __init__(self, results: Path, planned: Mapping[str, PlannedRun]) -> None:
+        seen = {name: run for name, run in planned.items() if run.result is not None}
+        found = [_finished(run.science, run.result) for run in seen.values()]
+        found += [_read(f) for f in runs_root(results).glob("[!.]*") if f.name not in seen]
+        finished = [item for item in found if item is not None]
         # A crash may have ended its run early: it counts only where nothing else is known.
         self._seconds = _medians(item for item in finished if not item.crashed)
         for kind, seconds in _medians(finished).items():
             self._seconds.setdefault(kind, seconds)
 
-    def __call__(self, run: RunConfig) -> Estimate:
-        """Return the expected duration of a whole run with this configuration."""
-        config = plain(run)
-        for relation, kind in enumerate(_kinds(config)):
+    def __call__(self, run: PlannedRun) -> Estimate:
+        """Return how long the whole of a run may take."""
+        work = _work(run.science)
+        for relation, kind in enumerate(_kinds(run.science)):
             if kind in self._seconds:
-                return Estimate(self._seconds[kind] * _work(config), measured=relation == 0)
-        base = MINI_S.get(config["method"])
-        if config["profile"]["name"] != "mini" or base is None:
+                return Estimate(self._seconds[kind] * work, measured=relation == 0)
+        base = MINI_S.get(run.config.method)
+        if run.config.profile.name != "mini" or base is None:
             return Estimate(None, measured=False)
-        return Estimate(base * _work(config) * config["data"]["fraction"], measured=False)
+        return Estimate(base * work * run.config.data.fraction, measured=False)
 
 
 def time_left(expected: Estimate, saved: Saved | None) -> Estimate:
-    """Return what is left of a run that goes on from a checkpoint."""
+    """Return what is left of a run that continues from a checkpoint.
+
+    Args:
+        expected: duration of the whole run.
+        saved: its checkpoint; None without one.
+    """
     if expected.seconds is None or saved is None:
         return expected
     return replace(expected, seconds=expected.seconds * (1 - saved.share))
 
 
 def total_text(estimates: Iterable[Estimate], n_jobs: int) -> str:
-    """Return e.g. ``about 3m 24s with 2 jobs``; a guess is called ``roughly``."""
+    """Return e.g. ``about 3m 24s with 2 jobs``; a guess is called ``roughly``.
+
+    Args:
+        estimates: durations of the runs.
+        n_jobs: runs at a time.
+    """
     parts = list(estimates)
     known = [part.seconds for part in parts if part.seconds is not None]
     if not known:
-        return "no run like these has finished here, so the time is not known"
+        return "no similar run has finished here, so the time is unknown"
     how = "about" if all(part.measured for part in parts) else "roughly"
     jobs = f" with {n_jobs} jobs" if n_jobs > 1 else ""
     more = len(parts) - len(known)
@@ -82,14 +99,18 @@ class _Finished:
     crashed: bool
 
 
+def _finished(science: Mapping[str, Any], result: Result) -> _Finished | None:
+    if result.seconds <= 0:
+        return None
+    kinds = _kinds(science)
+    hash(kinds)  # a damaged config may hold lists where names belong
+    return _Finished(kinds, result.seconds / _work(science), result.outcome is Outcome.CRASH)
+
+
 def _read(folder: Path) -> _Finished | None:
     try:
         result, config = read_result(folder), read_config(folder)
-        if result is None or config is None or result.seconds <= 0:
-            return None
-        crashed, kinds = result.outcome is Outcome.CRASH, _kinds(config)
-        hash(kinds)  # a damaged config may hold lists where names belong
-        return _Finished(kinds, result.seconds / _work(config), crashed)
+        return None if result is None or config is None else _finished(config, result)
     except (ScaledReluError, *UNREADABLE):
         return None  # a damaged record costs an estimate, not the plan
 

@@ -1,4 +1,4 @@
-"""What gets a plan run: jobs, what happens to them, and the protocol of whoever starts them.
+"""What gets a plan run: jobs, what happens to them, and the protocol of their executors.
 
 Two implementations: ``local.py`` has slots on this machine, ``slurm.py`` a cluster's queue. Neither
 knows tables; both read from files how a job ended.
@@ -38,10 +38,10 @@ class Job:
         name: run id or artifact id.
         work: what the process does; can be pickled; returns the exit status (``runs/ending.py``).
         prepare: called right before it starts or is submitted; BusyError: another process has it.
-        after: runs and artifacts that it starts from.
+        after: runs and artifacts that it needs.
         caption: ``<table>-<row>-<run id>``, its name in a queue.
-        groups: of one update, which divide over the tasks of a job; 0 where there are none.
-        replaces: the directory that is to be put aside first, see :meth:`Files.mark`.
+        groups: groups of one update, which must divide over the tasks of a job; 0 for artifacts.
+        replaces: the directory to set aside first, see :meth:`Files.mark`.
     """
 
     name: str
@@ -59,11 +59,11 @@ class What(StrEnum):
     STARTED = "started"
     QUEUED = "queued"
     ADOPTED = "queued already"
-    WAITING = "waiting"  # another process works on it
+    WAITING = "waiting"  # another process is working on it
     DONE = "done"
     FAILED = "failed"
-    STOPPED = "stopped"  # saved and left; the same command goes on
-    DIED = "died"  # killed without a message; it is tried again
+    STOPPED = "stopped"  # saved and left; the same command continues it
+    DIED = "died"  # killed without a message; it is tried once more
     LEFT_OUT = "left out"
 
     @property
@@ -82,17 +82,17 @@ class Event:
 
 
 class Executor(Protocol):
-    """Starts jobs and tells what becomes of them."""
+    """Starts jobs and reports what becomes of them."""
 
     waits: bool  # whether its jobs end when this process does, so that one has to wait for them
 
     @property
     def open_jobs(self) -> int:
-        """How many jobs this process has to stay for."""
+        """Number of jobs that this process has to stay for."""
         ...
 
     def submit(self, jobs: Sequence[Job]) -> list[Event]:
-        """Take jobs, those first that others start from."""
+        """Take jobs, upstream ones first."""
         ...
 
     def poll(self, timeout_s: float) -> list[Event]:
@@ -100,7 +100,7 @@ class Executor(Protocol):
         ...
 
     def stop(self, impatient: Callable[[], bool]) -> list[Event]:
-        """Let what runs save and end, and start nothing more; return what became of it.
+        """Let running jobs save and end, start nothing more, and return what became of them.
 
         Args:
             impatient: whether a person does not want to wait for that any longer.
@@ -113,7 +113,7 @@ class Executor(Protocol):
 
 
 class State(StrEnum):
-    """What the files of a run or artifact say, whoever made them."""
+    """What the files of a run or artifact say, whichever process made them."""
 
     DONE = "done"
     CRASHED = "crashed"
@@ -128,11 +128,11 @@ FINISHED = (State.DONE, State.CRASHED)
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The run directories and artifacts of a results folder, looked at by name.
+    """The run directories and artifacts of a results folder, by name.
 
     Attributes:
         results: the folder.
-        artifacts: which names are those of artifacts.
+        artifacts: the names that belong to artifacts.
     """
 
     results: Path
@@ -162,7 +162,7 @@ class Files:
         return State.FAILED if (folder / ERROR).exists() else State.MISSING
 
     def mark(self, name: str) -> int | None:
-        """Return what tells a run's directory from one that took its place; None without one."""
+        """Return a mark that distinguishes a run's directory from a later one; None without one."""
         try:
             return self.folder(name).lstat().st_ino
         except OSError:
@@ -173,14 +173,20 @@ class Files:
         return read_error(self.folder(name)) or "no result"
 
     def blame(self, name: str, reason: str, details: str = "") -> None:
-        """Write down why a job of ours failed, unless a process works on it or it is done."""
+        """Record why one of our jobs failed, unless a process works on it or it is done.
+
+        Args:
+            name: id of the run or artifact.
+            reason: why it failed, in one line.
+            details: further lines.
+        """
         if self.state(name) in (State.MISSING, State.FAILED):
             write_error(self.folder(name), reason, details)
 
 
 @contextmanager
 def note_signals() -> Iterator[list[int]]:
-    """Note what asks a launcher to stop: Ctrl-C, a polite kill, a lost terminal.
+    """Note signals that ask a launcher to stop: Ctrl-C, SIGTERM, a lost terminal.
 
     Nothing is raised: an exception in the middle of an answer would lose it. Under nohup the
     terminal may go.

@@ -1,4 +1,4 @@
-"""From a plan to jobs: what each process does, what it starts from, what is made ready first."""
+"""From a plan to jobs: what each process does, what it needs, and what is prepared first."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
 
     Args:
         plan: what the tables need.
-        todo: the runs to train; finished ones among them are put aside right before they start.
-        train: what the process of a run calls.
+        todo: the runs to train; finished ones among them are set aside right before they start.
+        train: the function that the process of a run calls.
     """
     files, captions, tags = files_of(plan), captions_of(plan), _tags(plan)
     jobs: dict[str, Job] = {}
@@ -54,7 +54,11 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
 
 
 def write_plan(plan: Plan, todo: Sequence[PlannedRun]) -> None:
-    """Give every run that is to be trained its file, but finished ones: theirs is still in use.
+    """Write the file of every run to train, except finished ones, whose file is still in use.
+
+    Args:
+        plan: what the tables need.
+        todo: the runs to train.
 
     Raises:
         OSError: the results folder cannot be written.
@@ -73,13 +77,13 @@ def files_of(plan: Plan) -> Files:
 
 
 def make_ready(run: PlannedRun, files: Files, config: RunConfig, *, replaces: int | None) -> None:
-    """Put a result that is to be made again aside, and see that the run has its file.
+    """Set aside a result that is to be made again, and make sure that the run has its file.
 
     Args:
-        run: as it was planned.
-        files: of the results folder.
-        config: what the file says.
-        replaces: the directory to put aside, if it is still there, see ``Files.mark``.
+        run: the planned run.
+        files: the results folder.
+        config: the configuration in the run's file.
+        replaces: mark of the directory to set aside, if it is still there, see ``Files.mark``.
 
     Raises:
         BusyError: another process trains the run.
@@ -97,7 +101,7 @@ def _set_aside(folder: Path, results: Path) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     with claim(folder) if folder.is_dir() else nullcontext():
         number = times_redone(results, folder.name) + 1
-        while os.path.lexists(kept / f"{folder.name}-r{number}"):  # somebody deleted an older one
+        while os.path.lexists(kept / f"{folder.name}-r{number}"):  # an older one was deleted
             number += 1
         folder.rename(kept / f"{folder.name}-r{number}")
 
@@ -146,7 +150,7 @@ def captions_of(plan: Plan) -> dict[str, str]:
 
 
 def _tags(plan: Plan) -> dict[str, list[str]]:
-    """Return the tables that each run serves: its tags in W&B."""
+    """Return the tables that each run belongs to: its tags in W&B."""
     found: dict[str, set[str]] = {}
     for cell in plan.cells:
         for run_id in cell.run_ids:
@@ -159,5 +163,5 @@ def _with_tags(config: RunConfig, tables: Sequence[str]) -> RunConfig:
 
 
 def trust_of(config: RunConfig) -> tuple[str, ...]:
-    """Return, as an override, what a stored configuration cannot decide and who planned it did."""
+    """Return, as an override, the trusted modules, which a stored configuration cannot decide."""
     return (f"trust=[{','.join(config.trust)}]",) if config.trust else ()

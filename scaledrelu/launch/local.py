@@ -1,7 +1,7 @@
-"""Runs on this machine: a process for each, in slots, as soon as what it starts from is there.
+"""Runs on this machine: one process each, in slots, as soon as what they need is there.
 
-Several sweeps may share a results folder: a run that another process holds is waited for, and what
-another one finished counts. A process that is killed without a message is tried once more.
+Several sweeps may share a results folder: a run that another process holds is waited for, and its
+result counts. A process that is killed without an error message is tried once more.
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ class _Running:
 
 
 def anything(_name: str, _running: Sequence[str]) -> bool:
-    """Let every job start."""
+    """Let every job start.
+
+    Args:
+        _name: id of the run or artifact.
+        _running: ids of what is running now.
+    """
     return True
 
 
@@ -47,8 +52,8 @@ class LocalExecutor:
     """Starts jobs in slots.
 
     Args:
-        files: of the results folder.
-        slots: one a job at a time: variables that its process gets, e.g. its GPUs.
+        files: the results folder.
+        slots: one for each job at a time: variables of its process, e.g. its GPUs.
         preload: modules to import once, for all jobs.
         admit: asked before a job starts; what is refused is asked again when another has ended.
     """
@@ -67,14 +72,14 @@ class LocalExecutor:
         self._free = list(slots)
         self._waiting: dict[str, Job] = {}
         self._running: dict[str, _Running] = {}
-        self._held: set[str] = set()  # by processes of others
+        self._held: set[str] = set()  # by other processes
         self._died: set[str] = set()  # once
         self._server: ForkServer | None = None
         self._alone, self._stopping = len(slots) == 1, False
 
     @property
     def open_jobs(self) -> int:
-        """How many jobs wait or run."""
+        """Number of jobs that wait or run."""
         return len(self._waiting) + len(self._running)
 
     def submit(self, jobs: Sequence[Job]) -> list[Event]:
@@ -86,7 +91,7 @@ class LocalExecutor:
         """Return what happened, and fill the slots.
 
         Raises:
-            RunError: what every run needs cannot be imported.
+            RunError: a module that every run needs cannot be imported.
         """
         events = self._fill()
         if not events:
@@ -118,7 +123,7 @@ class LocalExecutor:
             server.close()
 
     def _fill(self) -> list[Event]:
-        """Start what may start, and settle what needs no start."""
+        """Start what can start, and settle what needs no start."""
         events = []
         for job in list(self._waiting.values()):
             if not self._free:
@@ -140,7 +145,7 @@ class LocalExecutor:
             return self._wait_for(job)
         if state in FINISHED and self._files.mark(job.name) != job.replaces:
             return [self._settle(job, What.DONE)]  # by another sweep
-        if state is State.FAILED and job.name in self._held:  # whoever held it has tried it
+        if state is State.FAILED and job.name in self._held:  # the other process has tried it
             return [self._settle(job, What.FAILED, self._files.reason(job.name))]
         try:
             job.prepare()
@@ -157,14 +162,14 @@ class LocalExecutor:
             if state is State.CRASHED:
                 return f"upstream crashed ({name})"
             if state is not State.DONE:
-                return f"it starts from {name}, which {_why_not(state)}"
+                return f"it needs {name}, which {_why_not(state)}"
         return None
 
     def _wait_for(self, job: Job) -> list[Event]:
         if job.name in self._held:
             return []
         self._held.add(job.name)
-        return [Event(job.name, What.WAITING, "another process works on it")]
+        return [Event(job.name, What.WAITING, "another process is working on it")]
 
     def _start(self, job: Job) -> list[Event]:
         self._held.discard(job.name)
@@ -204,15 +209,15 @@ class LocalExecutor:
         if status == EXIT_BUSY:
             self._waiting[name] = running.job
             self._held.add(name)
-            return Event(name, What.WAITING, "another process works on it")
+            return Event(name, What.WAITING, "another process is working on it")
         if status == EXIT_INTERRUPTED:
-            return Event(name, What.STOPPED, "by a signal; it has saved")
+            return Event(name, What.STOPPED, "by a signal, after saving")
         if status == -signal.SIGTERM:
-            return Event(name, What.STOPPED, "by SIGTERM before it trained")
+            return Event(name, What.STOPPED, "by SIGTERM, before training")
         if status > 0 and state in (State.FAILED, State.DAMAGED):
             return Event(name, What.FAILED, self._files.reason(name))
         if self._stopping:
-            return Event(name, What.STOPPED, "by a signal before it had saved")
+            return Event(name, What.STOPPED, "by a signal, before saving")
         return self._killed(running.job, status)
 
     def _killed(self, job: Job, status: int) -> Event:
@@ -220,9 +225,10 @@ class LocalExecutor:
         if job.name not in self._died:
             self._died.add(job.name)
             self._waiting[job.name] = job  # behind the others
-            return Event(job.name, What.DIED, f"its process ended with {how} and left no message")
+            reason = f"its process ended with {how} and no error message"
+            return Event(job.name, What.DIED, reason)
         log = self._files.folder(job.name) / CONSOLE
-        self._files.blame(job.name, KILLED_TWICE, f"{how}; what it printed: {log}")
+        self._files.blame(job.name, KILLED_TWICE, f"{how}; its output: {log}")
         return Event(job.name, What.FAILED, self._files.reason(job.name))
 
     def _server_died(self) -> list[Event]:
@@ -241,7 +247,7 @@ class LocalExecutor:
         return Event(job.name, what, reason)
 
     def _signal(self, number: int) -> None:
-        """Send a signal to the processes of running jobs; a kill reaches what they started, too."""
+        """Send a signal to the processes of running jobs; SIGKILL also reaches their children."""
         for running in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 if number == signal.SIGKILL:

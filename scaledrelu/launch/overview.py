@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from scaledrelu.config.run import RunConfig
 from scaledrelu.launch.cost import cost_text
 from scaledrelu.launch.estimate import Estimate, time_left, total_text
 from scaledrelu.launch.slots import is_small
@@ -14,7 +13,7 @@ from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.spec import Table
 
 GPUS_OF_A_NODE = 8
-RESUMABLE = "resumable"  # missing, with a checkpoint to go on from
+RESUMABLE = "resumable"  # missing, with a checkpoint to continue from
 
 
 def plan_text(
@@ -22,17 +21,17 @@ def plan_text(
     todo: Sequence[PlannedRun],
     *,
     n_jobs: int,
-    estimate: Callable[[RunConfig], Estimate],
+    estimate: Callable[[PlannedRun], Estimate],
     gpus: int = 0,
 ) -> str:
     """Return the plan as lines: totals, tables, rows with their runs, and what will be trained.
 
     Args:
         plan: what the tables need.
-        todo: what will be trained.
+        todo: the runs that will be trained.
         n_jobs: runs at a time.
-        estimate: how long a whole run takes.
-        gpus: that all runs have together; 0 = what a node of the paper has.
+        estimate: expected duration of a whole run.
+        gpus: number of GPUs that all runs share; 0 = as many as a node of the paper has.
     """
     seeds = "each table's own" if plan.seeds is None else ", ".join(map(str, plan.seeds))
     lines = [
@@ -49,22 +48,22 @@ def plan_text(
     if not todo:
         lines.append("nothing to train")
     else:
-        time = total_text([time_left(estimate(run.config), run.saved) for run in todo], n_jobs)
-        chained = f" ({after} start from others)" if after else ""
+        time = total_text([time_left(estimate(run), run.saved) for run in todo], n_jobs)
+        chained = f" ({after} start from other runs)" if after else ""
         lines.append(f"to train: {len(todo)} runs{chained}, {time}")
         if not all(is_small(run.config) for run in todo):
             lines.append(cost_text(todo, gpus=gpus or GPUS_OF_A_NODE, estimate=estimate))
     return "\n".join(lines)
 
 
-def _table_lines(plan: Plan, table: Table, estimate: Callable[[RunConfig], Estimate]) -> list[str]:
+def _table_lines(plan: Plan, table: Table, estimate: Callable[[PlannedRun], Estimate]) -> list[str]:
     cells = plan.cells_of(table)
     runs = plan.runs_of(table)
     head = f"{table.name}: {len(cells)} cells -> {len(runs)} runs ({_counts(runs)})"
     return [head, *(line for cell in cells for line in _cell_lines(plan, cell, estimate))]
 
 
-def _cell_lines(plan: Plan, cell: Cell, estimate: Callable[[RunConfig], Estimate]) -> list[str]:
+def _cell_lines(plan: Plan, cell: Cell, estimate: Callable[[PlannedRun], Estimate]) -> list[str]:
     name = "base" if cell.row.is_baseline else f"{cell.row.number:>4}"
     if len(cell.table.metrics) > 1:
         name += f" {cell.column.name}"
@@ -72,7 +71,7 @@ def _cell_lines(plan: Plan, cell: Cell, estimate: Callable[[RunConfig], Estimate
     lines = []
     for run_id in cell.run_ids:
         run = plan.runs[run_id]
-        lines.append(f"  {name}  {labels}  -> {run_id}  {_state(run, estimate(run.config))}")
+        lines.append(f"  {name}  {labels}  -> {run_id}  {_state(run, estimate(run))}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Lines that tell how far a sweep is."""
+"""Lines that show the progress of a sweep."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Progress:
     """Prints ``[k/n] run_id outcome metric  elapsed ETA`` for every run that ends.
 
     Args:
-        seconds: how long each run may take; only the proportions count, and they make the ETA.
-        files: of the results folder.
-        say: takes one line.
+        seconds: expected duration of each run; only the proportions matter, for the ETA.
+        files: the results folder.
+        say: prints one line.
     """
 
     def __init__(self, seconds: Mapping[str, float], *, files: Files, say: Say) -> None:
@@ -32,7 +32,7 @@ class Progress:
         self._start = time.monotonic()
 
     def see(self, event: Event) -> None:
-        """Tell of an event, if it is worth a line."""
+        """Print a line about an event, if it is worth one."""
         self.left_out += event.what is What.LEFT_OUT
         if event.what in (What.DONE, What.FAILED):
             self._say(self._line(event) if event.name in self._waiting else self._made(event))
@@ -76,5 +76,5 @@ def result_text(result: Result) -> str:
 def _in_words(event: Event) -> str:
     told = f"{event.what}: {event.reason}" if event.reason else str(event.what)
     if event.what is What.DIED:
-        return f"{told}; it is tried again"
-    return f"{told}; the same command goes on" if event.what is What.STOPPED else told
+        return f"{told}; it will be tried again"
+    return f"{told}; run the same command again to continue" if event.what is What.STOPPED else told

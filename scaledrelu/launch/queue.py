@@ -1,4 +1,4 @@
-"""SLURM's own answers: which jobs wait or run, how one ended, and the record of a run's job."""
+"""SLURM's answers: which jobs wait or run, how one ended, and the record of a run's job."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class QueuedJob:
 
     @property
     def leaving(self) -> bool:
-        """Whether it trains no more."""
+        """Whether it has stopped training."""
         return self.state == "COMPLETING"
 
     def __str__(self) -> str:
@@ -54,6 +54,9 @@ class JobEnd:
     def left(self) -> bool:
         """Whether it saved and left, which is no failure."""
         return self.state in LEFT_ALONE or self.exit_status == EXIT_INTERRUPTED
+
+    def __str__(self) -> str:
+        return "the run saved" if self.exit_status == EXIT_INTERRUPTED else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def queued_jobs(results: Path) -> dict[str, QueuedJob] | None:
 
 
 def comment_of(results: Path) -> str:
-    """Return what every job of a results folder says about itself: other folders have own jobs."""
+    """Return the comment of the jobs of a results folder, which separates it from others."""
     return f"results {results.absolute()}".replace("|", "_")
 
 
@@ -103,12 +106,17 @@ def ending_of(job_id: str) -> JobEnd:
 
 def cancel(job_ids: Sequence[str]) -> None:
     """Cancel jobs: SLURM sends SIGTERM, so that running ones save, and SIGKILL later."""
-    for at in range(0, len(job_ids), 200):  # a command line is not endless
+    for at in range(0, len(job_ids), 200):  # the length of a command line is limited
         ask("scancel", *job_ids[at : at + 200])
 
 
 def write_job(folder: Path, record: JobRecord) -> None:
-    """Keep the job of a run beside it."""
+    """Store the job of a run or artifact in its directory.
+
+    Args:
+        folder: directory of the run or artifact.
+        record: its last job.
+    """
     write_atomic(folder / JOB, json.dumps(asdict(record)) + "\n")
 
 

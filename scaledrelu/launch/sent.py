@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scaledrelu.launch.executor import FINISHED, Event, Files, Job, State, What
 from scaledrelu.launch.queue import ALIVE, cancel, ending_of, queued_jobs, read_job
 
-QUEUE_POLL_S = 5.0  # SLURM's controller serves everybody: ask rarely
+QUEUE_POLL_S = 5.0  # SLURM's controller serves all users: ask rarely
 STOP_LIMIT_S = 180.0  # a cancelled job may save for SLURM's KillWait, 30 s by default
 
 
@@ -108,15 +108,15 @@ class SentJobs:
             return self._settle(name, state)
         sent = self._open.pop(name)
         if state is State.BUSY:
-            return Event(name, What.WAITING, "another process works on it")
+            return Event(name, What.WAITING, "another process is working on it")
         for upstream in sent.job.after:
             if self._files.state(upstream) is State.CRASHED:
                 return Event(name, What.LEFT_OUT, f"upstream crashed ({upstream})")
         ended = ending_of(sent.job_id)
         if ended.left:
-            return Event(name, What.STOPPED, f"SLURM job {sent.job_id} left ({ended.state})")
+            return Event(name, What.STOPPED, f"SLURM job {sent.job_id} ended ({ended})")
         record = read_job(self._files.folder(name))
-        ended_in = f"its SLURM job {sent.job_id} ended in state {ended.state}"
-        reason = f"{ended_in} before a result was written"
+        state = f"SLURM state {ended.state}"
+        reason = f"{state} before a result was written (job {sent.job_id})"
         self._files.blame(name, reason, f"log: {record.log}" if record else "")
         return Event(name, What.FAILED, reason)

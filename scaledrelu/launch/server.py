@@ -1,4 +1,4 @@
-"""A process that has imported what every run needs, touched no device, and forks one child a job.
+"""A process that has imported what every run needs, used no device, and forks one child per job.
 
 A job then starts in a fraction of a second, with its own exit status, signals, memory and log. The
 server ends with the process that started it, its children with the server, after saving.
@@ -39,7 +39,7 @@ class Request:
 
 
 class ForkServer:
-    """The near side: starts the server, passes requests on, and hears how children end.
+    """The client: starts the server, passes requests on, and hears how children end.
 
     Args:
         preload: modules that the server imports before it forks.
@@ -64,12 +64,12 @@ class ForkServer:
                 stderr=subprocess.STDOUT,
                 pass_fds=[far.fileno()],
                 env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,  # a Ctrl-C reaches the runs through us, in order
+                start_new_session=True,  # we pass Ctrl-C on to the runs ourselves
             )
         self._link, self._heard = Connection(near.detach()), []
         self._link.send((sys.path, list(preload)))
-        if trouble := self._first_word():
-            raise RunError(f"training did not start: {trouble} (all of it in {log})")
+        if trouble := self._startup_problem():
+            raise RunError(f"training cannot start: {trouble}; see {log}")
 
     def start(self, request: Request) -> int:
         """Fork a child and return its process id.
@@ -102,15 +102,20 @@ class ForkServer:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=10)
 
-    def _first_word(self) -> str:
+    def _startup_problem(self) -> str:
         try:
             return self._link.recv()
         except (EOFError, OSError):
-            return f"its process ended at once (status {self.process.wait()})"
+            return f"its process ended at once (exit status {self.process.wait()})"
 
 
 def serve(link: Connection, parent: int) -> int:
-    """Fork a child for every request until the other side hangs up; return the exit status."""
+    """Fork a child for every request until the other side hangs up; return the exit status.
+
+    Args:
+        link: requests in, ended children out.
+        parent: process id of the client, with which the server ends.
+    """
     stop_with_parent(parent)
     sys.path[:], preload = link.recv()
     try:
@@ -120,7 +125,7 @@ def serve(link: Connection, parent: int) -> int:
         traceback.print_exc()
         link.send(f"{type(error).__name__}: {error}")
         return 1
-    gc.freeze()  # or every child's first collection would copy what they share
+    gc.freeze()  # or every child's first collection would copy the shared memory
     link.send("")
     awake, wake = socket.socketpair()
     for end in (awake, wake):
@@ -133,7 +138,7 @@ def serve(link: Connection, parent: int) -> int:
         if awake in ready:
             with suppress(BlockingIOError):
                 awake.recv(4096)
-        _tell_of_the_dead(children, link)
+        _report_ended(children, link)
         if link not in ready:
             continue
         try:
@@ -151,7 +156,7 @@ def serve(link: Connection, parent: int) -> int:
     return 0
 
 
-def _tell_of_the_dead(children: dict[int, str], link: Connection) -> None:
+def _report_ended(children: dict[int, str], link: Connection) -> None:
     for pid in list(children):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -175,7 +180,7 @@ def _child(request: Request, server: int) -> NoReturn:
         status = pickle.loads(request.work)()
     except Exception:
         traceback.print_exc()
-    finally:  # without what the server registered for its own end
+    finally:  # without the exit handlers that the server registered
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -1,4 +1,4 @@
-"""How many runs go on at a time on this machine, and which GPUs each of them sees."""
+"""How many runs this machine trains at a time, and which GPUs each of them gets."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from scaledrelu.config.launch import visible_gpus
 from scaledrelu.config.run import RunConfig
 
-MOST_JOBS = 16  # at a time, where nobody says how many
-# Numbers that one group of images leaves between the blocks: 4e5 at mini, 1.5e8 at small.
+MOST_JOBS = 16  # at a time, where n_jobs is not given
+# Activation values of one group between two blocks: 4e5 at mini, 1.5e8 at small.
 SMALL = 8e6
-DEPTH = 12  # of a model that does not say
+DEPTH = 12  # of a model without a depth field
 GPUS = "CUDA_VISIBLE_DEVICES"
 
-Slot = Mapping[str, str]  # variables of the processes in it
+Slot = Mapping[str, str]  # environment variables of its processes
 
 
 def slots_of(configs: Sequence[RunConfig], n_jobs: int | None = None) -> list[Slot]:
@@ -23,7 +23,7 @@ def slots_of(configs: Sequence[RunConfig], n_jobs: int | None = None) -> list[Sl
     Small runs share cores and GPUs; any other gets all cores, or ``launch.nproc`` GPUs, for itself.
 
     Args:
-        configs: of the runs that are to be trained.
+        configs: configurations of the runs to train.
         n_jobs: runs at a time that a person asked for; then more runs than GPUs share these.
     """
     processes = max((config.launch.nproc for config in configs), default=1)
@@ -40,8 +40,8 @@ def slots_of(configs: Sequence[RunConfig], n_jobs: int | None = None) -> list[Sl
 def is_small(config: RunConfig) -> bool:
     """Say whether many runs like this one fit a machine at a time: one process, one core, little.
 
-    A run that may take all cores counts as small on a processor, where a sweep holds it to one; a
-    GPU that it has for itself it keeps.
+    A run that may take all cores counts as small on a CPU, where a sweep limits it to one; a run
+    with a GPU of its own keeps it.
     """
     if config.launch.nproc > 1 or _numbers_between_blocks(config) > SMALL:
         return False

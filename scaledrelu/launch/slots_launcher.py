@@ -1,6 +1,6 @@
-"""Hydra's ``hydra/launcher=slots``: a person's own multirun in the slots that sweeps have.
+"""Hydra's ``hydra/launcher=slots``: trains a person's own multirun in slots, like a sweep.
 
-Every job is composed here and becomes a file, like a planned run; what trains it is the same.
+Every job is composed here and becomes a file, like a planned run, and is trained the same way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NOT_STARTED = "not started"
 
 @dataclass(frozen=True, slots=True)
 class _Composed:
-    """One job of a multirun: what it trains, or why it cannot."""
+    """One job of a multirun: the run to train, or why it cannot be trained."""
 
     overrides: tuple[str, ...]
     config: RunConfig | None
@@ -47,8 +47,8 @@ class SlotsLauncher(Launcher):
     """Runs jobs in processes that are forked from one that has imported torch.
 
     Args:
-        n_jobs: at a time; None = as a sweep decides.
-        train: dotted name of what the process of a run calls, see ``jobs.Train``.
+        n_jobs: runs at a time; None = as many as a sweep would choose.
+        train: dotted name of the function that the process of a run calls, see ``jobs.Train``.
         preload: modules that every such process needs.
     """
 
@@ -58,13 +58,24 @@ class SlotsLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what Hydra knows; the task function is not used: runs are trained from files."""
+        """Take Hydra's settings of the multirun.
+
+        Args:
+            hydra_context: composes the configuration of a job.
+            task_function: not used: runs are trained from files.
+            config: Hydra's configuration of the multirun.
+        """
         self._context, self._config = hydra_context, config
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Train all jobs and return how each ended."""
+        """Train all jobs and return how each ended.
+
+        Args:
+            job_overrides: the overrides of each job.
+            initial_job_idx: number of the first job.
+        """
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         composed = [self._compose(overrides) for overrides in job_overrides]
@@ -119,10 +130,6 @@ class SlotsLauncher(Launcher):
             work=partial(train, results, name, changes=changes),
             prepare=partial(writer.write, composed.config, folder, planned_as=words),
         )
-
-
-# Hydra takes launchers from this package only, wherever their code stands.
-SlotsLauncher.__module__ = "hydra_plugins.scaledrelu"
 
 
 def _note(events: Sequence[Event], reports: dict[str, JobReport], results: Path) -> None:

@@ -43,7 +43,7 @@ class SlurmExecutor:
         wait: stay until all jobs have ended.
 
     Raises:
-        ConfigError: an option that there is not, no submitit, or no SLURM.
+        ConfigError: an unknown option, no submitit, or no SLURM.
     """
 
     waits = False
@@ -59,8 +59,8 @@ class SlurmExecutor:
         check_slurm(options)
         if "%" in str(files.results.absolute()):
             raise ConfigError(
-                f"results={files.results}: SLURM reads % in the name of a log as its own; choose "
-                "another folder"
+                f"results={files.results}: must not contain %, which SLURM replaces in the name of "
+                "a log; choose another folder"
             )
         self._files = replace(files, results=files.results.absolute())
         self._options, self._n_jobs, self._wait = options, n_jobs, wait
@@ -107,7 +107,7 @@ class SlurmExecutor:
         return self._sent.stop(impatient)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
     def _send(self) -> list[Event]:
         """Submit or adopt some jobs; of several commands one at a time, or all would submit."""
@@ -174,16 +174,16 @@ class SlurmExecutor:
         """Return why a job is not to be submitted now; None if it is, and make it ready then."""
         for name in job.after:
             if name in self._unsent:
-                return f"it starts from {name}, which is not submitted yet"
+                return f"it needs {name}, which is not submitted yet"
             if name not in self._sent and self._files.state(name) is State.BUSY:
-                return f"it starts from {name}, which another process works on"
+                return f"it needs {name}, which another process is working on"
         try:
             if state is not State.BUSY:
                 job.prepare()
                 return None
         except BusyError:
             pass
-        return "another process works on it"
+        return "another process is working on it"
 
     def _hold(self, job: Job, reason: str) -> list[Event]:
         """Leave a job for later, and say that once."""

@@ -21,16 +21,20 @@ COUNTS = {  # options that are whole numbers, and the smallest
     "signal_delay_s": 0,
 }  # fmt: skip
 OWN = {
-    "name": "jobs are named <table>-<row>-<run id>, to find them in the queue",
-    "comment": "a job's comment says which results folder it works for",
-    "dependency": "jobs wait for those that they start from",
-    "array_parallelism": "write n_jobs=<jobs at a time>",
+    "name": "cannot be set: jobs are named <table>-<row>-<run id>, to find them in the queue",
+    "comment": "cannot be set: it holds the results folder that a job works for",
+    "dependency": "cannot be set: jobs wait for the runs that they need",
+    "array_parallelism": "cannot be set; write n_jobs=<jobs at a time>",
 }
 ARTIFACTS = "artifacts"  # below it: options of jobs that make label maps and data
 
 
 def options_of(job: Job, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of one job; an artifact is made by one task.
+
+    Args:
+        job: the job to submit.
+        options: options of all jobs; those below ``artifacts`` are for artifacts only.
 
     Raises:
         ConfigError: groups of an update that do not divide over the tasks.
@@ -42,9 +46,9 @@ def options_of(job: Job, options: Mapping[str, Any]) -> dict[str, Any]:
     if tasks > 1 and job.groups % tasks:
         allowed = ", ".join(str(n) for n in range(1, job.groups + 1) if job.groups % n == 0)
         raise ConfigError(
-            f"{job.name}: one update is {job.groups} group(s) of images, which {tasks} tasks "
-            f"cannot share (slurm.nodes x slurm.tasks_per_node); allowed: {allowed}; or another "
-            "batch.group (other runs); nothing was submitted"
+            f"{job.name}: one update has {job.groups} group(s) of images, which cannot be divided "
+            f"among {tasks} tasks (slurm.nodes x slurm.tasks_per_node); allowed: {allowed}; or use "
+            "another batch.group (other runs); nothing was submitted"
         )
     return found
 
@@ -57,7 +61,9 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     own = options.get(ARTIFACTS, {})
     if not isinstance(own, Mapping):
-        raise ConfigError(f"slurm.{ARTIFACTS}={own}: write slurm.{ARTIFACTS}.<option>=<value>")
+        raise ConfigError(
+            f"slurm.{ARTIFACTS}={own}: is a group; write slurm.{ARTIFACTS}.<option>=<value>"
+        )
     _check({k: v for k, v in options.items() if k != ARTIFACTS}, where="slurm.")
     _check(own, where=f"slurm.{ARTIFACTS}.")
 
@@ -71,7 +77,7 @@ def check_slurm(options: Mapping[str, Any]) -> None:
     check_options(options)
     if shutil.which("sbatch") is None:
         raise ConfigError(
-            "launcher=slurm: no sbatch on this machine; start it where SLURM accepts jobs, or set "
+            "launcher=slurm: no sbatch on this machine; run it on a SLURM login node, or set "
             "launcher=local"
         )
     try:
@@ -86,7 +92,7 @@ def _check(options: Mapping[str, Any], *, where: str) -> None:
             raise ConfigError(f"{where}{key}: {OWN[key]}")
         if key not in OPTIONS:
             raise ConfigError(
-                f"{where}{key}: no such option of a job{nearest(key, OPTIONS)}; "
+                f"{where}{key}: no such option of a SLURM job{nearest(key, OPTIONS)}; "
                 f"allowed: {', '.join(OPTIONS)}"
             )
         least = COUNTS.get(key)

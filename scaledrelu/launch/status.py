@@ -1,4 +1,4 @@
-"""How far each run of a plan is, in one line: what its files say first, then what SLURM says."""
+"""How far each run of a plan is, in one line: from its files first, then from SLURM."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from scaledrelu.launch.queue import (
     read_job,
 )
 from scaledrelu.runs.lock import read_attempt
-from scaledrelu.runs.record import Status, read_result, read_saved, run_directory
+from scaledrelu.runs.record import Status, read_saved, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.text import duration
 
-TAIL = 8192  # bytes of a file that hold its last rows
+TAIL = 8192  # bytes at the end of a file that hold its last rows
 METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How far and how fast a run is; None where nothing says."""
+    """How far and how fast a run is; None where unknown."""
 
     step: int | None = None
     epoch: int | None = None  # from 1
@@ -54,7 +54,7 @@ def status_lines(plan: Plan) -> Iterator[str]:
 def _state(plan: Plan, run: PlannedRun, folder: Path, queued: QueuedJob | None) -> str:
     match run.status:
         case Status.OK | Status.CRASH:
-            return result_text(read_result(folder))
+            return result_text(run.result)
         case Status.DAMAGED:
             return f"damaged: {run.reason}"
         case Status.RUNNING:
@@ -78,12 +78,12 @@ def _left_or_died(folder: Path, run: PlannedRun) -> str:
     if (job := read_job(folder)) is not None:
         ended = ending_of(job.job_id)
         if not ended.left and ended.state != UNKNOWN:
-            return f"died: its SLURM job {job.job_id} ended in state {ended.state}; log {job.log}"
-    return f"stopped; goes on{where}" if where else "missing"
+            return f"died: SLURM job {job.job_id} ended in state {ended.state}; log {job.log}"
+    return f"stopped; will continue{where}" if where else "missing"
 
 
 def pace_of(folder: Path) -> Pace:
-    """Return what the last rows of a run's own files say."""
+    """Return progress and speed from the last rows of a run's own files."""
     rows = _last_rows(folder / METRICS)
     trained = next((row for row in reversed(rows) if "train/loss" in row), {})
     timing = next(iter(reversed(_last_rows(folder / TIMING))), {})
@@ -112,7 +112,7 @@ def _in_words(pace: Pace, run: PlannedRun) -> str:
 
 
 def _share(pace: Pace, run: PlannedRun, epochs: int) -> float:
-    """Return the part of a run that is done."""
+    """Return the share of a run that is done."""
     saved = read_saved(run_directory(run.config.paths.results, run.run_id))
     if pace.step is not None and saved is not None and saved.total_steps:
         return min(1.0, pace.step / saved.total_steps)
@@ -120,7 +120,7 @@ def _share(pace: Pace, run: PlannedRun, epochs: int) -> float:
 
 
 def _last_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the whole rows at the end of a JSON-lines file that somebody may be writing."""
+    """Return the complete rows at the end of a JSON-lines file that may be growing."""
     try:
         with path.open("rb") as stream:
             stream.seek(max(0, os.path.getsize(path) - TAIL))

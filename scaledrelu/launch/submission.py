@@ -102,21 +102,21 @@ def submit_job(
 
 def keep_record(job: Job, job_id: str, files: Files) -> JobRecord:
     """Keep the number and log of a run's job beside the run."""
-    from submitit.core.utils import JobPaths
-
-    paths = JobPaths(jobs_folder(files) / "%j", job_id)
-    record = JobRecord(job_id, job.caption, str(paths.stdout))
+    record = JobRecord(job_id, job.caption, str(_of_submitit(files, job_id, "0_log.out")))
     write_job(files.folder(job.name), record)
     return record
 
 
 def has_work(job_id: str, files: Files) -> bool:
     """Whether a job can find out what to do; not if its submission was killed half-way."""
-    from submitit.core.utils import JobPaths
-
-    return JobPaths(jobs_folder(files) / "%j", job_id).submitted_pickle.exists()
+    return _of_submitit(files, job_id, "submitted.pkl").exists()
 
 
 def jobs_folder(files: Files) -> Path:
     """Return the folder that holds what jobs are handed, and their logs."""
     return files.results / "runs" / ".slurm"
+
+
+def _of_submitit(files: Files, job_id: str, name: str) -> Path:
+    """Return a file of a job, by the name that submitit gives it."""
+    return jobs_folder(files) / job_id / f"{job_id}_{name}"

@@ -1,4 +1,4 @@
-"""From a plan to trained runs: what is to be trained, who trains it, and how all of it ended."""
+"""From a plan to trained runs: what is to be trained, by which executor, and how it ended."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from scaledrelu.tables.settings import SLURM, Settings
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
 POLL_S = 1.0
-UNKNOWN_S = 20.0  # where no run like it has finished: among others it counts as a short one
+UNKNOWN_S = 20.0  # if no similar run has finished: beside others it counts as a short one
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """What a sweep did: the runs that it was to train, and whether somebody stopped it."""
+    """What a sweep did: the runs that it was to train, and whether it was stopped."""
 
     todo: tuple[PlannedRun, ...]
     interrupted: bool = False
-    submitted: bool = False  # to a cluster, which goes on without us
+    submitted: bool = False  # to a cluster, which continues without this command
     left_out: int = 0  # jobs that were not started or submitted
     budget: Budget | None = None
 
@@ -47,12 +47,12 @@ class Launched:
 def launch_tables(
     settings: Settings, say: Say, *, train: Train, preload: Sequence[str]
 ) -> Launched | None:
-    """Plan, and train what is missing; None where only the plan was asked for.
+    """Plan, and train what is missing; None if only the plan was asked for.
 
     Args:
         settings: what to do.
-        say: takes one line.
-        train: what the process of a run calls, see ``jobs.Train``.
+        say: prints one line.
+        train: the function that the process of a run calls, see ``jobs.Train``.
         preload: modules that every such process needs.
 
     Raises:
@@ -63,19 +63,19 @@ def launch_tables(
     plan = plan_tables(_for_its_launcher(settings))
     todo = in_order(runs_to_train(plan, settings.redo), settings.first)
     slots = slots_of([run.config for run in todo], settings.n_jobs)
-    say(_plan_text(plan, todo, slots, settings))
+    estimate = Estimator(plan.results, plan.runs)
+    say(_plan_text(plan, todo, slots, settings, estimate))
     if settings.dry_run:
         return None
     if any(run.config.wandb.mode == "online" for run in todo):
         check_online()
     budget = None
     if settings.budget_s is not None:
-        runs = {run.run_id: run for run in todo}
-        budget = Budget(settings.budget_s, started=started, runs=runs, results=plan.results)
+        budget = Budget(settings.budget_s, plan, todo, started=started, estimate=estimate)
     executor = _executor(settings, plan, slots, preload=preload, budget=budget)
     with writing_to(settings.results):
         write_plan(plan, todo)
-        progress = Progress(_seconds(plan, todo), files=files_of(plan), say=say)
+        progress = Progress(_seconds(todo, estimate), files=files_of(plan), say=say)
         jobs = jobs_of(plan, todo, train)
         stopped = _drive(executor, jobs, progress, say, budget=budget)
     submitted = bool(todo) and not (executor.waits or settings.wait)
@@ -83,11 +83,11 @@ def launch_tables(
 
 
 def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
-    """Return what a sweep will train, upstream runs first; those that others train are waited for.
+    """Return what a sweep will train, upstream runs first; runs of other processes are waited for.
 
     Args:
         plan: what the tables need.
-        redo: none (only what never ran), failed (failures too), all, or one run id (and what
+        redo: none (only what never ran), failed (failures, too), all, or one run id (and what
             ``failed`` would train). A damaged record is trained again with all or its id only.
 
     Raises:
@@ -96,8 +96,8 @@ def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
     if redo not in REDO and redo not in plan.runs:
         allowed = [*REDO, *plan.runs]
         raise ConfigError(
-            f"redo={redo}: neither of {', '.join(REDO)} nor a run of these tables"
-            f"{nearest(redo, allowed)}"
+            f"redo={redo}: no such run in these tables{nearest(redo, allowed)}; allowed: "
+            f"{', '.join(REDO)}, or a run id"
         )
     chosen = []
     for run in plan.runs.values():
@@ -111,11 +111,11 @@ def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
 
 
 def in_order(todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRun]:
-    """Return runs with those first whose configuration has all of some values.
+    """Return runs, those first whose configuration has all of some values.
 
     Args:
-        todo: upstream ones first, and so they stay.
-        first: ``field=value``, e.g. ``optimizer.label=AdamW``; nothing leaves the order alone.
+        todo: runs, upstream ones first; that order is kept.
+        first: ``field=value``, e.g. ``optimizer.label=AdamW``; without any the order is kept.
 
     Raises:
         ConfigError: no run has such a field.
@@ -123,7 +123,10 @@ def in_order(todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRu
     wanted = [item.partition("=")[::2] for item in first]
     for name, value in wanted:
         if todo and all(_field(run.config, name) is None for run in todo):
-            raise ConfigError(f"first={name}={value}: no run to train has a field '{name}'")
+            raise ConfigError(
+                f"first={name}={value}: no run to train has a field '{name}'; write e.g. "
+                "first=[optimizer.label=AdamW]"
+            )
     return sorted(
         todo,
         key=lambda run: (
@@ -141,12 +144,12 @@ def _field(config: RunConfig, name: str) -> Any:
 
 
 def conclude(plan: Plan, launched: Launched, say: Say) -> int:
-    """Say what has no result and why; return the exit status.
+    """Say which runs have no result and why; return the exit status.
 
     Args:
         plan: made after the sweep.
         launched: what the sweep did.
-        say: takes one line.
+        say: prints one line.
 
     Returns:
         0 when every planned run has a result or was submitted, 1 when some failed or are missing,
@@ -157,12 +160,12 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
     blocked = {name for name, run in plan.runs.items() if plan.crashed_upstream(run)}
     undone = sum(not run.status.done for name, run in plan.runs.items() if name not in blocked)
     if launched.interrupted:
-        say(f"interrupted; {undone} runs are left. The same command goes on where this stopped.")
+        say(f"interrupted; {undone} runs are left: run the same command again to continue")
         return EXIT_INTERRUPTED
     if launched.submitted:
-        say("SLURM goes on without this command; make status tells how far it is")
+        say("the jobs run without this command; make status shows their progress")
         if launched.left_out:
-            say(f"jobs not submitted yet: {launched.left_out}; the same command submits them")
+            say(f"jobs not submitted yet: {launched.left_out}; run the same command to submit them")
         return EXIT_INCOMPLETE if launched.left_out else EXIT_OK
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]
@@ -176,11 +179,14 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
         others = undone - len(failed) - len(damaged)
         if failed or others:
             say(
-                f"{len(failed)} runs failed and {others} have no result; the same command tries "
-                "again"
+                f"{len(failed)} runs failed and {others} have no result; run the same command "
+                "again to retry"
             )
         if damaged:
-            say(f"{len(damaged)} records are damaged: redo=<run id> sets one aside")
+            say(
+                f"{len(damaged)} records are damaged; redo=<run id> sets one aside and trains it "
+                "again"
+            )
         return EXIT_INCOMPLETE
     return EXIT_OK
 
@@ -193,7 +199,7 @@ def _drive(
     *,
     budget: Budget | None,
 ) -> bool:
-    """Tell of events until every job is settled; return whether a person interrupted."""
+    """Report events until every job is settled; return whether a person interrupted."""
 
     def tell(events: Iterable[Event]) -> None:
         for event in events:
@@ -219,7 +225,7 @@ def _drive(
 
 
 def _for_its_launcher(settings: Settings) -> Settings:
-    """Return the settings that runs are planned with: jobs of a cluster have their own pace."""
+    """Return the settings that runs are planned with: those of SLURM jobs add ``launch=slurm``."""
     if settings.launcher != SLURM or any(o.startswith("launch=") for o in settings.overrides):
         return settings
     return replace(settings, overrides=("launch=slurm", *settings.overrides))
@@ -241,21 +247,22 @@ def _executor(
 
 
 def _plan_text(
-    plan: Plan, todo: Sequence[PlannedRun], slots: Sequence[Slot], settings: Settings
+    plan: Plan,
+    todo: Sequence[PlannedRun],
+    slots: Sequence[Slot],
+    settings: Settings,
+    estimate: Estimator,
 ) -> str:
-    """Return the plan in words, with the runs at a time and the GPUs that there will be."""
+    """Return the plan in words, with the runs at a time and the GPUs that will be used."""
     jobs, gpus = len(slots), {g for slot in slots for g in slot.get(GPUS, "").split(",")} - {""}
     count = len(gpus)
     if settings.launcher == SLURM:
         jobs = settings.n_jobs or max(1, len(todo))
         per_node, nodes = (int(settings.slurm.get(k, 1)) for k in ("gpus_per_node", "nodes"))
         count = per_node * nodes * (settings.n_jobs or 1)
-    return plan_text(plan, todo, n_jobs=jobs, estimate=Estimator(plan.results), gpus=count)
+    return plan_text(plan, todo, n_jobs=jobs, estimate=estimate, gpus=count)
 
 
-def _seconds(plan: Plan, todo: Sequence[PlannedRun]) -> dict[str, float]:
-    """Return how long each run may take."""
-    estimate = Estimator(plan.results)
-    return {
-        run.run_id: time_left(estimate(run.config), run.saved).seconds or UNKNOWN_S for run in todo
-    }
+def _seconds(todo: Sequence[PlannedRun], estimate: Estimator) -> dict[str, float]:
+    """Return the expected duration of each run."""
+    return {run.run_id: time_left(estimate(run), run.saved).seconds or UNKNOWN_S for run in todo}

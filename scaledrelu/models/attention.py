@@ -23,11 +23,16 @@ class ScoresThenScale(Attention):
     ) -> Tensor:
         """Return attended tokens (B, N, D).
 
+        Args:
+            tokens_BND: B x N x D.
+            attn_mask: not supported; only None.
+            is_causal: not supported; only False.
+
         Raises:
-            ValueError: if a mask is asked for; the official code has none.
+            ValueError: if a mask is given; the official code has none.
         """
         if attn_mask is not None or is_causal:
-            raise ValueError("ScoresThenScale has no masks; the attention of 2021 had none.")
+            raise ValueError("ScoresThenScale supports no masks; the code of 2021 had none")
         B, N, _ = tokens_BND.shape
         qkv_BN3hd = self.qkv(tokens_BND).reshape(B, N, 3, self.num_heads, self.head_dim)
         q_BhNd, k_BhNd, v_BhNd = qkv_BN3hd.permute(2, 0, 3, 1, 4).unbind(0)

@@ -55,7 +55,7 @@ def build_vit(
 
     Args:
         model: width, depth, heads and the like.
-        parts: what is put into it.
+        parts: stem, FFNs and attention to put into it.
         image_size: pixels per side, or (height, width).
         num_classes: 0 leaves the head out.
 

@@ -16,7 +16,7 @@ class Mlp(nn.Module):
 
     Args:
         in_features: D.
-        hidden_features: between the two layers.
+        hidden_features: features between the two layers.
         act: gelu | relu.
         drop: probability of both dropouts.
     """

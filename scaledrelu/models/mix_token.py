@@ -1,7 +1,7 @@
 """MixToken: a box of tokens changes places between every image and its partner (recipes B.2).
 
-Decides how large the box is and what a swap does. The caller owns the generator, so that who draws
-decides who shares a box.
+Decides how large the box is and what a swap does. The caller passes the generator and thereby
+decides which images share a box.
 
 Shapes: B images, h x w token cells.
 """
@@ -39,8 +39,8 @@ def mix_box(grid: tuple[int, int], *, lam: float, generator: np.random.Generator
 
     Args:
         grid: rows and columns of the token grid.
-        lam: share of the own image, in [0, 1], before clipping and rounding.
-        generator: gives the centre.
+        lam: share of the image itself, in [0, 1], before clipping and rounding.
+        generator: draws the centre.
 
     Source: recipes B.2 (VOLO models/volo.py ``rand_bbox``).
     """
@@ -53,9 +53,9 @@ def box_mask(box: Box, grid: tuple[int, int], device: torch.device) -> Tensor:
     """Return (h, w, 1), true inside the box.
 
     Args:
-        box: in cells of the grid.
+        box: the box, in cells of the grid.
         grid: rows and columns.
-        device: of the mask.
+        device: the mask's device.
     """
     mask_hw1 = torch.zeros(*grid, 1, dtype=torch.bool, device=device)
     mask_hw1[box.top : box.bottom, box.left : box.right] = True
@@ -63,11 +63,11 @@ def box_mask(box: Box, grid: tuple[int, int], device: torch.device) -> Tensor:
 
 
 def swap(values: Tensor, mask: Tensor) -> Tensor:
-    """Take the values of the reversed batch where the mask, broadcast over images, is up.
+    """Take the values of the reversed batch where the mask, broadcast over images, is true.
 
     Args:
-        values: B x ..., of images in order.
-        mask: where to take the partner's; broadcasts over images.
+        values: B x ..., in the order of the images.
+        mask: true where the partner's value is taken; broadcasts over images.
     """
     return torch.where(mask, values.flip(0), values)
 

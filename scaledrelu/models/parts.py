@@ -1,4 +1,4 @@
-"""What our networks get in place of timm's own: stem, FFNs and attention."""
+"""What our networks have instead of timm's own: stem, FFNs and attention."""
 
 from __future__ import annotations
 

@@ -107,8 +107,8 @@ class Stem(nn.Module):
         """
         if any(side % patch for side, patch in zip(image_size, self.patch_size, strict=True)):
             raise ConfigError(
-                f"data.image_size: {'x'.join(map(str, image_size))} pixels cannot be cut into"
-                f" patches of model.patch_size={self.patch_size[0]}. Allowed: multiples of it."
+                f"data.image_size={'x'.join(map(str, image_size))}: must be a multiple of "
+                f"model.patch_size={self.patch_size[0]}"
             )
         return image_size[0] // self.patch_size[0], image_size[1] // self.patch_size[1]
 

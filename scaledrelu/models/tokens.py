@@ -1,4 +1,4 @@
-"""Opens a backbone up: the tokens between its layers, the numbers that theory and fp16 care about.
+"""Looks inside a backbone: the tokens between its layers, and the values that theory and fp16 need.
 
 What differs between ViT and VOLO is dispatched on the model's class; a new backbone registers its
 own `layer_tokens`, `first_attention_weight` and `score_hooks`.
@@ -48,7 +48,7 @@ def layer_tokens(model: nn.Module, image_BCHW: Tensor) -> list[Tensor]:
     leave the patch tokens alone and give no layer.
 
     Args:
-        model: in evaluation mode.
+        model: a backbone in evaluation mode.
         image_BCHW: normalised images.
 
     Returns:
@@ -156,8 +156,8 @@ def score_hooks(model: nn.Module, largest: LargestValues) -> list[RemovableHandl
     """Hook every product of queries and keys, so that a forward leaves its largest score.
 
     Args:
-        model: whose attention is watched.
-        largest: takes the largest score seen.
+        model: the backbone whose attention is watched.
+        largest: receives the largest score seen.
     """
     raise _unknown(model)
 
@@ -189,7 +189,10 @@ def _refuse_training(model: nn.Module) -> None:
 
 
 def _unknown(model: nn.Module) -> TypeError:
-    return TypeError(f"no evidence is known for a {type(model).__name__}: register it in tokens.py")
+    return TypeError(
+        f"{type(model).__name__}: unknown backbone; register layer_tokens, first_attention_weight "
+        "and score_hooks for it in tokens.py"
+    )
 
 
 def _leaves(module: nn.Module) -> list[nn.Module]:

@@ -29,7 +29,7 @@ TIMM_PATCH = 8  # timm builds its own stem for 4, 8 or 16 only; ours replaces it
 
 @dataclass(frozen=True, slots=True)
 class DenseLogits:
-    """What a training pass gives: logits of the images and, row by row, of their tokens."""
+    """Result of a training pass: logits of the images and, row by row, of their tokens."""
 
     class_BC: Tensor  # noqa: N815
     tokens_BNC: Tensor  # noqa: N815
@@ -68,7 +68,7 @@ class StemVOLO(VOLO):
 
         Args:
             image_BCHW: normalised images.
-            box: in cells of the token grid; None mixes nothing.
+            box: the box to swap, in cells of the token grid; None mixes nothing.
 
         Source: recipes B.2 (VOLO models/volo.py ``VOLO.forward``).
         """
@@ -77,7 +77,12 @@ class StemVOLO(VOLO):
         return self._dense(image_BCHW, mask_hw1)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile both passes, evaluation and training, in place."""
+        """Compile both passes, evaluation and training, in place.
+
+        Args:
+            args: positional arguments of ``torch.compile``.
+            kwargs: keyword arguments of ``torch.compile``.
+        """
         super().compile(*args, **kwargs)
         self._dense = torch.compile(self._dense, *args, **kwargs)
 
@@ -110,12 +115,12 @@ def build_volo(
     Args:
         model: sizes of the transformer and class-attention blocks, whose FFNs have the same ratio
             everywhere; ``patch_size`` is that of a stem cell (a token covers twice as many pixels a
-            side), ``depth`` None. Drop path grows linearly from 0 at the first block of the network
-            to the rate of the last; outlookers get none although they count, as in the official
-            code.
-        parts: what is put into it; the attention goes into the transformer blocks.
+            side), ``depth`` is None. Drop path grows linearly from 0 at the first block of the
+            network to the rate of the last; outlookers get none although they count, as in the
+            official code.
+        parts: stem, FFNs and attention to put into it; attention goes into the transformer blocks.
         image_size: pixels per side, or (height, width).
-        num_classes: C, of both heads.
+        num_classes: C, outputs of both heads.
         layers: number of outlookers, then of transformer blocks, stage by stage.
         outlook_width: width of stem output and outlookers.
         outlook_heads: heads of the outlook attention.
@@ -183,15 +188,17 @@ ATTENTIONS: dict[str, Callable[[nn.Module, int, int], nn.Module]] = {
 
 def _check(depth: int | None, layers: Sequence[int], width: int, heads: int) -> None:
     if depth is not None:
-        raise ConfigError(f"model.depth={depth}: a VOLO has model.build.layers; set depth to null.")
+        raise ConfigError(
+            f"model.depth={depth}: must be null for VOLO, whose depth is model.build.layers"
+        )
     if len(layers) < 2:
         raise ConfigError(
-            f"model.build.layers={list(layers)}: needs the number of outlookers and, after it, at"
-            " least one number of transformer blocks."
+            f"model.build.layers={list(layers)}: must hold the number of outlookers, then at least "
+            "one number of transformer blocks, e.g. [4,4,8,2]"
         )
     if width % heads:
         raise ConfigError(
-            f"model.build.outlook_width={width} is not a multiple of "
+            f"model.build.outlook_width={width}: must be a multiple of "
             f"model.build.outlook_heads={heads}"
         )
 
@@ -199,7 +206,7 @@ def _check(depth: int | None, layers: Sequence[int], width: int, heads: int) -> 
 def _even(grid: tuple[int, int]) -> tuple[int, int]:
     if any(side % POOLING for side in grid):
         raise ConfigError(
-            f"data.image_size: a stem grid of {grid[0]}x{grid[1]} cells cannot be halved. Choose an"
-            " image size that is a multiple of twice model.patch_size."
+            f"data.image_size: gives a stem grid of {grid[0]}x{grid[1]} cells, but both sides must "
+            "be even; choose a multiple of twice model.patch_size"
         )
     return grid

@@ -1,4 +1,4 @@
-"""What a person knows a network by, read off its weights: for the line that refuses a file."""
+"""Depth, stem, FFN and width of a network, read off its weights, for error messages."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ def differences(found: Weights, own: Weights) -> str:
 
     Args:
         found: weights of a file, under our names.
+        own: weights of the model that they are to be loaded into.
         own: weights of the model that they are meant for.
     """
     there, here = _describe(found), _describe(own)
     return "; ".join(
-        f"{fact} {there.get(fact, 'none') or 'none'} (this model: {value or 'none'})"
+        f"{fact} {there.get(fact, 'none') or 'none'} in the file, {value or 'none'} in this model"
         for fact, value in here.items()
         if there.get(fact) != value
     )
 
 
 def _describe(weights: Weights) -> dict[str, str]:
-    """Return what a person knows a network by, as far as its weights show it."""
+    """Return depth, stem, FFN and width, as far as the weights show them."""
     ffn = {n: w for n, w in weights.items() if n.startswith(("blocks.0.mlp.", "blocks.0.norm2."))}
     layers = {n: w for n, w in sorted(ffn.items()) if n.endswith(".weight")}
     facts = {

@@ -1,4 +1,4 @@
-"""Reads a file of weights that anybody may have written, without running any code in it."""
+"""Reads a file of weights from any source without running code in it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ from scaledrelu.integrity import find_damage, is_checked
 log = logging.getLogger(__name__)
 
 _LONGEST_HEADER = 100_000_000  # bytes that safetensors allows
-_CONVERT = "torch.save(model.state_dict(), 'weights.pth') where the model was made"
+_CONVERT = "torch.save(model.state_dict(), 'weights.pth') in the code that made it"
 
 
 def open_weights(path: str | Path) -> dict[Any, Any]:
     """Return what a checkpoint file holds, on the CPU.
 
-    What a file is shows in its content, not in its name.
+    The content of a file decides how it is read, not its name.
 
     Args:
-        path: of ``torch.save``, or of safetensors.
+        path: a file of ``torch.save`` or of safetensors.
 
     Raises:
-        CheckpointError: if it is missing, torn, damaged, not a checkpoint, or cannot be read as
-            plain data.
+        CheckpointError: if it is missing, damaged, not a checkpoint, or not plain data.
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
+        found = "is a folder" if path.is_dir() else "no such file"
         raise CheckpointError(f"{path}: {found}; give the path of one checkpoint file")
     try:
         check_whole(path)
@@ -44,28 +43,28 @@ def open_weights(path: str | Path) -> dict[Any, Any]:
         raise
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # torch and safetensors raise many kinds for a torn file
+    except Exception as error:  # torch and safetensors raise many kinds of errors
         raise CheckpointError(f"{path}: {_reason(error)}") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(
-            f"{path}: holds a {type(state).__name__}, not weights by name; allowed: a state dict, "
-            "or a checkpoint around one"
+            f"{path}: holds a {type(state).__name__}, not named weights; allowed: a state dict, or "
+            "a checkpoint that contains one"
         )
     return dict(state)
 
 
 def check_whole(path: Path) -> None:
-    """Refuse a file whose checksums show that it is not what was written.
+    """Refuse a file whose checksums do not match its content.
 
     Raises:
-        CheckpointError: if it is empty, torn or damaged.
+        CheckpointError: if it is empty or damaged.
         OSError: if it cannot be read.
     """
     damage = find_damage(path)
     if damage is not None:
         raise CheckpointError(f"{path}: {damage}; fetch or copy it again")
     if not is_checked(path):
-        log.info("%s carries no checksums: only init.sha256 could tell that it is damaged", path)
+        log.info("%s: has no checksums; set init.sha256 to detect damage", path)
 
 
 def file_sha256(path: str | Path) -> str:
@@ -82,9 +81,9 @@ def file_sha256(path: str | Path) -> str:
 
 
 def _read_torch(path: Path) -> Any:
-    # The official scripts store their command line beside the weights: plain data in a Namespace.
+    # The official scripts store their command line beside the weights, as plain data (Namespace).
     with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as stream:
-        # Not by its name: torch takes any *.safetensors for what it is called.
+        # Passed as a stream: torch would judge *.safetensors by its name.
         return torch.load(stream, map_location="cpu", weights_only=True)
 
 
@@ -100,7 +99,7 @@ def _read_safetensors(path: Path) -> Any:
         from safetensors.torch import load_file
     except ImportError as error:
         raise CheckpointError(
-            f"{path}: needs the package safetensors (it comes with timm)"
+            f"{path}: needs the package safetensors; run: pip install safetensors"
         ) from error
     return load_file(path)
 
@@ -110,9 +109,9 @@ def _reason(error: Exception) -> str:
     asked = re.search(r"GLOBAL ([\w.]+)", said) or re.search(r"[Uu]nsupported class (\S+)", said)
     if asked:
         return (
-            f"holds an object of {asked[1]}, which only its own code could read; save its tensors "
-            f"alone and give that file: {_CONVERT}"
+            f"holds an object of {asked[1]}, which is not plain data; save the tensors alone with "
+            f"{_CONVERT}, and give that file"
         )
     if "TorchScript" in said:
-        return f"a TorchScript program; save its tensors alone and give that file: {_CONVERT}"
-    return f"torn or not a checkpoint ({type(error).__name__}); fetch or save it again"
+        return f"is a TorchScript program; save the tensors alone with {_CONVERT}, and give it"
+    return f"damaged, or not a checkpoint ({type(error).__name__}); fetch or save it again"

@@ -1,7 +1,7 @@
-"""Puts the weights of another training into a backbone: whole, or not at all.
+"""Loads the weights of another training into a backbone: all of them, or none.
 
 Knows the layouts of the official DINO and DeiT, of timm and of our own runs. Only a classifier may
-be missing and only positions may have another size; every other difference is another network.
+be missing and only positions may have another size; any other difference is an error.
 
 Shapes: D width, h x w patch grid, N = h * w patch tokens.
 """
@@ -25,7 +25,7 @@ from scaledrelu.models.weight_facts import differences
 Weights = dict[str, Tensor]
 Grid = tuple[int, int]
 
-# Entry of the file that holds the weights, and whose layout that is.
+# Entry of the file that holds the weights, and whose layout it is.
 ENTRIES = {
     "task": "a run of this project",
     "teacher": "official DINO",
@@ -34,7 +34,7 @@ ENTRIES = {
 }
 BARE = "a bare state dict"
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")  # DDP (DINO with BatchNorm), torch.compile
-# Where a backbone lies among other modules: DINO's teacher, a task's backbone, a probe's network.
+# Prefixes of a backbone inside other modules: DINO's teacher, a task's backbone, a probe's network.
 INNER = ("teacher.", "backbone.", "frozen.")
 HEADS = ("head.", "head_dist.", "aux_head.", "pre_logits.")
 COUNTER = ".num_batches_tracked"
@@ -44,13 +44,13 @@ LISTED = 3  # names in an error
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What became of the weights in a file and of those in the model.
+    """What was done with the weights in a file and with those of the model.
 
     Attributes:
         source: file or run.
-        layout: whose file that is, and which entry was taken.
+        layout: whose file it is, and which entry was taken.
         loaded: names in the model that now hold values of the file, buffers included.
-        num_parameters: numbers among them, buffers not counted.
+        num_parameters: number of values among them, without buffers.
         skipped: names in the file that were left out.
         fresh: names in the model that keep their initialisation.
         positions: how the position embedding was resized; None if it fitted.
@@ -86,11 +86,12 @@ def read_backbone(
     """Copy the backbone's weights from the content of a checkpoint into a model.
 
     Args:
-        state: as ``torch.load`` gives it; a teacher is preferred to its student.
+        state: content of the checkpoint as ``torch.load`` returns it; a teacher is preferred to its
+            student.
         model: bare backbone; unchanged if anything is wrong.
-        source: what messages call the file.
+        source: name of the file in messages.
         grid: patch grid of the positions in ``state``; None = a square one, or the model's.
-        resize: bicubic | bilinear: how positions come to another grid.
+        resize: bicubic | bilinear: how positions are resized to another grid.
 
     Raises:
         CheckpointError: if the file holds no backbone, another one, or weights that are not finite.
@@ -137,7 +138,7 @@ def resize_positions(positions_1ND: Tensor, old: Grid, new: Grid, mode: str = "b
 
 
 def _find(state: Mapping[str, Any], source: str) -> tuple[str, Weights, list[str]]:
-    """Return whose layout it is, the backbone's (and head's) weights, and the names left out."""
+    """Return whose layout it is, the weights of backbone (and head), and the names left out."""
     entry = next((name for name in ENTRIES if isinstance(state.get(name), Mapping)), None)
     layout = BARE if entry is None else f"{ENTRIES[entry]}, entry '{entry}'"
     content = state if entry is None else state[entry]
@@ -146,7 +147,7 @@ def _find(state: Mapping[str, Any], source: str) -> tuple[str, Weights, list[str
     skipped += [str(name) for name in content if name not in named]
     if not named:
         found = ", ".join(map(str, list(content or state)[:LISTED])) or "nothing"
-        what = "no weights by name" if content else "no weights in it"
+        what = "no named weights" if content else "no weights in it"
         raise CheckpointError(f"{source}: {what} (found {found}); allowed: {ALLOWED}")
     tensors = {WRAPPERS.sub("", name): value for name, value in named.items()}
     for prefix in INNER:
@@ -160,7 +161,7 @@ def _find(state: Mapping[str, Any], source: str) -> tuple[str, Weights, list[str
 def _fit_positions(
     weights: Weights, own: Weights, model: nn.Module, source: str, old: Grid | None, mode: str
 ) -> str | None:
-    """Resize the position embedding in ``weights`` to the model's grid; say how."""
+    """Resize the position embedding in ``weights`` to the model's grid; return how, in words."""
     name, found = "pos_embed", weights.get("pos_embed")
     grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
     if found is None or grid is None or name not in own or found.ndim != 3 or own[name].ndim != 3:
@@ -168,8 +169,9 @@ def _fit_positions(
     old = old or _grid_of(found.shape[1] - 1, tuple(grid))
     if old is None or math.prod(old) != found.shape[1] - 1:
         raise CheckpointError(
-            f"{source}: positions of {found.shape[1]} tokens, which are not a class token and a "
-            f"square grid, nor the {grid[0]}x{grid[1]} of this model: another kind of network"
+            f"{source}: has {found.shape[1]} positions, which are neither a class token and a "
+            f"square grid nor the {grid[0]}x{grid[1]} grid of this model; give the weights of "
+            "such a ViT"
         )
     if old == tuple(grid):
         return None
@@ -185,7 +187,7 @@ def _grid_of(num_patches: int, own: Grid) -> Grid | None:
 
 
 def _check(weights: Weights, own: Weights, source: str, layout: str) -> None:
-    """Refuse what is not, weight by weight, the network of the model."""
+    """Refuse weights that are not exactly those of the model's network."""
     wanted = {name for name in own if not name.startswith(HEADS)}
     if not wanted & weights.keys():
         some = ", ".join(list(weights)[:LISTED])
@@ -198,29 +200,29 @@ def _check(weights: Weights, own: Weights, source: str, layout: str) -> None:
     other = [n for n in weights if n in own and weights[n].shape != own[n].shape]
     if homeless or missing or other:
         facts = differences(weights, own) or _named(
-            {"without a place here": homeless, "missing": missing, "of another shape": other}
+            {"not in this model": homeless, "not in the file": missing, "of another shape": other}
         )
         raise CheckpointError(
-            f"{source} ({layout}): another network: {facts}; build the model, stem and FFN of the "
-            "file, or give another file"
+            f"{source} ({layout}): the weights do not fit this model ({facts}); choose the model, "
+            "stem and FFN that they were trained with, or other weights"
         )
     odd = [n for n, w in weights.items() if not _is_like(w, own[n])]
     if odd:
         raise CheckpointError(
             f"{source} ({layout}): {odd[0]} is a {weights[odd[0]].dtype} tensor of layout "
             f"{weights[odd[0]].layout} on {weights[odd[0]].device}; allowed: plain floating-point "
-            "weights: save the network without quantisation"
+            "weights; save the network without quantisation"
         )
     broken = [n for n, w in weights.items() if w.is_floating_point() and not w.isfinite().all()]
     if broken:
         raise CheckpointError(
-            f"{source} ({layout}): weights that are not finite ({', '.join(broken[:LISTED])}); "
-            "never train from a broken start: give another file"
+            f"{source} ({layout}): holds weights that are not finite "
+            f"({', '.join(broken[:LISTED])}); give another file"
         )
 
 
 def _is_like(weight: Tensor, own: Tensor) -> bool:
-    """Whether a weight is numbers of the kind that the model holds."""
+    """Whether a weight holds values of the kind that the model's does."""
     plain = weight.layout is torch.strided and not weight.is_meta and not weight.is_quantized
     return plain and weight.is_floating_point() == own.is_floating_point()
 
@@ -235,7 +237,7 @@ def _named(problems: dict[str, list[str]]) -> str:
 
 
 def _grouped(names: Iterable[str]) -> str:
-    """Return names with their first part alone where several share it: ``head.* (8)``."""
+    """Return names; those that share their first part are written once: ``head.* (8)``."""
     names = list(names)
     counts = Counter(name.partition(".")[0] for name in names)
     single = {name.partition(".")[0]: name for name in names}

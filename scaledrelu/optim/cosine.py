@@ -1,4 +1,4 @@
-"""Half cosines laid out in steps, as DINO moves its rate and its weight decay (recipes C.1)."""
+"""Half cosines over steps, for DINO's learning rate and weight decay (recipes C.1)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Fall = Callable[[float, float], float]
-"""``fall(done, length)``: what is left of a height after ``done`` of ``length``; 1 at 0, then 0."""
+"""``fall(done, length)``: the share that is left after ``done`` of ``length``; 1 at 0, then 0."""
 
 
 def half_cosine(done: float, length: float) -> float:
-    """Return what half a cosine leaves of a height: 1 at the start, 0 at the end.
+    """Return the share that half a cosine leaves: 1 at the start, 0 at the end.
 
     Args:
-        done: of the way, in any unit.
-        length: of the way, in the same unit.
+        done: distance covered, in any unit.
+        length: whole distance, in the same unit.
     """
     return 0.5 * (1.0 + math.cos(math.pi * done / length))
 
@@ -28,9 +28,9 @@ class CosineSchedule:
 
     Attributes:
         start: value of step 0.
-        end: see above.
+        end: value that the step after the last would have.
         total_steps: updates.
-        fall: another curve than the cosine.
+        fall: curve from 1 to 0; a half cosine by default.
     Source: the weight decay of DINO main_dino.py; recipes C.1.
     """
 
@@ -63,10 +63,10 @@ def rise_then_fall(
         step: 0-based.
         rise_steps: updates on the line.
         total_steps: updates in all.
-        start: of the line.
-        peak: its end.
-        floor: what the cosine falls towards.
-        fall: another curve than the cosine.
+        start: value of step 0.
+        peak: value at the end of the line.
+        floor: value that the cosine falls towards.
+        fall: curve from 1 to 0; a half cosine by default.
 
     Source: DINO utils.py ``cosine_scheduler``; recipes C.1.
     """

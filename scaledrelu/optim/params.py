@@ -1,4 +1,4 @@
-"""Which parameters decay and which learn faster, and what schedules write into their groups."""
+"""Which parameters decay and which learn faster; writes scheduled values into their groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scaledrelu.errors import ConfigError
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.schedule import LrSchedule
 
-BIAS = "bias"  # in a name, wherever it stands (TRI solver/make_optimizer.py)
+BIAS = "bias"  # anywhere in a name (TRI solver/make_optimizer.py)
 
 
 def parameter_groups(
@@ -30,7 +30,7 @@ def parameter_groups(
 
     Args:
         model: a backbone, or anything around one; wrappers do not hide its exemptions.
-        weight_decay: of the second group.
+        weight_decay: the second group's weight decay.
         decay_tokens: let the names that modules declare as exempt decay after all, as DINO does
             (recipes C.1).
         decay_all: let everything decay, as ReID does (recipes D.1): the exempt group is left out.
@@ -49,7 +49,7 @@ def parameter_groups(
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not named:
-        raise ConfigError("No parameter of the model is trainable; unfreeze some or check init.")
+        raise ConfigError("the model has no trainable parameters; unfreeze at least one")
     declared = set() if decay_tokens else _declared_exempt(model)
     exempt, decaying = {}, {}
     for name, p in named:
@@ -65,6 +65,11 @@ def set_lr(optimizer: torch.optim.Optimizer, schedule: LrSchedule, step: int) ->
     """Set the rate of every parameter group at a step; return that of a group without factors.
 
     A group's ``peak_factor`` goes into its curve, its ``lr_scale`` multiplies the result.
+
+    Args:
+        optimizer: its groups are changed.
+        schedule: the learning rate by step.
+        step: 0-based update.
     """
     lr = schedule.at(step)
     for group in optimizer.param_groups:
@@ -77,7 +82,13 @@ def set_lr(optimizer: torch.optim.Optimizer, schedule: LrSchedule, step: int) ->
 def set_weight_decay(
     optimizer: torch.optim.Optimizer, schedule: CosineSchedule | None, step: int
 ) -> None:
-    """Set the weight decay of the groups that decay; without a schedule: nothing."""
+    """Set the weight decay of the groups that decay, if there is a schedule.
+
+    Args:
+        optimizer: its groups are changed.
+        schedule: the weight decay by step; None leaves it as it is.
+        step: 0-based update.
+    """
     for group in optimizer.param_groups if schedule else ():
         if group["decays"]:
             group["weight_decay"] = schedule.at(step)

@@ -1,4 +1,4 @@
-"""SAM as a move of the weights around the second gradient; the optimizer never hears of it."""
+"""SAM as a move of the weights around the second gradient; the optimizer does not know of it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-_EPS = 1e-12  # of the norm, as in the public PyTorch implementation (recipes E.1)
+_EPS = 1e-12  # added to the norm, as in the public PyTorch implementation (recipes E.1)
 
 
 class SamPerturbation:
     """Inside ``with``, the weights stand at ``w + rho * g / |g|``; outside, at ``w``, bit for bit.
 
     ``g`` are the gradients that the parameters hold on entry and ``|g|`` their common L2 norm, so a
-    loss scale cancels. The gradients themselves are left alone; weights come back after an
-    exception too. A norm that is not finite moves nothing, decided on the device.
+    loss scale cancels. The gradients are not changed; weights are also restored after an exception.
+    A norm that is not finite moves nothing, decided on the device.
 
     Args:
         params: all parameters of the model; those without a gradient do not move.

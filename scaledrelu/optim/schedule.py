@@ -21,12 +21,11 @@ AFTER_WARMUP, STEP = "after_warmup", "step"  # words of schedule.cosine and sche
 class Curve:
     """The official curve, in epochs of the paper.
 
-    Attributes:
-        schedule: length, floor, unit and delay.
-        warmup: shape and start of the rise.
-        peak_lr: effective rate, see ``LrConfig.peak``.
-        warmup_scale: of the profile; multiplies the printed length of the warm-up.
-        fall: from the peak (1) to the floor (0) over the length of the schedule.
+    schedule: length, floor, unit and delay.
+    warmup: shape and start of the rise.
+    peak_lr: effective peak rate, as ``LrConfig.peak`` returns it.
+    warmup_scale: the profile's factor on the printed length of the warm-up.
+    fall: curve from the peak (1) to the floor (0) over the length of the schedule.
     """
 
     schedule: ScheduleConfig
@@ -62,9 +61,9 @@ class Curve:
         replaces its beginning and does not push it back.
 
         Args:
-            epoch: of the paper.
-            peak_factor: multiplies the peak alone; where the warm-up starts and the floor stay,
-                scalars as in ReID's scheduler.
+            epoch: epoch of the paper's schedule.
+            peak_factor: multiplies the peak only; start of the warm-up and floor are not scaled,
+                as in ReID's scheduler.
 
         Source: recipes A.4; D.1 for the factor.
         """
@@ -80,7 +79,7 @@ class LrSchedule:
     """A curve laid over the steps of one run.
 
     Args:
-        curve: in paper epochs.
+        curve: the rate by paper epoch.
         run_epochs: epochs this run trains; they cover the whole curve.
         steps_per_epoch: updates in one epoch of this run.
 
@@ -91,8 +90,8 @@ class LrSchedule:
     def __init__(self, curve: Curve, *, run_epochs: int, steps_per_epoch: int) -> None:
         if run_epochs < 1 or steps_per_epoch < 1:
             raise ConfigError(
-                f"The run has {run_epochs} epochs of {steps_per_epoch} steps; it needs at least "
-                "one step: raise profile.epoch_scale, or use more images or a smaller batch.total."
+                f"the run has {run_epochs} epochs of {steps_per_epoch} steps, but needs at least "
+                "one step; raise profile.epoch_scale, use more images, or lower batch.total"
             )
         self.curve = curve
         self.run_epochs = run_epochs
@@ -131,11 +130,11 @@ class LrSchedule:
         return paper_epochs * self.total_steps / self.curve.schedule.total_epochs
 
     def at(self, step: int, *, peak_factor: float = 1.0) -> float:
-        """Return the learning rate of one update (0-based), see `Curve.value`.
+        """Return the learning rate of one update.
 
         Args:
             step: 0-based.
-            peak_factor: see `Curve.value`.
+            peak_factor: multiplies the peak only, not the start of the warm-up or the floor.
         """
         if self.curve.is_after_warmup:
             return rise_then_fall(

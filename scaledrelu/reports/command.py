@@ -24,6 +24,10 @@ def command(plan: Plan, table: Table) -> str:
     """Return the command that trains what is missing of a table as it was planned.
 
     A path of this machine in an override is left out, and the text says so.
+
+    Args:
+        plan: the plan that the table belongs to.
+        table: the table to train.
     """
     shown = shown_overrides(plan.overrides)
     seeds = "table" if plan.seeds is None else ",".join(map(str, plan.seeds))
@@ -52,7 +56,12 @@ def shown_overrides(overrides: Iterable[str]) -> list[str]:
 
 
 def without_paths(text: str, run: PlannedRun) -> str:
-    """Return a message about a run without the place where its files lie on this machine."""
+    """Return a message about a run without the paths of this machine.
+
+    Args:
+        text: the message.
+        run: the run, whose configuration holds the paths.
+    """
     for key in ("data.root", "init.path"):
         path = str(value_of(run.config, key) or "")
         if WHOLE_PATH.match(path):

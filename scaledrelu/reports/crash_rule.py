@@ -1,6 +1,6 @@
 """What "crash" means in the runs behind a report, as one sentence read from their configuration.
 
-Decides the words alone; the rule is applied in ``engine/windows.py``, which a test holds this to.
+Decides the wording only; the rule is applied in ``engine/windows.py``, and a test compares the two.
 Imports no torch.
 """
 
@@ -17,7 +17,7 @@ class Chance:
     """The judged loss of a model that knows nothing.
 
     Attributes:
-        text: as a formula, e.g. ``ln 10``.
+        text: the loss as a formula, e.g. ``ln 10``.
         value: None where the number of classes is counted from the data.
         loss: what is judged, in words.
     """
@@ -31,7 +31,7 @@ def crash_sentence(config: RunConfig, *, num_classes: int | None = None) -> str:
     """Say in one sentence when a run of this configuration counts as crashed.
 
     Args:
-        config: of a run.
+        config: a run's configuration.
         num_classes: counted from the data where the configuration does not say.
     """
     rule, chance = config.divergence, chance_of(config, num_classes)
@@ -56,7 +56,12 @@ def crash_sentence(config: RunConfig, *, num_classes: int | None = None) -> str:
 
 
 def chance_of(config: RunConfig, num_classes: int | None = None) -> Chance:
-    """Return the level that a run's loss is compared with, as its task computes it."""
+    """Return the level that a run's loss is compared with, as its task computes it.
+
+    Args:
+        config: the run's configuration.
+        num_classes: classes of the data set; None = ``data.num_classes``.
+    """
     task = config.task
     if "out_dim" in task:  # a guess among prototypes
         return Chance(f"ln {task['out_dim']}", math.log(task["out_dim"]), "training loss")

@@ -35,9 +35,9 @@ class _Part:
 
 
 def grids(table: Table, values: Sequence[CellValue]) -> str:
-    """Return the grids of a table, each with what is to be known to read it.
+    """Return the grids of a table, each with the notes needed to read it.
 
-    Columns with overrides of their own (another data set) stand in a grid of their own.
+    Columns with their own overrides (another data set) have their own grid.
 
     Args:
         table: the table.
@@ -64,7 +64,7 @@ def grid_columns(table: Table) -> list[list[Column]]:
 
 
 def grid_title(columns: Sequence[Column]) -> str:
-    """Return what the headers of some columns begin with alike, e.g. ``Market-1501``."""
+    """Return the common beginning of the headers of some columns, e.g. ``Market-1501``."""
     headers = [column.header for column in columns]
     words = zip(*(header.replace(",", "").split() for header in headers), strict=False)
     alike = [w[0] for w in takewhile(lambda same: len(set(same)) == 1, words)]
@@ -72,7 +72,7 @@ def grid_title(columns: Sequence[Column]) -> str:
 
 
 def row_name(row: Row) -> str:
-    """Return how a row is called below a table."""
+    """Return the name of a row in the notes below a table."""
     return f"base ({row.block})" if row.is_baseline else str(row.number)
 
 
@@ -96,7 +96,7 @@ def signed(number: float, digits: int) -> str:
 
     Args:
         number: the difference.
-        digits: behind the point.
+        digits: digits after the decimal point.
     """
     text = f"{number:+.{digits}f}"
     return text.replace("-", "+") if float(text) == 0 else text
@@ -123,7 +123,7 @@ def _number(row: Row) -> str:
 
 
 def _parts(table: Table, column: Column, values: Sequence[CellValue]) -> list[_Part]:
-    """Return what is printed of one metric; what would be empty in every row is left out."""
+    """Return the printed columns of one metric, without those that are empty in every row."""
     name, digits = column.header, column.digits
     own = [value for value in values if value.cell.column is column]
     printed = table.is_printed(column)
@@ -194,7 +194,7 @@ def _papers_difference(value: CellValue, base: CellValue | None) -> str:
 
 
 def _legend(columns: Sequence[Column], values: Sequence[CellValue]) -> list[str]:
-    """Return how to read the grid: only what occurs in it."""
+    """Return how to read the grid, with notes only about what occurs in it."""
     notes = []
     if any(value.all_seeds for value in values):
         notes.append(_about_means(values))

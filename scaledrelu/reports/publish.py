@@ -41,7 +41,7 @@ def publish(
 
     Args:
         results: results folder.
-        profile: whose reports.
+        profile: name of the profile whose reports they are.
         tables: names of the reports; None = every report of the profile.
         force: publish even what rests on fewer finished runs than the published table.
 

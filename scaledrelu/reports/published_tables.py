@@ -1,6 +1,6 @@
 """Published tables, read back from their CSV alone: no table file, no configuration, no run.
 
-Also what a row is called in a sentence: the labels that tell it from the rows around it.
+Also the name of a row in a sentence: the labels that distinguish it from the rows around it.
 
 What each column holds: docs/reports.md.
 """
@@ -28,9 +28,9 @@ class Line:
         crashes_in_paper: whether the paper printed a crash.
         status: how the row counts here.
         n: finished seeds.
-        n_crash: of these, crashed.
+        n_crash: how many of them crashed.
         n_images: what a value is a share of; None where only the seeds decide.
-        mean: over all finished seeds, in percent; None where none has a value.
+        mean: mean over all finished seeds, in percent; None where none has a value.
         base: row that this one is compared with; None for the base row itself.
         vs_base: mean difference to the base row over paired seeds; None without such a seed.
         ci_vs_base: half of its interval; None for one seed.
@@ -103,7 +103,7 @@ def read_published(folder: Path) -> list[PublishedTable]:
 
 
 def telling_labels(lines: Iterable[Line]) -> list[str]:
-    """Return the labels that tell some rows apart; one that others imply is left out."""
+    """Return the labels that distinguish some rows; one that others imply is left out."""
     lines, kept = list(lines), []
     for name in lines[0].labels:
         if _num_kinds(lines, [*kept, name]) > _num_kinds(lines, kept):
@@ -116,7 +116,7 @@ def labels_text(line: Line, names: Sequence[str]) -> str:
 
     Args:
         line: the row.
-        names: of its labels to print.
+        names: names of the labels to print.
     """
     return ", ".join(_word(name, line.labels[name]) for name in names)
 
@@ -126,7 +126,7 @@ def row_text(line: Line, names: Sequence[str]) -> str:
 
     Args:
         line: the row.
-        names: of its labels to print.
+        names: names of the labels to print.
     """
     if line.row == 0:
         return labels_text(line, names) or "the base row"

@@ -42,7 +42,7 @@ def describe_run(config: RunConfig, sizes: Mapping[str, int]) -> dict[str, str]:
     """Return field -> value of everything that makes a run what it is.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         sizes: images, classes or identities of its data set; empty where they are not known.
     """
     return {
@@ -128,7 +128,7 @@ def _plain(config: RunConfig) -> dict[str, str]:
     if "stem.hidden" in found and not config.stem.strides:
         found["stem.hidden"] += " (unused without convolutions)"
     if config.data.token_labels not in (NONE, "made"):
-        found["data.token_labels"] = "maps in a folder"  # where it lies is nobody's business
+        found["data.token_labels"] = "maps in a folder"  # the folder differs by machine
     return found
 
 

@@ -78,7 +78,7 @@ class Comparison:
     Attributes:
         kind: which rows are compared.
         blocks: one label, or two.
-        metric: of the values.
+        metric: name of the metric compared.
         rows: the lines that the pairs are made of: their labels name the rows.
         pairs: those that the paper orders.
     """

@@ -111,7 +111,7 @@ def is_decided(difference: Estimate, one: float, other: float, n: int | None) ->
     """Say whether seeds and images suffice to call a difference one.
 
     Args:
-        difference: over paired seeds.
+        difference: difference over paired seeds.
         one: a mean in percent.
         other: what it is compared with.
         n: things that both are shares of; None: only the seeds decide.

@@ -1,6 +1,6 @@
 """What the numbers of a table say for and against the paper, in sentences made by rule.
 
-Three lists: what fails, what holds, and what is open. Nothing is said that no count stands behind.
+Three lists: what fails, what holds, and what is open. Every sentence rests on a count.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def crash_rows(table: PublishedTable) -> list[CrashRow]:
 
 
 def _common(names: Sequence[str]) -> str:
-    """Return what some metrics begin with alike: ``market1501`` of its mAP and its rank 1."""
+    """Return the common beginning of some metrics: ``market1501`` of its mAP and its rank 1."""
     alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     return "".join(letters[0] for letters in alike).rstrip("_/")
 
@@ -97,7 +97,7 @@ def plural(n: int, word: str) -> str:
 
     Args:
         n: how many.
-        word: in the singular.
+        word: a noun in the singular.
     """
     return f"{n} {word}{'' if n == 1 else 's'}"
 

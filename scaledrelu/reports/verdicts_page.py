@@ -66,7 +66,7 @@ def results_page(folder: Path) -> str:
 
 
 def write_results_page(results: Path, root: Path) -> Path | None:
-    """Write the page of a repository anew, if these are its own published results.
+    """Rewrite the page of a repository, if these are its own published results.
 
     Args:
         results: results folder.

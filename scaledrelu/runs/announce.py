@@ -1,4 +1,4 @@
-"""What the log says before a run trains: what it is, at which rate, for how long, on what."""
+"""What the log says before a run trains: its id, rates, length and devices."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 def announce(config: RunConfig, job: Job, world: World) -> None:
     """Log id, differences from the recipe, rates, steps, batch per device and devices.
 
-    On the main process only: the others would compose for nobody.
+    On the main process only; the others would compose for nothing.
 
     Args:
-        config: of the run.
-        job: built from it.
-        world: this process's place.
+        config: the run's configuration.
+        job: the built run.
+        world: this process's place among the run's processes.
     """
     if not world.is_main:
         return
@@ -59,10 +59,10 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
 
 
 def differences_line(config: RunConfig) -> str:
-    """Say in one line what sets a run apart from its recipe and profile."""
+    """Say in one line how a run differs from its recipe and profile."""
     where = f"recipe {config.method} at {config.profile.name}"
     try:
         found = recipe_differences(config)
-    except ConfigError as error:  # a line of the log is no reason to fail
+    except ConfigError as error:  # a missing log line must not end a run
         return f"differences from {where} unknown ({error})"
-    return f"differs from {where}: {' '.join(found)}" if found else f"{where} as it stands"
+    return f"differs from {where}: {' '.join(found)}" if found else f"{where}, unchanged"

@@ -1,4 +1,4 @@
-"""What a run failed of, in one line, and which of its processes met the error.
+"""Why a run failed, in one line, and which of its processes raised the error.
 
 When one of several processes fails, the others fail right after it, in a collective. Every process
 notes its own error in the run directory before it leaves the group; the first note that is not
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scaledrelu.engine.distributed import Ranks
 
 PACKAGE = Path(__file__).resolve().parents[1]
-DOING = {  # function -> what a run does while it is in there; the innermost counts
+DOING = {  # function -> what a run does in it; the innermost one counts
     "open_data": "opening the data",
     "build_task": "building the model",
     "load_initial": "loading the first weights",
@@ -37,12 +37,12 @@ DOING = {  # function -> what a run does while it is in there; the innermost cou
     "train": "training",
     "restore": "resuming",
     "save": "saving a checkpoint",
-    "_look": "evaluating",
+    "_evaluate_now": "evaluating",
     "collect_evidence": "gathering evidence",
     "make_result": "writing the result",
 }
 NOTE = "rank{rank}.error"
-LOST = "it lost its connection to another process, which left no message (killed? out of memory?)"
+LOST = "lost its connection to another process, which left no error message (out of memory?)"
 LAUNCHED = {"RANK", "WORLD_SIZE", "SLURM_PROCID"}
 WAIT_S = 5.0  # a process writes its note before its connections close
 # gloo raises plain RuntimeErrors: torch's Python types name NCCL and the store only.
@@ -51,22 +51,28 @@ OF_A_CONNECTION = ("gloo/transport", "closed by peer", "reset by peer", "nccl")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One process's error: a line, its traceback (empty for what a user can fix), and when."""
+    """One process's error: a line, its traceback (empty for user errors), and when."""
 
     rank: int
     reason: str
     trace: str
     time: float
-    follows: bool  # the process only lost its connection to one that had left
+    follows: bool  # it only lost its connection to a process that had ended
 
 
 def whose_fault(codes: Sequence[tuple[int, int]], nproc: int, folder: Path) -> str:
-    """Return the run's line: the process that met the error, not the first that left."""
+    """Return the run's line: the process that raised the error, not the first that ended.
+
+    Args:
+        codes: (rank, exit code) of the processes that failed.
+        nproc: number of processes of the run.
+        folder: run directory, with the notes of the processes.
+    """
     if note := first_note(folder, nproc):
         return _blamed(note.rank, nproc, note.reason, folder)
     if (rank := killed_first(codes)) is not None:
         number = -dict(codes)[rank]
-        reason = f"killed by {signal.Signals(number).name}: often memory"
+        reason = f"killed by {signal.Signals(number).name} (out of memory?)"
         return _blamed(rank, nproc, reason, folder)
     rank = min(rank for rank, _ in codes)
     return _blamed(rank, nproc, LOST, folder)
@@ -75,8 +81,12 @@ def whose_fault(codes: Sequence[tuple[int, int]], nproc: int, folder: Path) -> s
 def cause(error: BaseException, folder: Path) -> tuple[str, str]:
     """Return the line and the traceback that this process records for a failed run.
 
-    Under torchrun and srun every process gets here; the one that only lost its connection looks
-    for the note of the one that failed.
+    Under torchrun and srun every process gets here; one that only lost its connection looks for
+    the note of the process that failed.
+
+    Args:
+        error: the error of this process.
+        folder: run directory.
     """
     reason, trace = _describe(error)
     ranks = ranks_of_process()
@@ -94,7 +104,7 @@ def _blamed(rank: int, size: int, reason: str, folder: Path) -> str:
 
 
 def _describe(error: BaseException) -> tuple[str, str]:
-    """Return an error's line and its traceback, which what a user can fix does not need."""
+    """Return an error's line and its traceback, which is left out for user errors."""
     if isinstance(error, ScaledReluError):
         return str(error), ""
     return in_one_line(error), "".join(traceback.format_exception(error))
@@ -115,7 +125,7 @@ def in_one_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def noted(folder: Path) -> Iterator[None]:
-    """Leave a note of what one of several processes failed of."""
+    """Leave a note if this one of several processes fails."""
     try:
         yield
     except Exception as error:
@@ -126,7 +136,7 @@ def noted(folder: Path) -> Iterator[None]:
 
 
 def follows_another(error: BaseException) -> bool:
-    """Whether an error only says that another process has left the group."""
+    """Whether an error only says that another process has ended."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, getattr(torch.distributed, "DistError", ())):
         return True
@@ -135,7 +145,15 @@ def follows_another(error: BaseException) -> bool:
 
 
 def write_note(folder: Path, rank: int, error: BaseException, *, reason: str, trace: str) -> None:
-    """Leave this process's error where the others and the parent find it; the first one stays."""
+    """Write this process's error where the others and the parent find it; the first one is kept.
+
+    Args:
+        folder: run directory.
+        rank: this process's rank.
+        error: the error.
+        reason: the error in one line.
+        trace: its traceback; empty for user errors.
+    """
     path = folder / NOTE.format(rank=rank)
     if path.exists():
         return
@@ -149,18 +167,34 @@ def write_note(folder: Path, rank: int, error: BaseException, *, reason: str, tr
 
 
 def clear_note(folder: Path, rank: int) -> None:
-    """Remove what an earlier attempt of this rank left."""
+    """Remove the note of an earlier attempt of this rank.
+
+    Args:
+        folder: run directory.
+        rank: the rank whose note is removed.
+    """
     (folder / NOTE.format(rank=rank)).unlink(missing_ok=True)
 
 
 def first_note(folder: Path, size: int) -> Note | None:
-    """Return the earliest note that names a cause, or None where no process left one."""
+    """Return the earliest note that names a cause, or None if there is none.
+
+    Args:
+        folder: run directory.
+        size: number of processes of the run.
+    """
     notes = [note for rank in range(size) if (note := _read(folder, rank)) and not note.follows]
     return min(notes, key=lambda note: note.time, default=None)
 
 
 def wait_for_note(folder: Path, size: int, *, limit_s: float = WAIT_S) -> Note | None:
-    """Return :func:`first_note`, waiting a little: other hosts write to the same folder slowly."""
+    """Return :func:`first_note`, waiting a little: other hosts may write to the folder slowly.
+
+    Args:
+        folder: run directory.
+        size: number of processes of the run.
+        limit_s: seconds to wait at most.
+    """
     end = time.monotonic() + limit_s
     while (note := first_note(folder, size)) is None and time.monotonic() < end:
         time.sleep(0.1)
@@ -177,7 +211,7 @@ def killed_first(failures: Sequence[tuple[int, int]]) -> int | None:
 
 
 def ranks_of_process() -> Ranks | None:
-    """Return this process's ranks; torch is imported only where some launcher set them."""
+    """Return this process's ranks; imports torch only where a launcher set them."""
     if "torch" not in sys.modules and not LAUNCHED & os.environ.keys():
         return None
     from scaledrelu.engine.distributed import find_ranks

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A built run: what the loop trains, and the parts that evidence is taken from."""
+    """A built run: what the loop trains, and the parts that the evidence comes from."""
 
     training: Training
     splits: Splits
@@ -58,11 +58,11 @@ def build(config: RunConfig, world: World) -> Job:
     """Build everything a run needs on this process.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         world: this process's place and device.
 
     Raises:
-        ScaledReluError: for everything a user can fix.
+        ScaledReluError: anything that a user can fix.
     """
     config.refuse_fp16_on_cpu(on_cpu=world.device.type == "cpu")
     launch = config.launch
@@ -116,8 +116,8 @@ def local_groups(config: RunConfig, world: World) -> range:
     """Return the global numbers of the groups that this process holds.
 
     Args:
-        config: of the run.
-        world: this process's place.
+        config: the run's configuration.
+        world: this process's place among the run's processes.
 
     Raises:
         ConfigError: if the groups do not divide over the processes.
@@ -130,8 +130,8 @@ def build_task(config: RunConfig, num_classes: int) -> Task:
     """Build the model with its stem, FFNs and attention, and the task around it.
 
     Args:
-        config: of the run.
-        num_classes: of the data set.
+        config: the run's configuration.
+        num_classes: classes of the data set.
     """
     stem, ffn = config.stem, config.ffn
     headless = getattr(target_of(config.task), "headless", False)
@@ -160,13 +160,13 @@ def build_update(
     scaler: torch.amp.GradScaler | None,
     world: World,
 ) -> Update:
-    """Build what moves the weights once.
+    """Build the optimizer update.
 
     Args:
-        config: of the run.
-        task: wrapped for several processes where there are some.
-        optimizer: over its parameters.
-        scaler: of the loss; None without one.
+        config: the run's configuration.
+        task: the task, wrapped in DDP where there are several processes.
+        optimizer: the optimizer over its parameters.
+        scaler: loss scaler; None without one.
         world: this process's place and device.
     """
     return Update(
@@ -187,9 +187,9 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
     """Compile the backbones if asked, and wrap the whole task for several processes.
 
     Args:
-        config: of the run.
-        task: on its device.
-        world: this process's place.
+        config: the run's configuration.
+        task: the task, on its device.
+        world: this process's place among the run's processes.
     """
     if config.launch.compile:
         for network in task.networks():
@@ -199,7 +199,7 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
     if config.batch.sync_bn:
         task = sync_batchnorm(task, world.device)
     devices = [world.device.index] if world.device.type == "cuda" else None
-    # Running statistics follow group 0 and are sent out before they are read (sync_buffers).
+    # Running statistics follow group 0 and are broadcast before they are read (sync_buffers).
     return DistributedDataParallel(
         task, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
     )

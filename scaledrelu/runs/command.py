@@ -42,7 +42,8 @@ from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.spawn import run_job, run_planned
 
 EXIT_KILLED = 130
-LAUNCHERS = ("joblib", "submitit")  # whose errors say that a worker is gone
+PLUGINS = "hydra_plugins.scaledrelu"  # Hydra wants this name; there is no such package on disk
+LAUNCHERS = ("joblib", "submitit")  # their errors say that a worker is gone
 
 
 class Command:
@@ -53,14 +54,18 @@ class Command:
 
     @reader_may_leave()
     def main(
-        self, job: Callable[[], None], text: str, *, plugins: Sequence[type[Plugin]] = ()
+        self,
+        job: Callable[[], None],
+        text: str,
+        *,
+        plugins: Sequence[type[Plugin]] = (),
     ) -> int:
         """Check the command line, run, and turn the ending into an exit status.
 
         Args:
-            job: what Hydra runs, see :meth:`job`.
+            job: the function that Hydra runs, :meth:`job` inside.
             text: examples, for the help.
-            plugins: of our own, for Hydra.
+            plugins: our own plugins for Hydra.
         """
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach readable_errors, not Hydra's printer
         if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, which may be killed
@@ -76,12 +81,12 @@ class Command:
                 return 0
             if asked.shell_completion and asked.overrides[0].startswith("query"):
                 return complete(job)
-            for plugin in plugins:
-                Plugins.instance().register(plugin)
+            names = {f"{PLUGINS}.{plugin.__name__}": plugin for plugin in plugins}
+            Plugins.instance().class_name_to_class.update(names)
             return self._run(job, asked)
 
     def job(self, composed: DictConfig) -> JobReport:
-        """Train what Hydra composed and return how it ended; nothing is raised: others go on."""
+        """Train what Hydra composed and return how it ended; raises nothing: other jobs follow."""
         report = self._train(composed)
         self.reports.append(report)
         leave_ending(report)
@@ -113,9 +118,9 @@ class Command:
         status = 0
         try:
             job()
-        except SystemExit as ended:  # Hydra's, which has said why
+        except SystemExit as ended:  # Hydra's, which has printed the reason
             return EXIT_WRONG_INPUT if ended.code and asked.cfg else int(ended.code or 0)
-        except BrokenPipeError:  # a reader such as head that has seen enough
+        except BrokenPipeError:  # a reader such as head has seen enough
             raise
         except KeyboardInterrupt:
             status = _interrupted()
@@ -149,19 +154,19 @@ def reason_outside(error: Exception) -> str | None:
         first = str(error).strip().splitlines()[:1]
         kind = type(error).__name__
         return (
-            f"a worker process was killed without an error message ({kind}: {''.join(first)}); the "
-            "same command goes on"
+            f"a worker process was killed without an error message ({kind}: {''.join(first)}); run "
+            "the same command again to continue"
         )
     return None
 
 
 def first_rank() -> bool:
-    """Whether this process speaks for all that torchrun or srun started."""
+    """Whether this process prints for all that torchrun or srun started."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def complete(job: Callable[[], None]) -> int:
-    """Answer the shell's question for completions, without what nobody should choose."""
+    """Answer the shell's request for completions, without internal groups."""
     words = io.StringIO()
     with (
         contextlib.redirect_stderr(io.StringIO()),
@@ -180,10 +185,10 @@ def print_out(text: str) -> None:
 
 
 def print_error(line: str) -> None:
-    """Write the one line about a mistake."""
+    """Write one line about a mistake to standard error."""
     sys.stderr.write(f"error: {line}\n")
 
 
 def _interrupted() -> int:
-    sys.stderr.write("interrupted; the same command goes on from the checkpoints\n")
+    sys.stderr.write("interrupted; run the same command again to continue from the checkpoints\n")
     return EXIT_KILLED

@@ -17,15 +17,15 @@ from scaledrelu.errors import ConfigError, nearest
 
 
 def create(build: Mapping[str, Any], *args: Any, **fields: Any) -> Any:
-    """Call what ``build["_target_"]`` names; its own error comes out, not Hydra's wrapper of it.
+    """Call what ``build["_target_"]`` names; its own error is raised, not Hydra's wrapper of it.
 
-    A class with many numbers has a dataclass ``Settings``, which then takes the arguments of the
-    build and is handed on as ``settings``.
+    A class with many numbers has a dataclass ``Settings``, which takes the arguments of ``build``
+    and is passed on as ``settings``.
 
     Args:
         build: the target and its own arguments.
-        args: of the call, before them.
-        fields: further arguments, handed on as they are.
+        args: positional arguments of the call.
+        fields: further keyword arguments.
 
     Raises:
         ConfigError: a target that is not what its name says, or arguments that it does not take.
@@ -45,7 +45,7 @@ def create(build: Mapping[str, Any], *args: Any, **fields: Any) -> Any:
 
 
 def parameters_of(build: Any) -> set[str]:
-    """Return the names that what ``build["_target_"]`` names takes as arguments."""
+    """Return the argument names of what ``build["_target_"]`` names."""
     return set(inspect.signature(target_of(build)).parameters)
 
 
@@ -71,13 +71,13 @@ def locate(target: str) -> Any:
             found = getattr(found, part) if hasattr(found, part) else import_module(name)
             if isinstance(found, ModuleType) and found.__name__ != name:
                 above = ".".join(parts[: end - 1])
-                raise ConfigError(f"_target_={target}: {found.__name__} is no part of {above}")
+                raise ConfigError(f"_target_={target}: {found.__name__} is not part of {above}")
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"_target_={target}: no such class or function ({error})") from error
     home = getattr(found, "__module__", None) or ""
     if not callable(found) or home.split(".")[0] != parts[0]:
         raise ConfigError(
-            f"_target_={target}: names no class or function of {parts[0]} "
+            f"_target_={target}: is not a class or function of {parts[0]} "
             f"(found {type(found).__name__}{f' of {home}' if home else ''}); name it where it is "
             "defined"
         )
@@ -94,9 +94,9 @@ def _check_arguments(build: Any, fields: Mapping[str, Any]) -> None:
             raise ConfigError(f"{build[TARGET]}: '{name}' is set by the run itself; leave it out")
         if not (name.startswith("_") or free or name in parameters):
             raise ConfigError(
-                f"{build[TARGET]} takes no '{name}'{nearest(name, parameters)}; "
+                f"{build[TARGET]}: has no argument '{name}'{nearest(name, parameters)}; "
                 f"allowed: {', '.join(parameters)}"
             )
     lacking = [name for name in parameters if settings and name not in build]
     if lacking:
-        raise ConfigError(f"{build[TARGET]} needs {', '.join(lacking)}: add them")
+        raise ConfigError(f"{build[TARGET]}: needs {', '.join(lacking)}; add these arguments")

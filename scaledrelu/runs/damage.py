@@ -1,6 +1,6 @@
-"""What is wrong with the files of a run, in one line, and what to do: never throw a result away.
+"""What is wrong with the files of a run, in one line, and what to do; nothing is thrown away.
 
-Reads text and JSON with suspicion; what they mean is decided elsewhere (``record.py``).
+Reads text and JSON and checks them; what they mean is decided elsewhere (``record.py``).
 """
 
 from __future__ import annotations
@@ -14,51 +14,51 @@ from typing import Any
 
 from scaledrelu.errors import ScaledReluError
 
-REDONE = ".redone"  # below the runs: results that were put aside to be made again
-# What stands in a run directory by these suffixes is a plain file; the second kind is written in
+REDONE = ".redone"  # below the runs: results that were set aside to be made again
+# Files with these suffixes in a run directory must be regular files; the second kind is written in
 # place, so that a link would let a run write elsewhere.
 FILES = (".json", ".jsonl", ".lock", ".log", ".npz", ".pt", ".txt", ".yaml")
 WRITTEN_IN_PLACE = (".jsonl", ".lock", ".log")
 FINISH = (
-    "restore the file from a copy, or move it away: the same command then ends the run again from "
-    "its last checkpoint"
+    "restore the file from a copy, or move it away and run the same command again, which finishes "
+    "the run from its last checkpoint"
 )
-# What reading and taking apart a damaged JSON file raises.
+# What reading a damaged JSON file may raise.
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 class RecordError(ScaledReluError):
-    """A run directory holds a file that cannot be read back, or that belongs to something else."""
+    """A file in a run directory that cannot be read back, or that belongs to another run."""
 
 
 def keep(run_dir: str | Path) -> str:
-    """Say what to do with a record that may be good: nothing of it is ever thrown away."""
+    """Say what to do with a record that may still be good: nothing of it is thrown away."""
     name = Path(run_dir).name
     return (
-        f"restore the file from a copy (published records hold one), or let redo={name} of a sweep "
-        f"(make: ARGS=redo={name}) put the folder aside under runs/{REDONE} and train the run again"
+        f"restore the file from a copy (published records hold one), or train the run again with "
+        f"redo={name} (make: ARGS=redo={name}), which moves the folder to runs/{REDONE}"
     )
 
 
 def in_short(error: BaseException) -> str:
-    """Return what an error says, in one short line."""
+    """Return an error's message as one short line."""
     said = f"no {error}" if isinstance(error, KeyError) else str(error)
     return " ".join(said.split())[:200] or type(error).__name__
 
 
 def read_text(path: Path, *, advice: str) -> str | None:
-    """Return the text of a file of a record, None when there is none.
+    """Return the text of a file of a record, None if there is none.
 
     Args:
-        path: of the file.
-        advice: what to do when it is damaged.
+        path: the file.
+        advice: what to do if it is damaged.
 
     Raises:
-        RecordError: when it is there and is no text.
+        RecordError: if it exists and is not text.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-            raise RecordError(f"{path}: no plain file; move it away")
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block
+            raise RecordError(f"{path}: not a regular file; move it away")
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -72,13 +72,13 @@ def read_json(text: str) -> dict[str, Any]:
     """Return a JSON object; NaN and Infinity are not JSON.
 
     Raises:
-        TypeError, ValueError, RecursionError: if it is none.
+        TypeError, ValueError, RecursionError: if it is not a JSON object.
     """
     return mapping_of(json.loads(text, parse_constant=_refuse), "it")
 
 
 def check_files(run_dir: str | Path) -> None:
-    """Refuse a run directory in which something else stands where a plain file belongs.
+    """Refuse a run directory in which anything but a regular file stands in a file's place.
 
     Raises:
         RecordError: naming it.
@@ -86,49 +86,74 @@ def check_files(run_dir: str | Path) -> None:
     run_dir = Path(run_dir)
     try:
         with os.scandir(run_dir) as entries:
-            found = sorted(e.name for e in entries if e.name.endswith(FILES))
+            found = [e for e in entries if e.name.endswith(FILES) and not e.name.startswith(".")]
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
-        if not run_dir.parent.is_dir():  # there is no place for results at all, and so none here
+        if not run_dir.parent.is_dir():  # there is no folder of runs, so no run either
             return
-        raise RecordError(f"{run_dir}: no folder of a run (it is a file)") from error
+        raise RecordError(f"{run_dir}: is a file, not the folder of a run; move it away") from error
     except OSError as error:
-        raise RecordError(f"{run_dir}: no folder of a run ({error.strerror})") from error
-    for path in (run_dir / name for name in found if not name.startswith(".")):
-        if path.is_symlink() and path.name.endswith(WRITTEN_IN_PLACE):
-            raise RecordError(f"{path}: a link, where a run writes; move it away")
-        if os.path.lexists(path) and not path.is_file():
-            what = "a folder" if path.is_dir() else "a link that leads nowhere or an odd file"
-            raise RecordError(f"{path}: {what}, where a plain file belongs; move it away")
+        raise RecordError(f"{run_dir}: cannot be read ({error.strerror})") from error
+    for entry in sorted(found, key=lambda entry: entry.name):
+        if entry.is_symlink() and entry.name.endswith(WRITTEN_IN_PLACE):
+            raise RecordError(f"{entry.path}: is a link, but a run writes to it; move it away")
+        if not os.path.isfile(entry) and os.path.lexists(entry):
+            what = "a folder" if os.path.isdir(entry) else "a broken link or a special file"
+            raise RecordError(f"{entry.path}: is {what}, but must be a regular file; move it away")
 
 
 def mapping_of(value: Any, what: str) -> dict[str, Any]:
-    """Return a JSON object; raise a TypeError for anything else."""
+    """Return a JSON object; raise a TypeError for anything else.
+
+    Args:
+        value: the value to check.
+        what: its name in the error.
+    """
     return _of_type(value, dict, what)
 
 
 def text_of(value: Any, what: str) -> str:
-    """Return a string; raise a TypeError for anything else."""
+    """Return a string; raise a TypeError for anything else.
+
+    Args:
+        value: the value to check.
+        what: its name in the error.
+    """
     return _of_type(value, str, what)
 
 
 def numbers_of(values: Any, what: str) -> dict[str, float]:
-    """Return a JSON object of numbers; raise a TypeError for anything else."""
+    """Return a JSON object of numbers; raise a TypeError for anything else.
+
+    Args:
+        values: the value to check.
+        what: its name in the error.
+    """
     return {name: _number(value, name) for name, value in mapping_of(values, what).items()}
 
 
 def counts_of(values: Any, what: str) -> dict[str, int]:
-    """Return a JSON object of whole numbers from 0 on; raise an error for anything else."""
+    """Return a JSON object of whole numbers from 0 on; raise an error for anything else.
+
+    Args:
+        values: the value to check.
+        what: its name in the error.
+    """
     found = mapping_of(values, what)
     for name, value in found.items():
         if type(value) is not int or value < 0:
-            raise TypeError(f"{name} of {what} is {value!r}, not a number of things")
+            raise TypeError(f"{name} of {what} is {value!r}, not a whole number from 0 on")
     return found
 
 
 def finite_of(value: Any, what: str) -> float:
-    """Return a finite number; raise a TypeError or ValueError for anything else."""
+    """Return a finite number; raise a TypeError or ValueError for anything else.
+
+    Args:
+        value: the value to check.
+        what: its name in the error.
+    """
     number = _number(value, what)
     if not math.isfinite(number):
         raise ValueError(f"{what} is {number}")
@@ -142,7 +167,7 @@ def _of_type(value: Any, kind: type, what: str) -> Any:
 
 
 def _number(value: Any, what: str) -> float:
-    """Return a number of JSON, or one of the three that JSON has no words for."""
+    """Return a number of JSON, or one of the three that JSON cannot write."""
     if type(value) not in (int, float) and value not in ("nan", "inf", "-inf"):
         raise TypeError(f"{what} is a {type(value).__name__}, not a number")
     return float(value)

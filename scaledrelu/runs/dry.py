@@ -1,4 +1,4 @@
-"""One training and one evaluation step of a run on noise: everything but the data and the time."""
+"""One training and one evaluation step of a run on noise: tests everything but data and time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress
 
 STEPS_PER_EPOCH = 1251  # ImageNet-1k at batch 1024 (recipes A.3)
-MAP_SIDE, MAP_DEPTH = 18, 5  # of the published label maps (recipes B.4)
+MAP_SIDE, MAP_DEPTH = 18, 5  # shape of the published label maps (recipes B.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def dry_step(config: RunConfig, *, num_classes: int, device: str = "cpu") -> Dry
     """Take one training and one evaluation step of a run on random images.
 
     Args:
-        config: of the run; its batch should be a small one.
+        config: the run's configuration; its batch should be small.
         num_classes: C, since no data set is opened.
         device: cpu or cuda.
 
@@ -51,7 +51,7 @@ def dry_step(config: RunConfig, *, num_classes: int, device: str = "cpu") -> Dry
     t = Progress(0, schedule.total_steps, 0, STEPS_PER_EPOCH)
     groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
     report = update(prepare_for(config, task, num_classes, world.device)(groups, t), t)
-    # A loss scaler may find its first scale too large and skip the step: that is no failure.
+    # A loss scaler may find its first scale too large and skip the step, which is no failure.
     scaled = config.precision.loss_scaling
     if not (torch.isfinite(report.loss) and (scaled or torch.isfinite(report.grad_norm))):
         raise RuntimeError(f"loss {float(report.loss)}, gradient norm {float(report.grad_norm)}")
@@ -71,9 +71,9 @@ def noise(config: RunConfig, num_classes: int, group: int) -> RawBatch:
     """Return one group of normalised noise images (or crops), with random classes and maps.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         num_classes: C.
-        group: its number, which seeds the noise.
+        group: number of the group, which seeds the noise.
     """
     count, height, width = config.batch.group, config.data.height, config.data.width
     crops = config.augment.multi_crop
@@ -101,9 +101,9 @@ def random_labels(
     """Return random label maps of the published shape (recipes B.4) and random crop boxes.
 
     Args:
-        count: images.
+        count: number of images.
         num_classes: C.
-        generator: of the draws.
+        generator: random generator of the draws.
     """
     cells = torch.randn(count, num_classes, MAP_SIDE, MAP_SIDE, generator=generator)
     best = cells.topk(min(MAP_DEPTH, num_classes), 1)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 EXIT_OK, EXIT_FAILED, EXIT_WRONG_INPUT = 0, 1, 2
 EXIT_BUSY = 69  # "unavailable": another process trains the run
-EXIT_INTERRUPTED = 75  # "temporary failure": the same command goes on from the checkpoint
+EXIT_INTERRUPTED = 75  # "temporary failure": the same command continues from the checkpoint
 
 
 class Ended(StrEnum):
@@ -18,13 +18,13 @@ class Ended(StrEnum):
     CRASH = "crash"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
-    BUSY = "busy"  # another process trains it and will say how it ended
+    BUSY = "busy"  # another process trains it and will report how it ended
     REFUSED = "refused"  # wrong input: nothing was tried
 
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """What a job returns to whoever launched it."""
+    """What a job returns to its launcher."""
 
     run_id: str
     ended: Ended
@@ -33,7 +33,7 @@ class JobReport:
 
 
 def exit_status(endings: Collection[Ended]) -> int:
-    """Return what the shell is told: the worst of all; 2 only if all input was wrong."""
+    """Return the exit status for the shell: the worst of all; 2 only if all input was wrong."""
     if set(endings) == {Ended.REFUSED}:
         return EXIT_WRONG_INPUT
     if {Ended.FAILED, Ended.REFUSED} & set(endings):

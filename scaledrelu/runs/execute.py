@@ -44,10 +44,10 @@ def execute(
     """Train one run in ``folder`` and write its result.
 
     Args:
-        config: of the run.
-        world: this process's place.
+        config: the run's configuration.
+        world: this process's place among the run's processes.
         folder: run directory, the same on every rank.
-        wants_stop: whether this process was asked to leave.
+        wants_stop: whether this process was asked to stop.
 
     Returns:
         The outcome, or None if the run was interrupted and can be resumed.
@@ -67,7 +67,7 @@ def execute(
         ending = train(job.training, folder=folder, logbook=logbook, wants_stop=wants_stop)
         if ending.interrupted:
             log.info(
-                "%s stopped at step %d on request and saved; the same command goes on",
+                "%s stopped at step %d and saved; run the same command again to continue",
                 name,
                 ending.cursor.step,
             )
@@ -93,11 +93,11 @@ def make_result(
     """Describe how the run ended.
 
     Args:
-        config: of the run.
-        job: what was trained.
-        world: this process's place.
-        ending: of the training.
-        shares: of every process, in rank order.
+        config: the run's configuration.
+        job: the built run that was trained.
+        world: this process's place among the run's processes.
+        ending: how training ended.
+        shares: the facts of every process, in rank order.
     """
     cursor, verdict = ending.cursor, ending.verdict
     metrics = dict(cursor.latest)
@@ -121,7 +121,7 @@ def make_result(
 
 
 def data_sizes(splits: Splits | ReidSplits) -> dict[str, int]:
-    """Return the numbers of images per split (of ReID ``val`` are the queries) and of classes."""
+    """Return the numbers of images per split (for ReID ``val`` is the queries) and of classes."""
     sizes = {"train": len(splits.train), "val": len(splits.val), "classes": splits.num_classes}
     if isinstance(splits, ReidSplits):
         sizes["gallery"] = len(splits.gallery)
@@ -131,13 +131,13 @@ def data_sizes(splits: Splits | ReidSplits) -> dict[str, int]:
 def provenance(
     config: RunConfig, job: Job, world: World, shares: Sequence[Share]
 ) -> dict[str, Any]:
-    """Return where and with what a run was made.
+    """Return where and with which versions a run was made.
 
     Args:
-        config: of the run.
-        job: what was trained.
-        world: this process's place.
-        shares: of every process, in rank order.
+        config: the run's configuration.
+        job: the built run that was trained.
+        world: this process's place among the run's processes.
+        shares: the facts of every process, in rank order.
     """
     return {
         "device": describe_devices(shares),
@@ -156,12 +156,12 @@ def provenance(
 
 
 def report_outcome(name: str, result: Result, verdict: Verdict | None) -> None:
-    """Log the last line of a run, and what its losses went through if that was no crash.
+    """Log the last line of a run, and any dead stretch that was no crash.
 
     Args:
-        name: id of the run.
-        result: of the run.
-        verdict: of the judge; None without a crash.
+        name: run id.
+        result: the run's result.
+        verdict: the judge's verdict; None without a crash.
     """
     ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
     found = in_words(result.metrics) or "no evaluation yet"

@@ -1,4 +1,4 @@
-"""Features instead of images, computed once, where a frozen backbone sees the same every epoch."""
+"""Features instead of images, computed once, where a frozen backbone sees no augmentation."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ BATCH = 256  # fixed: rounding depends on it, and a resumed run must see the sam
 def embed_training_images(config: RunConfig, task: Task, splits: Splits) -> Splits:
     """Return splits whose training images are a probe's features, or the same splits.
 
-    They are replaced for a linear probe on images in memory that nothing augments. Every process
+    They are replaced for a linear probe on images in memory without augmentation. Every process
     computes all of them, in the order of the data set.
 
     Args:
-        config: of the run.
-        task: on its device, with the weights it starts from.
-        splits: of the run.
+        config: the run's configuration.
+        task: the task, on its device, with its initial weights.
+        splits: the run's data set.
     """
     images = getattr(splits.train, "images", None)
     if not isinstance(task, LinearProbe) or images is None or is_augmented(config):

@@ -1,4 +1,4 @@
-"""What feeds a run: its data set, its loaders and what the host does to an image."""
+"""What feeds a run: its data set, its loaders and its transforms on the host."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from scaledrelu.labels.maps import LabelMaps
 from scaledrelu.labels.transforms import joint_train
 from scaledrelu.runs.create import create
 
-PROBE_IMAGES = 64  # of the validation set, for the extremes in the evidence file
+PROBE_IMAGES = 64  # validation images for the extremes in the evidence file
 
 
 def open_data(config: RunConfig) -> Splits | ReidSplits:
@@ -42,8 +42,9 @@ def open_data(config: RunConfig) -> Splits | ReidSplits:
     )
     if data.num_classes not in (None, splits.num_classes):
         raise ConfigError(
-            f"data.num_classes={data.num_classes}, but {data.name} at {data.root} has "
-            f"{splits.num_classes} classes; set data.num_classes=null to count them"
+            f"data.num_classes={data.num_classes}: {data.name} at {data.root} has "
+            f"{splits.num_classes} classes; set data.num_classes={splits.num_classes}, or null to "
+            "count them"
         )
     if data.fraction < 1:
         train = subset(splits.train, data.fraction, seed=data.fraction_seed)
@@ -57,7 +58,7 @@ def train_loader(
     """Build the loader of this process's groups, with their label maps if the run has some.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         splits: its data set.
         groups: global numbers of the groups that this process works through.
         world: this process's place and device.
@@ -92,8 +93,8 @@ def train_transform(
 
     Args:
         data: size and statistics of the images.
-        augment: what is done to them.
-        in_memory: whether they lie in memory as bytes.
+        augment: the augmentation.
+        in_memory: whether the images are uint8 tensors in memory.
     """
     if augment.multi_crop is not None:
         return multi_crop(augment, image_size=data.image_size)
@@ -108,7 +109,7 @@ def train_transform(
 
 
 def layout(launch: LaunchConfig) -> torch.memory_format:
-    """Return how images and convolution weights lie in memory."""
+    """Return the memory format of images and convolution weights."""
     return torch.channels_last if launch.channels_last else torch.contiguous_format
 
 
@@ -116,24 +117,23 @@ class Validation:
     """This process's shard of the validation set, normalised, on the device.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         source: all images of the set.
         world: this process's place and device.
 
     Raises:
-        DataError: if there are fewer images than processes; no evaluator counts an empty shard.
+        DataError: if there are fewer images than processes; no evaluator accepts an empty shard.
 
     Attributes:
-        probe: the first images of the shard, kept for small questions; None before the first pass.
+        probe: the first images of the shard, for the extremes; None before the first pass.
     """
 
     def __init__(self, config: RunConfig, source: ImageSource, world: World) -> None:
         data = config.data
         if len(source) < world.size:
             raise DataError(
-                f"{len(source)} validation images cannot be shared by {world.size} processes: each "
-                f"needs at least one; start {len(source)} processes or fewer (launch.nproc), or "
-                "use more images"
+                f"{len(source)} validation images cannot be divided among {world.size} processes; "
+                f"use at most {len(source)} processes (launch.nproc), or more images"
             )
         pixels = {"mean": data.mean, "std": data.std}
         self.device, self.layout = world.device, layout(config.launch)

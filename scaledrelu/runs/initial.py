@@ -1,7 +1,7 @@
 """Where the first weights come from: another run of ours, or a file from elsewhere.
 
-Never from a broken start: a run that is missing, unfinished or crashed, and weights that are gone
-or of another step, end here in one line.
+A missing, unfinished or crashed run, and weights that are missing or of another step, are refused
+with one line.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import nn
 from yaml import YAMLError
 
 from scaledrelu.config.data import DataConfig
+from scaledrelu.config.group import typed
 from scaledrelu.config.identity import SCIENCE_VERSION, canonical
 from scaledrelu.config.run import RunConfig, value_of
 from scaledrelu.config.stored import CONFIG_YAML, from_stored, from_yaml
@@ -41,7 +42,7 @@ from scaledrelu.tasks.base import Task
 log = logging.getLogger(__name__)
 
 SCRATCH, RUN, CHECKPOINT = "scratch", "run", "checkpoint"
-HEAD_STD = 0.02  # of a new classifier, before init.head_scale (recipes F)
+HEAD_STD = 0.02  # standard deviation of a new classifier, before init.head_scale (recipes F)
 # What weights alone do not show: heads, activations, strides. Drop path and images may differ.
 SAME_NETWORK = (
     *(f"model.{name}" for name in ("build", "width", "depth", "heads", "mlp_ratio", "patch_size")),
@@ -53,17 +54,17 @@ SAME_NETWORK = (
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run of ours that ended well: its resolved configuration and its last checkpoint."""
+    """One of our own runs that ended well: its configuration and its last checkpoint."""
 
     config: RunConfig
     state: dict[str, Any]
 
 
 def load_initial(config: RunConfig, task: Task) -> LoadReport | None:
-    """Give a new task the weights that its configuration names; classifiers stay fresh.
+    """Load the weights that a new task's configuration names; classifiers are not loaded.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         task: just built, with its random initialisation.
 
     Returns:
@@ -72,7 +73,7 @@ def load_initial(config: RunConfig, task: Task) -> LoadReport | None:
     Raises:
         ConfigError: if ``init`` is incomplete, or the upstream run has another network.
         RunError: if the upstream run is missing, unfinished or crashed.
-        CheckpointError: if weights are gone, torn, another file's, or another network's.
+        CheckpointError: if weights are missing, damaged, or of another file or network.
     """
     init = config.init
     if init.kind == SCRATCH:
@@ -91,14 +92,14 @@ def finished_run(results: str | Path, run_id: str, *, trust: Sequence[str] = ())
 
     Args:
         results: folder that holds ``runs/<run_id>``.
-        run_id: of the run.
-        trust: modules that its configuration may name beside ours, see ``config.trust``; what the
-            stored configuration itself trusts counts for nothing.
+        run_id: the run's id.
+        trust: further modules that its configuration may name, as in ``config.trust``; the modules
+            that the stored configuration itself trusts are ignored.
 
     Raises:
-        ConfigError: if its configuration names code that nobody trusts.
+        ConfigError: if its configuration names code that is not trusted.
         RunError: if the run is missing, unfinished or crashed.
-        CheckpointError: if its weights are gone or not the last ones.
+        CheckpointError: if its weights are missing or not the last ones.
     """
     folder = run_directory(results, run_id)
     result = _result_of(folder, run_id)
@@ -111,11 +112,11 @@ def stored_config(folder: Path, *, trust: Sequence[str] = ()) -> RunConfig:
 
     Args:
         folder: run directory.
-        trust: modules whose code the configuration may name, beside this project's.
+        trust: further modules whose code the configuration may name.
 
     Raises:
-        RecordError: if ``config.yaml`` is gone, damaged, or not the run's.
-        ConfigError: if it names code that nobody trusts.
+        RecordError: if ``config.yaml`` is missing, damaged, or another run's.
+        ConfigError: if it names code that is not trusted.
     """
     path = folder / CONFIG_YAML
     text = read_text(path, advice=keep(folder))
@@ -125,9 +126,11 @@ def stored_config(folder: Path, *, trust: Sequence[str] = ()) -> RunConfig:
         science = read_config(folder) or {}
         same = science.get("science_version") != SCIENCE_VERSION or canonical(config) == science
     except (ConfigError, OmegaConfBaseException, YAMLError, *UNREADABLE) as error:
-        raise RecordError(f"{path}: gone or damaged ({in_short(error)}); {keep(folder)}") from error
+        raise RecordError(
+            f"{path}: missing or damaged ({in_short(error)}); {keep(folder)}"
+        ) from error
     if not same:
-        raise RecordError(f"{path}: is not what config.json beside it says; {keep(folder)}")
+        raise RecordError(f"{path}: does not match config.json beside it; {keep(folder)}")
     check_targets(values, trust=trust, where=str(path))
     return config
 
@@ -137,8 +140,8 @@ def reset_head(network: nn.Module, *, scale: float) -> None:
     """Start a classifier anew: truncated normal 0.02, times ``scale``; bias 0.
 
     Args:
-        network: with ``get_classifier``.
-        scale: times the usual start.
+        network: a timm model, with ``get_classifier``.
+        scale: factor on the usual standard deviation.
 
     Source: recipes F (DINO issue #31 for the scale; its value is an assumption).
     """
@@ -165,7 +168,7 @@ def _load(config: RunConfig, network: nn.Module) -> LoadReport:
 
 
 def _grid(data: DataConfig, patch: int) -> Grid:
-    """Return the patch grid that a run of ours has positions for."""
+    """Return the patch grid of one of our runs' positions."""
     return data.height // patch, data.width // patch
 
 
@@ -173,10 +176,9 @@ def _check_network(upstream: RunConfig, own: RunConfig) -> None:
     for key in SAME_NETWORK:
         here, there = value_of(own, key), value_of(upstream, key)
         if there != here:
-            here, there = (list(x) if isinstance(x, tuple) else x for x in (here, there))
             raise ConfigError(
-                f"{key}={here}, but the checkpoint of init.run={own.init.run} was trained with "
-                f"{key}={there}; set {key} to that"
+                f"{key}={typed(here)}: the checkpoint of init.run={own.init.run} was trained with "
+                f"{key}={typed(there)}; set {key}={typed(there)}"
             )
 
 
@@ -184,8 +186,8 @@ def _check_sha256(path: str, expected: str) -> None:
     found = file_sha256(path)
     if found != expected.lower():
         raise CheckpointError(
-            f"{path}: its sha256 is {found}, but init.sha256={expected}: another or a torn file; "
-            "fetch it again, or correct init.sha256"
+            f"{path}: its sha256 is {found}, but init.sha256={expected}; fetch the file again, or "
+            "correct init.sha256"
         )
 
 
@@ -193,20 +195,20 @@ def _result_of(folder: Path, run_id: str) -> Result:
     status = read_status(folder)
     if status == Status.CRASH:
         raise RunError(
-            f"{run_id}: upstream crashed: nothing is trained from a broken start (see {folder}); "
-            "choose another init.run"
+            f"{run_id}: upstream crashed, so its weights are not used (see {folder}); choose "
+            "another init.run"
         )
     if status == Status.OK:
         return read_result(folder)
     if not folder.is_dir():
         raise RunError(
-            f"{folder}: no such run (published records have no weights); train it here first: the "
-            "table that names it does, or set paths.results"
+            f"{folder}: no such run (published records have no weights); train it first, for "
+            "example with the table that needs it, or set paths.results"
         )
     reason = read_error(folder)
     raise RunError(
-        f"{folder}: this run is not finished ({status.value if reason is None else reason}); the "
-        "command that trains it goes on from its checkpoint"
+        f"{folder}: this run is not finished ({status.value if reason is None else reason}); run "
+        "the command that trains it again to finish it"
     )
 
 
@@ -215,16 +217,16 @@ def _last_state(folder: Path, result: Result) -> dict[str, Any]:
     for path in (folder / CONFIG_YAML, folder / LAST):
         if not path.exists():
             raise CheckpointError(
-                f"{path}: gone, though the run is finished (published records come without "
+                f"{path}: missing, although the run is finished (published records come without "
                 f"weights); {again}"
             )
     try:
         state = read_checkpoint(path, entries=("task", "cursor"))
     except CheckpointError as error:
-        raise CheckpointError(f"{error} The run itself is finished: {again}") from error
+        raise CheckpointError(f"{error} The run itself is finished; {again}") from error
     step, steps = state["cursor"]["step"], result.provenance.get("steps")
     if step != steps:
         raise CheckpointError(
-            f"{path}: weights of step {step}, but the run ended at step {steps}; {again}"
+            f"{path}: holds the weights of step {step}, but the run ended at step {steps}; {again}"
         )
     return state

@@ -1,4 +1,4 @@
-"""What a result says about the judge of divergence: of every finished run, crashed or not."""
+"""What a result says of the divergence judge, for every finished run, crashed or not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scaledrelu.engine.windows import Rule, Stretch
 
 
 def describe_judgement(training: Training) -> dict[str, Any]:
-    """Return the rule, what it was compared with, and the stretches in which the run was dead.
+    """Return the rule, the values it was compared with, and the stretches of dead windows.
 
     ``last_mean`` is the mean loss of the last window that ended, None if the run ended before one
     did; steps and epochs count from 0. ``remark`` is a sentence if the run left a dead stretch
@@ -40,9 +40,9 @@ def remark(rule: Rule, stretches: tuple[Stretch, ...], per_epoch: int) -> str | 
     """Return one sentence about the dead stretches that the run left again, None without any.
 
     Args:
-        rule: of the judge.
-        stretches: in which the run was dead, in order.
-        per_epoch: updates in an epoch of the run.
+        rule: the judge's rule.
+        stretches: stretches in which the run was dead, in order.
+        per_epoch: updates per epoch of the run.
     """
     left = [stretch for stretch in stretches if stretch.left]
     if not left:
@@ -58,8 +58,8 @@ def describe_crash(training: Training, verdict: Verdict) -> dict[str, Any]:
     """Return kind, place and the last observations of a crash.
 
     Args:
-        training: that ended.
-        verdict: of its judge.
+        training: the training that ended.
+        verdict: its judge's verdict.
     """
     per_epoch = training.loader.steps_per_epoch
     scaler = training.scaler

@@ -1,7 +1,7 @@
-"""One writer for each run directory: a lock that the system frees however its holder ends.
+"""One writer for each run directory: a lock that the system releases however its holder ends.
 
-Beside the lock lies ``attempt.json``: which process it is and since when. The lock decides; the
-file counts only where the lock cannot be seen, on another machine whose file system shares none.
+``attempt.json`` beside the lock names the process that holds it, and since when. The lock decides;
+the file counts only on another machine, where the file system may not share locks.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from scaledrelu.runs.damage import UNREADABLE
 LOCK = "run.lock"
 RANKS_LOCK = "ranks.lock"  # shared by the processes of a run that another one started
 ATTEMPT = "attempt.json"
-BEAT_S = 15.0  # how often a run says that it lives
-SILENCE_S = 120.0  # a run on another machine that says nothing for so long is dead
-PATIENCE_S = 1.0  # whoever only looks holds the lock for a moment
+BEAT_S = 15.0  # how often a run shows that it is alive
+SILENCE_S = 120.0  # a run on another machine that has been silent for so long is dead
+PATIENCE_S = 1.0  # a mere check holds the lock for a moment
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 _TOO_LARGE = 2**31  # of a process id
 
 
 class BusyError(RunError):
-    """Another process trains the same run."""
+    """Another process is training the same run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Attempt:
         host: node name.
         birth: the kernel's start time of that process, None where unknown; process ids are
             reused, births are not.
-        boot: of the kernel that it ran under, None where unknown; a restarted container has
+        boot: id of the kernel that it ran under, None where unknown; a restarted container has
             another host name and the same kernel.
         seen: last sign of life, in seconds since the epoch.
         slurm_job: number of the SLURM job around it, None without one.
@@ -62,8 +62,8 @@ class Attempt:
 
     @property
     def here(self) -> bool:
-        """Whether this kernel ran the process, so that it knows whether it lives."""
-        return self.boot in (None, _boot())
+        """Whether the process ran on this kernel, which then knows whether it is alive."""
+        return self.boot in (None, _boot_id())
 
     def __str__(self) -> str:
         job = f", SLURM job {self.slurm_job}" if self.slurm_job else ""
@@ -72,7 +72,7 @@ class Attempt:
 
 @contextlib.contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the directory of a run and say in it who trains the run.
+    """Hold the lock of a run directory and record there who trains the run.
 
     Raises:
         BusyError, RunError: see :func:`claim`.
@@ -83,33 +83,33 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def claim(folder: Path) -> Iterator[None]:
-    """Hold a directory's lock, which the system frees however this process ends.
+    """Hold the lock of a directory, which the system releases however this process ends.
 
     Raises:
-        BusyError: if another process works on it.
+        BusyError: if another process is working on it.
         RunError: if the lock is not a file of this folder.
     """
     with _open_lock(folder / LOCK) as stream:
         if _held_by_others(folder, stream):
             who = read_attempt(folder) or "another process"
-            raise BusyError(f"{folder}: {who} works on it; wait for that or stop it")
+            raise BusyError(f"{folder}: {who} is working on it; wait until it ends, or stop it")
         yield
 
 
 @contextlib.contextmanager
 def one_of_many(folder: Path) -> Iterator[None]:
-    """Keep the next attempt waiting while this process of a run still saves.
+    """Make the next attempt wait while this process of a run still saves.
 
     The parent that holds the lock may have been killed.
     """
     with _open_lock(folder / RANKS_LOCK) as stream:
         with contextlib.suppress(OSError):
-            fcntl.flock(stream, fcntl.LOCK_SH)  # whoever only looks lets go at once
+            fcntl.flock(stream, fcntl.LOCK_SH)  # a mere check releases it at once
         yield
 
 
 def is_busy(folder: Path) -> bool:
-    """Whether some process trains this run now."""
+    """Whether some process is training this run now."""
     attempt = read_attempt(folder)
     for name, kind in ((LOCK, fcntl.LOCK_SH), (RANKS_LOCK, fcntl.LOCK_EX)):
         try:
@@ -123,7 +123,7 @@ def is_busy(folder: Path) -> bool:
 
 
 def read_attempt(run_dir: str | Path) -> Attempt | None:
-    """Return who works, or worked when it was killed, on this run; None if nobody or unreadable."""
+    """Return who is, or was when killed, working on this run; None if unknown."""
     path = Path(run_dir) / ATTEMPT
     try:
         raw = json.loads(path.read_text())
@@ -132,7 +132,7 @@ def read_attempt(run_dir: str | Path) -> Attempt | None:
         seen = path.stat().st_mtime
     except (OSError, *UNREADABLE):
         return None
-    # A signal to 0, -1 or less reaches other processes than the one that is meant.
+    # A signal to 0, -1 or less would reach other processes.
     if type(pid) is not int or not 0 < pid < _TOO_LARGE:
         return None
     if not all(isinstance(text, str | None) for text in (birth, boot, job)):
@@ -141,7 +141,7 @@ def read_attempt(run_dir: str | Path) -> Attempt | None:
 
 
 def _held_by_others(folder: Path, stream: IO[bytes]) -> bool:
-    """Take the lock; return whether somebody else has it, or lives where locks are not shared."""
+    """Take the lock; return whether another process holds it, or works where it is not shared."""
     deadline = time.monotonic() + PATIENCE_S
     while _try(stream, fcntl.LOCK_EX) is False:
         if time.monotonic() > deadline:
@@ -155,7 +155,7 @@ def _held_by_others(folder: Path, stream: IO[bytes]) -> bool:
 
 
 def _try(stream: IO[bytes], kind: int) -> bool | None:
-    """Return whether a lock was free and is ours now; None where the file system has no locks."""
+    """Return whether a lock was free and is now held; None where the file system has no locks."""
     try:
         fcntl.flock(stream, kind | fcntl.LOCK_NB)
     except OSError as error:
@@ -164,12 +164,12 @@ def _try(stream: IO[bytes], kind: int) -> bool | None:
 
 
 def _lives_unseen(attempt: Attempt, folder: Path) -> bool:
-    """Whether a process lives that a free lock says nothing about."""
+    """Whether a process is alive although the lock seems free."""
     if not attempt.here:  # its locks may not reach this machine
         return time.time() - attempt.seen < SILENCE_S
     if _locks_work(folder):
         return False
-    return attempt.birth is not None and _birth(attempt.pid) == attempt.birth
+    return attempt.birth is not None and _start_time(attempt.pid) == attempt.birth
 
 
 def _locks_work(folder: Path) -> bool:
@@ -184,34 +184,34 @@ def _locks_work(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _attempt(folder: Path) -> Iterator[None]:
-    """Say who works on a run, and every few seconds that it still does."""
+    """Record who works on a run, and every few seconds that it still does."""
     pid = os.getpid()
     attempt = {
         "pid": pid,
         "started": time.time(),
         "host": os.uname().nodename,
-        "birth": _birth(pid),
-        "boot": _boot(),
+        "birth": _start_time(pid),
+        "boot": _boot_id(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
-    path, over = folder / ATTEMPT, threading.Event()
+    path, ended = folder / ATTEMPT, threading.Event()
     write_atomic(path, json.dumps(attempt) + "\n")
-    threading.Thread(target=_beat, args=(path, over), daemon=True).start()
+    threading.Thread(target=_heartbeat, args=(path, ended), daemon=True).start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         path.unlink(missing_ok=True)
 
 
-def _beat(path: Path, over: threading.Event) -> None:
-    while not over.wait(BEAT_S):
+def _heartbeat(path: Path, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_S):
         with contextlib.suppress(OSError):
             os.utime(path)
 
 
 def _open_lock(path: Path, *, create: bool = True) -> IO[bytes]:
-    """Open a lock without following a link: what that leads to is not ours to touch."""
+    """Open a lock without following a link, which may lead elsewhere."""
     flags = os.O_RDWR | (os.O_CREAT if create else 0) | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.fdopen(os.open(path, flags, 0o666), "r+b")
@@ -219,18 +219,18 @@ def _open_lock(path: Path, *, create: bool = True) -> IO[bytes]:
         raise
     except OSError as error:
         reason = "a link" if path.is_symlink() else error.strerror
-        raise RunError(f"{path}: cannot lock this run ({reason}); move that file away") from error
+        raise RunError(f"{path}: cannot lock this run ({reason}); move this file away") from error
 
 
-def _boot() -> str | None:
-    """Return what tells this start of this kernel from all others; None where unknown."""
+def _boot_id() -> str | None:
+    """Return an id of this boot of this kernel; None where unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
 
 
-def _birth(pid: int) -> str | None:
+def _start_time(pid: int) -> str | None:
     """Return the start time of a live process from /proc; None for the dead, zombies included."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -12,7 +12,12 @@ from scaledrelu.runs.record import times_redone
 
 
 def open_mirrors(config: RunConfig, folder: Path) -> list[WandbMirror]:
-    """Start copying a run to W&B if it asks for that; returns at once."""
+    """Start copying a run to W&B if its configuration asks for it; returns at once.
+
+    Args:
+        config: the run's configuration.
+        folder: run directory.
+    """
     wandb = config.wandb
     if wandb.mode == "disabled":
         return []

@@ -1,7 +1,7 @@
-"""What became of the jobs of one multirun, in whichever process or machine a launcher ran them.
+"""How the jobs of one multirun ended, in whichever process or machine a launcher ran them.
 
-Hydra keeps what the jobs of a multirun return to itself. So each leaves a small file in the folder
-of its multirun, and the command that started them reads these when all are over.
+Hydra does not pass on what the jobs of a multirun return. So each job leaves a small file in the
+multirun's folder, and the command that started them reads these files at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOLDER = "endings"
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one job of a multirun ended; ``overrides`` are those it was started with."""
+    """How one job of a multirun ended, and the overrides it was started with."""
 
     number: int
     overrides: tuple[str, ...]
@@ -42,16 +42,21 @@ class MultirunFolder(Callback):
     path: ClassVar[Path | None] = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Find the folder, and forget the endings of an earlier multirun in it."""
+        """Find the folder, and remove the files of an earlier multirun in it.
+
+        Args:
+            config: Hydra's configuration of the multirun.
+            _: further arguments of Hydra, ignored.
+        """
         MultirunFolder.path = Path(config.hydra.sweep.dir).absolute()
         shutil.rmtree(MultirunFolder.path / FOLDER, ignore_errors=True)
 
 
 def leave_ending(report: JobReport) -> None:
-    """Write how the Hydra job around the caller ended, if it belongs to a multirun.
+    """Record how the current Hydra job ended, if it belongs to a multirun.
 
     Raises:
-        OSError: the folder of the multirun cannot be written.
+        OSError: the multirun's folder is not writable.
     """
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
@@ -60,13 +65,13 @@ def leave_ending(report: JobReport) -> None:
 
 
 def write_ending(folder: Path, report: JobReport, *, number: int, overrides: Sequence[str]) -> None:
-    """Write how one job of a multirun ended.
+    """Record how one job of a multirun ended.
 
     Args:
-        folder: of the multirun.
-        report: of the job.
-        number: of the job, from 0.
-        overrides: that it was started with.
+        folder: the multirun's folder.
+        report: how the job ended.
+        number: the job's number, from 0.
+        overrides: the overrides it was started with.
     """
     ending = Ending(number, tuple(overrides), report.run_id, report.ended, report.reason)
     write_atomic(folder / FOLDER / f"{number}.json", json.dumps(asdict(ending)) + "\n")
@@ -96,7 +101,7 @@ def summary(endings: Sequence[Ending]) -> str:
     bad, stopped = count[Ended.FAILED] + count[Ended.REFUSED], count[Ended.INTERRUPTED]
     last = f"{bad} of {len(endings)} runs failed"
     if stopped:
-        last += f", {stopped} interrupted: the same command goes on"
+        last += f", {stopped} interrupted (run the same command again to continue)"
     if count[Ended.BUSY]:
         last += f", {count[Ended.BUSY]} trained by other processes"
     return "\n".join([*lines, last])

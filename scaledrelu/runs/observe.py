@@ -1,4 +1,4 @@
-"""How a run is looked at: evaluators after an epoch, evidence at its end."""
+"""How a run is evaluated: evaluators after an epoch, evidence at its end."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Evaluators:
     """The evaluators of a recipe, and a probe for extremes.
 
     Attributes:
-        task: whose backbone they look at.
+        task: its backbone is evaluated.
         evaluators: in the order of the recipe; the first one's headline is the run's.
-        validation: where the probe's images come from; the evaluators have gone through it first.
-        autocast: context of the run's precision.
+        validation: source of the probe's images; the evaluators have gone through it first.
+        autocast: makes the context of the run's precision.
     """
 
     task: Task
@@ -55,7 +55,7 @@ class Evaluators:
         return self.evaluators[0].headline
 
     def __call__(self, t: Progress) -> Evaluation:
-        """Return everything that is found in the backbone as it is now."""
+        """Return all metrics and arrays of the backbone as it is now."""
         backbone = self.task.backbone
         metrics: dict[str, float] = {}
         arrays: dict[str, torch.Tensor] = {}
@@ -80,12 +80,12 @@ def build_evaluation(
     """Build every evaluator of the recipe; each gets what it names among its arguments.
 
     Args:
-        config: of the run.
-        task: whose backbone is looked at.
+        config: the run's configuration.
+        task: its backbone is evaluated.
         validation: this process's shard.
-        world: this process's place.
-        splits: of the run; other images than those of validation are opened only by evaluators
-            that want them, while they do.
+        world: this process's place among the run's processes.
+        splits: the run's data set; images outside the validation set are opened only while an
+            evaluator needs them.
     """
     autocast = partial(autocast_context, config.precision.autocast, world.device)
     offered = {
@@ -108,8 +108,8 @@ def build_evaluation(
         wanted = parameters_of(build)
         if "gallery" in wanted and "gallery" not in offered:
             raise ConfigError(
-                f"data.name={config.data.name} has no query and gallery, which "
-                f"{build['_target_']} ranks: set data to market1501 or msmt17"
+                f"data.name={config.data.name}: has no query and gallery images, which "
+                f"{build['_target_']} needs; choose data=market1501 or data=msmt17"
             )
         evaluators.append(
             create(build, **{name: value for name, value in offered.items() if name in wanted})
@@ -118,12 +118,12 @@ def build_evaluation(
 
 
 def shard_of(config: RunConfig, source: ImageSource, world: World) -> Iterator[RawBatch]:
-    """Yield this process's shard of a source's images as the validation images come.
+    """Yield this process's shard of a source's images, prepared like the validation images.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         source: all images.
-        world: this process's place.
+        world: this process's place among the run's processes.
     """
     with closing(Validation(config, source, world)) as images:
         yield from images
@@ -133,11 +133,11 @@ def shard_of(config: RunConfig, source: ImageSource, world: World) -> Iterator[R
 def collect_evidence(
     config: RunConfig, training: Training, validation: Validation, cursor: Cursor
 ) -> dict[str, np.ndarray]:
-    """Gather what later reports need from the weights; NaN after a non-finite crash stays.
+    """Gather what later reports need from the weights; NaN after a non-finite crash is kept.
 
     Args:
-        config: of the run.
-        training: that has ended.
+        config: the run's configuration.
+        training: the training that has ended.
         validation: this process's shard.
         cursor: where training ended.
     """
@@ -174,7 +174,7 @@ def collect_evidence(
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return an ``.npz`` whose bytes depend on nothing but the arrays."""
+    """Return an ``.npz`` whose bytes depend on the arrays only."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name.replace("/", "."): arrays[name] for name in sorted(arrays)})
     return buffer.getvalue()

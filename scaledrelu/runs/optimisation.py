@@ -1,4 +1,4 @@
-"""From the numbers of a configuration to what moves the weights: schedules, optimizer, scaler."""
+"""From the numbers of a configuration to schedules, optimizer, loss scaler and crash rule."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def build_schedule(config: RunConfig, steps_per_epoch: int) -> LrSchedule:
     """Lay the recipe's curve over the steps of this profile.
 
     Args:
-        config: of the run.
-        steps_per_epoch: updates in an epoch of the run.
+        config: the run's configuration.
+        steps_per_epoch: updates per epoch of the run.
     """
     curve = Curve(
         config.schedule,
@@ -36,10 +36,10 @@ def build_schedule(config: RunConfig, steps_per_epoch: int) -> LrSchedule:
 
 
 def build_weight_decay(config: RunConfig, total_steps: int) -> CosineSchedule | None:
-    """Return how the weight decay moves over the steps (DINO), or None where it stays.
+    """Return how the weight decay changes over the steps (DINO), or None if it is constant.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         total_steps: updates in the run.
     """
     end = config.schedule.weight_decay_end
@@ -51,9 +51,9 @@ def build_optimizer(optimizer: OptimizerConfig, task: Task, *, lr: float) -> tor
     """Build the base optimizer over the official parameter groups.
 
     Args:
-        optimizer: its class, arguments and rules of decay.
-        task: whose trainable parameters it moves.
-        lr: to start with; the schedule sets it before every update.
+        optimizer: class, arguments and rules of decay.
+        task: its trainable parameters are optimized.
+        lr: first learning rate; the schedule sets it before every update.
     """
     build = dict(optimizer.build)
     groups = parameter_groups(
@@ -70,8 +70,8 @@ def build_scaler(precision: PrecisionConfig, device: torch.device) -> torch.amp.
     """Build the loss scaler of fp16 (recipes A.3), or nothing.
 
     Args:
-        precision: of the run.
-        device: of the model.
+        precision: the run's precision.
+        device: the model's device.
     """
     if not precision.loss_scaling:
         return None
@@ -87,8 +87,8 @@ def judge_rule(divergence: DivergenceConfig, task: Task, schedule: LrSchedule) -
 
     Args:
         divergence: the rule, in epochs of the paper or shares of the run.
-        task: whose chance loss is the reference.
-        schedule: of the run.
+        task: its chance loss is the reference.
+        schedule: the run's learning-rate schedule.
     """
     if divergence.judge == "fraction":
         at = divergence.judge_at * schedule.total_steps

@@ -1,7 +1,7 @@
 """A planned run is a file: ``config.yaml`` in its directory, the whole resolved configuration.
 
-Planning writes it, training executes it in place, on any machine. Nothing composes it again, so an
-edit of ``conf/`` cannot reach a run that waits in a queue. Imports no torch.
+Planning writes it, training reads it, on any machine. Nothing composes it again, so an edit of
+``conf/`` cannot reach a run that waits in a queue. Imports no torch.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from scaledrelu.runs.damage import UNREADABLE, in_short, read_text
 from scaledrelu.runs.record import run_directory
 
 PLANNED_AS = "# planned as "
-AGAIN = "the command that planned it (make table<N>) writes it anew"
+AGAIN = "plan it again with its table (make table<N>), which rewrites the file"
 OWN_DIGEST = re.compile(r"[0-9a-f]{16}")  # any other was given by a person
 
 
 class PlanWriter:
-    """Writes the files of many runs; groups that they share are put into words once."""
+    """Writes the files of many runs; groups that they share are turned into text once."""
 
     def __init__(self) -> None:
         self._known: Texts = {}
 
     def write(self, config: RunConfig, folder: Path, *, planned_as: str = "") -> None:
-        """Write ``config.yaml``, unless it is there and says the same.
+        """Write ``config.yaml``, unless it already says the same.
 
         Args:
-            config: of the run.
+            config: the run's configuration.
             folder: run directory.
-            planned_as: what the run is, in the words of its table: the first line of the file;
-                nothing for one that a person composed.
+            planned_as: the run in the words of its table, for the first line of the file; empty
+                for a run that a person composed.
 
         Raises:
-            OSError: the folder cannot be written.
+            OSError: the folder is not writable.
         """
         first = f"{PLANNED_AS}{' '.join(planned_as.split())}\n" if planned_as else ""
         text = first + to_yaml(config, self._known)
         path = folder / CONFIG_YAML
         if not path.is_file() or path.read_bytes() != text.encode():
-            # A planned one that is lost in a power cut is planned again.
+            # A planned file that is lost in a power cut is written again by the next plan.
             write_atomic(path, text, durable=not planned_as)
 
 
@@ -62,27 +62,27 @@ def read_planned(
     """Return the configuration of a planned run, checked as if it had just been composed.
 
     Args:
-        results: folder that holds ``runs/<name>``; whatever the file says about it.
+        results: folder that holds ``runs/<name>``, whatever the file says about it.
         name: run id.
         changes: ``key=value``: where and how fast it runs, and which modules it may name, which a
             stored configuration does not decide.
         conf_dir: the configuration tree.
 
     Raises:
-        ConfigError: no such run, a change of what the run is, code that nobody trusts, or data that
-            have changed since the run was planned.
+        ConfigError: no such run, a change of what the run is, untrusted code, or data that have
+            changed since the run was planned.
         RunError: the file is damaged, or another run's.
     """
     path = run_directory(results, name) / CONFIG_YAML
-    raw = _read(path, name, results)
+    raw = of_today(_read(path, name, results))
     raw |= {"trust": [], "paths": {"results": "results"}}
     for override in parse_overrides(changes):
         _change(raw, override.key_or_group, override.value(), override.input_line)
-    config = from_values(of_today(raw), conf_dir=conf_dir)
+    config = from_values(raw, conf_dir=conf_dir)
     config = replace(config, paths=PathsConfig(results=str(results)))
     if (found := run_id(config)) != name:
         raise RunError(
-            f"{path}: describes {found}, not {name}: it was edited, or written by another version; "
+            f"{path}: describes {found}, not {name} (edited, or written by another version); "
             f"{AGAIN}"
         )
     _check_files(config)
@@ -90,7 +90,7 @@ def read_planned(
 
 
 def planned_as(folder: Path) -> str | None:
-    """Return what a run is in the words of its table; None for one that a person composed."""
+    """Return the run in the words of its table; None for one that a person composed."""
     try:
         with (folder / CONFIG_YAML).open(encoding="utf-8") as stream:
             first = stream.readline()
@@ -104,7 +104,7 @@ def _read(path: Path, name: str, results: str | Path) -> dict[str, Any]:
         text = read_text(path, advice=AGAIN)
         if text is None:
             raise ConfigError(
-                f"{path}: no such file: {name} is not planned in {results}; plan its table first "
+                f"{path}: no such file; {name} is not planned in {results}: plan its table first "
                 "(make table<N>), or give paths.results=<folder>"
             )
         return from_yaml(text)
@@ -115,22 +115,24 @@ def _read(path: Path, name: str, results: str | Path) -> dict[str, Any]:
 def _change(raw: dict[str, Any], key: str, value: Any, typed: str) -> None:
     if not any(key == known or key.startswith(f"{known}.") for known in TRANSIENT):
         raise ConfigError(
-            f"{typed}: with --run a run is trained as it was planned; only where and how fast may "
-            "be given: paths.results, launch.<field>, wandb.<field>, data.root, init.path, trust"
+            f"{typed}: cannot be changed, since --run trains a run as it was planned; allowed: "
+            "paths.results, launch.<field>, wandb.<field>, data.root, init.path, trust"
         )
     *groups, leaf = key.split(".")
     if isinstance(raw.get(key), dict):
-        raise ConfigError(f"{typed}: with --run give fields of {key}, e.g. launch.workers=4")
-    place = raw
+        raise ConfigError(
+            f"{typed}: {key} is a group; give one of its fields, e.g. launch.workers=4"
+        )
+    place: Any = raw
     for group in groups:
-        place = place.get(group)
-        if not isinstance(place, dict):
-            raise ConfigError(f"{typed}: no such key; give a field, e.g. launch.workers=4")
+        place = place.get(group) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or leaf not in place:
+        raise ConfigError(f"{typed}: no such field; give a field, e.g. launch.workers=4")
     place[leaf] = value
 
 
 def _check_files(config: RunConfig) -> None:
-    """Refuse data or label maps that are others than those the run was planned with.
+    """Refuse data or label maps other than those that the run was planned with.
 
     Raises:
         ConfigError: naming what changed.
@@ -147,6 +149,6 @@ def _check_files(config: RunConfig) -> None:
 def _compare(key: str, place: str, planned: str, found: str | None) -> None:
     if found not in (None, planned):
         raise ConfigError(
-            f"{key}={place}: the files there have changed since the run was planned (digest "
-            f"{found}, planned with {planned}): plan again, which makes other runs of it"
+            f"{key}={place}: the files have changed since the run was planned (digest {found}, "
+            f"planned with {planned}); restore them, or plan again, which makes a different run"
         )

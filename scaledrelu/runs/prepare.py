@@ -1,4 +1,4 @@
-"""What happens to groups on the device, between their loader and the task."""
+"""What is done to groups on the device, between their loader and the task."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def batch_groups(batch: BatchConfig, groups: Sequence[int]) -> Sequence[int]:
     """Return the numbers of the batches that ``Prepare`` makes of a process's groups.
 
     Args:
-        batch: of the configuration.
+        batch: batch size and groups.
         groups: global numbers of the process's groups.
     """
     return groups[:1] if batch.sync_bn else groups
 
 
 def prepare_for(config: RunConfig, task: Task, num_classes: int, device: torch.device) -> Prepare:
-    """Return what a task's groups go through; it knows the tokens of a backbone that has logits.
+    """Return the preparation of a task's groups, with the token grid of a backbone that has one.
 
     Args:
-        config: of the run.
-        task: whose backbone may have a grid of tokens.
+        config: the run's configuration.
+        task: its backbone may have a grid of tokens.
         num_classes: C.
-        device: of the model.
+        device: the model's device.
     """
     grid = getattr(task.backbone, "token_grid", None)
     return Prepare(config, num_classes, device, grid)
@@ -45,17 +45,17 @@ def prepare_for(config: RunConfig, task: Task, num_classes: int, device: torch.d
 class Prepare:
     """Moves groups to the device, augments and mixes them there, or makes their dense targets.
 
-    With ``batch.sync_bn`` it ends with one batch of all groups, so that BatchNorm sees them
-    together; what is drawn at random is still drawn image by image and group by group.
+    With ``batch.sync_bn`` it returns one batch of all groups, so that BatchNorm sees them together;
+    random draws are still made image by image and group by group.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         num_classes: C.
-        device: of the model.
-        token_grid: rows and columns of the model's tokens; needed with label maps only.
+        device: the model's device.
+        token_grid: rows and columns of the model's tokens; needed for label maps only.
 
     Raises:
-        ConfigError: for label maps without a token grid.
+        ConfigError: label maps without a token grid.
     """
 
     def __init__(
@@ -74,12 +74,17 @@ class Prepare:
         self.layout, self.joins = layout(config.launch), config.batch.sync_bn
         if data.has_labels and token_grid is None:
             raise ConfigError(
-                f"data.token_labels={data.token_labels} needs a model that predicts a class for "
-                f"every token (VOLO), found {config.model.label}: set data.token_labels=none"
+                f"data.token_labels={data.token_labels}: needs a model with class logits for every "
+                f"token (VOLO), found {config.model.label}; set data.token_labels=none"
             )
 
     def __call__(self, groups: Sequence[RawBatch], t: Progress) -> list[Batch]:
-        """Return the groups as the task sees them."""
+        """Return the groups as the task sees them.
+
+        Args:
+            groups: one RawBatch per group.
+            t: where training stands; keys the randomness.
+        """
         batches = [self._one(raw.to(self.device), t) for raw in groups]
         if self.joins:
             batches = [join_batches(batches)]

@@ -1,7 +1,7 @@
 """What a run does to its process: signals become a request to stop, the log goes to a file too.
 
-A process that another one started for it alone stops when that one is gone. A request that
-announced a time limit may queue the SLURM job around the process again.
+A process that another one started only for a run stops when that one is gone. A request that
+announces a time limit may queue the SLURM job around the process again.
 """
 
 from __future__ import annotations
@@ -23,44 +23,46 @@ log = logging.getLogger(__name__)
 # SLURM announces the time limit with the signal of its --signal option; submitit asks for USR2.
 TIME_IS_UP = (signal.SIGUSR1, signal.SIGUSR2)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, *TIME_IS_UP)
-PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent ends
+PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 
-_parent: int | None = None  # without it this process is not to go on
+_parent: int | None = None  # this process stops when that one is gone
 
 
 def stop_with_parent(parent: int) -> None:
     """Ask this process to stop when the process that started it is gone, however that ended.
 
-    Linux sends SIGTERM; elsewhere, and if it was gone before, a run finds out at its next step.
+    Linux sends SIGTERM, also if the parent is gone already; elsewhere the next step notices.
 
     Args:
-        parent: process id, as the parent itself knows it.
+        parent: the parent's process id, as the parent itself knows it.
     """
     global _parent
     _parent = parent
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if is_orphan():
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def is_orphan() -> bool:
-    """Whether the process that this one must not outlive is gone."""
+    """Whether the parent that this process must not outlive is gone."""
     return _parent is not None and os.getppid() != _parent
 
 
 class StopRequest:
-    """Whether this process was asked to leave, and by which signal; called once a step."""
+    """Whether this process was asked to stop, and by which signal; called once a step."""
 
     def __init__(self) -> None:
         self.signals: list[int] = []
 
     def __call__(self) -> bool:
-        """Return whether a signal asked this process to leave, or nobody waits for it any more."""
+        """Return whether a signal asked this process to stop, or its parent is gone."""
         return bool(self.signals) or is_orphan()
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the request announced a time limit, so that the run wants to go on later."""
+        """Whether the request announced a time limit, so that the run should continue later."""
         return any(number in TIME_IS_UP for number in self.signals)
 
 
@@ -86,7 +88,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
 @contextlib.contextmanager
 def pass_on_signals() -> Iterator[StopRequest]:
-    """Let the parent of several workers outlive SIGUSR1 and SIGUSR2: as SIGTERM it passes them on.
+    """Let the parent of several workers survive SIGUSR1 and SIGUSR2 and pass them on as SIGTERM.
 
     torch's elastic agent forwards SIGTERM only; another signal would end it and orphan its workers.
     """
@@ -117,9 +119,13 @@ def requeue_job(environment: Mapping[str, str] = os.environ) -> bool:
     except (OSError, subprocess.SubprocessError) as error:
         refusal = str(error)
     if refusal:
-        log.warning("SLURM did not queue job %s again (%s); the same command goes on", job, refusal)
+        log.warning(
+            "SLURM did not queue job %s again (%s); run the same command again to continue",
+            job,
+            refusal,
+        )
         return False
-    log.info("SLURM queued job %s again; it goes on from the checkpoint", job)
+    log.info("SLURM queued job %s again; it will resume from the checkpoint", job)
     return True
 
 
@@ -133,7 +139,7 @@ def slurm_job(environment: Mapping[str, str] = os.environ) -> str | None:
 
 @contextlib.contextmanager
 def keep_handlers() -> Iterator[None]:
-    """Put the signal handlers back that torch's elastic agent replaces and leaves in place."""
+    """Restore the signal handlers that torch's elastic agent replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Where and with what a run was made: devices, versions, commit, and what its data lacked."""
+"""Where and with which versions a run was made: devices, software, commit, and bad images."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import torch
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 
-LISTED = 100  # names of bad images in a result; the count is always whole
+LISTED = 100  # names of bad images in a result; the count is always complete
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process can say that the others cannot.
+    """What only one process knows.
 
     Attributes:
         device: name of its device.
-        owner: what the device belongs to: the host for a processor, the process itself for a GPU.
-        skipped: names of the bad images that it met, as ``<split>/<name>``.
+        owner: owner of the device: the host for a processor, the process itself for a GPU.
+        skipped: names of the bad images that it found, as ``<split>/<name>``.
     """
 
     device: str
@@ -40,7 +40,7 @@ def gather_shares(splits: Splits, world: World) -> list[Share]:
 
     Args:
         splits: the data set as this process opened and read it.
-        world: this process's place.
+        world: this process's place among the run's processes.
     """
     on_gpu = world.device.type == "cuda"
     named = {"train": splits.train, "val": splits.val}
@@ -60,7 +60,7 @@ def describe_devices(shares: Sequence[Share]) -> str:
 
 
 def skipped_images(shares: Sequence[Share]) -> dict[str, Any]:
-    """Return count and names of the bad images that any process met, each once."""
+    """Return count and names of the bad images that any process found, each once."""
     names = sorted({name for share in shares for name in share.skipped})
     return {"num_skipped_images": len(names), "skipped_images": names[:LISTED]}
 
@@ -75,7 +75,7 @@ def device_name(device: torch.device) -> str:
 
 
 def versions() -> dict[str, Any]:
-    """Return the versions of what computes, and the commit of this checkout."""
+    """Return the versions of the libraries that compute, and the commit of this checkout."""
     import timm
 
     return {
@@ -87,7 +87,7 @@ def versions() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of this checkout, marked when files differ from it; None outside git."""
+    """Return the commit of this checkout, marked if files differ from it; None outside git."""
     describe = ("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     args = ["git", "-C", str(Path(__file__).parent), *describe]
     try:

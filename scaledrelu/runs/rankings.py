@@ -30,12 +30,13 @@ def ranking_picture(
 
     Args:
         results: folder that holds ``runs/<run_id>``.
-        run_id: of a re-identification run.
-        count: queries, evenly spread over those that the evidence keeps.
-        trust: see ``initial.finished_run``.
+        run_id: id of a re-identification run.
+        count: number of queries, evenly spread over those that the evidence keeps.
+        trust: further modules that its configuration may name; the modules that the stored
+            configuration itself trusts are ignored.
 
     Raises:
-        ConfigError: if its configuration names code that nobody trusts.
+        ConfigError: if its configuration names code that is not trusted.
         RunError: if there is no such run, or it ranked nothing.
     """
     folder = run_directory(results, run_id)
@@ -44,7 +45,7 @@ def ranking_picture(
     try:
         with np.load(folder / EVIDENCE) as evidence:
             if FIRST_PLACES not in evidence:
-                raise RunError(f"{folder}: this run ranked nothing; choose one that does")
+                raise RunError(f"{folder}: has no rankings; choose a re-identification run")
             pictured, places = evidence[PICTURED], evidence[FIRST_PLACES]
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise RecordError(

@@ -2,7 +2,7 @@
 
 Decides the file names and the meaning of their presence; knows nothing of training. Imports no
 torch, so that planning and reporting stay fast. ``result.json`` is written last and atomically:
-its existence is "done". A missing result is never read as a crash.
+its existence means "done". A missing result is never read as a crash.
 """
 
 from __future__ import annotations
@@ -62,6 +62,10 @@ def runs_root(results: str | Path) -> Path:
 def run_directory(results: str | Path, run_id: str) -> Path:
     """Return ``<results>/runs/<run_id>``: a function of the id, for all ranks and restarts.
 
+    Args:
+        results: results folder.
+        run_id: the run's id.
+
     Raises:
         ConfigError: if the id is no plain name.
     """
@@ -69,7 +73,12 @@ def run_directory(results: str | Path, run_id: str) -> Path:
 
 
 def times_redone(results: str | Path, run_id: str) -> int:
-    """Return how often a finished run was put aside to be trained again."""
+    """Return how often a finished run was set aside to be trained again.
+
+    Args:
+        results: results folder.
+        run_id: the run's id.
+    """
     return len(list((runs_root(results) / REDONE).glob(f"{run_id}-r*")))
 
 
@@ -113,14 +122,14 @@ def read_config(run_dir: str | Path) -> dict[str, Any] | None:
 
 
 def finished_result(run_dir: str | Path, config: Mapping[str, Any]) -> Result | None:
-    """Return the result of a finished run after comparing what is stored, None when there is none.
+    """Return the result of a finished run after checking what is stored, None if there is none.
 
     Args:
         run_dir: the run directory.
         config: canonical config that the run's id stands for.
 
     Raises:
-        RecordError: when a file of the record cannot be read, is no plain file, is missing, or
+        RecordError: if a file of the record cannot be read, is not a regular file, is missing, or
             belongs to another run.
     """
     run_dir = Path(run_dir)
@@ -131,12 +140,12 @@ def finished_result(run_dir: str | Path, config: Mapping[str, Any]) -> Result | 
     stored = read_config(run_dir)
     if stored is None:
         raise RecordError(
-            f"{run_dir}: config.json is missing, so nothing says what {RESULT} is the result of; "
+            f"{run_dir}: config.json is missing, so it is unknown which run {RESULT} belongs to; "
             f"{keep(run_dir)}"
         )
-    if stored != json.loads(json.dumps(config)):
+    if stored != config and stored != json.loads(json.dumps(config)):  # keys become text
         raise RecordError(
-            f"{run_dir}: holds the result of another configuration under the same id; "
+            f"{run_dir}: holds the result of another configuration with the same id; "
             f"{keep(run_dir)}"
         )
     if result.run_id != run_dir.name:
@@ -148,7 +157,13 @@ def finished_result(run_dir: str | Path, config: Mapping[str, Any]) -> Result | 
 
 
 def write_error(run_dir: str | Path, reason: str, traceback: str = "") -> None:
-    """Record a failure: the first line is a one-line reason, the traceback follows."""
+    """Record a failure: the first line is a one-line reason, the traceback follows.
+
+    Args:
+        run_dir: the run directory.
+        reason: why it failed.
+        traceback: details, on any number of lines.
+    """
     first = " ".join(reason.split()) or "unknown failure"
     text = f"{first}\n{traceback}".encode("utf-8", "backslashreplace")  # names of files are bytes
     write_atomic(Path(run_dir) / ERROR, text)
@@ -166,18 +181,21 @@ def read_error(run_dir: str | Path) -> str | None:
     except OSError as error:
         return f"{ERROR} cannot be read ({error.strerror})"
     reason = "".join(letter if letter.isprintable() else " " for letter in first).strip()
-    return reason[:LONGEST_REASON] or f"{ERROR} does not say why"
+    return reason[:LONGEST_REASON] or f"{ERROR} gives no reason"
 
 
 def read_status(run_dir: str | Path) -> Status:
-    """Return what the directory says: a result first, then a live attempt, then a failure.
+    """Return what the directory says: a result first, then a running attempt, then a failure.
 
     Raises:
         RecordError: when ``result.json`` exists and cannot be read.
     """
     result = read_result(run_dir)
-    if result is not None:
-        return Status(result.outcome.value)
+    return unfinished_status(run_dir) if result is None else Status(result.outcome.value)
+
+
+def unfinished_status(run_dir: str | Path) -> Status:
+    """Return what a directory without a result says."""
     if is_busy(Path(run_dir)):
         return Status.RUNNING
     if (Path(run_dir) / ERROR).exists():

@@ -1,4 +1,4 @@
-"""What one finished run says of itself: ``result.json``, written whole and read with suspicion."""
+"""The result of one finished run: ``result.json``, written atomically and checked when read."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from scaledrelu.runs.damage import (
 )
 
 RESULT = "result.json"
-MOST_PERCENT = 100 + 1e-6  # means of many round up
-IN_REPORTS = ("device", "torch", "timm", "commit")  # of a provenance
+MOST_PERCENT = 100 + 1e-6  # means of many values may round up
+IN_REPORTS = ("device", "torch", "timm", "commit")  # fields of the provenance
 
 
 class Outcome(StrEnum):
@@ -47,8 +47,8 @@ class Result:
         crash: ``kind``, ``step``, ``epoch`` and the last observations; None when ok.
         provenance: where it ran (versions, device, commit, ...).
         seconds: training time over all attempts.
-        judgement: what the judge of divergence saw, of runs that passed, too: the rule, the
-            judged loss at the end and its limit, dead stretches; None in results before that.
+        judgement: what the judge of divergence saw, also of runs that passed: the rule, the judged
+            loss at the end and its limit, dead stretches; None in older results.
         data: numbers of images per split and of classes that the run used.
     """
 
@@ -72,6 +72,10 @@ class Result:
     @classmethod
     def from_json(cls, text: str, *, source: str = RESULT) -> Result:
         """Read what :meth:`to_json` wrote.
+
+        Args:
+            text: content of the file.
+            source: name of the file in errors.
 
         Raises:
             RecordError: when a field is missing, the outcome is unknown, or a value cannot be.
@@ -99,7 +103,7 @@ def _optional(value: Any, name: str) -> Mapping[str, Any] | None:
 
 
 def _metrics(value: Any) -> dict[str, float]:
-    """Return the metrics; raise an error for none, or for a percentage that no run can reach."""
+    """Return the metrics; raise an error if there are none, or for an impossible percentage."""
     metrics = numbers_of(value, "metrics")
     for name, number in metrics.items():
         if is_percent(name) and math.isfinite(number) and not 0 <= number <= MOST_PERCENT:
@@ -108,7 +112,7 @@ def _metrics(value: Any) -> dict[str, float]:
 
 
 def _provenance(value: Any) -> Mapping[str, Any]:
-    """Return where a run was made; raise an error where a report's words are no text."""
+    """Return where a run was made; raise an error if a field that reports print is not text."""
     found = mapping_of(value, "provenance")
     for name in IN_REPORTS:
         if found.get(name) is not None:

@@ -37,19 +37,19 @@ from scaledrelu.runs.process import (
 
 log = logging.getLogger(__name__)
 
-LATER = "stopped by a signal; the same command goes on"
-BEFORE_TIME_IS_UP_S = 20.0  # a job that its scheduler will end soon has no minute for W&B
+LATER = "stopped by a signal; run the same command again to continue"
+BEFORE_TIME_IS_UP_S = 20.0  # a job near its time limit cannot wait a minute for W&B
 
 
 def train_planned(results: Path, name: str, *, changes: Sequence[str] = ()) -> int:
     """Train a planned run in this process, as a launcher does; return the exit status.
 
-    What is refused is written down as a failure: whoever planned it looks there.
+    What is refused is recorded as a failure, where the planning process will look for it.
 
     Args:
         results: folder that holds ``runs/<name>``.
         name: run id.
-        changes: see ``planned.read_planned``.
+        changes: ``key=value``: where and how fast it runs, and which modules it may name.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     report = run_planned(results, name, changes=changes)
@@ -59,7 +59,13 @@ def train_planned(results: Path, name: str, *, changes: Sequence[str] = ()) -> i
 
 
 def run_planned(results: Path, name: str, *, changes: Sequence[str] = ()) -> JobReport:
-    """Train a planned run from its file; see :func:`run_job`."""
+    """Train a planned run from its file and report how it ended.
+
+    Args:
+        results: folder that holds ``runs/<name>``.
+        name: run id.
+        changes: ``key=value``: where and how fast it runs, and which modules it may name.
+    """
     try:
         config = read_planned(results, name, changes=changes)
     except ScaledReluError as error:
@@ -68,14 +74,14 @@ def run_planned(results: Path, name: str, *, changes: Sequence[str] = ()) -> Job
 
 
 def run_job(config: RunConfig) -> JobReport:
-    """Train one run, wherever this process was started, and report how it ended.
+    """Train one run, however this process was started, and report how it ended.
 
     Args:
-        config: resolved and checked, see ``config.compose.finalize``.
+        config: resolved and checked, as ``config.compose.finalize`` returns it.
     """
     copies: list[WandbMirror] = []
     report = _report(config, copies)
-    for copy in copies:  # the lock is free and the process group left: W&B cannot hold up a GPU
+    for copy in copies:  # the lock is free and the process group left: W&B does not block a GPU
         close_mirror(copy, report)
     if report.time_is_up and config.launch.requeue and _rank() == 0:
         requeue_job()
@@ -90,24 +96,26 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
             log.info("%s is done already (%s)", name, done)
             return JobReport(name, Ended(done.value))
         if is_orphan():
-            return JobReport(name, Ended.INTERRUPTED, "not started: what started it is gone")
-        if (wrong := _wrong_here(config)) is not None:
-            return JobReport(name, Ended.REFUSED, wrong)
+            return JobReport(name, Ended.INTERRUPTED, "not started: its parent process is gone")
+        if (problem := _problem_here(config)) is not None:
+            return JobReport(name, Ended.REFUSED, problem)
         folder.mkdir(parents=True, exist_ok=True)
         return _attempt(config, name, folder, copies)
-    except BusyError as error:  # the run's own process will say how it ended
+    except BusyError as error:  # the other process will report how the run ended
         log.error("%s", error)
         return JobReport(name, Ended.BUSY, str(error))
     except KeyboardInterrupt:
-        return JobReport(name, Ended.INTERRUPTED, "interrupted; the same command goes on")
+        return JobReport(
+            name, Ended.INTERRUPTED, "interrupted; run the same command again to continue"
+        )
     except (SystemExit, Exception) as error:
         unwritable = isinstance(error, OSError) and cannot_write(error, config.paths.results)
         reason, trace = blame.cause(error, folder)
         return _failed(name, folder, unwritable or reason, trace)
 
 
-def _wrong_here(config: RunConfig) -> str | None:
-    """Return what the configuration asks of this machine and cannot have, None if nothing."""
+def _problem_here(config: RunConfig) -> str | None:
+    """Return what the configuration needs and this machine lacks, None if nothing."""
     try:
         config.refuse_fp16_on_cpu(on_cpu=not config.launch.takes_gpu)
     except ConfigError as error:
@@ -116,7 +124,11 @@ def _wrong_here(config: RunConfig) -> str | None:
 
 
 def finished(config: RunConfig, folder: Path) -> record.Outcome | None:
-    """Return the outcome of a run that is done.
+    """Return the outcome of a finished run; None if it is not finished.
+
+    Args:
+        config: the run's configuration.
+        folder: run directory.
 
     Raises:
         RecordError: if what is stored is damaged, or not of this configuration.
@@ -138,7 +150,12 @@ def _attempt(config: RunConfig, name: str, folder: Path, copies: list[WandbMirro
 
 
 def close_mirror(copy: WandbMirror, report: JobReport) -> None:
-    """End a run's copy with W&B's words for how the run ended."""
+    """Close a run's copy and tell W&B how the run ended.
+
+    Args:
+        copy: the W&B copy.
+        report: how the run ended.
+    """
     copy.end(
         exit_code=0 if report.ended in (Ended.OK, Ended.CRASH) else 1,
         preempted=report.ended is Ended.INTERRUPTED,
@@ -157,7 +174,7 @@ def _in_place(config: RunConfig, name: str, folder: Path) -> JobReport:
         stop_on_signal() as wants_stop,
         blame.noted(folder),
         join_world(device=launch.device, timeout_s=launch.timeout_s) as world,
-        blame.noted(folder),  # before the group is left: the others fail as soon as it is
+        blame.noted(folder),  # before the group is left, since the others then fail at once
     ):
         outcome = execute(config, world, folder, wants_stop=wants_stop)
     if outcome is None:
@@ -166,7 +183,7 @@ def _in_place(config: RunConfig, name: str, folder: Path) -> JobReport:
 
 
 def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
-    """Start one worker per device on this host; the first that fails takes the others down."""
+    """Start one worker per device on this host; the first that fails ends the others."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -187,7 +204,7 @@ def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(config.launch.threads or 1))
     try:
-        with pass_on_signals() as request, _one_voice():
+        with pass_on_signals() as request, _without_agent_output():
             endings = elastic_launch(launch, worker)(config, os.getpid())
     except ChildFailedError as error:
         codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
@@ -199,8 +216,8 @@ def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
 
 
 @contextlib.contextmanager
-def _one_voice() -> Iterator[None]:
-    """Keep torch's agent from printing a worker's traceback: the run's line and its log say it."""
+def _without_agent_output() -> Iterator[None]:
+    """Keep torch's agent from printing a worker's traceback, which the run's log has."""
     agent = logging.getLogger("torch.distributed.elastic.multiprocessing.api")
     before, agent.disabled = agent.disabled, True
     try:
@@ -224,7 +241,11 @@ def worker(config: RunConfig, parent: int) -> str:
     folder = record.run_directory(config.paths.results, name)
     try:
         with one_of_many(folder):
-            return _in_place(config, name, folder).ended.value
+            ended = _in_place(config, name, folder).ended
+        if is_orphan():  # torch's agent is gone, and its side of this process would wait for it
+            logging.shutdown()
+            os._exit(exit_status([ended]))
+        return ended.value
     except Exception:
         with (folder / f"rank{_rank()}.log").open("a") as stream:
             stream.write(traceback.format_exc())

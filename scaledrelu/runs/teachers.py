@@ -16,17 +16,18 @@ from scaledrelu.runs.initial import finished_run
 def teacher_from_run(results: str | Path, run_id: str, *, trust: Sequence[str] = ()) -> Teacher:
     """Return a finished run of our own, with its raw weights and its training images.
 
-    The images are seen as in its evaluation, without augmentation, in fp32.
+    The images are prepared as in its evaluation, without augmentation, in fp32.
 
     Args:
         results: folder that holds ``runs/<run_id>``.
-        run_id: of the run.
-        trust: see ``initial.finished_run``.
+        run_id: the run's id.
+        trust: further modules that its configuration may name; the modules that the stored
+            configuration itself trusts are ignored.
 
     Raises:
-        ConfigError: if its configuration names code that nobody trusts.
+        ConfigError: if its configuration names code that is not trusted.
         RunError: if the run is missing, unfinished or crashed.
-        CheckpointError: if its weights are gone or not the last ones.
+        CheckpointError: if its weights are missing or not the last ones.
     """
     run = finished_run(results, run_id, trust=trust)
     config, data = run.config, run.config.data

@@ -1,4 +1,4 @@
-"""Artifacts in a plan: file trees that a script makes from a finished run, before others start."""
+"""Artifacts in a plan: file trees that a script makes before the runs that need them start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ class PlannedArtifact:
 
 
 def inspect_artifact(results: Path, artifact: Artifact, *, wave: int) -> PlannedArtifact:
-    """Return an artifact with what its folder says."""
+    """Return a planned artifact with the state of its folder.
+
+    Args:
+        results: results folder.
+        artifact: how it is made.
+        wave: position in the order of dependencies; runs of later waves need it.
+    """
     folder = artifact_directory(results, artifact.artifact_id)
     if (folder / MANIFEST).exists():
         return PlannedArtifact(artifact, wave, Status.OK, None)

@@ -1,4 +1,4 @@
-"""What a row is called: printed from the run's own config, so that a label cannot drift from it."""
+"""What a row is called: read from the run's own config, so that a label cannot differ from it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Subject:
     """What a label may read.
 
     Attributes:
-        config: of the run.
-        upstream: of the run it starts from; None without one.
+        config: the run's configuration.
+        upstream: configuration of the run it starts from; None without one.
         paper_patch: patch size of the same model at paper scale, in pixels.
     """
 
@@ -41,7 +41,7 @@ def label(column: Column, subject: Subject) -> str:
     """Return the text of one label cell.
 
     Args:
-        column: of the table.
+        column: the table's label column.
         subject: what the label may read.
 
     Raises:
@@ -50,7 +50,7 @@ def label(column: Column, subject: Subject) -> str:
     if column.kind == "caption":
         if column.source not in CAPTIONS:
             raise TableError(
-                f"column '{column.name}': no caption '{column.source}'"
+                f"column '{column.name}': no such caption '{column.source}'"
                 f"{nearest(column.source, CAPTIONS)}; allowed: {', '.join(CAPTIONS)}"
             )
         return CAPTIONS[column.source](subject)
@@ -71,7 +71,7 @@ def value_text(value: Any) -> str:
 
 
 def rows_text(rows: Collection[str]) -> str:
-    """Return printed row numbers as ``1-3, 7``, whatever has none first."""
+    """Return printed row numbers as ``1-3, 7``, names without a number first."""
     named = dict.fromkeys(row for row in rows if not row.isdigit())
     spans: list[list[int]] = []
     for number in sorted({int(row) for row in rows if row.isdigit()}):
@@ -143,7 +143,7 @@ CAPTIONS: dict[str, Callable[[Subject], str]] = {
 
 
 def layer_name(kind: str | dict[str, Any]) -> str:
-    """Return what a norm or an activation is called: the paper's name, else that of its class."""
+    """Return the name of a norm or an activation: the paper's, else that of its class."""
     if isinstance(kind, dict):
         return str(kind[TARGET]).rpartition(".")[2]
     return LAYER_NAMES.get(kind, kind)
@@ -159,12 +159,13 @@ def _read(config: RunConfig, column: Column) -> Any:
         value = value_of(config, column.source)
     except KeyError:
         raise TableError(
-            f"column '{column.name}': the run's config has no key '{column.source}'"
+            f"column '{column.name}': the run's configuration has no key '{column.source}'; write "
+            "one that --cfg job prints"
         ) from None
     names = [one.name for one in fields_of(type(value))] if isinstance(value, Group) else value
     if isinstance(value, Group | dict):
         raise TableError(
-            f"column '{column.name}': '{column.source}' is no value but holds some: write one of "
+            f"column '{column.name}': '{column.source}' is a group, not a value; write one of "
             f"{', '.join(f'{column.source}.{name}' for name in names)}"
         )
     return value

@@ -33,7 +33,7 @@ class Composed:
 
 
 class Compose(Protocol):
-    """What planning needs: overrides in, a config out."""
+    """What planning needs: a function from overrides to a configuration."""
 
     conf_dir: Path
 
@@ -42,7 +42,7 @@ class Compose(Protocol):
         ...
 
     def unpinned(self, overrides: Sequence[str]) -> Composed:
-        """Return the same without a look at any file: the digests of data and weights are null."""
+        """Return the same without reading any file: the digests of data and weights are null."""
         ...
 
 
@@ -69,12 +69,12 @@ class Composer:
         """Return the composed config of an override list.
 
         Raises:
-            ConfigError: one line, as the shell would say it.
+            ConfigError: one line, the same as in the shell.
         """
         key, found = self._find(overrides)
         if key not in self._pinned:
             config = replace(found.config, paths=PathsConfig(results=str(self._results)))
-            # Never stored with the config: the files may have changed since.
+            # Not stored with the config: the files may have changed since.
             pinned = composition.pin_files(
                 config,
                 self.conf_dir,
@@ -85,7 +85,7 @@ class Composer:
         return self._pinned[key]
 
     def unpinned(self, overrides: Sequence[str]) -> Composed:
-        """Return the same without a look at any file: the digests of data and weights are null."""
+        """Return the same without reading any file: the digests of data and weights are null."""
         return self._find(overrides)[1]
 
     def _find(self, overrides: Sequence[str]) -> tuple[str, Composed]:
@@ -109,7 +109,7 @@ class Composer:
     def save(self) -> None:
         """Store what was composed anew and drop caches of other configuration trees.
 
-        A cache that cannot be written, in a read-only or full folder, costs time and nothing else.
+        A read-only or full folder costs time, not correctness.
         """
         if not self._dirty:
             return
@@ -119,7 +119,7 @@ class Composer:
             for old in self._path.parent.glob("composed-*.json"):
                 if old != self._path:
                     old.unlink(missing_ok=True)
-        except OSError as error:  # it costs time, not correctness
+        except OSError as error:  # costs time, not correctness
             log.warning("%s: composed configs not cached (%s)", self._path, error.strerror)
         self._dirty = False
 
@@ -135,7 +135,7 @@ def _digest(conf_dir: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what was stored; nothing if a byte of it is not what was written."""
+    """Return what was stored; nothing if any byte has changed."""
     try:
         checksum, _, text = path.read_text(encoding="utf-8").partition("\n")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Reads table files strictly: no key twice, and in every place what belongs there, or one line."""
+"""Reads table files strictly: no key twice, and a one-line error for anything out of place."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import yaml
 from scaledrelu.config.ranges import SEED
 from scaledrelu.errors import TableError, nearest
 
-# What would not be the row's own, and what says it instead.
+# What a row cannot override, and how to set it instead.
 NOT_OF_A_ROW = {
     "seed": "write seeds: [0, 1, 2] in the table or block",
-    "profile": "it is chosen with the table: profile=",
-    "paths.results": "it is chosen with the table: results=",
-    "trust": "only whoever trains may trust code",
-    "hydra": "Hydra is no part of a run",
+    "profile": "set profile=<name> on the command line",
+    "paths.results": "set results=<folder> on the command line",
+    "trust": "set trust=[<module>] on the command line, which alone may trust code",
+    "hydra": "Hydra's settings are not part of a run",
 }
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose mappings hold every key once; the parser alone keeps the last."""
+    """YAML whose mappings hold every key once; the plain parser silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
             key = key_node.value
             if key in seen:
                 line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: the key '{key}' stands twice")
+                raise yaml.YAMLError(f"line {line}: the key '{key}' is given twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -50,13 +50,24 @@ def read_yaml(path: Path) -> Any:
 
 
 def check_pairs(raw: Any, where: str) -> None:
-    """Refuse what is no mapping."""
+    """Refuse anything but a mapping.
+
+    Args:
+        raw: the value to check.
+        where: its place, for the error.
+    """
     if not isinstance(raw, Mapping):
-        raise TableError(f"{where}: expected 'key: value' pairs, found {_found(raw)}")
+        raise TableError(f"{where}: must be 'key: value' pairs, found {_found(raw)}")
 
 
 def check_keys(raw: Any, allowed: Sequence[str], where: str) -> None:
-    """Refuse what is no mapping or has a key that nobody reads."""
+    """Refuse anything but a mapping with known keys.
+
+    Args:
+        raw: the value to check.
+        allowed: the known keys.
+        where: its place, for the error.
+    """
     check_pairs(raw, where)
     for key in raw:
         if key not in allowed:
@@ -67,15 +78,28 @@ def check_keys(raw: Any, allowed: Sequence[str], where: str) -> None:
 
 
 def a_text(raw: Mapping[str, Any], key: str, default: str, where: str) -> str:
-    """Return a text; a number counts as one."""
+    """Return a string; a number is accepted as one.
+
+    Args:
+        raw: the mapping that holds it.
+        key: its key.
+        default: the value if the key is missing.
+        where: place of the mapping, for the error.
+    """
     value = raw.get(key, default)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise TableError(f"{where}: {key} must be a text, found {_found(value)}")
+        raise TableError(f"{where}: {key} must be a string, found {_found(value)}")
     return str(value)
 
 
 def a_list(raw: Mapping[str, Any], key: str, where: str) -> list[Any]:
-    """Return a list; an empty one if the key is missing."""
+    """Return a list; an empty one if the key is missing.
+
+    Args:
+        raw: the mapping that holds it.
+        key: its key.
+        where: place of the mapping, for the error.
+    """
     value = raw.get(key, [])
     if not isinstance(value, list):
         raise TableError(f"{where}: {key} must be a list, found {_found(value)}")
@@ -83,7 +107,13 @@ def a_list(raw: Mapping[str, Any], key: str, where: str) -> list[Any]:
 
 
 def a_flag(raw: Mapping[str, Any], key: str, where: str) -> bool:
-    """Return true or false; false if the key is missing."""
+    """Return true or false; false if the key is missing.
+
+    Args:
+        raw: the mapping that holds it.
+        key: its key.
+        where: place of the mapping, for the error.
+    """
     value = raw.get(key, False)
     if not isinstance(value, bool):
         raise TableError(f"{where}: {key} must be true or false, found {_found(value)}")
@@ -91,10 +121,15 @@ def a_flag(raw: Mapping[str, Any], key: str, where: str) -> bool:
 
 
 def overrides(raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    """Return a list of ``key=value`` that a run may have of a table.
+    """Return a list of ``key=value`` that a table may set for a run.
+
+    Args:
+        raw: the mapping that holds it.
+        key: its key.
+        where: place of the mapping, for the error.
 
     Raises:
-        TableError: also for what only whoever trains the table decides.
+        TableError: also for what is decided on the command line only.
     """
     found = a_list(raw, key, where)
     for item in found:
@@ -103,15 +138,21 @@ def overrides(raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
             raise TableError(f"{where}, {key}: '{item}': write key=value, without + or ~")
         root = "hydra" if name.startswith("hydra") else name.partition("@")[0]
         if root in NOT_OF_A_ROW:
-            raise TableError(f"{where}, {key}: '{item}' cannot stand here: {NOT_OF_A_ROW[root]}")
+            raise TableError(f"{where}, {key}: '{item}' is not allowed here; {NOT_OF_A_ROW[root]}")
     names = [item.partition("=")[0] for item in found]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise TableError(f"{where}, {key}: '{twice[0]}' is given twice")
+        raise TableError(f"{where}, {key}: '{twice[0]}' is given twice; remove one")
     return tuple(found)
 
 
 def seeds(raw: Mapping[str, Any], default: tuple[int, ...] | None, where: str) -> Any:
-    """Return a tuple of seeds, or the default if there are none."""
+    """Return a tuple of seeds, or the default if there are none.
+
+    Args:
+        raw: the mapping that may hold ``seeds``.
+        default: the value if the key is missing.
+        where: place of the mapping, for the error.
+    """
     if "seeds" not in raw:
         return default
     found = a_list(raw, "seeds", where)
@@ -119,13 +160,18 @@ def seeds(raw: Mapping[str, Any], default: tuple[int, ...] | None, where: str) -
     fit = whole and all(SEED.holds(seed) for seed in found)
     if not found or not fit or len(set(found)) < len(found):
         raise TableError(
-            f"{where}: seeds={found}: write different whole numbers in {SEED.interval}"
+            f"{where}: seeds={found}: must be different whole numbers in {SEED.interval}"
         )
     return tuple(found)
 
 
 def a_number(value: Any, *, highest: float) -> bool:
-    """Say whether a paper's value is a number that a paper can print."""
+    """Say whether a paper's value is a number in its range.
+
+    Args:
+        value: the value of the table file.
+        highest: largest value that the paper can print.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return math.isfinite(value) and 0 <= value <= highest

@@ -1,6 +1,6 @@
 """What a script is asked to do with tables: ``conf/sweep.yaml`` and ``key=value`` arguments.
 
-Read without Hydra: ``profile`` is a plain value here, not a config group, and starting is instant.
+Read without Hydra: ``profile`` is a plain value here, not a config group, and start-up is instant.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OWN_SETTING = {  # overrides of every run that a setting decides -> what to writ
 class Settings:
     """The fields of ``conf/sweep.yaml``, checked.
 
-    What the runs themselves decide stays open: the number of jobs, where nobody gave one.
+    What the runs themselves decide is left open: the number of jobs, if none was given.
     """
 
     tables: tuple[str, ...]
@@ -74,9 +74,10 @@ def load_settings(
     """Merge ``key=value`` arguments over ``conf/sweep.yaml``.
 
     Args:
-        arguments: as somebody typed them.
+        arguments: the command line as typed.
         conf_dir: the configuration tree.
-        script: which of :data:`USED` asks; settings that do nothing there are refused.
+        script: the script that reads them, see :data:`USED`; settings without effect there are
+            refused.
 
     Raises:
         ConfigError: one line naming the argument, what was found and what is allowed.
@@ -110,30 +111,31 @@ def load_settings(
 def _given(
     arguments: Sequence[str], known: Mapping[str, Any], used: Collection[str], script: str
 ) -> dict[str, Any]:
-    """Return the values that somebody typed; ``slurm.<option>=`` together as ``slurm``."""
+    """Return the values that were typed; those of ``slurm.<option>=`` together as ``slurm``."""
     found: dict[str, Any] = {}
     typed: dict[str, str] = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if key.startswith(OF_HYDRA):
             raise ConfigError(
-                f"{argument}: is an option of Hydra's launchers, for train.py -m; write "
-                f"{key.replace(OF_HYDRA, SLURM_OPTION)}=... for SLURM jobs, n_jobs=<runs at a time>"
+                f"{argument}: is an option of Hydra's launchers (train.py -m); write "
+                f"{key.replace(OF_HYDRA, SLURM_OPTION)}=... for SLURM jobs, n_jobs=<number> for "
+                "runs at a time"
             )
         if not equals or key.partition(".")[0] not in used or ("." in key and key[:6] != "slurm."):
-            other = f"; it does nothing in {script}.py" if equals and key in known else ""
+            other = f"; it has no effect in {script}.py" if equals and key in known else ""
             near = nearest(argument, used) if not other else ""
             raise ConfigError(
-                f"'{argument}': no such setting{near}{other}; write key=value with one of "
-                f"{', '.join(used)}. Hydra overrides of every run go into overrides=[...]"
+                f"'{argument}': no such setting{near}{other}; write key=value, allowed: "
+                f"{', '.join(used)}. Hydra overrides for every run go into overrides=[...]"
             )
         if key in typed:
             raise ConfigError(
-                f"{key} is given twice ({typed[key]}, {argument}): give it once; with make write "
-                "PROFILE= and SEEDS=, not profile= and seeds= in ARGS"
+                f"{key} is given twice ({typed[key]}, {argument}); give it once (with make write "
+                "PROFILE= and SEEDS=, not profile= and seeds= in ARGS)"
             )
         if not text:
-            raise ConfigError(f"{key}=: is empty; leave it out for its default")
+            raise ConfigError(f"{key}=: is empty; give a value, or leave it out for the default")
         typed[key] = argument
         is_path = key == "results" and text[0] not in "'\"" and text != "null"
         value = text if is_path else read_value(argument, text)  # 1.10 may be a folder
@@ -145,7 +147,12 @@ def _given(
 
 
 def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str:
-    """Return the settings of a script with their defaults and meaning, from ``conf/sweep.yaml``."""
+    """Return the settings of a script with their defaults and meaning, from ``conf/sweep.yaml``.
+
+    Args:
+        script: name of the script.
+        conf_dir: the configuration tree.
+    """
     lines = ((conf_dir or CONF_DIR) / "sweep.yaml").read_text().splitlines()[1:]
     return "\n".join(line for line in lines if line.partition(":")[0] in USED[script])
 
@@ -165,7 +172,7 @@ def _tables(value: Any, conf_dir: Path) -> tuple[str, ...]:
     names = table_names(conf_dir)
     asked = [str(name) for name in as_list(value)]
     if not asked:
-        raise ConfigError(f"tables=: name some, or all; allowed: all, {', '.join(names)}")
+        raise ConfigError(f"tables=: is empty; allowed: all, {', '.join(names)}")
     if asked == ["all"]:
         return tuple(names)
     return tuple(_choice("tables", name, ("all", *names)) for name in dict.fromkeys(asked))
@@ -174,21 +181,21 @@ def _tables(value: Any, conf_dir: Path) -> tuple[str, ...]:
 def _launcher(value: Any, slurm: Mapping[str, Any]) -> str:
     if value in HYDRAS:
         raise ConfigError(
-            f"launcher={value}: is one of Hydra's, for train.py -m; write {HYDRAS[value]}"
+            f"launcher={value}: is a launcher of Hydra (train.py -m); write {HYDRAS[value]}"
         )
     chosen = _choice("launcher", value, LAUNCHERS)
     if chosen == LOCAL and slurm:
         raise ConfigError(
-            f"slurm.{next(iter(slurm))}: launcher=local submits no jobs; leave it out, or set "
+            f"slurm.{next(iter(slurm))}: has no effect with launcher=local; leave it out, or set "
             "launcher=slurm"
         )
     return (SLURM if slurm else LOCAL) if chosen == AUTO else chosen
 
 
 def _slurm(value: Any) -> dict[str, Any]:
-    """Return the options of jobs; which there are is known where they are submitted."""
+    """Return the options of jobs; their names are checked where jobs are submitted."""
     if not isinstance(value, Mapping):
-        raise ConfigError(f"slurm={as_typed(value)}: write slurm.<option>=<value>")
+        raise ConfigError(f"slurm={as_typed(value)}: is a group; write slurm.<option>=<value>")
     options: dict[str, Any] = {}
     for key, item in value.items():
         group, dot, name = str(key).partition(".")
@@ -203,7 +210,7 @@ def _n_jobs(value: Any) -> int | None:
     if value == AUTO:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"n_jobs={value}: write a whole number from 1 on, or auto")
+        raise ConfigError(f"n_jobs={value}: must be a whole number from 1 on, or auto")
     return value
 
 
@@ -212,10 +219,10 @@ def _budget(value: Any, launcher: str) -> float | None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 < value < math.inf:
-        raise ConfigError(f"budget_s={value}: write seconds above 0, or null for no limit")
+        raise ConfigError(f"budget_s={value}: must be seconds above 0, or null for no limit")
     if launcher == SLURM:
         raise ConfigError(
-            f"budget_s={value}: SLURM decides when its jobs run; set slurm.timeout_min"
+            f"budget_s={value}: has no effect with launcher=slurm; set slurm.timeout_min instead"
         )
     return float(value)
 
@@ -224,7 +231,7 @@ def _conditions(value: Any) -> tuple[str, ...]:
     conditions = tuple(str(item) for item in as_list(value))
     for item in conditions:
         if not item.partition("=")[2]:
-            raise ConfigError(f"first={item}: write field=value, e.g. optimizer.label=AdamW")
+            raise ConfigError(f"first={item}: must be field=value, e.g. optimizer.label=AdamW")
     return conditions
 
 
@@ -235,17 +242,17 @@ def _redo(value: Any) -> str:
 
 
 def _overrides(value: Any) -> list[str]:
-    """Return overrides of every run; what a setting decides is refused."""
+    """Return the overrides of every run; those that a setting decides are refused."""
     found = as_list(value)
     for item in found:
         key = str(item).partition("=")[0].lstrip("+~")
         if key.startswith("hydra"):
             raise ConfigError(
-                f"overrides=[{item}]: Hydra is no part of a run; how runs are started is chosen "
-                "with launcher= and slurm.<option>="
+                f"overrides=[{item}]: Hydra's settings are not part of a run; choose how runs are "
+                "started with launcher= and slurm.<option>="
             )
         if key in OWN_SETTING:
-            raise ConfigError(f"overrides=[{item}]: is not for every run; write {OWN_SETTING[key]}")
+            raise ConfigError(f"overrides=[{item}]: not allowed here; write {OWN_SETTING[key]}")
         if not isinstance(item, str) or "=" not in item:
             raise ConfigError(f"overrides=[{as_typed(item)}]: write key=value")
     keys = [item.partition("=")[0] for item in found]

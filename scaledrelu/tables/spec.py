@@ -1,4 +1,4 @@
-"""A table file becomes a Table: what its rows run, what they are called, what the paper printed.
+"""Turns a table file into a Table: what its rows run, their labels, and the paper's values.
 
 Decides the grammar of ``conf/table/*.yaml`` and nothing about runs: overrides are merged here and
 composed in ``plan.py``.
@@ -28,7 +28,7 @@ BLOCK_KEYS = ("label", "run", "upstream", "released_weights", "baseline", "rows"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: a label read from the run's config, or a metric with overrides of its own."""
+    """One column: a label read from the run's config, or a metric with its own overrides."""
 
     name: str
     header: str
@@ -104,9 +104,13 @@ def table_names(conf_dir: Path) -> list[str]:
 def load_table(name: str, conf_dir: Path) -> Table:
     """Read ``conf/table/<name>.yaml``.
 
+    Args:
+        name: name of the table.
+        conf_dir: the configuration tree.
+
     Raises:
-        TableError: no such table, something where it does not belong, or a row without its paper
-            value; one line that names the table and the place.
+        TableError: no such table, a value that is not allowed in its place, or a row without its
+            paper value; one line that names the table and the place.
     """
     names = table_names(conf_dir)
     if name not in names:
@@ -159,9 +163,9 @@ def _column(table: str, name: str, raw: Mapping[str, Any]) -> Column:
         raise TableError(f"{where}: give exactly one of from, caption, metric (found {kinds})")
     digits, of = raw.get("digits", 1), raw.get("of", "upstream")
     if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits <= MOST_DIGITS:
-        raise TableError(f"{where}: digits={digits}: write a whole number in [0, {MOST_DIGITS}]")
+        raise TableError(f"{where}: digits={digits}: must be a whole number in [0, {MOST_DIGITS}]")
     if of != "upstream":
-        raise TableError(f"{where}: of={of}: the only thing a label can be of is upstream")
+        raise TableError(f"{where}: of={of}: not allowed; allowed: upstream")
     return Column(
         name=name,
         header=reading.a_text(raw, "header", name, where),
@@ -199,7 +203,7 @@ def _rows(table: str, raw: Mapping[str, Any], metrics: Mapping[str, str]) -> Ite
             made = _row(where, number, raw, block, row, metrics)
             what = (frozenset(made.run), made.upstream and frozenset(made.upstream))
             if what in seen:
-                raise TableError(f"{where}: runs the same as row {seen[what]}; take one out")
+                raise TableError(f"{where}: runs the same as row {seen[what]}; remove one of them")
             seen[what] = place
             yield made
 
@@ -251,10 +255,10 @@ def _paper(where: str, raw: Mapping[str, Any], metrics: Mapping[str, str]) -> di
             )
         highest = 100.0 if is_percent(metric) else float("inf")
         if raw[name] not in (CRASH, MISSING) and not reading.a_number(raw[name], highest=highest):
-            limit = "in [0, 100], " if highest == 100 else "from 0 on, "
+            limit = "a number in [0, 100]" if highest == 100 else "a number from 0 on"
             raise TableError(
-                f"{where}: paper value '{raw[name]}' of column '{name}' is neither a number "
-                f"{limit}'crash' nor 'missing'"
+                f"{where}: paper value '{raw[name]}' of column '{name}': not allowed; allowed: "
+                f"{limit}, 'crash', 'missing'"
             )
     return dict(raw)
 
@@ -271,6 +275,6 @@ def _corrected(where: str, row: Mapping[str, Any]) -> dict[str, float]:
     for metric, value in raw.items():
         if not reading.a_number(value, highest=math.inf):
             raise TableError(
-                f"{where}, corrected: '{value}' of column '{metric}' is no number from 0 on"
+                f"{where}, corrected: '{value}' of column '{metric}': must be a number from 0 on"
             )
     return dict(raw)

@@ -1,4 +1,4 @@
-"""A setting as somebody typed it: read as YAML without surprises, and shown as it was typed."""
+"""Settings as typed: read as YAML without surprises, and printed as they were typed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ _Loader.add_implicit_resolver(_YAML_INT, re.compile(r"-?(0|[1-9][0-9]*)$"), list
 
 
 def read_value(argument: str, text: str) -> Any:
-    """Return what stands behind ``key=`` as YAML reads it.
+    """Return the value behind ``key=`` as YAML reads it.
+
+    Args:
+        argument: the whole argument, for the error.
+        text: the text of the value.
 
     Raises:
         ConfigError: an open bracket or quote.
@@ -36,11 +40,15 @@ def read_value(argument: str, text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read '{argument}': close brackets and quotes") from error
+        raise ConfigError(f"cannot parse '{argument}'; unbalanced brackets or quotes?") from error
 
 
 def as_flag(key: str, value: Any) -> bool:
     """Return true or false.
+
+    Args:
+        key: the setting, for the error.
+        value: the value to check.
 
     Raises:
         ConfigError: it is neither.
@@ -58,7 +66,7 @@ def as_typed(value: Any) -> str:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return a list as it is, a text parted at its commas, nothing as an empty list."""
+    """Return a list as it is, a text split at its commas, nothing as an empty list."""
     if isinstance(value, list):
         return value
     if isinstance(value, str):
@@ -77,8 +85,8 @@ def as_seeds(value: Any) -> tuple[int, ...] | None:
     seeds = [_whole(item) for item in as_list(value)]
     if not seeds or any(seed is None or seed > MOST_SEED for seed in seeds):
         raise ConfigError(
-            f"seeds={as_typed(value)}: write whole numbers from 0 on, seeds=0,1,2, or seeds=table "
-            "for those that each table names"
+            f"seeds={as_typed(value)}: must be whole numbers from 0 on, e.g. seeds=0,1,2, or "
+            "seeds=table for those in the table files"
         )
     return tuple(dict.fromkeys(seeds))
 
@@ -92,15 +100,19 @@ def _whole(item: Any) -> int | None:
 
 
 def as_folder(key: str, value: Any) -> Path:
-    """Return a folder; ``~`` is the home.
+    """Return a folder; ``~`` is the home folder.
+
+    Args:
+        key: the setting, for the error.
+        value: the value to check.
 
     Raises:
-        ConfigError: no name, or one that does not fit on a line.
+        ConfigError: not a name, or one with control characters.
     """
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"{key}={as_typed(value)}: name a folder, {key}=results")
+        raise ConfigError(f"{key}={as_typed(value)}: must be a folder, e.g. {key}=results")
     if not value.isprintable():
         raise ConfigError(
-            f"{key}={value!r}: line breaks and other control characters cannot be used"
+            f"{key}={value!r}: must not contain line breaks or other control characters"
         )
     return Path(expand_home(value, key=key))

@@ -1,4 +1,4 @@
-"""What the engine trains: modules plus a loss behind one forward. The loop never learns which."""
+"""What the engine trains: modules plus a loss behind one forward. The loop does not know which."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Task(nn.Module):
     """A method: ``forward`` gives the loss of one group; two hooks surround the update.
 
     Attributes:
-        backbone: what evaluators embed with and later runs load.
+        backbone: the model that evaluators use and later runs load.
         chance_loss: loss of a model that knows nothing; the divergence judge compares with it.
-        judged: name in ``logs`` of the part of the loss that it compares; None = the whole loss.
+        judged: name in ``logs`` of the part of the loss that is compared; None = the whole loss.
         headless: whether the task wants its backbone without a classifier.
     """
 
@@ -64,5 +64,5 @@ class Task(nn.Module):
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Return values in float32, or as they are where that is finer: losses are never coarser."""
+    """Return values in float32, or unchanged if they are more precise, for losses."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -25,6 +25,11 @@ class Classification(Task):
         self.chance_loss = math.log(num_classes)
 
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
-        """Return the mean over images of -sum(target x log softmax(logits)), in float32."""
+        """Return the mean over images of -sum(target x log softmax(logits)), in float32.
+
+        Args:
+            batch: a ``Batch`` with soft targets B x C, on the device.
+            t: where training stands; not used.
+        """
         logits_BC = self.backbone(batch.images)
         return TaskOutput(F.cross_entropy(logits_BC.float(), batch.targets))

@@ -1,4 +1,4 @@
-"""DINO: a student learns from crops what its own moving average says of whole images (recipes C.1).
+"""DINO: a student learns from crops to match its moving average on whole images (recipes C.1).
 
 Shapes: B images, L local crops of each, V = 2 + L views, K prototypes, D features.
 """
@@ -29,14 +29,14 @@ class DinoSettings:
         head_hidden: hidden features of the heads.
         bottleneck: features that the heads normalise.
         head_layers: linear layers of a head before that.
-        head_init_std: of the truncated normal that these start from.
+        head_init_std: standard deviation of the truncated normal that these start from.
         student_temp: divides the student's scores.
         teacher_temp: divides the teacher's centred scores.
-        warmup_teacher_temp: of epoch 0, from which ``teacher_temp`` is reached on a line.
+        warmup_teacher_temp: the temperature in epoch 0; it changes linearly to ``teacher_temp``.
         warmup_teacher_temp_epochs: epochs of the run on that line, both ends included.
         centre_momentum: share of the old centre in the new one.
         teacher_momentum: share of the old teacher in the new one; goes to 1 by half a cosine.
-        freeze_last_layer_epochs: epochs of the run in which the student's last layer stays.
+        freeze_last_layer_epochs: epochs of the run in which the student's last layer is frozen.
         norm_last_layer: whether the magnitudes of the last layer stay at 1.
     """
 
@@ -74,17 +74,17 @@ class Dino(Task):
     second), ``local`` (LB x 3 x h x w, crop by crop, or None) and ``group``.
 
     The teacher starts as a copy of the student without drop path. Both normalise every resolution
-    by its own batch statistics; the teacher's running statistics are its own, seen from global
-    crops only.
+    with its own batch statistics; the teacher has its own running statistics, from global crops
+    only.
 
     Args:
-        backbone: of the student; (B, 3, H, W) -> (B, D) for more than one resolution.
-        settings: see `DinoSettings`.
+        backbone: the student's; (B, 3, H, W) -> (B, D) for more than one resolution.
+        settings: the numbers of DINO.
 
     Source: DINO main_dino.py; recipes C.1.
     """
 
-    headless = True  # wants a backbone without classifier
+    headless = True  # the backbone has no classifier
 
     Settings = DinoSettings
 
@@ -97,13 +97,13 @@ class Dino(Task):
         self.teacher = without_drop_path(copy.deepcopy(backbone)).requires_grad_(False)
         self.teacher_head = copy.deepcopy(self.student_head).requires_grad_(False)
         self.register_buffer("centre", torch.zeros(settings.out_dim))
-        # Empty between updates, so no part of the state. Keyed by group: SAM's second pass, whose
-        # teacher is the same, writes the same values again.
+        # Empty between updates, so no part of the state. Keyed by group: SAM's second pass, which
+        # has the same teacher, writes the same values again.
         self._sums: dict[int, Tensor] = {}
 
     @property
     def backbone(self) -> nn.Module:
-        """The teacher's: it is the better of the two all along."""
+        """The teacher's backbone: it is the better one throughout training."""
         return self.teacher
 
     def networks(self) -> tuple[nn.Module, ...]:
@@ -111,7 +111,12 @@ class Dino(Task):
         return self.student, self.teacher
 
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
-        """Return the loss of one group; logs show whether the teacher collapses."""
+        """Return the loss of one group; logs show whether the teacher collapses.
+
+        Args:
+            batch: ``images`` (2B x 3 x H x W), ``local`` (LB x 3 x h x w, or None) and ``group``.
+            t: where training stands; gives the teacher's temperature.
+        """
         with torch.no_grad():
             features_BD = self.teacher(batch.images)
             scores_MK = self.teacher_head(features_BD)
@@ -136,7 +141,7 @@ class Dino(Task):
     def after_update(self, t: Progress) -> None:
         """Move the teacher towards the student and the centre towards this update's mean.
 
-        As in the official code this happens after a step that the loss scaler skipped, too.
+        As in the official code this also happens after a step that the loss scaler skipped.
         """
         torch._foreach_lerp_(
             [*self.teacher.parameters(), *self.teacher_head.parameters()],

@@ -1,4 +1,4 @@
-"""DINO's loss over pairs of views, computed view by view, and what shows that DINO collapses.
+"""DINO's loss over pairs of views, computed view by view, and signs of a collapsed teacher.
 
 Shapes: V student views (the first two are the teacher's), B images, K prototypes, D features.
 """
@@ -23,8 +23,8 @@ def pair_loss(scores_VBK: Tensor, probs_2BK: Tensor, student_temp: float) -> Ten
     kept but the scores and their gradient.
 
     Args:
-        scores_VBK: of the student; views 0 and 1 are the same crops as the teacher's.
-        probs_2BK: of the teacher, without gradient.
+        scores_VBK: the student's; views 0 and 1 are the same crops as the teacher's.
+        probs_2BK: the teacher's, without gradient.
         student_temp: divides the scores.
 
     Returns:
@@ -52,7 +52,7 @@ class _PairLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scores_VBK, *targets_BK = ctx.saved_tensors
-        # With the loss scale in it, before anything is rounded to the scores' own precision.
+        # Includes the loss scale, before anything is rounded to the scores' own precision.
         weight = grad / (_num_terms(scores_VBK) * ctx.temp)
         grad_VBK = torch.empty_like(scores_VBK)
         for view, scores_BK in enumerate(scores_VBK):
@@ -79,9 +79,9 @@ def teacher_log_probs(scores_2BK: Tensor, centre_K: Tensor, *, temp: float) -> T
     """Return the teacher's centred and sharpened log probabilities, in float32.
 
     Args:
-        scores_2BK: of the teacher, global crop by global crop.
-        centre_K: subtracted from them.
-        temp: divides the rest.
+        scores_2BK: the teacher's, global crop by global crop.
+        centre_K: subtracted from the scores.
+        temp: temperature; divides the difference.
     """
     return F.log_softmax((scores_2BK - centre_K) / temp, dim=-1)
 
@@ -90,16 +90,16 @@ def teacher_log_probs(scores_2BK: Tensor, centre_K: Tensor, *, temp: float) -> T
 def collapse_signs(
     log_probs_2BK: Tensor, probs_2BK: Tensor, features_BD: Tensor
 ) -> dict[str, Tensor]:
-    """Return scalars that tell a healthy teacher from a collapsed one.
+    """Return scalars that distinguish a healthy teacher from a collapsed one.
 
     A uniform output has entropy ln K (fraction 1). One prototype for all images has an entropy of
     the mean output of 0. In both, the divergence from the mean output and the spread of the
     features fall towards 0.
 
     Args:
-        log_probs_2BK: of the teacher.
-        probs_2BK: the same, not logarithmic.
-        features_BD: of the teacher's backbone, any number of rows.
+        log_probs_2BK: the teacher's log probabilities.
+        probs_2BK: the same as probabilities.
+        features_BD: the teacher's backbone features, any number of rows.
 
     Returns:
         ``entropy`` of an image's output in nats, mean over images, and its fraction of ln K;

@@ -45,7 +45,8 @@ class Probe(nn.Module):
         super().__init__()
         if not 1 <= num_blocks <= len(frozen.blocks):
             raise ConfigError(
-                f"task.num_blocks={num_blocks}, but the backbone has {len(frozen.blocks)} blocks"
+                f"task.num_blocks={num_blocks}: must lie in [1, {len(frozen.blocks)}], the blocks "
+                "of the backbone"
             )
         self.frozen = frozen.requires_grad_(False).eval()
         self.num_blocks = num_blocks
@@ -67,7 +68,7 @@ class Probe(nn.Module):
 
     @torch.no_grad()
     def embed(self, image_BCHW: Tensor) -> Tensor:
-        """Return features B x F x 1 x 1 in float32: a map of one place, to travel as images do."""
+        """Return features B x F x 1 x 1 in float32: a map of one position, handled like images."""
         with torch.autocast(image_BCHW.device.type, enabled=False):
             layers = self.frozen.forward_intermediates(
                 image_BCHW.float(),
@@ -80,7 +81,7 @@ class Probe(nn.Module):
         return torch.cat([prefix_B1D[:, 0] for _, prefix_B1D in layers], dim=1)[:, :, None, None]
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        """Return logits B x C of images, or of what ``embed`` made of them."""
+        """Return logits B x C of images, or of features that ``embed`` returned."""
         is_embedded = image_BCHW.shape[1:] == (self.num_features, 1, 1)
         features_BF11 = image_BCHW if is_embedded else self.embed(image_BCHW)
         return self.classifier(features_BF11.flatten(1))
@@ -111,7 +112,12 @@ class LinearProbe(Task):
         return (self.backbone.frozen,)
 
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
-        """Return the mean over images of -sum(target x log softmax(logits)), in float32."""
+        """Return the mean over images of -sum(target x log softmax(logits)), in float32.
+
+        Args:
+            batch: a ``Batch`` with soft targets B x C and images or features, on the device.
+            t: where training stands; not used.
+        """
         logits_BC = self.backbone(batch.images)
         return TaskOutput(F.cross_entropy(logits_BC.float(), batch.targets))
 

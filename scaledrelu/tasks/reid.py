@@ -18,7 +18,7 @@ CLASSIFIER_STD = 0.001  # TRI model/make_model.py ``weights_init_classifier``
 
 
 class Reid(Task):
-    """A backbone whose features are pulled together by identity, and told apart behind BNNeck.
+    """A backbone trained to pull features together by identity and to classify them behind BNNeck.
 
     A batch brings ``images`` and ``targets`` (B x C, one-hot or smoothed, never mixed: the largest
     is the identity). Batch-hard means hard within the batch that the task is given, one group: a
@@ -30,10 +30,10 @@ class Reid(Task):
     Args:
         backbone: (B, 3, H, W) -> (B, D), without classifier, with ``num_features``.
         num_classes: C; a uniform guess has an ID loss of ln C.
-        id_weight: of the ID loss.
-        triplet_weight: of the triplet loss; 0 = off.
-        distances: of the triplet loss: products (the official formula, in the precision of the
-            run) | differences (exact).
+        id_weight: factor on the ID loss.
+        triplet_weight: factor on the triplet loss; 0 = off.
+        distances: those of the triplet loss: products (the official formula, in the run's
+            precision) | differences (exact).
 
     Source: TRI model/make_model.py and loss/make_loss.py; recipes D.1.
     """
@@ -61,7 +61,12 @@ class Reid(Task):
         self.measure = DISTANCES[distances]
 
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
-        """Return the weighted loss of one group, in float32 or better; logs hold its parts."""
+        """Return the weighted loss of one group, in float32 or better; logs hold its parts.
+
+        Args:
+            batch: a ``Batch`` with ``images`` and ``targets`` (B x C, unmixed), on the device.
+            t: where training stands; not used.
+        """
         features_BD = self.backbone(batch.images)
         logits_BC = at_least_float32(self.classifier(self.neck(features_BD)))
         ids_B = batch.targets.argmax(dim=-1)

@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from scaledrelu.tasks.base import at_least_float32
 
 Measure = Callable[[Tensor], Tensor]  # features B x D -> distances B x B
-LEAST_SQUARE = 1e-12  # of a distance (TRI loss/triplet_loss.py)
+LEAST_SQUARE = 1e-12  # smallest squared distance (TRI loss/triplet_loss.py)
 
 
 @dataclass(frozen=True, slots=True)
 class HardestDistances:
-    """For every image, how far its farthest own and its nearest foreign image lie (B each).
+    """For every image, the farthest of its identity and the nearest of the others (B each).
 
     ``positive_B`` counts the image itself, so it is about 0 where an identity has one image;
     ``negative_B`` is infinite where the batch holds one identity.
@@ -35,9 +35,9 @@ def hardest_distances(features_BD: Tensor, ids_B: Tensor, measure: Measure) -> H
     """Mine the hardest pairs among all images of the batch, in float32 or better.
 
     Args:
-        features_BD: as they are, not normalised; any precision, also under autocast.
+        features_BD: not normalised; any precision, also under autocast.
         ids_B: identities, int64.
-        measure: of ``DISTANCES``.
+        measure: one of the values of ``DISTANCES``.
 
     Source: TRI loss/triplet_loss.py ``hard_example_mining``.
     """
@@ -52,14 +52,14 @@ def hardest_distances(features_BD: Tensor, ids_B: Tensor, measure: Measure) -> H
 def soft_margin_triplet(features_BD: Tensor, ids_B: Tensor, measure: Measure) -> Tensor:
     """Mean over images of ln(1 + exp(positive - negative)), the hardest distances of each.
 
-    ln 2 when all features are equal; an image without a foreign one costs nothing. As in the
-    official code a positive that lies more than 88 behind the negative is too much for float32:
-    the loss is infinite, and training has crashed.
+    ln 2 when all features are equal; an image without one of another identity costs nothing. As in
+    the official code a positive more than 88 farther than the negative overflows float32: the loss
+    is infinite, and training has crashed.
 
     Args:
-        features_BD: before BNNeck, not normalised.
+        features_BD: features before BNNeck, not normalised.
         ids_B: identities, int64.
-        measure: of ``DISTANCES``.
+        measure: one of the values of ``DISTANCES``.
 
     Returns:
         Scalar, float32 or better.

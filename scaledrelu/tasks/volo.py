@@ -35,12 +35,12 @@ class Volo(Task):
     every token is trained on its image's class target.
 
     Args:
-        backbone: with ``forward_dense(images, box)`` and ``token_grid``.
+        backbone: a network with ``forward_dense(images, box)`` and ``token_grid``.
         num_classes: C; a uniform guess costs ln C in either part whatever the targets.
-        seed: of the run; with step and group it decides the box, in every pass and on any device.
+        seed: the run's seed; with step and group it decides the box, in every pass on any device.
         mix_token: parameter of MixToken's Beta(m, m); 0 = off.
-        class_weight: of the class token's loss.
-        token_weight: of the tokens' loss.
+        class_weight: factor on the class token's loss.
+        token_weight: factor on the tokens' loss.
     """
 
     def __init__(
@@ -62,7 +62,12 @@ class Volo(Task):
         self.token_weight = token_weight
 
     def forward(self, batch: Any, t: Progress) -> TaskOutput:
-        """Return the loss of one group, in float32 or better; logs hold its two parts."""
+        """Return the loss of one group, in float32 or better; logs hold its two parts.
+
+        Args:
+            batch: a ``Batch`` with ``targets`` (B x C) and ``token_targets`` (B x N x C, or None).
+            t: where training stands; its step decides the box.
+        """
         box = self.draw_box(t.step, batch.group)
         loss = token_label_loss(
             self.backbone.forward_dense(batch.images, box),
@@ -75,11 +80,11 @@ class Volo(Task):
         return TaskOutput(loss.total, {"loss/class": loss.classes, "loss/tokens": loss.tokens})
 
     def draw_box(self, step: int, group: int) -> Box | None:
-        """Return the group's box at a step, the same whoever asks; None with MixToken off.
+        """Return the group's box at a step, the same on every call; None with MixToken off.
 
         Args:
-            step: of the run.
-            group: of images.
+            step: update of the run, 0-based.
+            group: global number of the group.
         """
         if self.mix_token == 0:
             return None
@@ -88,7 +93,7 @@ class Volo(Task):
         return mix_box(self.backbone.token_grid, lam=lam, generator=generator)
 
     def _own_share(self, box: Box | None) -> float:
-        # Of what is really swapped: rounding and clipping make the box smaller than 1 - lambda.
+        # Of the cells really swapped: rounding and clipping make the box smaller than 1 - lambda.
         return 1.0 if box is None else 1.0 - box.area / math.prod(self.backbone.token_grid)
 
 
@@ -104,12 +109,12 @@ def token_label_loss(
     """Soft cross entropy of the class token and of all tokens, weighted and added.
 
     Args:
-        logits: of a pass whose token logits are swapped back: token targets are never mixed.
+        logits: logits of a pass whose token logits are swapped back: token targets are never mixed.
         targets_BC: class targets, before mixing with those of the reversed batch.
-        token_targets_BNC: None repeats the class target for every token.
-        own_share: of each image in its mixture, in [0, 1].
-        class_weight: of the class part.
-        token_weight: of the token part.
+        token_targets_BNC: token targets; None repeats the class target for every token.
+        own_share: share of each image in its mixture, in [0, 1].
+        class_weight: factor on the class part.
+        token_weight: factor on the token part.
 
     Source: VOLO loss/cross_entropy.py ``TokenLabelCrossEntropy``; recipes B.4.
     """

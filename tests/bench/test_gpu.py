@@ -118,7 +118,7 @@ def test_every_piece_is_a_command_that_its_script_understands(options, device) -
         30.0,
     )
     assert settings.first == ("method=deit", "optimizer.label=AdamW")
-    published = load_settings(gpu.publish_command(options, [0, 2])[2:])
+    published = load_settings(gpu.publish_command(options, [0, 2])[2:], script="report")
     assert published.publish
     assert published.force
     assert published.seeds == (0, 2)
@@ -197,7 +197,7 @@ def test_runs_that_the_budget_left_out_are_no_failure_unless_nothing_came_of_it(
 
 def test_without_a_gpu_it_is_one_line_that_says_so(monkeypatch) -> None:
     monkeypatch.setattr(gpu, "visible_gpus", list)
-    with pytest.raises(ConfigError, match="no GPU is visible here"):
+    with pytest.raises(ConfigError, match="no GPU is visible"):
         gpu.main([], show=print)
 
 

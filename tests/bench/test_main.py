@@ -29,7 +29,7 @@ def test_a_spent_budget_measures_nothing_and_says_so(
     with caplog.at_level("INFO"):
         assert bench.main([*arguments, "--budget", "0"]) == 0
     assert rows_in(tmp_path) == []
-    assert "left out, no budget: mini patchify adamw" in caplog.text
+    assert "not measured, the budget is used up: mini patchify adamw" in caplog.text
 
 
 def test_rows_are_on_disk_before_the_next_measurement(

@@ -260,7 +260,7 @@ def test_data_that_is_absent_or_of_no_use_has_no_digest(
     assert named(images, val="test") is None
     digits = {"_target_": "scaledrelu.data.datasets.open_digits", "train": None, "val": None}
     assert named(images, digits) is None
-    with pytest.raises(ConfigError, match=r"data\.build\.val=None: must name the folder"):
+    with pytest.raises(ConfigError, match=r"data\.build\.val=None: must be the name of a folder"):
         named(images, val=None)
 
 

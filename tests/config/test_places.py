@@ -68,7 +68,7 @@ def test_a_list_of_paths_is_left_to_the_sweeper() -> None:
 
 
 def test_a_home_that_nobody_knows_is_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"data\.root=~nobody-here/x: no home folder is known"):
+    with pytest.raises(ConfigError, match=r"data\.root=~nobody-here/x: the home folder is unknown"):
         expand_home("~nobody-here/x", key="data.root")
 
 

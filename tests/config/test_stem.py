@@ -79,7 +79,7 @@ def test_projection_kernels_of_the_paper_and_of_mini(strides, patch, kernel, shr
 
 @pytest.mark.parametrize(("kernel", "strides"), [(7, [2, 2, 2]), (4, [2, 1, 1])])
 def test_a_kernel_that_cannot_be_centred_is_refused(kernel, strides):
-    with pytest.raises(ConfigError, match=r"stem.proj_kernel: \d cannot be centred"):
+    with pytest.raises(ConfigError, match=r"stem.proj_kernel=\d: cannot be centred"):
         fit(strides, 16, proj_kernel=kernel)
 
 

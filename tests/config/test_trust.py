@@ -42,7 +42,7 @@ def test_code_outside_the_list_is_refused_at_any_depth(target: object) -> None:
         {"a": {"build": [{"x": 1}, {"deep": {"_target_": target}}]}},
         {"a": [[{"_target_": target}]]},
     ):
-        with pytest.raises(ConfigError, match="not code that a configuration may call") as caught:
+        with pytest.raises(ConfigError, match="not trusted code") as caught:
             check_targets(config)
         assert "\n" not in str(caught.value)
 
@@ -89,6 +89,7 @@ def test_nothing_reads_foreign_files_in_a_way_that_runs_them() -> None:
             assert given.get("allow_pickle", "False") == "False", path
             assert name not in ("eval", "exec", "joblib.load", "torch.hub.load"), path
             if name in ("pickle.load", "pickle.loads", "pickle.Unpickler"):
-                assert path.name == "cifar.py", path
+                # The server reads what its own client wrote into their pipe, no file.
+                assert path.name in ("cifar.py", "server.py"), path
             if name == "yaml.load":
                 assert given.get("Loader", "").endswith("_Loader"), path

@@ -123,7 +123,7 @@ def test_input_is_left_alone():
     "fields", [{"rand_augment": "rand-m9-mstd0.5-inc1"}, {"color_jitter": 0.3}]
 )
 def test_what_only_the_reference_pipeline_offers_is_refused(fields):
-    with pytest.raises(ConfigError, match=r"needs data\.augment=reference"):
+    with pytest.raises(ConfigError, match=r"works only with data\.augment=reference"):
         augment(**fields)
 
 

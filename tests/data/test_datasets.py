@@ -144,7 +144,13 @@ def test_link_to_a_folder_around_itself_is_passed_over_with_one_line(image_folde
     assert (len(train), train.classes) == (12, ("cat", "dog", "owl"))
     told = [record.getMessage() for record in caplog.records]
     for link in ("cat/up", "dog/root", "again"):
-        assert sum(f"train/{link}: a link to a folder around itself" in line for line in told) == 1
+        assert (
+            sum(
+                f"train/{link}: skipped, since it is a link to one of its own parent" in line
+                for line in told
+            )
+            == 1
+        )
 
 
 def test_link_to_another_folder_is_followed(image_folder, tmp_path):
@@ -159,7 +165,7 @@ def test_link_to_another_folder_is_followed(image_folder, tmp_path):
 def test_link_to_nowhere_is_an_error_or_skipped_as_bad_images_are(image_folder):
     root = image_folder()
     (root / "train/cat/9.jpg").symlink_to("/nowhere/9.jpg")
-    with pytest.raises(DataError, match=r"9\.jpg: a link to a file that is not there") as error:
+    with pytest.raises(DataError, match=r"9\.jpg: broken link") as error:
         open_folder(root).train.load(4)
     assert "data.on_bad_image=skip" in one_line(error)
     train = open_folder(root, on_bad_image="skip").train
@@ -255,7 +261,7 @@ def test_images_are_in_memory_where_nobody_has_a_home(image_folder, monkeypatch)
 
 
 def test_missing_root_is_named():
-    with pytest.raises(DataError, match=r"no/where: no such folder: set data\.root") as error:
+    with pytest.raises(DataError, match=r"no/where: no such folder; set data\.root") as error:
         open_folder("no/where")
     one_line(error)
 
@@ -276,7 +282,7 @@ def test_images_without_class_folders_are_named(image_folder):
     for path in (root / "val").iterdir():
         if path.is_dir():
             path.rmdir()
-    with pytest.raises(DataError, match=r"val: no class folders \(found 6 images") as error:
+    with pytest.raises(DataError, match=r"val: holds no class folders \(found 6 images") as error:
         open_folder(root)
     one_line(error)
 
@@ -285,7 +291,7 @@ def test_empty_class_is_named(image_folder):
     root = image_folder()
     (root / "train" / "yak").mkdir()
     (root / "train" / "yak" / "notes.txt").write_text("none")
-    with pytest.raises(DataError, match=r"yak: no image in this class folder") as error:
+    with pytest.raises(DataError, match=r"yak: class folder without images") as error:
         open_folder(root)
     one_line(error)
 
@@ -302,7 +308,7 @@ def test_counts_other_than_the_published_ones_warn(image_folder, caplog):
     with caplog.at_level(logging.WARNING):
         open_folder(image_folder(), expect={"train": 1_281_167, "val": 6, "classes": 3})
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert "12 train images, the published data set has 1,281,167" in warning
+    assert "has 12 train images, but the published data set has 1,281,167" in warning
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "CMYK", "1", "I;16"])
@@ -331,7 +337,7 @@ def test_every_kind_of_bad_image_is_one_line_that_names_the_file(image_folder, t
     bad = bad_files(root / "train" / "dog", truncate)
     source = open_folder(root).train
     for i, name in enumerate(bad):
-        with pytest.raises(DataError, match=rf"dog/{name}: not a whole image") as error:
+        with pytest.raises(DataError, match=rf"dog/{name}: (damaged or incom|not an im)") as error:
             source.load(5 + i)
         assert "data.on_bad_image=skip" in one_line(error)
 
@@ -550,7 +556,7 @@ def test_cifar10_folder_has_its_published_counts(real_data, caplog):
 # --- options of conf/data
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONF.glob("[!_]*.yaml")), ids=lambda path: path.stem)
 def test_every_option_names_an_opener_that_takes_its_fields(path):
     option = yaml.safe_load(path.read_text())
     base = yaml.safe_load((CONF / "imagenet1k.yaml").read_text())["build"]

@@ -86,7 +86,9 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_grey_of_unknown_range_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     UNKNOWN[name](tmp_path / name)
-    with pytest.raises(BadImageError, match=r"unknown range .*convert it to 8 or 16 bits") as error:
+    with pytest.raises(
+        BadImageError, match=r"unknown range .*convert it to unsigned 8 or 16 bits"
+    ) as error:
         decode(str(tmp_path / name))
     assert str(tmp_path / name) in str(error.value)
 
@@ -118,9 +120,9 @@ def huge_png(path: Path, side: int) -> Path:
 
 def test_a_small_file_of_an_enormous_image_is_refused_for_what_it_is(tmp_path: Path) -> None:
     path = huge_png(tmp_path / "0.png", 13_500)
-    with pytest.raises(BadImageError, match="of 182,250,000 pixels, above the limit") as error:
+    with pytest.raises(BadImageError, match="has 182,250,000 pixels, above the limit") as error:
         decode(str(path))
-    assert "not a whole image" not in str(error.value)
+    assert "damaged or incomplete image" not in str(error.value)
     assert f"{MOST_PIXELS:,}" in str(error.value)
 
 
@@ -137,7 +139,7 @@ def test_a_large_image_below_the_limit_is_read_without_a_warning(
 @pytest.mark.parametrize("target", ["/nowhere/0.png", "0.png"])
 def test_a_link_to_nowhere_is_called_so(tmp_path: Path, target: str) -> None:
     (tmp_path / "0.png").symlink_to(target)
-    with pytest.raises(BadImageError, match=r"0\.png: a link to a file that is not there"):
+    with pytest.raises(BadImageError, match=r"0\.png: broken link"):
         decode(str(tmp_path / "0.png"))
 
 
@@ -149,9 +151,9 @@ def test_a_folder_called_like_an_image_is_one_line(tmp_path: Path) -> None:
 
 def test_what_pillow_cannot_name_may_have_to_be_converted(tmp_path: Path) -> None:
     (tmp_path / "16-float.tif").write_bytes(tiff(of(1, "<f2"), bits=16, kind=3))
-    with pytest.raises(BadImageError, match="no format that Pillow reads") as error:
+    with pytest.raises(BadImageError, match="not an image in a format that Pillow reads") as error:
         decode(str(tmp_path / "16-float.tif"))
-    assert "restore the file or convert it" in str(error.value)
+    assert "restore the file, or convert it" in str(error.value)
 
 
 def test_bytes_that_a_decoder_chokes_on_are_a_bad_image(
@@ -160,7 +162,7 @@ def test_bytes_that_a_decoder_chokes_on_are_a_bad_image(
     Image.new("RGB", (4, 4)).save(tmp_path / "0.png")
     for error in (KeyError(258), struct.error("unpack"), IndexError("x"), zlib.error("-3")):
         monkeypatch.setattr(Image.Image, "convert", _raising(error))
-        with pytest.raises(BadImageError, match="not a whole image"):
+        with pytest.raises(BadImageError, match="damaged or incomplete image"):
             decode(str(tmp_path / "0.png"))
 
 
@@ -178,5 +180,5 @@ def test_a_bad_images_line_survives_the_way_between_processes_and_any_name(tmp_p
         decode(path)
     line = str(pickle.loads(pickle.dumps(error.value)))
     assert line == str(error.value)
-    assert "\\udcff\\n.png: not a whole image" in line
+    assert "\\udcff\\n.png: not an image in a format that Pillow reads" in line
     assert line.encode()

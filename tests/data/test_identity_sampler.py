@@ -165,7 +165,9 @@ def test_epoch_of_market_1501s_size_is_drawn_in_a_moment():
 
 @pytest.mark.parametrize("ask", [stream, steps_of])
 def test_what_cannot_fill_an_update_is_an_error_that_says_what_to_change(ask):
-    with pytest.raises(ConfigError, match=r"5 training identities do not fill .* 2 x 4 = 8: lower"):
+    with pytest.raises(
+        ConfigError, match=r"5 training identities: one update needs 2 groups x 4 = 8; lower"
+    ):
         ask(targets_of(np.full(5, 6)), num_groups=2)
-    with pytest.raises(ConfigError, match=r"batch.group=18: not a multiple of the 4 images"):
+    with pytest.raises(ConfigError, match=r"batch.group=18: must be a multiple of the 4 images"):
         ask(targets_of(np.full(5, 6)), group_size=18)

@@ -109,7 +109,7 @@ def test_epoch_goes_on_where_it_was_left(digits):
 
 
 def test_training_set_smaller_than_a_batch_is_refused(digits):
-    with pytest.raises(ConfigError, match="do not fill one batch of 2 x 1000"):
+    with pytest.raises(ConfigError, match="one update needs 2 groups x 1000"):
         train_loader(digits, group_size=1000)
 
 
@@ -187,7 +187,7 @@ def test_bad_image_reaches_the_user_as_one_line(files, truncate, workers):
     loader = train_loader(source, transform=deit_transform(), workers=workers)
     with pytest.raises(DataError) as error:
         list(loader.epoch(0))
-    assert str(error.value).startswith(f"{bad}: not a whole image")
+    assert str(error.value).startswith(f"{bad}: damaged or incomplete image")
     assert "\n" not in str(error.value)
     loader.close()
 

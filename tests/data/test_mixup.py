@@ -126,5 +126,5 @@ def test_same_seed_gives_the_same_mix_and_another_seed_another():
 
 
 def test_odd_group_is_refused_only_when_it_is_to_be_mixed():
-    with pytest.raises(ConfigError, match=r"even batch\.group, found 5"):
+    with pytest.raises(ConfigError, match=r"batch\.group: .* even number of images, found 5"):
         mix(*group(batch=5))

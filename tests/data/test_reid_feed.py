@@ -115,7 +115,7 @@ def test_without_instances_images_are_drawn_one_by_one():
 
 
 def test_groups_that_would_cut_a_person_in_two_are_refused():
-    with pytest.raises(ConfigError, match=r"batch\.group=10: not a multiple of the 4 images"):
+    with pytest.raises(ConfigError, match=r"batch\.group=10: must be a multiple of the 4 images"):
         loader(people(), group_size=10)
 
 

@@ -40,7 +40,7 @@ def test_repeated_augmentation_gives_the_official_streams_whatever_the_seed(fixt
 def test_set_that_gives_an_empty_official_epoch_is_refused(fixtures):
     empty = {case[0] for case in golden_cases(fixtures) if len(case[-1]) == 0}
     assert empty == {255}
-    with pytest.raises(ConfigError, match=r"255 training images .* do not fill one batch"):
+    with pytest.raises(ConfigError, match=r"255 training images .*: one update needs"):
         stream(255, num_groups=1, group=0, repeats=3)
 
 
@@ -88,5 +88,5 @@ def test_mini_epoch_has_22_steps():
 
 
 def test_fewer_images_than_one_batch_is_an_error_that_says_what_to_change():
-    with pytest.raises(ConfigError, match=r"63 training images do not fill one batch of 2 x 32"):
+    with pytest.raises(ConfigError, match=r"63 training images: one update needs 2 groups x 32"):
         steps_per_epoch(63, num_groups=2, group_size=32, repeats=1)

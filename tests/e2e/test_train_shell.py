@@ -97,11 +97,11 @@ def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
-        ("-m --cfg job seed=0,1", "--multirun and --cfg exclude each other"),
-        ("--run -m", "--run and --multirun exclude each other"),
-        ("--info -m", "exclude each other"),
-        ("--resolve", "--resolve belongs to --cfg"),
-        ("--package model", "--package belongs to --cfg"),
+        ("-m --cfg job seed=0,1", "--multirun and --cfg cannot be combined"),
+        ("--run -m", "--run and --multirun cannot be combined"),
+        ("--info -m", "cannot be combined"),
+        ("--resolve", "--resolve: works only with --cfg"),
+        ("--package model", "--package: works only with --cfg"),
         ("--cfg job --package nope", "'nope' not found"),
         ("--cfg nope", "invalid choice: 'nope'"),
         ("--info=nope", "invalid choice: 'nope'"),
@@ -110,15 +110,15 @@ def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         ("-cp /nowhere", "--config-dir <folder>"),
         ("-cn sweep", "--config-dir <folder>"),
         ("--experimental-rerun x.pickle", "not supported"),
-        ("conv", "cannot read 'conv'"),
+        ("conv", "cannot parse 'conv'"),
         ("stem=conv,patchify", "add --multirun"),
         ("-m stem=glob(nope*)", "no option of group 'stem' matches; allowed: conv, "),
-        ("-m lr.base=glob(1*)", "'lr.base' is none"),
+        ("-m lr.base=glob(1*)", "'lr.base' is not a group"),
         ("-m stem=choice(conv,convv)", "stem=convv: no such option"),
         ("-m stem=interval(0,1)", "stem is a group"),
         ("-m stem=range(0,3)", "stem is a group"),
         ("-m lr.base=interval(1e-4,1e-3)", "does not support sweep type : INTERVAL_SWEEP"),
-        ("-m seed=range(3,0)", "nothing to run"),
+        ("-m seed=range(3,0)", "the list or range is empty"),
         ("-m seed=range(0,3,0)", "must not be zero"),
         ("-m seed=range(0,3,0.0)", "Invalid range values"),
         ("-m hydra/launcher=nope", "hydra/launcher/nope"),
@@ -196,6 +196,10 @@ def test_help_lists_what_a_person_may_choose_and_nothing_else(shell: Callable) -
     for group, options in group_options(CONF_DIR).items():
         assert any(line.split()[:1] == [group] for line in said.out.splitlines()), group
         assert all(option in said.out for option in options)
+    section = said.out.partition("Options, ")[2].partition("Values, ")[0]
+    listed = [line.split()[0] for line in section.splitlines()[1:] if line.strip()]
+    names = "data ffn init launch lr model optimizer precision profile recipe stem wandb warmup"
+    assert " ".join(listed) == names
     for internal in ("profile_", "table", "artifact", "_grammar", "_base", "hydra "):
         assert internal not in said.out.replace("tables", ""), internal
     assert "conv*" not in said.out.replace("'stem=glob(conv*)'", "")
@@ -255,7 +259,11 @@ def test_completions_are_what_may_be_chosen(
     ("seeds", "status", "last"),
     [
         ("1", 1, "1 of 1 runs failed"),
-        ("-1,0,1,2,3", 1, "2 of 5 runs failed, 1 interrupted: the same command goes on"),
+        (
+            "-1,0,1,2,3",
+            1,
+            "2 of 5 runs failed, 1 interrupted (run the same command again to continue)",
+        ),
     ],
 )
 def test_a_multirun_says_how_each_run_ended_and_fails_if_one_failed(
@@ -298,7 +306,10 @@ def test_ctrl_c_between_the_runs_is_one_line_and_130(
     monkeypatch.setattr(command, "run_job", interrupt)
     said = shell("seed=0", "profile=smoke")
     assert said.status == 130
-    assert said.err.strip() == "interrupted; the same command goes on from the checkpoints"
+    assert (
+        said.err.strip()
+        == "interrupted; run the same command again to continue from the checkpoints"
+    )
 
 
 def test_a_bug_keeps_its_traceback(shell: Callable, train, monkeypatch: pytest.MonkeyPatch) -> None:

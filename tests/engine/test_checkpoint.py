@@ -152,7 +152,7 @@ def test_damage_falls_back_and_the_next_save_keeps_the_good_one(tmp_path: Path, 
     assert load_latest(tmp_path)["step"] == 1
     assert [r.levelname for r in caplog.records] == ["WARNING"]
     assert "damaged" in caplog.text
-    assert "Going on from previous.pt" in caplog.text
+    assert "Resuming from previous.pt instead" in caplog.text
     assert (tmp_path / DAMAGED).read_bytes() == data, "kept, but not as a checkpoint"
     save_checkpoint(tmp_path, {"step": 2})
     assert load_latest(tmp_path)["step"] == 2

@@ -39,6 +39,6 @@ def test_half_of_torchruns_variables_is_an_error() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_asking_for_a_gpu_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(RunError, match=r"found 0; set launch\.device=cpu"):
+    with pytest.raises(RunError, match=r"only 0 are visible; set launch\.device=cpu"):
         pick_device("cuda", 0)
     assert pick_device("auto", 0) == torch.device("cpu")

@@ -203,7 +203,7 @@ def test_a_padded_shard_is_an_error_not_a_wrong_number(name) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"neighbours": [10, 200]}, "training images, 120"),
+        ({"neighbours": [10, 200]}, r"neighbours=.* must lie in \[1, 120\]"),
         ({"neighbours": [0]}, r"neighbours=\[0\]"),
         ({"neighbours": []}, r"neighbours=\[\]"),
         ({"temperature": 0.0}, "temperature=0"),

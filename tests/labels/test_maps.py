@@ -173,7 +173,7 @@ def test_missing_maps_are_counted_before_training(source, tmp_path):
     (root / "owl").rmdir()
     with pytest.raises(DataError) as error:
         LabelMaps(root, source, num_classes=3)
-    assert "lacks the label maps of 5 of 12 training images (first: cat/1.pt)" in one_line(error)
+    assert "no label maps for 5 of 12 training images (first: cat/1.pt)" in one_line(error)
 
 
 def test_two_images_with_one_map_are_refused(image_folder, tmp_path):
@@ -207,7 +207,9 @@ def test_map_of_another_size_is_refused(source, tmp_path):
     root = write_maps(tmp_path / "maps", source)
     torch.save(label_map(7, side=6), root / label_path(source, 7))
     maps = LabelMaps(root, source, num_classes=3)
-    with pytest.raises(DataError, match=r"2 x 5 x 6 x 6, the other label maps .* 2 x 5 x 4 x 4"):
+    with pytest.raises(
+        DataError, match=r"2 x 5 x 6 x 6, but the other label maps .* 2 x 5 x 4 x 4"
+    ):
         maps[7]
 
 

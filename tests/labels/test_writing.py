@@ -220,7 +220,7 @@ def test_maps_of_other_origin_are_never_mixed_in(taught, tmp_path) -> None:
         (tmp_path / "published" / name).unlink()
     before = bytes_of(tmp_path / "published")
     teacher = teacher_from_run(taught.results, taught.run_id)
-    with pytest.raises(DataError, match="not of this making"):
+    with pytest.raises(DataError, match="of another teacher or other images"):
         make_label_maps(teacher, out=tmp_path / "published", device=CPU)
     assert bytes_of(tmp_path / "published") == before
 
@@ -242,9 +242,9 @@ def crash(run) -> None:
         (lambda run: (run.folder / "result.json").unlink(), "not finished"),
         (
             lambda run: (run.folder / "last.pt").unlink(),
-            "last.pt: gone, though the run is finished",
+            "last.pt: missing, although the run is finished",
         ),
-        (lambda run: (run.folder / "last.pt").write_bytes(b"PK"), "torn"),
+        (lambda run: (run.folder / "last.pt").write_bytes(b"PK"), "last.pt: damaged"),
         (
             lambda run: spoil_weights(run.folder, lambda state: state["cursor"].update(step=1)),
             "weights of step 1, but the run ended at step 4",
@@ -388,8 +388,8 @@ def test_a_volo_of_timm_labels_with_its_auxiliary_head() -> None:
 @pytest.mark.parametrize(
     ("model", "line"),
     [
-        (torch.nn.Linear(3, 3), "Linear: no class logits per position"),
-        (trained("test_resnet").requires_grad_(False), "a single position at 32 pixels"),
+        (torch.nn.Linear(3, 3), "Linear: cannot give class logits per position"),
+        (trained("test_resnet").requires_grad_(False), "only one position at 32 pixels"),
     ],
 )
 def test_a_network_without_dense_output_gets_one_clear_line(model, line) -> None:
@@ -461,8 +461,8 @@ def test_other_weights_or_images_have_another_id(folder, tmp_path) -> None:
     ("name", "options", "line"),
     [
         ("test_nfnett", {"pretrained": True}, "did you mean 'test_nfnet'"),
-        ("test_nfnet", {}, "--pretrained or --checkpoint"),
-        ("test_nfnet", {"checkpoint": "nowhere.pt"}, "nowhere.pt: no such checkpoint"),
+        ("test_nfnet", {}, "give one of --pretrained and --checkpoint"),
+        ("test_nfnet", {"checkpoint": "nowhere.pt"}, "--checkpoint=nowhere.pt: no such file"),
         ("test_nfnet", {"checkpoint": __file__}, "cannot be loaded"),
         ("test_nfnet", {"pretrained": True, "data": "nowhere"}, "nowhere: no such folder"),
     ],
@@ -476,5 +476,5 @@ def test_a_timm_teacher_that_cannot_be_had_is_one_line(folder, name, options, li
 def test_a_teacher_of_other_classes_is_refused(folder, monkeypatch) -> None:
     plain = timm.create_model("test_resnet")
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: plain)
-    with pytest.raises(DataError, match="6 class folders, but test_resnet knows 1000"):
+    with pytest.raises(DataError, match="6 class folders, but test_resnet has 1000"):
         timm_teacher("test_resnet", data=folder, pretrained=True)

@@ -81,13 +81,13 @@ def test_a_set_that_was_not_made_names_the_command_that_makes_it(tmp_path):
     config = compose(["recipe=reid", f"paths.results={tmp_path}"])
     with pytest.raises(
         DataError,
-        match=r"data set of data\.root=made .* `python scripts/make_mini_data\.py --preset",
+        match=r"data\.root=made, but the data set .* `python scripts/make_mini_data\.py --preset",
     ):
         data_root(config)
 
 
 def test_a_set_that_nothing_makes_is_refused_in_one_line():
-    with pytest.raises(ConfigError, match=r"data\.root=made, but nothing makes digits"):
+    with pytest.raises(ConfigError, match=r"data\.root=made: no script generates digits"):
         compose(["data.root=made"])
 
 

@@ -264,7 +264,10 @@ def test_a_cancelled_run_saves_and_the_same_command_goes_on(
 
     assert long_run.sweep(meanwhile=cancel) == 1
     assert long_run.status() == [Status.MISSING], read_error(long_run.folder())
-    assert any("left (CANCELLED); the same command goes on" in line for line in long_run.said)
+    assert any(
+        "ended (CANCELLED); run the same command again to continue" in line
+        for line in long_run.said
+    )
     assert long_run.sweep() == 0
     assert "resuming at step" in (long_run.folder() / "rank0.log").read_text()
     assert long_run.fingerprint() == uninterrupted
@@ -279,7 +282,7 @@ def test_a_killed_run_is_a_failure_and_no_crash(
 
     assert long_run.sweep(meanwhile=kill) == 1
     assert long_run.status() == [Status.FAILED], long_run.said
-    assert "ended in state FAILED before a result was written" in read_error(long_run.folder())
+    assert "SLURM state FAILED before a result was written" in read_error(long_run.folder())
     assert long_run.sweep() == 0
     assert long_run.fingerprint() == uninterrupted
 
@@ -310,7 +313,9 @@ def test_a_run_that_may_not_be_queued_again_saves_and_is_no_failure(
 
     assert cluster.sweep(meanwhile=time_is_up) == 1
     assert cluster.status() == [Status.MISSING], read_error(cluster.folder())
-    assert any("the same command goes on" in line for line in cluster.said), cluster.said
+    assert any("run the same command again to continue" in line for line in cluster.said), (
+        cluster.said
+    )
     assert "stopped; goes on at step" in cluster.table_lines()[0]
     assert cluster.sweep() == 0
     assert cluster.fingerprint() == uninterrupted
@@ -346,7 +351,7 @@ def test_more_jobs_than_slurm_takes_follow_as_others_end(
     cluster = Cluster(tmp_path, ["stem=patchify"], ["stem=conv"])
     assert cluster.submit() == 1
     assert any("takes no more now (QOSMax" in line for line in cluster.said)
-    assert cluster.said[-1] == "jobs not submitted yet: 1; the same command submits them"
+    assert cluster.said[-1] == "jobs not submitted yet: 1; run the same command to submit them"
     assert cluster.sweep() == 0, cluster.said
     assert cluster.status() == [Status.OK, Status.OK]
     numbers = {cluster.job(place) for place in (0, 1)}

@@ -53,7 +53,7 @@ def test_a_run_that_is_trained_tells_its_epoch_speed_time_left_and_loss(sandbox)
         line = lines_of(sandbox)[0]
     assert "running  epoch 10/16  351 images/s  ETA 1m 00s  loss 1.250  (process " in line
     stopped = lines_of(sandbox)[0]
-    assert stopped.endswith("stopped; goes on at step 50 of 180")
+    assert stopped.endswith("stopped; will continue at step 50 of 180")
 
 
 def test_a_run_that_has_said_nothing_yet_is_running(sandbox):
@@ -70,7 +70,7 @@ def test_a_run_that_has_said_nothing_yet_is_running(sandbox):
         (QueuedJob("7", "PENDING", "Dependency"), None, "queued  (job 7, Dependency)"),
         (QueuedJob("7", "CONFIGURING"), None, "starting  (job 7)"),
         (QueuedJob("7", "COMPLETING"), None, "ending  (job 7)"),
-        (None, "NODE_FAIL", "died: its SLURM job 7 ended in state NODE_FAIL; log /log"),
+        (None, "NODE_FAIL", "died: SLURM job 7 ended in state NODE_FAIL; log /log"),
         (None, "TIMEOUT", "missing"),
         (None, "unknown", "missing"),
     ],

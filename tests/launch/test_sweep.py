@@ -66,14 +66,14 @@ def test_only_what_a_person_can_use_is_told(tmp_path):
     progress = progress_of({"a-1": 10.0}, tmp_path, said)
     for event in (
         Event("a-1", What.STARTED),
-        Event("a-1", What.DIED, "its process ended with SIGKILL and left no message"),
-        Event("a-1", What.STOPPED, "by a signal; it has saved"),
+        Event("a-1", What.DIED, "its process ended with SIGKILL and no error message"),
+        Event("a-1", What.STOPPED, "by a signal, after saving"),
         Event("a-1", What.LEFT_OUT),
     ):
         progress.see(event)
     assert said == [
-        "a-1 died: its process ended with SIGKILL and left no message; it is tried again",
-        "a-1 stopped: by a signal; it has saved; the same command goes on",
+        "a-1 died: its process ended with SIGKILL and no error message; it will be tried again",
+        "a-1 stopped: by a signal, after saving; run the same command again to continue",
     ]
 
 
@@ -143,7 +143,7 @@ def test_a_run_in_parallel_with_a_killed_one_goes_on(sandbox):
 def test_training_that_cannot_start_is_one_line_and_no_failure_of_a_run(sandbox):
     sandbox.behave()
     settings = settings_in(sandbox.base)
-    with pytest.raises(RunError, match="training did not start: ModuleNotFoundError: No module"):
+    with pytest.raises(RunError, match="training cannot start: ModuleNotFoundError: No module"):
         sweep(settings, sandbox.said.append, train=len, preload=("no_such_module",))
     assert sandbox.statuses() == ["missing"] * 3
 
@@ -189,7 +189,9 @@ def test_ctrl_c_lets_running_runs_save_and_starts_no_other(sandbox, number):
     assert sandbox.statuses() == ["ok", "missing", "missing"]
     assert (folder / "last.pt").read_text() == "saved"
     assert not (folder / "attempt.json").exists()
-    assert any("2 runs are left. The same command goes on" in line for line in sandbox.said)
+    assert any(
+        "2 runs are left: run the same command again to continue" in line for line in sandbox.said
+    )
     assert sandbox.sweep() == 0
     assert sandbox.started() == [0, 1, 1, 2]
 
@@ -212,7 +214,10 @@ def test_a_damaged_record_does_not_stop_a_sweep_and_redo_trains_it_again(sandbox
     assert sandbox.sweep() == 1
     assert sandbox.started() == [0, 1, 2, 1]
     assert any(line.startswith(f"damaged: {hurt.name}: result.json: ") for line in sandbox.said)
-    assert sandbox.said[-1] == "1 records are damaged: redo=<run id> sets one aside"
+    assert (
+        sandbox.said[-1]
+        == "1 records are damaged; redo=<run id> sets one aside and trains it again"
+    )
     assert sandbox.sweep(f"redo={hurt.name}") == 0
     assert sandbox.statuses() == ["ok"] * 3
     assert (hurt.parent / ".redone" / f"{hurt.name}-r1" / "result.json").read_bytes() == b"\xff\x00"
@@ -341,9 +346,8 @@ def test_sigterm_to_the_only_process_is_told_as_what_it_is(sandbox):
     threading.Thread(target=stop, daemon=True).start()
     assert sandbox.sweep() == 1
     assert sandbox.statuses() == ["missing", "ok", "ok"]
-    assert f"{sandbox.names[0]} stopped: by a signal; it has saved; the same command goes on" in (
-        sandbox.said
-    )
+    told = "stopped: by a signal, after saving; run the same command again to continue"
+    assert f"{sandbox.names[0]} {told}" in sandbox.said
 
 
 def test_a_container_that_was_restarted_under_another_name_waits_for_nobody(sandbox):
@@ -432,7 +436,7 @@ def test_results_that_are_a_file_are_one_line(sandbox):
 def test_a_folder_in_the_place_of_a_report_is_named_and_not_taken_for_a_full_disk(sandbox):
     sandbox.behave()
     (sandbox.base / "results" / "mini" / "table8.md").mkdir(parents=True)
-    said = r"table8\.md: cannot be written .*: move away what"
+    said = r"table8\.md: cannot be written .*; move away the file or folder"
     with pytest.raises(RunError, match=said) as caught:
         report(settings_in(sandbox.base), sandbox.said.append)
     assert ".tmp" not in str(caught.value)

@@ -191,8 +191,8 @@ def test_weight_decay_skips_positions_and_class_token():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"heads": 5}, r"model.width=64 is not a multiple of model.heads=5"),
-        ({"image_size": 18}, r"data.image_size: 18x18 .*model.patch_size=4"),
+        ({"heads": 5}, r"model.width=64: must be a multiple of model.heads=5"),
+        ({"image_size": 18}, r"data.image_size=18x18: .*model.patch_size=4"),
     ],
 )
 def test_a_wrong_model_says_so_in_one_line(changes, message):

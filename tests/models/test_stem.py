@@ -136,7 +136,7 @@ def test_channel_layer_norm_normalises_every_position_where_it_is():
         ({"norm": "bach"}, ["stem.norm=bach", "did you mean 'batch'"]),
         ({"act": "rellu"}, ["stem.act=rellu", "did you mean 'relu'"]),
         ({"tail": ["relu", "x"]}, ["stem.tail", "'x'", "allowed"]),
-        ({"kernels": [3, 3]}, ["stem.kernels=[3, 3]", "one kernel per stride"]),
+        ({"kernels": [3, 3]}, ["stem.kernels=[3, 3]", "needs one kernel per stride"]),
         ({"kernels": [7, 4, 3]}, ["stem.kernels", "[7, 4, 3]", "odd"]),
         ({"strides": [2, 2, 3]}, ["stem.strides", "12", "patch_size=16"]),
         ({"strides": [2, 2, 2], "proj_kernel": 7}, ["stem.proj_kernel", "7", "stride of 2"]),
@@ -150,7 +150,7 @@ def test_a_wrong_stem_says_so_in_one_line(changes, words):
 
 
 def test_an_image_that_cannot_be_cut_into_patches_is_refused():
-    with pytest.raises(ConfigError, match=r"30x30 .* model.patch_size=16"):
+    with pytest.raises(ConfigError, match=r"data.image_size=30x30: .* model.patch_size=16"):
         make_stem("patchify")(width=8, patch_size=16, image_size=30)
     stem = make_stem("patchify")(width=8, patch_size=16, image_size=32)
     with pytest.raises(ConfigError, match=r"40x32"):

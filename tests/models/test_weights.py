@@ -264,26 +264,29 @@ def mini(**changes):
 
 
 WRONG = {
-    "other width": (lambda: mini(width=32), "width 32 (this model: 64)"),
-    "other depth": (lambda: mini(depth=3), "depth 3 (this model: 2)"),
-    "shallower": (lambda: mini(depth=1), "depth 1 (this model: 2)"),
+    "other width": (lambda: mini(width=32), "width 32 in the file, 64 in this model"),
+    "other depth": (lambda: mini(depth=3), "depth 3 in the file, 2 in this model"),
+    "shallower": (lambda: mini(depth=1), "depth 1 in the file, 2 in this model"),
     "patchify": (
         lambda: mini(stem="patchify"),
-        "stem 4x4(64) (this model: 7x7(16) norm 3x3(16) norm 3x3(16) norm 2x2(64))",
+        "stem 4x4(64) in the file, 7x7(16) norm 3x3(16) norm 3x3(16) norm 2x2(64) in this model",
     ),
     "no norm": (lambda: mini(stem="conv_relu"), "stem 7x7(16) 3x3(16) 3x3(16) 2x2(64)"),
     "other strides": (lambda: mini(stem="conv", stem_changes=STRIDE_2), "1x1(64)"),
     "other patch": (lambda: mini(stem="conv", patch_size=8, image_size=32), "stem"),
     "conv1d": (lambda: mini(stem="conv", ffn="conv1d_bn"), "FFN"),
-    "no LayerNorm": (lambda: mini(stem="conv", ffn="no_layernorm"), "FFN fc1(256) fc2(64) (this"),
+    "no LayerNorm": (
+        lambda: mini(stem="conv", ffn="no_layernorm"),
+        "FFN fc1(256) fc2(64) in the file, fc1(256)",
+    ),
     "IBN": (lambda: instance_batch(mini(stem="conv")), "half-in half-bn"),
     "distilled": (
         lambda: mini(stem="conv") | {"pos_embed": torch.ones(1, 18, 64)},
-        "positions of 18 tokens",
+        "has 18 positions",
     ),
     "more weights": (
         lambda: mini(stem="conv") | {"mask_token": torch.ones(1)},
-        "weights without a place here: 1 (mask_token)",
+        "weights not in this model: 1 (mask_token)",
     ),
     "not finite": (lambda: nan(mini(stem="conv")), "not finite (norm.weight)"),
     "a ResNet": (
@@ -291,10 +294,10 @@ WRONG = {
         "none of its 2 tensors (conv1.weight, fc.weight, ...) belongs to this backbone",
     ),
     "numbers": (lambda: {"epoch": 3, "model": {}}, "no weights in it (found epoch, model)"),
-    "numbered": (lambda: dict(enumerate(mini().values())), "no weights by name (found 0, 1,"),
+    "numbered": (lambda: dict(enumerate(mini().values())), "no named weights (found 0, 1,"),
     "numbered inside": (
         lambda: {"model": {0: torch.ones(1)}},
-        "no weights by name (found 0)",
+        "no named weights (found 0)",
     ),
     "integers": (lambda: integers(mini(stem="conv")), "cls_token is a torch.int8 tensor"),
     "sparse": (
@@ -334,9 +337,10 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path) -> 
         (tmp_path / name).write_bytes(content)
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save({"model": Object()}, tmp_path / "object.pth")
-    said = dict.fromkeys(files, "torn or")
+    said = dict.fromkeys(files, "damaged, or not a checkpoint")
     said |= {
         "empty.pth": "empty",
+        "torn.pth": "incomplete or damaged",
         "list.pth": "holds a list",
         "object.pth": "test_weights.Object",
         "absent.pth": "no such file",

@@ -98,23 +98,32 @@ HARM = {
     "crash without details": (field(outcome="crash"), "result.json: damaged"),
     "crash a string": (field(outcome="crash", crash="boom"), "crash is a str"),
     "another run's result": (field(run_id="deit-000000000000"), "the result of deit-0000000000"),
-    "result a folder": (as_folder("result.json"), "result.json: a folder, where a plain file"),
-    "result a dead link": (as_link("result.json", "unmounted"), "a link that leads nowhere"),
-    "result links to itself": (as_link("result.json", "result.json"), "a link that leads nowhere"),
+    "result a folder": (
+        as_folder("result.json"),
+        "result.json: is a folder, but must be a regular file",
+    ),
+    "result a dead link": (as_link("result.json", "unmounted"), "is a broken link"),
+    "result links to itself": (as_link("result.json", "result.json"), "is a broken link"),
     "result a pipe": (as_pipe("result.json"), "result.json: "),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "binary config": (as_bytes("config.json", b"\xff\xfe\x00"), "config.json: damaged (not text)"),
     "empty config": (as_bytes("config.json", b""), "config.json: damaged"),
     "config a list": (as_bytes("config.json", b"[1]"), "config.json: damaged (it is a list"),
-    "config a folder": (as_folder("config.json"), "config.json: a folder"),
+    "config a folder": (as_folder("config.json"), "config.json: is a folder"),
     "another config": (
         as_json("config.json", lambda raw: raw | {"lr": {"base": 99}}),
         "holds the result of another configuration",
     ),
-    "error a folder": (as_folder("error.txt"), "error.txt: a folder"),
-    "checkpoint a folder": (as_folder("last.pt"), "last.pt: a folder"),
-    "lock a link": (as_link("run.lock", "/etc/hosts"), "run.lock: a link, where a run writes"),
-    "log a link": (as_link("rank0.log", "/etc/hosts"), "rank0.log: a link, where a run writes"),
+    "error a folder": (as_folder("error.txt"), "error.txt: is a folder"),
+    "checkpoint a folder": (as_folder("last.pt"), "last.pt: is a folder"),
+    "lock a link": (
+        as_link("run.lock", "/etc/hosts"),
+        "run.lock: is a link, but a run writes to it",
+    ),
+    "log a link": (
+        as_link("rank0.log", "/etc/hosts"),
+        "rank0.log: is a link, but a run writes to it",
+    ),
 }
 
 
@@ -150,7 +159,7 @@ def test_a_damaged_record_costs_its_own_cells_only(finished, conf, case):
     assert not re.search("[Dd]elete", plan.runs[hurt].reason)
     assert str(conf) not in plan.runs[hurt].reason, "a report does not tell where results lie"
     todo = runs_to_train(plan, "failed")
-    text = plan_text(plan, todo, n_jobs=1, estimate=Estimator(plan.results))
+    text = plan_text(plan, todo, n_jobs=1, estimate=Estimator(plan.results, plan.runs))
     assert f"-> {hurt}  damaged: " in text
     assert "1 ok, 1 damaged" in text
     assert todo == [], "only redo touches a record that may be good"
@@ -176,7 +185,7 @@ def test_redo_puts_a_damaged_record_aside_whole(finished, conf, case):
     place = Files(plan.results)
     replaces = place.mark(hurt)
     for _ in range(2):  # the second time it is no longer there
-        make_ready(run, place, dict(run.config), replaces=replaces)
+        make_ready(run, place, run.config, replaces=replaces)
     assert [path.name for path in folder.iterdir()] == ["config.yaml"]
     aside = folder.parent / ".redone" / f"{hurt}-r3"
     kept = {path.name: path.read_bytes() for path in aside.iterdir()}
@@ -201,7 +210,7 @@ def test_nothing_starts_from_a_damaged_record_and_the_others_go_on(tmp_path):
     left = {event.name: event.reason for event in executor.poll(0)}
     left |= {event.name: event.reason for event in executor.poll(0)}
     assert left == {
-        hurt.run_id: f"it starts from {parents[0]}, which is damaged",
+        hurt.run_id: f"it needs {parents[0]}, which is damaged",
         whole.run_id: "",
     }
 
@@ -210,7 +219,7 @@ def test_a_record_of_odd_values_costs_an_estimate_not_the_plan(finished):
     whole = list(finished.runs)[1]
     for odd in ([], {}, {"task": {"_target_": ["a"]}}, {"model": 3}):
         (folder_of(finished, whole) / "config.json").write_text(json.dumps(odd))
-        Estimator(finished.results)
+        Estimator(finished.results, {})
 
 
 def test_a_damaged_record_is_not_published_and_the_others_are(finished, conf, caplog):

@@ -34,7 +34,7 @@ def test_the_log_opens_with_differences_rates_steps_batch_and_devices(smoke, cap
 
 
 def test_a_run_that_is_its_recipe_says_so(smoke, caplog) -> None:
-    assert ": recipe deit at smoke as it stands\n" in opening_of(smoke(), caplog)
+    assert ": recipe deit at smoke, unchanged\n" in opening_of(smoke(), caplog)
 
 
 def test_a_recipe_that_is_gone_costs_a_line_not_the_run(smoke, caplog) -> None:

@@ -91,7 +91,7 @@ def test_torchrun_records_the_error_of_the_process_that_met_it(smoke, images, tm
 def test_more_processes_than_validation_images_is_one_clear_line(smoke, images) -> None:
     config = smoke(*options(images))
     splits = open_data(config)
-    with pytest.raises(DataError, match="8 validation images cannot be shared by 9 processes"):
+    with pytest.raises(DataError, match="8 validation images cannot be divided among 9 processes"):
         Validation(config, splits.val, World(8, 9, torch.device("cpu")))
     Validation(config, splits.val, World(7, 8, torch.device("cpu"))).close()
 
@@ -135,3 +135,8 @@ def test_a_torn_note_is_no_note(tmp_path) -> None:
 )
 def test_a_killed_process_is_told_from_those_that_were_sent_away(codes, rank) -> None:
     assert blame.killed_first(codes) == rank
+
+
+def test_every_step_that_an_error_can_name_is_a_function() -> None:
+    source = "".join(path.read_text() for path in blame.PACKAGE.rglob("*.py"))
+    assert [name for name in blame.DOING if f"def {name}(" not in source] == []

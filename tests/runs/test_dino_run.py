@@ -120,7 +120,7 @@ def test_a_row_takes_its_steps_on_noise(smoke) -> None:
     ],
 )
 def test_augmentation_that_the_crops_do_not_have_is_refused(smoke, override, named) -> None:
-    with pytest.raises(ConfigError, match=f"{named} is on, but augment.multi_crop"):
+    with pytest.raises(ConfigError, match=f"{named}: cannot be combined with augment.multi_crop"):
         build_module.build(smoke(*DINO, override), CPU)
 
 

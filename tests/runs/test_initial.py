@@ -148,9 +148,9 @@ def test_a_wrong_sha256_is_said_with_both(start: Start) -> None:
 
 
 def test_a_source_that_is_not_named_is_an_error(start: Start) -> None:
-    with pytest.raises(ConfigError, match=r"needs init\.run: init=run init\.run="):
+    with pytest.raises(ConfigError, match=r"needs init\.run; write init=run init\.run="):
         start.config(kind="run")
-    with pytest.raises(ConfigError, match=r"needs init\.path: init=checkpoint init\.path="):
+    with pytest.raises(ConfigError, match=r"needs init\.path; write init=checkpoint init\.path="):
         start.config(kind="checkpoint")
     absent = start.config(kind="checkpoint", path="absent.pth", sha256="0" * 64)
     assert refused(CheckpointError, absent).startswith("absent.pth: cannot be read")
@@ -222,12 +222,12 @@ SPOILT: dict[str, tuple[Callable[[Start], None], type[ScaledReluError], str]] = 
     "failed": (spoil_failed, RunError, "not finished (out of memory)"),
     "crashed": (spoil_crash, RunError, "upstream crashed"),
     "no weights": (spoil_no_weights, CheckpointError, "train it again with redo="),
-    "torn": (spoil_torn, CheckpointError, "torn"),
+    "torn": (spoil_torn, CheckpointError, "damaged"),
     "one bit": (spoil_one_bit, CheckpointError, "damaged"),
     "foreign": (spoil_foreign, CheckpointError, "(no task, cursor)"),
     "result": (spoil_result, RecordError, "result.json: damaged"),
     "config": (spoil_config, RecordError, "config.yaml: damaged"),
-    "config value": (spoil_config_value, RecordError, "is not what config.json beside it says"),
+    "config value": (spoil_config_value, RecordError, "does not match config.json beside it"),
     "other step": (spoil_other_step, CheckpointError, "but the run ended at step"),
 }
 

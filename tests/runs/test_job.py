@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_run_ends_the_same(smoke) ->
     (folder / "last.pt").write_bytes(data)
     assert run_job(config).ended == Ended.OK
     assert (folder / "metrics.jsonl").read_bytes() == metrics
-    assert "Going on from previous.pt" in (folder / "rank0.log").read_text()
+    assert "Resuming from previous.pt instead" in (folder / "rank0.log").read_text()
 
 
 @pytest.mark.parametrize("name", ["run.lock", "rank0.log", "metrics.jsonl"])
@@ -210,7 +210,7 @@ def test_two_processes_never_train_one_run(smoke) -> None:
         fcntl.flock(other, fcntl.LOCK_EX)
         report = run_job(config)
     assert report.ended == Ended.BUSY
-    assert "another process works on it" in report.reason
+    assert "another process is working on it" in report.reason
     assert not (folder / "error.txt").exists(), "the other process will say how it ended"
 
 
@@ -262,5 +262,8 @@ def test_fp16_on_a_cpu_is_refused_with_the_way_out(smoke, tmp_path) -> None:
         assert train_planned(tmp_path / "results", report.run_id) == EXIT_WRONG_INPUT
         assert read_error(folder) == report.reason, "a sweep looks there"
         shutil.rmtree(folder.parent)
-        assert f"precision.autocast=fp16 on a CPU (launch.device={device})" in report.reason
+        assert (
+            f"precision.autocast=fp16: a CPU only emulates it (launch.device={device})"
+            in report.reason
+        )
         assert "launch.fp16_on_cpu=true" in report.reason

@@ -96,14 +96,14 @@ def edit(path: Path, **fields: object) -> None:
 def test_an_edited_file_is_another_run_and_is_refused(planned):
     config, path = planned()
     edit(path, seed=7)
-    with pytest.raises(RunError, match="it was edited"):
+    with pytest.raises(RunError, match="edited, or written by another version"):
         read_planned(path.parents[2], run_id(config))
 
 
 def test_code_that_only_the_file_trusts_is_not_called(planned):
     config, path = planned()
     edit(path, trust=["os"], task={"_target_": "os.system", "command": "true"})
-    with pytest.raises(ConfigError, match=r"task\._target_=os\.system: not code"):
+    with pytest.raises(ConfigError, match=r"task\._target_=os\.system: not trusted code"):
         read_planned(path.parents[2], run_id(config))
 
 

@@ -38,5 +38,5 @@ def test_a_finished_run_is_drawn_and_another_one_refused(smoke) -> None:
         assert "\n" not in str(caught.value)
     deit = smoke("stem=conv", "model.depth=2")
     assert run_job(deit).ended == Ended.OK
-    with pytest.raises(RunError, match="ranked nothing"):
+    with pytest.raises(RunError, match="has no rankings"):
         ranking_picture(results, folder_of(deit).name, count=3)

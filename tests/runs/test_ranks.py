@@ -18,7 +18,7 @@ import torch
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.run import PathsConfig
+from scaledrelu.config.launch import PathsConfig
 from scaledrelu.config.shell import planned_run
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.saved import read_saved
@@ -156,5 +156,5 @@ def until(happened: Callable[[], object], limit_s: float = 120.0) -> None:
 
 
 def test_groups_that_do_not_divide_over_the_ranks_are_refused_before_anything_starts(smoke) -> None:
-    with pytest.raises(ConfigError, match="2 processes cannot share"):
+    with pytest.raises(ConfigError, match="cannot be divided among 2 processes"):
         smoke("launch.nproc=2")

@@ -62,7 +62,7 @@ def test_unreadable_result_is_one_line_naming_the_file_and_keeping_it(tmp_path, 
 def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path, name):
     os.mkfifo(tmp_path / name)
     read = record.read_result if name == "result.json" else record.read_config
-    with pytest.raises(RecordError, match=f"{name}: no plain file"):
+    with pytest.raises(RecordError, match=f"{name}: not a regular file"):
         read(tmp_path)
 
 
@@ -94,8 +94,8 @@ def test_a_stored_result_is_compared_with_what_its_name_stands_for(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "error.txt does not say why"),
-        (b"\n\nTraceback", "error.txt does not say why"),
+        (b"", "error.txt gives no reason"),
+        (b"\n\nTraceback", "error.txt gives no reason"),
         (b"\xff\xfe\x00\x01", "error.txt is damaged (not text)"),
         (b"disk\x00full\x1b[31m now\nTraceback", "disk full [31m now"),
         (b"x" * 10_000_000, "x" * record.LONGEST_REASON),
@@ -117,7 +117,7 @@ def test_a_reason_with_the_name_of_a_file_that_is_not_utf_8_is_kept(tmp_path):
 )
 def test_no_id_leads_out_of_the_results_folder(tmp_path, name):
     for place in (record.run_directory, artifact_directory):
-        with pytest.raises(ConfigError, match="names a folder") as caught:
+        with pytest.raises(ConfigError, match="becomes a folder name") as caught:
             place(tmp_path, name)
         assert "\n" not in str(caught.value)
 
@@ -194,7 +194,7 @@ def test_a_run_on_another_machine_lives_while_it_says_so_even_where_no_lock_is_s
     path = tmp_path / "attempt.json"
     path.write_text(json.dumps(ATTEMPT | {"boot": "of another kernel"}))
     assert is_busy(tmp_path)
-    with pytest.raises(lock.BusyError, match="process 1 on elsewhere works on it"):
+    with pytest.raises(lock.BusyError, match="process 1 on elsewhere is working on it"):
         only_writer(tmp_path).__enter__()
     os.utime(path, (1, time.time() - lock.SILENCE_S - 1))
     assert not is_busy(tmp_path)

@@ -209,7 +209,7 @@ def test_a_data_set_that_was_not_made_is_said_in_one_line(smoke) -> None:
     said = str(caught.value)
     assert "\n" not in said
     assert said.startswith(f"{artifacts_root(config.paths.results)}/data-")
-    assert "data.root=made is not there: make it with `python scripts/make_mini_data.py" in said
+    assert "the data set has not been generated; run `python scripts/make_mini_data.py" in said
     report = run_job(config)
     assert (report.ended, report.reason) == (Ended.FAILED, said)
 
@@ -218,7 +218,7 @@ def test_a_half_made_data_set_counts_as_none(smoke) -> None:
     config = smoke(*REID)
     folder = artifact_directory(config.paths.results, config.data.digest)
     (folder / "query").mkdir(parents=True)
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="has not been generated"):
         build_module.build(config, CPU)
 
 
@@ -231,9 +231,7 @@ def test_a_generated_set_that_is_not_as_it_was_made_is_refused(people, change) -
     else:
         name = image.name if change == "changed" else "0040_c1s1_000001_09.jpg"
         image.with_name(name).write_bytes(image.read_bytes() + b"\0")
-    with pytest.raises(
-        DataError, match=r"not as it was made .* make it again with scripts/make_mini_data"
-    ):
+    with pytest.raises(DataError, match=r"differs from its manifest .* generate it again with"):
         check_made(people)
 
 
@@ -246,7 +244,7 @@ def test_a_spoilt_gallery_image_on_disk_ends_a_run_before_its_first_step(smoke, 
     config = smoke(*REID, f"data.root={people}", *disk)
     report = run_job(config)
     assert report.ended == Ended.FAILED
-    assert f"{spoilt}: not a whole image (" in report.reason
+    assert f"{spoilt}: damaged or incomplete image (" in report.reason
     assert (folder_of(config) / "metrics.jsonl").read_text() == ""
     spoilt.write_bytes(whole)
     assert run_job(smoke(*REID, f"data.root={people}", *disk)).ended == Ended.OK
@@ -285,5 +283,5 @@ def test_a_row_takes_its_steps_on_noise(smoke) -> None:
 
 def test_a_set_without_gallery_is_refused_in_one_line(smoke) -> None:
     config = smoke(*REID, "data=digits", "data.root=null", "data.image_width=null")
-    with pytest.raises(ConfigError, match=r"data\.name=\S+ has no query and gallery"):
+    with pytest.raises(ConfigError, match=r"data\.name=\S+: has no query and gallery"):
         build_module.build(config, CPU)

@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 import torch
-from scaledrelu.data.mini_plan import PRESETS
-from scaledrelu.data.mini_reid import write_mini_reid
 
 from scaledrelu.config.artifacts import artifact_directory, data_artifact
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.data.people.folder import write_mini_reid
+from scaledrelu.data.people.sightings import PRESETS
 from scaledrelu.engine.checkpoint import read_checkpoint
 from scaledrelu.runs.record import read_result, run_directory
 from scaledrelu.runs.spawn import run_job

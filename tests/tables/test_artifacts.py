@@ -122,7 +122,7 @@ def test_teacher_artifact_and_pupils_are_planned_in_this_order_and_shared(conf):
     assert teacher.seed == 0
     assert teacher in plan.runs_of(plan.tables[0])
     assert f"{item.artifact_id} from {teacher.run_id}: missing" in plan_text(
-        plan, [], n_jobs=1, estimate=lambda config: Estimate(None, measured=False)
+        plan, [], n_jobs=1, estimate=lambda run: Estimate(None, measured=False)
     )
 
 
@@ -205,13 +205,13 @@ def test_an_artifact_is_made_by_one_process_at_a_time(conf):
 
 def test_labels_that_were_not_made_name_the_command_that_makes_them(tmp_path):
     config = compose(["recipe=volo", "model=volo_d1", f"paths.results={tmp_path}"])
-    with pytest.raises(DataError, match=r"label maps of data\.token_labels=made .*sweep\.py"):
+    with pytest.raises(DataError, match=r"data\.token_labels=made, but the label maps .*sweep\.py"):
         label_folder(config)
 
 
 def test_a_teacher_of_other_images_is_refused_in_one_line():
     volo = ["recipe=volo", "model=volo_d1"]
-    with pytest.raises(ConfigError, match=r"data\.image_size=8, but the teacher .*=16") as caught:
+    with pytest.raises(ConfigError, match=r"data\.image_size=8: .* the teacher .*=16") as caught:
         compose([*volo, "data.image_size=8"])
     assert "\n" not in str(caught.value)
 

@@ -139,7 +139,7 @@ def test_images_and_their_features_train_alike(vit) -> None:
 
 
 def test_more_blocks_than_there_are_is_an_error(vit) -> None:
-    with pytest.raises(ConfigError, match="num_blocks=7, but the backbone has 6 blocks"):
+    with pytest.raises(ConfigError, match=r"num_blocks=7: must lie in \[1, 6\]"):
         LinearProbe(vit("stem=conv"), num_classes=10, num_blocks=7)
 
 

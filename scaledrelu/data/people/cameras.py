@@ -70,7 +70,7 @@ def photograph(
 
     Args:
         person: who is seen; None = the scenery alone, as a detector's false alarm.
-        camera: which camera.
+        camera: the camera that sees them.
         variation: how much the image may differ from the camera's others.
         rng: source of all draws.
         fragment: show a part of the person only, as a detector's bad box.

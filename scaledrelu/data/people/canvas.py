@@ -80,11 +80,11 @@ class Canvas:
         """Fill an upright trapezoid around x; halves are half widths at its top and bottom.
 
         Args:
-            x: of the middle, in pixels.
+            x: its middle, in pixels from the left.
             down: y of the top and of the bottom, in pixels.
             halves: half widths at the top and at the bottom, in pixels.
-            colours: of the cloth and of its pattern.
-            pattern: of the cloth.
+            colours: RGB of the cloth and of its pattern.
+            pattern: how the second colour is laid out.
         """
         window = self._window((x - max(halves), x + max(halves)), down)
         v = (self._y[window[0]] - down[0]) / (down[1] - down[0])
@@ -111,10 +111,10 @@ class Canvas:
 
 
 def _second_colour(pattern: Pattern, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return where the second colour is, or what broadcasts to it.
+    """Return a mask of the second colour, or something that broadcasts to it.
 
     Args:
-        pattern: of the garment.
+        pattern: how the second colour is laid out.
         u: position across, -1..1.
         v: position down, 0..1.
     """

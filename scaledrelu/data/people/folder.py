@@ -1,6 +1,6 @@
-"""A small person re-identification data set, made: folders and names are those of Market-1501.
+"""Writes a small generated person re-identification data set in the layout of Market-1501.
 
-Writes what mini_plan lists and mini_people and mini_cameras draw. The same preset and seed give
+Writes what sightings.py lists and pedestrians.py and cameras.py draw. The same preset and seed give
 the same bytes (with one version of Pillow, which writes the JPEGs).
 """
 
@@ -32,7 +32,7 @@ from scaledrelu.data.people.sightings import (
 )
 from scaledrelu.errors import DataError
 
-_QUALITY = 92  # of the JPEGs
+_QUALITY = 92  # JPEG quality
 
 
 def write_mini_reid(preset: Preset, folder: Path | str, *, seed: int) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def write_mini_reid(preset: Preset, folder: Path | str, *, seed: int) -> dict[st
     Args:
         preset: size and difficulty.
         folder: root of the data set; bounding_box_train, query and bounding_box_test go there.
-        seed: of the data set.
+        seed: the data set's seed; another one makes other people and cameras.
 
     Returns:
         The manifest: counts, the queries without a match, and a digest of names and bytes.
@@ -61,7 +61,7 @@ def write_mini_reid(preset: Preset, folder: Path | str, *, seed: int) -> dict[st
         temporary.replace(folder / MANIFEST)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DataError(f"{folder}: cannot be written ({reason}): choose another folder") from None
+        raise DataError(f"{folder}: cannot be written ({reason}); choose another folder") from None
     return manifest
 
 
@@ -81,8 +81,8 @@ def check_made(root: Path) -> None:
         made, found = None, ""
     if made != found:
         raise DataError(
-            f"{root}: not as it was made (see {MANIFEST}): remove the folder, and make it again "
-            "with scripts/make_mini_data.py"
+            f"{root}: differs from its manifest ({MANIFEST}); delete the folder and generate it "
+            "again with scripts/make_mini_data.py"
         )
 
 
@@ -100,8 +100,8 @@ def _refuse_other_images(folder: Path, expected: set[str]) -> None:
     found = {f"{split}/{name}" for split in there for name in image_names(folder / split)}
     if other := sorted(found - expected):
         raise DataError(
-            f"{folder}: holds {len(other):,} files that are not of this data set (first: "
-            f"{other[0]}): choose another folder, or delete {', '.join(SPLITS)} there"
+            f"{folder}: holds {len(other):,} files that are not part of this data set (first: "
+            f"{other[0]}); choose another folder, or delete {', '.join(SPLITS)} there"
         )
 
 
@@ -133,7 +133,7 @@ def _write_images(
 
 
 def _describe(preset: Preset, shots: list[Shot], seed: int) -> dict[str, Any]:
-    """Return what the manifest says; counts are those that a reader finds, junk dropped."""
+    """Return the manifest; its counts are those that a reader finds, junk left out."""
     kept = [shot for shot in shots if shot.identity != JUNK]
     images = {
         split: sum(shot.folder == folder for shot in kept)

@@ -1,4 +1,4 @@
-"""Invented pedestrians: what tells one from another, and how one is drawn in a pose.
+"""Invented pedestrians: what distinguishes them, and how one is drawn in a pose.
 
 Knows no camera and no file. Lengths are shares of the person's height unless said otherwise.
 """
@@ -105,8 +105,8 @@ def draw_person(canvas: Canvas, person: Person, pose: Pose) -> None:
     """Draw a person over what is there, from the far parts to the near ones.
 
     Args:
-        canvas: to draw on.
-        person: who it is: what every picture of them shares.
+        canvas: what to draw on.
+        person: who it is, the same in every picture of them.
         pose: where and how they stand in this picture.
     """
     figure = _Figure(canvas, person, pose)

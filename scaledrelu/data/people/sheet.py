@@ -1,6 +1,6 @@
 """A contact sheet of a folder in Market-1501's layout: one row per identity, one column per camera.
 
-Looks at files alone, so that the picture shows what a reader of the folder gets.
+Reads files only, so that the picture shows what a reader of the folder gets.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def save_sheet(root: Path | str, picture: Path | str) -> None:
     )
     cells = {**train, **test}
     if not cells:
-        raise DataError(f"{root}: holds no images named PPPP_cCsS_FFFFFF_BB.jpg to draw")
+        raise DataError(
+            f"{root}: no images named PPPP_cCsS_FFFFFF_BB.jpg; choose the root of a data set in "
+            "the layout of Market-1501"
+        )
     people = sorted({identity for identity, _ in train})[:_ROWS]
     people += sorted({identity for identity, _ in test} - {"-1", "0000"})[:_ROWS]
     people += sorted({identity for identity, _ in test} & {"-1", "0000"}, reverse=True)
@@ -47,7 +50,7 @@ def save_sheet(root: Path | str, picture: Path | str) -> None:
         _draw(cells, people).save(picture, "PNG")
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DataError(f"{picture}: cannot be written ({reason}): choose another file") from None
+        raise DataError(f"{picture}: cannot be written ({reason}); choose another file") from None
 
 
 def _first_images(root: Path, folders: tuple[str, ...]) -> Cells:

@@ -1,6 +1,6 @@
 """Who is seen by which camera in the small person re-identification data sets.
 
-Decides names too; draws nothing and writes nothing. Names are those of Market-1501.
+Decides names, too (those of Market-1501); draws nothing and writes nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Preset:
     def __post_init__(self) -> None:
         if self.cameras > 9:  # readers of Market-1501 look at one digit
             raise ValueError(
-                f"{self.name}: {self.cameras} cameras, but a name has one digit for it"
+                f"{self.name}: {self.cameras} cameras; at most 9, a file name has one digit for it"
             )
 
 
@@ -109,11 +109,11 @@ class Shot:
 
 
 def plan_shots(preset: Preset, *, seed: int) -> list[Shot]:
-    """Return every image of a data set; the first people are trained on, the last are strangers.
+    """Return every image of a data set; the first people are for training, the last are strangers.
 
     Args:
         preset: size of the data set.
-        seed: of the data set.
+        seed: the data set's seed.
     """
     rng = keyed_rng(preset, seed, "plan")
     known = preset.train_ids + preset.test_ids
@@ -143,11 +143,11 @@ def queries_without_match(shots: list[Shot]) -> list[str]:
 
 
 def keyed_rng(preset: Preset, seed: int, what: str) -> np.random.RandomState:
-    """Return the draws for one purpose, whatever else is drawn.
+    """Return the generator of one purpose, independent of what else is drawn.
 
     Args:
-        preset: of the data set.
-        seed: of the data set.
+        preset: size and difficulty of the data set.
+        seed: the data set's seed.
         what: the purpose.
     """
     return np.random.RandomState(derive_seed("mini_reid", preset.name, seed, what) % 2**32)
