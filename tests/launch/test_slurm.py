@@ -313,10 +313,8 @@ def test_a_run_that_may_not_be_queued_again_saves_and_is_no_failure(
 
     assert cluster.sweep(meanwhile=time_is_up) == 1
     assert cluster.status() == [Status.MISSING], read_error(cluster.folder())
-    assert any("run the same command again to continue" in line for line in cluster.said), (
-        cluster.said
-    )
-    assert "stopped; goes on at step" in cluster.table_lines()[0]
+    assert any("(the run saved); run the same command" in line for line in cluster.said)
+    assert "stopped; will continue at step" in cluster.table_lines()[0]
     assert cluster.sweep() == 0
     assert cluster.fingerprint() == uninterrupted
 
@@ -390,7 +388,7 @@ def test_ctrl_c_cancels_the_jobs_which_save(long_run: Cluster) -> None:
         assert long_run.sweep(meanwhile=interrupt) == 130
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "stopped; goes on at step" in long_run.table_lines()[0]
+    assert "stopped; will continue at step" in long_run.table_lines()[0]
     assert queued_jobs(long_run.results) == {}
 
 
