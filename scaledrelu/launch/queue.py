@@ -55,6 +55,9 @@ class JobEnd:
         """Whether it saved and left, which is no failure."""
         return self.state in LEFT_ALONE or self.exit_status == EXIT_INTERRUPTED
 
+    def __str__(self) -> str:
+        return "the run saved" if self.exit_status == EXIT_INTERRUPTED else self.state
+
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:

@@ -86,11 +86,12 @@ class SentJobs:
         """
         deadline = time.monotonic() + STOP_LIMIT_S
         while time.monotonic() < deadline and not impatient():
-            queued = queued_jobs(self._files.results) or {}
-            left = [job.job_id for name, job in queued.items() if name in self._open]
-            if not left:
-                return [self._conclude(name) for name in list(self._open)]
-            cancel(left)
+            queued = queued_jobs(self._files.results)
+            if queued is not None:
+                left = [job.job_id for name, job in queued.items() if name in self._open]
+                if not left:
+                    return [self._conclude(name) for name in list(self._open)]
+                cancel(left)
             time.sleep(min(2.0, QUEUE_POLL_S))
         return []
 
@@ -113,7 +114,7 @@ class SentJobs:
                 return Event(name, What.LEFT_OUT, f"upstream crashed ({upstream})")
         ended = ending_of(sent.job_id)
         if ended.left:
-            return Event(name, What.STOPPED, f"SLURM job {sent.job_id} ended ({ended.state})")
+            return Event(name, What.STOPPED, f"SLURM job {sent.job_id} ended ({ended})")
         record = read_job(self._files.folder(name))
         state = f"SLURM state {ended.state}"
         reason = f"{state} before a result was written (job {sent.job_id})"

@@ -26,6 +26,7 @@ from scaledrelu.runs.lock import BusyError, claim
 FULL_S = 60.0  # how long to leave a SLURM alone that takes no more jobs, if none of ours ends
 PORTION = 50  # jobs to submit before looking whether somebody wants to stop
 SBATCH = re.compile(r"sbatch: (error: )?")
+TOO_MANY = re.compile(r"Submit\w*Limit|temporarily")  # of one person, of a group, or of all
 
 
 class _RefusedError(Exception):
@@ -195,9 +196,9 @@ class SlurmExecutor:
         """Leave the rest for later if it may be too many only.
 
         Raises:
-            RunError: none of ours is queued, so that waiting will not help.
+            RunError: none of ours is queued, and nothing says that there are too many jobs.
         """
-        if not len(self._sent):
+        if not len(self._sent) and not TOO_MANY.search(str(refusal)):
             raise RunError(f"SLURM refuses {job.name} ({refusal}); {self._left()}") from refusal
         if self._is_full:
             return []
@@ -207,8 +208,7 @@ class SlurmExecutor:
         return [Event(job.name, What.WAITING, reason)]
 
     def _left(self) -> str:
-        count = len(self._unsent)
-        return "1 job is not submitted" if count == 1 else f"{count} jobs are not submitted"
+        return f"jobs not submitted: {len(self._unsent)}"
 
     def _waits_for(self, job: Job) -> list[str]:
         """Return the jobs that must have ended first: those it starts from, and n_jobs before."""

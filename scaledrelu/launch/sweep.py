@@ -165,7 +165,7 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
     if launched.submitted:
         say("the jobs run without this command; make status shows their progress")
         if launched.left_out:
-            say(f"{launched.left_out} jobs are not submitted; run the same command to submit them")
+            say(f"jobs not submitted yet: {launched.left_out}; run the same command to submit them")
         return EXIT_INCOMPLETE if launched.left_out else EXIT_OK
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]

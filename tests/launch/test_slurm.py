@@ -313,8 +313,8 @@ def test_a_run_that_may_not_be_queued_again_saves_and_is_no_failure(
 
     assert cluster.sweep(meanwhile=time_is_up) == 1
     assert cluster.status() == [Status.MISSING], read_error(cluster.folder())
-    assert any("the same command goes on" in line for line in cluster.said), cluster.said
-    assert "stopped; goes on at step" in cluster.table_lines()[0]
+    assert any("(the run saved); run the same command" in line for line in cluster.said)
+    assert "stopped; will continue at step" in cluster.table_lines()[0]
     assert cluster.sweep() == 0
     assert cluster.fingerprint() == uninterrupted
 
@@ -340,7 +340,7 @@ def test_more_jobs_than_slurm_takes_follow_as_others_end(
     fake.parent.mkdir()
     refusal = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
     fake.write_text(
-        f"#!/bin/sh\nif squeue -h --me -o %k | grep -q {tmp_path}; then\n"
+        f"#!/bin/sh\nif squeue -h --me -t PD,R -o %k | grep -q {tmp_path}; then\n"
         f"  echo '{refusal}' >&2; exit 1\nfi\n"
         f'exec {shutil.which("sbatch")} "$@"\n'
     )
@@ -349,7 +349,7 @@ def test_more_jobs_than_slurm_takes_follow_as_others_end(
     cluster = Cluster(tmp_path, ["stem=patchify"], ["stem=conv"])
     assert cluster.submit() == 1
     assert any("takes no more now (QOSMax" in line for line in cluster.said)
-    assert cluster.said[-1] == "1 jobs are not submitted; the same command submits them"
+    assert cluster.said[-1] == "jobs not submitted yet: 1; run the same command to submit them"
     assert cluster.sweep() == 0, cluster.said
     assert cluster.status() == [Status.OK, Status.OK]
     numbers = {cluster.job(place) for place in (0, 1)}
@@ -388,7 +388,7 @@ def test_ctrl_c_cancels_the_jobs_which_save(long_run: Cluster) -> None:
         assert long_run.sweep(meanwhile=interrupt) == 130
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "stopped; goes on at step" in long_run.table_lines()[0]
+    assert "stopped; will continue at step" in long_run.table_lines()[0]
     assert queued_jobs(long_run.results) == {}
 
 

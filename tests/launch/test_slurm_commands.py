@@ -124,7 +124,7 @@ def test_a_queued_job_is_adopted_and_never_submitted_twice(commands, submitit):
 
 def test_nothing_is_submitted_where_the_queue_does_not_answer(commands, submitit):
     folder = commands(squeue="exit 1")
-    with pytest.raises(RunError, match="squeue does not answer; 1 job is not submitted"):
+    with pytest.raises(RunError, match="squeue does not answer; jobs not submitted: 1"):
         executor_in(folder).submit([job_of(A)])
     assert submitit == []
 
@@ -141,7 +141,7 @@ def test_a_run_that_a_process_holds_is_left_alone(commands, submitit):
 
 @pytest.fixture
 def full(submitit, monkeypatch):
-    """A SLURM that takes so many jobs of a person until some have ended."""
+    """A SLURM that takes so many jobs of a person until some have ended: their number."""
     accepted, limit = slurm.submit_job, [1]
 
     def submit(job, options, **fields):
@@ -194,9 +194,23 @@ def test_a_command_that_waits_submits_the_rest_as_jobs_end(commands, submitit, f
     assert until_settled(executor) == [Event(B, What.DONE)]
 
 
-def test_a_job_that_slurm_refuses_while_none_is_queued_is_an_error(commands, submitit, full):
+def test_where_other_jobs_of_the_person_fill_the_limit_all_of_ours_are_left(
+    commands, submitit, full
+):
     full[0] = 0
-    with pytest.raises(RunError, match=r"SLURM refuses .*QOSMax.*; 2 jobs are not submitted"):
+    events = executor_in(commands(), wait=False).submit([job_of(A), job_of(B)])
+    assert [event.what for event in events] == [What.WAITING, What.LEFT_OUT, What.LEFT_OUT]
+
+
+def test_a_job_that_slurm_will_never_take_is_an_error(commands, submitit, monkeypatch):
+    def refuse(job, options, **fields):
+        raise RuntimeError(
+            "sbatch: invalid partition specified: nope\nsbatch: error: No such job\n"
+        )
+
+    monkeypatch.setattr(slurm, "submit_job", refuse)
+    said = r"SLURM refuses .* \(invalid partition specified: nope: Failed\); jobs not submitted: 2"
+    with pytest.raises(RunError, match=said):
         executor_in(commands()).submit([job_of(A), job_of(B)])
 
 
@@ -348,6 +362,16 @@ def test_ctrl_c_cancels_the_jobs_and_waits_until_they_have_saved(commands, submi
     (event,) = executor.stop()
     assert event.what is What.STOPPED
     assert "scancel 7\n" in (folder / "calls").read_text()
+
+
+def test_ctrl_c_blames_no_job_while_the_queue_does_not_answer(commands, submitit):
+    folder = commands()
+    executor = executor_in(folder)
+    executor.submit([job_of(A)])
+    (folder / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    looks = iter([False, False, True])
+    assert executor.stop(lambda: next(looks)) == []
+    assert read_error(run_directory(folder / "results", A)) is None
 
 
 def test_squeue_shows_the_jobs_of_a_folder(commands):
