@@ -29,7 +29,7 @@ class Budget:
         plan: what the tables need; its finished runs show how long others take.
         todo: the runs to train.
         started: when it began, on ``time.monotonic()``.
-        estimate: of the plan.
+        estimate: says how long a run of the plan takes.
     """
 
     def __init__(

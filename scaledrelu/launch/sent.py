@@ -29,7 +29,7 @@ class SentJobs:
     """The jobs of one command that have not ended.
 
     Args:
-        files: of the results folder.
+        files: the results folder.
     """
 
     def __init__(self, files: Files) -> None:
@@ -45,7 +45,12 @@ class SentJobs:
         return name in self._open
 
     def add(self, job: Job, job_id: str) -> None:
-        """Take a job that SLURM has taken."""
+        """Remember a job that SLURM has accepted.
+
+        Args:
+            job: the run or artifact.
+            job_id: its number in the queue.
+        """
         self._open[job.name] = Sent(job, job_id)
 
     def id_of(self, name: str) -> str | None:

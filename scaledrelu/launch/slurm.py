@@ -37,9 +37,9 @@ class SlurmExecutor:
     """Submits jobs.
 
     Args:
-        files: of the results folder.
-        options: of all jobs; those below ``artifacts`` of artifacts only.
-        n_jobs: at a time; None = as many as SLURM starts.
+        files: the results folder.
+        options: options of all jobs; those below ``artifacts`` are for artifacts only.
+        n_jobs: jobs at a time; None = as many as SLURM starts.
         wait: stay until all jobs have ended.
 
     Raises:

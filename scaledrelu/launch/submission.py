@@ -29,7 +29,7 @@ class ClusterWork:
     """What every task of a job does: refuse a start without its upstream runs, then the work.
 
     Attributes:
-        files: of the results folder, by its absolute path.
+        files: the results folder, by its absolute path.
         name: run or artifact.
         work: see ``executor.Job``.
         after: what it starts from.
@@ -68,9 +68,9 @@ def submit_job(
     """Submit a job, and keep its number and log beside the run; one process at a time does that.
 
     Args:
-        job: to submit.
-        options: of all jobs, see ``slurm_options.options_of``.
-        files: of the results folder, by its absolute path.
+        job: the job to submit.
+        options: options of all jobs, see ``slurm_options.options_of``.
+        files: the results folder, by its absolute path.
         after: numbers of the jobs that must have ended first.
     """
     from submitit import AutoExecutor
@@ -101,14 +101,25 @@ def submit_job(
 
 
 def keep_record(job: Job, job_id: str, files: Files) -> JobRecord:
-    """Keep the number and log of a run's job beside the run."""
+    """Keep the number and log of a run's job beside the run.
+
+    Args:
+        job: the run or artifact.
+        job_id: its number in the queue.
+        files: the results folder, by its absolute path.
+    """
     record = JobRecord(job_id, job.caption, str(_of_submitit(files, job_id, "0_log.out")))
     write_job(files.folder(job.name), record)
     return record
 
 
 def has_work(job_id: str, files: Files) -> bool:
-    """Whether a job can find out what to do; not if its submission was killed half-way."""
+    """Whether a job can find out what to do; not if its submission was killed half-way.
+
+    Args:
+        job_id: its number in the queue.
+        files: the results folder, by its absolute path.
+    """
     return _of_submitit(files, job_id, "submitted.pkl").exists()
 
 

@@ -139,7 +139,7 @@ def test_a_run_writes_through_no_link(smoke, tmp_path: Path, name: str) -> None:
     (folder / name).symlink_to(tmp_path / "precious")
     report = run_job(config)
     assert report.ended == Ended.FAILED
-    assert f"{name}: a link" in report.reason
+    assert f"{name}: is a link" in report.reason
     assert (tmp_path / "precious").read_text() == "precious"
 
 
