@@ -26,7 +26,7 @@ def test_generated_images_are_of_imagenets_size(jpegs: list[Path]):
 
 
 def test_too_few_images_are_one_clear_line(tmp_path: Path):
-    with pytest.raises(DataError, match="found 0 JPEG files"):
+    with pytest.raises(DataError, match="holds 0 JPEG files"):
         bench.find_jpegs(tmp_path)
 
 

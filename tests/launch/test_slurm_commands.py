@@ -147,7 +147,9 @@ def test_a_refused_submission_says_what_was_submitted_before(commands, submitit,
 def test_groups_that_do_not_divide_over_the_tasks_are_refused_before_submitting(commands, submitit):
     folder = commands()
     executor = SlurmExecutor(Files(folder / "results"), {"nodes": 3, "tasks_per_node": 2})
-    with pytest.raises(ConfigError, match=r"8 group\(s\) of images, which 6 tasks"):
+    with pytest.raises(
+        ConfigError, match=r"8 group\(s\) of images, which cannot be divided among 6 tasks"
+    ):
         executor.submit([job_of(A, groups=6), job_of(B, groups=8)])
     assert submitit == []
 

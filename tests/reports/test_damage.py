@@ -210,7 +210,7 @@ def test_nothing_starts_from_a_damaged_record_and_the_others_go_on(tmp_path):
     left = {event.name: event.reason for event in executor.poll(0)}
     left |= {event.name: event.reason for event in executor.poll(0)}
     assert left == {
-        hurt.run_id: f"it starts from {parents[0]}, which is damaged",
+        hurt.run_id: f"it needs {parents[0]}, which is damaged",
         whole.run_id: "",
     }
 

@@ -154,7 +154,7 @@ def test_redo_decides_what_is_trained_again(conf, redo, trained):
 
 
 def test_redo_of_an_unknown_run_says_so(conf):
-    with pytest.raises(ConfigError, match=r"redo=faild: neither .* did you mean 'failed'"):
+    with pytest.raises(ConfigError, match=r"redo=faild: no such run .* did you mean 'failed'"):
         runs_to_train(plan_of(conf), "faild")
 
 
