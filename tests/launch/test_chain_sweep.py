@@ -84,7 +84,7 @@ def test_a_parent_that_fails_holds_back_what_is_below_it_until_it_is_done(sandbo
     assert sandbox.statuses() == ["failed", "missing", "ok", "ok", "missing", "ok"]
     assert sandbox.sweep() == 0
     assert sandbox.started()[-3:] == [DINO_P, PROBE_P, TWO]
-    left = [line for line in sandbox.said if "left out: it starts from" in line]
+    left = [line for line in sandbox.said if "left out: it needs" in line]
     assert len(left) == 2
     assert all(line.endswith("which failed") for line in left)
 
