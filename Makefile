@@ -54,7 +54,7 @@ publish: $(READY) ## copy tables and slim run records to results/published/<prof
 dry: $(READY) ## one training and one evaluation step of every row of the paper profile, on noise
 	exec $(RUN) scripts/dry.py $(ARGS)
 
-bench: $(READY) ## speed of training steps, loaders and start-up; CSV under results/published/bench/
+bench: $(READY) ## speed of training steps, loaders, start-up and plans; CSV under results/published/bench/
 	exec $(RUN) scripts/bench.py $(ARGS)
 
 gpu: ## on one GPU, within BUDGET seconds: tests, speed, whole runs at small; publishes what comes out

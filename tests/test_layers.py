@@ -29,7 +29,7 @@ ALLOWED = {
     "tables": BASE | {"runs"},
     "launch": BASE | {"tables", "runs"},
     "reports": BASE | {"tables", "runs"},
-    "bench": BASE | PARTS | {"engine", "runs"},
+    "bench": BASE | PARTS | {"engine", "runs", "tables"},
 }
 # What planning, launching and reporting may see of runs: what a run leaves, and who works on it.
 RECORDS = {"record", "result", "damage", "lock"}

@@ -18,7 +18,7 @@ from scaledrelu.config.ranges import COUNT, POSITIVE, within
 
 log = logging.getLogger(__name__)
 
-KINDS = ("step", "loader", "workers", "startup")
+KINDS = ("step", "loader", "workers", "startup", "planning")
 COMPILE_SECONDS = 75.0  # first guess of what a compiled case costs; then the last one's time
 CASE_SECONDS = 8.0
 
@@ -26,7 +26,7 @@ CASE_SECONDS = 8.0
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="bench.py", description="Speed of training steps, loaders, workers and start-up."
+        prog="bench.py", description="Speed of training steps, loaders, workers, start-up, plans."
     )
     add = parser.add_argument
     add("--profile", action="append", choices=PROFILES, help="repeatable, default: those that fit")
@@ -146,11 +146,19 @@ def measure_startup(session: Session) -> None:
     session.attempt("startup", 45.0, Row("startup", name="startup"), rows)
 
 
+def measure_planning(session: Session) -> None:
+    """Measure what the commands about tables cost beside many finished runs."""
+    from scaledrelu.bench.planning import measure_planning as measure
+
+    session.attempt("planning", 60.0, Row("planning", name="planning"), measure)
+
+
 MEASURES: dict[str, Callable[[Session], None]] = {
     "step": measure_steps,
     "loader": measure_loaders,
     "workers": measure_workers,
     "startup": measure_startup,
+    "planning": measure_planning,
 }
 
 

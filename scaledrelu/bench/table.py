@@ -44,7 +44,7 @@ class Row:
     ``ratios`` are speed over the peer's, one per block; above 1 we are faster.
     """
 
-    kind: str  # step | loop | loader | workers | startup
+    kind: str  # step | loop | loader | workers | startup | planning
     name: str = ""
     profile: str = ""
     recipe: str = ""
@@ -176,6 +176,10 @@ SECTIONS = {
     "startup": (
         "Start of a run, seconds",
         {"what": "name", "seconds": "seconds", "problem": "problem"},
+    ),
+    "planning": (
+        "Plan, status and report, processor seconds",
+        {"what": "name", "seconds": "seconds", "GiB": "memory_gib", "problem": "problem"},
     ),
 }
 

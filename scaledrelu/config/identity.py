@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from scaledrelu.config.run import RunConfig, plain
@@ -80,8 +81,32 @@ def canonical(config: RunConfig) -> dict[str, Any]:
 
 def run_id(config: RunConfig) -> str:
     """Return ``<method>-<12 hex digits>``, the identity of a run."""
-    text = json.dumps(canonical(config), sort_keys=True, separators=(",", ":"))
-    return f"{config.method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return id_of(canonical(config), method=config.method)
+
+
+def id_of(science: Mapping[str, Any], *, method: str) -> str:
+    """Return the identity of the run with this science.
+
+    Args:
+        science: canonical configuration.
+        method: of the run.
+    """
+    text = json.dumps(science, sort_keys=True, separators=(",", ":"))
+    return f"{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def with_start(science: Mapping[str, Any], *, seed: int, upstream: str | None) -> dict[str, Any]:
+    """Return the science of a run that differs from another in what it starts from alone.
+
+    Args:
+        science: canonical configuration; shared where nothing changes.
+        seed: of the run.
+        upstream: the run whose weights it starts from; None leaves ``init`` alone.
+    """
+    changed = {**science, "seed": seed}
+    if upstream is not None:
+        changed["init"] = {**science["init"], "run": upstream}
+    return changed
 
 
 def _drop(config: dict[str, Any], dotted: str, only_if: Any = ...) -> None:

@@ -7,8 +7,7 @@ yet one run is started, and the others wait for its result. At the deadline runn
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from scaledrelu.launch.estimate import Estimator, time_left
 from scaledrelu.launch.executor import Event, What
@@ -27,18 +26,25 @@ class Budget:
 
     Args:
         seconds: time limit of the whole sweep.
+        plan: what the tables need; its finished runs show how long others take.
+        todo: the runs to train.
         started: when it began, on ``time.monotonic()``.
-        runs: the runs to train, by id.
-        results: results folder, whose finished runs show how long they took.
+        estimate: of the plan.
     """
 
     def __init__(
-        self, seconds: float, *, started: float, runs: Mapping[str, PlannedRun], results: Path
+        self,
+        seconds: float,
+        plan: Plan,
+        todo: Iterable[PlannedRun],
+        *,
+        started: float,
+        estimate: Estimator,
     ) -> None:
         self.deadline = started + seconds - min(SAVE_S, SAVE_SHARE * seconds)
         self.left_out: dict[str, str] = {}  # run -> why it was not started
-        self._runs, self._results = runs, results
-        self._estimate = Estimator(results)
+        self._plan, self._estimate = plan, estimate
+        self._runs = {run.run_id: run for run in todo}
         self._start_s = START_S
         self._begun: dict[str, float] = {}
 
@@ -97,12 +103,12 @@ class Budget:
 
     def _expected(self, name: str) -> float | None:
         run = self._runs.get(name)
-        return None if run is None else time_left(self._estimate(run.config), run.saved).seconds
+        return None if run is None else time_left(self._estimate(run), run.saved).seconds
 
     def _learn(self, run: PlannedRun, seconds: float) -> None:
         """Note how long a run trained, and what its start cost beyond that."""
-        self._estimate = Estimator(self._results)
-        result = read_result(run_directory(self._results, run.run_id))
+        self._estimate = Estimator(self._plan.results, self._plan.runs)
+        result = read_result(run_directory(self._plan.results, run.run_id))
         if result is not None:
             trained = result.seconds * (1 - (run.saved.share if run.saved else 0))
             self._start_s = max(1.0, seconds - trained)

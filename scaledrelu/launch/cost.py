@@ -19,6 +19,7 @@ PEAK_FLOPS, GPU_NAME = 312e12, "A100, 312 TFLOP/s in 16 bits"
 UTILISATION = 0.25  # of the peak, by small transformers
 DECODED_PER_CORE = 120.0  # JPEGs a second and core through the reference transforms (make bench)
 TRAINING = 3.0  # forward and backward in units of the forward pass
+OUTLOOK = 9.0  # tokens around it that an outlooker attends to
 BYTES = 4
 CHECKPOINTS = 2  # last.pt and the one before
 GB, HOUR = 1e9, 3600.0
@@ -28,7 +29,7 @@ def cost_text(
     todo: Sequence[PlannedRun],
     *,
     gpus: int,
-    estimate: Callable[[RunConfig], Estimate],
+    estimate: Callable[[PlannedRun], Estimate],
 ) -> str:
     """Return what training some runs on GPUs costs, in one or two lines.
 
@@ -40,7 +41,7 @@ def cost_text(
     hours, measured, unknown = 0.0, 0, 0
     for run in todo:
         left = 1.0 - (run.saved.share if run.saved else 0.0)
-        found = estimate(run.config)
+        found = estimate(run)
         if found.measured and found.seconds is not None:
             hours += left * found.seconds * run.config.launch.nproc / HOUR
             measured += 1
@@ -95,9 +96,9 @@ def forward_flops(config: RunConfig, height: int, width: int) -> float:
     model = config.model
     cells = height * width / model.patch_size**2
     macs = _stem_macs(config, height * width)
-    for blocks, channels, tokens in _stages(model, cells):
+    for blocks, channels, tokens, seen in _stages(model, cells):
         macs += blocks * tokens * channels**2 * (4 + 2 * model.mlp_ratio)
-        macs += blocks * 2 * tokens**2 * channels
+        macs += blocks * tokens * 2 * seen * channels
     return 2.0 * macs
 
 
@@ -106,7 +107,7 @@ def parameters(config: RunConfig) -> float:
     model = config.model
     return sum(
         blocks * channels**2 * (4 + 2 * model.mlp_ratio)
-        for blocks, channels, _ in _stages(model, 1.0)
+        for blocks, channels, *_ in _stages(model, 1.0)
     )
 
 
@@ -116,19 +117,22 @@ def disk_bytes(config: RunConfig) -> float:
     return CHECKPOINTS * BYTES * copies * parameters(config)
 
 
-def _stages(model: ModelConfig, cells: float) -> list[tuple[int, int, float]]:
-    """Return (blocks, channels, tokens) of each part of a backbone."""
+def _stages(model: ModelConfig, cells: float) -> list[tuple[int, int, float, float]]:
+    """Return (blocks, channels, tokens, tokens that each attends to) of each part of a backbone."""
     if model.depth is not None:
-        return [(model.depth, model.width, cells)]
+        return [(model.depth, model.width, cells, cells)]
     build = model.build  # VOLO: outlookers on the cells of the stem, then a quarter of them
     outlookers, *later = build["layers"]
-    return [(outlookers, build["outlook_width"], cells), (sum(later), model.width, cells / 4)]
+    near = (outlookers, build["outlook_width"], cells, OUTLOOK)
+    whole = (sum(later), model.width, cells / 4, cells / 4)
+    return [near, whole, (build["post_blocks"], model.width, 1.0, cells / 4)]
 
 
 def _stem_macs(config: RunConfig, pixels: float) -> float:
     stem = config.stem
     channels, macs = 3, 0.0
-    for stride, kernel in zip(stem.strides, stem.kernels, strict=True):
+    # A patchify stem has no strides, whatever kernels stand beside them.
+    for stride, kernel in zip(stem.strides, stem.kernels, strict=False):
         pixels /= stride**2
         macs += pixels * kernel**2 * channels * stem.hidden
         channels = stem.hidden

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.damage import UNREADABLE
-from scaledrelu.runs.record import Outcome, Saved, read_config, read_result, runs_root
+from scaledrelu.runs.record import Outcome, Result, Saved, read_config, read_result, runs_root
+from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.text import duration
 
 # Seconds of a one-thread mini run by method, rounded up; SAM takes two gradients.
@@ -33,25 +33,32 @@ class Estimator:
     """Medians of the finished runs under one results folder, by what makes runs alike.
 
     If no similar run has finished, one with another stem or optimizer is used as a guess.
+
+    Args:
+        results: results folder.
+        planned: runs of it by id; the results that they hold are not read again.
     """
 
-    def __init__(self, results: Path) -> None:
-        finished = [found for f in sorted(runs_root(results).glob("[!.]*")) if (found := _read(f))]
+    def __init__(self, results: Path, planned: Mapping[str, PlannedRun]) -> None:
+        seen = {name: run for name, run in planned.items() if run.result is not None}
+        found = [_finished(run.science, run.result) for run in seen.values()]
+        found += [_read(f) for f in runs_root(results).glob("[!.]*") if f.name not in seen]
+        finished = [item for item in found if item is not None]
         # A crash may have ended its run early: it counts only where nothing else is known.
         self._seconds = _medians(item for item in finished if not item.crashed)
         for kind, seconds in _medians(finished).items():
             self._seconds.setdefault(kind, seconds)
 
-    def __call__(self, run: RunConfig) -> Estimate:
-        """Return the expected duration of a whole run with this configuration."""
-        config = plain(run)
-        for relation, kind in enumerate(_kinds(config)):
+    def __call__(self, run: PlannedRun) -> Estimate:
+        """Return how long the whole of a run may take."""
+        work = _work(run.science)
+        for relation, kind in enumerate(_kinds(run.science)):
             if kind in self._seconds:
-                return Estimate(self._seconds[kind] * _work(config), measured=relation == 0)
-        base = MINI_S.get(config["method"])
-        if config["profile"]["name"] != "mini" or base is None:
+                return Estimate(self._seconds[kind] * work, measured=relation == 0)
+        base = MINI_S.get(run.config.method)
+        if run.config.profile.name != "mini" or base is None:
             return Estimate(None, measured=False)
-        return Estimate(base * _work(config) * config["data"]["fraction"], measured=False)
+        return Estimate(base * work * run.config.data.fraction, measured=False)
 
 
 def time_left(expected: Estimate, saved: Saved | None) -> Estimate:
@@ -92,14 +99,18 @@ class _Finished:
     crashed: bool
 
 
+def _finished(science: Mapping[str, Any], result: Result) -> _Finished | None:
+    if result.seconds <= 0:
+        return None
+    kinds = _kinds(science)
+    hash(kinds)  # a damaged config may hold lists where names belong
+    return _Finished(kinds, result.seconds / _work(science), result.outcome is Outcome.CRASH)
+
+
 def _read(folder: Path) -> _Finished | None:
     try:
         result, config = read_result(folder), read_config(folder)
-        if result is None or config is None or result.seconds <= 0:
-            return None
-        crashed, kinds = result.outcome is Outcome.CRASH, _kinds(config)
-        hash(kinds)  # a damaged config may hold lists where names belong
-        return _Finished(kinds, result.seconds / _work(config), crashed)
+        return None if result is None or config is None else _finished(config, result)
     except (ScaledReluError, *UNREADABLE):
         return None  # a damaged record costs an estimate, not the plan
 

@@ -88,7 +88,7 @@ class Executor(Protocol):
 
     @property
     def open_jobs(self) -> int:
-        """Number of jobs that are not settled yet."""
+        """Number of jobs that this process has to stay for."""
         ...
 
     def submit(self, jobs: Sequence[Job]) -> list[Event]:

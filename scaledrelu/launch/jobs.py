@@ -110,6 +110,7 @@ def _artifact_job(
     item: PlannedArtifact, plan: Plan, captions: Mapping[str, str], *, again: Mapping[str, Job]
 ) -> Job:
     redo = any(name in again for name in item.artifact.upstream)
+    files = files_of(plan)
     forget = partial(forget_artifact, plan.results, item.artifact_id)
     return Job(
         name=item.artifact_id,
@@ -117,6 +118,7 @@ def _artifact_job(
         prepare=forget if redo else _nothing,
         after=item.artifact.upstream,
         caption=f"{captions.get(item.artifact_id, 'make')}-{item.artifact_id}",
+        replaces=files.mark(item.artifact_id) if redo else None,
     )
 
 

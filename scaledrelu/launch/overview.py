@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from scaledrelu.config.run import RunConfig
 from scaledrelu.launch.cost import cost_text
 from scaledrelu.launch.estimate import Estimate, time_left, total_text
 from scaledrelu.launch.slots import is_small
@@ -22,7 +21,7 @@ def plan_text(
     todo: Sequence[PlannedRun],
     *,
     n_jobs: int,
-    estimate: Callable[[RunConfig], Estimate],
+    estimate: Callable[[PlannedRun], Estimate],
     gpus: int = 0,
 ) -> str:
     """Return the plan as lines: totals, tables, rows with their runs, and what will be trained.
@@ -49,7 +48,7 @@ def plan_text(
     if not todo:
         lines.append("nothing to train")
     else:
-        time = total_text([time_left(estimate(run.config), run.saved) for run in todo], n_jobs)
+        time = total_text([time_left(estimate(run), run.saved) for run in todo], n_jobs)
         chained = f" ({after} start from other runs)" if after else ""
         lines.append(f"to train: {len(todo)} runs{chained}, {time}")
         if not all(is_small(run.config) for run in todo):
@@ -57,14 +56,14 @@ def plan_text(
     return "\n".join(lines)
 
 
-def _table_lines(plan: Plan, table: Table, estimate: Callable[[RunConfig], Estimate]) -> list[str]:
+def _table_lines(plan: Plan, table: Table, estimate: Callable[[PlannedRun], Estimate]) -> list[str]:
     cells = plan.cells_of(table)
     runs = plan.runs_of(table)
     head = f"{table.name}: {len(cells)} cells -> {len(runs)} runs ({_counts(runs)})"
     return [head, *(line for cell in cells for line in _cell_lines(plan, cell, estimate))]
 
 
-def _cell_lines(plan: Plan, cell: Cell, estimate: Callable[[RunConfig], Estimate]) -> list[str]:
+def _cell_lines(plan: Plan, cell: Cell, estimate: Callable[[PlannedRun], Estimate]) -> list[str]:
     name = "base" if cell.row.is_baseline else f"{cell.row.number:>4}"
     if len(cell.table.metrics) > 1:
         name += f" {cell.column.name}"
@@ -72,7 +71,7 @@ def _cell_lines(plan: Plan, cell: Cell, estimate: Callable[[RunConfig], Estimate
     lines = []
     for run_id in cell.run_ids:
         run = plan.runs[run_id]
-        lines.append(f"  {name}  {labels}  -> {run_id}  {_state(run, estimate(run.config))}")
+        lines.append(f"  {name}  {labels}  -> {run_id}  {_state(run, estimate(run))}")
     return lines
 
 

@@ -28,10 +28,12 @@ class Progress:
         self._total, self._all_seconds = len(seconds), sum(seconds.values())
         self._files = files
         self._say = say
+        self.left_out = 0  # jobs that were not started or submitted
         self._start = time.monotonic()
 
     def see(self, event: Event) -> None:
         """Print a line about an event, if it is worth one."""
+        self.left_out += event.what is What.LEFT_OUT
         if event.what in (What.DONE, What.FAILED):
             self._say(self._line(event) if event.name in self._waiting else self._made(event))
         elif event.what not in QUIET and (event.reason or event.what is not What.LEFT_OUT):

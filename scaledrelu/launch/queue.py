@@ -11,11 +11,15 @@ from pathlib import Path
 
 from scaledrelu.files import write_atomic
 from scaledrelu.runs.damage import UNREADABLE
+from scaledrelu.runs.ending import EXIT_INTERRUPTED
 
 JOB = "job.json"
-FIELDS = "%i|%T|%k|%j"  # id, state, comment, name
+FIELDS = "%i|%T|%r|%k|%j"  # id, state, reason, comment, name
 LEFT_ALONE = ("CANCELLED", "COMPLETED", "PREEMPTED", "TIMEOUT")  # saved and left: not a failure
-ALIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED")
+ALIVE = (
+    "PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "REQUEUE_HOLD",
+    "REQUEUE_FED", "RESIZING", "RESV_DEL_HOLD", "SIGNALING", "SPECIAL_EXIT", "STAGE_OUT", "STOPPED",
+)  # fmt: skip
 UNKNOWN = "unknown"
 
 
@@ -25,11 +29,34 @@ class QueuedJob:
 
     job_id: str
     state: str  # PENDING, RUNNING, ...
+    reason: str = ""  # why it waits: Resources, Dependency, BeginTime, ...
 
     @property
     def leaving(self) -> bool:
         """Whether it has stopped training."""
         return self.state == "COMPLETING"
+
+    def __str__(self) -> str:
+        if self.state == "PENDING":
+            why = "" if self.reason in ("", "None") else f", {self.reason}"
+            return f"queued  (job {self.job_id}{why})"
+        return f"{'ending' if self.leaving else 'starting'}  (job {self.job_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How a job ended: a state of SLURM's, ``unknown`` if it has forgotten, and an exit status."""
+
+    state: str
+    exit_status: int = 0
+
+    @property
+    def left(self) -> bool:
+        """Whether it saved and left, which is no failure."""
+        return self.state in LEFT_ALONE or self.exit_status == EXIT_INTERRUPTED
+
+    def __str__(self) -> str:
+        return "the run saved" if self.exit_status == EXIT_INTERRUPTED else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +79,12 @@ def queued_jobs(results: Path) -> dict[str, QueuedJob] | None:
         return None
     found = {}
     for line in printed.splitlines():
-        job_id, state, comment, name = line.split("|", 3)
+        job_id, state, reason, comment, name = line.split("|", 4)
         target = re.search(r"[a-z_]+-[0-9a-f]{12}$", name)
         if target and comment == comment_of(results):
-            found[target[0]] = QueuedJob(job_id, state)
+            job = QueuedJob(job_id, state, reason)
+            if not job.leaving or target[0] not in found:  # one that leaves may have a successor
+                found[target[0]] = job
     return found
 
 
@@ -64,13 +93,15 @@ def comment_of(results: Path) -> str:
     return f"results {results.absolute()}".replace("|", "_")
 
 
-def ending_of(job_id: str) -> str:
-    """Return the state in which a job ended, e.g. ``NODE_FAIL``; ``unknown`` if forgotten."""
+def ending_of(job_id: str) -> JobEnd:
+    """Return how a job ended, from the controller or, minutes later, from the accounting."""
     shown = ask("scontrol", "show", "job", job_id, "--oneliner") or ""
-    if match := re.search(r"\bJobState=(\w+)", shown):
-        return match[1]
-    words = (ask("sacct", "-nXP", "-o", "State", "-j", job_id) or "").split()
-    return words[0] if words else UNKNOWN
+    state = re.search(r"\bJobState=(\w+)", shown)
+    status = re.search(r"\bExitCode=(\d+):", shown)
+    if not state:
+        shown = ask("sacct", "-nXP", "-o", "State,ExitCode", "-j", job_id) or ""
+        state, status = re.match(r"(\w+)", shown), re.search(r"\|(\d+):", shown)
+    return JobEnd(state[1] if state else UNKNOWN, int(status[1]) if status else 0)
 
 
 def cancel(job_ids: Sequence[str]) -> None:

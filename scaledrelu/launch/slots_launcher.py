@@ -132,10 +132,6 @@ class SlotsLauncher(Launcher):
         )
 
 
-# Hydra accepts launchers from this package only, wherever their code is.
-SlotsLauncher.__module__ = "hydra_plugins.scaledrelu"
-
-
 def _note(events: Sequence[Event], reports: dict[str, JobReport], results: Path) -> None:
     for event in events:
         if event.what is What.DONE:

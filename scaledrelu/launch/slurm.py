@@ -1,87 +1,46 @@
-"""Runs on a cluster: one SLURM job for each, submitted through submitit; then SLURM goes on alone.
+"""Runs on a cluster: one SLURM job for each; then SLURM goes on alone.
 
 A job that is queued already is adopted, never submitted twice. What starts from another run waits
-for its job and looks itself whether that left a result. The queue and the run directories are the
-truth: without accounting SLURM forgets a job minutes after its end.
+for its job and looks itself whether that left a result. What SLURM does not take yet, because a
+person may have so many jobs only, is submitted later: by this command if it waits, else by the
+next one.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import shlex
-import sys
+import contextlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.launch.executor import FINISHED, Event, Files, Job, State, What
-from scaledrelu.launch.queue import (
-    ALIVE,
-    LEFT_ALONE,
-    JobRecord,
-    cancel,
-    comment_of,
-    ending_of,
-    queued_jobs,
-    read_job,
-    write_job,
-)
-from scaledrelu.launch.slurm_options import SHARED, check_slurm, options_of
-from scaledrelu.runs.ending import EXIT_FAILED
-from scaledrelu.runs.lock import BusyError
-from scaledrelu.tables.typed import as_list
+from scaledrelu.launch.queue import QueuedJob, cancel, queued_jobs
+from scaledrelu.launch.sent import QUEUE_POLL_S, SentJobs
+from scaledrelu.launch.slurm_options import check_slurm, options_of
+from scaledrelu.launch.submission import has_work, jobs_folder, keep_record, submit_job
+from scaledrelu.runs.lock import BusyError, claim
 
-log = logging.getLogger(__name__)
-
-QUEUE_POLL_S = 5.0  # SLURM's controller serves all users: ask rarely
-STOP_LIMIT_S = 180.0  # a cancelled job may save for SLURM's KillWait, 30 s by default
+FULL_S = 60.0  # how long to leave a SLURM alone that takes no more jobs, if none of ours ends
+PORTION = 50  # jobs to submit before looking whether somebody wants to stop
+SBATCH = re.compile(r"sbatch: (error: )?")
+TOO_MANY = re.compile(r"Submit\w*Limit|temporarily")  # of one person, of a group, or of all
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterWork:
-    """What a job does: refuse an upstream run without a result, then do the work of the run.
-
-    Attributes:
-        files: the results folder, by its absolute path.
-        job: run or artifact.
-        work: what the process does; returns the exit status.
-        after: runs and artifacts that it needs.
-    """
-
-    files: Files
-    name: str
-    work: Callable[[], int]
-    after: tuple[str, ...]
-
-    def __call__(self) -> None:
-        """Do the work, and exit with a status that SLURM can see."""
-        if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
-            os.environ.setdefault("OMP_NUM_THREADS", cpus)
-        for name in self.after:
-            state = self.files.state(name)
-            if state is State.CRASHED:
-                log.warning("%s is not trained: upstream crashed (%s)", self.name, name)
-                return
-            if state is not State.DONE:
-                if os.environ.get("SLURM_PROCID", "0") == "0":
-                    reason = f"upstream failed: {name}: {self.files.reason(name)}"
-                    self.files.blame(self.name, reason)
-                sys.exit(EXIT_FAILED)
-        if status := self.work():
-            sys.exit(status)
+class _RefusedError(Exception):
+    """SLURM does not take a job, now or ever."""
 
 
 class SlurmExecutor:
     """Submits jobs.
 
     Args:
-        files: the results folder.
-        options: options of all jobs; those below ``artifacts`` are for artifacts only.
-        n_jobs: jobs at a time; None = as many as SLURM starts.
+        files: of the results folder.
+        options: of all jobs; those below ``artifacts`` of artifacts only.
+        n_jobs: at a time; None = as many as SLURM starts.
+        wait: stay until all jobs have ended.
 
     Raises:
         ConfigError: an unknown option, no submitit, or no SLURM.
@@ -90,7 +49,12 @@ class SlurmExecutor:
     waits = False
 
     def __init__(
-        self, files: Files, options: Mapping[str, Any], *, n_jobs: int | None = None
+        self,
+        files: Files,
+        options: Mapping[str, Any],
+        *,
+        n_jobs: int | None = None,
+        wait: bool = False,
     ) -> None:
         check_slurm(options)
         if "%" in str(files.results.absolute()):
@@ -99,148 +63,164 @@ class SlurmExecutor:
                 "a log; choose another folder"
             )
         self._files = replace(files, results=files.results.absolute())
-        self._options, self._n_jobs = options, n_jobs
-        self._jobs: dict[str, str] = {}  # open ones: name -> job id
-        self._gone: set[str] = set()  # jobs that were missing in the queue once
-        self._asked = 0.0
+        self._options, self._n_jobs, self._wait = options, n_jobs, wait
+        self._unsent: dict[str, Job] = {}
+        self._sent = SentJobs(self._files)
+        self._order: list[str] = []  # numbers of all jobs, ended ones too
+        self._held: set[str] = set()  # runs whose obstacle was told
+        self._pause_until, self._is_full = 0.0, False
 
     @property
     def open_jobs(self) -> int:
-        """Number of jobs that have not ended."""
-        return len(self._jobs)
+        """How many jobs this process has to stay for."""
+        return len(self._unsent) + (len(self._sent) if self._wait else 0)
 
     def submit(self, jobs: Sequence[Job]) -> list[Event]:
-        """Submit what is not queued already.
+        """Take jobs; the first of them are submitted, the next at each poll.
 
         Raises:
             ConfigError: groups that do not divide over the tasks of a job.
-            RunError: SLURM refuses a job, or does not answer.
+            RunError: see :meth:`poll`.
         """
         for job in jobs:
             options_of(job, self._options)
-        queued = queued_jobs(self._files.results)
-        if queued is None:
-            raise RunError("squeue does not answer, so nothing was submitted; try again later")
-        events, submitted = [], []
-        for job in jobs:
-            if job.name in queued and not queued[job.name].leaving:
-                self._jobs[job.name] = queued[job.name].job_id
-                events.append(Event(job.name, What.ADOPTED, f"job {queued[job.name].job_id}"))
-                continue
-            try:
-                job.prepare()
-            except BusyError as error:
-                events.append(Event(job.name, What.WAITING, str(error)))
-                continue
-            if self._files.state(job.name) is State.BUSY:
-                events.append(Event(job.name, What.WAITING, "another process is working on it"))
-                continue
-            try:
-                record = self._submit(job, self._waits_for(job, submitted))
-            except Exception as error:
-                raise RunError(
-                    f"{len(submitted)} jobs were submitted, then {job.name} was refused: "
-                    f"{_last_line(error)}; run the same command again to submit the others"
-                ) from error
-            self._jobs[job.name] = record.job_id
-            submitted.append(record.job_id)
-            events.append(Event(job.name, What.QUEUED, f"job {record.job_id}, log {record.log}"))
-        return events
+        self._unsent |= {job.name: job for job in jobs}
+        return self._send()
 
     def poll(self, timeout_s: float) -> list[Event]:
-        """Return which jobs ended; asks SLURM every few seconds."""
+        """Submit what is left; if all is, return which jobs have ended.
+
+        Raises:
+            RunError: SLURM does not answer, or refuses a job while none of ours is queued.
+        """
+        if events := self._send():
+            return events
         time.sleep(min(timeout_s, QUEUE_POLL_S))
-        events = []
-        for name in list(self._jobs):
-            state = self._files.state(name)
-            if state in FINISHED or (state is State.FAILED and name in self._gone):
-                events.append(self._settle(name, state))
-        if time.monotonic() - self._asked < QUEUE_POLL_S:
-            return events
-        self._asked = time.monotonic()
-        queued = queued_jobs(self._files.results)
-        if queued is None:
-            return events
-        for name in [name for name in self._jobs if name not in queued]:
-            # Two times: a job that queues itself again may be missing once.
-            if name in self._gone and ending_of(self._jobs[name]) not in ALIVE:
-                events.append(self._conclude(name))
-            self._gone.add(name)
-        self._gone &= self._jobs.keys() - queued.keys()
+        events = self._sent.look() if self._wait else []
+        if events:
+            self._pause_until = 0.0  # there may be room for others
         return events
 
     def stop(self, impatient: Callable[[], bool] = lambda: False) -> list[Event]:
-        """Cancel queued jobs, let running ones save, and wait for them.
-
-        Args:
-            impatient: whether a person does not want to wait for that any longer.
-        """
-        deadline = time.monotonic() + STOP_LIMIT_S
-        while time.monotonic() < deadline and not impatient():
-            queued = queued_jobs(self._files.results) or {}
-            left = [job.job_id for name, job in queued.items() if name in self._jobs]
-            if not left:
-                return [self._conclude(name) for name in list(self._jobs)]
-            cancel(left)
-            time.sleep(min(2.0, QUEUE_POLL_S))
-        return []
+        """Submit nothing more and cancel what is queued; see :meth:`SentJobs.stop`."""
+        self._unsent.clear()
+        return self._sent.stop(impatient)
 
     def close(self) -> None:
         """Do nothing: nothing is held open."""
 
-    def _waits_for(self, job: Job, submitted: Sequence[str]) -> list[str]:
-        """Return the jobs that must have ended first: those it needs, and n_jobs before."""
-        found = [self._jobs[name] for name in job.after if name in self._jobs]
-        if self._n_jobs is not None and len(submitted) >= self._n_jobs:
-            found.append(submitted[-self._n_jobs])
+    def _send(self) -> list[Event]:
+        """Submit or adopt some jobs; of several commands one at a time, or all would submit."""
+        if not self._unsent or time.monotonic() < self._pause_until:
+            return []
+        folder = jobs_folder(self._files)
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(BusyError), claim(folder):
+            return self._send_portion()
+        return []
+
+    def _send_portion(self) -> list[Event]:
+        queued = queued_jobs(self._files.results)
+        if queued is None and not (self._wait and len(self._sent)):
+            raise RunError(f"squeue does not answer; {self._left()}; try again later")
+        pause_s, events = QUEUE_POLL_S, []
+        for job in [] if queued is None else list(self._unsent.values()):
+            if len(events) >= PORTION:
+                return events
+            try:
+                events += self._consider(job, queued.get(job.name))
+            except _RefusedError as refusal:
+                events += self._refused(job, refusal)
+                pause_s = FULL_S
+                break
+        self._pause_until = time.monotonic() + pause_s
+        if not self._wait:
+            events += [Event(name, What.LEFT_OUT) for name in self._unsent]
+            self._unsent.clear()
+        return events
+
+    def _consider(self, job: Job, queued: QueuedJob | None) -> list[Event]:
+        """Adopt, submit or hold a job.
+
+        Raises:
+            _RefusedError: SLURM does not take it.
+        """
+        if queued is not None and not queued.leaving:
+            if has_work(queued.job_id, self._files):
+                keep_record(job, queued.job_id, self._files)
+                return [self._taken(job, queued.job_id, What.ADOPTED, f"job {queued.job_id}")]
+            cancel([queued.job_id])
+        state = self._files.state(job.name)
+        if state in FINISHED and self._files.mark(job.name) != job.replaces:  # by another process
+            del self._unsent[job.name]
+            return [Event(job.name, What.DONE)]
+        if (obstacle := self._obstacle(job, state)) is not None:
+            return self._hold(job, obstacle)
+        try:
+            after = self._waits_for(job)
+            record = submit_job(job, self._options, files=self._files, after=after)
+        except Exception as error:
+            raise _RefusedError(_in_one_line(error)) from error
+        where = f"job {record.job_id}, log {record.log}"
+        return [self._taken(job, record.job_id, What.QUEUED, where)]
+
+    def _taken(self, job: Job, job_id: str, what: What, where: str) -> Event:
+        del self._unsent[job.name]
+        self._sent.add(job, job_id)
+        self._order.append(job_id)
+        return Event(job.name, what, where)
+
+    def _obstacle(self, job: Job, state: State) -> str | None:
+        """Return why a job is not to be submitted now; None if it is, and make it ready then."""
+        for name in job.after:
+            if name in self._unsent:
+                return f"it needs {name}, which is not submitted yet"
+            if name not in self._sent and self._files.state(name) is State.BUSY:
+                return f"it needs {name}, which another process is working on"
+        try:
+            if state is not State.BUSY:
+                job.prepare()
+                return None
+        except BusyError:
+            pass
+        return "another process is working on it"
+
+    def _hold(self, job: Job, reason: str) -> list[Event]:
+        """Leave a job for later, and say that once."""
+        if job.name in self._held:
+            return []
+        self._held.add(job.name)
+        return [Event(job.name, What.WAITING, reason)]
+
+    def _refused(self, job: Job, refusal: _RefusedError) -> list[Event]:
+        """Leave the rest for later if it may be too many only.
+
+        Raises:
+            RunError: none of ours is queued, and nothing says that there are too many jobs.
+        """
+        if not len(self._sent) and not TOO_MANY.search(str(refusal)):
+            raise RunError(f"SLURM refuses {job.name} ({refusal}); {self._left()}") from refusal
+        if self._is_full:
+            return []
+        self._is_full = True
+        when = "as others end" if self._wait else "by the same command when others have ended"
+        reason = f"SLURM takes no more now ({refusal}); the rest is submitted {when}"
+        return [Event(job.name, What.WAITING, reason)]
+
+    def _left(self) -> str:
+        return f"jobs not submitted: {len(self._unsent)}"
+
+    def _waits_for(self, job: Job) -> list[str]:
+        """Return the jobs that must have ended first: those it starts from, and n_jobs before."""
+        found = list(filter(None, map(self._sent.id_of, job.after)))
+        if self._n_jobs is not None and len(self._order) >= self._n_jobs:
+            before = self._order[-self._n_jobs]
+            found += [before] if self._sent.is_open(before) else []
         return list(dict.fromkeys(found))
 
-    def _submit(self, job: Job, after: Sequence[str]) -> JobRecord:
-        from submitit import AutoExecutor
 
-        options = options_of(job, self._options)
-        setup = [
-            "export SLURM_KILL_BAD_EXIT=1",  # a task that dies ends the others
-            f"export PYTHONPATH={shlex.quote(str(CONF_DIR.parent))}${{PYTHONPATH:+:$PYTHONPATH}}",
-        ]
-        if "cpus_per_task" in options:  # srun of SLURM 22.05 and later gives one otherwise
-            setup.append(f"export SRUN_CPUS_PER_TASK={options['cpus_per_task']}")
-        options["setup"] = [*setup, *as_list(options.get("setup"))]
-        extra = {"requeue": True, **options.get("additional_parameters", {})}
-        if after:
-            extra["dependency"] = "afterany:" + ":".join(after)
-        options["additional_parameters"] = extra
-        options["comment"] = comment_of(self._files.results)
-        named = {k if k in SHARED else f"slurm_{k}": value for k, value in options.items()}
-        executor = AutoExecutor(self._files.results / "runs" / ".slurm" / "%j", cluster="slurm")
-        executor.update_parameters(name=job.caption, stderr_to_stdout=True, **named)
-        work = ClusterWork(self._files, job.name, job.work, job.after)
-        submitted = executor.submit(work)
-        record = JobRecord(submitted.job_id, job.caption, str(submitted.paths.stdout))
-        write_job(self._files.folder(job.name), record)
-        return record
-
-    def _settle(self, name: str, state: State) -> Event:
-        del self._jobs[name]
-        if state in FINISHED:
-            return Event(name, What.DONE)
-        return Event(name, What.FAILED, self._files.reason(name))
-
-    def _conclude(self, name: str) -> Event:
-        """Say whether a job that is over died, or saved and left."""
-        state = self._files.state(name)
-        if state in (*FINISHED, State.FAILED, State.DAMAGED):
-            return self._settle(name, state)
-        job_id = self._jobs.pop(name)
-        ended = ending_of(job_id)
-        if ended in LEFT_ALONE and state is State.MISSING:
-            return Event(name, What.STOPPED, f"SLURM job {job_id} ended ({ended})")
-        record = read_job(self._files.folder(name))
-        reason = f"SLURM state {ended} before a result was written (job {job_id})"
-        self._files.blame(name, reason, f"log: {record.log}" if record else "")
-        return Event(name, What.FAILED, reason)
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+def _in_one_line(error: Exception) -> str:
+    """Return what sbatch said, or the last line of another error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [SBATCH.sub("", line, count=1) for line in lines if SBATCH.match(line)]
+    return ": ".join(said or lines[-1:]) or type(error).__name__

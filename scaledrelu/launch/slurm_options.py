@@ -16,6 +16,10 @@ OPTIONS = (
     "exclusive", "mem", "mem_per_cpu", "mem_per_gpu", "gpus_per_task", "cpus_per_gpu", "mail_type",
     "mail_user", "signal_delay_s", "setup", "srun_args", "additional_parameters", "wckey",
 )  # fmt: skip
+COUNTS = {  # options that are whole numbers, and the smallest
+    "timeout_min": 1, "nodes": 1, "cpus_per_task": 1, "gpus_per_node": 0, "tasks_per_node": 1,
+    "signal_delay_s": 0,
+}  # fmt: skip
 OWN = {
     "name": "cannot be set: jobs are named <table>-<row>-<run id>, to find them in the queue",
     "comment": "cannot be set: it holds the results folder that a job works for",
@@ -40,27 +44,37 @@ def options_of(job: Job, options: Mapping[str, Any]) -> dict[str, Any]:
         return found | {"nodes": 1, "tasks_per_node": 1, **options.get(ARTIFACTS, {})}
     tasks = int(found.get("nodes", 1)) * int(found.get("tasks_per_node", 1))
     if tasks > 1 and job.groups % tasks:
+        allowed = ", ".join(str(n) for n in range(1, job.groups + 1) if job.groups % n == 0)
         raise ConfigError(
             f"{job.name}: one update has {job.groups} group(s) of images, which cannot be divided "
-            f"among {tasks} tasks (slurm.nodes x slurm.tasks_per_node); use a divisor of "
-            f"{job.groups} tasks, or another batch.group (other runs); nothing was submitted"
+            f"among {tasks} tasks (slurm.nodes x slurm.tasks_per_node); allowed: {allowed}; or use "
+            "another batch.group (other runs); nothing was submitted"
         )
     return found
 
 
-def check_slurm(options: Mapping[str, Any]) -> None:
-    """Refuse a misspelt option, and a machine that cannot submit.
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse a misspelt option, and counts that are none.
 
     Raises:
-        ConfigError: one line with the nearest valid name, or what to install.
+        ConfigError: one line with the nearest valid name or what is allowed.
     """
     own = options.get(ARTIFACTS, {})
     if not isinstance(own, Mapping):
         raise ConfigError(
             f"slurm.{ARTIFACTS}={own}: is a group; write slurm.{ARTIFACTS}.<option>=<value>"
         )
-    _check_names({k: v for k, v in options.items() if k != ARTIFACTS}, where="slurm.")
-    _check_names(own, where=f"slurm.{ARTIFACTS}.")
+    _check({k: v for k, v in options.items() if k != ARTIFACTS}, where="slurm.")
+    _check(own, where=f"slurm.{ARTIFACTS}.")
+
+
+def check_slurm(options: Mapping[str, Any]) -> None:
+    """Refuse wrong options, and a machine that cannot submit.
+
+    Raises:
+        ConfigError: see :func:`check_options`; or what to install.
+    """
+    check_options(options)
     if shutil.which("sbatch") is None:
         raise ConfigError(
             "launcher=slurm: no sbatch on this machine; run it on a SLURM login node, or set "
@@ -72,8 +86,8 @@ def check_slurm(options: Mapping[str, Any]) -> None:
         raise ConfigError(f"launcher=slurm: {error}; run: pip install -e '.[slurm]'") from error
 
 
-def _check_names(options: Mapping[str, Any], *, where: str) -> None:
-    for key in options:
+def _check(options: Mapping[str, Any], *, where: str) -> None:
+    for key, value in options.items():
         if key in OWN:
             raise ConfigError(f"{where}{key}: {OWN[key]}")
         if key not in OPTIONS:
@@ -81,3 +95,6 @@ def _check_names(options: Mapping[str, Any], *, where: str) -> None:
                 f"{where}{key}: no such option of a SLURM job{nearest(key, OPTIONS)}; "
                 f"allowed: {', '.join(OPTIONS)}"
             )
+        least = COUNTS.get(key)
+        if least is not None and (type(value) is not int or value < least):
+            raise ConfigError(f"{where}{key}={value}: write a whole number from {least} on")

@@ -12,7 +12,6 @@ from typing import Any
 from scaledrelu.launch.jobs import captions_of
 from scaledrelu.launch.progress import result_text
 from scaledrelu.launch.queue import (
-    LEFT_ALONE,
     UNKNOWN,
     QueuedJob,
     ending_of,
@@ -20,7 +19,7 @@ from scaledrelu.launch.queue import (
     read_job,
 )
 from scaledrelu.runs.lock import read_attempt
-from scaledrelu.runs.record import Status, read_result, read_saved, run_directory
+from scaledrelu.runs.record import Status, read_saved, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.text import duration
 
@@ -55,14 +54,14 @@ def status_lines(plan: Plan) -> Iterator[str]:
 def _state(plan: Plan, run: PlannedRun, folder: Path, queued: QueuedJob | None) -> str:
     match run.status:
         case Status.OK | Status.CRASH:
-            return result_text(read_result(folder))
+            return result_text(run.result)
         case Status.DAMAGED:
             return f"damaged: {run.reason}"
         case Status.RUNNING:
             who = read_attempt(folder)
             return f"running  {_in_words(pace_of(folder), run)}{f'  ({who})' if who else ''}"
     if queued is not None:
-        return f"{'queued' if queued.state == 'PENDING' else 'starting'}  (job {queued.job_id})"
+        return str(queued)
     if run.status is Status.FAILED:
         return f"failed: {run.reason}"
     if (crashed := plan.crashed_upstream(run)) is not None:
@@ -78,8 +77,8 @@ def _left_or_died(folder: Path, run: PlannedRun) -> str:
             where = f" at step {run.saved.step} of {run.saved.total_steps}"
     if (job := read_job(folder)) is not None:
         ended = ending_of(job.job_id)
-        if ended not in (*LEFT_ALONE, UNKNOWN):
-            return f"died: SLURM job {job.job_id} ended in state {ended}; log {job.log}"
+        if not ended.left and ended.state != UNKNOWN:
+            return f"died: SLURM job {job.job_id} ended in state {ended.state}; log {job.log}"
     return f"stopped; will continue{where}" if where else "missing"
 
 

@@ -20,6 +20,7 @@ from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.progress import Progress
 from scaledrelu.launch.slots import GPUS, Slot, slots_of
 from scaledrelu.launch.slurm import SlurmExecutor
+from scaledrelu.launch.slurm_options import check_options
 from scaledrelu.runs.mirrored import check_online
 from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
@@ -39,6 +40,7 @@ class Launched:
     todo: tuple[PlannedRun, ...]
     interrupted: bool = False
     submitted: bool = False  # to a cluster, which continues without this command
+    left_out: int = 0  # jobs that were not started or submitted
     budget: Budget | None = None
 
 
@@ -57,26 +59,27 @@ def launch_tables(
         ScaledReluError: one line: wrong settings or tables, or results that cannot be written.
     """
     started = time.monotonic()
+    check_options(settings.slurm)
     plan = plan_tables(_for_its_launcher(settings))
     todo = in_order(runs_to_train(plan, settings.redo), settings.first)
     slots = slots_of([run.config for run in todo], settings.n_jobs)
-    say(_plan_text(plan, todo, slots, settings))
+    estimate = Estimator(plan.results, plan.runs)
+    say(_plan_text(plan, todo, slots, settings, estimate))
     if settings.dry_run:
         return None
     if any(run.config.wandb.mode == "online" for run in todo):
         check_online()
     budget = None
     if settings.budget_s is not None:
-        runs = {run.run_id: run for run in todo}
-        budget = Budget(settings.budget_s, started=started, runs=runs, results=plan.results)
+        budget = Budget(settings.budget_s, plan, todo, started=started, estimate=estimate)
     executor = _executor(settings, plan, slots, preload=preload, budget=budget)
-    watch = executor.waits or settings.wait
     with writing_to(settings.results):
         write_plan(plan, todo)
-        progress = Progress(_seconds(plan, todo), files=files_of(plan), say=say)
+        progress = Progress(_seconds(todo, estimate), files=files_of(plan), say=say)
         jobs = jobs_of(plan, todo, train)
-        stopped = _drive(executor, jobs, progress, say, budget=budget, watch=watch)
-    return Launched(tuple(todo), stopped, submitted=not watch and bool(todo), budget=budget)
+        stopped = _drive(executor, jobs, progress, say, budget=budget)
+    submitted = bool(todo) and not (executor.waits or settings.wait)
+    return Launched(tuple(todo), stopped, submitted, progress.left_out, budget)
 
 
 def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
@@ -161,7 +164,9 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
         return EXIT_INTERRUPTED
     if launched.submitted:
         say("the jobs run without this command; make status shows their progress")
-        return EXIT_OK
+        if launched.left_out:
+            say(f"jobs not submitted yet: {launched.left_out}; run the same command to submit them")
+        return EXIT_INCOMPLETE if launched.left_out else EXIT_OK
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]
     for run in (*failed, *damaged):
@@ -193,7 +198,6 @@ def _drive(
     say: Say,
     *,
     budget: Budget | None,
-    watch: bool,
 ) -> bool:
     """Report events until every job is settled; return whether a person interrupted."""
 
@@ -206,7 +210,7 @@ def _drive(
     with note_signals() as asked:
         try:
             tell(executor.submit(jobs))
-            while watch and executor.open_jobs and not asked:
+            while executor.open_jobs and not asked:
                 if budget is not None and budget.left < 0:
                     tell(executor.stop(lambda: bool(asked)))
                     break
@@ -237,13 +241,17 @@ def _executor(
 ) -> Executor:
     files = files_of(plan)
     if settings.launcher == SLURM:
-        return SlurmExecutor(files, settings.slurm, n_jobs=settings.n_jobs)
+        return SlurmExecutor(files, settings.slurm, n_jobs=settings.n_jobs, wait=settings.wait)
     admit = budget.admits if budget else anything
     return LocalExecutor(files, slots, preload=preload, admit=admit)
 
 
 def _plan_text(
-    plan: Plan, todo: Sequence[PlannedRun], slots: Sequence[Slot], settings: Settings
+    plan: Plan,
+    todo: Sequence[PlannedRun],
+    slots: Sequence[Slot],
+    settings: Settings,
+    estimate: Estimator,
 ) -> str:
     """Return the plan in words, with the runs at a time and the GPUs that will be used."""
     jobs, gpus = len(slots), {g for slot in slots for g in slot.get(GPUS, "").split(",")} - {""}
@@ -252,12 +260,9 @@ def _plan_text(
         jobs = settings.n_jobs or max(1, len(todo))
         per_node, nodes = (int(settings.slurm.get(k, 1)) for k in ("gpus_per_node", "nodes"))
         count = per_node * nodes * (settings.n_jobs or 1)
-    return plan_text(plan, todo, n_jobs=jobs, estimate=Estimator(plan.results), gpus=count)
+    return plan_text(plan, todo, n_jobs=jobs, estimate=estimate, gpus=count)
 
 
-def _seconds(plan: Plan, todo: Sequence[PlannedRun]) -> dict[str, float]:
+def _seconds(todo: Sequence[PlannedRun], estimate: Estimator) -> dict[str, float]:
     """Return the expected duration of each run."""
-    estimate = Estimator(plan.results)
-    return {
-        run.run_id: time_left(estimate(run.config), run.saved).seconds or UNKNOWN_S for run in todo
-    }
+    return {run.run_id: time_left(estimate(run), run.saved).seconds or UNKNOWN_S for run in todo}

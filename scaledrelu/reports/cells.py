@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scaledrelu.errors import TableError
 from scaledrelu.reports.statistics import Estimate, estimate
-from scaledrelu.runs.record import Outcome, Result, Status, read_result, run_directory
+from scaledrelu.runs.record import Outcome, Result, Status
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 
 
@@ -146,13 +145,11 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
         teachers = plan.artifacts[run.artifact].artifact.upstream if run.artifact else ()
         status = Status.MISSING if crashed in teachers else Status.CRASH
         return SeedValue(run, status, None, f"upstream crashed ({crashed})")
-    if not run.status.done:
+    if run.result is None:
         shown = {Status.RUNNING: Status.MISSING, Status.DAMAGED: Status.FAILED}
         status = shown.get(run.status, run.status)
         return SeedValue(run, status, None, run.reason or "")
-    result = read_result(run_directory(plan.results, run.run_id))
-    if result is None:
-        raise TableError(f"{run.run_id}: its result disappeared while the report was written")
+    result = run.result
     crashed = result.outcome is Outcome.CRASH
     printed = cell.column.source
     if run.config.evaluation.report == "best" and not crashed:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from scaledrelu.reports.agreement import agreement_text, by_runs
 from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes
@@ -14,7 +12,7 @@ from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.footnotes import footnotes
 from scaledrelu.reports.grid import grid_columns, grid_title, grids, row_name
 from scaledrelu.reports.recipe_differences import recipe_differences
-from scaledrelu.runs.record import RecordError, Status, read_result, run_directory
+from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.spec import Column, Row, Table
@@ -60,7 +58,7 @@ def _made_on(plan: Plan, table: Table) -> str:
 
     Runs that the table's own start from count as well.
     """
-    found = list(_provenances(plan, table))
+    found = [run.result.provenance for run in plan.runs_of(table) if run.result is not None]
     if not found:
         return ""
     devices = _counted(p.get("device") or "an unknown device" for p in found)
@@ -69,15 +67,6 @@ def _made_on(plan: Plan, table: Table) -> str:
     versions = _counted(f"torch {p.get('torch', '?')}, timm {p.get('timm', '?')}" for p in found)
     commits = _counted(_commit(p.get("commit")) for p in found)
     return f"Made on {devices}.{warning} With {versions}. From {commits}."
-
-
-def _provenances(plan: Plan, table: Table) -> Iterable[Mapping[str, Any]]:
-    for run in plan.runs_of(table):
-        result = None
-        with contextlib.suppress(RecordError):  # its cells say so
-            result = read_result(run_directory(plan.results, run.run_id))
-        if result is not None:
-            yield result.provenance
 
 
 def _counted(names: Iterable[str]) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 from scaledrelu.reports.grid import line, row_name
 from scaledrelu.reports.readable_config import NONE, declared_sizes, describe_run
-from scaledrelu.runs.record import RecordError, read_result, run_directory
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.spec import Table
@@ -112,18 +111,11 @@ def _known_sizes(plan: Plan, cells: Iterable[Cell]) -> dict[str, Mapping[str, in
     declared_names = set(known)
     for name in dict.fromkeys(run_id for cell in cells for run_id in cell.run_ids):
         data = plan.runs[name].config.data.name
-        used = _used(plan, name) if data not in declared_names else {}
+        result = plan.runs[name].result if data not in declared_names else None
+        used = result.data if result else {}
         if used.get("train", 0) > known.get(data, {}).get("train", 0):
             known[data] = used
     return known
-
-
-def _used(plan: Plan, run_id: str) -> Mapping[str, int]:
-    try:
-        result = read_result(run_directory(plan.results, run_id))
-    except RecordError:  # its cells say so
-        return {}
-    return getattr(result, "data", None) or {}
 
 
 def _small_table(pairs: Sequence[RowAtBothScales]) -> list[str]:

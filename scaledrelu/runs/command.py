@@ -42,6 +42,7 @@ from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.spawn import run_job, run_planned
 
 EXIT_KILLED = 130
+PLUGINS = "hydra_plugins.scaledrelu"  # Hydra wants this name; there is no such package on disk
 LAUNCHERS = ("joblib", "submitit")  # their errors say that a worker is gone
 
 
@@ -53,7 +54,11 @@ class Command:
 
     @reader_may_leave()
     def main(
-        self, job: Callable[[], None], text: str, *, plugins: Sequence[type[Plugin]] = ()
+        self,
+        job: Callable[[], None],
+        text: str,
+        *,
+        plugins: Sequence[type[Plugin]] = (),
     ) -> int:
         """Check the command line, run, and turn the ending into an exit status.
 
@@ -76,8 +81,8 @@ class Command:
                 return 0
             if asked.shell_completion and asked.overrides[0].startswith("query"):
                 return complete(job)
-            for plugin in plugins:
-                Plugins.instance().register(plugin)
+            names = {f"{PLUGINS}.{plugin.__name__}": plugin for plugin in plugins}
+            Plugins.instance().class_name_to_class.update(names)
             return self._run(job, asked)
 
     def job(self, composed: DictConfig) -> JobReport:

@@ -49,6 +49,7 @@ class Attempt:
         boot: id of the kernel that it ran under, None where unknown; a restarted container has
             another host name and the same kernel.
         seen: last sign of life, in seconds since the epoch.
+        slurm_job: number of the SLURM job around it, None without one.
     """
 
     pid: int
@@ -57,6 +58,7 @@ class Attempt:
     birth: str | None
     boot: str | None
     seen: float
+    slurm_job: str | None = None
 
     @property
     def here(self) -> bool:
@@ -64,7 +66,8 @@ class Attempt:
         return self.boot in (None, _boot_id())
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        job = f", SLURM job {self.slurm_job}" if self.slurm_job else ""
+        return f"process {self.pid} on {self.host}{job}"
 
 
 @contextlib.contextmanager
@@ -124,7 +127,7 @@ def read_attempt(run_dir: str | Path) -> Attempt | None:
     path = Path(run_dir) / ATTEMPT
     try:
         raw = json.loads(path.read_text())
-        pid, birth, boot = raw["pid"], raw["birth"], raw.get("boot")
+        pid, birth, boot, job = raw["pid"], raw["birth"], raw.get("boot"), raw.get("slurm_job")
         started, host = float(raw["started"]), str(raw["host"])
         seen = path.stat().st_mtime
     except (OSError, *UNREADABLE):
@@ -132,9 +135,9 @@ def read_attempt(run_dir: str | Path) -> Attempt | None:
     # A signal to 0, -1 or less would reach other processes.
     if type(pid) is not int or not 0 < pid < _TOO_LARGE:
         return None
-    if not isinstance(birth, str | None) or not isinstance(boot, str | None):
+    if not all(isinstance(text, str | None) for text in (birth, boot, job)):
         return None
-    return Attempt(pid, started, host, birth, boot, seen)
+    return Attempt(pid, started, host, birth, boot, seen, job)
 
 
 def _held_by_others(folder: Path, stream: IO[bytes]) -> bool:

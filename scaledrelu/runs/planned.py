@@ -74,11 +74,11 @@ def read_planned(
         RunError: the file is damaged, or another run's.
     """
     path = run_directory(results, name) / CONFIG_YAML
-    raw = _read(path, name, results)
+    raw = of_today(_read(path, name, results))
     raw |= {"trust": [], "paths": {"results": "results"}}
     for override in parse_overrides(changes):
         _change(raw, override.key_or_group, override.value(), override.input_line)
-    config = from_values(of_today(raw), conf_dir=conf_dir)
+    config = from_values(raw, conf_dir=conf_dir)
     config = replace(config, paths=PathsConfig(results=str(results)))
     if (found := run_id(config)) != name:
         raise RunError(
@@ -123,11 +123,11 @@ def _change(raw: dict[str, Any], key: str, value: Any, typed: str) -> None:
         raise ConfigError(
             f"{typed}: {key} is a group; give one of its fields, e.g. launch.workers=4"
         )
-    place = raw
+    place: Any = raw
     for group in groups:
-        place = place.get(group)
-        if not isinstance(place, dict):
-            raise ConfigError(f"{typed}: no such field; give a field, e.g. launch.workers=4")
+        place = place.get(group) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or leaf not in place:
+        raise ConfigError(f"{typed}: no such field; give a field, e.g. launch.workers=4")
     place[leaf] = value
 
 

@@ -31,7 +31,7 @@ _parent: int | None = None  # this process stops when that one is gone
 def stop_with_parent(parent: int) -> None:
     """Ask this process to stop when the process that started it is gone, however that ended.
 
-    Linux sends SIGTERM; elsewhere, or if the parent is gone already, the next step notices.
+    Linux sends SIGTERM, also if the parent is gone already; elsewhere the next step notices.
 
     Args:
         parent: the parent's process id, as the parent itself knows it.
@@ -41,6 +41,8 @@ def stop_with_parent(parent: int) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if is_orphan():
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def is_orphan() -> bool:

@@ -143,7 +143,7 @@ def finished_result(run_dir: str | Path, config: Mapping[str, Any]) -> Result | 
             f"{run_dir}: config.json is missing, so it is unknown which run {RESULT} belongs to; "
             f"{keep(run_dir)}"
         )
-    if stored != json.loads(json.dumps(config)):
+    if stored != config and stored != json.loads(json.dumps(config)):  # keys become text
         raise RecordError(
             f"{run_dir}: holds the result of another configuration with the same id; "
             f"{keep(run_dir)}"
@@ -191,8 +191,11 @@ def read_status(run_dir: str | Path) -> Status:
         RecordError: when ``result.json`` exists and cannot be read.
     """
     result = read_result(run_dir)
-    if result is not None:
-        return Status(result.outcome.value)
+    return unfinished_status(run_dir) if result is None else Status(result.outcome.value)
+
+
+def unfinished_status(run_dir: str | Path) -> Status:
+    """Return what a directory without a result says."""
     if is_busy(Path(run_dir)):
         return Status.RUNNING
     if (Path(run_dir) / ERROR).exists():

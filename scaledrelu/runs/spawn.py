@@ -241,7 +241,11 @@ def worker(config: RunConfig, parent: int) -> str:
     folder = record.run_directory(config.paths.results, name)
     try:
         with one_of_many(folder):
-            return _in_place(config, name, folder).ended.value
+            ended = _in_place(config, name, folder).ended
+        if is_orphan():  # torch's agent is gone, and its side of this process would wait for it
+            logging.shutdown()
+            os._exit(exit_status([ended]))
+        return ended.value
     except Exception:
         with (folder / f"rank{_rank()}.log").open("a") as stream:
             stream.write(traceback.format_exc())

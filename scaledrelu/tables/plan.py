@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.run import RunConfig
-from scaledrelu.runs.record import Saved, Status
+from scaledrelu.runs.record import Result, Saved, Status
 from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.spec import Column, Row, Table
@@ -22,11 +23,13 @@ class PlannedRun:
     overrides: tuple[str, ...]
     seed: int
     config: RunConfig
+    science: Mapping[str, Any]  # what its id stands for
     upstream: str | None  # the run whose weights it starts from
     artifact: str | None  # the label maps it learns from
     wave: int
     status: Status
     reason: str | None  # first line of error.txt, or what is damaged and what to do
+    result: Result | None = None  # of a finished run
     saved: Saved | None = None  # the checkpoint that an unfinished run continues from
 
 
@@ -64,10 +67,6 @@ class Plan:
     artifacts: Mapping[str, PlannedArtifact]
     overrides: tuple[str, ...] = ()  # extra ones, for every run
     conf_dir: Path = CONF_DIR
-
-    def tables_of(self, run_id: str) -> list[str]:
-        """Return the names of the tables that a run belongs to."""
-        return sorted({cell.table.name for cell in self.cells if run_id in cell.run_ids})
 
     def cells_of(self, table: Table) -> list[Cell]:
         """Return the cells of one table in printed order."""

@@ -6,24 +6,27 @@ imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from scaledrelu.config.artifacts import Artifact, data_artifact, label_artifact
 from scaledrelu.config.data import MADE
-from scaledrelu.config.identity import TRANSIENT, canonical, run_id
+from scaledrelu.config.identity import TRANSIENT, canonical, id_of, with_start
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import (
+    Result,
+    Saved,
     Status,
     finished_result,
     read_error,
     read_saved,
-    read_status,
     run_directory,
+    unfinished_status,
 )
 from scaledrelu.tables.artifacts import PlannedArtifact, inspect_artifact
 from scaledrelu.tables.captions import Subject, label
@@ -105,6 +108,16 @@ def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
     return plan
 
 
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """What runs have in common that differ in nothing but their seed and what they start from."""
+
+    overrides: tuple[str, ...]
+    config: RunConfig
+    science: Mapping[str, Any]
+    artifact: PlannedArtifact | None
+
+
 class _Planner:
     def __init__(
         self, profile: str, results: Path, compose: Compose, extra: tuple[str, ...]
@@ -124,7 +137,9 @@ class _Planner:
         composed = self._composed(child, has_upstream=start is not None)
         _check_metrics(column, composed.config)
         upstream = self._composed(start) if start is not None else None
-        run_ids = tuple(self._plan(child, start, seed) for seed in seeds)
+        first = self._alike(start, upstream) if upstream else None
+        alike = self._alike(child, composed)
+        run_ids = tuple(self._plan(alike, first, seed) for seed in seeds)
         subject = Subject(
             config=composed.config,
             upstream=upstream.config if upstream else None,
@@ -160,37 +175,39 @@ class _Planner:
             upstream = self.compose.unpinned(first)
         return self.compose.unpinned(child), upstream
 
-    def _plan(self, child: tuple[str, ...], start: tuple[str, ...] | None, seed: int) -> str:
-        if start is None:
-            return self._add(child, self._composed(child), seed, upstream=None)
-        upstream = self._add(start, self._composed(start), seed, upstream=None)
-        overrides = merge_overrides(child, ("init=run", f"init.run={upstream}"))
-        composed = self._composed(child, has_upstream=True)
-        return self._add(overrides, composed, seed, upstream=upstream)
+    def _alike(self, overrides: tuple[str, ...], composed: Composed) -> _Alike:
+        config = composed.config
+        return _Alike(overrides, config, canonical(config), self._artifact(config))
 
-    def _add(
-        self, overrides: tuple[str, ...], composed: Composed, seed: int, *, upstream: str | None
-    ) -> str:
-        config = replace(composed.config, seed=seed)
-        if upstream is not None:
-            config = replace(config, init=replace(config.init, run=upstream))
-        name = run_id(config)
+    def _plan(self, alike: _Alike, first: _Alike | None, seed: int) -> str:
+        upstream = self._add(first, seed) if first else None
+        return self._add(alike, seed, upstream=upstream)
+
+    def _add(self, alike: _Alike, seed: int, *, upstream: str | None = None) -> str:
+        science = with_start(alike.science, seed=seed, upstream=upstream)
+        name = id_of(science, method=alike.config.method)
         if name not in self.runs:
-            artifact = self._artifact(config)
+            overrides, config = alike.overrides, alike.config.with_seed(seed)
+            if upstream is not None:
+                overrides = merge_overrides(overrides, ("init=run", f"init.run={upstream}"))
+                config = replace(config, init=replace(config.init, run=upstream))
+            artifact = alike.artifact
             waves = [self.runs[upstream].wave] if upstream else []
             waves += [artifact.wave] if artifact else []
-            status, reason = inspect_run(self.results, name, config)
+            seen = inspect_run(self.results, name, science)
             self.runs[name] = PlannedRun(
                 run_id=name,
                 overrides=overrides,
                 seed=seed,
                 config=config,
+                science=science,
                 upstream=upstream,
                 artifact=artifact.artifact_id if artifact else None,
                 wave=1 + max(waves, default=-1),
-                status=status,
-                reason=reason,
-                saved=None if status.done else read_saved(run_directory(self.results, name)),
+                status=seen.status,
+                reason=seen.reason,
+                result=seen.result,
+                saved=seen.saved,
             )
         return name
 
@@ -205,7 +222,7 @@ class _Planner:
         )
         place = [item for item in self.extra if _is_transient(item)]  # its science is its own
         teacher = merge_overrides(making.teacher, place)
-        name = self._add(teacher, self._composed(teacher), seed=0, upstream=None)
+        name = self._add(self._alike(teacher, self._composed(teacher)), seed=0)
         if name != making.teacher_id:
             raise TableError(
                 f"{making.artifact_id}: its teacher is {making.teacher_id}, but composes to {name} "
@@ -224,24 +241,38 @@ class _Planner:
         return composed.config.model.patch_size
 
 
-def inspect_run(results: Path, name: str, config: RunConfig) -> tuple[Status, str | None]:
-    """Return the state of a run's directory, after comparing the config stored in it.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a run's directory says; see `PlannedRun`."""
+
+    status: Status
+    reason: str | None = None
+    result: Result | None = None
+    saved: Saved | None = None
+
+
+def inspect_run(results: Path, name: str, science: Mapping[str, Any]) -> Seen:
+    """Return what a run's directory says, after comparing the configuration stored in it.
 
     A damaged record, or one of another config, is a state: it affects its own cells only.
 
     Args:
         results: results folder.
         name: run id.
-        config: the run's configuration.
+        science: the scientific part of its configuration; what is stored must be the same.
     """
     folder = run_directory(results, name)
     try:
-        finished_result(folder, canonical(config))
-        status = read_status(folder)
+        result = finished_result(folder, science)
     except RecordError as error:
         # The run's id stands beside it; reports do not print local paths.
-        return Status.DAMAGED, str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")
-    return status, read_error(folder) if status is Status.FAILED else None
+        reason = str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")
+        return Seen(Status.DAMAGED, reason, saved=read_saved(folder))
+    if result is not None:
+        return Seen(Status(result.outcome.value), result=result)
+    status = unfinished_status(folder)
+    reason = read_error(folder) if status is Status.FAILED else None
+    return Seen(status, reason, saved=read_saved(folder))
 
 
 def _is_of_backbone(override: str) -> bool:

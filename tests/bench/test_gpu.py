@@ -118,7 +118,7 @@ def test_every_piece_is_a_command_that_its_script_understands(options, device) -
         30.0,
     )
     assert settings.first == ("method=deit", "optimizer.label=AdamW")
-    published = load_settings(gpu.publish_command(options, [0, 2])[2:])
+    published = load_settings(gpu.publish_command(options, [0, 2])[2:], script="report")
     assert published.publish
     assert published.force
     assert published.seeds == (0, 2)

@@ -113,9 +113,9 @@ def test_operations_of_dino_are_those_of_its_crops_and_heads():
     task, side, crops = sides.ours.task, sides.config.data.image_size, sides.batch
     small = sides.config.augment.multi_crop
     body = 2 * training_flops(task.student, side)
-    body += small["num_local"] * training_flops(task.student, small["local_size"])
+    body += small.num_local * training_flops(task.student, small.local_size)
     forward = 2 * forward_flops(task.teacher, crops.images[:1])
-    views = 2 + small["num_local"]
+    views = 2 + small.num_local
     head = forward_flops(task.student_head, torch.zeros(1, task.student.num_features))
     expected = body + forward + head * (3 * views + 2)
     assert task_flops(task, crops, sides.ours.now, 2) == pytest.approx(expected, rel=0.02)

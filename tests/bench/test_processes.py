@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaledrelu.bench import startup, workers
+from scaledrelu.bench import planning, startup, workers
 
 pytestmark = pytest.mark.slow
 
@@ -13,6 +13,12 @@ def test_a_run_starts_and_its_stages_add_up():
     parts = sum(rows[stage] for stage in startup.STAGES[:4])
     assert parts == pytest.approx(rows[startup.STAGES[4]])
     assert rows[startup.STAGES[5]] < rows[startup.STAGES[4]]
+
+
+def test_every_command_about_tables_is_counted():
+    rows = list(planning.measure_planning(seeds=2))
+    assert [row.name for row in rows] == [f"{c}, 26 finished runs" for c in planning.COMMANDS]
+    assert all(row.seconds and row.memory_gib for row in rows)
 
 
 def test_one_and_two_workers_are_counted():

@@ -1,4 +1,4 @@
-"""What a person adds costs what docs say: one file of conf, and one module where code is needed."""
+"""What a person adds costs what docs/architecture.md says; its examples are read from that page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from timm.optim import Lamb
 from torch import nn
 
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
@@ -20,6 +21,7 @@ from scaledrelu.tables.captions import Subject, components
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
+from tests.helpers.documents import ROOT, example_files
 
 
 @pytest.fixture
@@ -28,25 +30,26 @@ def conf(tmp_path: Path) -> Path:
     return Path(shutil.copytree(CONF_DIR, tmp_path / "conf"))
 
 
+FILES = example_files()
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def add(conf: Path, *names: str) -> None:
+    """Add files as the page shows them; a module goes beside the configuration."""
+    for name in names:
+        (conf.parent / name).write_text(FILES[name])
+
+
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a module of one's own with a norm and a curve."""
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "of_my_own.py").write_text(MODULE)
-    monkeypatch.syspath_prepend(tmp_path / "code")
-    yield "of_my_own"
-    sys.modules.pop("of_my_own", None)
+def importable(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules beside the configuration can be imported, as those beside README.md can."""
+    monkeypatch.syspath_prepend(conf.parent)
+    yield
+    for name in ("my_norms", "my_curves"):
+        sys.modules.pop(name, None)
 
 
-MODULE = """\
-from torch import nn
-
-
-class PairNorm(nn.GroupNorm):
-    def __init__(self, channels, *, groups):
-        super().__init__(groups, channels)
-
-
+CURVES = """\
 class Straight:
     def __init__(self, power=1.0):
         self.power = power
@@ -54,66 +57,39 @@ class Straight:
     def __call__(self, done, length):
         return (1 - done / length) ** self.power
 """
-STEM = """\
-# A stem with another norm.
-defaults: [conv, _self_]
-label: conv
-norm: {_target_: of_my_own.PairNorm, groups: 4}
-"""
 CURVE = """\
 # A straight line down, scaled as in DeiT.
 defaults: [linear512, _self_]
 label: straight
-curve: {_target_: of_my_own.Straight}
-"""
-LION = """\
-# Lion (Chen et al., 2023) from timm.
-defaults: [_base, _self_]
-label: Lion too
-build: {_target_: timm.optim.Lion, betas: [0.9, 0.99]}
-"""
-VIT_B = """\
-# DeiT-B (recipes A.1).
-defaults: [vit_small, _self_]
-label: DeiT-Base
-width: 768
-heads: 12
-"""
-VIT_B_AT_MINI = """\
-# @package _global_
-# Mini ViT-B: twice the width of mini ViT-S.
-model: {width: 128, depth: 6, heads: 4, patch_size: 4, drop_path: 0.0}
-stem: {hidden: 16, shrink: true}
-"""
-TABLE = """\
-source: Nobody's table
-title: Two optimizers
-base: [recipe=deit, model=vit_small, stem=conv]
-columns:
-  optimizer: {from: optimizer.label}
-  top1: {metric: val/top1, header: Top-1, digits: 1}
-blocks:
-  - label: DeiT-Small
-    rows:
-      - {run: [optimizer=adamw], paper: {top1: missing}}
-      - {run: [optimizer=lion], paper: {top1: missing}}
+curve: {_target_: my_curves.Straight}
 """
 
 
-def test_a_norm_for_stems_is_one_module_and_one_file(conf: Path, module: str) -> None:
-    (conf / "stem" / "conv_pairs.yaml").write_text(STEM)
-    with pytest.raises(ConfigError, match=r"add trust=\[of_my_own\]"):
-        compose_unpinned(["stem=conv_pairs"], conf_dir=conf)
-    config = compose_unpinned(["stem=conv_pairs", f"trust=[{module}]"], conf_dir=conf)
+def test_a_stem_within_the_grammar_is_one_file(conf: Path) -> None:
+    add(conf, "conf/stem/conv_scaled_relu.yaml")
+    config = compose_unpinned(["stem=conv_scaled_relu"], conf_dir=conf)
+    assert components(Subject(config, None, 16)) == "3Conv+3ScaledReLU+1Proj"
+    convs = build_task(config, 10).backbone.patch_embed.convs
+    assert [type(part).__name__ for part in convs] == ["Conv2d", "ScaledReLU"] * 3
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_norm_for_stems_is_one_module_and_one_file(conf: Path) -> None:
+    add(conf, "my_norms.py", "conf/stem/conv_group_norm.yaml")
+    with pytest.raises(ConfigError, match=r"add trust=\[my_norms\]"):
+        compose_unpinned(["stem=conv_group_norm"], conf_dir=conf)
+    config = compose_unpinned(["stem=conv_group_norm", "trust=[my_norms]"], conf_dir=conf)
     norms = build_task(config, 10).backbone.patch_embed.convs[1::3]
-    assert [(type(norm).__name__, norm.num_groups) for norm in norms] == [("PairNorm", 4)] * 3
+    assert [(type(norm).__name__, norm.num_groups) for norm in norms] == [("GroupNorm", 4)] * 3
     assert run_id(config) != run_id(compose_unpinned(["stem=conv"], conf_dir=conf))
-    assert components(Subject(config, None, 16)) == "3Conv+3PairNorm+3ReLU+1Proj"
+    assert components(Subject(config, None, 16)) == "3Conv+3GroupNorm+3ReLU+1Proj"
 
 
-def test_a_curve_of_the_rate_is_one_module_and_one_file(conf: Path, module: str) -> None:
+@pytest.mark.usefixtures("importable")
+def test_a_curve_of_the_rate_is_one_module_and_one_file(conf: Path) -> None:
+    (conf.parent / "my_curves.py").write_text(CURVES)
     (conf / "lr" / "straight.yaml").write_text(CURVE)
-    overrides = ["lr=straight", "warmup=none", f"trust=[{module}]"]
+    overrides = ["lr=straight", "warmup=none", "trust=[my_curves]"]
     config = compose_unpinned(overrides, conf_dir=conf)
     schedule = build_schedule(config, steps_per_epoch=25)
     peak, floor = config.peak_lr, config.peak_lr / 100
@@ -132,22 +108,24 @@ def test_a_curve_of_the_rate_is_one_module_and_one_file(conf: Path, module: str)
 
 
 def test_an_optimizer_of_timm_is_one_file(conf: Path) -> None:
-    (conf / "optimizer" / "lion_too.yaml").write_text(LION)
-    config = compose_unpinned(["optimizer=lion_too", "lr.base=0.5"], conf_dir=conf)
-    layer = nn.Linear(3, 1, bias=False)
-    nn.init.zeros_(layer.weight)
-    layer.weight.grad = torch.tensor([[2.0, -3.0, 0.1]])
-    build_optimizer(config.optimizer, layer, lr=config.lr.base).step()
-    assert torch.equal(layer.weight.detach(), torch.tensor([[-0.5, 0.5, -0.5]]))
+    add(conf, "conf/optimizer/lamb.yaml")
+    config = compose_unpinned(["optimizer=lamb", "lr.base=0.5"], conf_dir=conf)
+    ours, theirs = (nn.Linear(3, 1, bias=False) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    for layer in (ours, theirs):
+        layer.weight.grad = torch.tensor([[2.0, -3.0, 0.1]])
+    build_optimizer(config.optimizer, ours, lr=config.lr.base).step()
+    Lamb(theirs.parameters(), lr=0.5, betas=(0.9, 0.999), weight_decay=0.05).step()
+    assert torch.equal(ours.weight, theirs.weight)
 
 
 def test_a_larger_vit_is_one_file_and_its_sizes_at_mini(conf: Path) -> None:
-    (conf / "model" / "vit_base.yaml").write_text(VIT_B)
+    add(conf, "conf/model/vit_base.yaml")
     with pytest.raises(ConfigError, match=r"conf/profile_model/mini_vit_base\.yaml"):
         compose_unpinned(["model=vit_base", "profile=mini"], conf_dir=conf)
     paper = compose_unpinned(["model=vit_base", "profile=paper", "launch=local"], conf_dir=conf)
     assert (paper.model.width, paper.model.depth, paper.model.patch_size) == (768, 12, 16)
-    (conf / "profile_model" / "mini_vit_base.yaml").write_text(VIT_B_AT_MINI)
+    add(conf, "conf/profile_model/mini_vit_base.yaml")
     for profile in ("mini", "smoke"):  # smoke shares the sizes of mini
         config = compose_unpinned(["model=vit_base", f"profile={profile}"], conf_dir=conf)
         backbone = build_task(config, 10).backbone
@@ -155,7 +133,7 @@ def test_a_larger_vit_is_one_file_and_its_sizes_at_mini(conf: Path) -> None:
 
 
 def test_a_table_is_one_file(conf: Path, tmp_path: Path) -> None:
-    (conf / "table" / "table8.yaml").write_text(TABLE)
+    add(conf, "conf/table/table8.yaml", "conf/optimizer/lamb.yaml")
     plan = build_plan(
         [load_table("table8", conf)],
         profile="mini",
@@ -163,8 +141,12 @@ def test_a_table_is_one_file(conf: Path, tmp_path: Path) -> None:
         results=tmp_path,
         compose=Composer(tmp_path, conf_dir=conf),
     )
-    assert [cell.labels["optimizer"] for cell in plan.cells] == ["AdamW", "Lion"]
+    assert [cell.labels["optimizer"] for cell in plan.cells] == ["Lion", "LAMB"]
     assert len(plan.runs) == 4
+    assert [run for run in plan.runs if run in PAGE] == [
+        plan.cells[0].run_ids[0],
+        plan.cells[1].run_ids[0],
+    ]
 
 
 def test_a_profile_may_share_the_sizes_of_another(conf: Path) -> None:

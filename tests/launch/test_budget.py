@@ -11,6 +11,7 @@ from scaledrelu.errors import ConfigError
 from scaledrelu.launch import budget as module
 from scaledrelu.launch import estimate
 from scaledrelu.launch.budget import Budget
+from scaledrelu.launch.estimate import Estimator
 from scaledrelu.launch.executor import Event, What
 from scaledrelu.runs.record import run_directory
 from tests.helpers.table_fakes import finish, plan_of, write_table
@@ -38,7 +39,8 @@ def plan_of_seeds(tmp_path, count):
 def batches_of(plan, seconds, *, n_jobs=2, took=None, only=None):
     """Return what a budget lets start together, when every run takes so many seconds."""
     runs = {name: plan.runs[name] for name in only or plan.runs}
-    limited = Budget(seconds, started=time.monotonic(), runs=runs, results=plan.results)
+    known = Estimator(plan.results, plan.runs)
+    limited = Budget(seconds, plan, runs.values(), started=time.monotonic(), estimate=known)
     waiting, found = list(runs), []
     while waiting:
         batch = []

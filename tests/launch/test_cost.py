@@ -8,6 +8,7 @@ import pytest
 
 from scaledrelu.bench.flops import training_flops
 from scaledrelu.config.compose import compose_unpinned
+from scaledrelu.config.identity import canonical
 from scaledrelu.launch.cost import cost_text, disk_bytes, forward_flops, parameters, step_flops
 from scaledrelu.launch.estimate import Estimate
 from scaledrelu.runs.build import build_task
@@ -15,7 +16,7 @@ from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import PlannedRun
 
 PAPER = ["profile=paper"]
-UNKNOWN = lambda config: Estimate(None, measured=False)  # noqa: E731
+UNKNOWN = lambda run: Estimate(None, measured=False)  # noqa: E731
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_sam_takes_twice_and_crops_take_what_they_show():
 
 def planned(config, number):
     name = f"deit-{number:012x}"
-    return PlannedRun(name, (), 0, config, None, None, 0, Status.MISSING, None)
+    return PlannedRun(name, (), 0, config, canonical(config), None, None, 0, Status.MISSING, None)
 
 
 def test_a_plan_says_gpu_hours_wall_time_disk_and_cores_and_on_what_they_rest():

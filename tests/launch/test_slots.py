@@ -17,6 +17,7 @@ SIZES = {
     "mini volo": ["profile=mini", "recipe=volo", "model=volo_d1"],
     "tiny": ["profile=small", "model.width=64", "model.heads=2", "batch.group=64"],
     "small": ["profile=small"],
+    "six groups": ["profile=small", "batch.total=768", "batch.group=64"],
     "paper": ["profile=paper", "launch=local"],
     "spread": ["profile=mini", "launch.nproc=2", "batch.group=32"],
 }
@@ -72,7 +73,7 @@ def seen(slots):
 
 @pytest.mark.usefixtures("gpus")
 def test_every_slot_has_gpus_of_its_own_out_of_those_that_are_visible(configs):
-    big, pair = configs["small"], with_launch(configs["small"], nproc=2)
+    big, pair = configs["six groups"], with_launch(configs["six groups"], nproc=2)
     assert seen(slots_of([big])) == ["2", "3", "6", "GPU-a7"]
     assert seen(slots_of([pair])) == ["2,3", "6,GPU-a7"]
     assert seen(slots_of([with_launch(big, nproc=3)])) == ["2,3,6"]

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,13 @@ import yaml
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.engine.checkpoint import read_checkpoint
-from scaledrelu.launch import slurm
+from scaledrelu.launch import sent, slurm
+from scaledrelu.launch.executor import Files, Job
 from scaledrelu.launch.jobs import write_plan
 from scaledrelu.launch.queue import queued_jobs, read_job
+from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.status import status_lines
+from scaledrelu.launch.submission import jobs_folder
 from scaledrelu.runs.lock import read_attempt
 from scaledrelu.runs.record import Status, read_error, read_result, read_status, run_directory
 from scaledrelu.tables.planner import plan_tables
@@ -51,6 +55,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sent, "QUEUE_POLL_S", 1.0)
     monkeypatch.setattr(slurm, "QUEUE_POLL_S", 1.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     paths = [str(CONF_DIR.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -61,7 +66,7 @@ class Cluster:
     """A table of some rows, swept on SLURM into a temporary folder."""
 
     def __init__(self, base: Path, *rows: list[str], upstream: list[str] | None = None) -> None:
-        self.base, self.results, self.said = base, base / "results", []
+        self._open(base)
         shutil.copytree(CONF_DIR, base / "conf")
         for path in (base / "conf" / "table").glob("*.yaml"):
             path.unlink()
@@ -73,10 +78,20 @@ class Cluster:
         (base / "conf" / "table" / "table8.yaml").write_text(yaml.safe_dump(table))
         self.names = list(self.plan().runs)
 
+    @classmethod
+    def load(cls, base: Path) -> Cluster:
+        """Return the one that another process made."""
+        cluster = cls.__new__(cls)
+        cluster._open(base)
+        return cluster
+
+    def _open(self, base: Path) -> None:
+        self.base, self.results, self.said, self.more = base, base / "results", [], []
+
     def settings(self, *options: str, script: str = "sweep"):
+        more = ["launch=slurm", "launch.workers=0", "launch.device=cpu", *self.more]
         arguments = [
-            "profile=smoke", f"results={self.results}",
-            "overrides=[launch=slurm,launch.workers=0,launch.device=cpu]",
+            "profile=smoke", f"results={self.results}", f"overrides=[{','.join(more)}]",
         ]  # fmt: skip
         if script == "sweep":
             arguments.append("launcher=slurm")
@@ -94,6 +109,9 @@ class Cluster:
     def submit(self, *options: str) -> int:
         self.said.clear()
         return sweep(self.settings("slurm.timeout_min=10", *options), self.said.append)
+
+    def files(self) -> Files:
+        return Files(self.results)
 
     def folder(self, place: int = 0) -> Path:
         return run_directory(self.results, self.names[place])
@@ -267,6 +285,141 @@ def test_a_killed_run_is_a_failure_and_no_crash(
     assert "SLURM state FAILED before a result was written" in read_error(long_run.folder())
     assert long_run.sweep() == 0
     assert long_run.fingerprint() == uninterrupted
+
+
+def test_both_tasks_of_a_job_leave_at_its_time_limit_and_go_on(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, ["stem=conv", LONGER, "batch.group=32"])
+
+    def time_is_up(cluster: Cluster) -> None:
+        job = when_training(cluster)
+        ask("scancel", "--signal=USR2", job)
+        start_again_at_once(job)
+
+    assert cluster.sweep("slurm.tasks_per_node=2", meanwhile=time_is_up) == 0, cluster.said
+    assert read_result(cluster.folder()).provenance["processes"] == 2
+    for rank in (0, 1):
+        assert "stopped at step" in (cluster.folder() / f"rank{rank}.log").read_text()
+    assert "resuming at step" in (cluster.folder() / "rank0.log").read_text()
+
+
+def test_a_run_that_may_not_be_queued_again_saves_and_is_no_failure(
+    tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    cluster = Cluster(tmp_path, ["stem=conv", LONGER])
+    cluster.more = ["launch.requeue=false"]
+
+    def time_is_up(cluster: Cluster) -> None:
+        ask("scancel", "--signal=USR2", when_training(cluster))
+
+    assert cluster.sweep(meanwhile=time_is_up) == 1
+    assert cluster.status() == [Status.MISSING], read_error(cluster.folder())
+    assert any("(the run saved); run the same command" in line for line in cluster.said)
+    assert "stopped; will continue at step" in cluster.table_lines()[0]
+    assert cluster.sweep() == 0
+    assert cluster.fingerprint() == uninterrupted
+
+
+def test_a_run_waits_for_an_upstream_run_that_is_queued_again(tmp_path: Path) -> None:
+    upstream = ["recipe=dino", "profile.epoch_scale=0.1"]
+    cluster = Cluster(tmp_path, ["recipe=linear_probe"], upstream=upstream)
+
+    def preempt(cluster: Cluster) -> None:
+        job = when_training(cluster)
+        ask("scontrol", "requeue", job)
+        start_again_at_once(job)
+
+    assert cluster.sweep(meanwhile=preempt) == 0, cluster.said
+    assert "resuming at step" in (cluster.folder() / "rank0.log").read_text()
+    assert cluster.status() == [Status.OK, Status.OK]
+
+
+def test_more_jobs_than_slurm_takes_follow_as_others_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "bin" / "sbatch"
+    fake.parent.mkdir()
+    refusal = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+    fake.write_text(
+        f"#!/bin/sh\nif squeue -h --me -t PD,R -o %k | grep -q {tmp_path}; then\n"
+        f"  echo '{refusal}' >&2; exit 1\nfi\n"
+        f'exec {shutil.which("sbatch")} "$@"\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    cluster = Cluster(tmp_path, ["stem=patchify"], ["stem=conv"])
+    assert cluster.submit() == 1
+    assert any("takes no more now (QOSMax" in line for line in cluster.said)
+    assert cluster.said[-1] == "jobs not submitted yet: 1; run the same command to submit them"
+    assert cluster.sweep() == 0, cluster.said
+    assert cluster.status() == [Status.OK, Status.OK]
+    numbers = {cluster.job(place) for place in (0, 1)}
+    assert {
+        path.name for path in jobs_folder(cluster.files()).iterdir() if path.is_dir()
+    } == numbers
+
+
+def test_a_command_that_is_killed_while_it_submits_loses_and_doubles_nothing(
+    tmp_path: Path,
+) -> None:
+    cluster = Cluster(tmp_path, *([f"lr.base={number}e-4"] for number in range(1, 7)))
+    code = (
+        "import sys; from tests.launch.test_slurm import Cluster; from pathlib import Path; "
+        "Cluster.load(Path(sys.argv[1])).submit()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, cwd=CONF_DIR.parent) as killed:
+        until(lambda: queued_jobs(cluster.results))
+        killed.kill()
+    assert cluster.sweep() == 0, cluster.said
+    assert cluster.status() == [Status.OK] * 6
+    kept = {cluster.job(place) for place in range(6)}
+    assert len(kept) == 6
+    for place in range(6):
+        assert "val/top1" in Path(read_job(cluster.folder(place)).log).read_text()
+
+
+def test_ctrl_c_cancels_the_jobs_which_save(long_run: Cluster) -> None:
+    def interrupt(cluster: Cluster) -> None:
+        when_training(cluster)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
+    try:
+        assert long_run.sweep(meanwhile=interrupt) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "stopped; will continue at step" in long_run.table_lines()[0]
+    assert queued_jobs(long_run.results) == {}
+
+
+def test_a_lost_terminal_cancels_nothing(long_run: Cluster) -> None:
+    def hang_up(cluster: Cluster) -> None:
+        when_training(cluster)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    assert long_run.sweep(meanwhile=hang_up) == 130
+    job = long_run.job()
+    assert long_run.sweep() == 0, "the same command adopts it"
+    assert long_run.job() == job
+
+
+def note_gpus(path: Path) -> int:
+    path.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+    return 0
+
+
+def test_a_job_keeps_the_gpus_that_slurm_assigned(tmp_path: Path) -> None:
+    if "gpu" not in ask("sinfo", "-h", "-o", "%G"):
+        pytest.skip("needs GPUs, of any kind")
+    options = {"gpus_per_node": 2, "timeout_min": 5}
+    seen = [tmp_path / name for name in "ab"]
+    jobs = [
+        Job(f"deit-{letter * 12}", partial(note_gpus, path), lambda: None, caption=f"gpus-{letter}")
+        for letter, path in zip("ab", seen, strict=True)
+    ]
+    SlurmExecutor(Files(tmp_path / "results"), options).submit(jobs)
+    until(lambda: all(path.exists() and path.read_text() for path in seen))
+    assert all(len(path.read_text().split(",")) == 2 for path in seen)
 
 
 def test_two_nodes_and_a_preempted_job_end_in_a_correct_table(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.errors import ConfigError, RunError
-from scaledrelu.launch import queue, slurm, slurm_options
+from scaledrelu.launch import queue, sent, slurm, slurm_options
 from scaledrelu.launch.executor import Event, Files, Job, What
-from scaledrelu.launch.queue import JobRecord, comment_of, queued_jobs, read_job, write_job
-from scaledrelu.launch.slurm import ClusterWork, SlurmExecutor
+from scaledrelu.launch.queue import JobEnd, comment_of, ending_of, queued_jobs, read_job
+from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_slurm, options_of
+from scaledrelu.launch.submission import ClusterWork, jobs_folder, keep_record
 from scaledrelu.runs import process, spawn
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.record import Outcome, Result, read_error, run_directory, write_result
@@ -31,6 +32,7 @@ A, B = "deit-aaaaaaaaaaaa", "deit-bbbbbbbbbbbb"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
+    monkeypatch.setattr(sent, "QUEUE_POLL_S", 0.02)
     monkeypatch.setattr(slurm, "QUEUE_POLL_S", 0.02)
 
 
@@ -53,31 +55,37 @@ def commands(tmp_path, monkeypatch):
 @pytest.fixture
 def submitit(monkeypatch):
     """Submissions are noted, and numbered from 7 on."""
-    sent = []
+    taken = []
 
-    def submit(self, job, after):
-        sent.append((job.name, list(after)))
-        record = JobRecord(str(6 + len(sent)), job.caption, f"log {job.name}")
-        write_job(run_directory(self._files.results, job.name), record)
-        return record
+    def submit(job, options, *, files, after):
+        taken.append((job.name, list(after)))
+        return handed(files.results, job, str(6 + len(taken)))
 
     monkeypatch.setattr(slurm, "check_slurm", lambda options: None)
-    monkeypatch.setattr(SlurmExecutor, "_submit", submit)
-    return sent
+    monkeypatch.setattr(slurm, "submit_job", submit)
+    return taken
+
+
+def handed(results, job, job_id):
+    """Leave what submitit leaves of a job, and what we keep of it."""
+    pickle = jobs_folder(Files(results)) / job_id / f"{job_id}_submitted.pkl"
+    pickle.parent.mkdir(parents=True, exist_ok=True)
+    pickle.touch()
+    return keep_record(job, job_id, Files(results))
 
 
 def job_of(name, **fields):
     return Job(name, work=len, prepare=lambda: None, caption=f"table1-1-{name}", **fields)
 
 
-def executor_in(folder, **fields):
-    return SlurmExecutor(Files(folder / "results"), {}, **fields)
+def executor_in(folder, *, wait=True, **fields):
+    return SlurmExecutor(Files(folder / "results"), {}, wait=wait, **fields)
 
 
 def shown(folder, name, *, job_id="7", state="RUNNING", others=""):
     """Return the body of a squeue that shows one job."""
     comment = comment_of(folder / "results")
-    return f"{others}echo '{job_id}|{state}|{comment}|table1-1-{name}'"
+    return f"{others}echo '{job_id}|{state}|None|{comment}|table1-1-{name}'"
 
 
 def finish(folder, name):
@@ -90,7 +98,7 @@ def until_settled(executor):
     for _ in range(100):
         if not executor.open_jobs:
             break
-        events += executor.poll(0)
+        events += executor.poll(0.005)
     return events
 
 
@@ -105,7 +113,8 @@ def test_a_job_waits_for_those_that_it_starts_from_and_for_n_jobs_before_it(comm
 
 def test_a_queued_job_is_adopted_and_never_submitted_twice(commands, submitit):
     folder = commands()
-    foreign = "echo '3|RUNNING|results /elsewhere|table1-1-" + B + "'; "
+    foreign = "echo '3|RUNNING|None|results /elsewhere|table1-1-" + B + "'; "
+    handed(folder / "results", job_of(A), "7")
     commands_again = shown(folder, A, others=foreign)
     (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{commands_again}\n")
     events = executor_in(folder).submit([job_of(A), job_of(B, after=(A,))])
@@ -115,7 +124,7 @@ def test_a_queued_job_is_adopted_and_never_submitted_twice(commands, submitit):
 
 def test_nothing_is_submitted_where_the_queue_does_not_answer(commands, submitit):
     folder = commands(squeue="exit 1")
-    with pytest.raises(RunError, match="nothing was submitted"):
+    with pytest.raises(RunError, match="squeue does not answer; jobs not submitted: 1"):
         executor_in(folder).submit([job_of(A)])
     assert submitit == []
 
@@ -125,31 +134,135 @@ def test_a_run_that_a_process_holds_is_left_alone(commands, submitit):
     run = run_directory(folder / "results", A)
     run.mkdir(parents=True)
     with claim(run):
-        (event,) = executor_in(folder).submit([job_of(A)])
+        event, *_ = executor_in(folder, wait=False).submit([job_of(A)])
     assert event.what is What.WAITING
     assert submitit == []
 
 
-def test_a_refused_submission_says_what_was_submitted_before(commands, submitit, monkeypatch):
+@pytest.fixture
+def full(submitit, monkeypatch):
+    """A SLURM that takes so many jobs of a person until some have ended: their number."""
+    accepted, limit = slurm.submit_job, [1]
+
+    def submit(job, options, **fields):
+        if len(submitit) == limit[0]:
+            raise RuntimeError(
+                "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission "
+                "failed: Job violates accounting/QOS policy\n"
+            )
+        return accepted(job, options, **fields)
+
+    monkeypatch.setattr(slurm, "submit_job", submit)
+    return limit
+
+
+def test_what_slurm_does_not_take_yet_is_left_to_the_same_command(commands, submitit, full):
     folder = commands()
-    accepted = SlurmExecutor._submit
+    jobs = [job_of(A), job_of(B), job_of("deit-cccccccccccc", after=(B,))]
+    events = executor_in(folder, wait=False).submit(jobs)
+    assert [event.what for event in events] == [
+        What.QUEUED, What.WAITING, What.LEFT_OUT, What.LEFT_OUT,
+    ]  # fmt: skip
+    assert events[1] == Event(
+        B,
+        What.WAITING,
+        "SLURM takes no more now (QOSMaxSubmitJobPerUserLimit: Batch job submission failed: Job "
+        "violates accounting/QOS policy); the rest is submitted by the same command when others "
+        "have ended",
+    )
+    full[0] = 3
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, A)}\n")
+    events = executor_in(folder, wait=False).submit(jobs)
+    assert [event.what for event in events] == [What.ADOPTED, What.QUEUED, What.QUEUED]
+    assert submitit == [(A, []), (B, []), ("deit-cccccccccccc", ["8"])]
 
-    def submit(self, job, after):
-        if job.name == B:
-            raise RuntimeError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
-        return accepted(self, job, after)
 
-    monkeypatch.setattr(SlurmExecutor, "_submit", submit)
-    with pytest.raises(RunError, match=r"1 jobs were submitted, then .*QOSMax.*the same command"):
-        executor_in(folder).submit([job_of(A), job_of(B)])
+def test_a_command_that_waits_submits_the_rest_as_jobs_end(commands, submitit, full):
+    folder = commands()
+    executor = executor_in(folder)
+    assert [event.what for event in executor.submit([job_of(A), job_of(B)])] == [
+        What.QUEUED, What.WAITING,
+    ]  # fmt: skip
+    assert executor.poll(0) == []
+    full[0] = 2
+    assert executor.poll(0) == [], "SLURM is left alone until a job has ended"
+    finish(folder, A)
+    assert executor.poll(0) == [Event(A, What.DONE)]
+    (event,) = executor.poll(0)
+    assert (event.name, event.what) == (B, What.QUEUED)
+    finish(folder, B)
+    assert until_settled(executor) == [Event(B, What.DONE)]
+
+
+def test_where_other_jobs_of_the_person_fill_the_limit_all_of_ours_are_left(
+    commands, submitit, full
+):
+    full[0] = 0
+    events = executor_in(commands(), wait=False).submit([job_of(A), job_of(B)])
+    assert [event.what for event in events] == [What.WAITING, What.LEFT_OUT, What.LEFT_OUT]
+
+
+def test_a_job_that_slurm_will_never_take_is_an_error(commands, submitit, monkeypatch):
+    def refuse(job, options, **fields):
+        raise RuntimeError(
+            "sbatch: invalid partition specified: nope\nsbatch: error: No such job\n"
+        )
+
+    monkeypatch.setattr(slurm, "submit_job", refuse)
+    said = r"SLURM refuses .* \(invalid partition specified: nope: Failed\); jobs not submitted: 2"
+    with pytest.raises(RunError, match=said):
+        executor_in(commands()).submit([job_of(A), job_of(B)])
+
+
+def test_two_commands_at_once_submit_one_after_the_other(commands, submitit):
+    folder = commands()
+    first, second = executor_in(folder, wait=False), executor_in(folder, wait=False)
+    place = jobs_folder(Files(folder / "results"))
+    place.mkdir(parents=True)
+    with claim(place):
+        assert second.submit([job_of(A)]) == []
+    first.submit([job_of(A)])
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, A)}\n")
+    assert [event.what for event in second.poll(0)] == [What.ADOPTED]
+    assert submitit == [(A, [])]
+
+
+def test_a_job_whose_submission_was_killed_half_way_is_submitted_again(commands, submitit):
+    folder = commands()
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, A, job_id='5')}\n")
+    (event,) = executor_in(folder).submit([job_of(A)])
+    assert (event.what, submitit) == (What.QUEUED, [(A, [])])
+    assert "scancel 5\n" in (folder / "calls").read_text()
+
+
+def test_an_adopted_job_has_its_record_again(commands, submitit):
+    folder = commands()
+    handed(folder / "results", job_of(A), "7")
+    run = run_directory(folder / "results", A)
+    (run / "job.json").unlink()
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, A)}\n")
+    executor_in(folder).submit([job_of(A)])
+    assert read_job(run).job_id == "7"
+
+
+def test_what_starts_from_a_run_of_another_process_is_not_submitted(commands, submitit):
+    folder = commands()
+    run = run_directory(folder / "results", A)
+    run.mkdir(parents=True)
+    executor = executor_in(folder)
+    with claim(run):
+        events = executor.submit([job_of(A), job_of(B, after=(A,))])
+        assert [event.what for event in events] == [What.WAITING, What.WAITING]
+        assert executor.poll(0) == [], "it is told once"
+    finish(folder, A)
+    assert [event.what for event in until_settled(executor)][:2] == [What.DONE, What.QUEUED]
+    assert submitit == [(B, [])]
 
 
 def test_groups_that_do_not_divide_over_the_tasks_are_refused_before_submitting(commands, submitit):
     folder = commands()
     executor = SlurmExecutor(Files(folder / "results"), {"nodes": 3, "tasks_per_node": 2})
-    with pytest.raises(
-        ConfigError, match=r"8 group\(s\) of images, which cannot be divided among 6 tasks"
-    ):
+    with pytest.raises(ConfigError, match=r"8 group\(s\) of images, .* divided among 6 tasks"):
         executor.submit([job_of(A, groups=6), job_of(B, groups=8)])
     assert submitit == []
 
@@ -169,6 +282,8 @@ def test_artifacts_have_resources_of_their_own():
         ({"array_parallelism": 3}, "write n_jobs="),
         ({"artifacts": {"gpus": 1}}, r"slurm\.artifacts\.gpus: no such option"),
         ({"artifacts": 1}, r"write slurm\.artifacts\.<option>"),
+        ({"nodes": "two"}, r"slurm\.nodes=two: write a whole number from 1 on"),
+        ({"tasks_per_node": 0}, r"slurm\.tasks_per_node=0: write a whole number from 1 on"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(options, message):
@@ -213,7 +328,7 @@ def test_a_job_that_died_is_a_failure_with_its_state(commands, submitit):
     run = run_directory(folder / "results", A)
     said = "SLURM state NODE_FAIL before a result was written (job 7)"
     assert event.reason == read_error(run) == said
-    assert f"log: log {A}" in (run / "error.txt").read_text()
+    assert "log: " in (run / "error.txt").read_text()
 
 
 def test_a_job_that_saved_and_left_is_no_failure(commands, submitit):
@@ -249,10 +364,50 @@ def test_ctrl_c_cancels_the_jobs_and_waits_until_they_have_saved(commands, submi
     assert "scancel 7\n" in (folder / "calls").read_text()
 
 
+def test_ctrl_c_blames_no_job_while_the_queue_does_not_answer(commands, submitit):
+    folder = commands()
+    executor = executor_in(folder)
+    executor.submit([job_of(A)])
+    (folder / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    looks = iter([False, False, True])
+    assert executor.stop(lambda: next(looks)) == []
+    assert read_error(run_directory(folder / "results", A)) is None
+
+
 def test_squeue_shows_the_jobs_of_a_folder(commands):
     folder = commands()
     (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, A, state='PENDING')}\n")
-    assert queued_jobs(folder / "results") == {A: queue.QueuedJob("7", "PENDING")}
+    assert queued_jobs(folder / "results") == {A: queue.QueuedJob("7", "PENDING", "None")}
+
+
+def test_a_job_that_is_ending_does_not_hide_its_successor(commands):
+    folder = commands()
+    both = shown(folder, A, job_id="8", state="PENDING", others=shown(folder, A) + "; ")
+    ending = shown(folder, A, job_id="6", state="COMPLETING", others=both + "; ")
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{ending}\n")
+    assert queued_jobs(folder / "results")[A].job_id == "8"
+
+
+@pytest.mark.parametrize(
+    ("shown", "ending", "left"),
+    [
+        ("scontrol", JobEnd("FAILED", 1), False),
+        ("scontrol", JobEnd("FAILED", 75), True),
+        ("sacct", JobEnd("CANCELLED", 0), True),
+        ("sacct", JobEnd("OUT_OF_MEMORY", 0), False),
+        ("nobody", JobEnd("unknown", 0), False),
+    ],
+)
+def test_a_job_that_saved_before_its_time_was_up_has_left(commands, shown, ending, left):
+    state, status = ending.state, ending.exit_status
+    bodies = {"scontrol": "exit 1", "sacct": "exit 1"}
+    if shown == "scontrol":
+        bodies["scontrol"] = f"echo 'JobId=7 JobState={state} ExitCode={status}:0'"
+    elif shown == "sacct":
+        bodies["sacct"] = f"echo '{state} by 0|{status}:15'"
+    commands(**bodies)
+    assert ending_of("7") == ending
+    assert ending.left is left
 
 
 @pytest.mark.parametrize("upstream", ["missing", "failed", "crashed", "done"])
@@ -278,10 +433,17 @@ def test_a_job_looks_itself_whether_what_it_starts_from_left_a_result(tmp_path, 
     assert worked == ([1] if upstream == "done" else [])
 
 
-def test_a_failed_run_leaves_its_job_with_its_own_status(tmp_path):
+@pytest.mark.parametrize(("task", "status"), [("0", 1), ("0", 75), ("1", 1)])
+def test_a_failed_run_leaves_its_job_with_its_own_status(tmp_path, monkeypatch, task, status):
+    monkeypatch.setenv("SLURM_PROCID", task)
     with pytest.raises(SystemExit) as left:
-        ClusterWork(Files(tmp_path), A, partial(int, 75), ())()
-    assert left.value.code == 75
+        ClusterWork(Files(tmp_path), A, partial(int, status), ())()
+    assert left.value.code == status
+
+
+def test_only_the_first_task_says_that_a_run_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    ClusterWork(Files(tmp_path), A, partial(int, 75), ())()  # or it would end the first one
 
 
 def test_launching_on_slurm_changes_no_run(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from scaledrelu.engine.saved import write_saved
 from scaledrelu.launch import status
-from scaledrelu.launch.queue import JobRecord, QueuedJob, write_job
+from scaledrelu.launch.queue import JobEnd, JobRecord, QueuedJob, write_job
 from scaledrelu.launch.status import status_lines
 from scaledrelu.runs.lock import only_writer
 from scaledrelu.tables.planner import plan_tables
@@ -67,7 +67,9 @@ def test_a_run_that_has_said_nothing_yet_is_running(sandbox):
     ("queued", "ending", "said"),
     [
         (QueuedJob("7", "PENDING"), None, "queued  (job 7)"),
+        (QueuedJob("7", "PENDING", "Dependency"), None, "queued  (job 7, Dependency)"),
         (QueuedJob("7", "CONFIGURING"), None, "starting  (job 7)"),
+        (QueuedJob("7", "COMPLETING"), None, "ending  (job 7)"),
         (None, "NODE_FAIL", "died: SLURM job 7 ended in state NODE_FAIL; log /log"),
         (None, "TIMEOUT", "missing"),
         (None, "unknown", "missing"),
@@ -81,7 +83,7 @@ def test_slurm_is_asked_about_runs_that_had_a_job_and_have_no_result(
     write_job(folder, JobRecord("7", "table8-2-x", "/log"))
     answer = {sandbox.names[1]: queued} if queued else {}
     monkeypatch.setattr(status, "queued_jobs", lambda results: answer)
-    monkeypatch.setattr(status, "ending_of", lambda job_id: ending)
+    monkeypatch.setattr(status, "ending_of", lambda job_id: JobEnd(ending))
     assert lines_of(sandbox)[1].endswith(said)
 
 

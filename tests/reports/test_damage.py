@@ -159,7 +159,7 @@ def test_a_damaged_record_costs_its_own_cells_only(finished, conf, case):
     assert not re.search("[Dd]elete", plan.runs[hurt].reason)
     assert str(conf) not in plan.runs[hurt].reason, "a report does not tell where results lie"
     todo = runs_to_train(plan, "failed")
-    text = plan_text(plan, todo, n_jobs=1, estimate=Estimator(plan.results))
+    text = plan_text(plan, todo, n_jobs=1, estimate=Estimator(plan.results, plan.runs))
     assert f"-> {hurt}  damaged: " in text
     assert "1 ok, 1 damaged" in text
     assert todo == [], "only redo touches a record that may be good"
@@ -185,7 +185,7 @@ def test_redo_puts_a_damaged_record_aside_whole(finished, conf, case):
     place = Files(plan.results)
     replaces = place.mark(hurt)
     for _ in range(2):  # the second time it is no longer there
-        make_ready(run, place, dict(run.config), replaces=replaces)
+        make_ready(run, place, run.config, replaces=replaces)
     assert [path.name for path in folder.iterdir()] == ["config.yaml"]
     aside = folder.parent / ".redone" / f"{hurt}-r3"
     kept = {path.name: path.read_bytes() for path in aside.iterdir()}
@@ -219,7 +219,7 @@ def test_a_record_of_odd_values_costs_an_estimate_not_the_plan(finished):
     whole = list(finished.runs)[1]
     for odd in ([], {}, {"task": {"_target_": ["a"]}}, {"model": 3}):
         (folder_of(finished, whole) / "config.json").write_text(json.dumps(odd))
-        Estimator(finished.results)
+        Estimator(finished.results, {})
 
 
 def test_a_damaged_record_is_not_published_and_the_others_are(finished, conf, caplog):

@@ -1,7 +1,7 @@
 """Reports say what differs from the paper's recipe; the truth is composed, never written down."""
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +11,7 @@ from scaledrelu.reports import recipe_differences as module
 from scaledrelu.reports.readable_config import SAID_OTHERWISE, describe_run, readable_value
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.reports.report import write_reports
+from scaledrelu.runs.record import Outcome, Result
 from scaledrelu.tables import composer as composing
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import build_plan
@@ -237,11 +238,14 @@ def test_a_difference_of_some_rows_or_columns_names_them(tmp_path):
     assert module._small_table(pairs)[2].endswith("| all (data.name=goats) |")
 
 
-def test_the_size_of_a_set_that_is_not_published_is_the_most_that_a_run_used(tmp_path, monkeypatch):
+def test_the_size_of_a_set_that_is_not_published_is_the_most_that_a_run_used(tmp_path):
     write_table(tmp_path / "conf")
     plan = plan_of(tmp_path, overrides=["data.name=own"])
-    used = iter([{"train": 70, "val": 36, "classes": 2}, {"train": 7, "val": 36, "classes": 2}])
-    monkeypatch.setattr(module, "read_result", lambda folder: SimpleNamespace(data=next(used)))
+    runs = {}
+    for (name, run), train in zip(plan.runs.items(), (70, 7), strict=True):
+        used = {"train": train, "val": 36, "classes": 2}
+        runs[name] = replace(run, result=Result(name, Outcome.OK, {}, data=used))
+    plan = replace(plan, runs=runs)
     (found,) = tables_in(recipe_differences(plan, plan.tables[0]))
     own = "own: 70 training images, 36 validation images, 2 classes"
     assert found["data set"] == {("imagenet1k", own, "all")}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ import torch
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.launch import PathsConfig
+from scaledrelu.config.shell import planned_run
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.saved import read_saved
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.lock import is_busy
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import Ended, run_job
+from scripts import train as script
 from tests.helpers.tiny_runs import folder_of, weights_of
 
 TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
@@ -72,9 +76,20 @@ def test_torchrun_trains_the_same_run_in_one_directory(one, tmp_path) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    two = {**one, "paths": {"results": str(results)}}
+    two = replace(one, paths=PathsConfig(results=str(results)))
     assert [p.name for p in (results / "runs").iterdir() if p.name[0] != "."] == [run_id(one)]
     same_training(one, two)
+
+
+def test_torchrun_hands_a_planned_run_on_behind_two_dashes() -> None:
+    from torch.distributed.run import get_args_parser
+
+    words = next(
+        line for line in script.__doc__.splitlines() if "--run" in line and "--nproc" in line
+    )
+    asked = get_args_parser().parse_args(words.partition("(")[0].split()[1:])
+    assert asked.training_script == "scripts/train.py"
+    assert planned_run(asked.training_script_args).run_id == "deit-0123456789ab"
 
 
 @pytest.mark.usefixtures("forked_ranks")

@@ -165,7 +165,7 @@ def test_plan_in_words_counts_rows_runs_and_states(conf):
     write_error(run_directory(plan.results, names[1]), "disk full")
     plan = plan_of(conf, seeds=(0, 1))
     todo = runs_to_train(plan, "failed")
-    text = plan_text(plan, todo, n_jobs=2, estimate=Estimator(plan.results))
+    text = plan_text(plan, todo, n_jobs=2, estimate=Estimator(plan.results, plan.runs))
     assert "2 cells, 4 distinct runs (1 ok, 1 failed, 2 missing)" in text
     assert f"-> {names[0]}  ok" in text
     assert f"-> {names[1]}  failed: disk full" in text
@@ -179,11 +179,11 @@ def test_a_guess_holds_until_a_run_with_another_stem_or_optimizer_has_finished(c
     write_table(conf / "conf", blocks=blocks)
     plan = plan_of(conf)
     conv, patchify, sam = plan.runs.values()
-    guess = Estimator(plan.results)
-    assert [guess(run.config).seconds for run in (conv, patchify, sam)] == [22, 22, 44]
+    guess = Estimator(plan.results, plan.runs)
+    assert [guess(run).seconds for run in (conv, patchify, sam)] == [22, 22, 44]
     finish(plan, sam.run_id, seconds=100.0)
-    measured = Estimator(plan.results)
-    found = [measured(run.config) for run in (conv, patchify, sam)]
+    measured = Estimator(plan.results, plan.runs)
+    found = [measured(run) for run in (conv, patchify, sam)]
     assert [item.seconds for item in found] == [50, 50, 100]
     assert [item.measured for item in found] == [False, False, True]
 
@@ -192,9 +192,9 @@ def test_a_crash_tells_how_long_a_run_takes_only_where_none_has_held(conf):
     plan = plan_of(conf, seeds=(0, 1, 2))
     first, second, third = plan.cells[0].run_ids
     finish(plan, first, seconds=1.0, crash="non_finite")
-    assert Estimator(plan.results)(plan.runs[third].config).seconds == 1
+    assert Estimator(plan.results, plan.runs)(plan.runs[third]).seconds == 1
     finish(plan, second, seconds=10.0)
-    assert Estimator(plan.results)(plan.runs[third].config).seconds == 10
+    assert Estimator(plan.results, plan.runs)(plan.runs[third]).seconds == 10
 
 
 def checkpoint(plan, name, step=None):
@@ -214,7 +214,7 @@ def test_a_run_with_a_checkpoint_is_resumable_and_costs_only_what_is_left(conf):
     write_error(run_directory(plan.results, failed), "lost node")
     plan = plan_of(conf, seeds=(0, 1, 2))
     todo = [plan.runs[failed], plan.runs[resumable]]
-    text = plan_text(plan, todo, n_jobs=1, estimate=Estimator(plan.results))
+    text = plan_text(plan, todo, n_jobs=1, estimate=Estimator(plan.results, plan.runs))
     assert "(1 ok, 1 failed, 3 missing, 1 resumable)" in text
     assert f"-> {resumable}  resumable at step 926 of 936 (10s left)" in text
     assert f"-> {failed}  failed: lost node; resumable at step 468 of 936" in text
@@ -224,7 +224,7 @@ def test_a_run_with_a_checkpoint_is_resumable_and_costs_only_what_is_left(conf):
 def test_a_checkpoint_that_does_not_say_its_step_is_resumable_all_the_same(conf):
     plan = plan_of(conf)
     checkpoint(plan, plan.cells[0].run_ids[0])
-    text = plan_text(plan_of(conf), [], n_jobs=1, estimate=Estimator(plan.results))
+    text = plan_text(plan_of(conf), [], n_jobs=1, estimate=Estimator(plan.results, plan.runs))
     assert "resumable from its checkpoint (~22s left)" in text
 
 
@@ -233,11 +233,11 @@ def test_measured_seconds_of_runs_alike_replace_the_guess(conf):
     patchify = plan.cells[0].run_ids
     finish(plan, patchify[0], seconds=10.0)
     finish(plan, patchify[1], seconds=14.0)
-    estimate = Estimator(plan.results)
+    estimate = Estimator(plan.results, plan.runs)
     alike, other = plan.runs[patchify[2]], plan.runs[plan.cells[1].run_ids[0]]
-    assert (estimate(alike.config).seconds, estimate(alike.config).measured) == (12.0, True)
-    assert estimate(other.config).measured is False
-    assert total_text([estimate(alike.config)] * 4, 2) == "about 24s with 2 jobs"
+    assert (estimate(alike).seconds, estimate(alike).measured) == (12.0, True)
+    assert estimate(other).measured is False
+    assert total_text([estimate(alike)] * 4, 2) == "about 24s with 2 jobs"
 
 
 def test_cached_composition_equals_a_fresh_one(tmp_path):
