@@ -30,7 +30,7 @@ def measure_planning(*, seeds: int = SEEDS) -> Iterator[Row]:
     """Yield the cost of each command, all of whose runs have finished.
 
     Args:
-        seeds: of Table 1.
+        seeds: number of seeds of Table 1.
     """
     with tempfile.TemporaryDirectory() as results:
         settings = [f"results={results}", "tables=table1", f"seeds={list(range(seeds))}"]

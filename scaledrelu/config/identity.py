@@ -89,7 +89,7 @@ def id_of(science: Mapping[str, Any], *, method: str) -> str:
 
     Args:
         science: canonical configuration.
-        method: of the run.
+        method: the run's method; the id begins with it.
     """
     text = json.dumps(science, sort_keys=True, separators=(",", ":"))
     return f"{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -100,7 +100,7 @@ def with_start(science: Mapping[str, Any], *, seed: int, upstream: str | None) -
 
     Args:
         science: canonical configuration; shared where nothing changes.
-        seed: of the run.
+        seed: the run's seed.
         upstream: the run whose weights it starts from; None leaves ``init`` alone.
     """
     changed = {**science, "seed": seed}

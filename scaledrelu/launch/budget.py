@@ -29,7 +29,7 @@ class Budget:
         plan: what the tables need; its finished runs show how long others take.
         todo: the runs to train.
         started: when it began, on ``time.monotonic()``.
-        estimate: of the plan.
+        estimate: expected duration of a whole run.
     """
 
     def __init__(

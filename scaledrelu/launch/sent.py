@@ -1,4 +1,4 @@
-"""Jobs in SLURM's hands: which have ended, how, and what becomes of them when a person stops.
+"""Jobs that SLURM has: which have ended, how, and what becomes of them when a person stops.
 
 The queue and the run directories are the truth: without accounting SLURM forgets a job minutes
 after its end.
@@ -19,7 +19,7 @@ STOP_LIMIT_S = 180.0  # a cancelled job may save for SLURM's KillWait, 30 s by d
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A job in SLURM's hands."""
+    """A job that SLURM has."""
 
     job: Job
     job_id: str
@@ -29,13 +29,13 @@ class SentJobs:
     """The jobs of one command that have not ended.
 
     Args:
-        files: of the results folder.
+        files: the results folder.
     """
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self._open: dict[str, Sent] = {}
-        self._gone: set[str] = set()  # that the queue lacked once
+        self._gone: set[str] = set()  # jobs that were missing in the queue once
         self._asked = 0.0
 
     def __len__(self) -> int:
@@ -45,7 +45,12 @@ class SentJobs:
         return name in self._open
 
     def add(self, job: Job, job_id: str) -> None:
-        """Take a job that SLURM has taken."""
+        """Take a job that SLURM has accepted.
+
+        Args:
+            job: run or artifact.
+            job_id: SLURM's number of the job.
+        """
         self._open[job.name] = Sent(job, job_id)
 
     def id_of(self, name: str) -> str | None:
@@ -71,7 +76,7 @@ class SentJobs:
         if queued is None:
             return events
         for name in [name for name in self._open if name not in queued]:
-            # Two times: one that queues itself again may be missing once.
+            # Two times: a job that queues itself again may be missing once.
             if name in self._gone and ending_of(self._open[name].job_id).state not in ALIVE:
                 events.append(self._conclude(name))
             self._gone.add(name)
@@ -79,7 +84,7 @@ class SentJobs:
         return events
 
     def stop(self, impatient: Callable[[], bool]) -> list[Event]:
-        """Cancel what is queued, let what runs save, and wait for it.
+        """Cancel queued jobs, let running ones save, and wait for them.
 
         Args:
             impatient: whether a person does not want to wait for that any longer.
@@ -102,7 +107,7 @@ class SentJobs:
         return Event(name, What.FAILED, self._files.reason(name))
 
     def _conclude(self, name: str) -> Event:
-        """Say of a job that is over whether it died, or saved and left."""
+        """Say whether a job that is over died, or saved and left."""
         state = self._files.state(name)
         if state in (*FINISHED, State.FAILED, State.DAMAGED):
             return self._settle(name, state)

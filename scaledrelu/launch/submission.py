@@ -1,4 +1,4 @@
-"""One job as SLURM gets it: what its processes do, with which options, and where its log lies."""
+"""One job as SLURM gets it: what its processes do, with which options, and where its log is."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ClusterWork:
     """What every task of a job does: refuse a start without its upstream runs, then the work.
 
     Attributes:
-        files: of the results folder, by its absolute path.
-        name: run or artifact.
-        work: see ``executor.Job``.
-        after: what it starts from.
+        files: the results folder, by its absolute path.
+        name: run id or artifact id.
+        work: what the process does; returns the exit status.
+        after: runs and artifacts that it needs.
     """
 
     files: Files
@@ -41,7 +41,7 @@ class ClusterWork:
     after: tuple[str, ...]
 
     def __call__(self) -> None:
-        """Work, and leave with an exit status that SLURM can see."""
+        """Do the work, and exit with a status that SLURM can see."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # before there is something to save
         first = os.environ.get("SLURM_PROCID", "0") == "0"
         if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
@@ -65,19 +65,19 @@ class ClusterWork:
 def submit_job(
     job: Job, options: Mapping[str, Any], *, files: Files, after: Sequence[str]
 ) -> JobRecord:
-    """Submit a job, and keep its number and log beside the run; one process at a time does that.
+    """Submit a job and store its number and log beside the run; one process at a time does that.
 
     Args:
-        job: to submit.
-        options: of all jobs, see ``slurm_options.options_of``.
-        files: of the results folder, by its absolute path.
+        job: the job to submit.
+        options: options of all jobs, as for ``slurm_options.options_of``.
+        files: the results folder, by its absolute path.
         after: numbers of the jobs that must have ended first.
     """
     from submitit import AutoExecutor
 
     found = options_of(job, options)
     setup = [
-        "export SLURM_KILL_BAD_EXIT=1",  # a task that dies takes the others along
+        "export SLURM_KILL_BAD_EXIT=1",  # a task that dies ends the others
         f"export PYTHONPATH={shlex.quote(str(CONF_DIR.parent))}${{PYTHONPATH:+:$PYTHONPATH}}",
     ]
     if "cpus_per_task" in found:  # srun of SLURM 22.05 and later gives one otherwise
@@ -101,14 +101,25 @@ def submit_job(
 
 
 def keep_record(job: Job, job_id: str, files: Files) -> JobRecord:
-    """Keep the number and log of a run's job beside the run."""
+    """Store the number and log of a run's job beside the run.
+
+    Args:
+        job: run or artifact.
+        job_id: SLURM's number of the job.
+        files: the results folder.
+    """
     record = JobRecord(job_id, job.caption, str(_of_submitit(files, job_id, "0_log.out")))
     write_job(files.folder(job.name), record)
     return record
 
 
 def has_work(job_id: str, files: Files) -> bool:
-    """Whether a job can find out what to do; not if its submission was killed half-way."""
+    """Whether a job can find out what to do; not if its submission was killed half-way.
+
+    Args:
+        job_id: SLURM's number of the job.
+        files: the results folder.
+    """
     return _of_submitit(files, job_id, "submitted.pkl").exists()
 
 
