@@ -35,6 +35,7 @@ def recipe_differences(run: RunConfig) -> list[str]:
         ConfigError: if ``conf/`` has no such recipe or profile.
     """
     start = [f"recipe={run.method}", f"profile={run.profile.name}"]
+    start += [f"trust=[{','.join(run.trust)}]"] if run.trust else []
     config, base = plain(run), plain(compose_unpinned(start))
     options = [
         f"{group}={option}"

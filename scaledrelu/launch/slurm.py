@@ -1,9 +1,9 @@
-"""Runs on a cluster: one SLURM job for each; then SLURM goes on alone.
+"""Runs on a cluster: one SLURM job each, which runs without this process.
 
 A job that is queued already is adopted, never submitted twice. What starts from another run waits
-for its job and looks itself whether that left a result. What SLURM does not take yet, because a
-person may have so many jobs only, is submitted later: by this command if it waits, else by the
-next one.
+for its job and checks itself whether that left a result. What SLURM does not accept yet, because
+the number of jobs is limited, is submitted later: by this command if it waits, else by the next
+one.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from scaledrelu.launch.slurm_options import check_slurm, options_of
 from scaledrelu.launch.submission import has_work, jobs_folder, keep_record, submit_job
 from scaledrelu.runs.lock import BusyError, claim
 
-FULL_S = 60.0  # how long to leave a SLURM alone that takes no more jobs, if none of ours ends
-PORTION = 50  # jobs to submit before looking whether somebody wants to stop
+FULL_S = 60.0  # pause when SLURM accepts no more jobs and none of ours ends
+PORTION = 50  # jobs to submit before checking for a request to stop
 SBATCH = re.compile(r"sbatch: (error: )?")
 TOO_MANY = re.compile(r"Submit\w*Limit|temporarily")  # of one person, of a group, or of all
 
 
 class _RefusedError(Exception):
-    """SLURM does not take a job, now or ever."""
+    """SLURM does not accept a job, now or ever."""
 
 
 class SlurmExecutor:
@@ -72,7 +72,7 @@ class SlurmExecutor:
 
     @property
     def open_jobs(self) -> int:
-        """How many jobs this process has to stay for."""
+        """Number of jobs that this process has to wait for."""
         return len(self._unsent) + (len(self._sent) if self._wait else 0)
 
     def submit(self, jobs: Sequence[Job]) -> list[Event]:
@@ -211,7 +211,7 @@ class SlurmExecutor:
         return f"jobs not submitted: {len(self._unsent)}"
 
     def _waits_for(self, job: Job) -> list[str]:
-        """Return the jobs that must have ended first: those it starts from, and n_jobs before."""
+        """Return the jobs that must have ended first: those it needs, and n_jobs before."""
         found = list(filter(None, map(self._sent.id_of, job.after)))
         if self._n_jobs is not None and len(self._order) >= self._n_jobs:
             before = self._order[-self._n_jobs]
@@ -220,7 +220,7 @@ class SlurmExecutor:
 
 
 def _in_one_line(error: Exception) -> str:
-    """Return what sbatch said, or the last line of another error."""
+    """Return sbatch's message, or the last line of another error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [SBATCH.sub("", line, count=1) for line in lines if SBATCH.match(line)]
     return ": ".join(said or lines[-1:]) or type(error).__name__

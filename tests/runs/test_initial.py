@@ -247,7 +247,7 @@ def test_nothing_is_trained_from_a_broken_start(start: Start, case: str) -> None
         ("model.heads=4", "model.heads=4"),
         ("ffn=mlp_relu", "ffn.act=relu"),
         ("stem=conv_gelu", "stem.act=gelu"),
-        ("stem.strides=[1,2,1]", "stem.strides=[1,2,1]"),
+        ("stem.strides=[1,2,1]", "set stem.strides=[2,1,1]"),
         ("model.depth=5", "model.depth=5"),
     ],
 )
