@@ -88,8 +88,7 @@ def _length(config: RunConfig, sizes: Mapping[str, int]) -> dict[str, str]:
     # Identities are drawn (ReID) and portions rounded (Table 7): their updates are not said.
     drawn = config.batch.instances or config.data.fraction != 1
     updates = None if drawn or "train" not in sizes else trained * (sizes["train"] // images)
-    if updates is not None:
-        found["updates"] = f"{updates:,}"
+    found["updates"] = "not known" if updates is None else f"{updates:,}"
     if rise:
         own = "" if trained == nominal else f", run as {rise * trained / nominal:.3g} of {trained}"
         found["warm-up"] = f"{rise:g} of {nominal} epochs{own}"

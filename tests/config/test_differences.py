@@ -107,6 +107,12 @@ def test_weights_to_start_from_are_a_difference(start: list[str]) -> None:
     assert recipe_differences(compose_unpinned(["recipe=deit", *start])) == start
 
 
+def test_code_of_others_is_a_difference_like_any_other() -> None:
+    lion = ["optimizer.build={_target_: my_optimizers.Own}", "trust=[my_optimizers]"]
+    found = recipe_differences(compose_unpinned(lion))
+    assert "optimizer.build._target_=my_optimizers.Own" in found
+
+
 @pytest.mark.parametrize("recipe", group_options(CONF_DIR)["recipe"])
 def test_every_recipe_is_found_by_its_method(recipe: str) -> None:
     config = compose_unpinned([f"recipe={recipe}", "seed=3"])
