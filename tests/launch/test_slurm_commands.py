@@ -209,7 +209,7 @@ def test_a_job_that_slurm_will_never_take_is_an_error(commands, submitit, monkey
         )
 
     monkeypatch.setattr(slurm, "submit_job", refuse)
-    said = r"SLURM refuses .* \(invalid partition specified: nope: Failed\); jobs not submitted: 2"
+    said = r"SLURM refuses .* \(.*partition specified: nope: No such job\); jobs not submitted: 2"
     with pytest.raises(RunError, match=said):
         executor_in(commands()).submit([job_of(A), job_of(B)])
 
