@@ -87,6 +87,7 @@ def check_files(run_dir: str | Path) -> None:
     try:
         with os.scandir(run_dir) as entries:
             found = [e for e in entries if e.name.endswith(FILES) and not e.name.startswith(".")]
+            odd = sorted(e.name for e in found if not e.is_file(follow_symlinks=False))
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
@@ -95,12 +96,12 @@ def check_files(run_dir: str | Path) -> None:
         raise RecordError(f"{run_dir}: no folder of a run (it is a file)") from error
     except OSError as error:
         raise RecordError(f"{run_dir}: no folder of a run ({error.strerror})") from error
-    for entry in sorted(found, key=lambda entry: entry.name):
-        if entry.is_symlink() and entry.name.endswith(WRITTEN_IN_PLACE):
-            raise RecordError(f"{entry.path}: a link, where a run writes; move it away")
-        if not entry.is_file() and os.path.lexists(entry):
-            what = "a folder" if entry.is_dir() else "a link that leads nowhere or an odd file"
-            raise RecordError(f"{entry.path}: {what}, where a plain file belongs; move it away")
+    for path in (run_dir / name for name in odd):
+        if path.is_symlink() and path.name.endswith(WRITTEN_IN_PLACE):
+            raise RecordError(f"{path}: a link, where a run writes; move it away")
+        if os.path.lexists(path) and not path.is_file():
+            what = "a folder" if path.is_dir() else "a link that leads nowhere or an odd file"
+            raise RecordError(f"{path}: {what}, where a plain file belongs; move it away")
 
 
 def mapping_of(value: Any, what: str) -> dict[str, Any]:
