@@ -87,6 +87,7 @@ def check_files(run_dir: str | Path) -> None:
     try:
         with os.scandir(run_dir) as entries:
             found = [e for e in entries if e.name.endswith(FILES) and not e.name.startswith(".")]
+            odd = sorted(e.name for e in found if not e.is_file(follow_symlinks=False))
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
@@ -95,12 +96,12 @@ def check_files(run_dir: str | Path) -> None:
         raise RecordError(f"{run_dir}: is a file, not the folder of a run; move it away") from error
     except OSError as error:
         raise RecordError(f"{run_dir}: cannot be read ({error.strerror})") from error
-    for entry in sorted(found, key=lambda entry: entry.name):
-        if entry.is_symlink() and entry.name.endswith(WRITTEN_IN_PLACE):
-            raise RecordError(f"{entry.path}: is a link, but a run writes to it; move it away")
-        if not os.path.isfile(entry) and os.path.lexists(entry):
-            what = "a folder" if os.path.isdir(entry) else "a broken link or a special file"
-            raise RecordError(f"{entry.path}: is {what}, but must be a regular file; move it away")
+    for path in (run_dir / name for name in odd):
+        if path.is_symlink() and path.name.endswith(WRITTEN_IN_PLACE):
+            raise RecordError(f"{path}: is a link, but a run writes to it; move it away")
+        if os.path.lexists(path) and not path.is_file():
+            what = "a folder" if path.is_dir() else "a broken link or a special file"
+            raise RecordError(f"{path}: is {what}, but must be a regular file; move it away")
 
 
 def mapping_of(value: Any, what: str) -> dict[str, Any]:
