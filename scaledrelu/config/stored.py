@@ -1,7 +1,7 @@
-"""Configurations of finished runs: the file ``config.yaml``, and the slim ``config.json``.
+"""The file ``config.yaml`` of a run: written, and read again by any later version.
 
-Fields that are newer than a file take their neutral value; removed fields that never were science
-are ignored.
+Fields that are newer than a file take their neutral value; a removed field that never was science
+is passed over.
 """
 
 from __future__ import annotations
@@ -14,26 +14,12 @@ import yaml
 from scaledrelu.config.construct import construct
 from scaledrelu.config.group import Group, fields_of
 from scaledrelu.config.identity import NEUTRAL, TRANSIENT
-from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 
 CONFIG_YAML = "config.yaml"  # in a run directory
 Texts = dict[tuple[str, int], tuple[Any, str]]  # (field, id of its value) -> value, text
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-# What a slim record leaves out and no file of conf/ has one value for.
-_UNSAID: dict[str, Any] = {
-    "profile.name": "stored",
-    "profile.notes": [],
-    "data.root": "unsaid",
-    "data.on_bad_image": "raise",
-    "evaluation.batch": 1,
-    "evaluation.report": "last",
-    "init.path": "unsaid",
-    "warmup.start_lr": 0.0,  # of no warm-up
-    "divergence.patience": 1,  # younger than the first crash rule, which judged once
-    "trust": [],
-}
 
 
 def to_yaml(config: RunConfig, known: Texts | None = None) -> str:
@@ -82,26 +68,6 @@ def from_stored(values: Mapping[str, Any]) -> RunConfig:
 def of_today(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return stored values with newer fields added and removed ones left out."""
     return _known_fields(_with(values, NEUTRAL))
-
-
-def from_science(science: Mapping[str, Any], *, method: str) -> RunConfig:
-    """Return a configuration with the science of a slim record; where it ran is made up.
-
-    Args:
-        science: plain values of ``config.json``.
-        method: the run's method; its id begins with it.
-
-    Raises:
-        ConfigError: a field that is lacking, unknown or out of its range.
-    """
-    labels = {key: "unsaid" for key in TRANSIENT if key.endswith(".label")}
-    read = {name: yaml.safe_load((CONF_DIR / path).read_text()) for name, path in _FILES.items()}
-    read |= {"method": method, "paths": {"results": "results"}}
-    whole = {k: v for k, v in {**science, **read}.items() if k != "science_version"}
-    return from_stored(_with(whole, {**labels, **_UNSAID}))
-
-
-_FILES = {"launch": "launch/local.yaml", "wandb": "wandb/disabled.yaml"}
 
 
 def _with(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,7 @@ import pytest
 import scaledrelu.evals
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.evaluation import REPORTED, is_percent
-from scaledrelu.config.stored import from_science
-from tests.helpers.configs import composed
+from tests.helpers.configs import composed, from_science
 
 RECORDS = sorted((CONF_DIR.parent / "results" / "published").glob("*/runs/*/result.json"))
 

@@ -12,9 +12,9 @@ import pytest
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.identity import NEUTRAL, canonical, run_id
 from scaledrelu.config.run import plain
-from scaledrelu.config.stored import from_science, from_stored, from_yaml, to_yaml
+from scaledrelu.config.stored import from_stored, from_yaml, to_yaml
 from scaledrelu.errors import ConfigError
-from tests.helpers.configs import composed
+from tests.helpers.configs import composed, from_science
 
 PUBLISHED = sorted((CONF_DIR.parent / "results" / "published").glob("*/runs/*/config.json"))
 RECIPES = ["deit", "dino", "linear_probe", "reid", "volo"]

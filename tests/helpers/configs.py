@@ -6,10 +6,14 @@ from copy import deepcopy
 from functools import cache
 from typing import Any
 
+import yaml
+
 from scaledrelu.config.augment import AugmentConfig
-from scaledrelu.config.compose import compose_unpinned
+from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.construct import construct
+from scaledrelu.config.identity import TRANSIENT
 from scaledrelu.config.run import RunConfig, plain
+from scaledrelu.config.stored import from_stored
 
 
 @cache
@@ -42,3 +46,34 @@ def augment_with(**changes: Any) -> AugmentConfig:
     still |= {"erasing": 0.0, "mixup": 0.0, "cutmix": 0.0, "mix_prob": 1.0, "switch_prob": 0.5}
     still |= {"smoothing": 0.0, "repeats": 1, "multi_crop": None, "label_axes": "official"}
     return construct(AugmentConfig, {**still, **plain(changes)})
+
+
+# What a slim record leaves out and no file of conf/ has one value for.
+UNSAID: dict[str, Any] = {
+    "profile.name": "stored",
+    "profile.notes": [],
+    "data.root": "unsaid",
+    "data.on_bad_image": "raise",
+    "evaluation.batch": 1,
+    "evaluation.report": "last",
+    "init.path": "unsaid",
+    "warmup.start_lr": 0.0,  # of no warm-up
+    "divergence.patience": 1,  # younger than the first crash rule, which judged once
+    "trust": [],
+}
+
+
+def from_science(science: dict[str, Any], *, method: str) -> RunConfig:
+    """Return a configuration with the science of a slim record; where it ran is made up."""
+    values = {key: value for key, value in deepcopy(science).items() if key != "science_version"}
+    for group, option in {"launch": "local", "wandb": "disabled"}.items():
+        values[group] = yaml.safe_load((CONF_DIR / group / f"{option}.yaml").read_text())
+    values |= {"method": method, "paths": {"results": "results"}}
+    labels = {key: "unsaid" for key in TRANSIENT if key.endswith(".label")}
+    for key, value in {**labels, **UNSAID}.items():
+        *groups, leaf = key.split(".")
+        place = values
+        for group in groups:
+            place = place.setdefault(group, {})
+        place.setdefault(leaf, value)
+    return from_stored(values)
