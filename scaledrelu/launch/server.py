@@ -187,4 +187,6 @@ def _child(request: Request, server: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(Connection(int(sys.argv[1])), int(sys.argv[2])))
+    ended = serve(Connection(int(sys.argv[1])), int(sys.argv[2]))
+    sys.stdout.flush()
+    os._exit(ended)  # libraries that were imported complain when they are taken down in order
