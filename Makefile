@@ -76,4 +76,4 @@ format: $(READY) ## let ruff fix what it can
 	$(VENV)/bin/ruff format .
 
 clean: ## remove what this checkout made, except published results
-	rm -rf results/runs results/.cache results/mini results/small results/paper results/smoke
+	rm -rf results/runs results/artifacts results/gpu results/.cache results/mini results/small results/paper results/smoke

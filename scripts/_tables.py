@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
-from scaledrelu.errors import ScaledReluError, reader_may_leave
+from scaledrelu.errors import RunError, ScaledReluError, reader_may_leave
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
 
 Say = Callable[[str], None]
@@ -19,6 +20,14 @@ def say(line: str) -> None:
     except OSError as error:
         if error.errno != errno.EIO:
             raise
+
+
+def say_and_go_on(line: str) -> None:
+    """Print a line; training goes on where nobody reads any more, e.g. a ``tee`` was stopped."""
+    try:
+        say(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @reader_may_leave()
@@ -35,10 +44,13 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
         say(f"{text}\n{settings_help(script)}")
         return 0
     try:
-        return work(load_settings(arguments, script=script), say)
+        return work(load_settings(arguments, script=script), SAY.get(script, say))
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     except ScaledReluError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, RunError) else 2
+
+
+SAY = {"sweep": say_and_go_on}  # of the others, what nobody reads need not be done

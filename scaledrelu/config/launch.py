@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,4 +71,4 @@ def visible_gpus() -> list[str]:
     if asked is None:
         return [str(number) for number in range(max(1, len(present)))]
     chosen = [name.strip() for name in asked.split(",")]
-    return [] if chosen[0] in ("", "-1") else chosen
+    return list(itertools.takewhile(lambda name: name not in ("", "-1"), chosen))  # as CUDA does

@@ -91,16 +91,18 @@ def make_ready(run: PlannedRun, files: Files, config: RunConfig, *, replaces: in
     """
     folder = files.folder(run.run_id)
     if replaces is not None and files.mark(run.run_id) == replaces:
-        _set_aside(folder, files.results)
+        _set_aside(folder, files, replaces)
     if not (folder / CONFIG_YAML).exists():
         PlanWriter().write(config, folder, planned_as=_in_words(run))
 
 
-def _set_aside(folder: Path, results: Path) -> None:
-    kept = runs_root(results) / REDONE
+def _set_aside(folder: Path, files: Files, replaces: int) -> None:
+    kept = runs_root(files.results) / REDONE
     kept.mkdir(parents=True, exist_ok=True)
     with claim(folder) if folder.is_dir() else nullcontext():
-        number = times_redone(results, folder.name) + 1
+        if files.mark(folder.name) != replaces:  # another sweep has done it, a moment ago
+            return
+        number = times_redone(files.results, folder.name) + 1
         while os.path.lexists(kept / f"{folder.name}-r{number}"):  # an older one was deleted
             number += 1
         folder.rename(kept / f"{folder.name}-r{number}")

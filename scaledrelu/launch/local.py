@@ -228,7 +228,8 @@ class LocalExecutor:
             reason = f"its process ended with {how} and no error message"
             return Event(job.name, What.DIED, reason)
         log = self._files.folder(job.name) / CONSOLE
-        self._files.blame(job.name, KILLED_TWICE, f"{how}; its output: {log}")
+        reason = KILLED_TWICE if status < 0 else f"its process ended twice with {how}; see {log}"
+        self._files.blame(job.name, reason, f"{how}; its output: {log}")
         return Event(job.name, What.FAILED, self._files.reason(job.name))
 
     def _server_died(self) -> list[Event]:

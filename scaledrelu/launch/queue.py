@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scaledrelu.files import write_atomic
 from scaledrelu.runs.damage import UNREADABLE
-from scaledrelu.runs.ending import EXIT_INTERRUPTED
+from scaledrelu.runs.ending import EXIT_BUSY, EXIT_INTERRUPTED
 
 JOB = "job.json"
 FIELDS = "%i|%T|%r|%k|%j"  # id, state, reason, comment, name
@@ -53,7 +53,7 @@ class JobEnd:
     @property
     def left(self) -> bool:
         """Whether it saved and left, which is no failure."""
-        return self.state in LEFT_ALONE or self.exit_status == EXIT_INTERRUPTED
+        return self.state in LEFT_ALONE or self.exit_status in (EXIT_BUSY, EXIT_INTERRUPTED)
 
     def __str__(self) -> str:
         return "the run saved" if self.exit_status == EXIT_INTERRUPTED else self.state
@@ -79,6 +79,8 @@ def queued_jobs(results: Path) -> dict[str, QueuedJob] | None:
         return None
     found = {}
     for line in printed.splitlines():
+        if line.count("|") < 4:  # a part of some other job's comment
+            continue
         job_id, state, reason, comment, name = line.split("|", 4)
         target = re.search(r"[a-z_]+-[0-9a-f]{12}$", name)
         if target and comment == comment_of(results):

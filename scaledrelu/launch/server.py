@@ -58,7 +58,7 @@ class ForkServer:
         log.parent.mkdir(parents=True, exist_ok=True)
         with far, log.open("ab") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(far.fileno()), str(os.getpid())],
+                [sys.executable, "-P", "-m", __name__, str(far.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -168,15 +168,10 @@ def _child(request: Request, server: int) -> NoReturn:
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     stop_with_parent(server)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    request.log.parent.mkdir(parents=True, exist_ok=True)
-    log = os.open(request.log, flags, 0o666)
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    os.close(log)
-    os.environ.update(request.environment)
     status = 1
     try:
+        _print_to(request.log)
+        os.environ.update(request.environment)
         status = pickle.loads(request.work)()
     except Exception:
         traceback.print_exc()
@@ -184,6 +179,14 @@ def _child(request: Request, server: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _print_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
 
 
 if __name__ == "__main__":

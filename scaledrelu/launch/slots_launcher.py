@@ -20,7 +20,7 @@ from scaledrelu.config.compose import finalize
 from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
-from scaledrelu.errors import ScaledReluError
+from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.launch.executor import Event, Files, Job, What, note_signals
 from scaledrelu.launch.jobs import trust_of
 from scaledrelu.launch.local import LocalExecutor
@@ -65,6 +65,12 @@ class SlotsLauncher(Launcher):
             task_function: not used: runs are trained from files.
             config: Hydra's configuration of the multirun.
         """
+        jobs = self._n_jobs
+        if jobs is not None and (type(jobs) is not int or jobs < 1):
+            raise ConfigError(
+                f"hydra.launcher.n_jobs={jobs}: must be a whole number from 1 on, or null to let "
+                "this machine decide"
+            )
         self._context, self._config = hydra_context, config
 
     def launch(

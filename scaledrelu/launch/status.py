@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.text import duration
 
 TAIL = 8192  # bytes at the end of a file that hold its last rows
+Queue = Mapping[str, QueuedJob]
 METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 
 
@@ -43,15 +44,16 @@ def status_lines(plan: Plan) -> Iterator[str]:
     folders = {name: run_directory(plan.results, name) for name in plan.runs}
     open_runs = [name for name, run in plan.runs.items() if not run.status.done]
     has_jobs = any(read_job(folders[name]) for name in open_runs)
-    queue = (queued_jobs(plan.results) or {}) if has_jobs else {}
+    queue = queued_jobs(plan.results) if has_jobs else {}
     captions = captions_of(plan)
     wide = max(map(len, plan.runs), default=0)
     for name, run in plan.runs.items():
-        state = _state(plan, run, folders[name], queue.get(name))
+        state = _state(plan, run, folders[name], queue)
         yield f"{name:{wide}}  {captions.get(name, '-'):12}  {state}"
 
 
-def _state(plan: Plan, run: PlannedRun, folder: Path, queued: QueuedJob | None) -> str:
+def _state(plan: Plan, run: PlannedRun, folder: Path, queue: Queue | None) -> str:
+    queued = queue.get(run.run_id) if queue else None
     match run.status:
         case Status.OK | Status.CRASH:
             return result_text(run.result)
@@ -66,16 +68,16 @@ def _state(plan: Plan, run: PlannedRun, folder: Path, queued: QueuedJob | None) 
         return f"failed: {run.reason}"
     if (crashed := plan.crashed_upstream(run)) is not None:
         return f"not trained: upstream crashed ({crashed})"
-    return _left_or_died(folder, run)
+    return _left_or_died(folder, run, ask=queue is not None)
 
 
-def _left_or_died(folder: Path, run: PlannedRun) -> str:
+def _left_or_died(folder: Path, run: PlannedRun, *, ask: bool) -> str:
     where = ""
     if run.saved is not None:
         where = " from its checkpoint"
         if run.saved.step is not None:
             where = f" at step {run.saved.step} of {run.saved.total_steps}"
-    if (job := read_job(folder)) is not None:
+    if ask and (job := read_job(folder)) is not None:  # a silent SLURM would keep us for minutes
         ended = ending_of(job.job_id)
         if not ended.left and ended.state != UNKNOWN:
             return f"died: SLURM job {job.job_id} ended in state {ended.state}; log {job.log}"

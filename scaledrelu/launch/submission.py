@@ -18,7 +18,7 @@ from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.launch.executor import Files, Job, State
 from scaledrelu.launch.queue import JobRecord, comment_of, write_job
 from scaledrelu.launch.slurm_options import SHARED, options_of
-from scaledrelu.runs.ending import EXIT_FAILED, EXIT_INTERRUPTED
+from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_INTERRUPTED
 from scaledrelu.tables.typed import as_list
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ class ClusterWork:
             if state is State.CRASHED:
                 log.warning("%s is not trained: upstream crashed (%s)", self.name, name)
                 return
+            if state is State.BUSY:  # trained by a process outside this queue
+                sys.exit(EXIT_BUSY)
             if state is not State.DONE:
                 if first:
                     reason = f"upstream failed: {name}: {self.files.reason(name)}"
@@ -77,6 +79,7 @@ def submit_job(
 
     found = options_of(job, options)
     setup = [
+        "export PYTHONSAFEPATH=1",  # the folder of the command holds no code of ours
         "export SLURM_KILL_BAD_EXIT=1",  # a task that dies takes the others along
         f"export PYTHONPATH={shlex.quote(str(CONF_DIR.parent))}${{PYTHONPATH:+:$PYTHONPATH}}",
     ]

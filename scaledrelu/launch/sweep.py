@@ -30,6 +30,7 @@ from scaledrelu.tables.settings import SLURM, Settings
 REDO = ("none", "failed", "all")
 EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
 POLL_S = 1.0
+ON_SLURM = ("launch=slurm", "launch.threads=0")  # a job itself sees how many cores it has
 UNKNOWN_S = 20.0  # if no similar run has finished: beside others it counts as a short one
 
 
@@ -228,7 +229,7 @@ def _for_its_launcher(settings: Settings) -> Settings:
     """Return the settings that runs are planned with: those of SLURM jobs add ``launch=slurm``."""
     if settings.launcher != SLURM or any(o.startswith("launch=") for o in settings.overrides):
         return settings
-    return replace(settings, overrides=("launch=slurm", *settings.overrides))
+    return replace(settings, overrides=(*ON_SLURM, *settings.overrides))
 
 
 def _executor(

@@ -28,6 +28,7 @@ ATTEMPT = "attempt.json"
 BEAT_S = 15.0  # how often a run shows that it is alive
 SILENCE_S = 120.0  # a run on another machine that has been silent for so long is dead
 PATIENCE_S = 1.0  # a mere check holds the lock for a moment
+LOOK_S = 0.05  # how long a mere check waits for another one
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 _TOO_LARGE = 2**31  # of a process id
 
@@ -117,7 +118,7 @@ def is_busy(folder: Path) -> bool:
         except (OSError, RunError):
             continue
         with stream:
-            if _try(stream, kind) is False:
+            if _is_taken(stream, kind, LOOK_S):
                 return True
     return attempt is not None and _lives_unseen(attempt, folder)
 
@@ -142,16 +143,23 @@ def read_attempt(run_dir: str | Path) -> Attempt | None:
 
 def _held_by_others(folder: Path, stream: IO[bytes]) -> bool:
     """Take the lock; return whether another process holds it, or works where it is not shared."""
-    deadline = time.monotonic() + PATIENCE_S
-    while _try(stream, fcntl.LOCK_EX) is False:
-        if time.monotonic() > deadline:
-            return True
-        time.sleep(0.02)
+    if _is_taken(stream, fcntl.LOCK_EX, PATIENCE_S):
+        return True
     attempt = read_attempt(folder)
     if attempt is not None and _lives_unseen(attempt, folder):
         return True
     with _open_lock(folder / RANKS_LOCK) as others:
-        return _try(others, fcntl.LOCK_EX) is False
+        return _is_taken(others, fcntl.LOCK_EX, LOOK_S)
+
+
+def _is_taken(stream: IO[bytes], kind: int, patience_s: float) -> bool:
+    """Take a lock; return whether others hold it, and not just for the moment of a check."""
+    deadline = time.monotonic() + patience_s
+    while _try(stream, kind) is False:
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def _try(stream: IO[bytes], kind: int) -> bool | None:
@@ -166,6 +174,8 @@ def _try(stream: IO[bytes], kind: int) -> bool | None:
 def _lives_unseen(attempt: Attempt, folder: Path) -> bool:
     """Whether a process is alive although the lock seems free."""
     if not attempt.here:  # its locks may not reach this machine
+        if attempt.slurm_job is not None and attempt.slurm_job == os.environ.get("SLURM_JOB_ID"):
+            return False  # this job's own life before it was queued again
         return time.time() - attempt.seen < SILENCE_S
     if _locks_work(folder):
         return False

@@ -14,12 +14,13 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.config.compose import from_values
 from scaledrelu.config.digest import label_digest, pin_data_digest
 from scaledrelu.config.identity import TRANSIENT, run_id
 from scaledrelu.config.overrides import parse_overrides
+from scaledrelu.config.places import expand_places
 from scaledrelu.config.run import PathsConfig, RunConfig
-from scaledrelu.config.stored import CONFIG_YAML, Texts, from_yaml, of_today, to_yaml
+from scaledrelu.config.stored import CONFIG_YAML, Texts, from_stored, from_yaml, of_today, to_yaml
+from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.files import write_atomic
 from scaledrelu.runs.damage import UNREADABLE, in_short, read_text
@@ -56,9 +57,7 @@ class PlanWriter:
             write_atomic(path, text, durable=not planned_as)
 
 
-def read_planned(
-    results: str | Path, name: str, *, changes: Sequence[str] = (), conf_dir: Path | None = None
-) -> RunConfig:
+def read_planned(results: str | Path, name: str, *, changes: Sequence[str] = ()) -> RunConfig:
     """Return the configuration of a planned run, checked as if it had just been composed.
 
     Args:
@@ -66,7 +65,6 @@ def read_planned(
         name: run id.
         changes: ``key=value``: where and how fast it runs, and which modules it may name, which a
             stored configuration does not decide.
-        conf_dir: the configuration tree.
 
     Raises:
         ConfigError: no such run, a change of what the run is, untrusted code, or data that have
@@ -77,8 +75,11 @@ def read_planned(
     raw = of_today(_read(path, name, results))
     raw |= {"trust": [], "paths": {"results": "results"}}
     for override in parse_overrides(changes):
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line}: --run trains one run; give one value")
         _change(raw, override.key_or_group, override.value(), override.input_line)
-    config = from_values(raw, conf_dir=conf_dir)
+    config = from_stored(expand_places(raw))
+    check_targets(raw, trust=config.trust)
     config = replace(config, paths=PathsConfig(results=str(results)))
     if (found := run_id(config)) != name:
         raise RunError(

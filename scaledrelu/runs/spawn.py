@@ -23,7 +23,7 @@ from scaledrelu.runs import blame, record
 from scaledrelu.runs.ending import Ended as Ended
 from scaledrelu.runs.ending import JobReport as JobReport
 from scaledrelu.runs.ending import exit_status
-from scaledrelu.runs.lock import BusyError, one_of_many, only_writer
+from scaledrelu.runs.lock import BusyError, is_busy, one_of_many, only_writer
 from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.planned import read_planned
 from scaledrelu.runs.process import (
@@ -53,8 +53,9 @@ def train_planned(results: Path, name: str, *, changes: Sequence[str] = ()) -> i
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     report = run_planned(results, name, changes=changes)
-    if report.ended is Ended.REFUSED and _rank() == 0:
-        _failed(name, record.run_directory(results, name), report.reason, "")
+    folder = record.run_directory(results, name)
+    if report.ended is Ended.REFUSED and _rank() == 0 and not is_busy(folder):
+        _failed(name, folder, report.reason, "")
     return exit_status([report.ended])
 
 
@@ -202,6 +203,8 @@ def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
         monitor_interval=0.2,
         start_method="spawn",
     )
+    for rank in range(nproc):
+        blame.clear_note(folder, rank)
     os.environ.setdefault("OMP_NUM_THREADS", str(config.launch.threads or 1))
     try:
         with pass_on_signals() as request, _without_agent_output():

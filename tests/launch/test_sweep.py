@@ -152,7 +152,7 @@ def test_every_run_to_train_has_its_file_before_the_first_starts(sandbox):
     sandbox.behave(["raise"])
     sandbox.sweep()
     for name in sandbox.names:
-        config = read_planned(sandbox.base / "results", name, conf_dir=sandbox.base / "conf")
+        config = read_planned(sandbox.base / "results", name)
         assert canonical(config) == canonical(sandbox.plan.runs[name].config)
         assert config.wandb.tags == ("table8",)
 
