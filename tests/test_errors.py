@@ -3,6 +3,7 @@
 import os
 import sys
 
+from scaledrelu.errors import ConfigError, RunError
 from scripts._tables import run_script
 
 
@@ -15,6 +16,35 @@ def test_a_reader_that_leaves_early_is_no_error(monkeypatch):
         monkeypatch.setattr(sys, "argv", ["sweep.py", "--help"])
         assert not run_script("sweep", lambda settings, say: 1, "a script")
         print("more", flush=True)  # goes nowhere
+
+
+def test_a_sweep_goes_on_where_nobody_reads_any_more(monkeypatch):
+    """``make table1 | tee log``: Ctrl-C stops ``tee`` first, and running runs have to save."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    said = []
+
+    def work(settings, say):
+        for line in ("stopping", "saved"):
+            say(line)
+            said.append(line)
+        return 130
+
+    with os.fdopen(writer, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        monkeypatch.setattr(sys, "argv", ["sweep.py"])
+        assert run_script("sweep", work, "a script") == 130
+    assert said == ["stopping", "saved"]
+
+
+def test_a_failure_is_1_and_wrong_input_2(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["sweep.py"])
+    for error, status in ((RunError("disk full"), 1), (ConfigError("no such key"), 2)):
+
+        def work(settings, say, error=error):
+            raise error
+
+        assert run_script("sweep", work, "a script") == status
 
 
 def test_what_a_script_returns_is_its_exit_status_while_somebody_reads(monkeypatch, capsys):

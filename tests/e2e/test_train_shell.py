@@ -122,6 +122,7 @@ def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         ("-m seed=range(0,3,0)", "must not be zero"),
         ("-m seed=range(0,3,0.0)", "Invalid range values"),
         ("-m hydra/launcher=nope", "hydra/launcher/nope"),
+        ("-m hydra/launcher=slots hydra.launcher.n_jobs=-1", "whole number from 1 on"),
         ("-m hydra/launcher=joblib hydra.launcher.n_jobs=x", "could not be converted to Integer"),
         ("hydra.mode=nope", "hydra.mode"),
         ("~nope", "'nope' does not exist"),

@@ -1,9 +1,10 @@
 """Stands in for training in the processes of a launcher: reads the run's file, may misbehave.
 
 A JSON file maps a run id to what its attempts do, in order, the last one for ever: ok, crash,
-raise, kill (SIGKILL to itself), exit (leaves without a result), sleep (until SIGTERM, then saves
-and leaves; a file ``asleep`` tells that it will), nap (a second of work), hold (until the file
-``release`` is there). Every attempt adds its run to a file ``started``.
+raise, busy (leaves as if another process had the run), kill (SIGKILL to itself), exit (leaves
+without a result), sleep (until SIGTERM, then saves and leaves; a file ``asleep`` tells that it
+will), nap (a second of work), hold (until the file ``release`` is there). Every attempt adds its
+run to a file ``started``; the first one writes to ``planned`` how many runs have their file.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ def train(results: Path, run_id: str, *, changes: tuple[str, ...] = (), plan: Pa
 def attempt(results: Path, run_id: str, folder: Path, plan: dict) -> int:
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["method"] == run_id.partition("-")[0]
+    if not (results / "started").exists():
+        planned = len(list((results / "runs").glob("*/config.yaml")))
+        (results / "planned").write_text(str(planned))
     with (results / "started").open("a") as stream:
         stream.write(f"{run_id}\n")
     with (folder / "attempts").open("a") as stream:
@@ -61,6 +65,8 @@ def behave(what: str, folder: Path, run_id: str, config: dict) -> int:
     print(f"{run_id}: {what}, GPUs {os.environ.get('CUDA_VISIBLE_DEVICES')}", flush=True)
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "busy":
+        return EXIT_BUSY
     if what == "exit":
         os._exit(3)
     if what == "raise":

@@ -107,6 +107,13 @@ def test_every_way_to_end_has_its_own_status(server, tmp_path):
     assert "no such luck" in (tmp_path / "bug.log").read_text()
 
 
+def test_the_folder_of_the_command_holds_no_code_of_the_server(tmp_path, monkeypatch):
+    (tmp_path / "pickle.py").write_text("raise SystemExit('a file of the same name')")
+    monkeypatch.chdir(tmp_path)
+    ForkServer([], log=tmp_path / "server.log").close()
+    assert (tmp_path / "server.log").read_text() == ""
+
+
 OWNER = """
 import sys, time
 sys.path.insert(0, {modules!r})

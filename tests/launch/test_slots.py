@@ -88,7 +88,15 @@ def with_launch(config, **fields):
 
 @pytest.mark.parametrize(
     ("asked", "gpus"),
-    [("", []), ("-1", []), (None, ["0", "1", "2"]), ("2, 0", ["2", "0"]), ("GPU-a7", ["GPU-a7"])],
+    [
+        ("", []),
+        ("-1", []),
+        (None, ["0", "1", "2"]),
+        ("2, 0", ["2", "0"]),
+        ("GPU-a7", ["GPU-a7"]),
+        ("0,1,", ["0", "1"]),
+        ("0,-1,1", ["0"]),
+    ],
 )
 def test_gpus_are_those_that_this_process_may_use(monkeypatch, asked, gpus):
     monkeypatch.undo()

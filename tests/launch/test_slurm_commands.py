@@ -24,7 +24,8 @@ from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_slurm, options_of
 from scaledrelu.launch.submission import ClusterWork, jobs_folder, keep_record
 from scaledrelu.runs import process, spawn
-from scaledrelu.runs.lock import claim
+from scaledrelu.runs.ending import EXIT_BUSY
+from scaledrelu.runs.lock import claim, only_writer
 from scaledrelu.runs.record import Outcome, Result, read_error, run_directory, write_result
 
 A, B = "deit-aaaaaaaaaaaa", "deit-bbbbbbbbbbbb"
@@ -515,3 +516,22 @@ def test_the_parent_of_several_workers_passes_a_time_limit_on_as_sigterm():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           cwd=Path(CONF_DIR).parent)  # fmt: skip
     assert json.loads(done.stdout) == [True, True]
+
+
+def test_a_run_that_another_process_trains_is_no_failure_of_its_job():
+    assert JobEnd("FAILED", EXIT_BUSY).left
+    assert not JobEnd("FAILED", 1).left
+
+
+def test_a_job_whose_upstream_run_is_trained_elsewhere_leaves_without_blame(tmp_path):
+    upstream, below = (run_directory(tmp_path, name) for name in (A, B))
+    upstream.mkdir(parents=True)
+    with only_writer(upstream), pytest.raises(SystemExit) as left:
+        ClusterWork(Files(tmp_path), B, lambda: 0, (A,))()
+    assert left.value.code == EXIT_BUSY
+    assert read_error(below) is None
+
+
+def test_a_comment_of_several_lines_in_the_queue_is_no_error(commands):
+    folder = commands(squeue="printf '3|RUNNING|None|two\\nlines|other\\n'")
+    assert queued_jobs(folder / "results") == {}

@@ -151,10 +151,26 @@ def test_training_that_cannot_start_is_one_line_and_no_failure_of_a_run(sandbox)
 def test_every_run_to_train_has_its_file_before_the_first_starts(sandbox):
     sandbox.behave(["raise"])
     sandbox.sweep()
+    assert (sandbox.base / "results" / "planned").read_text() == "3"
     for name in sandbox.names:
         config = read_planned(sandbox.base / "results", name)
         assert canonical(config) == canonical(sandbox.plan.runs[name].config)
         assert config.wandb.tags == ("table8",)
+
+
+def test_a_run_that_another_process_took_first_is_waited_for_and_not_taken_for_dead(sandbox):
+    sandbox.behave(["busy", "ok"])
+    assert sandbox.sweep() == 0
+    assert sandbox.started()[0] == 0
+    assert sandbox.started().count(0) == 2
+    assert not any("no error message" in line for line in sandbox.said)
+
+
+def test_a_process_that_exits_twice_is_not_said_to_be_killed(sandbox):
+    sandbox.behave(["exit"])
+    assert sandbox.sweep() == 1
+    assert any("ended twice with exit status 3; see" in line for line in sandbox.said)
+    assert not any("out of memory" in line for line in sandbox.said)
 
 
 def test_a_run_keeps_what_its_process_printed(sandbox):

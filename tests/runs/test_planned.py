@@ -12,6 +12,7 @@ from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.run import plain
 from scaledrelu.errors import ConfigError, RunError, ScaledReluError
 from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK, EXIT_WRONG_INPUT
+from scaledrelu.runs.lock import only_writer
 from scaledrelu.runs.planned import PlanWriter, planned_as, read_planned
 from scaledrelu.runs.record import read_error, read_result
 from scaledrelu.runs.spawn import train_planned
@@ -86,6 +87,20 @@ def test_where_and_how_fast_may_be_changed_and_nothing_else(planned):
         with pytest.raises(ConfigError) as caught:
             read_planned(path.parents[2], run_id(config), changes=[change])
         assert "\n" not in str(caught.value)
+
+
+def test_several_values_for_one_run_are_refused_in_one_line(planned):
+    config, path = planned()
+    with pytest.raises(ConfigError, match="--run trains one run; give one value"):
+        read_planned(path.parents[2], run_id(config), changes=["launch.workers=1,2"])
+
+
+def test_nothing_is_written_into_a_run_that_another_process_trains(planned):
+    config, path = planned()
+    with only_writer(path.parent):
+        status = train_planned(path.parents[2], run_id(config), changes=["seed=1"])
+    assert status == EXIT_WRONG_INPUT
+    assert read_error(path.parent) is None
 
 
 def edit(path: Path, **fields: object) -> None:

@@ -1,7 +1,9 @@
 import errno
+import fcntl
 import json
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -223,3 +225,21 @@ def test_where_files_cannot_be_locked_the_process_itself_is_looked_for(tmp_path,
         mine = json.loads((tmp_path / "attempt.json").read_text())
     (tmp_path / "attempt.json").write_text(json.dumps(left | {"pid": mine["pid"]}))
     assert not is_busy(tmp_path), "the process id was used again"
+
+
+@pytest.mark.parametrize("name", [lock.LOCK, lock.RANKS_LOCK])
+def test_a_check_that_meets_another_check_does_not_take_it_for_a_run(tmp_path, name):
+    with (tmp_path / name).open("w") as checked:
+        fcntl.flock(checked, fcntl.LOCK_EX)
+        timer = threading.Timer(0.02, fcntl.flock, (checked, fcntl.LOCK_UN))
+        timer.start()
+        assert not is_busy(tmp_path)
+        timer.join()
+
+
+def test_a_job_that_was_queued_again_takes_its_own_life_before_for_over(tmp_path, monkeypatch):
+    path = tmp_path / "attempt.json"
+    path.write_text(json.dumps(ATTEMPT | {"boot": "of another kernel", "slurm_job": "7"}))
+    assert is_busy(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert not is_busy(tmp_path)

@@ -24,7 +24,7 @@ from scaledrelu.launch.jobs import files_of, jobs_of
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.reports.cells import read_cell
-from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED
+from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.record import Status, read_error
 from scaledrelu.tables.planner import build_plan
@@ -191,6 +191,9 @@ def test_a_script_that_fails_leaves_its_last_line_and_no_manifest(conf):
     assert read_error(folder) == "disk full"
     (item,) = planned(conf).artifacts.values()
     assert (item.status, item.reason) == (Status.FAILED, "disk full")
+    (conf / "make.py").write_text(SCRIPT)
+    assert make_artifact(item.artifact, results=results) == EXIT_OK
+    assert read_error(folder) is None
 
 
 @pytest.mark.usefixtures("own_scripts")
