@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from scaledrelu.errors import RunError, ScaledReluError, reader_may_leave
+from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_WRONG_INPUT
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
 
 Say = Callable[[str], None]
@@ -47,10 +48,10 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
         return work(load_settings(arguments, script=script), SAY.get(script, say))
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
-        return 130
+        return EXIT_CTRL_C
     except ScaledReluError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, RunError) else 2
+        return EXIT_FAILED if isinstance(error, RunError) else EXIT_WRONG_INPUT
 
 
 SAY = {"sweep": say_and_go_on}  # of the others, what nobody reads need not be done

@@ -21,6 +21,7 @@ from scaledrelu.launch.progress import Progress
 from scaledrelu.launch.slots import GPUS, Slot, slots_of
 from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_options
+from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.mirrored import check_online
 from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
@@ -28,7 +29,6 @@ from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import SLURM, Settings
 
 REDO = ("none", "failed", "all")
-EXIT_OK, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 130
 POLL_S = 1.0
 ON_SLURM = ("launch=slurm", "launch.threads=0")  # a job itself sees how many cores it has
 UNKNOWN_S = 20.0  # if no similar run has finished: beside others it counts as a short one
@@ -162,12 +162,12 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
     undone = sum(not run.status.done for name, run in plan.runs.items() if name not in blocked)
     if launched.interrupted:
         say(f"interrupted; {undone} runs are left: run the same command again to continue")
-        return EXIT_INTERRUPTED
+        return EXIT_CTRL_C
     if launched.submitted:
         say("the jobs run without this command; make status shows their progress")
         if launched.left_out:
             say(f"jobs not submitted yet: {launched.left_out}; run the same command to submit them")
-        return EXIT_INCOMPLETE if launched.left_out else EXIT_OK
+        return EXIT_FAILED if launched.left_out else EXIT_OK
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]
     for run in (*failed, *damaged):
@@ -188,7 +188,7 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
                 f"{len(damaged)} records are damaged; redo=<run id> sets one aside and trains it "
                 "again"
             )
-        return EXIT_INCOMPLETE
+        return EXIT_FAILED
     return EXIT_OK
 
 

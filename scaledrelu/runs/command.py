@@ -31,6 +31,7 @@ from scaledrelu.config.shell import (
 from scaledrelu.errors import ScaledReluError, reader_may_leave
 from scaledrelu.files import cannot_write
 from scaledrelu.runs.ending import (
+    EXIT_CTRL_C,
     EXIT_FAILED,
     EXIT_WRONG_INPUT,
     Ended,
@@ -41,7 +42,6 @@ from scaledrelu.runs.multirun import MultirunFolder, leave_ending, read_endings,
 from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.spawn import run_job, run_planned
 
-EXIT_KILLED = 130
 PLUGINS = "hydra_plugins.scaledrelu"  # Hydra wants this name; there is no such package on disk
 LAUNCHERS = ("joblib", "submitit")  # their errors say that a worker is gone
 
@@ -191,4 +191,4 @@ def print_error(line: str) -> None:
 
 def _interrupted() -> int:
     sys.stderr.write("interrupted; run the same command again to continue from the checkpoints\n")
-    return EXIT_KILLED
+    return EXIT_CTRL_C

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 EXIT_OK, EXIT_FAILED, EXIT_WRONG_INPUT = 0, 1, 2
 EXIT_BUSY = 69  # "unavailable": another process trains the run
+EXIT_CTRL_C = 130  # as shells say it: a person stopped the command
 EXIT_INTERRUPTED = 75  # "temporary failure": the same command continues from the checkpoint
 
 

@@ -164,7 +164,8 @@ def _options(conf_dir: Path, group: str) -> tuple[str, ...]:
 def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:
     if value not in allowed:
         near = nearest(str(value), allowed)
-        raise ConfigError(f"{key}={value}: no such {key}{near}; allowed: {', '.join(allowed)}")
+        what = key.removesuffix("s")
+        raise ConfigError(f"{key}={value}: no such {what}{near}; allowed: {', '.join(allowed)}")
     return value
 
 
