@@ -79,6 +79,11 @@ def canonical(config: RunConfig) -> dict[str, Any]:
     return _normalise(science)
 
 
+def is_transient(key: str) -> bool:
+    """Whether a dotted key says where or how fast a run happens, and nothing of what it is."""
+    return any(key == one or key.startswith(f"{one}.") for one in TRANSIENT)
+
+
 def run_id(config: RunConfig) -> str:
     """Return ``<method>-<12 hex digits>``, the identity of a run."""
     return id_of(canonical(config), method=config.method)

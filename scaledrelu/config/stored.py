@@ -13,7 +13,7 @@ import yaml
 
 from scaledrelu.config.construct import construct
 from scaledrelu.config.group import Group, fields_of
-from scaledrelu.config.identity import NEUTRAL, TRANSIENT
+from scaledrelu.config.identity import NEUTRAL, TRANSIENT, is_transient
 from scaledrelu.config.run import RunConfig, plain
 
 CONFIG_YAML = "config.yaml"  # in a run directory
@@ -91,7 +91,7 @@ def _known_fields(values: Mapping[str, Any]) -> dict[str, Any]:
             kept[group] = {
                 name: value
                 for name, value in fields.items()
-                if f"{group}.{name}" in known or not _is_transient(f"{group}.{name}")
+                if f"{group}.{name}" in known or not is_transient(f"{group}.{name}")
             }
     return kept
 
@@ -102,7 +102,3 @@ def _all_fields(group: type[Group]) -> list[Any]:
         if issubclass(one.kind, Group):
             found += _all_fields(one.kind)
     return found
-
-
-def _is_transient(key: str) -> bool:
-    return any(key == one or key.startswith(f"{one}.") for one in TRANSIENT)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.digest import label_digest, pin_data_digest
-from scaledrelu.config.identity import TRANSIENT, run_id
+from scaledrelu.config.identity import is_transient, run_id
 from scaledrelu.config.overrides import parse_overrides
 from scaledrelu.config.places import expand_places
 from scaledrelu.config.run import PathsConfig, RunConfig
@@ -114,7 +114,7 @@ def _read(path: Path, name: str, results: str | Path) -> dict[str, Any]:
 
 
 def _change(raw: dict[str, Any], key: str, value: Any, typed: str) -> None:
-    if not any(key == known or key.startswith(f"{known}.") for known in TRANSIENT):
+    if not is_transient(key):
         raise ConfigError(
             f"{typed}: cannot be changed, since --run trains a run as it was planned; allowed: "
             "paths.results, launch.<field>, wandb.<field>, data.root, init.path, trust"

@@ -14,7 +14,7 @@ from typing import Any
 
 from scaledrelu.config.artifacts import Artifact, data_artifact, label_artifact
 from scaledrelu.config.data import MADE
-from scaledrelu.config.identity import TRANSIENT, canonical, id_of, with_start
+from scaledrelu.config.identity import canonical, id_of, is_transient, with_start
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import RecordError
@@ -220,7 +220,9 @@ class _Planner:
         making = label_artifact(
             config, self.compose.conf_dir, lambda teacher: self.compose(teacher).config
         )
-        place = [item for item in self.extra if _is_transient(item)]  # its science is its own
+        place = [
+            item for item in self.extra if is_transient(item.partition("=")[0])
+        ]  # its science is its own
         teacher = merge_overrides(making.teacher, place)
         name = self._add(self._alike(teacher, self._composed(teacher)), seed=0)
         if name != making.teacher_id:
@@ -306,8 +308,3 @@ def _check_metrics(column: Column, config: RunConfig) -> None:
                 f"column '{column.name}': the run reports no metric '{metric}'"
                 f"{nearest(metric, known)}; allowed: {', '.join(sorted(known))}"
             )
-
-
-def _is_transient(override: str) -> bool:
-    key = override.partition("=")[0]
-    return any(key == known or key.startswith(f"{known}.") for known in TRANSIENT)
