@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.compose import readable_errors
 from scaledrelu.config.ranges import FEW, within
+from scripts._runs import add_place_of_run
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -24,14 +25,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--run", metavar="ID", required=True, help="finished re-identification run (Table 4)"
     )
-    parser.add_argument("--results", default="results", help="results folder, default: results")
-    parser.add_argument(
-        "--trust",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="further module whose code the run may use; repeatable",
-    )
+    add_place_of_run(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help="PNG file to write")
     parser.add_argument(
         "--count", type=within(FEW), default=8, help="number of queries, default: 8"

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.compose import readable_errors
 from scaledrelu.config.ranges import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS, within
+from scripts._runs import add_place_of_run
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -28,14 +29,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     teacher = parser.add_mutually_exclusive_group(required=True)
     teacher.add_argument("--run", metavar="ID", help="finished run; labels its training images")
     teacher.add_argument("--timm", metavar="NAME", help="timm model; labels the images of --data")
-    parser.add_argument("--results", default="results", help="results folder, default: results")
-    parser.add_argument(
-        "--trust",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="further module whose code the run may use; repeatable",
-    )
+    add_place_of_run(parser)
     parser.add_argument("--artifact-id", help="default: from teacher and images")
     parser.add_argument(
         "--out", help="folder of the maps, default: <results>/artifacts/<artifact id>"

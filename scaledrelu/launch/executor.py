@@ -17,16 +17,16 @@ from typing import Protocol
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.runs.damage import RecordError
-from scaledrelu.runs.lock import is_busy
 from scaledrelu.runs.record import (
-    ERROR,
-    Outcome,
+    Status,
     read_error,
-    read_result,
+    read_status,
     run_directory,
+    unfinished_status,
     write_error,
 )
 
+WORKED_ON = "another process is working on it"
 Say = Callable[[str], None]  # takes one line
 
 
@@ -112,20 +112,6 @@ class Executor(Protocol):
         ...
 
 
-class State(StrEnum):
-    """What the files of a run or artifact say, whichever process made them."""
-
-    DONE = "done"
-    CRASHED = "crashed"
-    FAILED = "failed"
-    DAMAGED = "damaged"
-    BUSY = "busy"
-    MISSING = "missing"
-
-
-FINISHED = (State.DONE, State.CRASHED)
-
-
 @dataclass(frozen=True, slots=True)
 class Files:
     """The run directories and artifacts of a results folder, by name.
@@ -143,23 +129,15 @@ class Files:
         find = artifact_directory if name in self.artifacts else run_directory
         return find(self.results, name)
 
-    def state(self, name: str) -> State:
+    def status(self, name: str) -> Status:
         """Return how far a run or artifact has come."""
         folder = self.folder(name)
         if name in self.artifacts:
-            done = (folder / MANIFEST).exists()
-            result = None
-        else:
-            try:
-                result = read_result(folder)
-            except RecordError:
-                return State.DAMAGED
-            done = result is not None
-        if done:
-            return State.CRASHED if result and result.outcome is Outcome.CRASH else State.DONE
-        if is_busy(folder):
-            return State.BUSY
-        return State.FAILED if (folder / ERROR).exists() else State.MISSING
+            return Status.OK if (folder / MANIFEST).exists() else unfinished_status(folder)
+        try:
+            return read_status(folder)
+        except RecordError:
+            return Status.DAMAGED
 
     def mark(self, name: str) -> int | None:
         """Return a mark that distinguishes a run's directory from a later one; None without one."""
@@ -180,7 +158,7 @@ class Files:
             reason: why it failed, in one line.
             details: further lines.
         """
-        if self.state(name) in (State.MISSING, State.FAILED):
+        if self.status(name) in (Status.MISSING, Status.FAILED):
             write_error(self.folder(name), reason, details)
 
 

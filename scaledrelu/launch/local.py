@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaledrelu.launch.executor import FINISHED, Event, Files, Job, State, What
+from scaledrelu.launch.executor import WORKED_ON, Event, Files, Job, What
 from scaledrelu.launch.server import ForkServer, Request
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_INTERRUPTED
 from scaledrelu.runs.lock import BusyError
+from scaledrelu.runs.record import Status
 
 CONSOLE = "console.log"  # what the process of a run prints
 SERVER_LOG = Path(".cache") / "server.log"
@@ -140,12 +141,12 @@ class LocalExecutor:
             return [self._settle(job, What.LEFT_OUT, obstacle)] if obstacle else []
         if not self._admit(job.name, list(self._running)):
             return []
-        state = self._files.state(job.name)
-        if state is State.BUSY:
+        state = self._files.status(job.name)
+        if state is Status.RUNNING:
             return self._wait_for(job)
-        if state in FINISHED and self._files.mark(job.name) != job.replaces:
+        if state.done and self._files.mark(job.name) != job.replaces:
             return [self._settle(job, What.DONE)]  # by another sweep
-        if state is State.FAILED and job.name in self._held:  # the other process has tried it
+        if state is Status.FAILED and job.name in self._held:  # the other process has tried it
             return [self._settle(job, What.FAILED, self._files.reason(job.name))]
         try:
             job.prepare()
@@ -158,10 +159,10 @@ class LocalExecutor:
         if any(name in self._waiting or name in self._running for name in job.after):
             return ""
         for name in job.after:
-            state = self._files.state(name)
-            if state is State.CRASHED:
+            state = self._files.status(name)
+            if state is Status.CRASH:
                 return f"upstream crashed ({name})"
-            if state is not State.DONE:
+            if state is not Status.OK:
                 return f"it needs {name}, which {_why_not(state)}"
         return None
 
@@ -169,7 +170,7 @@ class LocalExecutor:
         if job.name in self._held:
             return []
         self._held.add(job.name)
-        return [Event(job.name, What.WAITING, "another process is working on it")]
+        return [Event(job.name, What.WAITING, WORKED_ON)]
 
     def _start(self, job: Job) -> list[Event]:
         self._held.discard(job.name)
@@ -203,18 +204,18 @@ class LocalExecutor:
         """Say how a job ended: files first, then the exit status of its process."""
         running = self._running.pop(name)
         self._free.append(running.slot)
-        state = self._files.state(name)
-        if state in FINISHED:
+        state = self._files.status(name)
+        if state.done:
             return Event(name, What.DONE)
         if status == EXIT_BUSY:
             self._waiting[name] = running.job
             self._held.add(name)
-            return Event(name, What.WAITING, "another process is working on it")
+            return Event(name, What.WAITING, WORKED_ON)
         if status == EXIT_INTERRUPTED:
             return Event(name, What.STOPPED, "by a signal, after saving")
         if status == -signal.SIGTERM:
             return Event(name, What.STOPPED, "by SIGTERM, before training")
-        if status > 0 and state in (State.FAILED, State.DAMAGED):
+        if status > 0 and state in (Status.FAILED, Status.DAMAGED):
             return Event(name, What.FAILED, self._files.reason(name))
         if self._stopping:
             return Event(name, What.STOPPED, "by a signal, before saving")
@@ -257,5 +258,5 @@ class LocalExecutor:
                     os.kill(running.pid, number)
 
 
-def _why_not(state: State) -> str:
-    return {State.DAMAGED: "is damaged", State.FAILED: "failed"}.get(state, "has no result")
+def _why_not(state: Status) -> str:
+    return {Status.DAMAGED: "is damaged", Status.FAILED: "failed"}.get(state, "has no result")

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scaledrelu.launch.executor import FINISHED, Event, Files, Job, State, What
+from scaledrelu.launch.executor import WORKED_ON, Event, Files, Job, What
 from scaledrelu.launch.queue import ALIVE, cancel, ending_of, queued_jobs, read_job
+from scaledrelu.runs.record import Status
 
 QUEUE_POLL_S = 5.0  # SLURM's controller serves all users: ask rarely
 STOP_LIMIT_S = 180.0  # a cancelled job may save for SLURM's KillWait, 30 s by default
@@ -66,8 +67,8 @@ class SentJobs:
         """Return which jobs have ended; asks SLURM every few seconds."""
         events = []
         for name in list(self._open):
-            state = self._files.state(name)
-            if state in FINISHED or (state is State.FAILED and name in self._gone):
+            state = self._files.status(name)
+            if state.done or (state is Status.FAILED and name in self._gone):
                 events.append(self._settle(name, state))
         if time.monotonic() - self._asked < QUEUE_POLL_S:
             return events
@@ -100,22 +101,22 @@ class SentJobs:
             time.sleep(min(2.0, QUEUE_POLL_S))
         return []
 
-    def _settle(self, name: str, state: State) -> Event:
+    def _settle(self, name: str, state: Status) -> Event:
         del self._open[name]
-        if state in FINISHED:
+        if state.done:
             return Event(name, What.DONE)
         return Event(name, What.FAILED, self._files.reason(name))
 
     def _conclude(self, name: str) -> Event:
         """Say of a job that is over whether it died, or saved and left."""
-        state = self._files.state(name)
-        if state in (*FINISHED, State.FAILED, State.DAMAGED):
+        state = self._files.status(name)
+        if state.done or state in (Status.FAILED, Status.DAMAGED):
             return self._settle(name, state)
         sent = self._open.pop(name)
-        if state is State.BUSY:
-            return Event(name, What.WAITING, "another process is working on it")
+        if state is Status.RUNNING:
+            return Event(name, What.WAITING, WORKED_ON)
         for upstream in sent.job.after:
-            if self._files.state(upstream) is State.CRASHED:
+            if self._files.status(upstream) is Status.CRASH:
                 return Event(name, What.LEFT_OUT, f"upstream crashed ({upstream})")
         ended = ending_of(sent.job_id)
         if ended.left:

@@ -29,6 +29,7 @@ from scaledrelu.runs.ending import Ended, JobReport
 from scaledrelu.runs.multirun import write_ending
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import read_result, run_directory
+from scaledrelu.tables.typed import is_whole
 
 POLL_S = 1.0
 NOT_STARTED = "not started"
@@ -66,7 +67,7 @@ class SlotsLauncher(Launcher):
             config: Hydra's configuration of the multirun.
         """
         jobs = self._n_jobs
-        if jobs is not None and (type(jobs) is not int or jobs < 1):
+        if jobs is not None and not is_whole(jobs, 1):
             raise ConfigError(
                 f"hydra.launcher.n_jobs={jobs}: must be a whole number from 1 on, or null to let "
                 "this machine decide"

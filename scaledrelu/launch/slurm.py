@@ -16,12 +16,13 @@ from dataclasses import replace
 from typing import Any
 
 from scaledrelu.errors import ConfigError, RunError
-from scaledrelu.launch.executor import FINISHED, Event, Files, Job, State, What
+from scaledrelu.launch.executor import WORKED_ON, Event, Files, Job, What
 from scaledrelu.launch.queue import QueuedJob, cancel, queued_jobs
 from scaledrelu.launch.sent import QUEUE_POLL_S, SentJobs
 from scaledrelu.launch.slurm_options import check_slurm, options_of
 from scaledrelu.launch.submission import has_work, jobs_folder, keep_record, submit_job
 from scaledrelu.runs.lock import BusyError, claim
+from scaledrelu.runs.record import Status
 
 FULL_S = 60.0  # pause when SLURM accepts no more jobs and none of ours ends
 PORTION = 50  # jobs to submit before checking for a request to stop
@@ -150,8 +151,8 @@ class SlurmExecutor:
                 keep_record(job, queued.job_id, self._files)
                 return [self._taken(job, queued.job_id, What.ADOPTED, f"job {queued.job_id}")]
             cancel([queued.job_id])
-        state = self._files.state(job.name)
-        if state in FINISHED and self._files.mark(job.name) != job.replaces:  # by another process
+        state = self._files.status(job.name)
+        if state.done and self._files.mark(job.name) != job.replaces:  # by another process
             del self._unsent[job.name]
             return [Event(job.name, What.DONE)]
         if (obstacle := self._obstacle(job, state)) is not None:
@@ -170,20 +171,20 @@ class SlurmExecutor:
         self._order.append(job_id)
         return Event(job.name, what, where)
 
-    def _obstacle(self, job: Job, state: State) -> str | None:
+    def _obstacle(self, job: Job, state: Status) -> str | None:
         """Return why a job is not to be submitted now; None if it is, and make it ready then."""
         for name in job.after:
             if name in self._unsent:
                 return f"it needs {name}, which is not submitted yet"
-            if name not in self._sent and self._files.state(name) is State.BUSY:
+            if name not in self._sent and self._files.status(name) is Status.RUNNING:
                 return f"it needs {name}, which another process is working on"
         try:
-            if state is not State.BUSY:
+            if state is not Status.RUNNING:
                 job.prepare()
                 return None
         except BusyError:
             pass
-        return "another process is working on it"
+        return WORKED_ON
 
     def _hold(self, job: Job, reason: str) -> list[Event]:
         """Leave a job for later, and say that once."""

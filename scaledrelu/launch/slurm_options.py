@@ -8,6 +8,7 @@ from typing import Any
 
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.launch.executor import Job
+from scaledrelu.tables.typed import is_whole
 
 DEFAULTS = {"timeout_min": 60, "signal_delay_s": 120}
 SHARED = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
@@ -96,5 +97,5 @@ def _check(options: Mapping[str, Any], *, where: str) -> None:
                 f"allowed: {', '.join(OPTIONS)}"
             )
         least = COUNTS.get(key)
-        if least is not None and (type(value) is not int or value < least):
+        if least is not None and not is_whole(value, least):
             raise ConfigError(f"{where}{key}={value}: write a whole number from {least} on")

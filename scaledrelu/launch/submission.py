@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.launch.executor import Files, Job, State
+from scaledrelu.launch.executor import Files, Job
 from scaledrelu.launch.queue import JobRecord, comment_of, write_job
 from scaledrelu.launch.slurm_options import SHARED, options_of
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_INTERRUPTED
+from scaledrelu.runs.record import Status
 from scaledrelu.tables.typed import as_list
 
 log = logging.getLogger(__name__)
@@ -47,13 +48,13 @@ class ClusterWork:
         if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
             os.environ.setdefault("OMP_NUM_THREADS", cpus)
         for name in self.after:
-            state = self.files.state(name)
-            if state is State.CRASHED:
+            state = self.files.status(name)
+            if state is Status.CRASH:
                 log.warning("%s is not trained: upstream crashed (%s)", self.name, name)
                 return
-            if state is State.BUSY:  # trained by a process outside this queue
+            if state is Status.RUNNING:  # trained by a process outside this queue
                 sys.exit(EXIT_BUSY)
-            if state is not State.DONE:
+            if state is not Status.OK:
                 if first:
                     reason = f"upstream failed: {name}: {self.files.reason(name)}"
                     self.files.blame(self.name, reason)

@@ -220,9 +220,8 @@ class _Planner:
         making = label_artifact(
             config, self.compose.conf_dir, lambda teacher: self.compose(teacher).config
         )
-        place = [
-            item for item in self.extra if is_transient(item.partition("=")[0])
-        ]  # its science is its own
+        # Its science is its own; extra overrides tell it only where to run.
+        place = [item for item in self.extra if is_transient(item.partition("=")[0])]
         teacher = merge_overrides(making.teacher, place)
         name = self._add(self._alike(teacher, self._composed(teacher)), seed=0)
         if name != making.teacher_id:

@@ -17,7 +17,15 @@ from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.places import expand_overrides
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tables.spec import table_names
-from scaledrelu.tables.typed import as_flag, as_folder, as_list, as_seeds, as_typed, read_value
+from scaledrelu.tables.typed import (
+    as_flag,
+    as_folder,
+    as_list,
+    as_seeds,
+    as_typed,
+    is_whole,
+    read_value,
+)
 
 AUTO, LOCAL, SLURM = "auto", "local", "slurm"
 LAUNCHERS = (AUTO, LOCAL, SLURM)
@@ -210,7 +218,7 @@ def _slurm(value: Any) -> dict[str, Any]:
 def _n_jobs(value: Any) -> int | None:
     if value == AUTO:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_whole(value, 1):
         raise ConfigError(f"n_jobs={value}: must be a whole number from 1 on, or auto")
     return value
 

@@ -95,8 +95,17 @@ def _whole(item: Any) -> int | None:
     """Return a whole number from 0 on, None for anything else."""
     if isinstance(item, str) and re.fullmatch(r"0|[1-9][0-9]*", item):
         return int(item)
-    is_whole = isinstance(item, int) and not isinstance(item, bool) and item >= 0
-    return item if is_whole else None
+    return item if is_whole(item, 0) else None
+
+
+def is_whole(value: Any, least: int) -> bool:
+    """Whether a value is a whole number, and not below another.
+
+    Args:
+        value: the value to check.
+        least: the smallest number that is allowed.
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def as_folder(key: str, value: Any) -> Path:

@@ -17,6 +17,14 @@ from scaledrelu.tables.settings import Settings, load_settings
 from scripts.sweep import sweep
 from tests.helpers import fake_train
 
+_ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
+TABLE = {
+    "source": "Table 8",
+    "title": "A small table",
+    "columns": {"lr": {"from": "lr.base"}, "top1": {"metric": "val/top1"}},
+    "blocks": [{"label": "b", "rows": [{"run": run, "paper": {"top1": 1.0}} for run in _ROWS]}],
+}
+
 PRELOAD = ("tests.helpers.fake_train",)
 
 

@@ -14,15 +14,8 @@ from scaledrelu.launch.budget import Budget
 from scaledrelu.launch.estimate import Estimator
 from scaledrelu.launch.executor import Event, What
 from scaledrelu.runs.record import run_directory
+from tests.helpers.sandboxes import TABLE as TABLE
 from tests.helpers.table_fakes import finish, plan_of, write_table
-
-ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
-TABLE = {
-    "source": "Table 8",
-    "title": "A small table",
-    "columns": {"lr": {"from": "lr.base"}, "top1": {"metric": "val/top1"}},
-    "blocks": [{"label": "b", "rows": [{"run": run, "paper": {"top1": 1.0}} for run in ROWS]}],
-}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.launch.executor import Files, Job, What
 from scaledrelu.launch.local import LocalExecutor
 from scaledrelu.launch.server import ForkServer, Request
+from tests.helpers.processes import lives, until
 
 PRELOADED = "server_jobs"
 
@@ -141,17 +142,7 @@ def test_children_end_with_the_server_and_the_server_with_whoever_started_it(tmp
         pids = [int(word) for word in owner.stdout.readline().split()]
         assert len(pids) == 2
         owner.kill()
-    deadline = time.monotonic() + 30
-    while any(lives(other) for other in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def lives(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+    until(lambda: not any(map(lives, pids)), 30)
 
 
 def test_a_killed_server_costs_its_children_a_second_try(tmp_path):

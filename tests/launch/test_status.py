@@ -12,19 +12,11 @@ from scaledrelu.launch.queue import JobEnd, JobRecord, QueuedJob, write_job
 from scaledrelu.launch.status import status_lines
 from scaledrelu.runs.lock import only_writer
 from scaledrelu.tables.planner import plan_tables
-
-ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
-TABLE = {
-    "source": "Table 8",
-    "title": "A small table",
-    "columns": {"lr": {"from": "lr.base"}, "top1": {"metric": "val/top1"}},
-    "blocks": [{"label": "b", "rows": [{"run": run, "paper": {"top1": 1.0}} for run in ROWS]}],
-}
+from tests.helpers.sandboxes import TABLE as TABLE
+from tests.helpers.sandboxes import settings_in
 
 
 def lines_of(sandbox):
-    from tests.helpers.sandboxes import settings_in
-
     plan = plan_tables(settings_in(sandbox.base, script="status"))
     return list(status_lines(plan))
 

@@ -24,15 +24,9 @@ from scaledrelu.tables.settings import load_settings
 from scripts.report import report
 from scripts.sweep import sweep
 from tests.helpers import sandboxes
+from tests.helpers.processes import lives, until
+from tests.helpers.sandboxes import TABLE as TABLE
 from tests.helpers.sandboxes import settings_in
-
-ROWS = (["stem=patchify"], ["stem=conv"], ["stem=conv", "lr.base=1e-3"])
-TABLE = {
-    "source": "Table 8",
-    "title": "A small table",
-    "columns": {"lr": {"from": "lr.base"}, "top1": {"metric": "val/top1"}},
-    "blocks": [{"label": "b", "rows": [{"run": run, "paper": {"top1": 1.0}} for run in ROWS]}],
-}
 
 
 def test_missing_runs_are_trained_once_and_reported(sandbox):
@@ -307,21 +301,6 @@ def in_background(sandbox, *arguments, **how):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         **how,
     )
-
-
-def until(happened, limit_s=60.0):
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def lives(pid):
-    """Say whether a process runs; one that nobody has buried does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def test_two_sweeps_on_one_folder_share_the_work(sandbox):

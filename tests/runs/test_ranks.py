@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from scaledrelu.runs.lock import is_busy
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import Ended, run_job
 from scripts import train as script
+from tests.helpers.processes import until
 from tests.helpers.tiny_runs import folder_of, weights_of
 
 TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
@@ -137,22 +136,18 @@ def test_ranks_save_and_end_when_their_parent_is_killed_and_the_same_command_goe
     if (parent := os.fork()) == 0:
         run_job(config)
         os._exit(0)
-    until(lambda: (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size)
+    until(
+        lambda: (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size,
+        120,
+    )
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
     assert is_busy(folder), "they still save"
-    until(lambda: not is_busy(folder))
+    until(lambda: not is_busy(folder), 120)
     saved = read_saved(folder)
     assert 0 < saved.step < saved.total_steps
     assert not (folder / "result.json").exists()
     assert run_job(config).ended == Ended.OK
-
-
-def until(happened: Callable[[], object], limit_s: float = 120.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_groups_that_do_not_divide_over_the_ranks_are_refused_before_anything_starts(smoke) -> None:

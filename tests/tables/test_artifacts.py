@@ -19,7 +19,6 @@ from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.launch import artifacts
 from scaledrelu.launch.artifacts import make_artifact
 from scaledrelu.launch.estimate import Estimate
-from scaledrelu.launch.executor import State
 from scaledrelu.launch.jobs import files_of, jobs_of
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
@@ -100,10 +99,10 @@ def launched(plan, redo="none", *, crash=()):
     """
     files, done = files_of(plan), []
     for job in jobs_of(plan, runs_to_train(plan, redo), len):
-        done_already = files.state(job.name) is State.DONE
+        done_already = files.status(job.name) is Status.OK
         if done_already and files.mark(job.name) != job.replaces:  # every executor looks so
             continue
-        if all(files.state(name) is State.DONE for name in job.after):
+        if all(files.status(name) is Status.OK for name in job.after):
             job.prepare()
             if job.name in plan.runs:
                 finish(plan, job.name, crash="non_finite" if job.name in crash else None)
