@@ -40,11 +40,11 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
             jobs[item.artifact_id] = _artifact_job(item, plan, captions, again=jobs)
         again = run.status.done or run.status is Status.DAMAGED
         replaces = files.mark(run.run_id) if again else None
-        config = _with_tags(run.config, tags.get(run.run_id, []))
+        tables = tags.get(run.run_id, [])
         jobs[run.run_id] = Job(
             name=run.run_id,
             work=partial(train, plan.results, run.run_id, changes=trust_of(run.config)),
-            prepare=partial(make_ready, run, files, config, replaces=replaces),
+            prepare=partial(make_ready, run, files, tables, replaces=replaces),
             after=tuple(filter(None, (run.upstream, run.artifact))),
             caption=f"{captions.get(run.run_id, 'run')}-{run.run_id}",
             groups=run.config.num_groups,
@@ -76,13 +76,15 @@ def files_of(plan: Plan) -> Files:
     return Files(plan.results, frozenset(plan.artifacts))
 
 
-def make_ready(run: PlannedRun, files: Files, config: RunConfig, *, replaces: int | None) -> None:
+def make_ready(
+    run: PlannedRun, files: Files, tables: Sequence[str], *, replaces: int | None
+) -> None:
     """Set aside a result that is to be made again, and make sure that the run has its file.
 
     Args:
         run: the planned run.
         files: the results folder.
-        config: the configuration in the run's file.
+        tables: names of the tables that the run serves.
         replaces: mark of the directory to set aside, if it is still there, see ``Files.mark``.
 
     Raises:
@@ -93,6 +95,7 @@ def make_ready(run: PlannedRun, files: Files, config: RunConfig, *, replaces: in
     if replaces is not None and files.mark(run.run_id) == replaces:
         _set_aside(folder, files, replaces)
     if not (folder / CONFIG_YAML).exists():
+        config = _with_tags(run.config, tables)
         PlanWriter().write(config, folder, planned_as=_in_words(run))
 
 
