@@ -132,7 +132,7 @@ def _given(
             )
         if not equals or key.partition(".")[0] not in used or ("." in key and key[:6] != "slurm."):
             other = f"; it has no effect in {script}.py" if equals and key in known else ""
-            near = nearest(argument, used) if not other else ""
+            near = nearest(key, used) if not other else ""
             raise ConfigError(
                 f"'{argument}': no such setting{near}{other}; write key=value, allowed: "
                 f"{', '.join(used)}. Hydra overrides for every run go into overrides=[...]"

@@ -63,6 +63,7 @@ def test_options_of_jobs_choose_slurm():
         ("tables=[tabel1]", "did you mean 'table1'"),
         ("profile=min", "did you mean 'mini'"),
         ("launcher=slrm", "did you mean 'slurm'.*allowed: auto, local, slurm"),
+        ("tabels=[table1]", "did you mean .tables.?"),
         ("launcher=joblib", r"\(train.py -m\); write launcher=local"),
         ("launcher=basic", "write launcher=local n_jobs=1"),
         ("launcher=submitit_slurm", "write launcher=slurm"),
