@@ -76,15 +76,23 @@ class Logbook:
         self._line = f"loss {loss:.3f} lr {lr:.3g}"
         self._draw(t)
 
-    def evaluation(self, t: Progress, metrics: dict[str, float], *, seconds: float) -> None:
+    def evaluation(
+        self,
+        t: Progress,
+        metrics: dict[str, float],
+        *,
+        observed: Mapping[str, float],
+        seconds: float,
+    ) -> None:
         """Record an evaluation and print one line with an ETA.
 
         Args:
             t: the update after which it was made.
             metrics: values by name.
+            observed: further values, which are recorded and not printed.
             seconds: seconds of training so far.
         """
-        self._write(t, metrics)
+        self._write(t, {**metrics, **observed})
         if self.folder is None or self._bar_wanted:
             return
         done = t.step + 1

@@ -45,10 +45,17 @@ class Loader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one evaluation found: numbers for tables, arrays for the evidence file."""
+    """What one evaluation found.
+
+    Attributes:
+        metrics: numbers for tables and for the choice of the best epoch.
+        arrays: for the evidence file.
+        observed: what the network looks like inside; only in the metrics file.
+    """
 
     metrics: dict[str, float]
     arrays: dict[str, Tensor] = field(default_factory=dict)
+    observed: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +273,7 @@ def _evaluate(run: Training, cursor: Cursor, t: Progress, logbook: Logbook, seco
     value = found.metrics[run.headline]
     if not cursor.best or value > cursor.best["value"]:
         cursor.best = {"value": value, "epoch": t.epoch}
-    logbook.evaluation(t, found.metrics, seconds=seconds)
+    logbook.evaluation(t, found.metrics, observed=found.observed, seconds=seconds)
 
 
 def _evaluate_now(run: Training, t: Progress) -> Evaluation:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import RawBatch
@@ -58,7 +59,7 @@ class Evaluators:
         """Return all metrics and arrays of the backbone as it is now."""
         backbone = self.task.backbone
         metrics: dict[str, float] = {}
-        arrays: dict[str, torch.Tensor] = {}
+        arrays: dict[str, Tensor] = {}
         for evaluator in self.evaluators:
             numbers, found = evaluator(backbone)
             metrics.update(numbers)
@@ -67,7 +68,39 @@ class Evaluators:
             backbone.forward(self.validation.probe)  # uncompiled: a compiled call skips new hooks
         arrays["max/activation"] = largest.activation.cpu()
         arrays["max/score"] = largest.score.cpu()
-        return Evaluation(metrics, arrays)
+        with self.autocast():
+            observed = look_inside(backbone, self.validation.probe)
+        observed["largest/activation"] = float(largest.activation)
+        observed["largest/score"] = float(largest.score)
+        return Evaluation(metrics, arrays, observed)
+
+
+def look_inside(backbone: nn.Module, images_BCHW: Tensor) -> dict[str, float]:
+    """Return what one evaluation records of the network itself.
+
+    Per layer, as in Figure 1 but over these images only: ``similarity/absolute_00``, ... and
+    ``similarity/signed_00``, ... Over the channels of the stem's last scaled ReLU, where it has
+    one: ``stem/alpha_min``, ``_mean``, ``_max`` and the same of ``beta``.
+
+    Args:
+        backbone: the network, in evaluation mode.
+        images_BCHW: the probe's images, normalised.
+    """
+    found = [layer_similarity(tokens_BND) for tokens_BND in layer_tokens(backbone, images_BCHW)]
+    observed = {}
+    for kind in ("absolute", "signed"):
+        values = torch.stack([getattr(layer, kind) for layer in found]).tolist()
+        observed |= {f"similarity/{kind}_{i:02d}": value for i, value in enumerate(values)}
+    scales = stem_scales(backbone.patch_embed)
+    if scales is not None:
+        for name, value_C in (("alpha", scales.alpha), ("beta", scales.beta)):
+            summary = torch.stack([value_C.min(), value_C.mean(), value_C.max()]).tolist()
+            observed |= dict(zip(_over_channels(name), summary, strict=True))
+    return observed
+
+
+def _over_channels(name: str) -> tuple[str, ...]:
+    return tuple(f"stem/{name}_{what}" for what in ("min", "mean", "max"))
 
 
 def build_evaluation(

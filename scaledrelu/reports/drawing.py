@@ -1,0 +1,109 @@
+"""How every picture looks: one style, readable without colour, the same bytes for the same numbers.
+
+A picture is written as PNG, for people, and as SVG, for the web page. matplotlib is imported only
+when something is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaledrelu.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 150
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+    "svg.hashsalt": "scaledrelu",  # ids of an SVG would be random otherwise
+    "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Colour, marker and line of one series: two of the three already tell series apart."""
+
+    colour: str
+    marker: str
+    line: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments of ``Axes.plot``."""
+        return {"color": self.colour, "marker": self.marker, "linestyle": self.line}
+
+
+# Okabe and Ito's colours: told apart by people who see colours differently.
+LOOKS = (
+    Look("#0072B2", "o", "-"),
+    Look("#D55E00", "s", "--"),
+    Look("#009E73", "^", "-."),
+    Look("#CC79A7", "D", ":"),
+    Look("#E69F00", "v", "-"),
+    Look("#56B4E9", "P", "--"),
+    Look("#8C510A", "X", "-."),
+    Look("#666666", "*", ":"),
+    Look("#000000", "<", "-"),
+)
+CRASH = {"marker": "x", "color": "#B00020", "linestyle": "none", "markersize": 8}
+PAPER = {"color": "#444444", "linestyle": "none", "marker": "_", "markersize": 12}
+
+
+def look(number: int) -> Look:
+    """Return the look of the n-th series; after the last the first follows again."""
+    return LOOKS[number % len(LOOKS)]
+
+
+@contextmanager
+def drawing(width: float, height: float, **subplots: Any) -> Iterator[tuple[Figure, Any]]:
+    """Yield a figure and its axes in the common style; closed afterwards.
+
+    Args:
+        width: inches.
+        height: inches.
+        subplots: further arguments of ``matplotlib.pyplot.subplots``, such as ``ncols=2``.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained", **subplots)
+        try:
+            yield figure, axes
+        finally:
+            pyplot.close(figure)
+
+
+def save_picture(figure: Figure, place: Path) -> list[Path]:
+    """Write ``<place>.png`` and ``<place>.svg``; a file that would not change is left alone.
+
+    Args:
+        figure: what was drawn, inside :func:`drawing`.
+        place: path without suffix.
+    """
+    written = []
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix, metadata=metadata)
+        path = place.with_name(f"{place.name}.{suffix}")
+        if not path.is_file() or path.read_bytes() != buffer.getvalue():
+            write_atomic(path, buffer.getvalue())
+        written.append(path)
+    return written
