@@ -58,8 +58,9 @@ class StemConfig(Group):
     act: str | dict[str, Any] = word(*ACTS, "none", or_build=True)  # after each normalisation
     tail: tuple[str | dict[str, Any], ...] = word(*NORMS, *ACTS, or_build=True)  # after projection
     proj_kernel: int | None = number(FEW)  # null = the projection's stride
-    shrink: bool  # strides that do not fit a small patch fall to 1 from the right; then, or where
-    # proj_kernel cannot be centred on what is left for the projection, its kernel is its stride
+    # Strides that do not fit a small patch fall to 1 from the right; then, or where the projection
+    # is left a stride of 1 that proj_kernel cannot be centred on, its kernel is its stride.
+    shrink: bool
 
     def check(self) -> None:
         """Refuse kernels that do not go with the strides."""
@@ -88,7 +89,7 @@ class StemConfig(Group):
         proj, shrunk = patch_size // math.prod(strides), strides != self.strides
         excess = (self.proj_kernel or proj) - proj
         is_centred = excess >= 0 and excess % 2 == 0
-        if self.proj_kernel is None or shrunk or (self.shrink and not is_centred):
+        if self.proj_kernel is None or shrunk or (self.shrink and proj == 1 and not is_centred):
             return FittedStem(strides, proj, proj, 0, shrunk)
         require(
             is_centred,

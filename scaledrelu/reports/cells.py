@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Outcome, Result, Status
@@ -24,6 +25,8 @@ class SeedValue:
     best: float | None = None  # at the best epoch
     sizes: Mapping[str, int] = field(default_factory=dict)  # images per split, classes
     remark: str = ""  # what its loss did on the way and left again
+    judged_loss: float | None = None  # mean training loss that the crash rule saw last
+    limit: float | None = None  # above which that loss is a crash
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +172,14 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
         best=_metric(result, f"{cell.column.source}_best"),
         sizes=result.data,
         remark=str((result.judgement or {}).get("remark") or ""),
+        judged_loss=_finite((result.judgement or {}).get("last_mean")),
+        limit=_finite((result.judgement or {}).get("limit")),
     )
 
 
 def _metric(result: Result, name: str) -> float | None:
-    value = result.metrics.get(name)
-    return value if value is not None and math.isfinite(value) else None
+    return _finite(result.metrics.get(name))
+
+
+def _finite(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and math.isfinite(value) else None

@@ -104,6 +104,8 @@ def signed(number: float, digits: int) -> str:
 
 def _grid(table: Table, columns: Sequence[Column], values: Sequence[CellValue]) -> str:
     parts = {column: _parts(table, column, values) for column in columns}
+    if table.judged:
+        parts[columns[-1]].append(_judged_part(values))
     headers = ["row", *(column.header for column in table.labels), "seeds"]
     headers += [part.header for column in columns for part in parts[column]]
     lines = [line(headers), line(["---"] * len(headers))]
@@ -144,6 +146,18 @@ def _parts(table: Table, column: Column, values: Sequence[CellValue]) -> list[_P
             ),
         ]
     return parts if printed else [part for part in parts if part.header != "paper vs base"]
+
+
+def _judged_part(values: Sequence[CellValue]) -> _Part:
+    """Return the losses that the crash rule judged, seed by seed, beside their limit."""
+    limits = {f"{s.limit:.3f}" for value in values for s in value.seeds if s.limit is not None}
+    above = f", a crash above {limits.pop()}" if len(limits) == 1 else ""
+    return _Part(f"judged loss by seed{above}", _judged)
+
+
+def _judged(value: CellValue) -> str:
+    losses = [s.judged_loss for s in value.seeds if s.status.done]
+    return ", ".join(DASH if loss is None else f"{loss:.3f}" for loss in losses) or DASH
 
 
 def _paper(value: CellValue) -> str:

@@ -42,15 +42,21 @@ def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
 
 
 def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
-    number = table.name.removeprefix("table").replace("_", ", ")
     cells = plan.cells_of(table)
-    lines = [f"# Table {number}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
+    lines = [f"# {_title(table)}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
     lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
     if plan.overrides:
         shown = " ".join(shown_overrides(plan.overrides))
         lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
     lines += [f"\n{text}" for text in (_made_on(plan, table), *_crash_rules(table, values)) if text]
     return "\n".join(lines)
+
+
+def _title(table: Table) -> str:
+    number = table.name.removeprefix("table")
+    if number == table.name:
+        return number.replace("_", " ").capitalize()
+    return f"Table {number.replace('_', ', ')}"
 
 
 def _made_on(plan: Plan, table: Table) -> str:

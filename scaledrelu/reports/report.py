@@ -50,6 +50,8 @@ TRAILING = (
     "values_last",
     "mean_best",
     "values_best",
+    "judged_losses",
+    "judged_limit",
     "run_ids",
     "note",
 )  # docs/reports.md says what each holds
@@ -166,6 +168,8 @@ def _per_seed(value: CellValue) -> dict[str, str]:
         "values_last": _seed_list(value, lambda seed: seed.last),
         "mean_best": _number(best and best.mean),
         "values_best": _seed_list(value, lambda seed: seed.best),
+        "judged_losses": _seed_list(value, lambda seed: seed.judged_loss),
+        "judged_limit": " ".join(dict.fromkeys(_number(s.limit) for s in value.seeds if s.limit)),
     }
 
 

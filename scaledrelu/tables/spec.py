@@ -18,7 +18,17 @@ from scaledrelu.tables import reading
 from scaledrelu.tables.reading import check_keys, check_pairs
 
 CRASH, MISSING = "crash", "missing"
-TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds", "profiles")
+TABLE_KEYS = (
+    "source",
+    "title",
+    "base",
+    "columns",
+    "blocks",
+    "seeds",
+    "only_at",
+    "not_at",
+    "judged",
+)
 COLUMN_KEYS = ("from", "caption", "metric", "judged_on", "of", "header", "digits", "run")
 MOST_DIGITS = 6
 JUDGED_ON_KEYS = ("metric", "name")
@@ -74,7 +84,9 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
-    profiles: tuple[str, ...] | None = None  # that make it with tables=all; None: all of them
+    only_at: tuple[str, ...] = ()  # profiles that make it with tables=all; empty: every profile
+    not_at: tuple[str, ...] = ()  # profiles that make it only where it is named
+    judged: bool = False  # whether the loss that the crash rule judged is printed beside its limit
 
     @property
     def labels(self) -> tuple[Column, ...]:
@@ -113,7 +125,9 @@ def tables_of(profile: str, conf_dir: Path) -> list[str]:
         TableError: a table file that cannot be read.
     """
     tables = [load_table(name, conf_dir) for name in table_names(conf_dir)]
-    return [t.name for t in tables if t.profiles is None or profile in t.profiles]
+    return [
+        t.name for t in tables if profile in (t.only_at or [profile]) and profile not in t.not_at
+    ]
 
 
 def load_table(name: str, conf_dir: Path) -> Table:
@@ -151,7 +165,9 @@ def load_table(name: str, conf_dir: Path) -> Table:
         columns=columns,
         rows=tuple(_rows(name, raw, metrics)),
         seeds=reading.seeds(raw, (0,), where),
-        profiles=_profiles(raw, conf_dir, where),
+        only_at=_profiles(raw, "only_at", conf_dir, where),
+        not_at=_profiles(raw, "not_at", conf_dir, where),
+        judged=reading.a_flag(raw, "judged", where),
     )
 
 
@@ -171,18 +187,16 @@ def merge_overrides(*layers: Iterable[str]) -> tuple[str, ...]:
     return tuple(merged.values())
 
 
-def _profiles(raw: Mapping[str, Any], conf_dir: Path, where: str) -> tuple[str, ...] | None:
-    if "profiles" not in raw:
-        return None
-    named = [str(name) for name in reading.a_list(raw, "profiles", where)]
+def _profiles(raw: Mapping[str, Any], key: str, conf_dir: Path, where: str) -> tuple[str, ...]:
+    named = tuple(str(name) for name in reading.a_list(raw, key, where))
     allowed = sorted(path.stem for path in (conf_dir / "profile").glob("*.yaml"))
     for name in named:
         if name not in allowed:
             raise TableError(
-                f"{where}: profiles: no profile '{name}'{nearest(name, allowed)}; allowed: "
+                f"{where}: {key}: no profile '{name}'{nearest(name, allowed)}; allowed: "
                 f"{', '.join(allowed)}"
             )
-    return tuple(named)
+    return named
 
 
 def _column(table: str, name: str, raw: Mapping[str, Any]) -> Column:

@@ -26,7 +26,7 @@ def conf(tmp_path: Path) -> Path:
 
 def test_every_shipped_option_has_a_file_for_every_profile() -> None:
     sizes = {sizes_of(profile) for profile in GROUPS["profile"]}
-    assert sizes == {"mini", "small", FULL_SIZE}
+    assert sizes == {"mini", "small", "cifar", FULL_SIZE}
     for profile in sizes - {FULL_SIZE}:
         for group in SPECIALISED:
             for option in GROUPS[group]:
@@ -60,7 +60,9 @@ def test_a_new_profile_is_told_every_file_that_it_lacks(conf: Path) -> None:
         assert f"conf/profile_{file}.yaml" in str(refused.value)
 
 
-@pytest.mark.parametrize(("profile", "pixels"), [("mini", 16), ("small", 32), ("smoke", 16)])
+@pytest.mark.parametrize(
+    ("profile", "pixels"), [("mini", 16), ("small", 32), ("smoke", 16), ("cifar", 32)]
+)
 def test_a_folder_of_ones_own_trains_at_the_size_of_the_profile(profile: str, pixels: int) -> None:
     overrides = ["data=imagefolder", f"profile={profile}"]
     assert compose_unpinned(overrides).data.image_size == pixels

@@ -100,3 +100,12 @@ def test_a_word_that_is_none_gets_the_nearest(field, value):
 def test_configuration_does_not_import_torch():
     code = "import sys, scaledrelu.config.compose; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_kernel_that_cannot_be_centred_is_the_stride_only_where_stems_shrink():
+    """Stride (2,2,2,2) with its 8x8 projection on patches of 8 pixels: 1 is left for it."""
+    fitted = fit([2, 2, 2], 8, shrink=True, proj_kernel=8)
+    assert (fitted.strides, fitted.proj, fitted.proj_kernel, fitted.padding) == ((2, 2, 2), 1, 1, 0)
+    assert fit([2, 2, 2], 16, shrink=True, proj_kernel=8).proj_kernel == 8
+    with pytest.raises(ConfigError, match="cannot be centred"):
+        fit([2, 2, 2], 8, shrink=False, proj_kernel=8)

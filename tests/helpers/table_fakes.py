@@ -127,12 +127,24 @@ def plan_of(tmp_path, *names, seeds=(0,), profile="mini", overrides=()):
 
 
 def finish(
-    plan, run_id, value=90.0, *, crash=None, seconds=1.0, best=None, more=None, remark=None, **made
+    plan,
+    run_id,
+    value=90.0,
+    *,
+    crash=None,
+    seconds=1.0,
+    best=None,
+    more=None,
+    remark=None,
+    judged=None,
+    **made,
 ):
     """Leave the result of one planned run.
 
-    ``more`` are metrics beside top-1, ``remark`` is the judge's, ``made`` goes into provenance.
+    ``more`` are metrics beside top-1, ``remark`` is the judge's, ``judged`` the loss that it saw
+    last and its limit, ``made`` goes into provenance.
     """
+    loss, limit = judged or (None, None)
     metrics = {} if value is None else {"val/top1": value, "val/top1_best": best or value}
     metrics |= more or {}
     result = Result(
@@ -142,7 +154,7 @@ def finish(
         crash={"kind": crash} if crash else None,
         seconds=seconds,
         provenance=made,
-        judgement={"remark": remark},
+        judgement={"remark": remark, "last_mean": loss, "limit": limit},
         data={"train": 1437, "val": 360, "classes": 10},
     )
     folder = Path(run_directory(plan.results, run_id))

@@ -18,7 +18,7 @@ from tests.helpers.table_fakes import finish, plan_of, write_table
 COLUMNS = (
     "table,row,block,stem,lr,metric,paper,target,status,n,n_ok,n_crash,n_failed,n_missing,"
     "n_images,mean_all,ci_all,sd,mean_held,ci_held,delta,base,vs_base,ci_vs_base,decided,epoch,"
-    "values,mean_last,values_last,mean_best,values_best,run_ids,note"
+    "values,mean_last,values_last,mean_best,values_best,judged_losses,judged_limit,run_ids,note"
 )
 
 
@@ -587,3 +587,26 @@ def test_only_the_tables_that_are_asked_for_are_published(conf):
     write_reports(plan_of(conf, "table8", "table9"), results=plan.results)
     files = publish(plan.results, "mini", tables=("table9",))
     assert {path.stem for path in files if path.suffix in (".csv", ".md")} == {"table9"}
+
+
+def test_the_judged_loss_stands_beside_its_limit_where_the_table_asks_for_it(tmp_path):
+    write_table(tmp_path / "conf", judged=True)
+    plan, (first, second) = seeds_of(tmp_path, 0, seeds=(0, 1))
+    finish(plan, first, 40.0, judged=(2.0165, 2.0723))
+    finish(plan, second, 20.0, crash="collapsed", judged=(2.15, 2.0723))
+    lines, text = report(tmp_path, seeds=(0, 1))
+    assert "judged loss by seed, a crash above 2.072 |" in text
+    assert "| 1 of 2 crashed | 79.8 |" in text
+    assert "| 2.017, 2.150 |\n" in text
+    assert (lines[0]["judged_losses"], lines[0]["judged_limit"]) == (
+        "0=2.0165 1=crash:2.1500",
+        "2.0723",
+    )
+    assert lines[1]["judged_losses"] == lines[1]["judged_limit"] == ""
+
+
+def test_a_loss_that_was_not_finite_has_no_number_as_judged_loss(tmp_path):
+    write_table(tmp_path / "conf", judged=True)
+    plan, (name,) = seeds_of(tmp_path, 0, seeds=(0,))
+    finish(plan, name, None, crash="non_finite", judged=(float("nan"), 2.0723))
+    assert "| - |\n" in report(tmp_path)[1]

@@ -17,17 +17,21 @@ import pytest
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import build_plan
-from scaledrelu.tables.spec import load_table, table_names
+from scaledrelu.tables.spec import load_table, tables_of
 
 KNOWN = Path(__file__).parent.parent / "fixtures" / "run_ids.json"
-PROFILES = ("mini", "paper", "small", "smoke")
-LONG = ("small", "smoke")  # composing all tables takes a quarter of a minute of a processor
+PROFILES = ("mini", "paper", "small", "smoke", "cifar")
+LONG = (
+    "small",
+    "smoke",
+    "cifar",
+)  # composing all tables takes a quarter of a minute of a processor
 
 
 def ids_of(profile: str, results: Path) -> dict[str, str]:
     """Return the run of every cell, seed 0: ``{"table1 row 1 top1": "deit-..."}``."""
     composer = Composer(results)
-    tables = [load_table(name, CONF_DIR) for name in table_names(CONF_DIR)]
+    tables = [load_table(name, CONF_DIR) for name in tables_of(profile, CONF_DIR)]
     plan = build_plan(tables, profile=profile, seeds=[0], results=results, compose=composer)
     composer.save()
     found = {}

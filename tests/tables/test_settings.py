@@ -7,12 +7,12 @@ import yaml
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.settings import USED, load_settings, settings_help
-from scaledrelu.tables.spec import table_names
+from scaledrelu.tables.spec import tables_of
 
 
 def test_defaults_are_every_table_at_mini():
     settings = load_settings([])
-    assert settings.tables == tuple(table_names(CONF_DIR))
+    assert settings.tables == tuple(tables_of("mini", CONF_DIR))
     assert (settings.profile, settings.seeds, settings.redo) == ("mini", (0,), "failed")
     assert (settings.launcher, settings.n_jobs, settings.budget_s) == ("local", None, None)
 

@@ -1,8 +1,10 @@
+import shutil
+
 import pytest
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.errors import TableError
-from scaledrelu.tables.spec import load_table, merge_overrides, table_names
+from scaledrelu.tables.spec import load_table, merge_overrides, table_names, tables_of
 from tests.helpers.table_fakes import write_table
 
 NAN = float("nan")
@@ -185,3 +187,28 @@ def test_broken_yaml_is_one_line(tmp_path):
     with pytest.raises(TableError, match=r"table8\.yaml") as caught:
         load_table("table8", tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_is_made_at_the_profiles_that_it_names(tmp_path):
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF_DIR, conf)
+    everywhere = set(table_names(conf))
+    for profile in ("mini", "paper"):
+        assert everywhere - set(tables_of(profile, conf)) == {"edge", "edge_choice", "table2_long"}
+    assert everywhere - set(tables_of("cifar", conf)) == {"table4", "table6", "table7"}
+    edge = conf / "table" / "edge.yaml"
+    edge.write_text(edge.read_text().replace("only_at: [cifar]", "only_at: [mini]"))
+    assert "edge" in tables_of("mini", conf)
+    assert "edge" not in tables_of("cifar", conf)
+    edge.write_text(edge.read_text().replace("only_at: [mini]", "not_at: [mini]"))
+    assert "edge" not in tables_of("mini", conf)
+    assert "edge" in tables_of("cifar", conf)
+
+
+def test_a_profile_that_is_not_there_is_one_line(tmp_path):
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF_DIR, conf)
+    edge = conf / "table" / "edge.yaml"
+    edge.write_text(edge.read_text().replace("only_at: [cifar]", "only_at: [cifr]"))
+    with pytest.raises(TableError, match="no profile 'cifr'; did you mean 'cifar'"):
+        load_table("edge", conf)
