@@ -19,7 +19,7 @@ GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin
 UNKNOWN  := $(filter-out $(KNOWN) SHELL MAKE%,$(GIVEN))
 $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
-.PHONY: help tables plan status report publish dry bench gpu test test-all lint format clean
+.PHONY: help edge tables plan status report publish dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,6 +34,9 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 table%: $(READY) ## train what is missing of one table and write results/<profile>/table<N>.{csv,md}
+	$(SWEEP) tables=[$@] $(ARGS)
+
+edge: $(READY) ## every stem at four learning rates, three seeds: with PROFILE=cifar
 	$(SWEEP) tables=[$@] $(ARGS)
 
 tables: $(READY) ## the same for every table

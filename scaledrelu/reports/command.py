@@ -16,7 +16,7 @@ RESULTS = Path("results")  # where results go unless something else is said: con
 PLAIN_ITEM = re.compile(r"[\w./+=@~-]+")  # needs no quotes within overrides=[...]
 PLAIN_WORD = re.compile(r"[\w./+=@:,%\[\]-]+")  # needs no quotes in a shell
 WHOLE_PATH = re.compile(r"/|~|[A-Za-z]:\\")  # from the root of a machine or from a home
-MADE_BY_MAKE = re.compile(r"table.+(?<!^tables)")  # the pattern rule table% of the Makefile
+MADE_BY_MAKE = re.compile(r"edge|table.+(?<!^tables)")  # edge and table% of the Makefile
 LEFT_OUT = "..."
 
 
