@@ -16,6 +16,8 @@ from scaledrelu.errors import TableError
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.spec import CRASH
 
+NO_TABLES = ("claims", "figure1")  # CSVs beside the tables that other commands write
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -96,10 +98,19 @@ def read_published(folder: Path) -> list[PublishedTable]:
     Raises:
         TableError: no CSV, or one that this version did not write.
     """
-    paths = sorted(folder.glob("*.csv"))
+    paths = table_files(folder)
     if not paths:
         raise TableError(f"{folder}: holds no published table; publish first: make publish")
     return [_read(path) for path in paths]
+
+
+def table_files(folder: Path) -> list[Path]:
+    """Return the CSVs of tables in a folder, in order of their names; some CSVs are others.
+
+    Args:
+        folder: of one profile's reports.
+    """
+    return [path for path in sorted(folder.glob("*.csv")) if path.stem not in NO_TABLES]
 
 
 def telling_labels(lines: Iterable[Line]) -> list[str]:
