@@ -8,8 +8,7 @@ from scaledrelu.reports.html import Html, tag
 from scaledrelu.reports.page_figures import not_made, section
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_text import scrolling, text_line
-
-CLAIMS = "claims"
+from scaledrelu.reports.published_tables import CLAIMS
 
 
 def claims_section(links: Links, profile: str) -> Html:

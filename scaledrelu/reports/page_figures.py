@@ -12,9 +12,8 @@ from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_pictures import has_picture, picture
 from scaledrelu.reports.page_text import text_block
+from scaledrelu.reports.published_tables import CURVES, FIGURE1, STABILITY
 from scaledrelu.tables.spec import Table
-
-FIGURE1, CURVES, STABILITY = "figure1", "curves", "stability"
 
 
 def figure_section(links: Links, profile: str) -> Html:

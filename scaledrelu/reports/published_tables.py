@@ -16,7 +16,8 @@ from scaledrelu.errors import TableError
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.spec import CRASH
 
-NO_TABLES = ("claims", "figure1")  # CSVs beside the tables that other commands write
+# What other commands write beside the tables of a profile.
+CLAIMS, FIGURE1, CURVES, STABILITY = "claims", "figure1", "curves", "stability"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,17 @@ def table_files(folder: Path) -> list[Path]:
     Args:
         folder: of one profile's reports.
     """
-    return [path for path in sorted(folder.glob("*.csv")) if path.stem not in NO_TABLES]
+    return [path for path in sorted(folder.glob("*.csv")) if path.stem not in (CLAIMS, FIGURE1)]
+
+
+def other_files(folder: Path) -> list[Path]:
+    """Return the CSVs of claims, Figure 1, curves and stability maps in a folder, in a fixed order.
+
+    Args:
+        folder: of one profile's reports.
+    """
+    names = (f"{CLAIMS}.csv", f"{FIGURE1}.csv", f"{CURVES}/*.csv", f"{STABILITY}/*.csv")
+    return [path for name in names for path in sorted(folder.glob(name))]
 
 
 def telling_labels(lines: Iterable[Line]) -> list[str]:
