@@ -60,3 +60,13 @@ def listed(items: Iterable[str], **attributes: object) -> Html:
     """
     points = [tag("li", item) for item in items]
     return tag("ul", *points, **attributes) if points else Html("")
+
+
+def scrolling(*content: str, label: str) -> Html:
+    """Return a box that scrolls when its content is wider than the page; the page never does.
+
+    Args:
+        content: of the box.
+        label: what people who do not see it are told that it holds.
+    """
+    return tag("div", *content, class_="scroll", role="region", aria_label=label, tabindex=0)

@@ -24,8 +24,8 @@ from scaledrelu.reports.page_figures import (
 )
 from scaledrelu.reports.page_guide import guide_section, key
 from scaledrelu.reports.page_links import Links
-from scaledrelu.reports.page_tables import TableReport, folded, progress, table_report
-from scaledrelu.reports.page_text import text_line
+from scaledrelu.reports.page_tables import TableReport, progress, table_report
+from scaledrelu.reports.page_text import folded, text_line
 from scaledrelu.reports.published_tables import table_files
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.tables.plan import Plan
@@ -64,7 +64,8 @@ def write_page(plan: Plan, *, folder: Path, root: Path) -> Path | None:
     if {file.stem for file in table_files(folder)} - {table.name for table in plan.tables}:
         log.warning("%s: left as it is, since it is about more tables than were asked for", path)
         return None
-    text = page(plan, Links(folder, root))
+    places = frozenset(table.name for table in plan.tables)
+    text = page(plan, Links(folder, root, places))
     if not path.is_file() or path.read_bytes() != text.encode():
         write_atomic(path, text)
     return path

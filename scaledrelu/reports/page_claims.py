@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 
-from scaledrelu.reports.html import Html, tag
+from scaledrelu.reports.html import Html, scrolling, tag
 from scaledrelu.reports.page_figures import not_made, section
 from scaledrelu.reports.page_links import Links
-from scaledrelu.reports.page_text import scrolling, text_line
+from scaledrelu.reports.page_text import text_line
 from scaledrelu.reports.published_tables import CLAIMS
 
 

@@ -5,15 +5,21 @@ What has not been made is left out, with one line that names the command that ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scaledrelu.reports.html import Html, tag
 from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.page_links import Links
-from scaledrelu.reports.page_pictures import has_picture, picture
-from scaledrelu.reports.page_text import text_block
+from scaledrelu.reports.page_pictures import picture
+from scaledrelu.reports.page_text import folded, text_block
 from scaledrelu.reports.published_tables import CURVES, FIGURE1, STABILITY
+from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.tables.spec import Table
+
+MILESTONES = "milestones"  # what the paper says of its curves, with ours beside it
+FOLDED = (RECIPE, "Its runs", "Notes", "Runs")  # sections that open when their title is clicked
 
 
 def figure_section(links: Links, profile: str) -> Html:
@@ -23,40 +29,38 @@ def figure_section(links: Links, profile: str) -> Html:
         links: the page's folder.
         profile: named in the command.
     """
-    if not has_picture(links.folder, FIGURE1):
-        return section(FIGURE1, "Figure 1", not_made("Figure 1", f"make figure1 PROFILE={profile}"))
-    alt = "Figure 1: similarity of tokens, layer by layer, ours and the paper's"
-    return section(FIGURE1, "Figure 1", picture(links, FIGURE1, alt=alt), _beside(links, FIGURE1))
+    content = _document(links, FIGURE1) or [not_made("Figure 1", f"make figure1 PROFILE={profile}")]
+    return section(FIGURE1, "Figure 1", *content)
 
 
 def curves_section(tables: Sequence[Table], links: Links, profile: str) -> Html:
-    """Return the training and validation curves of every table that has a picture of them.
+    """Return what the paper says of its curves, and the curves of every table that has them.
 
     Args:
         tables: those of the page.
         links: the page's folder.
         profile: named in the command.
     """
-    drawn = [t for t in tables if has_picture(links.folder, f"{CURVES}/{t.name}")]
-    parts = [_curves(title_of(table), table.name, links) for table in drawn]
-    if not drawn:
-        parts = [not_made("Curves", f"make curves PROFILE={profile}")]
-    return section(CURVES, "Curves", *parts)
+    parts = _document(links, f"{CURVES}/{MILESTONES}")
+    for table in tables:
+        alt = f"{title_of(table)}: loss and accuracy along training, a line for each run"
+        drawn = picture(links, f"{CURVES}/{table.name}", alt=alt)
+        parts += [tag("h3", title_of(table)), drawn] if drawn else []
+    missing = not_made("Curves", f"make curves PROFILE={profile}")
+    return section(CURVES, "Curves", *(parts or [missing]))
 
 
 def stability_section(links: Links, profile: str) -> Html:
-    """Return the maps of learning rate and warm-up, each with its numbers.
+    """Return the pages about stability: maps, edges, sensitivity to the rate.
 
     Args:
         links: the page's folder.
         profile: named in the command.
     """
-    folder = links.folder / STABILITY
-    names = sorted({path.stem for path in folder.glob("*.*") if path.suffix in (".svg", ".png")})
-    parts = [_stability(name, links) for name in names]
-    if not names:
-        parts = [not_made("Stability maps", f"make stability PROFILE={profile}")]
-    return section(STABILITY, "Stability", *parts)
+    names = sorted(path.stem for path in (links.folder / STABILITY).glob("*.md"))
+    parts = [part for name in names for part in _stability(links, name)]
+    missing = not_made("Stability maps", f"make stability PROFILE={profile}")
+    return section(STABILITY, "Stability", *(parts or [missing]))
 
 
 def section(anchor: str, title: str, *content: str | None) -> Html:
@@ -80,21 +84,23 @@ def not_made(what: str, command: str) -> Html:
     return tag("p", f"{what}: not made yet; this command makes it: ", tag("code", command))
 
 
-def _curves(title: str, name: str, links: Links) -> Html:
-    alt = f"{title}: loss and accuracy along training, a line for each run"
-    return tag("div", tag("h3", title), picture(links, f"{CURVES}/{name}", alt=alt))
+def _stability(links: Links, name: str) -> list[Html]:
+    return [tag("h3", name), *_document(links, f"{STABILITY}/{name}", level=4)]
 
 
-def _stability(name: str, links: Links) -> Html:
-    alt = f"{name}: accuracy and crashes by learning rate and warm-up"
-    place = f"{STABILITY}/{name}"
-    return tag("div", tag("h3", name), picture(links, place, alt=alt), _beside(links, place))
-
-
-def _beside(links: Links, name: str) -> Html | None:
-    """Return the text that was written beside a picture, without its own title."""
+def _document(links: Links, name: str, *, level: int = 3) -> list[Html]:
+    """Return a text that was written beside the page: its title left out, details folded up."""
     path = links.folder / f"{name}.md"
     if not path.is_file():
-        return None
-    text = path.read_text(encoding="utf-8")
-    return text_block(text.partition("\n\n")[2] if text.startswith("# ") else text, links)
+        return []
+    place = f"{name.rpartition('/')[0]}/" if "/" in name else ""
+    inside = replace(links, inside=place)
+    head, *others = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts = [text_block(head.partition("\n\n")[2], inside)]
+    for text in others:
+        title, _, body = text.partition("\n")
+        if title in FOLDED:
+            parts.append(folded(title, body, inside))
+        else:
+            parts.append(text_block(f"## {text}", inside, level=level))
+    return parts

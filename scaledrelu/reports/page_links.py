@@ -18,10 +18,24 @@ class Links:
     Attributes:
         folder: where the page and the files that it shows lie.
         root: the folder that holds ``runs/`` and ``artifacts/``.
+        places: names of sections of the page.
+        inside: where a text that is put into the page lies: ``curves/``.
     """
 
     folder: Path
     root: Path
+    places: frozenset[str] = frozenset()
+    inside: str = ""
+
+    def place(self, file: str, shown: str) -> Html:
+        """Return a link to another report as one to its section; its text alone without one.
+
+        Args:
+            file: name of the report, such as ``table1.md``.
+            shown: text of the link.
+        """
+        name = Path(file).stem
+        return tag("a", shown, href=f"#{name}") if name in self.places else escaped(shown)
 
     def record(self, name: str, shown: str | None = None, **attributes: object) -> Html:
         """Return a link to the record of a run or an artifact; its text alone without a record.

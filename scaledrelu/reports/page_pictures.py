@@ -8,47 +8,34 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from scaledrelu.errors import TableError
-from scaledrelu.reports.html import Html, tag
+from scaledrelu.reports.html import Html, scrolling, tag
 from scaledrelu.reports.page_links import Links
-from scaledrelu.reports.page_text import scrolling
 
-LARGEST_SVG = 250_000  # bytes; of a larger one the page shows the PNG
+LARGEST_SVG = 600_000  # bytes; of a larger one the page shows the PNG
+SUFFIXES = ("csv", "svg", "png")
 _USED_ID = re.compile(r"url\(#([^)]+)\)")
 _LEFT_OUT = ("metadata", "style", "script")  # a style would hold for the whole page
 _OF_ALL = "stroke-linejoin:round;stroke-linecap:butt"  # what matplotlib's style says
 
 
-def has_picture(folder: Path, name: str) -> bool:
-    """Say whether a picture lies in a folder, in either format.
-
-    Args:
-        folder: where it would lie.
-        name: path without suffix, relative to the folder.
-    """
-    return any((folder / f"{name}.{suffix}").is_file() for suffix in ("svg", "png"))
-
-
-def picture(links: Links, name: str, *, alt: str, caption: str | Html = "") -> Html:
-    """Return a figure with its caption and its files.
+def picture(links: Links, name: str, *, alt: str) -> Html | None:
+    """Return a figure with its files; None where there is no such picture.
 
     Args:
         links: whose folder holds the picture.
         name: path without suffix, relative to that folder.
         alt: what it shows, for those who do not see it.
-        caption: text below it.
     """
     svg, png = (links.folder / f"{name}.{suffix}" for suffix in ("svg", "png"))
     if svg.is_file() and (svg.stat().st_size <= LARGEST_SVG or not png.is_file()):
         drawn = inline_svg(svg, name=re.sub(r"\W+", "-", name), alt=alt)
-    else:
+    elif png.is_file():
         code = base64.b64encode(png.read_bytes()).decode()
         drawn = tag("img", src=f"data:image/png;base64,{code}", alt=alt)
-    files = links.files(*(f"{name}.{suffix}" for suffix in ("csv", "md", "svg", "png")))
-    return tag(
-        "figure",
-        scrolling(drawn, label=f"Picture: {alt}"),
-        tag("figcaption", caption, files) if caption or files else None,
-    )
+    else:
+        return None
+    files = links.files(*(f"{name}.{suffix}" for suffix in SUFFIXES))
+    return tag("figure", scrolling(drawn, label=f"Picture: {alt}"), tag("figcaption", files))
 
 
 def inline_svg(path: Path, *, name: str, alt: str) -> Html:

@@ -17,10 +17,10 @@ from scaledrelu.reports.grid import (
     row_number,
     seeds_text,
 )
-from scaledrelu.reports.html import Html, joined, listed, tag
+from scaledrelu.reports.html import Html, joined, listed, scrolling, tag
 from scaledrelu.reports.markdown import sections, title_of
 from scaledrelu.reports.page_links import Links
-from scaledrelu.reports.page_text import scrolling, text_block, text_line
+from scaledrelu.reports.page_text import folded, text_block, text_line
 from scaledrelu.reports.seed_strips import Axis, axis_drawing, axis_for, seed_text, strip
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan, PlannedRun
@@ -105,18 +105,6 @@ def progress(plan: Plan, runs: Collection[PlannedRun]) -> str:
     parts += [f"{failed} failed"] * bool(failed)
     missing = len(runs) - done - failed - counts["blocked"]
     return ", ".join(parts + [f"{missing} missing"] * bool(missing))
-
-
-def folded(title: str, text: str, links: Links) -> Html:
-    """Return a section of a report that opens when its title is clicked.
-
-    Args:
-        title: of the fold; that of the section is left out.
-        text: the section.
-        links: where records are.
-    """
-    body = text.partition("\n\n")[2] if text.startswith("## ") else text
-    return tag("details", tag("summary", title), text_block(body, links))
 
 
 def _head(text: str, links: Links) -> Iterable[Html]:

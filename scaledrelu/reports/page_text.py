@@ -1,7 +1,8 @@
 """The text of our own reports as HTML: their sections stand on the page as they stand in markdown.
 
 Reads what ``reports/`` writes and no more of markdown than that: headings, paragraphs, quotes,
-lists of two levels, tables; within a line code, bold and the ids of runs, which become links.
+lists of two levels, tables, pictures; within a line code, bold, new lines, links to other reports,
+which become places of the page, and the ids of runs, which become links to their records.
 """
 
 from __future__ import annotations
@@ -9,11 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from scaledrelu.reports.html import Html, joined, tag
+from scaledrelu.reports.html import Html, joined, scrolling, tag
 from scaledrelu.reports.page_links import Links
+from scaledrelu.reports.page_pictures import picture
 
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
-_INLINE = re.compile(rf"`(?P<code>[^`]+)`|\*\*(?P<bold>.+?)\*\*|\b(?P<run>{RUN_ID.pattern})\b")
+SHORT = 16  # characters of a cell up to which it keeps to one line
+_INLINE = re.compile(
+    r"`(?P<code>[^`]+)`|\*\*(?P<bold>.+?)\*\*|\[(?P<shown>[^\]]+)\]\((?P<to>[^)]+)\)|(?P<br><br>)"
+    rf"|\b(?P<run>{RUN_ID.pattern})\b"
+)
+_PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<name>[^)]+)\.(?:png|svg)\)")
 _HEADING = re.compile(r"(#+) (.*)")
 _CELL = re.compile(r"(?<!\\)\|")
 
@@ -46,14 +53,16 @@ def text_line(text: str, links: Links) -> Html:
     return joined([*parts, _said(text[last:])])
 
 
-def scrolling(*content: str, label: str) -> Html:
-    """Return a box that scrolls when its content is wider than the page; the page never does.
+def folded(title: str, text: str, links: Links) -> Html:
+    """Return a section of a report that opens when its title is clicked.
 
     Args:
-        content: of the box.
-        label: what people who do not see it are told that it holds.
+        title: of the fold; that of the section is left out.
+        text: the section.
+        links: where records are.
     """
-    return tag("div", *content, class_="scroll", role="region", aria_label=label, tabindex=0)
+    body = text.partition("\n\n")[2] if text.startswith("## ") else text
+    return tag("details", tag("summary", title), text_block(body, links))
 
 
 def _said(text: str) -> str:
@@ -63,6 +72,10 @@ def _said(text: str) -> str:
 def _inline(match: re.Match[str], links: Links) -> Html:
     if bold := match["bold"]:
         return tag("strong", text_line(bold, links))
+    if match["br"]:
+        return tag("br")
+    if shown := match["shown"]:
+        return links.place(match["to"], text_line(shown, links))
     name = match["run"] or match["code"]
     shown = tag("code", name)
     return links.record(name, shown) if RUN_ID.fullmatch(name) else shown
@@ -75,6 +88,8 @@ def _block(lines: Sequence[str], links: Links, level: int) -> Html:
         name = f"h{min(level + len(heading[1]) - 2, 6)}"
         rest = _block(lines[1:], links, level)
         return joined([tag(name, text_line(heading[2], links)), rest])
+    if drawn := _PICTURE.fullmatch(lines[0]):
+        return picture(links, f"{links.inside}{drawn['name']}", alt=drawn["alt"]) or Html("")
     if lines[0].startswith("|"):
         return _table(lines, links)
     if lines[0].startswith("- "):
@@ -117,4 +132,8 @@ def _cells(line: str) -> list[str]:
 
 
 def _data(cells: Sequence[str], links: Links) -> list[Html]:
-    return [tag("td", text_line(cell, links)) for cell in cells]
+    short = [len(cell) <= SHORT for cell in cells]
+    return [
+        tag("td", text_line(cell, links), class_="short" if is_short else None)
+        for cell, is_short in zip(cells, short, strict=True)
+    ]

@@ -56,7 +56,7 @@ class Browser:
         return self._until(lambda got: got.get("id") == self._number, method)["result"]
 
     def open(
-        self, path: Path, *, width: int, height: int, dark: bool, scripts: bool = True
+        self, path: Path, *, width: int = 1280, height: int = 900, dark: bool, scripts: bool = True
     ) -> None:
         """Load a file at a size of the window, and wait until it is there."""
         self.call(
