@@ -16,7 +16,7 @@ import yaml
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.places import expand_overrides
 from scaledrelu.errors import ConfigError, nearest
-from scaledrelu.tables.spec import table_names
+from scaledrelu.tables.spec import table_names, tables_of
 from scaledrelu.tables.typed import (
     as_flag,
     as_folder,
@@ -94,11 +94,12 @@ def load_settings(
     raw = yaml.safe_load((conf_dir / "sweep.yaml").read_text())
     raw |= _given(arguments, raw, USED[script], script)
     overrides = expand_overrides(_overrides(raw["overrides"]))
+    profile = _choice("profile", raw["profile"], _options(conf_dir, "profile"))
     slurm = _slurm(raw["slurm"])
     launcher = _launcher(raw["launcher"], slurm)
     return Settings(
-        tables=_tables(raw["tables"], conf_dir),
-        profile=_choice("profile", raw["profile"], _options(conf_dir, "profile")),
+        tables=_tables(raw["tables"], profile, conf_dir),
+        profile=profile,
         seeds=as_seeds(raw["seeds"]),
         launcher=launcher,
         n_jobs=_n_jobs(raw["n_jobs"]),
@@ -177,13 +178,13 @@ def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:
     return value
 
 
-def _tables(value: Any, conf_dir: Path) -> tuple[str, ...]:
+def _tables(value: Any, profile: str, conf_dir: Path) -> tuple[str, ...]:
     names = table_names(conf_dir)
     asked = [str(name) for name in as_list(value)]
     if not asked:
         raise ConfigError(f"tables=: is empty; allowed: all, {', '.join(names)}")
     if asked == ["all"]:
-        return tuple(names)
+        return tuple(tables_of(profile, conf_dir))
     return tuple(_choice("tables", name, ("all", *names)) for name in dict.fromkeys(asked))
 
 

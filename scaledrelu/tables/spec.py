@@ -18,7 +18,7 @@ from scaledrelu.tables import reading
 from scaledrelu.tables.reading import check_keys, check_pairs
 
 CRASH, MISSING = "crash", "missing"
-TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
+TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds", "profiles")
 COLUMN_KEYS = ("from", "caption", "metric", "judged_on", "of", "header", "digits", "run")
 MOST_DIGITS = 6
 JUDGED_ON_KEYS = ("metric", "name")
@@ -74,6 +74,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
+    profiles: tuple[str, ...] | None = None  # that make it with tables=all; None: all of them
 
     @property
     def labels(self) -> tuple[Column, ...]:
@@ -99,6 +100,20 @@ class Table:
 def table_names(conf_dir: Path) -> list[str]:
     """Return the names of all tables that exist as files."""
     return sorted(path.stem for path in (conf_dir / "table").glob("*.yaml"))
+
+
+def tables_of(profile: str, conf_dir: Path) -> list[str]:
+    """Return the names of the tables that a profile makes when none is named.
+
+    Args:
+        profile: an option of ``conf/profile``.
+        conf_dir: the configuration tree.
+
+    Raises:
+        TableError: a table file that cannot be read.
+    """
+    tables = [load_table(name, conf_dir) for name in table_names(conf_dir)]
+    return [t.name for t in tables if t.profiles is None or profile in t.profiles]
 
 
 def load_table(name: str, conf_dir: Path) -> Table:
@@ -136,6 +151,7 @@ def load_table(name: str, conf_dir: Path) -> Table:
         columns=columns,
         rows=tuple(_rows(name, raw, metrics)),
         seeds=reading.seeds(raw, (0,), where),
+        profiles=_profiles(raw, conf_dir, where),
     )
 
 
@@ -153,6 +169,20 @@ def merge_overrides(*layers: Iterable[str]) -> tuple[str, ...]:
         merged.pop(key, None)
         merged[key] = str(override)
     return tuple(merged.values())
+
+
+def _profiles(raw: Mapping[str, Any], conf_dir: Path, where: str) -> tuple[str, ...] | None:
+    if "profiles" not in raw:
+        return None
+    named = [str(name) for name in reading.a_list(raw, "profiles", where)]
+    allowed = sorted(path.stem for path in (conf_dir / "profile").glob("*.yaml"))
+    for name in named:
+        if name not in allowed:
+            raise TableError(
+                f"{where}: profiles: no profile '{name}'{nearest(name, allowed)}; allowed: "
+                f"{', '.join(allowed)}"
+            )
+    return tuple(named)
 
 
 def _column(table: str, name: str, raw: Mapping[str, Any]) -> Column:
