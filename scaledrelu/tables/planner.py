@@ -108,6 +108,30 @@ def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
     return plan
 
 
+def compose_at_paper(
+    compose: Compose, row: Row, column: Column
+) -> tuple[Composed, Composed | None]:
+    """Compose a row as the table file has it, and what it starts from, at paper scale.
+
+    Extra overrides are left out: they are differences from the paper, too.
+
+    Args:
+        compose: overrides -> composed config.
+        row: the row.
+        column: one of its metrics.
+    """
+    outside = row.released_weights.get(PAPER)
+    own = merge_overrides(row.run, column.run)
+    start = PLACEHOLDER_START if row.upstream is not None and outside is None else ()
+    child = merge_overrides(own, outside or (), start, (f"profile={PAPER}",))
+    upstream = None
+    if row.upstream is not None:
+        backbone = [item for item in own if _is_of_backbone(item)]
+        first = merge_overrides(backbone, row.upstream, (f"profile={PAPER}",))
+        upstream = compose.unpinned(first)
+    return compose.unpinned(child), upstream
+
+
 @dataclass(frozen=True, slots=True)
 class _Alike:
     """What runs have in common that differ in nothing but their seed and what they start from."""
@@ -146,7 +170,7 @@ class _Planner:
             paper_patch=self._paper_patch(child),
         )
         labels = {item.name: label(item, subject) for item in table.labels}
-        paper, paper_upstream = self._at_paper(row, column)
+        paper, paper_upstream = compose_at_paper(self.compose, row, column)
         return Cell(table, row, column, labels, run_ids, composed, upstream, paper, paper_upstream)
 
     def _composed(self, overrides: tuple[str, ...], *, has_upstream: bool = False) -> Composed:
@@ -158,22 +182,6 @@ class _Planner:
             return None
         own = [item for item in child if _is_of_backbone(item)]
         return merge_overrides(own, row.upstream, self.extra)
-
-    def _at_paper(self, row: Row, column: Column) -> tuple[Composed, Composed | None]:
-        """Compose a row as the table file has it, and what it starts from, at paper scale.
-
-        Extra overrides are left out: they are differences from the paper, too.
-        """
-        outside = row.released_weights.get(PAPER)
-        own = merge_overrides(row.run, column.run)
-        start = PLACEHOLDER_START if row.upstream is not None and outside is None else ()
-        child = merge_overrides(own, outside or (), start, (f"profile={PAPER}",))
-        upstream = None
-        if row.upstream is not None:
-            backbone = [item for item in own if _is_of_backbone(item)]
-            first = merge_overrides(backbone, row.upstream, (f"profile={PAPER}",))
-            upstream = self.compose.unpinned(first)
-        return self.compose.unpinned(child), upstream
 
     def _alike(self, overrides: tuple[str, ...], composed: Composed) -> _Alike:
         config = composed.config
