@@ -1,4 +1,4 @@
-"""When a claim counts as supported, contradicted or undecided; plain numbers, no tables and no runs.
+"""When a claim is supported, contradicted or undecided: plain numbers, no tables and no runs.
 
 A difference is decided where its 95 % interval lies on one side of the limit that the claim draws;
 a crash where the Wilson interval of the share of crashed runs lies on one side of a half.
@@ -71,7 +71,8 @@ class Count:
         share = self.crashed / self.total
         if self.is_certain:
             return Interval(share, share, share)
-        return Interval(share, *wilson(share, self.total))
+        low, high = wilson(share, self.total)
+        return Interval(share, max(low, 0.0), min(high, 1.0))  # beyond by rounding only
 
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:

@@ -9,6 +9,7 @@ from typing import Any
 from scaledrelu.config.run import RunConfig, plain, value_of
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.reports.claims.spec import WHERE
+from scaledrelu.tables.captions import value_text
 
 
 def fact(config: RunConfig, key: str) -> Any:
@@ -44,6 +45,14 @@ def is_as_said(found: Any, said: Any, figures: int | None) -> bool:
         digits = figures - 1 - math.floor(math.log10(abs(found)))
         found = round(found, digits)
     return found == said
+
+
+def shown(found: Any) -> str:
+    """Return a fact as people write it: 22,050,664 or 1.6e-3 or (7, 3, 3, 8)."""
+    if isinstance(found, list):
+        return f"({', '.join(map(str, found))})"
+    whole = isinstance(found, int | float) and found == int(found)
+    return f"{int(found):,}" if whole else value_text(found)
 
 
 def _kernels(config: RunConfig) -> list[int]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 from scaledrelu.config.milestones import Milestone, load_milestones
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.reports.claims.decision import (
     OPPOSITE,
-    Count,
-    Interval,
     Verdict,
     all_crash,
     combine,
@@ -22,84 +19,25 @@ from scaledrelu.reports.claims.decision import (
     none_crash,
     together,
 )
-from scaledrelu.reports.claims.facts import fact, is_as_said
+from scaledrelu.reports.claims.facts import fact, is_as_said, shown
+from scaledrelu.reports.claims.findings import (
+    COSINE,
+    OF_RUNS,
+    PERCENT,
+    POINTS,
+    CellName,
+    Judged,
+    Part,
+    Said,
+)
 from scaledrelu.reports.claims.ours import OTHER_DATA, Ours
-from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.printed import Printed
 from scaledrelu.reports.claims.rows import Place, Rows
 from scaledrelu.reports.claims.sides import Measured, Side, Untold, papers_value
-from scaledrelu.reports.claims.spec import WHERE, Check, Claim, Claims, Relation
+from scaledrelu.reports.claims.spec import WHERE, Check, Claims, Relation
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import compose_at_paper
-
-POINTS, OF_RUNS, COSINE = "points", "of runs", "cosine"
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What one side says of one relation between cells.
-
-    Attributes:
-        verdict: on this relation alone.
-        interval: the number behind it; None without one.
-        unit: of the number.
-        seeds: runs, or pairs of runs.
-        images: what a share is a share of; None where only the seeds decide.
-        tests: McNemar's test of every seed.
-        counts: crashed runs of each row, for relations about crashes.
-        reason: why there is no number, or what else is to be known.
-        runs: ids of the runs.
-    """
-
-    verdict: Verdict
-    interval: Interval | None = None
-    unit: str = ""
-    seeds: int = 0
-    images: int | None = None
-    tests: tuple[McNemar, ...] = ()
-    counts: tuple[Count, ...] = ()
-    reason: str = ""
-    runs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One relation between cells."""
-
-    text: str
-    relation: Relation
-    places: tuple[Place, ...]
-    ours: Said
-    paper: Said
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A claim and the verdicts on it."""
-
-    claim: Claim
-    parts: tuple[Part, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        """What our runs say."""
-        return combine(part.ours.verdict for part in self.parts)
-
-    @property
-    def papers_verdict(self) -> Verdict:
-        """What the printed numbers say."""
-        return combine(part.paper.verdict for part in self.parts)
-
-    @property
-    def is_setting(self) -> bool:
-        """Whether the claim is a fact about the set-up, which needs no run."""
-        return all(part.relation is Relation.SETTING for part in self.parts)
-
-    @property
-    def can_be_decided(self) -> bool:
-        """Whether runs of this profile can decide it: they have the rows and the numbers for it."""
-        return not self.is_setting and self.verdict is not Verdict.NOT_TESTABLE
 
 
 def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> list[Judged]:
@@ -118,7 +56,13 @@ def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> li
     ours, paper = Ours(plan, rows), Printed(claims.printed, compose)
     judge = _Judge(rows, ours, paper, compose, milestones)
     return [
-        Judged(claim, tuple(part for check in claim.checks for part in judge(check, claim.name)))
+        Judged(
+            name=claim.name,
+            section=claim.section,
+            says=claim.says,
+            is_headline=claim.is_headline,
+            parts=tuple(part for check in claim.checks for part in judge(check, claim.name)),
+        )
         for claim in claims.claims
     ]
 
@@ -159,14 +103,16 @@ class _Judge:
 
     def _part(self, check: Check, text: str, places: Sequence[Place]) -> Part:
         said = [_told(lambda s=side: _compared(check, s, places)) for side in self._sides]
-        return Part(text, check.relation, tuple(places), *said)
+        return Part(text, check.relation, _cells(places), *said)
 
     def _crashes(self, check: Check) -> Part:
-        """Look at rows together; columns of the same runs count once."""
-        places = [place for name in check.rows for place in self._rows.of_runs(name)]
-        said = [_told(lambda s=side: _crashed(check, s, places)) for side in self._sides]
-        names = ", ".join(check.rows)
-        return Part(f"{names}: {CRASHES[check.relation][1]}", check.relation, tuple(places), *said)
+        """Look at rows together; a row counts over its data sets, the metrics of a run once."""
+        rows = [self._rows.of_runs(name) for name in check.rows]
+        said = [_told(lambda s=side: _crashed(check, s, rows)) for side in self._sides]
+        cells = _cells(place for row in rows for place in row)
+        verb = CRASHES[check.relation][1 if len(rows) > 1 else 2]
+        text = f"{', '.join(check.rows)} {verb}"
+        return Part(text, check.relation, cells, *said)
 
     def _settings(self, check: Check) -> Iterable[Part]:
         for name in check.rows:
@@ -177,10 +123,9 @@ class _Judge:
             found = fact((upstream if check.of_upstream else config).config, check.key)
             holds = is_as_said(found, check.value, check.figures)
             verdict = Verdict.SUPPORTED if holds else Verdict.CONTRADICTED
-            shown = f"{found:,}" if isinstance(found, int) else str(found)
-            ours = Said(verdict, reason=f"{check.key} = {shown}")
             paper = Said(Verdict.NOT_TESTABLE, reason="a setting, no number of a table")
-            yield Part(f"{name}: {check.key}", check.relation, (place,), ours, paper)
+            ours = Said(verdict, reason=shown(found))
+            yield Part(f"{name}: {check.key}", check.relation, _cells([place]), ours, paper)
 
     def _at_epochs(self, check: Check, claim: str) -> Iterable[Part]:
         for name in (*check.rows, *check.others):
@@ -191,18 +136,20 @@ class _Judge:
                     f"{', '.join(self._milestones)} (conf/figure/curves.yaml)"
                 )
         one = self._milestones[check.rows[0]]
-        place = self._rows.same_run(one.run)
-        places = (place,) if place else ()
+        told = [one, *(self._milestones[name] for name in check.others)]
+        places = [place for m in told if (place := self._rows.same_run(m.run))]
+        names = [place.name for place in places] or [m.claim for m in told]
         if check.relation is Relation.REACHES:
             said = [_told(lambda s=side: _at_value(s, one)) for side in self._sides]
-            yield Part(f"{one.paper:g} after epoch {one.epoch}", check.relation, places, *said)
-            return
-        other = self._milestones[check.others[0]]
-        beside = self._rows.same_run(other.run)
-        said = [_told(lambda s=side: _ahead(s, one, other)) for side in self._sides]
-        names = f"{place.name if place else one.claim} ahead of {beside.name if beside else '?'}"
-        places += (beside,) if beside else ()
-        yield Part(f"{names} at epoch {one.epoch}", check.relation, places, *said)
+            text = f"{names[0]}: {one.paper:g} at epoch {one.epoch}"
+        else:
+            said = [_told(lambda s=side: _ahead(s, *told)) for side in self._sides]
+            text = f"{' ahead of '.join(names)} at epoch {one.epoch}"
+        yield Part(text, check.relation, _cells(places), *said)
+
+
+def _cells(places: Iterable[Place]) -> tuple[CellName, ...]:
+    return tuple(CellName(p.table.name, p.row.number, p.column.name) for p in places)
 
 
 def _told(ask: Callable[[], Said]) -> Said:
@@ -219,7 +166,7 @@ def _compared(check: Check, side: Side, places: Sequence[Place]) -> Said:
             if not side.compares_sizes(one):
                 raise Untold(Verdict.NOT_TESTABLE, OTHER_DATA)
             found = side.value(one)
-            return _said(is_as_printed(found.interval, papers_value(one)), found, "%")
+            return _said(is_as_printed(found.interval, papers_value(one)), found, PERCENT)
         case Relation.LESS_ALIKE:
             found = side.alike(check, one, other)
             return _said(is_above(found.interval, 0), found, COSINE)
@@ -239,13 +186,13 @@ def _gain(side: Side, one: Place, other: Place) -> Said:
     found = side.difference(one, other)
     verdict = is_above(found.interval, 0)
     if not side.compares_sizes(one):
-        return _said(verdict, found, POINTS, "its sign only: the data are not the paper's")
+        return _said(verdict, found, POINTS, "sign only, because its size needs the paper's data")
     size = is_as_printed(found.interval, papers_value(one) - papers_value(other))
     return _said(combine((verdict, size)), found, POINTS)
 
 
-def _crashed(check: Check, side: Side, places: Sequence[Place]) -> Said:
-    counts = tuple(side.count(place) for place in places)
+def _crashed(check: Check, side: Side, rows: Sequence[Sequence[Place]]) -> Said:
+    counts = tuple(together([side.count(place) for place in row]) for row in rows)
     total = together(counts)
     return Said(
         CRASHES[check.relation][0](counts),
@@ -253,20 +200,20 @@ def _crashed(check: Check, side: Side, places: Sequence[Place]) -> Said:
         OF_RUNS,
         seeds=total.total,
         counts=counts,
-        runs=tuple(dict.fromkeys(run for place in places for run in side.runs(place))),
+        runs=tuple(dict.fromkeys(r for row in rows for place in row for r in side.runs(place))),
     )
 
 
 CRASHES = {
-    Relation.CRASHES: (all_crash, "crash"),
-    Relation.HOLDS: (none_crash, "no crash"),
-    Relation.MOSTLY_CRASH: (most_crash, "crash in most cases"),
+    Relation.CRASHES: (all_crash, "crash", "crashes"),
+    Relation.HOLDS: (none_crash, "do not crash", "does not crash"),
+    Relation.MOSTLY_CRASH: (most_crash, "crash in most cases", "crashes in most cases"),
 }
 
 
 def _at_value(side: Side, milestone: Milestone) -> Said:
     found = side.reached(milestone)
-    return _said(is_as_printed(found.interval, milestone.paper), found, "%")
+    return _said(is_as_printed(found.interval, milestone.paper), found, PERCENT)
 
 
 def _ahead(side: Side, one: Milestone, other: Milestone) -> Said:
@@ -282,7 +229,7 @@ def _said(verdict: Verdict, found: Measured, unit: str, reason: str = "") -> Sai
         seeds=found.seeds,
         images=found.images,
         tests=found.tests,
-        reason=reason,
+        reason=reason or found.note,
         runs=found.runs,
     )
 

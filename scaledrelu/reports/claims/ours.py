@@ -237,4 +237,4 @@ class Ours:
         )
 
 
-OTHER_DATA = "an absolute number on the paper's data, which this profile does not have"
+OTHER_DATA = "its size needs the paper's data"

@@ -31,7 +31,7 @@ class Printed:
         values = papers_value(one), papers_value(other)
         counts = [self._images(place) for place in (one, other)]
         images = None if None in counts else min(counts)
-        return self._minus(values, self._sd(one), images)
+        return self._minus(values, self._sd(one), images, digits=one.column.digits)
 
     def value(self, place: Place) -> Measured:
         """Return what is printed: the text's number is the table's."""
@@ -55,7 +55,7 @@ class Printed:
 
     def lead(self, one: Milestone, other: Milestone) -> Measured:
         """Return one minus other as the text prints them."""
-        return self._minus((one.paper, other.paper), self._noise.early_sd, None)
+        return self._minus((one.paper, other.paper), self._noise.early_sd, None, digits=1)
 
     def reached(self, milestone: Milestone) -> Measured:
         """Return what the text prints; no table has it."""
@@ -65,11 +65,15 @@ class Printed:
         """Say yes: these are the paper's own numbers."""
         return True
 
-    def _minus(self, values: tuple[float, float], sd: float, images: int | None) -> Measured:
+    def _minus(
+        self, values: tuple[float, float], sd: float, images: int | None, *, digits: int
+    ) -> Measured:
         half = NORMAL * math.sqrt(2) * sd
         if images is not None:
             half = math.hypot(half, 100 * resolvable(*(v / 100 for v in values), images))
-        return Measured(Interval.around(values[0] - values[1], half), 1, images)
+        interval = Interval.around(values[0] - values[1], half)
+        note = " against ".join(f"{value:.{digits}f}" for value in values)
+        return Measured(interval, 1, images, note=note)
 
     def _sd(self, place: Place) -> float:
         if place.column.source not in self._noise.seed_sd:

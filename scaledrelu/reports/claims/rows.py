@@ -1,4 +1,4 @@
-"""Which row of which table a name in ``conf/claims.yaml`` means; a wrong one is a one-line error."""
+"""Which row of which table a name in ``conf/claims.yaml`` means; a wrong one is an error."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ class Measured:
         images: validation images, or queries; None where only the seeds decide.
         tests: per seed, where both runs' images are known.
         runs: ids of the runs.
+        note: what else is to be known.
     """
 
     interval: Interval
@@ -37,6 +38,7 @@ class Measured:
     images: int | None = None
     tests: tuple[McNemar, ...] = ()
     runs: tuple[str, ...] = ()
+    note: str = ""
 
 
 class Side(Protocol):
@@ -52,6 +54,10 @@ class Side(Protocol):
 
     def count(self, place: Place) -> Count:
         """Return how many runs of a row crashed."""
+        ...
+
+    def runs(self, place: Place) -> tuple[str, ...]:
+        """Return the ids of a row's finished runs."""
         ...
 
     def alike(self, check: Check, one: Place, other: Place) -> Measured:
