@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a table file holds.
+    """Return what the file of a table or figure holds.
 
     Raises:
         TableError: it cannot be read, is not YAML, or gives a key twice.
@@ -45,7 +45,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
-        where = f"conf/table/{path.name}"
+        where = f"conf/{path.parent.name}/{path.name}"
         raise TableError(f"{where}: {' '.join(str(error).split())}") from error
 
 
