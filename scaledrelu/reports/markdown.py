@@ -32,11 +32,11 @@ def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
         _head(plan, table, values),
         grids(table, values),
         agreement_text(table, values),
-        _section("Not here yet", _holes(plan, table, values)),
-        _section("Failures", _failures(plan, table, values)),
+        section("Not here yet", _holes(plan, table, values)),
+        section("Failures", _failures(plan, table, values)),
         recipe_differences(plan, table),
-        _section("Notes", _notes(plan, values)),
-        _section("Runs", _runs(plan, values)),
+        section("Notes", _notes(plan, values)),
+        section("Runs", _runs(plan, values)),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -49,14 +49,18 @@ def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
     if plan.overrides:
         shown = " ".join(shown_overrides(plan.overrides))
         lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
-    lines += [f"\n{text}" for text in (_made_on(plan, table), *_crash_rules(table, values)) if text]
+    lines += [f"\n{text}" for text in (made_on(plan, table), *crash_rules(table, values)) if text]
     return "\n".join(lines)
 
 
-def _made_on(plan: Plan, table: Table) -> str:
+def made_on(plan: Plan, table: Table) -> str:
     """Return one sentence each on devices, versions and commits; empty when nothing has finished.
 
     Runs that the table's own start from count as well.
+
+    Args:
+        plan: the plan behind it.
+        table: the table.
     """
     found = [run.result.provenance for run in plan.runs_of(table) if run.result is not None]
     if not found:
@@ -84,8 +88,13 @@ def _commit(commit: str | None) -> str:
     return f"commit {name}" + (" and files that differ from it" if commit != name else "")
 
 
-def _crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:
-    """Return what a crash is here: one sentence for each method, or for each rule of a method."""
+def crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:
+    """Return what a crash is here: one sentence for each method, or for each rule of a method.
+
+    Args:
+        table: the table.
+        values: its cells, in printed order.
+    """
     rules: dict[str, dict[str, list[CellValue]]] = {}
     for value in values:
         classes = next((s.sizes["classes"] for s in value.seeds if s.sizes.get("classes")), None)
@@ -217,5 +226,11 @@ def _seed_text(plan: Plan, values: Sequence[SeedValue], columns: Sequence[Column
     return f"seed {run.seed}: `{run.run_id}`{state}{number}{source}"
 
 
-def _section(title: str, lines: Sequence[str]) -> str:
+def section(title: str, lines: Sequence[str]) -> str:
+    """Return a heading with a list; empty without lines.
+
+    Args:
+        title: the heading.
+        lines: items of the list.
+    """
     return "\n".join([f"## {title}", "", *(f"- {text}" for text in lines)]) if lines else ""

@@ -31,9 +31,10 @@ from scaledrelu.runs.record import (
 from scaledrelu.tables.artifacts import PlannedArtifact, inspect_artifact
 from scaledrelu.tables.captions import Subject, label
 from scaledrelu.tables.composer import Compose, Composed, Composer
+from scaledrelu.tables.figures import load_planned
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.settings import Settings
-from scaledrelu.tables.spec import Column, Row, Table, load_table, merge_overrides
+from scaledrelu.tables.spec import Column, Row, Table, merge_overrides
 
 GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # a run has them from the run it starts from
 PLACEHOLDER_START = ("init=run", "init.run=upstream")
@@ -94,9 +95,26 @@ def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
     Raises:
         TableError, ConfigError: one line, naming the table and row or the key.
     """
+    tables = [load_planned(name, settings.conf_dir) for name in settings.tables]
+    return plan_loaded(tables, settings, compose=compose)
+
+
+def plan_loaded(
+    tables: Sequence[Table], settings: Settings, *, compose: Compose | None = None
+) -> Plan:
+    """Resolve some tables to runs, whichever tables the settings name.
+
+    Args:
+        tables: what to plan.
+        settings: profile, seeds, results folder and overrides.
+        compose: overrides -> composed config; None = a new composer with the results' cache.
+
+    Raises:
+        TableError, ConfigError: one line, naming the table and row or the key.
+    """
     composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
     plan = build_plan(
-        [load_table(name, settings.conf_dir) for name in settings.tables],
+        tables,
         profile=settings.profile,
         seeds=settings.seeds,
         results=settings.results,

@@ -37,11 +37,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path, *, where: str = "") -> Any:
-    """Return what a table file holds.
+    """Return what the file of a table or figure holds.
 
     Args:
         path: the file.
-        where: its name in errors; that of a table if empty.
+        where: its name in errors; that of a table or figure if empty.
 
     Raises:
         TableError: it cannot be read, is not YAML, or gives a key twice.
@@ -49,7 +49,7 @@ def read_yaml(path: Path, *, where: str = "") -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
-        name = where or f"conf/table/{path.name}"
+        name = where or f"conf/{path.parent.name}/{path.name}"
         raise TableError(f"{name}: {' '.join(str(error).split())}") from error
 
 

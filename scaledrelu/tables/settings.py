@@ -36,8 +36,11 @@ HYDRAS = {  # launchers of Hydra -> what a sweep has instead
     "submitit_slurm": "launcher=slurm",
 }
 PLAN = ("tables", "profile", "seeds", "results", "overrides")  # what a plan depends on
+LAUNCH = ("launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run")
 USED = {  # script -> settings that do something there
-    "sweep": (*PLAN, "launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run"),
+    "sweep": (*PLAN, *LAUNCH),
+    "figure1": (*PLAN[1:], *LAUNCH),
+    "curves": PLAN,
     "report": (*PLAN, "publish", "force"),
     "claims": PLAN[1:],  # the claims name their tables
     "status": PLAN,

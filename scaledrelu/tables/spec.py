@@ -132,8 +132,21 @@ def load_table(name: str, conf_dir: Path) -> Table:
         raise TableError(
             f"no table '{name}'{nearest(name, names)}; allowed: all, {', '.join(names)}"
         )
-    where = f"conf/table/{name}.yaml"
     raw = reading.read_yaml(conf_dir / "table" / f"{name}.yaml")
+    return table_of(name, raw, f"conf/table/{name}.yaml")
+
+
+def table_of(name: str, raw: Any, where: str) -> Table:
+    """Return the table that a file describes.
+
+    Args:
+        name: name of the table.
+        raw: what the file holds.
+        where: the file, for errors.
+
+    Raises:
+        TableError: as :func:`load_table`.
+    """
     check_keys(raw, TABLE_KEYS, where)
     for key in ("source", "title", "columns", "blocks"):
         if not raw.get(key):
