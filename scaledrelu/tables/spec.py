@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,10 @@ def load_table(name: str, conf_dir: Path) -> Table:
         raise TableError(
             f"no table '{name}'{nearest(name, names)}; allowed: all, {', '.join(names)}"
         )
+    where = f"conf/table/{name}.yaml"
     raw = reading.read_yaml(conf_dir / "table" / f"{name}.yaml")
-    return table_of(name, raw, f"conf/table/{name}.yaml")
+    table = table_of(name, raw, where)
+    return replace(table, profiles=_profiles(raw, conf_dir, where))
 
 
 def table_of(name: str, raw: Any, where: str) -> Table:
@@ -164,7 +166,6 @@ def table_of(name: str, raw: Any, where: str) -> Table:
         columns=columns,
         rows=tuple(_rows(name, raw, metrics)),
         seeds=reading.seeds(raw, (0,), where),
-        profiles=_profiles(raw, conf_dir, where),
     )
 
 

@@ -20,8 +20,8 @@ from scaledrelu.reports.claims.decision import (
     together,
 )
 from scaledrelu.reports.claims.facts import fact, is_as_said, shown
+from scaledrelu.reports.claims.figure_one import FigureOne
 from scaledrelu.reports.claims.findings import (
-    COSINE,
     OF_RUNS,
     PERCENT,
     POINTS,
@@ -46,7 +46,7 @@ def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> li
     Args:
         claims: what ``conf/claims.yaml`` says.
         rows: its named rows.
-        plan: the tables that they are rows of, as far as the profile has them.
+        plan: the tables that they are rows of, as far as the profile has them, and Figure 1.
         compose: overrides -> composed config.
 
     Raises:
@@ -54,7 +54,7 @@ def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> li
     """
     milestones = {one.claim: one for one in load_milestones(plan.conf_dir).items}
     ours, paper = Ours(plan, rows), Printed(claims.printed, compose)
-    judge = _Judge(rows, ours, paper, compose, milestones)
+    judge = _Judge(rows, ours, paper, compose, milestones, FigureOne(plan))
     return [
         Judged(
             name=claim.name,
@@ -75,7 +75,9 @@ class _Judge:
         paper: Printed,
         compose: Compose,
         milestones: Mapping[str, Milestone],
+        figure: FigureOne,
     ) -> None:
+        self._figure = figure
         self._rows, self._compose, self._milestones = rows, compose, milestones
         self._sides: tuple[Side, Side] = (ours, paper)
 
@@ -84,6 +86,8 @@ class _Judge:
         if relation is Relation.NO_RUN:
             told = Said(Verdict.NOT_TESTABLE, reason=check.reason)
             yield Part("", relation, (), told, told)
+        elif relation is Relation.FIGURE1:
+            yield from self._figure.parts(check, claim)
         elif relation is Relation.SETTING:
             yield from self._settings(check)
         elif relation in (Relation.REACHES, Relation.AHEAD):
@@ -167,9 +171,6 @@ def _compared(check: Check, side: Side, places: Sequence[Place]) -> Said:
                 raise Untold(Verdict.NOT_TESTABLE, OTHER_DATA)
             found = side.value(one)
             return _said(is_as_printed(found.interval, papers_value(one)), found, PERCENT)
-        case Relation.LESS_ALIKE:
-            found = side.alike(check, one, other)
-            return _said(is_above(found.interval, 0), found, COSINE)
         case Relation.GAIN:
             return _gain(side, one, other)
     found = side.difference(one, other)
@@ -247,16 +248,4 @@ def _words(check: Check, one: Place, other: Place | None = None) -> str:
             return f"{one.text} {printed:.1f} points above {beside}"
         case Relation.VALUE:
             return f"{one.text}: {papers_value(one):.{one.column.digits}f}"
-        case Relation.LESS_ALIKE:
-            layers, others = LAYERS[check.layers], LAYERS[check.other_layers]
-            behind = "" if layers == others else f" {others}"
-            return f"tokens of {one.text} {layers} less alike than of {beside}{behind}"
     return f"{one.text} above {beside}"
-
-
-LAYERS = {
-    "stem": "behind the stem",
-    "positions": "behind the position embedding",
-    "lower": "in the first third of the blocks",
-    "higher": "in the last third of the blocks",
-}

@@ -9,12 +9,7 @@ import numpy as np
 from scaledrelu.config.milestones import Milestone
 from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
-from scaledrelu.reports.claims.evidence import (
-    layer_similarity,
-    right_images,
-    share_images,
-    value_after,
-)
+from scaledrelu.reports.claims.evidence import right_images, share_images
 from scaledrelu.reports.claims.per_image import (
     McNemar,
     mcnemar,
@@ -24,8 +19,8 @@ from scaledrelu.reports.claims.per_image import (
 )
 from scaledrelu.reports.claims.rows import Place, Rows, table_title
 from scaledrelu.reports.claims.sides import Measured, Untold
-from scaledrelu.reports.claims.spec import Check
 from scaledrelu.reports.comparison import share_of
+from scaledrelu.reports.histories import read_history
 from scaledrelu.reports.statistics import resolvable
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan
@@ -72,19 +67,6 @@ class Ours:
     def runs(self, place: Place) -> tuple[str, ...]:
         """Return the ids of a row's finished runs."""
         return tuple(seed.run.run_id for seed in self._finished(place).finished)
-
-    def alike(self, check: Check, one: Place, other: Place) -> Measured:
-        """Return how much less alike the tokens of one are than those of other, in cosine."""
-        pairs = self._shared(one, other, lambda seed: True)
-        differences = {}
-        for seed, (a, b) in pairs.items():
-            found = self._layers(a, check.layers), self._layers(b, check.other_layers)
-            if None not in found:
-                differences[seed] = found[1] - found[0]
-        if not differences:
-            raise Untold(Verdict.NOT_RUN, f"no record of {one.title} has token similarities")
-        pairs = {seed: pairs[seed] for seed in differences}
-        return self._spread(one, pairs, differences, None)
 
     def lead(self, one: Milestone, other: Milestone) -> Measured:
         """Return one minus other at the epoch that is as far into training as the paper's."""
@@ -202,21 +184,6 @@ class Ours:
         interval = Interval.around(found.mean, found.half)
         return Measured(interval, len(differences), count, tests, runs)
 
-    def _layers(self, seed: SeedValue, part: str) -> float | None:
-        """Return the mean similarity over a part of the depth (Figure 1)."""
-        layers = layer_similarity(self._plan.results, seed.run)
-        depth = seed.run.config.model.depth
-        if layers is None or depth is None or len(layers) != depth + 2:
-            return None
-        third = max(1, depth // 3)
-        chosen = {
-            "stem": layers[:1],
-            "positions": layers[1:2],
-            "lower": layers[2 : 2 + third],
-            "higher": layers[-third:],
-        }
-        return float(chosen[part].mean())
-
     def _place(self, milestone: Milestone) -> Place:
         place = self._rows.same_run(milestone.run)
         if place is None:
@@ -224,8 +191,14 @@ class Ours:
         return place
 
     def _at(self, milestone: Milestone, seed: SeedValue) -> float | None:
-        epochs = milestone.epoch * seed.run.config.profile.epoch_scale
-        return value_after(self._plan.results, seed.run, milestone.metric, epochs)
+        """Return the value of the evaluation nearest to an epoch, if one is near."""
+        config = seed.run.config
+        epochs = milestone.epoch * config.profile.epoch_scale
+        points = read_history(self._plan, seed.run, milestone.metric).validation
+        near = min(points, key=lambda point: abs(point.epochs - epochs), default=None)
+        if near is None or abs(near.epochs - epochs) > config.evaluation.every_epochs / 2:
+            return None
+        return near.value
 
     def _explain(self, milestone: Milestone, place: Place) -> None:
         """Say why no run has a value at an epoch."""

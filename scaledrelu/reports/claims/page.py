@@ -122,9 +122,9 @@ def _how_to_read(noise: PrintedNoise) -> str:
         "in place of a number.",
         "A row crashes if more than half of its runs do. That is decided where the Wilson interval "
         "of the share leaves out 50 %, which takes at least 4 runs.",
-        f"McNemar: in how many seeds the two runs differ on the images (exact test, p < {SMALL_P}); "
-        "up means that the row named first is right more often.",
-        "In cosine: how much less alike tokens are, by the mean absolute cosine between them.",
+        "McNemar: in how many seeds the two runs differ on the images (exact test, p < "
+        f"{SMALL_P}); up means that the row named first is right more often.",
+        "In cosine: by the mean absolute cosine between tokens; below zero is what the text says.",
         "The paper's own numbers are single runs. Assumed standard deviation over seeds, in "
         f"points: {spreads}, {noise.early_sd:g} in the first epochs; beside it what the validation "
         "images can resolve. A printed crash is taken for how the runs of its row end. These "

@@ -8,7 +8,8 @@ from scaledrelu.config.milestones import Milestone
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
 from scaledrelu.reports.claims.rows import Place
 from scaledrelu.reports.claims.sides import Measured, Untold, papers_value
-from scaledrelu.reports.claims.spec import WHERE, Check, PrintedNoise
+from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
+from scaledrelu.reports.comparison import NO_SHARES
 from scaledrelu.reports.statistics import NORMAL, resolvable
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.planner import compose_at_paper
@@ -49,10 +50,6 @@ class Printed:
         """Return no run: the paper publishes none."""
         return ()
 
-    def alike(self, check: Check, one: Place, other: Place) -> Measured:
-        """Refuse: the values of Figure 1 cannot be read."""
-        raise Untold(Verdict.NOT_TESTABLE, "the curves of Figure 1 are not printed as numbers")
-
     def lead(self, one: Milestone, other: Milestone) -> Measured:
         """Return one minus other as the text prints them."""
         return self._minus((one.paper, other.paper), self._noise.early_sd, None, digits=1)
@@ -85,7 +82,7 @@ class Printed:
 
     def _images(self, place: Place) -> int | None:
         """Return what a printed number is a share of; None for a mean, or where it is unknown."""
-        if place.column.source == "val/map":
+        if place.column.source in NO_SHARES:
             return None
         composed, _ = compose_at_paper(self._compose, place.row, place.column)
         expected = composed.config.data.build.get("expect") or {}

@@ -34,8 +34,11 @@ class Place:
 
 def table_title(name: str) -> str:
     """Return a table's name as people say it: ``Table 1``; one of our own by its name."""
-    number = name.removeprefix("table")
-    return f"Table {number.replace('_', ', ')}" if number != name else f"table {name}"
+    for kind in ("table", "figure"):
+        number = name.removeprefix(kind)
+        if number != name:
+            return f"{kind.title()} {number.replace('_', ', ')}"
+    return f"table {name}"
 
 
 class Rows:

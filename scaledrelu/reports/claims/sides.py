@@ -9,7 +9,6 @@ from scaledrelu.config.milestones import Milestone
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
 from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.rows import Place
-from scaledrelu.reports.claims.spec import Check
 
 
 class Untold(Exception):  # noqa: N818 (no error: an answer that holds no number)
@@ -25,7 +24,7 @@ class Measured:
     """A number with its interval and what it rests on.
 
     Attributes:
-        interval: points, or cosine.
+        interval: in points or percent.
         seeds: pairs of runs, or runs.
         images: validation images, or queries; None where only the seeds decide.
         tests: per seed, where both runs' images are known.
@@ -58,10 +57,6 @@ class Side(Protocol):
 
     def runs(self, place: Place) -> tuple[str, ...]:
         """Return the ids of a row's finished runs."""
-        ...
-
-    def alike(self, check: Check, one: Place, other: Place) -> Measured:
-        """Return how much less alike the tokens of one are than those of other, in cosine."""
         ...
 
     def lead(self, one: Milestone, other: Milestone) -> Measured:

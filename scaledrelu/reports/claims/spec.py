@@ -21,7 +21,6 @@ FILE = "claims.yaml"
 WHERE = f"conf/{FILE}"
 CLAIM_KEYS = ("id", "section", "says", "checks", "headline")
 PRINTED_KEYS = ("seed_sd", "early_sd")
-PARTS_OF_DEPTH = ("stem", "positions", "lower", "higher")  # layers of Figure 1
 
 
 class Relation(StrEnum):
@@ -35,7 +34,7 @@ class Relation(StrEnum):
     CRASHES = "crashes"
     HOLDS = "holds"
     MOSTLY_CRASH = "mostly_crash"
-    LESS_ALIKE = "less_alike"
+    FIGURE1 = "figure1"
     REACHES = "reaches"
     AHEAD = "ahead"
     SETTING = "setting"
@@ -52,13 +51,13 @@ GRAMMAR: dict[Relation, tuple[str | None, tuple[str, ...], tuple[str, ...]]] = {
     Relation.CRASHES: (None, (), ()),
     Relation.HOLDS: (None, (), ()),
     Relation.MOSTLY_CRASH: (None, (), ()),
-    Relation.LESS_ALIKE: ("than", ("layers",), ("than", "than_layers")),
+    Relation.FIGURE1: (None, (), ()),
     Relation.REACHES: (None, (), ()),
     Relation.AHEAD: ("of", ("of",), ()),
     Relation.SETTING: (None, ("key", "is"), ("of", "figures")),
     Relation.NO_RUN: (None, (), ()),
 }
-OF_ROWS = frozenset(Relation) - {Relation.REACHES, Relation.AHEAD, Relation.NO_RUN}
+NAMED_ELSEWHERE = (Relation.REACHES, Relation.AHEAD, Relation.FIGURE1)  # rows are no rows of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +66,10 @@ class Check:
 
     Attributes:
         relation: which.
-        rows: names of rows, or of milestones, that it is about.
+        rows: names of rows that it is about; of milestones, or a kind of statement on Figure 1.
         others: names of what each of them is compared with.
         limit: points that ``not_higher`` and ``about`` leave room for.
         columns: columns of the table; empty: its only one.
-        layers: part of the depth.
-        other_layers: part of the depth of the other side.
         key: of a setting.
         value: what the paper says it is.
         figures: significant figures in which it says so; None: all.
@@ -85,8 +82,6 @@ class Check:
     others: tuple[str, ...] = ()
     limit: float = 0.0
     columns: tuple[str, ...] = ()
-    layers: str = ""
-    other_layers: str = ""
     key: str = ""
     value: Any = None
     figures: int | None = None
@@ -212,11 +207,9 @@ def _check(raw: Any, rows: Mapping[str, RowName], where: str) -> Check:
     return Check(
         relation=relation,
         rows=names,
-        others=compared or (names if relation is Relation.LESS_ALIKE else ()),
+        others=compared,
         limit=_points(raw, "by" if "by" in raw else "within", where),
         columns=tuple(map(str, reading.a_list(raw, "columns", where))),
-        layers=_layers(raw, "layers", where),
-        other_layers=_layers(raw, "than_layers", where) or _layers(raw, "layers", where),
         key=reading.a_text(raw, "key", "", where),
         value=raw.get("is"),
         figures=_figures(raw, where),
@@ -231,8 +224,9 @@ def _names(
     names = tuple(map(str, value if isinstance(value, list) else [value]))
     if not names:
         raise TableError(f"{where}: {key}: names no row")
-    is_of_rows = any(relation in raw for relation in OF_ROWS)
-    for name in names if is_of_rows else ():
+    if any(relation in raw for relation in NAMED_ELSEWHERE):
+        return names
+    for name in names:
         if name not in rows:
             raise TableError(
                 f"{where}: {key}: no row '{name}'{nearest(name, rows)}; rows have their names "
@@ -261,15 +255,6 @@ def _of_upstream(raw: Mapping[str, Any], relation: Relation, where: str) -> bool
     if raw["of"] != "upstream":
         raise TableError(f"{where}: of={raw['of']}: not allowed; allowed: upstream")
     return True
-
-
-def _layers(raw: Mapping[str, Any], key: str, where: str) -> str:
-    value = raw.get(key, "")
-    if value and value not in PARTS_OF_DEPTH:
-        raise TableError(
-            f"{where}: {key}={value}: not allowed; allowed: {', '.join(PARTS_OF_DEPTH)}"
-        )
-    return value
 
 
 def _printed(raw: Any) -> PrintedNoise:

@@ -19,6 +19,7 @@ from scaledrelu.reports.claims.rows import table_title
 from scaledrelu.reports.grid import signed
 from scaledrelu.reports.verdicts import plural
 from scaledrelu.tables.captions import rows_text
+from scaledrelu.tables.figures import FIGURE1
 
 BREAK = "<br>"  # a new line within a cell of a markdown table
 MOST_PARTS = 4  # that are all told; of more, the decided ones
@@ -66,6 +67,8 @@ def cells_text(judged: Judged, tables: Iterable[str]) -> str:
 def _place(table: str, cells: Sequence[CellName], is_there: bool) -> str:
     title = table_title(table)
     linked = f"[{title}]({table}.md)" if is_there else title
+    if table == FIGURE1:
+        return linked
     numbers = {str(cell.row) for cell in cells}
     return f"{linked}, row{'s' if len(numbers) > 1 else ''} {rows_text(numbers)}"
 

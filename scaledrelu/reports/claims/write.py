@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from scaledrelu.files import write_atomic
+from scaledrelu.files import write_changed
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.judge import judge_claims
 from scaledrelu.reports.claims.page import Setting, claims_page
@@ -15,8 +14,9 @@ from scaledrelu.reports.claims.spec import Claims, load_claims
 from scaledrelu.reports.command import command, left_out
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.composer import Compose, Composer
+from scaledrelu.tables.figures import load_figure
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings
 
 NAME = "claims"
@@ -42,22 +42,18 @@ def write_claims(
     rows = Rows(claims, settings.conf_dir)
     composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
     tables = [
-        table.name
-        for table in rows.tables.values()
+        table
+        for table in (*rows.tables.values(), load_figure(settings.conf_dir).table)
         if table.profiles is None or settings.profile in table.profiles
     ]
-    plan = plan_tables(replace(settings, tables=tuple(tables)), compose=composer)
+    plan = plan_loaded(tables, settings, compose=composer)
     judged = judge_claims(claims, rows, plan, composer)
     if isinstance(composer, Composer):
         composer.save()
     setting = _setting(plan, claims)
     folder = settings.results / settings.profile
-    written = []
-    for suffix, text in (("csv", csv_text(judged)), ("md", claims_page(judged, setting))):
-        path = folder / f"{NAME}.{suffix}"
-        if not path.is_file() or path.read_bytes() != text.encode():
-            write_atomic(path, text)
-        written.append(path)
+    texts = {"csv": csv_text(judged), "md": claims_page(judged, setting)}
+    written = [write_changed(folder / f"{NAME}.{kind}", text) for kind, text in texts.items()]
     return written, judged
 
 
