@@ -146,6 +146,11 @@ def _cifar10(build: Mapping[str, Any], root: Path) -> list[Part]:
     return _image_folders(build, root) if (root / _split(build, "train")).is_dir() else []
 
 
+def _cifar10_portion(build: Mapping[str, Any], root: Path) -> list[Part]:
+    """Return the whole of both folders: their order decides which images are the portion."""
+    return _cifar10({**build, "val": build.get("test")}, root)
+
+
 def _nothing(build: Mapping[str, Any], root: Path) -> list[Part]:
     return []
 
@@ -190,6 +195,7 @@ _PACKAGE = "scaledrelu.data."
 _PARTS: dict[str, Callable[[Mapping[str, Any], Path], list[Part]]] = {
     "datasets.open_image_folder": _image_folders,
     "datasets.open_cifar10": _cifar10,
+    "portions.open_cifar10_portion": _cifar10_portion,
     "datasets.open_digits": _nothing,
     "reid.open_market1501": _market,
     "reid.open_made": _market,

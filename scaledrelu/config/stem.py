@@ -58,7 +58,8 @@ class StemConfig(Group):
     act: str | dict[str, Any] = word(*ACTS, "none", or_build=True)  # after each normalisation
     tail: tuple[str | dict[str, Any], ...] = word(*NORMS, *ACTS, or_build=True)  # after projection
     proj_kernel: int | None = number(FEW)  # null = the projection's stride
-    shrink: bool  # strides that do not fit a small patch fall to 1 from the right
+    shrink: bool  # strides that do not fit a small patch fall to 1 from the right; then, or where
+    # proj_kernel cannot be centred on what is left for the projection, its kernel is its stride
 
     def check(self) -> None:
         """Refuse kernels that do not go with the strides."""
@@ -85,11 +86,12 @@ class StemConfig(Group):
         """
         strides = fit_strides(self.strides, patch_size, shrink=self.shrink)
         proj, shrunk = patch_size // math.prod(strides), strides != self.strides
-        if self.proj_kernel is None or shrunk:
+        excess = (self.proj_kernel or proj) - proj
+        is_centred = excess >= 0 and excess % 2 == 0
+        if self.proj_kernel is None or shrunk or (self.shrink and not is_centred):
             return FittedStem(strides, proj, proj, 0, shrunk)
-        excess = self.proj_kernel - proj
         require(
-            excess >= 0 and excess % 2 == 0,
+            is_centred,
             f"stem.proj_kernel={self.proj_kernel}: cannot be centred on a projection stride of "
             f"{proj}; allowed: {proj} plus an even number, or null for {proj}",
         )

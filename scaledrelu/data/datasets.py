@@ -70,7 +70,7 @@ def open_image_folder(
     }
     _check_same_classes(folders[train], sources[train], folders[val], sources[val])
     splits = Splits(sources[train], sources[val], len(sources[train].classes))
-    _report_counts(root, splits, expect or {})
+    report_counts(root, splits, expect or {})
     if not in_memory:
         return splits
     return Splits(
@@ -149,7 +149,7 @@ def open_cifar10(
             "data.image_size=32, or provide class folders train/ and test/ instead"
         )
     splits = Splits(read_cifar10(batches, "train"), read_cifar10(batches, "test"), 10)
-    _report_counts(root, splits, expect or {})
+    report_counts(root, splits, expect or {})
     return splits
 
 
@@ -201,6 +201,28 @@ def stratified_choice(targets: np.ndarray, count: int, *, seed: int) -> np.ndarr
     return np.sort(np.concatenate(chosen))
 
 
+def report_counts(root: str, splits: Splits, expect: Mapping[str, int]) -> None:
+    """Warn where a data set has other counts than the published ones.
+
+    Args:
+        root: its folder, for the message.
+        splits: what was opened.
+        expect: published counts (train, val, classes).
+    """
+    found = {
+        "train": len(splits.train),
+        "val": len(splits.val),
+        "classes": splits.num_classes,
+    }
+    for what, count in expect.items():
+        if found[what] != count:
+            log.warning(
+                "%s: has %s %s, but the published data set has %s; results are not comparable",
+                root, f"{found[what]:,}", "classes" if what == "classes" else f"{what} images",
+                f"{count:,}",
+            )  # fmt: skip
+
+
 def _no_folder(root: Path, split: str) -> str:
     if not root.is_dir():
         return f"{root}: no such folder; set data.root to a folder with {split}/<class>/<images>"
@@ -227,21 +249,6 @@ def _check_same_classes(
         f"{folder}: lacks {len(names)} of the class folders of {other} ({listing}); give both "
         "splits the same class folders"
     )
-
-
-def _report_counts(root: str, splits: Splits, expect: Mapping[str, int]) -> None:
-    found = {
-        "train": len(splits.train),
-        "val": len(splits.val),
-        "classes": splits.num_classes,
-    }
-    for what, count in expect.items():
-        if found[what] != count:
-            log.warning(
-                "%s: has %s %s, but the published data set has %s; results are not comparable",
-                root, f"{found[what]:,}", "classes" if what == "classes" else f"{what} images",
-                f"{count:,}",
-            )  # fmt: skip
 
 
 def _load_digits(image_size: int) -> MemorySource:

@@ -46,11 +46,11 @@ def sections(
         "head": _head(plan, table, values),
         "numbers": numbers,
         "agreement": agreement_text(table, values),
-        "holes": _section("Not here yet", _holes(plan, table, values)),
-        "failures": _section("Failures", _failures(plan, table, values)),
+        "holes": section("Not here yet", _holes(plan, table, values)),
+        "failures": section("Failures", _failures(plan, table, values)),
         "recipe": recipe_differences(plan, table),
-        "notes": _section("Notes", _notes(plan, values)),
-        "runs": _section("Runs", _runs(plan, values)),
+        "notes": section("Notes", _notes(plan, values)),
+        "runs": section("Runs", _runs(plan, values)),
     }
     return {name: text for name, text in found.items() if text}
 
@@ -242,5 +242,11 @@ def _seed_text(plan: Plan, values: Sequence[SeedValue], columns: Sequence[Column
     return f"seed {run.seed}: `{run.run_id}`{state}{number}{source}"
 
 
-def _section(title: str, lines: Sequence[str]) -> str:
+def section(title: str, lines: Sequence[str]) -> str:
+    """Return a heading with a list; empty without lines.
+
+    Args:
+        title: the heading.
+        lines: items of the list.
+    """
     return "\n".join([f"## {title}", "", *(f"- {text}" for text in lines)]) if lines else ""

@@ -16,7 +16,7 @@ import yaml
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.places import expand_overrides
 from scaledrelu.errors import ConfigError, nearest
-from scaledrelu.tables.spec import table_names
+from scaledrelu.tables.spec import table_names, tables_of
 from scaledrelu.tables.typed import (
     as_flag,
     as_folder,
@@ -36,12 +36,17 @@ HYDRAS = {  # launchers of Hydra -> what a sweep has instead
     "submitit_slurm": "launcher=slurm",
 }
 PLAN = ("tables", "profile", "seeds", "results", "overrides")  # what a plan depends on
+LAUNCH = ("launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run")
 USED = {  # script -> settings that do something there
-    "sweep": (*PLAN, "launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run"),
+    "sweep": (*PLAN, *LAUNCH),
+    "figure1": (*PLAN[1:], *LAUNCH),
+    "curves": PLAN,
     "report": (*PLAN, "publish", "force"),
+    "claims": PLAN[1:],  # the claims name their tables
     "status": PLAN,
     "dry": ("tables", "profile", "results", "overrides"),
 }
+DEFAULTS = {"claims": {"seeds": "table"}}  # where a script has others: one seed decides no claim
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead
     "seed": "seeds=0,1,2",
     "profile": "profile=<name>",
@@ -92,13 +97,14 @@ def load_settings(
     """
     conf_dir = conf_dir or CONF_DIR
     raw = yaml.safe_load((conf_dir / "sweep.yaml").read_text())
-    raw |= _given(arguments, raw, USED[script], script)
+    raw |= DEFAULTS.get(script, {}) | _given(arguments, raw, USED[script], script)
     overrides = expand_overrides(_overrides(raw["overrides"]))
+    profile = _choice("profile", raw["profile"], _options(conf_dir, "profile"))
     slurm = _slurm(raw["slurm"])
     launcher = _launcher(raw["launcher"], slurm)
     return Settings(
-        tables=_tables(raw["tables"], conf_dir),
-        profile=_choice("profile", raw["profile"], _options(conf_dir, "profile")),
+        tables=_tables(raw["tables"], profile, conf_dir),
+        profile=profile,
         seeds=as_seeds(raw["seeds"]),
         launcher=launcher,
         n_jobs=_n_jobs(raw["n_jobs"]),
@@ -162,7 +168,10 @@ def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str
         conf_dir: the configuration tree.
     """
     lines = ((conf_dir or CONF_DIR) / "sweep.yaml").read_text().splitlines()[1:]
-    return "\n".join(line for line in lines if line.partition(":")[0] in USED[script])
+    found = {line.partition(":")[0]: line for line in lines}
+    for key, value in DEFAULTS.get(script, {}).items():
+        found[key] = f"{key}: {value}  #{found[key].partition('#')[2]}"
+    return "\n".join(line for key, line in found.items() if key in USED[script])
 
 
 def _options(conf_dir: Path, group: str) -> tuple[str, ...]:
@@ -177,13 +186,13 @@ def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:
     return value
 
 
-def _tables(value: Any, conf_dir: Path) -> tuple[str, ...]:
+def _tables(value: Any, profile: str, conf_dir: Path) -> tuple[str, ...]:
     names = table_names(conf_dir)
     asked = [str(name) for name in as_list(value)]
     if not asked:
         raise ConfigError(f"tables=: is empty; allowed: all, {', '.join(names)}")
     if asked == ["all"]:
-        return tuple(names)
+        return tuple(tables_of(profile, conf_dir))
     return tuple(_choice("tables", name, ("all", *names)) for name in dict.fromkeys(asked))
 
 

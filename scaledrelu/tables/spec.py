@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from scaledrelu.tables import reading
 from scaledrelu.tables.reading import check_keys, check_pairs
 
 CRASH, MISSING = "crash", "missing"
-TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds")
+TABLE_KEYS = ("source", "title", "base", "columns", "blocks", "seeds", "profiles")
 COLUMN_KEYS = ("from", "caption", "metric", "judged_on", "of", "header", "digits", "run")
 MOST_DIGITS = 6
 JUDGED_ON_KEYS = ("metric", "name")
@@ -74,6 +74,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
+    profiles: tuple[str, ...] | None = None  # that make it with tables=all; None: all of them
 
     @property
     def labels(self) -> tuple[Column, ...]:
@@ -101,6 +102,20 @@ def table_names(conf_dir: Path) -> list[str]:
     return sorted(path.stem for path in (conf_dir / "table").glob("*.yaml"))
 
 
+def tables_of(profile: str, conf_dir: Path) -> list[str]:
+    """Return the names of the tables that a profile makes when none is named.
+
+    Args:
+        profile: an option of ``conf/profile``.
+        conf_dir: the configuration tree.
+
+    Raises:
+        TableError: a table file that cannot be read.
+    """
+    tables = [load_table(name, conf_dir) for name in table_names(conf_dir)]
+    return [t.name for t in tables if t.profiles is None or profile in t.profiles]
+
+
 def load_table(name: str, conf_dir: Path) -> Table:
     """Read ``conf/table/<name>.yaml``.
 
@@ -119,6 +134,21 @@ def load_table(name: str, conf_dir: Path) -> Table:
         )
     where = f"conf/table/{name}.yaml"
     raw = reading.read_yaml(conf_dir / "table" / f"{name}.yaml")
+    table = table_of(name, raw, where)
+    return replace(table, profiles=_profiles(raw, conf_dir, where))
+
+
+def table_of(name: str, raw: Any, where: str) -> Table:
+    """Return the table that a file describes.
+
+    Args:
+        name: name of the table.
+        raw: what the file holds.
+        where: the file, for errors.
+
+    Raises:
+        TableError: as :func:`load_table`.
+    """
     check_keys(raw, TABLE_KEYS, where)
     for key in ("source", "title", "columns", "blocks"):
         if not raw.get(key):
@@ -153,6 +183,20 @@ def merge_overrides(*layers: Iterable[str]) -> tuple[str, ...]:
         merged.pop(key, None)
         merged[key] = str(override)
     return tuple(merged.values())
+
+
+def _profiles(raw: Mapping[str, Any], conf_dir: Path, where: str) -> tuple[str, ...] | None:
+    if "profiles" not in raw:
+        return None
+    named = [str(name) for name in reading.a_list(raw, "profiles", where)]
+    allowed = sorted(path.stem for path in (conf_dir / "profile").glob("*.yaml"))
+    for name in named:
+        if name not in allowed:
+            raise TableError(
+                f"{where}: profiles: no profile '{name}'{nearest(name, allowed)}; allowed: "
+                f"{', '.join(allowed)}"
+            )
+    return tuple(named)
 
 
 def _column(table: str, name: str, raw: Mapping[str, Any]) -> Column:
