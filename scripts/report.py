@@ -1,4 +1,4 @@
-"""Write the tables from finished runs; train nothing.
+"""Write the tables, and with all of them Figure 1, from finished runs; train nothing.
 
 python scripts/report.py tables=[table1] profile=mini
 python scripts/report.py profile=mini seeds=0,1,2 publish=true
@@ -13,11 +13,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.files import writing_to
+from scaledrelu.reports.figure1 import write_figure1_of
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
+from scaledrelu.tables.spec import table_names
 from scripts._tables import run_script
 
 
@@ -34,6 +36,9 @@ def report(settings: Settings, say: Callable[[str], None]) -> int:
     with writing_to(results):
         for path in write_reports(plan_tables(settings), results=results):
             say(f"wrote {path}")
+        if set(settings.tables) == set(table_names(settings.conf_dir)):
+            for path in write_figure1_of(settings):
+                say(f"wrote {path}")
         if settings.publish:
             files = publish(results, profile, tables=settings.tables, force=settings.force)
             say(f"published {len(files)} files under {results / 'published' / profile}")
