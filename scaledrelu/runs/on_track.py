@@ -101,7 +101,7 @@ def is_of_this_kind(
 ) -> bool:
     """Say whether a run may be compared with what the paper says of a run.
 
-    Its data set must be the paper's, and everything that the overrides of the paper's run name must
+    Its data set and image size must be the paper's, and everything that the overrides of the paper's run name must
     be as they make it at paper scale: a group as a whole, a single value alone, a recipe in what it
     writes about training. What they do not name, such as the seed, may differ.
 
@@ -115,11 +115,16 @@ def is_of_this_kind(
     """
     conf_dir = conf_dir or CONF_DIR
     papers = compose_unpinned([*overrides, PAPER], conf_dir=conf_dir)
-    if (config.method, config.data.name) != (papers.method, papers.data.name):
+    if (config.method, *_images(config)) != (papers.method, *_images(papers)):
         return False
     ours, theirs = canonical(config), canonical(papers)
     keys = [key for item in overrides for key in _named(item, conf_dir)]
     return all(_value(ours, key) == _value(theirs, key) for key in keys)
+
+
+def _images(config: RunConfig) -> tuple[str, Any]:
+    """Return which images a run sees, and how large."""
+    return config.data.name, config.data.size
 
 
 def _named(override: str, conf_dir: Path) -> list[str]:
