@@ -101,9 +101,9 @@ def is_of_this_kind(
 ) -> bool:
     """Say whether a run may be compared with what the paper says of a run.
 
-    Its data set and image size must be the paper's, and everything that the overrides of the paper's run name must
-    be as they make it at paper scale: a group as a whole, a single value alone, a recipe in what it
-    writes about training. What they do not name, such as the seed, may differ.
+    Its data set and image size must be the paper's, and all that the overrides of the paper's run
+    name must be as they make it at paper scale: a group as a whole, a single value alone, a recipe
+    in what it writes about training. What they do not name, such as the seed, may differ.
 
     Args:
         overrides: of the paper's run.
