@@ -1,7 +1,10 @@
-"""Write the tables, and with all of them Figure 1 and the page, from finished runs; train nothing.
+"""Write the tables from finished runs, and with all of them Figure 1, claims, page; train nothing.
 
 python scripts/report.py tables=[table1] profile=mini
 python scripts/report.py profile=mini seeds=0,1,2 publish=true
+
+The page, <results>/<profile>/report.html, shows what lies beside it: curves and stability maps are
+drawn by make curves and make stability (docs/reports.md).
 """
 
 from __future__ import annotations
@@ -13,14 +16,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.files import writing_to
+from scaledrelu.reports.claims.write import write_claims
 from scaledrelu.reports.figure1 import write_figure1_of
 from scaledrelu.reports.page import write_page
 from scaledrelu.reports.publish import publish
+from scaledrelu.reports.published_tables import CLAIMS
 from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
-from scaledrelu.tables.spec import table_names
+from scaledrelu.tables.spec import tables_of
 from scripts._tables import run_script
 
 
@@ -35,16 +40,15 @@ def report(settings: Settings, say: Callable[[str], None]) -> int:
     """
     results, profile = settings.results, settings.profile
     with writing_to(results):
-        plan = plan_tables(settings)
-        written = write_reports(plan, results=results)
-        if set(settings.tables) == set(table_names(settings.conf_dir)):
-            written += write_figure1_of(settings)
-        written.append(write_page(plan, folder=results / profile, root=results))
+        written = write_reports(plan_tables(settings), results=results)
+        is_all = set(settings.tables) >= set(tables_of(profile, settings.conf_dir))
+        if is_all or (results / profile / f"{CLAIMS}.csv").is_file():
+            written += [*write_figure1_of(settings), *write_claims(settings)[0]]
+        written.append(write_page(settings))
         if settings.publish:
             files = publish(results, profile, tables=settings.tables, force=settings.force)
-            published = results / "published" / profile
-            say(f"published {len(files)} files under {published}")
-            written.append(write_page(plan, folder=published, root=published))
+            say(f"published {len(files)} files under {results / 'published' / profile}")
+            written.append(write_page(settings, published=True))
             if profile == PROFILE:
                 written.append(write_results_page(results, settings.conf_dir.parent))
         for path in filter(None, written):

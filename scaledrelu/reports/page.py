@@ -6,12 +6,11 @@ loads nothing: style and pictures are inside, there is no script, and it says so
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scaledrelu.files import write_atomic
+from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.html import Html, joined, listed, tag
 from scaledrelu.reports.markdown import crash_rules, made_on
@@ -26,11 +25,13 @@ from scaledrelu.reports.page_guide import guide_section, key
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_tables import TableReport, progress, table_report
 from scaledrelu.reports.page_text import folded, text_line
-from scaledrelu.reports.published_tables import table_files
+from scaledrelu.reports.published_tables import FIGURE1, table_files
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
+from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan
-
-log = logging.getLogger(__name__)
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import Settings
+from scaledrelu.tables.spec import table_names
 
 PAGE = "report.html"
 STYLE = Path(__file__).with_name("page.css")
@@ -49,26 +50,29 @@ class Part:
     about: str = ""
 
 
-def write_page(plan: Plan, *, folder: Path, root: Path) -> Path | None:
-    """Write the page of a profile, unless the plan is about fewer tables than the folder holds.
+def write_page(settings: Settings, *, published: bool = False) -> Path:
+    """Write the page about every table whose report lies in the profile's folder.
 
     Args:
-        plan: which tables, which seeds.
-        folder: where the page, tables, claims and pictures of the profile lie.
-        root: the folder that holds the records, ``runs/``.
+        settings: profile, seeds, results folder and overrides.
+        published: about what is published, from the published records alone.
 
     Returns:
-        The page; None where the plan leaves out a table that lies there.
+        The page.
+
+    Raises:
+        TableError, ConfigError: as planning, or a file beside the page that another version wrote.
     """
-    path = folder / PAGE
-    if {file.stem for file in table_files(folder)} - {table.name for table in plan.tables}:
-        log.warning("%s: left as it is, since it is about more tables than were asked for", path)
-        return None
-    places = frozenset(table.name for table in plan.tables)
-    text = page(plan, Links(folder, root, places))
-    if not path.is_file() or path.read_bytes() != text.encode():
-        write_atomic(path, text)
-    return path
+    results = settings.results
+    folder = results / "published" / settings.profile if published else results / settings.profile
+    root = folder if published else results
+    known = table_names(settings.conf_dir)
+    names = tuple(path.stem for path in table_files(folder) if path.stem in known)
+    asked = replace(settings, tables=names, results=root)
+    plan = plan_tables(asked, compose=Composer(results, conf_dir=settings.conf_dir))
+    places = frozenset((*names, FIGURE1))
+    text = page(replace(plan, results=results), Links(folder, root, places))
+    return write_changed(folder / PAGE, text)
 
 
 def page(plan: Plan, links: Links) -> str:
@@ -108,7 +112,7 @@ def _parts(plan: Plan, reports: Sequence[TableReport], links: Links) -> Iterable
     for report in reports:
         yield Part(report.table.name, report.title, report.section(links), report.in_short)
     yield Part("figure1", "Figure 1", figure_section(links, profile))
-    yield Part("curves", "Curves", curves_section(plan.tables, links, profile))
+    yield Part("curves", "Curves", curves_section(plan, links))
     yield Part("stability", "Stability", stability_section(links, profile))
     yield Part("recipe", RECIPE, _recipe(reports, links))
     yield Part("guide", "How to read this page", guide_section(_crash_rules(reports), links))

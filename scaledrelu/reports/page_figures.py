@@ -5,20 +5,21 @@ What has not been made is left out, with one line that names the command that ma
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from scaledrelu.reports.html import Html, tag
 from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_pictures import picture
 from scaledrelu.reports.page_text import folded, text_block
-from scaledrelu.reports.published_tables import CURVES, FIGURE1, STABILITY
+from scaledrelu.reports.published_tables import CURVES, FIGURE1, MILESTONES, STABILITY
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
-from scaledrelu.tables.spec import Table
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.plan import Plan
 
-MILESTONES = "milestones"  # what the paper says of its curves, with ours beside it
 FOLDED = (RECIPE, "Its runs", "Notes", "Runs")  # sections that open when their title is clicked
 
 
@@ -33,21 +34,25 @@ def figure_section(links: Links, profile: str) -> Html:
     return section(FIGURE1, "Figure 1", *content)
 
 
-def curves_section(tables: Sequence[Table], links: Links, profile: str) -> Html:
+def curves_section(plan: Plan, links: Links) -> Html:
     """Return what the paper says of its curves, and the curves of every table that has them.
 
     Args:
-        tables: those of the page.
+        plan: whose tables they are of.
         links: the page's folder.
-        profile: named in the command.
     """
+    command = f"make curves PROFILE={plan.profile}"
     parts = _document(links, f"{CURVES}/{MILESTONES}")
-    for table in tables:
+    for table in plan.tables:
+        place = f"{CURVES}/{table.name}"
         alt = f"{title_of(table)}: loss and accuracy along training, a line for each run"
-        drawn = picture(links, f"{CURVES}/{table.name}", alt=alt)
-        parts += [tag("h3", title_of(table)), drawn] if drawn else []
-    missing = not_made("Curves", f"make curves PROFILE={profile}")
-    return section(CURVES, "Curves", *(parts or [missing]))
+        drawn = picture(links, place, alt=alt)
+        if drawn:
+            runs = {name for cell in plan.cells_of(table) for name in cell.run_ids}
+            finished = {name for name in runs if plan.runs[name].status.done}
+            is_old = _finished_in(links.folder / f"{place}.csv") != finished
+            parts += [tag("h3", title_of(table)), _older(command) if is_old else None, drawn]
+    return section(CURVES, "Curves", *(parts or [not_made("Curves", command)]))
 
 
 def stability_section(links: Links, profile: str) -> Html:
@@ -57,10 +62,14 @@ def stability_section(links: Links, profile: str) -> Html:
         links: the page's folder.
         profile: named in the command.
     """
-    names = sorted(path.stem for path in (links.folder / STABILITY).glob("*.md"))
-    parts = [part for name in names for part in _stability(links, name)]
-    missing = not_made("Stability maps", f"make stability PROFILE={profile}")
-    return section(STABILITY, "Stability", *(parts or [missing]))
+    command = f"make stability PROFILE={profile}"
+    parts: list[Html | None] = []
+    for path in sorted((links.folder / STABILITY).glob("*.md")):
+        finished = _finished_in(path.with_name(f"{path.stem}_runs.csv"))
+        is_old = any(links.target(name) is None for name in finished)
+        parts += [tag("h3", path.stem), _older(command) if is_old else None]
+        parts += _document(links, f"{STABILITY}/{path.stem}", level=4)
+    return section(STABILITY, "Stability", *(parts or [not_made("Stability maps", command)]))
 
 
 def section(anchor: str, title: str, *content: str | None) -> Html:
@@ -84,8 +93,17 @@ def not_made(what: str, command: str) -> Html:
     return tag("p", f"{what}: not made yet; this command makes it: ", tag("code", command))
 
 
-def _stability(links: Links, name: str) -> list[Html]:
-    return [tag("h3", name), *_document(links, f"{STABILITY}/{name}", level=4)]
+def _older(command: str) -> Html:
+    text = "Older than the results: other runs have finished now. This command draws it anew: "
+    return tag("p", text, tag("code", command), class_="warning")
+
+
+def _finished_in(path: Path) -> set[str]:
+    """Return the runs that a CSV shows as finished; none where there is no such file."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = csv.DictReader(text.splitlines())
+    states = ((line.get("status") or line.get("outcome"), line.get("run_id")) for line in lines)
+    return {name for state, name in states if name and state in (Status.OK, Status.CRASH)}
 
 
 def _document(links: Links, name: str, *, level: int = 3) -> list[Html]:

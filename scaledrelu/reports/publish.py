@@ -11,13 +11,19 @@ import csv
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_atomic
-from scaledrelu.reports.published_tables import CURVES, other_files, table_files
+from scaledrelu.reports.published_tables import (
+    CURVES,
+    MILESTONES,
+    other_files,
+    table_files,
+)
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import (
     CONFIG,
@@ -30,7 +36,6 @@ from scaledrelu.runs.record import (
 log = logging.getLogger(__name__)
 
 EVIDENCE = ("metrics.jsonl", "evidence.npz")  # small; the weights stay where they are
-SUFFIXES = (".csv", ".md", ".svg", ".png")
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 
 
@@ -57,31 +62,39 @@ def publish(
     """
     source, target = results / profile, results / "published" / profile
     reports = _with_results(source, tables)
-    groups = {report: [report, report.with_suffix(".md")] for report in reports}
-    groups |= _others(source, tables)
+    others = _others(source, tables)
     if not force:
-        for path in groups:
-            _refuse_less(path, target / path.relative_to(source), results)
+        for path in reports:
+            _refuse_less(path, target / path.name, _count, _count)
+        counts = [partial(_count_named, root=root) for root in (results, target)]
+        for path in (path for path in others if path.suffix == ".csv"):
+            _refuse_less(path, target / path.relative_to(source), *counts)
+    files = [path for one in reports for path in (one, one.with_suffix(".md"))] + others
     written = []
-    for files in groups.values():
-        for name in _named_in(files):
-            written += _publish_run(results, target, name)
-            written += _publish_artifact(results, target, name)
-        written += [_copy(path, target / path.relative_to(source)) for path in files]
+    for name in _named_in(files):
+        written += _publish_run(results, target, name)
+        written += _publish_artifact(results, target, name)
+    written += [_copy(path, target / path.relative_to(source)) for path in files]
     _remove_unnamed(target)
     return list(dict.fromkeys(written))
 
 
-def _others(source: Path, tables: Sequence[str] | None) -> dict[Path, list[Path]]:
-    """Return what is published beside the tables: CSV -> its files."""
-    found = {}
-    for path in other_files(source):
-        if path.parent.name == CURVES and tables is not None and path.stem not in tables:
-            continue
-        if _count_named(path, source.parent):
-            found[path] = [p for p in map(path.with_suffix, SUFFIXES) if p.is_file()]
-        else:
-            log.warning("%s: not published, no run behind it has finished", path)
+def _others(source: Path, tables: Sequence[str] | None) -> list[Path]:
+    """Return what is published beside the tables; what rests on no finished run is left out.
+
+    Of a picture that no text names only the SVG is published: it is smaller.
+    """
+    found = []
+    for files in other_files(source):
+        if files[0].parent.name == CURVES:
+            wanted = (*(tables or ()), MILESTONES)
+            files = [p for p in files if p.suffix != ".png" and (not tables or p.stem in wanted)]
+        csvs = {path: path.with_suffix(".csv") for path in files}
+        alive = {csv for csv in csvs.values() if _count_named(csv, root=source.parent)}
+        if alive:
+            found += [p for p, csv in csvs.items() if csv in alive or not _named_in([csv])]
+        elif files:
+            log.warning("%s: not published, no run behind it has finished", files[0])
     return found
 
 
@@ -143,30 +156,25 @@ def _copy(source: Path, target: Path) -> Path:
     return target
 
 
-def _refuse_less(new: Path, published: Path, results: Path) -> None:
+def _refuse_less(
+    new: Path, published: Path, count: Callable[[Path], int], before: Callable[[Path], int]
+) -> None:
     """Refuse to replace what rests on more finished runs."""
-    if not published.exists():
-        return
-    if new in table_files(new.parent):
-        before, now = _count(published), _count(new)
-    else:
-        target = results / "published" / published.relative_to(results / "published").parts[0]
-        before, now = _count_named(published, target), _count_named(new, results)
-    if now < before:
+    if published.exists() and count(new) < before(published):
         raise TableError(
-            f"{published} rests on {before} finished runs, {new} only on {now}; report with the "
-            "same seeds first (make report SEEDS=...), or publish with force=true"
+            f"{published} rests on {before(published)} finished runs, {new} only on {count(new)}; "
+            "report with the same seeds first (make report SEEDS=...), or publish with force=true"
         )
 
 
 def _named_in(files: Iterable[Path]) -> list[str]:
     """Return the ids of the runs and artifacts that some texts name, each once."""
-    texts = (_text(path) for path in files if path.suffix in (".csv", ".md"))
+    texts = (_text(path) for path in files if path.suffix in (".csv", ".md") and path.is_file())
     return list(dict.fromkeys(name for text in texts for name in RUN_ID.findall(text)))
 
 
-def _count_named(path: Path, root: Path) -> int:
-    """Return how many finished runs a CSV names: those with a record under a folder."""
+def _count_named(path: Path, *, root: Path) -> int:
+    """Return how many runs with a result under a folder a file names."""
     return sum((run_directory(root, name) / RESULT).is_file() for name in _named_in([path]))
 
 

@@ -18,6 +18,8 @@ from scaledrelu.tables.spec import CRASH
 
 # What other commands write beside the tables of a profile.
 CLAIMS, FIGURE1, CURVES, STABILITY = "claims", "figure1", "curves", "stability"
+MILESTONES = "milestones"  # beside the curves: what the paper says of them, with ours
+SUFFIXES = (".csv", ".md", ".svg", ".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +116,16 @@ def table_files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.csv")) if path.stem not in (CLAIMS, FIGURE1)]
 
 
-def other_files(folder: Path) -> list[Path]:
-    """Return the CSVs of claims, Figure 1, curves and stability maps in a folder, in a fixed order.
+def other_files(folder: Path) -> list[list[Path]]:
+    """Return the files of claims, of Figure 1, of all curves and of all stability maps.
 
     Args:
         folder: of one profile's reports.
     """
-    names = (f"{CLAIMS}.csv", f"{FIGURE1}.csv", f"{CURVES}/*.csv", f"{STABILITY}/*.csv")
-    return [path for name in names for path in sorted(folder.glob(name))]
+    patterns = (f"{CLAIMS}.*", f"{FIGURE1}.*", f"{CURVES}/*.*", f"{STABILITY}/*.*")
+    found = (sorted(folder.glob(pattern)) for pattern in patterns)
+    kept = [[path for path in paths if path.suffix in SUFFIXES] for paths in found]
+    return [paths for paths in kept if paths]
 
 
 def telling_labels(lines: Iterable[Line]) -> list[str]:
