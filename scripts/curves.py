@@ -2,8 +2,9 @@
 
 python scripts/curves.py tables=[table1] profile=mini seeds=0,1,2
 
-Writes <results>/<profile>/curves/<table>.csv, .png and .svg (docs/reports.md). Trains nothing: a
-run that is missing or damaged is named, and the others are drawn.
+Writes <results>/<profile>/curves/<table>.csv, .png and .svg, and milestones.csv and .md: what the
+paper says runs had reached after 5, 20 and 50 epochs, with ours beside it (docs/reports.md). Trains
+nothing: a run that is missing or damaged is named, and the others are drawn.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.files import writing_to
 from scaledrelu.reports.curves import write_curves
+from scaledrelu.reports.milestones import write_milestones
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
 from scripts._tables import run_script
@@ -36,6 +38,8 @@ def curves(settings: Settings, say: Callable[[str], None]) -> int:
                 say(f"wrote {path}")
             for line in written.lines:
                 say(line)
+        for path in write_milestones(settings):
+            say(f"wrote {path}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Write the tables from finished runs; train nothing.
+"""Write the tables, and with all of them Figure 1 and the page, from finished runs; train nothing.
 
 python scripts/report.py tables=[table1] profile=mini
 python scripts/report.py profile=mini seeds=0,1,2 publish=true
@@ -13,11 +13,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.files import writing_to
+from scaledrelu.reports.figure1 import write_figure1_of
+from scaledrelu.reports.page import write_page
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
+from scaledrelu.tables.spec import table_names
 from scripts._tables import run_script
 
 
@@ -32,14 +35,20 @@ def report(settings: Settings, say: Callable[[str], None]) -> int:
     """
     results, profile = settings.results, settings.profile
     with writing_to(results):
-        for path in write_reports(plan_tables(settings), results=results):
-            say(f"wrote {path}")
+        plan = plan_tables(settings)
+        written = write_reports(plan, results=results)
+        if set(settings.tables) == set(table_names(settings.conf_dir)):
+            written += write_figure1_of(settings)
+        written.append(write_page(plan, folder=results / profile, root=results))
         if settings.publish:
             files = publish(results, profile, tables=settings.tables, force=settings.force)
-            say(f"published {len(files)} files under {results / 'published' / profile}")
-            page = profile == PROFILE and write_results_page(results, settings.conf_dir.parent)
-            if page:
-                say(f"wrote {page}")
+            published = results / "published" / profile
+            say(f"published {len(files)} files under {published}")
+            written.append(write_page(plan, folder=published, root=published))
+            if profile == PROFILE:
+                written.append(write_results_page(results, settings.conf_dir.parent))
+        for path in filter(None, written):
+            say(f"wrote {path}")
     return 0
 
 

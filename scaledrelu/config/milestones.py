@@ -18,12 +18,12 @@ from scaledrelu.config.evaluation import is_percent
 from scaledrelu.config.fields import number
 from scaledrelu.config.group import Group, require, typed
 from scaledrelu.config.places import CONF_DIR
-from scaledrelu.config.ranges import COUNT, NOT_NEGATIVE, POSITIVE
+from scaledrelu.config.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SEED
 from scaledrelu.errors import ConfigError, nearest
 
 FILE = "figure/curves.yaml"
 HALF_GAP = "half_gap"  # half of the way to the nearest other value of the same epoch and metric
-KEYS = ("tolerance", "milestones")
+KEYS = ("tolerance", "seeds", "milestones")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,12 @@ class Milestones:
     Attributes:
         items: in the order of the file.
         tolerance: points, or :data:`HALF_GAP`.
+        seeds: of the runs that are compared with them, where nobody asks for others.
     """
 
     items: tuple[Milestone, ...]
     tolerance: float | str
+    seeds: tuple[int, ...]
 
     def within(self, milestone: Milestone) -> float:
         """Return how many points a run may differ from a milestone and still be on track."""
@@ -95,13 +97,20 @@ def load_milestones(conf_dir: Path | None = None) -> Milestones:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from error
     known = isinstance(raw, Mapping) and set(raw) == set(KEYS)
-    require(known, f"{where}: must hold {' and '.join(KEYS)}, and nothing else")
+    require(known, f"{where}: must hold {', '.join(KEYS)}, and nothing else")
+    seeds = raw["seeds"]
+    require(
+        isinstance(seeds, list) and bool(seeds) and all(map(SEED.holds, seeds)),
+        f"{where}: seeds={typed(seeds)}: must be a list of whole numbers in {SEED.interval}",
+    )
     require(
         isinstance(raw["milestones"], list) and bool(raw["milestones"]),
         f"{where}: milestones: must be a list of {{claim, run, metric, epoch, paper}}",
     )
-    items = tuple(_milestone(f"{where}, entry {i}", one) for i, one in enumerate(raw[KEYS[1]], 1))
-    return Milestones(items, _tolerance(where, raw["tolerance"], items))
+    items = tuple(
+        _milestone(f"{where}, entry {i}", one) for i, one in enumerate(raw["milestones"], 1)
+    )
+    return Milestones(items, _tolerance(where, raw["tolerance"], items), tuple(seeds))
 
 
 def _milestone(where: str, raw: Any) -> Milestone:

@@ -18,6 +18,8 @@ from scaledrelu.reports.figure1_picture import draw
 from scaledrelu.reports.similarity import Metric, Series, layer_names, read_series
 from scaledrelu.tables.figures import FIGURE1, Figure, load_figure
 from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import Settings
 
 COLUMNS = (
     "figure",
@@ -54,9 +56,19 @@ def write_figure1(plan: Plan, *, results: Path) -> list[Path]:
     return [*written, *draw(figure, series, place)]
 
 
-def is_there(plan: Plan) -> bool:
-    """Say whether any run of the figure has finished."""
-    return any(run.status.done for run in plan.runs.values())
+def write_figure1_of(settings: Settings) -> list[Path]:
+    """Write the figure from what is done; nothing if none of its runs has finished.
+
+    Args:
+        settings: profile, seeds, results folder and overrides.
+
+    Raises:
+        TableError, ConfigError: what ``conf/figure/figure1.yaml`` must not hold.
+    """
+    plan = plan_tables(replace(settings, tables=(FIGURE1,)))
+    if not any(run.status.done for run in plan.runs.values()):
+        return []
+    return write_figure1(plan, results=settings.results)
 
 
 def csv_text(figure: Figure, series: Sequence[Series]) -> str:

@@ -47,7 +47,7 @@ def page(plan: Plan, figure: Figure, values: Sequence[CellValue], series: Sequen
         f"![{table.title}]({FIGURE1}.png)",
         *ABOUT,
         _papers_curves(figure),
-        made_on(plan, table),
+        made_on(plan.runs_of(table)),
         *crash_rules(table, values),
         "## What the text says of it\n\n" + _statements(judged),
         "\n".join(f"- {note}" for note in _about_statements(series)),

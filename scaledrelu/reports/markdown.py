@@ -14,7 +14,7 @@ from scaledrelu.reports.grid import grid_columns, grid_title, grids, row_name
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import rows_text
-from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.spec import Column, Row, Table
 
 DIRTY = "-dirty"  # as git describe marks a checkout whose files differ from its commit
@@ -28,41 +28,57 @@ def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
         table: the table.
         values: its cells, in printed order.
     """
-    blocks = [
-        _head(plan, table, values),
-        grids(table, values),
-        agreement_text(table, values),
-        section("Not here yet", _holes(plan, table, values)),
-        section("Failures", _failures(plan, table, values)),
-        recipe_differences(plan, table),
-        section("Notes", _notes(plan, values)),
-        section("Runs", _runs(plan, values)),
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return "\n\n".join(sections(plan, table, values, numbers=grids(table, values)).values()) + "\n"
 
 
-def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
-    number = table.name.removeprefix("table").replace("_", ", ")
-    cells = plan.cells_of(table)
-    lines = [f"# Table {number}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
-    lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
-    if plan.overrides:
-        shown = " ".join(shown_overrides(plan.overrides))
-        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
-    lines += [f"\n{text}" for text in (made_on(plan, table), *crash_rules(table, values)) if text]
-    return "\n".join(lines)
-
-
-def made_on(plan: Plan, table: Table) -> str:
-    """Return one sentence each on devices, versions and commits; empty when nothing has finished.
-
-    Runs that the table's own start from count as well.
+def sections(
+    plan: Plan, table: Table, values: Sequence[CellValue], *, numbers: str = ""
+) -> dict[str, str]:
+    """Return the sections of a report by name, in order; those with nothing to say are left out.
 
     Args:
         plan: the plan behind it.
         table: the table.
+        values: its cells, in printed order.
+        numbers: the grids, where they are to be printed as text.
     """
-    found = [run.result.provenance for run in plan.runs_of(table) if run.result is not None]
+    found = {
+        "head": _head(plan, table, values),
+        "numbers": numbers,
+        "agreement": agreement_text(table, values),
+        "holes": section("Not here yet", _holes(plan, table, values)),
+        "failures": section("Failures", _failures(plan, table, values)),
+        "recipe": recipe_differences(plan, table),
+        "notes": section("Notes", _notes(plan, values)),
+        "runs": section("Runs", _runs(plan, values)),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def title_of(table: Table) -> str:
+    """Return what people call a table: ``Table 1``, ``Table 2, knn``."""
+    return f"Table {table.name.removeprefix('table').replace('_', ', ')}"
+
+
+def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
+    cells = plan.cells_of(table)
+    lines = [f"# {title_of(table)}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
+    lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
+    if plan.overrides:
+        shown = " ".join(shown_overrides(plan.overrides))
+        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
+    made, rules = made_on(plan.runs_of(table)), crash_rules(table, values)
+    lines += [f"\n{text}" for text in (made, *rules) if text]
+    return "\n".join(lines)
+
+
+def made_on(runs: Iterable[PlannedRun]) -> str:
+    """Return one sentence each on devices, versions and commits; empty when nothing has finished.
+
+    Args:
+        runs: those of a table, say, with those that they start from.
+    """
+    found = [run.result.provenance for run in runs if run.result is not None]
     if not found:
         return ""
     devices = _counted(p.get("device") or "an unknown device" for p in found)
@@ -93,7 +109,7 @@ def crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:
 
     Args:
         table: the table.
-        values: its cells, in printed order.
+        values: its cells.
     """
     rules: dict[str, dict[str, list[CellValue]]] = {}
     for value in values:

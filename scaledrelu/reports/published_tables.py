@@ -16,6 +16,9 @@ from scaledrelu.errors import TableError
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.spec import CRASH
 
+# What other commands write beside the tables of a profile.
+CLAIMS, FIGURE1, CURVES, STABILITY = "claims", "figure1", "curves", "stability"
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -96,10 +99,29 @@ def read_published(folder: Path) -> list[PublishedTable]:
     Raises:
         TableError: no CSV, or one that this version did not write.
     """
-    paths = sorted(folder.glob("*.csv"))
+    paths = table_files(folder)
     if not paths:
         raise TableError(f"{folder}: holds no published table; publish first: make publish")
     return [_read(path) for path in paths]
+
+
+def table_files(folder: Path) -> list[Path]:
+    """Return the CSVs of tables in a folder, in order of their names; some CSVs are others.
+
+    Args:
+        folder: of one profile's reports.
+    """
+    return [path for path in sorted(folder.glob("*.csv")) if path.stem not in (CLAIMS, FIGURE1)]
+
+
+def other_files(folder: Path) -> list[Path]:
+    """Return the CSVs of claims, Figure 1, curves and stability maps in a folder, in a fixed order.
+
+    Args:
+        folder: of one profile's reports.
+    """
+    names = (f"{CLAIMS}.csv", f"{FIGURE1}.csv", f"{CURVES}/*.csv", f"{STABILITY}/*.csv")
+    return [path for name in names for path in sorted(folder.glob(name))]
 
 
 def telling_labels(lines: Iterable[Line]) -> list[str]:

@@ -83,7 +83,8 @@ def read_series(label: str, value: CellValue, results: Path) -> Series:
 
 def layer_names(layers: int) -> list[str]:
     """Return what stands at each point: the stem, the positions, then the blocks from 1 on."""
-    return ["stem", "position embedding", *(f"block {i}" for i in range(1, layers - 1))]
+    names = ["stem", "position embedding", *(f"block {i}" for i in range(1, layers - 1))]
+    return names[:layers]
 
 
 def _layers(value: CellValue) -> int:

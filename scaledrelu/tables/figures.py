@@ -95,6 +95,7 @@ def load_figure(conf_dir: Path) -> Figure:
     series = reading.a_list(raw, "series", where)
     for i, one in enumerate(series, 1):
         check_keys(one, SERIES_KEYS, f"{where}, series {i}")
+        reading.overrides(one, "run", f"{where}, series {i}")
     labels = tuple(reading.a_text(one, "label", "", f"{where}, series") for one in series)
     if "" in labels or len(set(labels)) < len(labels):
         raise TableError(f"{where}: every series needs a label of its own")
