@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaledrelu.config.identity import canonical
 from scaledrelu.errors import TableError
 from scaledrelu.reports.claims.spec import WHERE, Check, Claims, RowName
-from scaledrelu.tables.spec import Column, Row, Table, load_table, table_names
+from scaledrelu.tables.composer import Compose
+from scaledrelu.tables.planner import PAPER, compose_at_paper
+from scaledrelu.tables.spec import Column, Row, Table, load_table, merge_overrides, table_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,19 @@ class Rows:
         first = {column.run: column.name for column in reversed(table.metrics)}
         return [self.place(name, column) for column in reversed(first.values())]
 
-    def same_run(self, run: Sequence[str]) -> Place | None:
-        """Return the first row that is exactly the run of some overrides."""
+    def same_run(self, run: Sequence[str], compose: Compose) -> Place | None:
+        """Return the first row that composes to the same run as some overrides.
+
+        Args:
+            run: Hydra overrides.
+            compose: overrides -> composed config; compared at paper scale.
+        """
+        wanted = canonical(compose.unpinned(merge_overrides(run, (f"profile={PAPER}",))).config)
         for name, (_, row) in self._rows.items():
-            if set(row.run) == set(run) and row.upstream is None:
-                return self.place(name)
+            place = self.place(name)
+            composed, upstream = compose_at_paper(compose, row, place.column)
+            if upstream is None and canonical(composed.config) == wanted:
+                return place
         return None
 
     def check_columns(self, check: Check, claim: str) -> None:
