@@ -45,7 +45,12 @@ class Ours:
         self._read: dict[tuple[str, int, str, str], CellValue] = {}
 
     def difference(self, one: Place, other: Place) -> Measured:
-        """Return one minus other over the seeds that both have, in points."""
+        """Return one minus other over the seeds that both have, in points.
+
+        Args:
+            one: a row.
+            other: the row that it is compared with.
+        """
         pairs = self._pairs(one, other)
         differences = {seed: a.value - b.value for seed, (a, b) in pairs.items()}
         return self._spread(one, pairs, differences, self._images(one, other, pairs))
@@ -69,7 +74,12 @@ class Ours:
         return tuple(seed.run.run_id for seed in self._finished(place).finished)
 
     def lead(self, one: Milestone, other: Milestone) -> Measured:
-        """Return one minus other at the epoch that is as far into training as the paper's."""
+        """Return one minus other at the epoch that is as far into training as the paper's.
+
+        Args:
+            one: a milestone.
+            other: another one at the same epoch.
+        """
         places = self._place(one), self._place(other)
         pairs = self._shared(*places, lambda seed: True)
         reached = {

@@ -49,7 +49,7 @@ def write_readme(results: Path, root: Path, profile: str) -> Path | None:
     Args:
         results: results folder.
         root: the repository.
-        profile: whose claims it shows.
+        profile: name of the profile that it shows.
 
     Returns:
         The README; None for results elsewhere, or where no claims are published.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,11 +76,6 @@ class Rows:
         found = next(c for c in table.metrics if not column or c.name == column)
         return Place(name, table, row, found)
 
-    def places(self, check: Check, names: Iterable[str]) -> list[list[Place]]:
-        """Return the rows of some names, one list for each column that a check is about."""
-        names = list(names)
-        return [[self.place(name, column) for name in names] for column in check.columns or ("",)]
-
     def of_runs(self, name: str) -> list[Place]:
         """Return a row once for each set of runs that its columns are metrics of."""
         table, _ = self._rows[name]
@@ -103,7 +98,12 @@ class Rows:
         return None
 
     def check_columns(self, check: Check, claim: str) -> None:
-        """Refuse columns that a check's tables lack, or none where there are several."""
+        """Refuse columns that a check's tables lack.
+
+        Args:
+            check: names rows and columns.
+            claim: its claim, for the error.
+        """
         for name in (*check.rows, *check.others):
             if name not in self._rows:
                 continue  # a milestone
