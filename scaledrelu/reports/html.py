@@ -22,7 +22,7 @@ def tag(name: str, /, *children: str | None, **attributes: object) -> Html:
     """Return an element: ``tag("td", "a < b", class_="number", aria_label="sum")``.
 
     Args:
-        name: of the element.
+        name: the element's name.
         children: its content, in order; None is left out.
         attributes: ``_`` stands for ``-``, at the end for nothing; None is left out.
     """
@@ -56,7 +56,7 @@ def listed(items: Iterable[str], **attributes: object) -> Html:
 
     Args:
         items: its points.
-        attributes: of the list.
+        attributes: the list's own.
     """
     points = [tag("li", item) for item in items]
     return tag("ul", *points, **attributes) if points else Html("")
@@ -66,7 +66,7 @@ def scrolling(*content: str, label: str) -> Html:
     """Return a box that scrolls when its content is wider than the page; the page never does.
 
     Args:
-        content: of the box.
+        content: what the box holds.
         label: what people who do not see it are told that it holds.
     """
     return tag("div", *content, class_="scroll", role="region", aria_label=label, tabindex=0)

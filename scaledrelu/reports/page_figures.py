@@ -38,7 +38,7 @@ def curves_section(plan: Plan, links: Links) -> Html:
     """Return what the paper says of its curves, and the curves of every table that has them.
 
     Args:
-        plan: whose tables they are of.
+        plan: the tables, and the state of their runs.
         links: the page's folder.
     """
     command = f"make curves PROFILE={plan.profile}"
@@ -88,7 +88,7 @@ def not_made(what: str, command: str) -> Html:
 
     Args:
         what: is not there.
-        command: as one types it.
+        command: what one types.
     """
     return tag("p", f"{what}: not made yet; this command makes it: ", tag("code", command))
 

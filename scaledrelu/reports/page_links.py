@@ -43,7 +43,7 @@ class Links:
         Args:
             name: id of the run or artifact.
             shown: text of the link; None = the id.
-            attributes: of the link.
+            attributes: the link's own.
         """
         text = escaped(name if shown is None else shown)
         target = self.target(name)

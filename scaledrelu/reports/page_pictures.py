@@ -22,7 +22,7 @@ def picture(links: Links, name: str, *, alt: str) -> Html | None:
     """Return a figure with its files; None where there is no such picture.
 
     Args:
-        links: whose folder holds the picture.
+        links: the page's folder, which holds the picture.
         name: path without suffix, relative to that folder.
         alt: what it shows, for those who do not see it.
     """

@@ -31,7 +31,7 @@ def text_block(text: str, links: Links, *, level: int = 3) -> Html:
     Args:
         text: markdown as our reports have it.
         links: where the records of runs are.
-        level: of a heading that is ``##`` in the report.
+        level: what a heading that is ``##`` in the report becomes.
     """
     return joined(
         _block(block.splitlines(), links, level) for block in re.split(r"\n\s*\n", text.strip("\n"))
@@ -57,7 +57,7 @@ def folded(title: str, text: str, links: Links) -> Html:
     """Return a section of a report that opens when its title is clicked.
 
     Args:
-        title: of the fold; that of the section is left out.
+        title: the line that opens it; the section's own is left out.
         text: the section.
         links: where records are.
     """

@@ -111,7 +111,7 @@ def table_files(folder: Path) -> list[Path]:
     """Return the CSVs of tables in a folder, in order of their names; some CSVs are others.
 
     Args:
-        folder: of one profile's reports.
+        folder: one profile's reports.
     """
     return [path for path in sorted(folder.glob("*.csv")) if path.stem not in (CLAIMS, FIGURE1)]
 
@@ -120,7 +120,7 @@ def other_files(folder: Path) -> list[list[Path]]:
     """Return the files of claims, of Figure 1, of all curves and of all stability maps.
 
     Args:
-        folder: of one profile's reports.
+        folder: one profile's reports.
     """
     patterns = (f"{CLAIMS}.*", f"{FIGURE1}.*", f"{CURVES}/*.*", f"{STABILITY}/*.*")
     found = (sorted(folder.glob(pattern)) for pattern in patterns)

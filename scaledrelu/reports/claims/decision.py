@@ -47,7 +47,12 @@ class Interval:
 
     @classmethod
     def around(cls, size: float, half: float | None) -> Interval:
-        """Return a symmetric interval."""
+        """Return a symmetric interval.
+
+        Args:
+            size: its middle.
+            half: half of its width; None for a single seed.
+        """
         return cls(size, None, None) if half is None else cls(size, size - half, size + half)
 
 
@@ -93,7 +98,7 @@ def is_above(found: Interval, limit: float) -> Verdict:
 
     Args:
         found: the number.
-        limit: in the same unit.
+        limit: a number in the same unit.
     """
     if found.low is None or found.high is None:
         return Verdict.UNDECIDED
@@ -107,7 +112,7 @@ def is_within(found: Interval, limit: float) -> Verdict:
 
     Args:
         found: the number.
-        limit: in the same unit.
+        limit: a number in the same unit.
     """
     return combine((OPPOSITE[is_above(found, limit)], is_above(found, -limit)))
 

@@ -29,7 +29,7 @@ class FigureOne:
     """The curves of the figure's four runs.
 
     Args:
-        plan: of the figure's table, among others; without it the figure is not of the profile.
+        plan: runs of the figure's table, among others.
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -90,8 +90,3 @@ class Judged:
     def can_be_decided(self) -> bool:
         """Whether runs of this profile can decide it: they have the rows and the numbers for it."""
         return not self.is_setting and self.verdict is not Verdict.NOT_TESTABLE
-
-    @property
-    def can_be_read(self) -> bool:
-        """Whether the printed numbers can say anything about it."""
-        return self.papers_verdict is not Verdict.NOT_TESTABLE

@@ -53,8 +53,10 @@ def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> li
         TableError: a setting or a milestone that does not exist.
     """
     milestones = {one.claim: one for one in load_milestones(plan.conf_dir).items}
-    ours, paper = Ours(plan, rows), Printed(claims.printed, compose)
-    judge = _Judge(rows, ours, paper, compose, milestones, FigureOne(plan))
+    runs = {one.run: rows.same_run(one.run, compose) for one in milestones.values()}
+    places = {name: runs[one.run] for name, one in milestones.items()}
+    sides = Ours(plan, places), Printed(claims.printed, compose)
+    judge = _Judge(rows, sides, compose, milestones, places, FigureOne(plan))
     return [
         Judged(
             name=claim.name,
@@ -71,15 +73,14 @@ class _Judge:
     def __init__(
         self,
         rows: Rows,
-        ours: Ours,
-        paper: Printed,
+        sides: tuple[Side, Side],
         compose: Compose,
         milestones: Mapping[str, Milestone],
+        places: Mapping[str, Place | None],
         figure: FigureOne,
     ) -> None:
-        self._figure = figure
-        self._rows, self._compose, self._milestones = rows, compose, milestones
-        self._sides: tuple[Side, Side] = (ours, paper)
+        self._rows, self._sides, self._compose = rows, sides, compose
+        self._milestones, self._places, self._figure = milestones, places, figure
 
     def __call__(self, check: Check, claim: str) -> Iterable[Part]:
         relation = check.relation
@@ -141,7 +142,7 @@ class _Judge:
                 )
         one = self._milestones[check.rows[0]]
         told = [one, *(self._milestones[name] for name in check.others)]
-        places = [place for m in told if (place := self._rows.same_run(m.run))]
+        places = [place for m in told if (place := self._places[m.claim])]
         names = [place.name for place in places] or [m.claim for m in told]
         if check.relation is Relation.REACHES:
             said = [_told(lambda s=side: _at_value(s, one)) for side in self._sides]

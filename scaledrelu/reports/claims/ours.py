@@ -17,7 +17,7 @@ from scaledrelu.reports.claims.per_image import (
     spread,
     stacked,
 )
-from scaledrelu.reports.claims.rows import Place, Rows, table_title
+from scaledrelu.reports.claims.rows import Place, table_title
 from scaledrelu.reports.claims.sides import Measured, Untold
 from scaledrelu.reports.comparison import share_of
 from scaledrelu.reports.histories import read_history
@@ -33,11 +33,11 @@ class Ours:
 
     Args:
         plan: the tables that claims are about, as far as the profile has them.
-        rows: the named rows.
+        milestones: claim -> the row of a milestone's run, if there is one.
     """
 
-    def __init__(self, plan: Plan, rows: Rows) -> None:
-        self._plan, self._rows = plan, rows
+    def __init__(self, plan: Plan, milestones: Mapping[str, Place | None]) -> None:
+        self._plan, self._milestones = plan, milestones
         self._cells = {
             (cell.table.name, cell.row.number, cell.row.block, cell.column.name): cell
             for cell in plan.cells
@@ -45,7 +45,12 @@ class Ours:
         self._read: dict[tuple[str, int, str, str], CellValue] = {}
 
     def difference(self, one: Place, other: Place) -> Measured:
-        """Return one minus other over the seeds that both have, in points."""
+        """Return one minus other over the seeds that both have, in points.
+
+        Args:
+            one: a row.
+            other: the row that it is compared with.
+        """
         pairs = self._pairs(one, other)
         differences = {seed: a.value - b.value for seed, (a, b) in pairs.items()}
         return self._spread(one, pairs, differences, self._images(one, other, pairs))
@@ -69,7 +74,12 @@ class Ours:
         return tuple(seed.run.run_id for seed in self._finished(place).finished)
 
     def lead(self, one: Milestone, other: Milestone) -> Measured:
-        """Return one minus other at the epoch that is as far into training as the paper's."""
+        """Return one minus other at the epoch that is as far into training as the paper's.
+
+        Args:
+            one: a milestone.
+            other: another one at the same epoch.
+        """
         places = self._place(one), self._place(other)
         pairs = self._shared(*places, lambda seed: True)
         reached = {
@@ -185,7 +195,7 @@ class Ours:
         return Measured(interval, len(differences), count, tests, runs)
 
     def _place(self, milestone: Milestone) -> Place:
-        place = self._rows.same_run(milestone.run)
+        place = self._milestones[milestone.claim]
         if place is None:
             raise Untold(Verdict.NOT_TESTABLE, f"the run of {milestone.claim} is no named row")
         return place

@@ -63,9 +63,9 @@ def mcnemar(seed: int, one: np.ndarray, other: np.ndarray) -> McNemar:
     """Compare two runs image by image.
 
     Args:
-        seed: of both runs.
-        one: per image, whether the first run is right.
-        other: per image, whether the other run is right.
+        seed: the seed of both runs.
+        one: whether the first run is right, image by image.
+        other: the same of the other run.
     Source: McNemar, Psychometrika 12 (1947); the exact p-value is binomial, at any count.
     """
     better, worse = int((one & ~other).sum()), int((other & ~one).sum())

@@ -28,7 +28,12 @@ class Printed:
         self._noise, self._compose = noise, compose
 
     def difference(self, one: Place, other: Place) -> Measured:
-        """Return one minus other as printed, with the assumed interval."""
+        """Return one minus other as printed, with the assumed interval.
+
+        Args:
+            one: a row.
+            other: the row that it is compared with.
+        """
         values = papers_value(one), papers_value(other)
         counts = [self._images(place) for place in (one, other)]
         images = None if None in counts else min(counts)
@@ -51,7 +56,12 @@ class Printed:
         return ()
 
     def lead(self, one: Milestone, other: Milestone) -> Measured:
-        """Return one minus other as the text prints them."""
+        """Return one minus other as the text prints them.
+
+        Args:
+            one: a milestone.
+            other: another one at the same epoch.
+        """
         return self._minus((one.paper, other.paper), self._noise.early_sd, None, digits=1)
 
     def reached(self, milestone: Milestone) -> Measured:

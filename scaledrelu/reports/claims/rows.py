@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaledrelu.config.identity import canonical
 from scaledrelu.errors import TableError
 from scaledrelu.reports.claims.spec import WHERE, Check, Claims, RowName
-from scaledrelu.tables.spec import Column, Row, Table, load_table, table_names
+from scaledrelu.tables.composer import Compose
+from scaledrelu.tables.planner import PAPER, compose_at_paper
+from scaledrelu.tables.spec import Column, Row, Table, load_table, merge_overrides, table_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +76,34 @@ class Rows:
         found = next(c for c in table.metrics if not column or c.name == column)
         return Place(name, table, row, found)
 
-    def places(self, check: Check, names: Iterable[str]) -> list[list[Place]]:
-        """Return the rows of some names, one list for each column that a check is about."""
-        names = list(names)
-        return [[self.place(name, column) for name in names] for column in check.columns or ("",)]
-
     def of_runs(self, name: str) -> list[Place]:
         """Return a row once for each set of runs that its columns are metrics of."""
         table, _ = self._rows[name]
         first = {column.run: column.name for column in reversed(table.metrics)}
         return [self.place(name, column) for column in reversed(first.values())]
 
-    def same_run(self, run: Sequence[str]) -> Place | None:
-        """Return the first row that is exactly the run of some overrides."""
+    def same_run(self, run: Sequence[str], compose: Compose) -> Place | None:
+        """Return the first row that composes to the same run as some overrides.
+
+        Args:
+            run: Hydra overrides.
+            compose: overrides -> composed config; compared at paper scale.
+        """
+        wanted = canonical(compose.unpinned(merge_overrides(run, (f"profile={PAPER}",))).config)
         for name, (_, row) in self._rows.items():
-            if set(row.run) == set(run) and row.upstream is None:
-                return self.place(name)
+            place = self.place(name)
+            composed, upstream = compose_at_paper(compose, row, place.column)
+            if upstream is None and canonical(composed.config) == wanted:
+                return place
         return None
 
     def check_columns(self, check: Check, claim: str) -> None:
-        """Refuse columns that a check's tables lack, or none where there are several."""
+        """Refuse columns that a check's tables lack.
+
+        Args:
+            check: names rows and columns.
+            claim: its claim, for the error.
+        """
         for name in (*check.rows, *check.others):
             if name not in self._rows:
                 continue  # a milestone

@@ -44,7 +44,12 @@ class Side(Protocol):
     """Answers about rows; every method raises `Untold` where it has no number."""
 
     def difference(self, one: Place, other: Place) -> Measured:
-        """Return one minus other, in points."""
+        """Return one minus other, in points.
+
+        Args:
+            one: a row.
+            other: the row that it is compared with.
+        """
         ...
 
     def value(self, place: Place) -> Measured:
@@ -60,7 +65,12 @@ class Side(Protocol):
         ...
 
     def lead(self, one: Milestone, other: Milestone) -> Measured:
-        """Return one minus other at their epoch, in points."""
+        """Return one minus other at their epoch, in points.
+
+        Args:
+            one: a milestone.
+            other: another one at the same epoch.
+        """
         ...
 
     def reached(self, milestone: Milestone) -> Measured:

@@ -36,7 +36,7 @@ def found_text(judged: Judged) -> str:
     if len(parts) <= MOST_PARTS:
         return BREAK.join(_told(part, alone=len(parts) == 1) for part in parts)
     decided = [part for part in parts if part.ours.verdict.is_decided]
-    head = f"of {len(parts)} comparisons {_counts_of(part.ours.verdict for part in parts)}"
+    head = f"of {len(parts)} comparisons {counts_of(part.ours.verdict for part in parts)}"
     return BREAK.join([head, *(_told(part, alone=False) for part in decided)])
 
 
@@ -47,7 +47,7 @@ def papers_text(judged: Judged) -> str:
         return "-"
     told = [part.paper for part in parts if part.paper.interval is not None]
     if len(told) > MOST_PARTS:
-        return f"{verdict}: {_counts_of(part.paper.verdict for part in parts)}"
+        return f"{verdict}: {counts_of(part.paper.verdict for part in parts)}"
     return f"{verdict}: {BREAK.join(map(_printed, told))}"
 
 
@@ -62,6 +62,21 @@ def cells_text(judged: Judged, tables: Iterable[str]) -> str:
     for cell in (cell for part in judged.parts for cell in part.cells):
         rows.setdefault(cell.table, []).append(cell)
     return BREAK.join(_place(table, cells, table in tables) for table, cells in rows.items())
+
+
+def counts_of(verdicts: Iterable[Verdict]) -> str:
+    """Return how often each verdict was found: ``1 supported, 2 undecided``."""
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+
+
+def number_text(said: Said) -> str:
+    """Return a number with its unit and interval; what is said has one."""
+    interval, digits = said.interval, 2 if said.unit == COSINE else 1
+    if said.unit == PERCENT:
+        return f"{interval.size:.1f} %{_ends(interval, 1, sign='')}"
+    unit = "in cosine" if said.unit == COSINE else said.unit
+    return f"{signed(interval.size, digits)} {unit}{_ends(interval, digits)}"
 
 
 def _place(table: str, cells: Sequence[CellName], is_there: bool) -> str:
@@ -80,11 +95,6 @@ def _told(part: Part, *, alone: bool) -> str:
     return words if alone or said.verdict is Verdict.NOT_TESTABLE else f"{words} ({said.verdict})"
 
 
-def _counts_of(verdicts: Iterable[Verdict]) -> str:
-    counts = Counter(verdicts)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
-
-
 def _ours(said: Said) -> str:
     """Return the number, what it rests on, and what else is to be known."""
     if said.interval is None:
@@ -94,7 +104,7 @@ def _ours(said: Said) -> str:
     behind = [plural(said.seeds, "seed")]
     behind += [f"{said.images:,} images"] if said.images else []
     behind += [_tests(said)] if said.tests else []
-    told = f"{_number(said)}, {', '.join(behind)}"
+    told = f"{number_text(said)}, {', '.join(behind)}"
     return f"{told}; {said.reason}" if said.reason else told
 
 
@@ -118,16 +128,8 @@ def _printed(said: Said) -> str:
         total = together(said.counts)
         return f"{total.crashed} of {total.total} printed as a crash"
     if said.verdict is Verdict.UNDECIDED and said.reason:
-        return f"{said.reason} {WITHIN_NOISE}, {_number(said)}"
-    return ", ".join(text for text in (said.reason, _number(said)) if text)
-
-
-def _number(said: Said) -> str:
-    interval, digits = said.interval, 2 if said.unit == COSINE else 1
-    if said.unit == PERCENT:
-        return f"{interval.size:.1f} %{_ends(interval, 1, sign='')}"
-    unit = "in cosine" if said.unit == COSINE else said.unit
-    return f"{signed(interval.size, digits)} {unit}{_ends(interval, digits)}"
+        return f"{said.reason} {WITHIN_NOISE}, {number_text(said)}"
+    return ", ".join(text for text in (said.reason, number_text(said)) if text)
 
 
 def _ends(interval: Interval, digits: int, *, sign: str = "+") -> str:
