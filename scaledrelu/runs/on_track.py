@@ -106,7 +106,7 @@ def is_of_this_kind(
     in what it writes about training. What they do not name, such as the seed, may differ.
 
     Args:
-        overrides: of the paper's run.
+        overrides: Hydra overrides of the run that the paper means.
         config: the run's configuration.
         conf_dir: the configuration tree; the repository's by default.
 
