@@ -57,13 +57,15 @@ def draw(rows: Sequence[RowCurves], place: Path) -> list[Path]:
         rows: its rows, block by block.
         place: path without suffix.
     """
-    panels = [panel for block in _blocks(rows) for panel in _panels(block)]
+    panels = [panel for block in _blocks(rows) for panel in _panels(block) if _is_there(panel)]
     height = HEIGHT * len(panels)
     with drawing(WIDTH, height, nrows=len(panels), ncols=2, squeeze=False) as (picture, axes):
         for (left, right), panel in zip(axes, panels, strict=True):
             _draw_panel(left, right, panel)
         for block in _blocks(rows):
-            _align([pair for pair, panel in zip(axes, panels, strict=True) if panel[0] in block])
+            alike = [pair for pair, panel in zip(axes, panels, strict=True) if panel[0] in block]
+            if alike:
+                _align(alike)
         return save_picture(picture, place)
 
 
@@ -79,6 +81,11 @@ def _panels(block: Sequence[RowCurves]) -> list[list[RowCurves]]:
     count = math.ceil(len(block) / MOST_ROWS)
     size = math.ceil(len(block) / count)
     return [list(block[i : i + size]) for i in range(0, len(block), size)]
+
+
+def _is_there(panel: Sequence[RowCurves]) -> bool:
+    """Say whether any run of a panel has finished."""
+    return any(history.run.status.done for row in panel for history in row.histories)
 
 
 def _draw_panel(left: Axes, right: Axes, rows: Sequence[RowCurves]) -> None:

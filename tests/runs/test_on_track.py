@@ -83,7 +83,7 @@ def test_only_the_papers_epochs_are_told_at_their_end(caplog) -> None:
         for epoch in range(30):
             assert watched(Progress(10 * epoch + 9, 3000, epoch, 10)) is found
         watched(Progress(0, 3000, 0, 10))  # before training
-        watched(Progress(45, 3000, 4, 10))  # within epoch 5
+        watched(Progress(52, 3000, 5, 10))  # within epoch 6
     told = [record.getMessage().partition(":")[0] for record in caplog.records]
     assert told == ["epoch 5", "epoch 20"]
 
