@@ -49,6 +49,11 @@ class RowCurves:
         """How a reader names the row."""
         return row_name(self.cell.row)
 
+    @property
+    def short(self) -> str:
+        """Its name beside the block's."""
+        return "base" if self.cell.row.is_baseline else str(self.cell.row.number)
+
 
 def draw(rows: Sequence[RowCurves], place: Path) -> list[Path]:
     """Draw the curves of a table.
@@ -57,13 +62,15 @@ def draw(rows: Sequence[RowCurves], place: Path) -> list[Path]:
         rows: its rows, block by block.
         place: path without suffix.
     """
-    panels = [panel for block in _blocks(rows) for panel in _panels(block)]
+    panels = [panel for block in _blocks(rows) for panel in _panels(block) if _is_there(panel)]
     height = HEIGHT * len(panels)
     with drawing(WIDTH, height, nrows=len(panels), ncols=2, squeeze=False) as (picture, axes):
         for (left, right), panel in zip(axes, panels, strict=True):
             _draw_panel(left, right, panel)
         for block in _blocks(rows):
-            _align([pair for pair, panel in zip(axes, panels, strict=True) if panel[0] in block])
+            alike = [pair for pair, panel in zip(axes, panels, strict=True) if panel[0] in block]
+            if alike:
+                _align(alike)
         return save_picture(picture, place)
 
 
@@ -79,6 +86,11 @@ def _panels(block: Sequence[RowCurves]) -> list[list[RowCurves]]:
     count = math.ceil(len(block) / MOST_ROWS)
     size = math.ceil(len(block) / count)
     return [list(block[i : i + size]) for i in range(0, len(block), size)]
+
+
+def _is_there(panel: Sequence[RowCurves]) -> bool:
+    """Say whether any run of a panel has finished."""
+    return any(history.run.status.done for row in panel for history in row.histories)
 
 
 def _draw_panel(left: Axes, right: Axes, rows: Sequence[RowCurves]) -> None:
@@ -119,11 +131,11 @@ def _draw_curve(axes: Axes, points: Sequence[Point], history: History, style: Lo
 def _title(rows: Sequence[RowCurves]) -> str:
     """Return the data set, the block, the rows, and what these rows share and others do not."""
     first = rows[0]
-    what = [first.data, first.cell.row.block, f"rows {rows_text([row.name for row in rows])}"]
+    what = [first.data, first.cell.row.block, f"rows {rows_text([row.short for row in rows])}"]
     table, shared = first.cell.table, []
     for column in table.labels if len(rows) < len(table.rows) else ():
         alike = {row.cell.labels[column.name] for row in rows}
-        if len(alike) == 1 and column.name not in ("model", "stem"):
+        if len(alike) == 1 and not alike & {first.cell.row.block, *first.cell.row.block.split()}:
             shared.append(_label(column, *alike))
     return ", ".join(filter(None, what)) + (f": {', '.join(shared)}" if shared else "")
 
@@ -134,7 +146,7 @@ def _legend(row: RowCurves, rows: Sequence[RowCurves]) -> str:
     crashed = sum(history.crashed for history in row.histories)
     absent = [history.absent for history in row.histories if history.absent]
     seeds = len(row.histories)
-    parts = textwrap.wrap(f"{row.name}: {text}" if text else row.name, LEGEND)
+    parts = textwrap.wrap(f"{row.short}: {text}" if text else row.short, LEGEND)
     parts += [f"{crashed} of {seeds} crashed"] if crashed else []
     parts += [f"{absent.count(why)} of {seeds} {why}" for why in dict.fromkeys(absent)]
     return "\n    ".join(parts)

@@ -40,7 +40,7 @@ def write_figure1(plan: Plan, *, results: Path) -> list[Path]:
     """Write the figure as CSV, markdown and picture; unchanged files are left alone.
 
     Args:
-        plan: of the table of the figure.
+        plan: the plan behind the table of the figure.
         results: results folder.
 
     Returns:

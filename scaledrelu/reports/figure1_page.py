@@ -34,7 +34,7 @@ def page(plan: Plan, figure: Figure, values: Sequence[CellValue], series: Sequen
     """Return the text of the figure.
 
     Args:
-        plan: of the table of the figure.
+        plan: the plan behind the table of the figure.
         figure: what the paper prints.
         values: its cells, in the order of the legend.
         series: the curves of these cells.

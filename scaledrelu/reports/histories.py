@@ -92,7 +92,7 @@ def headline_of(run: PlannedRun, otherwise: str) -> str:
 
     Args:
         run: a planned run.
-        otherwise: for a run whose evaluators are not ours.
+        otherwise: the metric of a run whose evaluators are not ours.
     """
     return run.config.evaluation.headline or otherwise
 

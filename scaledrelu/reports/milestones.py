@@ -169,7 +169,7 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
     """Return the table for people.
 
     Args:
-        plan: of the runs behind the milestones.
+        plan: the runs behind the milestones.
         milestones: the paper's.
         reached: what our runs had reached.
     """

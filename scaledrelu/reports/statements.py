@@ -61,7 +61,7 @@ def judge(statements: Sequence[Statement], series: Sequence[Series]) -> list[Jud
     """Judge every statement with the absolute and with the signed similarity.
 
     Args:
-        statements: of the figure.
+        statements: sentences of the text about the figure.
         series: all of them, in the order of the legend.
     """
     return [

@@ -101,12 +101,12 @@ def is_of_this_kind(
 ) -> bool:
     """Say whether a run may be compared with what the paper says of a run.
 
-    Its data set and image size must be the paper's, and all that the overrides of the paper's run
-    name must be as they make it at paper scale: a group as a whole, a single value alone, a recipe
-    in what it writes about training. What they do not name, such as the seed, may differ.
+    Its images must be the paper's, and all that the overrides of the paper's run name must be as
+    they make it at paper scale: a group as a whole, a single value alone, a recipe in what it
+    writes about training. What they do not name, such as the seed, may differ.
 
     Args:
-        overrides: of the paper's run.
+        overrides: Hydra overrides of the run that the paper means.
         config: the run's configuration.
         conf_dir: the configuration tree; the repository's by default.
 
@@ -122,9 +122,9 @@ def is_of_this_kind(
     return all(_value(ours, key) == _value(theirs, key) for key in keys)
 
 
-def _images(config: RunConfig) -> tuple[str, Any]:
-    """Return which images a run sees, and how large."""
-    return config.data.name, config.data.size
+def _images(config: RunConfig) -> tuple[Any, ...]:
+    """Return which images a run sees, how large, and which share of them."""
+    return config.data.name, config.data.size, config.data.fraction
 
 
 def _named(override: str, conf_dir: Path) -> list[str]:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scaledrelu.config.compose import compose_unpinned
+from scaledrelu.config.identity import run_id
+from scaledrelu.config.milestones import load_milestones
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import TableError
 from scaledrelu.tables.composer import Composer
@@ -57,6 +60,17 @@ def test_its_runs_are_rows_of_table_2(profile, tmp_path, monkeypatch, request, f
     known = json.loads((fixtures / "run_ids.json").read_text())[profile]
     rows = [f"table2 row {number} top1" for number in (10, 1, 3, 5)]
     assert list(plan.runs) == [known[row] for row in rows]
+
+
+@pytest.mark.parametrize("profile", ["mini", "smoke"])
+def test_the_runs_behind_the_papers_epochs_are_rows_of_table_2(
+    profile, tmp_path, monkeypatch, fixtures
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no data set lies at a relative root here
+    known = json.loads((fixtures / "run_ids.json").read_text())[profile]
+    runs = dict.fromkeys(one.run for one in load_milestones().items)
+    found = [run_id(compose_unpinned([*run, f"profile={profile}"])) for run in runs]
+    assert found == [known["table2 row 1 top1"], known["table2 row 10 top1"]]
 
 
 def test_values_that_somebody_read_off_the_picture_are_taken(tmp_path: Path) -> None:
