@@ -19,7 +19,7 @@ GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin
 UNKNOWN  := $(filter-out $(KNOWN) SHELL MAKE%,$(GIVEN))
 $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
-.PHONY: help edge tables plan status report publish dry bench gpu test test-all lint format clean
+.PHONY: help edge tables figure1 curves plan status report claims publish dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -42,6 +42,12 @@ edge: $(READY) ## every stem at four learning rates, three seeds: with PROFILE=c
 tables: $(READY) ## the same for every table
 	$(SWEEP) $(ARGS)
 
+figure1: $(READY) ## train what is missing of Figure 1 and draw it: results/<profile>/figure1.{csv,md,png,svg}
+	exec $(RUN) scripts/figure1.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
+
+curves: $(READY) ## training curves of every row, from what is done: results/<profile>/curves/
+	@exec $(RUN) scripts/curves.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
+
 plan: $(READY) ## what is done, missing, failed, crashed; time, GPU-hours, disk; trains nothing
 	@$(SWEEP) dry_run=true $(ARGS)
 
@@ -50,6 +56,9 @@ status: $(READY) ## one line a run: queued, running (epoch, images/s, ETA, loss)
 
 report: $(READY) ## rewrite the tables from what is done; trains nothing
 	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
+
+claims: $(READY) ## the paper's claims with verdicts, all seeds of each table; trains nothing
+	@exec $(RUN) scripts/claims.py profile=$(PROFILE) $(if $(filter file,$(origin SEEDS)),,seeds=[$(SEEDS)]) $(ARGS)
 
 publish: $(READY) ## copy tables and slim run records to results/published/<profile>/
 	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] publish=true $(ARGS)

@@ -73,6 +73,22 @@ def write_atomic(path: str | Path, content: bytes | str, *, durable: bool = True
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
+def write_changed(path: Path, content: bytes | str) -> Path:
+    """Write a file unless it already holds this content; return its path.
+
+    Args:
+        path: the file.
+        content: text is encoded as UTF-8.
+
+    Raises:
+        OSError: disk full or folder not writable; the old file is then intact.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomic(path, content)
+    return path
+
+
 def cannot_write(error: OSError, folder: str | Path) -> str | None:
     """Return one line if an error says that the results folder is not writable, else None.
 

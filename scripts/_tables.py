@@ -54,4 +54,6 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
         return EXIT_FAILED if isinstance(error, RunError) else EXIT_WRONG_INPUT
 
 
-SAY = {"sweep": say_and_go_on}  # of the others, what nobody reads need not be done
+SAY = dict.fromkeys(
+    ("sweep", "figure1"), say_and_go_on
+)  # of the others, what nobody reads need not be done

@@ -1,30 +1,36 @@
-"""Write the tables from finished runs; train nothing.
+"""Write the tables from finished runs, and with all of them Figure 1, claims, page; train nothing.
 
 python scripts/report.py tables=[table1] profile=mini
 python scripts/report.py profile=mini seeds=0,1,2 publish=true
+
+The page, <results>/<profile>/report.html, shows what lies beside it: curves and stability maps are
+drawn by make curves and make stability (docs/reports.md).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.files import writing_to
+from scaledrelu.reports.claims.readme import write_readme
+from scaledrelu.reports.claims.write import write_claims
+from scaledrelu.reports.figure1 import write_figure1_of
+from scaledrelu.reports.page import write_page
 from scaledrelu.reports.publish import publish
+from scaledrelu.reports.published_tables import CLAIMS
 from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
-from scripts._tables import run_script
+from scaledrelu.tables.spec import tables_of
+from scripts._tables import Say, run_script
 
 
-def report(settings: Settings, say: Callable[[str], None]) -> int:
+def report(settings: Settings, say: Say) -> int:
     """Write the reports and publish them if asked; a report with holes is still a report.
-
-    Publishing mini's own tables also rewrites ``docs/results.md``.
 
     Args:
         settings: which tables, and whether to publish them.
@@ -32,15 +38,28 @@ def report(settings: Settings, say: Callable[[str], None]) -> int:
     """
     results, profile = settings.results, settings.profile
     with writing_to(results):
-        for path in write_reports(plan_tables(settings), results=results):
-            say(f"wrote {path}")
+        written = write_reports(plan_tables(settings), results=results)
+        is_all = set(settings.tables) >= set(tables_of(profile, settings.conf_dir))
+        if is_all or (results / profile / f"{CLAIMS}.csv").is_file():
+            written += [*write_figure1_of(settings), *write_claims(settings)[0]]
+        written.append(write_page(settings))
         if settings.publish:
-            files = publish(results, profile, tables=settings.tables, force=settings.force)
-            say(f"published {len(files)} files under {results / 'published' / profile}")
-            page = profile == PROFILE and write_results_page(results, settings.conf_dir.parent)
-            if page:
-                say(f"wrote {page}")
+            written += _publish(settings, say)
+        for path in filter(None, written):
+            say(f"wrote {path}")
     return 0
+
+
+def _publish(settings: Settings, say: Say) -> list[Path | None]:
+    """Publish the reports; mini's own also rewrite ``docs/results.md`` and claims in README.md."""
+    results, profile = settings.results, settings.profile
+    files = publish(results, profile, tables=settings.tables, force=settings.force)
+    say(f"published {len(files)} files under {results / 'published' / profile}")
+    written = [write_page(settings, published=True)]
+    if profile == PROFILE:
+        root = settings.conf_dir.parent
+        written += [write_results_page(results, root), write_readme(results, root, profile)]
+    return written
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ python scripts/sweep.py profile=paper slurm.partition=gpu slurm.gpus_per_node=8
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,11 +24,17 @@ from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
 from scripts._tables import run_script
 
+Write = Callable[..., list[Path]]
 PRELOAD = ("torch", "timm", "scaledrelu.runs.execute")  # what every run imports
 
 
 def sweep(
-    settings: Settings, say: Say, *, train: Train = train_planned, preload: Sequence[str] = PRELOAD
+    settings: Settings,
+    say: Say,
+    *,
+    train: Train = train_planned,
+    preload: Sequence[str] = PRELOAD,
+    write: Write = write_reports,
 ) -> int:
     """Plan, train what is missing, write the reports; return the exit status.
 
@@ -37,13 +43,14 @@ def sweep(
         say: prints one line.
         train: the function that the process of a run calls.
         preload: modules that every such process needs.
+        write: writes the reports of a plan below the results folder.
     """
     launched = launch_tables(settings, say, train=train, preload=preload)
     if launched is None:
         return 0
     plan = plan_tables(settings)
     with writing_to(settings.results):
-        for path in write_reports(plan, results=settings.results):
+        for path in write(plan, results=settings.results):
             say(f"wrote {path}")
     return conclude(plan, launched, say)
 

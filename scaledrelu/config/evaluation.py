@@ -60,6 +60,12 @@ class EvaluationConfig(Group):
         start = {f"{name}_start" for name in found} if self.at_start else set()
         return found | best | start
 
+    @property
+    def headline(self) -> str | None:
+        """The metric whose best value a run keeps; None if its evaluator is not ours."""
+        first = self.build[0]
+        return _headline(first) if first[TARGET] in REPORTED else None
+
 
 def knn_headline(neighbours: Sequence[int]) -> str:
     """Return which metric of k-NN stands for the others: that of k = 20, or of the first k."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scaledrelu.config.run import value_of
+from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.spec import Table
 
@@ -16,7 +17,8 @@ RESULTS = Path("results")  # where results go unless something else is said: con
 PLAIN_ITEM = re.compile(r"[\w./+=@~-]+")  # needs no quotes within overrides=[...]
 PLAIN_WORD = re.compile(r"[\w./+=@:,%\[\]-]+")  # needs no quotes in a shell
 WHOLE_PATH = re.compile(r"/|~|[A-Za-z]:\\")  # from the root of a machine or from a home
-MADE_BY_MAKE = re.compile(r"edge|table.+(?<!^tables)")  # edge and table% of the Makefile
+# The pattern rule table% of the Makefile, and the targets of the edge and the figure.
+MADE_BY_MAKE = re.compile(rf"table.+(?<!^tables)|edge|{FIGURE1}")
 LEFT_OUT = "..."
 
 

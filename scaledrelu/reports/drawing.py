@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledrelu.files import write_atomic
+from scaledrelu.files import write_changed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,7 +103,5 @@ def save_picture(figure: Figure, place: Path) -> list[Path]:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=metadata)
         path = place.with_name(f"{place.name}.{suffix}")
-        if not path.is_file() or path.read_bytes() != buffer.getvalue():
-            write_atomic(path, buffer.getvalue())
-        written.append(path)
+        written.append(write_changed(path, buffer.getvalue()))
     return written

@@ -19,6 +19,7 @@ import yaml
 from scaledrelu.config.run import RunConfig, plain, value_of
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.composer import Composed
+from scaledrelu.tables.figures import planned_file
 from scaledrelu.tables.spec import Table
 
 REMARK = re.compile(r"#\s*(assumption|deviation):\s*(.+?)\s*$")
@@ -65,7 +66,7 @@ def footnotes(
 
 def _table_remarks(name: str, conf_dir: Path) -> list[str]:
     """Return the remarks of a table file, each with the rows that it is about."""
-    path = conf_dir / "table" / f"{name}.yaml"
+    path = planned_file(name, conf_dir)
     text = path.read_text()
     places = list(_places(yaml.compose(text)))
     remarks = []

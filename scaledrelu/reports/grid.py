@@ -27,7 +27,7 @@ DASH = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """One printed column of a metric."""
 
     header: str
@@ -103,9 +103,7 @@ def signed(number: float, digits: int) -> str:
 
 
 def _grid(table: Table, columns: Sequence[Column], values: Sequence[CellValue]) -> str:
-    parts = {column: _parts(table, column, values) for column in columns}
-    if table.judged:
-        parts[columns[-1]].append(_judged_part(values))
+    parts = {column: grid_parts(table, column, values) for column in columns}
     headers = ["row", *(column.header for column in table.labels), "seeds"]
     headers += [part.header for column in columns for part in parts[column]]
     lines = [line(headers), line(["---"] * len(headers))]
@@ -113,46 +111,55 @@ def _grid(table: Table, columns: Sequence[Column], values: Sequence[CellValue]) 
         cells = [value for value in values if value.cell.row is row]
         texts = [part.text(value) for value in cells for part in parts[value.cell.column]]
         labels = cells[0].cell.labels.values()
-        lines.append(line([_number(row), *labels, seeds_text(cells[0]), *texts]))
-    legend = [f"- {note}" for note in _legend(columns, values)]
+        lines.append(line([row_number(row), *labels, seeds_text(cells[0]), *texts]))
+    legend = [f"- {note}" for note in grid_legend(columns, values)]
     return "\n".join([*lines, *([""] if legend else []), *legend])
 
 
-def _number(row: Row) -> str:
+def row_number(row: Row) -> str:
+    """Return what the first column of a grid says: ``6``, ``7 (base)``."""
     if row.is_baseline:
         return "base"
     return f"{row.number} (base)" if row.is_reference else str(row.number)
 
 
-def _parts(table: Table, column: Column, values: Sequence[CellValue]) -> list[_Part]:
-    """Return the printed columns of one metric, without those that are empty in every row."""
+def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> list[Part]:
+    """Return the printed columns of one metric, without those that are empty in every row.
+
+    Args:
+        table: the table.
+        column: the metric.
+        values: cells of this metric, and perhaps of others.
+    """
     name, digits = column.header, column.digits
     own = [value for value in values if value.cell.column is column]
     printed = table.is_printed(column)
-    parts = [_Part(f"{name}, paper", _paper)] if printed else []
+    parts = [Part(f"{name}, paper", _paper)] if printed else []
     who = f"{name}, ours" if printed else name
     how = ": mean over all seeds +/- 95 % t interval" if _are_repeated(own) else ""
-    parts.append(_Part(who + how, _all_seeds))
+    parts.append(Part(who + how, _all_seeds))
     if _are_mixed(own):
-        parts.append(_Part(f"{who}: over the seeds that held", _held))
+        parts.append(Part(f"{who}: over the seeds that held", _held))
     if any(against_paper(value) for value in own):
-        parts.append(_Part("delta", lambda v: _difference(against_paper(v), digits, v)))
+        parts.append(Part("delta", lambda v: _difference(against_paper(v), digits, v)))
     if any(base_of(value, values) for value in own):
         parts += [
-            _Part("paper vs base", lambda v: _papers_difference(v, base_of(v, values))),
-            _Part(
+            Part("paper vs base", lambda v: _papers_difference(v, base_of(v, values))),
+            Part(
                 "ours vs base",
                 lambda v: _difference(against_base(v, base_of(v, values)), digits, v),
             ),
         ]
+    if table.judged and column is table.metrics[-1]:
+        parts.append(_judged_part(own))
     return parts if printed else [part for part in parts if part.header != "paper vs base"]
 
 
-def _judged_part(values: Sequence[CellValue]) -> _Part:
+def _judged_part(values: Sequence[CellValue]) -> Part:
     """Return the losses that the crash rule judged, seed by seed, beside their limit."""
     limits = {f"{s.limit:.3f}" for value in values for s in value.seeds if s.limit is not None}
     above = f", a crash above {limits.pop()}" if len(limits) == 1 else ""
-    return _Part(f"judged loss by seed{above}", _judged)
+    return Part(f"judged loss by seed{above}", _judged)
 
 
 def _judged(value: CellValue) -> str:
@@ -207,8 +214,13 @@ def _papers_difference(value: CellValue, base: CellValue | None) -> str:
     return DASH if difference is None else signed(difference, value.cell.column.digits)
 
 
-def _legend(columns: Sequence[Column], values: Sequence[CellValue]) -> list[str]:
-    """Return how to read the grid, with notes only about what occurs in it."""
+def grid_legend(columns: Sequence[Column], values: Sequence[CellValue]) -> list[str]:
+    """Return how to read a grid, with notes only about what occurs in it.
+
+    Args:
+        columns: its metrics.
+        values: its cells.
+    """
     notes = []
     if any(value.all_seeds for value in values):
         notes.append(_about_means(values))

@@ -14,7 +14,7 @@ from scaledrelu.reports.grid import grid_columns, grid_title, grids, row_name
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import rows_text
-from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.spec import Column, Row, Table
 
 DIRTY = "-dirty"  # as git describe marks a checkout whose files differ from its commit
@@ -28,43 +28,60 @@ def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
         table: the table.
         values: its cells, in printed order.
     """
-    blocks = [
-        _head(plan, table, values),
-        grids(table, values),
-        agreement_text(table, values),
-        _section("Not here yet", _holes(plan, table, values)),
-        _section("Failures", _failures(plan, table, values)),
-        recipe_differences(plan, table),
-        _section("Notes", _notes(plan, values)),
-        _section("Runs", _runs(plan, values)),
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return "\n\n".join(sections(plan, table, values, numbers=grids(table, values)).values()) + "\n"
 
 
-def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
-    cells = plan.cells_of(table)
-    lines = [f"# {_title(table)}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
-    lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
-    if plan.overrides:
-        shown = " ".join(shown_overrides(plan.overrides))
-        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
-    lines += [f"\n{text}" for text in (_made_on(plan, table), *_crash_rules(table, values)) if text]
-    return "\n".join(lines)
+def sections(
+    plan: Plan, table: Table, values: Sequence[CellValue], *, numbers: str = ""
+) -> dict[str, str]:
+    """Return the sections of a report by name, in order; those with nothing to say are left out.
+
+    Args:
+        plan: the plan behind it.
+        table: the table.
+        values: its cells, in printed order.
+        numbers: the grids, where they are to be printed as text.
+    """
+    found = {
+        "head": _head(plan, table, values),
+        "numbers": numbers,
+        "agreement": agreement_text(table, values),
+        "holes": section("Not here yet", _holes(plan, table, values)),
+        "failures": section("Failures", _failures(plan, table, values)),
+        "recipe": recipe_differences(plan, table),
+        "notes": section("Notes", _notes(plan, values)),
+        "runs": section("Runs", _runs(plan, values)),
+    }
+    return {name: text for name, text in found.items() if text}
 
 
-def _title(table: Table) -> str:
+def title_of(table: Table) -> str:
+    """Return what people call a table: ``Table 1``, ``Table 2, knn``."""
     number = table.name.removeprefix("table")
     if number == table.name:
         return number.replace("_", " ").capitalize()
     return f"Table {number.replace('_', ', ')}"
 
 
-def _made_on(plan: Plan, table: Table) -> str:
+def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
+    cells = plan.cells_of(table)
+    lines = [f"# {title_of(table)}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
+    lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
+    if plan.overrides:
+        shown = " ".join(shown_overrides(plan.overrides))
+        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
+    made, rules = made_on(plan.runs_of(table)), crash_rules(table, values)
+    lines += [f"\n{text}" for text in (made, *rules) if text]
+    return "\n".join(lines)
+
+
+def made_on(runs: Iterable[PlannedRun]) -> str:
     """Return one sentence each on devices, versions and commits; empty when nothing has finished.
 
-    Runs that the table's own start from count as well.
+    Args:
+        runs: those of a table, say, with those that they start from.
     """
-    found = [run.result.provenance for run in plan.runs_of(table) if run.result is not None]
+    found = [run.result.provenance for run in runs if run.result is not None]
     if not found:
         return ""
     devices = _counted(p.get("device") or "an unknown device" for p in found)
@@ -90,8 +107,13 @@ def _commit(commit: str | None) -> str:
     return f"commit {name}" + (" and files that differ from it" if commit != name else "")
 
 
-def _crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:
-    """Return what a crash is here: one sentence for each method, or for each rule of a method."""
+def crash_rules(table: Table, values: Sequence[CellValue]) -> list[str]:
+    """Return what a crash is here: one sentence for each method, or for each rule of a method.
+
+    Args:
+        table: the table.
+        values: its cells.
+    """
     rules: dict[str, dict[str, list[CellValue]]] = {}
     for value in values:
         classes = next((s.sizes["classes"] for s in value.seeds if s.sizes.get("classes")), None)
@@ -223,5 +245,11 @@ def _seed_text(plan: Plan, values: Sequence[SeedValue], columns: Sequence[Column
     return f"seed {run.seed}: `{run.run_id}`{state}{number}{source}"
 
 
-def _section(title: str, lines: Sequence[str]) -> str:
+def section(title: str, lines: Sequence[str]) -> str:
+    """Return a heading with a list; empty without lines.
+
+    Args:
+        title: the heading.
+        lines: items of the list.
+    """
     return "\n".join([f"## {title}", "", *(f"- {text}" for text in lines)]) if lines else ""

@@ -1,7 +1,8 @@
-"""Committed evidence: tables and slim run records, copied out of the ignored results folder.
+"""Committed evidence: tables, what else was made of them, and slim run records.
 
-A published profile holds the records that its tables name, upstream runs and the manifests of
-artifacts included, and no others.
+A published profile holds the records that its tables, claims and figures name, upstream runs and
+the manifests of artifacts included, and no others. Everything is copied out of the ignored results
+folder; the page about it is written anew beside it (``page.py``), since its links differ.
 """
 
 from __future__ import annotations
@@ -10,12 +11,19 @@ import csv
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_atomic
+from scaledrelu.reports.published_tables import (
+    CURVES,
+    MILESTONES,
+    other_files,
+    table_files,
+)
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import (
     CONFIG,
@@ -36,8 +44,9 @@ def publish(
 ) -> list[Path]:
     """Copy a profile's reports, and the record of every run they print, to ``published/``.
 
-    A report without a finished run is left out, whatever ``force`` says. Records of this profile
-    that no published table or text names any more are removed; a warning says which.
+    Claims, figures and stability maps go with the tables, whichever these are. A report without a
+    finished run is left out, whatever ``force`` says. Records of this profile that no published
+    file names any more are removed; a warning says which.
 
     Args:
         results: results folder.
@@ -51,24 +60,47 @@ def publish(
     Raises:
         TableError: nothing to publish, a record that is gone, or evidence that would shrink.
     """
-    reports = _with_results(results / profile, tables)
-    target = results / "published" / profile
+    source, target = results / profile, results / "published" / profile
+    reports = _with_results(source, tables)
+    others = _others(source, tables)
+    if not force:
+        for path in reports:
+            _refuse_less(path, target / path.name, _count, _count)
+        counts = [partial(_count_named, root=root) for root in (results, target)]
+        for path in (path for path in others if path.suffix == ".csv"):
+            _refuse_less(path, target / path.relative_to(source), *counts)
+    files = [path for one in reports for path in (one, one.with_suffix(".md"))] + others
     written = []
-    for report in reports:
-        _refuse_less(report, target / report.name, force=force)
-    for report in reports:
-        for name in RUN_ID.findall(_text(report.with_suffix(".md"))):
-            written += _publish_run(results, target, name)
-            written += _publish_artifact(results, target, name)
-        for path in (report, report.with_suffix(".md")):
-            written.append(_copy(path, target / path.name))
+    for name in _named_in(files):
+        written += _publish_run(results, target, name)
+        written += _publish_artifact(results, target, name)
+    written += [_copy(path, target / path.relative_to(source)) for path in files]
     _remove_unnamed(target)
     return list(dict.fromkeys(written))
 
 
+def _others(source: Path, tables: Sequence[str] | None) -> list[Path]:
+    """Return what is published beside the tables; what rests on no finished run is left out.
+
+    Of a picture that no text names only the SVG is published: it is smaller.
+    """
+    found = []
+    for files in other_files(source):
+        if files[0].parent.name == CURVES:
+            wanted = (*(tables or ()), MILESTONES)
+            files = [p for p in files if p.suffix != ".png" and (not tables or p.stem in wanted)]
+        csvs = {path: path.with_suffix(".csv") for path in files}
+        alive = {csv for csv in csvs.values() if _count_named(csv, root=source.parent)}
+        if alive:
+            found += [p for p, csv in csvs.items() if csv in alive or not _named_in([csv])]
+        elif files:
+            log.warning("%s: not published, no run behind it has finished", files[0])
+    return found
+
+
 def _with_results(folder: Path, tables: Sequence[str] | None) -> list[Path]:
     """Return the reports (CSV) that rest on a finished run."""
-    found = sorted(p for p in folder.glob("*.csv") if p.with_suffix(".md").exists())
+    found = [path for path in table_files(folder) if path.with_suffix(".md").exists()]
     reports = [path for path in found if tables is None or path.stem in tables]
     if not reports:
         raise TableError(
@@ -87,15 +119,14 @@ def _with_results(folder: Path, tables: Sequence[str] | None) -> list[Path]:
 
 def _remove_unnamed(target: Path) -> None:
     """Remove records whose run no file beside them mentions; anything else stays."""
-    files = [path for kind in ("*.csv", "*.md") for path in target.glob(kind)]
-    named = {run_id for path in files for run_id in RUN_ID.findall(_text(path))}
+    named = set(_named_in([*target.glob("*.*"), *target.glob("*/*.*")]))
     records = sorted(target.glob("*/*/"))
     gone = [r for r in records if RUN_ID.fullmatch(r.name) and r.name not in named]
     for record in gone:
         shutil.rmtree(record)
     if gone:
         names = " ".join(record.name for record in gone)
-        log.warning("%s: removed %d record(s) that no table names: %s", target, len(gone), names)
+        log.warning("%s: removed %d record(s) that no report names: %s", target, len(gone), names)
 
 
 def _publish_run(results: Path, target: Path, run_id: str) -> list[Path]:
@@ -125,15 +156,26 @@ def _copy(source: Path, target: Path) -> Path:
     return target
 
 
-def _refuse_less(new: Path, published: Path, *, force: bool) -> None:
-    if force or not published.exists():
-        return
-    before, now = _count(published), _count(new)
-    if now < before:
+def _refuse_less(
+    new: Path, published: Path, count: Callable[[Path], int], before: Callable[[Path], int]
+) -> None:
+    """Refuse to replace what rests on more finished runs."""
+    if published.exists() and count(new) < before(published):
         raise TableError(
-            f"{published} rests on {before} finished runs, {new} only on {now}; report with the "
-            "same seeds first (make report SEEDS=...), or publish with force=true"
+            f"{published} rests on {before(published)} finished runs, {new} only on {count(new)}; "
+            "report with the same seeds first (make report SEEDS=...), or publish with force=true"
         )
+
+
+def _named_in(files: Iterable[Path]) -> list[str]:
+    """Return the ids of the runs and artifacts that some texts name, each once."""
+    texts = (_text(path) for path in files if path.suffix in (".csv", ".md") and path.is_file())
+    return list(dict.fromkeys(name for text in texts for name in RUN_ID.findall(text)))
+
+
+def _count_named(path: Path, *, root: Path) -> int:
+    """Return how many runs with a result under a folder a file names."""
+    return sum((run_directory(root, name) / RESULT).is_file() for name in _named_in([path]))
 
 
 def _count(report: Path) -> int:

@@ -16,6 +16,11 @@ from scaledrelu.errors import TableError
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.spec import CRASH
 
+# What other commands write beside the tables of a profile.
+CLAIMS, FIGURE1, CURVES, STABILITY = "claims", "figure1", "curves", "stability"
+MILESTONES = "milestones"  # beside the curves: what the paper says of them, with ours
+SUFFIXES = (".csv", ".md", ".svg", ".png")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -96,10 +101,31 @@ def read_published(folder: Path) -> list[PublishedTable]:
     Raises:
         TableError: no CSV, or one that this version did not write.
     """
-    paths = sorted(folder.glob("*.csv"))
+    paths = table_files(folder)
     if not paths:
         raise TableError(f"{folder}: holds no published table; publish first: make publish")
     return [_read(path) for path in paths]
+
+
+def table_files(folder: Path) -> list[Path]:
+    """Return the CSVs of tables in a folder, in order of their names; some CSVs are others.
+
+    Args:
+        folder: one profile's reports.
+    """
+    return [path for path in sorted(folder.glob("*.csv")) if path.stem not in (CLAIMS, FIGURE1)]
+
+
+def other_files(folder: Path) -> list[list[Path]]:
+    """Return the files of claims, of Figure 1, of all curves and of all stability maps.
+
+    Args:
+        folder: one profile's reports.
+    """
+    patterns = (f"{CLAIMS}.*", f"{FIGURE1}.*", f"{CURVES}/*.*", f"{STABILITY}/*.*")
+    found = (sorted(folder.glob(pattern)) for pattern in patterns)
+    kept = [[path for path in paths if path.suffix in SUFFIXES] for paths in found]
+    return [paths for paths in kept if paths]
 
 
 def telling_labels(lines: Iterable[Line]) -> list[str]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scaledrelu.files import write_atomic
+from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes, read_cell
 from scaledrelu.reports.command import without_paths
 from scaledrelu.reports.comparison import against_base, against_paper, base_of, share_of
@@ -75,9 +75,7 @@ def write_reports(plan: Plan, *, results: Path) -> list[Path]:
             ("md", markdown(plan, table, values)),
         ):
             path = results / plan.profile / f"{table.name}.{suffix}"
-            if not path.is_file() or path.read_bytes() != text.encode():
-                write_atomic(path, text)
-            written.append(path)
+            written.append(write_changed(path, text))
     return written
 
 

@@ -22,6 +22,7 @@ from scaledrelu.runs.announce import announce
 from scaledrelu.runs.build import Job, build
 from scaledrelu.runs.judgement import describe_crash, describe_judgement
 from scaledrelu.runs.observe import collect_evidence, pack
+from scaledrelu.runs.on_track import watch
 from scaledrelu.runs.planned import PlanWriter, planned_as
 from scaledrelu.runs.provenance import (
     Share,
@@ -64,7 +65,8 @@ def execute(
     )
     announce(config, job, world)
     try:
-        ending = train(job.training, folder=folder, logbook=logbook, wants_stop=wants_stop)
+        training = watch(job.training, config, world)
+        ending = train(training, folder=folder, logbook=logbook, wants_stop=wants_stop)
         if ending.interrupted:
             log.info(
                 "%s stopped at step %d and saved; run the same command again to continue",

@@ -31,9 +31,10 @@ from scaledrelu.runs.record import (
 from scaledrelu.tables.artifacts import PlannedArtifact, inspect_artifact
 from scaledrelu.tables.captions import Subject, label
 from scaledrelu.tables.composer import Compose, Composed, Composer
+from scaledrelu.tables.figures import load_planned
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.settings import Settings
-from scaledrelu.tables.spec import Column, Row, Table, load_table, merge_overrides
+from scaledrelu.tables.spec import Column, Row, Table, merge_overrides
 
 GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # a run has them from the run it starts from
 PLACEHOLDER_START = ("init=run", "init.run=upstream")
@@ -94,9 +95,26 @@ def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
     Raises:
         TableError, ConfigError: one line, naming the table and row or the key.
     """
+    tables = [load_planned(name, settings.conf_dir) for name in settings.tables]
+    return plan_loaded(tables, settings, compose=compose)
+
+
+def plan_loaded(
+    tables: Sequence[Table], settings: Settings, *, compose: Compose | None = None
+) -> Plan:
+    """Resolve some tables to runs, whichever tables the settings name.
+
+    Args:
+        tables: what to plan.
+        settings: profile, seeds, results folder and overrides.
+        compose: overrides -> composed config; None = a new composer with the results' cache.
+
+    Raises:
+        TableError, ConfigError: one line, naming the table and row or the key.
+    """
     composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
     plan = build_plan(
-        [load_table(name, settings.conf_dir) for name in settings.tables],
+        tables,
         profile=settings.profile,
         seeds=settings.seeds,
         results=settings.results,
@@ -106,6 +124,30 @@ def plan_tables(settings: Settings, *, compose: Compose | None = None) -> Plan:
     if isinstance(composer, Composer):
         composer.save()
     return plan
+
+
+def compose_at_paper(
+    compose: Compose, row: Row, column: Column
+) -> tuple[Composed, Composed | None]:
+    """Compose a row as the table file has it, and what it starts from, at paper scale.
+
+    Extra overrides are left out: they are differences from the paper, too.
+
+    Args:
+        compose: overrides -> composed config.
+        row: the row.
+        column: one of its metrics.
+    """
+    outside = row.released_weights.get(PAPER)
+    own = merge_overrides(row.run, column.run)
+    start = PLACEHOLDER_START if row.upstream is not None and outside is None else ()
+    child = merge_overrides(own, outside or (), start, (f"profile={PAPER}",))
+    upstream = None
+    if row.upstream is not None:
+        backbone = [item for item in own if _is_of_backbone(item)]
+        first = merge_overrides(backbone, row.upstream, (f"profile={PAPER}",))
+        upstream = compose.unpinned(first)
+    return compose.unpinned(child), upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +188,7 @@ class _Planner:
             paper_patch=self._paper_patch(child),
         )
         labels = {item.name: label(item, subject) for item in table.labels}
-        paper, paper_upstream = self._at_paper(row, column)
+        paper, paper_upstream = compose_at_paper(self.compose, row, column)
         return Cell(table, row, column, labels, run_ids, composed, upstream, paper, paper_upstream)
 
     def _composed(self, overrides: tuple[str, ...], *, has_upstream: bool = False) -> Composed:
@@ -158,22 +200,6 @@ class _Planner:
             return None
         own = [item for item in child if _is_of_backbone(item)]
         return merge_overrides(own, row.upstream, self.extra)
-
-    def _at_paper(self, row: Row, column: Column) -> tuple[Composed, Composed | None]:
-        """Compose a row as the table file has it, and what it starts from, at paper scale.
-
-        Extra overrides are left out: they are differences from the paper, too.
-        """
-        outside = row.released_weights.get(PAPER)
-        own = merge_overrides(row.run, column.run)
-        start = PLACEHOLDER_START if row.upstream is not None and outside is None else ()
-        child = merge_overrides(own, outside or (), start, (f"profile={PAPER}",))
-        upstream = None
-        if row.upstream is not None:
-            backbone = [item for item in own if _is_of_backbone(item)]
-            first = merge_overrides(backbone, row.upstream, (f"profile={PAPER}",))
-            upstream = self.compose.unpinned(first)
-        return self.compose.unpinned(child), upstream
 
     def _alike(self, overrides: tuple[str, ...], composed: Composed) -> _Alike:
         config = composed.config

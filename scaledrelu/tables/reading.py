@@ -36,8 +36,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path) -> Any:
-    """Return what a table file holds.
+def read_yaml(path: Path, *, where: str = "") -> Any:
+    """Return what the file of a table or figure holds.
+
+    Args:
+        path: the file.
+        where: its name in errors; that of a table or figure if empty.
 
     Raises:
         TableError: it cannot be read, is not YAML, or gives a key twice.
@@ -45,8 +49,8 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
-        where = f"conf/table/{path.name}"
-        raise TableError(f"{where}: {' '.join(str(error).split())}") from error
+        name = where or f"conf/{path.parent.name}/{path.name}"
+        raise TableError(f"{name}: {' '.join(str(error).split())}") from error
 
 
 def check_pairs(raw: Any, where: str) -> None:

@@ -36,12 +36,17 @@ HYDRAS = {  # launchers of Hydra -> what a sweep has instead
     "submitit_slurm": "launcher=slurm",
 }
 PLAN = ("tables", "profile", "seeds", "results", "overrides")  # what a plan depends on
+LAUNCH = ("launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run")
 USED = {  # script -> settings that do something there
-    "sweep": (*PLAN, "launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run"),
+    "sweep": (*PLAN, *LAUNCH),
+    "figure1": (*PLAN[1:], *LAUNCH),
+    "curves": PLAN,
     "report": (*PLAN, "publish", "force"),
+    "claims": PLAN[1:],  # the claims name their tables
     "status": PLAN,
     "dry": ("tables", "profile", "results", "overrides"),
 }
+DEFAULTS = {"claims": {"seeds": "table"}}  # where a script has others: one seed decides no claim
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead
     "seed": "seeds=0,1,2",
     "profile": "profile=<name>",
@@ -92,7 +97,7 @@ def load_settings(
     """
     conf_dir = conf_dir or CONF_DIR
     raw = yaml.safe_load((conf_dir / "sweep.yaml").read_text())
-    raw |= _given(arguments, raw, USED[script], script)
+    raw |= DEFAULTS.get(script, {}) | _given(arguments, raw, USED[script], script)
     overrides = expand_overrides(_overrides(raw["overrides"]))
     profile = _choice("profile", raw["profile"], _options(conf_dir, "profile"))
     slurm = _slurm(raw["slurm"])
@@ -163,7 +168,10 @@ def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str
         conf_dir: the configuration tree.
     """
     lines = ((conf_dir or CONF_DIR) / "sweep.yaml").read_text().splitlines()[1:]
-    return "\n".join(line for line in lines if line.partition(":")[0] in USED[script])
+    found = {line.partition(":")[0]: line for line in lines}
+    for key, value in DEFAULTS.get(script, {}).items():
+        found[key] = f"{key}: {value}  #{found[key].partition('#')[2]}"
+    return "\n".join(line for key, line in found.items() if key in USED[script])
 
 
 def _options(conf_dir: Path, group: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,22 @@ def load_table(name: str, conf_dir: Path) -> Table:
         )
     where = f"conf/table/{name}.yaml"
     raw = reading.read_yaml(conf_dir / "table" / f"{name}.yaml")
+    table = table_of(name, raw, where)
+    at = {key: _profiles(raw, key, conf_dir, where) for key in ("only_at", "not_at")}
+    return replace(table, **at)
+
+
+def table_of(name: str, raw: Any, where: str) -> Table:
+    """Return the table that a file describes.
+
+    Args:
+        name: name of the table.
+        raw: what the file holds.
+        where: the file, for errors.
+
+    Raises:
+        TableError: as :func:`load_table`.
+    """
     check_keys(raw, TABLE_KEYS, where)
     for key in ("source", "title", "columns", "blocks"):
         if not raw.get(key):
@@ -165,8 +181,6 @@ def load_table(name: str, conf_dir: Path) -> Table:
         columns=columns,
         rows=tuple(_rows(name, raw, metrics)),
         seeds=reading.seeds(raw, (0,), where),
-        only_at=_profiles(raw, "only_at", conf_dir, where),
-        not_at=_profiles(raw, "not_at", conf_dir, where),
         judged=reading.a_flag(raw, "judged", where),
     )
 

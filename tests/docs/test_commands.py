@@ -26,8 +26,13 @@ from tests.helpers.documents import ROOT, WRITTEN, Shown, example_files, shown_c
 COMMANDS = [shown for page in WRITTEN for shown in shown_commands(page)]
 MISTAKES = [shown for shown in COMMANDS if shown.answer.startswith("error: ")]
 MAKEFILE = (ROOT / "Makefile").read_text()
-SCRIPT_OF = {"tables": "sweep", "edge": "sweep", "plan": "sweep", "publish": "report"}  # else that of the name
-OF_TABLES = ("sweep", "status", "report", "dry")
+SCRIPT_OF = {
+    "tables": "sweep",
+    "edge": "sweep",
+    "plan": "sweep",
+    "publish": "report",
+}  # else that of the name
+OF_TABLES = ("sweep", "figure1", "curves", "claims", "status", "report", "dry")
 PARSERS = {
     "bench": bench.parse,
     "gpu": gpu.parse,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -73,21 +72,3 @@ def test_the_readme_lists_every_group_and_option() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", README.read_text(), re.MULTILINE)
     listed = {group: sorted(re.findall(r"\w+", options)) for group, options in rows}
     assert listed == group_options(CONF_DIR)
-
-
-def test_the_readme_counts_what_the_results_page_counts() -> None:
-    """Crashes that happen here, pairs as in the paper, the other way round, undecided."""
-    ours = _counts(README, (1, 2, 3, 4))
-    assert len(ours) == 8
-    assert ours == _counts(ROOT / "docs" / "results.md", (1, 5, 4, 6))
-
-
-def _counts(page: Path, columns: Sequence[int]) -> dict[str, list[str]]:
-    """Return the cells of some columns by table, of the lines that start with a number of one."""
-    found = {}
-    for line in page.read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        name = re.match(r"\[(\d)\]|all$", cells[0])
-        if name and re.fullmatch(r"\d+ of \d+", cells[1]):
-            found[name[0][:2]] = [cells[column] for column in columns]
-    return found

@@ -201,7 +201,7 @@ def test_help_lists_what_a_person_may_choose_and_nothing_else(shell: Callable) -
     listed = [line.split()[0] for line in section.splitlines()[1:] if line.strip()]
     names = "data ffn init launch lr model optimizer precision profile recipe stem wandb warmup"
     assert " ".join(listed) == names
-    for internal in ("profile_", "table", "artifact", "_grammar", "_base", "hydra "):
+    for internal in ("profile_", "table", "figure", "artifact", "_grammar", "_base", "hydra "):
         assert internal not in said.out.replace("tables", ""), internal
     assert "conv*" not in said.out.replace("'stem=glob(conv*)'", "")
     assert "patchify*" in said.out, "the default of a group has a star"

@@ -1,4 +1,4 @@
-"""The published tables of mini are what their own records say, to the byte."""
+"""The published tables and claims of mini are what their own records say, to the byte."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.reports.claims.write import write_claims
 from scaledrelu.reports.report import write_reports
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
@@ -25,8 +26,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     cache = Path(request.config.cache.mkdir("composed")) / ".cache"
     cache.mkdir(exist_ok=True)
     (results / ".cache").symlink_to(cache)
-    plan = plan_tables(load_settings([f"results={results}", "seeds=table"], script="report"))
-    write_reports(plan, results=results)
+    settings = load_settings([f"results={results}", "seeds=table"], script="report")
+    write_reports(plan_tables(settings), results=results)
+    write_claims(settings)
     return results / "mini"
 
 

@@ -543,7 +543,7 @@ def test_publishing_removes_records_that_no_table_names_and_says_so(conf, caplog
     assert all((r / "result.json").exists() for r in (*kept, named_by_an_older_table))
     assert all((published / "mini" / "runs" / name).is_dir() for name in plan.runs)
     assert [r.getMessage() for r in caplog.records if "removed" in r.getMessage()] == [
-        f"{published / 'mini'}: removed 1 record(s) that no table names: {OLD}"
+        f"{published / 'mini'}: removed 1 record(s) that no report names: {OLD}"
     ]
 
 

@@ -1,0 +1,83 @@
+"""What the text says about Figure 1, as the report of the figure judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from scaledrelu.errors import TableError, nearest
+from scaledrelu.reports.cells import read_cell
+from scaledrelu.reports.claims.decision import Interval, Verdict
+from scaledrelu.reports.claims.findings import COSINE, CellName, Part, Said
+from scaledrelu.reports.claims.spec import WHERE, Check
+from scaledrelu.reports.similarity import Metric, Series, read_series
+from scaledrelu.reports.statements import NOT_RUN, UNSTATED, judge
+from scaledrelu.reports.statements import Judged as Statement
+from scaledrelu.tables.figures import FIGURE1, Kind, load_figure
+from scaledrelu.tables.plan import Plan
+
+PRINTED = Said(Verdict.NOT_TESTABLE, reason="a picture, printed without numbers")
+MEASURED = {  # kind -> what is measured; below zero is what the text says
+    Kind.POSITION: "similarity behind the position embedding minus before it",
+    Kind.LOWER: "similarity in the lower half of the layers, one minus the other",
+    Kind.HIGHER: "similarity in the higher half of the layers, one minus the other",
+    Kind.ALIKE: "distance of the two curves minus the mean distance of the others",
+}
+
+
+class FigureOne:
+    """The curves of the figure's four runs.
+
+    Args:
+        plan: runs of the figure's table, among others.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def parts(self, check: Check, claim: str) -> Iterable[Part]:
+        """Yield one part for each comparison behind a statement.
+
+        Args:
+            check: names the kind of the statement.
+            claim: the claim that it belongs to, for the error.
+
+        Raises:
+            TableError: the figure has no such statement.
+        """
+        (kind,) = check.rows
+        figure = load_figure(self._plan.conf_dir)
+        kinds = [statement.kind for statement in figure.statements]
+        if kind not in kinds:
+            raise TableError(
+                f"{WHERE}, {claim}: figure1: no statement of kind '{kind}'{nearest(kind, kinds)}; "
+                f"allowed: {', '.join(kinds)} (conf/figure/figure1.yaml)"
+            )
+        series = self._series(figure.labels)
+        wanted = [statement for statement in figure.statements if statement.kind == kind]
+        for one in judge(wanted, series):
+            if one.metric is Metric.ABSOLUTE:
+                yield _part(check, one, figure.labels, series)
+
+    def _series(self, labels: tuple[str, ...]) -> list[Series]:
+        cells = [cell for cell in self._plan.cells if cell.table.name == FIGURE1]
+        values = [read_cell(self._plan, cell) for cell in cells]
+        return [read_series(*one, self._plan.results) for one in zip(labels, values, strict=True)]
+
+
+def _part(check: Check, one: Statement, labels: tuple[str, ...], series: list[Series]) -> Part:
+    about = [label for label in labels if label in one.about.split(" against ")]
+    cells = tuple(CellName(FIGURE1, 1 + labels.index(label), "similarity") for label in about)
+    runs = [c.run_id for s in series if s.label in about for c in s.drawn]
+    text = f"{MEASURED[one.statement.kind]}, {one.about}"
+    said = replace(_said(one), runs=tuple(runs))
+    return Part(text, check.relation, cells, said, PRINTED)
+
+
+def _said(one: Statement) -> Said:
+    if one.verdict == NOT_RUN:
+        return Said(Verdict.NOT_RUN, reason="no run of it has recorded similarities")
+    if one.verdict == UNSTATED:
+        return Said(Verdict.NOT_TESTABLE, reason="the text does not say which sign is meant")
+    interval = Interval.around(one.size.mean, one.size.half)
+    return Said(Verdict(one.verdict), interval, COSINE, seeds=one.size.n)

@@ -1,0 +1,92 @@
+"""What was found about each claim, by our runs and by the printed numbers; nothing but values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaledrelu.reports.claims.decision import Count, Interval, Verdict, combine
+from scaledrelu.reports.claims.per_image import McNemar
+from scaledrelu.reports.claims.spec import Relation
+
+POINTS, OF_RUNS, COSINE, PERCENT = "points", "of runs", "cosine", "%"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one side says of one relation between cells.
+
+    Attributes:
+        verdict: on this relation alone.
+        interval: the number behind it; None without one.
+        unit: of the number.
+        seeds: runs, or pairs of runs.
+        images: what a share is a share of; None where only the seeds decide.
+        tests: McNemar's test of every seed.
+        counts: crashed runs of each row, for relations about crashes.
+        reason: why there is no number, or what else is to be known.
+        runs: ids of the runs.
+    """
+
+    verdict: Verdict
+    interval: Interval | None = None
+    unit: str = ""
+    seeds: int = 0
+    images: int | None = None
+    tests: tuple[McNemar, ...] = ()
+    counts: tuple[Count, ...] = ()
+    reason: str = ""
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CellName:
+    """One metric of one row of a table."""
+
+    table: str
+    row: int
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.table}:{self.row}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One relation between cells: what it is in words, and what either side says."""
+
+    text: str
+    relation: Relation
+    cells: tuple[CellName, ...]
+    ours: Said
+    paper: Said
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A claim and the verdicts on it."""
+
+    name: str
+    section: str
+    says: str
+    is_headline: bool
+    parts: tuple[Part, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What our runs say."""
+        return combine(part.ours.verdict for part in self.parts)
+
+    @property
+    def papers_verdict(self) -> Verdict:
+        """What the printed numbers say."""
+        return combine(part.paper.verdict for part in self.parts)
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether the claim is a fact about the set-up, which needs no run."""
+        return all(part.relation is Relation.SETTING for part in self.parts)
+
+    @property
+    def can_be_decided(self) -> bool:
+        """Whether runs of this profile can decide it: they have the rows and the numbers for it."""
+        return not self.is_setting and self.verdict is not Verdict.NOT_TESTABLE

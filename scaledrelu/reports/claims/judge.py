@@ -1,0 +1,252 @@
+"""Judges every claim twice: by our runs, and by the numbers that the paper prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
+
+from scaledrelu.config.milestones import Milestone, load_milestones
+from scaledrelu.errors import TableError, nearest
+from scaledrelu.reports.claims.decision import (
+    OPPOSITE,
+    Verdict,
+    all_crash,
+    combine,
+    is_above,
+    is_as_printed,
+    is_within,
+    most_crash,
+    none_crash,
+    together,
+)
+from scaledrelu.reports.claims.facts import fact, is_as_said, shown
+from scaledrelu.reports.claims.figure_one import FigureOne
+from scaledrelu.reports.claims.findings import (
+    OF_RUNS,
+    PERCENT,
+    POINTS,
+    CellName,
+    Judged,
+    Part,
+    Said,
+)
+from scaledrelu.reports.claims.ours import OTHER_DATA, Ours
+from scaledrelu.reports.claims.printed import Printed
+from scaledrelu.reports.claims.rows import Place, Rows
+from scaledrelu.reports.claims.sides import Measured, Side, Untold, papers_value
+from scaledrelu.reports.claims.spec import WHERE, Check, Claims, Relation
+from scaledrelu.tables.composer import Compose
+from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.planner import compose_at_paper
+
+
+def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> list[Judged]:
+    """Judge every claim.
+
+    Args:
+        claims: what ``conf/claims.yaml`` says.
+        rows: its named rows.
+        plan: the tables that they are rows of, as far as the profile has them, and Figure 1.
+        compose: overrides -> composed config.
+
+    Raises:
+        TableError: a setting or a milestone that does not exist.
+    """
+    milestones = {one.claim: one for one in load_milestones(plan.conf_dir).items}
+    runs = {one.run: rows.same_run(one.run, compose) for one in milestones.values()}
+    places = {name: runs[one.run] for name, one in milestones.items()}
+    sides = Ours(plan, places), Printed(claims.printed, compose)
+    judge = _Judge(rows, sides, compose, milestones, places, FigureOne(plan))
+    return [
+        Judged(
+            name=claim.name,
+            section=claim.section,
+            says=claim.says,
+            is_headline=claim.is_headline,
+            parts=tuple(part for check in claim.checks for part in judge(check, claim.name)),
+        )
+        for claim in claims.claims
+    ]
+
+
+class _Judge:
+    def __init__(
+        self,
+        rows: Rows,
+        sides: tuple[Side, Side],
+        compose: Compose,
+        milestones: Mapping[str, Milestone],
+        places: Mapping[str, Place | None],
+        figure: FigureOne,
+    ) -> None:
+        self._rows, self._sides, self._compose = rows, sides, compose
+        self._milestones, self._places, self._figure = milestones, places, figure
+
+    def __call__(self, check: Check, claim: str) -> Iterable[Part]:
+        relation = check.relation
+        if relation is Relation.NO_RUN:
+            told = Said(Verdict.NOT_TESTABLE, reason=check.reason)
+            yield Part("", relation, (), told, told)
+        elif relation is Relation.FIGURE1:
+            yield from self._figure.parts(check, claim)
+        elif relation is Relation.SETTING:
+            yield from self._settings(check)
+        elif relation in (Relation.REACHES, Relation.AHEAD):
+            yield from self._at_epochs(check, claim)
+        elif relation in CRASHES:
+            yield self._crashes(check)
+        else:
+            yield from self._numbers(check)
+
+    def _numbers(self, check: Check) -> Iterable[Part]:
+        """Compare every row with every other one, in each of the check's columns."""
+        others = check.others or ("",)
+        for column in check.columns or ("",):
+            for name, other in product(check.rows, others):
+                places = [self._rows.place(one, column) for one in (name, other) if one]
+                yield self._part(check, _words(check, *places), places)
+
+    def _part(self, check: Check, text: str, places: Sequence[Place]) -> Part:
+        said = [_told(lambda s=side: _compared(check, s, places)) for side in self._sides]
+        return Part(text, check.relation, _cells(places), *said)
+
+    def _crashes(self, check: Check) -> Part:
+        """Look at rows together; a row counts over its data sets, the metrics of a run once."""
+        rows = [self._rows.of_runs(name) for name in check.rows]
+        said = [_told(lambda s=side: _crashed(check, s, rows)) for side in self._sides]
+        cells = _cells(place for row in rows for place in row)
+        verb = CRASHES[check.relation][1 if len(rows) > 1 else 2]
+        text = f"{', '.join(check.rows)} {verb}"
+        return Part(text, check.relation, cells, *said)
+
+    def _settings(self, check: Check) -> Iterable[Part]:
+        for name in check.rows:
+            place = self._rows.place(name)
+            config, upstream = compose_at_paper(self._compose, place.row, place.column)
+            if check.of_upstream and upstream is None:
+                raise TableError(f"{WHERE}: the row '{name}' starts from no other run")
+            found = fact((upstream if check.of_upstream else config).config, check.key)
+            holds = is_as_said(found, check.value, check.figures)
+            verdict = Verdict.SUPPORTED if holds else Verdict.CONTRADICTED
+            paper = Said(Verdict.NOT_TESTABLE, reason="a setting, no number of a table")
+            ours = Said(verdict, reason=shown(found))
+            yield Part(f"{name}: {check.key}", check.relation, _cells([place]), ours, paper)
+
+    def _at_epochs(self, check: Check, claim: str) -> Iterable[Part]:
+        for name in (*check.rows, *check.others):
+            if name not in self._milestones:
+                near = nearest(name, self._milestones)
+                raise TableError(
+                    f"{WHERE}, {claim}: no milestone '{name}'{near}; allowed: "
+                    f"{', '.join(self._milestones)} (conf/figure/curves.yaml)"
+                )
+        one = self._milestones[check.rows[0]]
+        told = [one, *(self._milestones[name] for name in check.others)]
+        places = [place for m in told if (place := self._places[m.claim])]
+        names = [place.name for place in places] or [m.claim for m in told]
+        if check.relation is Relation.REACHES:
+            said = [_told(lambda s=side: _at_value(s, one)) for side in self._sides]
+            text = f"{names[0]}: {one.paper:g} at epoch {one.epoch}"
+        else:
+            said = [_told(lambda s=side: _ahead(s, *told)) for side in self._sides]
+            text = f"{' ahead of '.join(names)} at epoch {one.epoch}"
+        yield Part(text, check.relation, _cells(places), *said)
+
+
+def _cells(places: Iterable[Place]) -> tuple[CellName, ...]:
+    return tuple(CellName(p.table.name, p.row.number, p.column.name) for p in places)
+
+
+def _told(ask: Callable[[], Said]) -> Said:
+    try:
+        return ask()
+    except Untold as answer:
+        return Said(answer.verdict, reason=answer.reason)
+
+
+def _compared(check: Check, side: Side, places: Sequence[Place]) -> Said:
+    one, other = places[0], places[-1]
+    match check.relation:
+        case Relation.VALUE:
+            if not side.compares_sizes(one):
+                raise Untold(Verdict.NOT_TESTABLE, OTHER_DATA)
+            found = side.value(one)
+            return _said(is_as_printed(found.interval, papers_value(one)), found, PERCENT)
+        case Relation.GAIN:
+            return _gain(side, one, other)
+    found = side.difference(one, other)
+    judge = {
+        Relation.HIGHER: lambda: is_above(found.interval, 0),
+        Relation.NOT_HIGHER: lambda: OPPOSITE[is_above(found.interval, check.limit)],
+        Relation.ABOUT: lambda: is_within(found.interval, check.limit),
+    }[check.relation]
+    return _said(judge(), found, POINTS)
+
+
+def _gain(side: Side, one: Place, other: Place) -> Said:
+    """Judge a printed gain: its sign everywhere, its size on the paper's data only."""
+    found = side.difference(one, other)
+    verdict = is_above(found.interval, 0)
+    if not side.compares_sizes(one):
+        return _said(verdict, found, POINTS, "sign only, because its size needs the paper's data")
+    size = is_as_printed(found.interval, papers_value(one) - papers_value(other))
+    return _said(combine((verdict, size)), found, POINTS)
+
+
+def _crashed(check: Check, side: Side, rows: Sequence[Sequence[Place]]) -> Said:
+    counts = tuple(together([side.count(place) for place in row]) for row in rows)
+    total = together(counts)
+    return Said(
+        CRASHES[check.relation][0](counts),
+        total.interval,
+        OF_RUNS,
+        seeds=total.total,
+        counts=counts,
+        runs=tuple(dict.fromkeys(r for row in rows for place in row for r in side.runs(place))),
+    )
+
+
+CRASHES = {
+    Relation.CRASHES: (all_crash, "crash", "crashes"),
+    Relation.HOLDS: (none_crash, "do not crash", "does not crash"),
+    Relation.MOSTLY_CRASH: (most_crash, "crash in most cases", "crashes in most cases"),
+}
+
+
+def _at_value(side: Side, milestone: Milestone) -> Said:
+    found = side.reached(milestone)
+    return _said(is_as_printed(found.interval, milestone.paper), found, PERCENT)
+
+
+def _ahead(side: Side, one: Milestone, other: Milestone) -> Said:
+    found = side.lead(one, other)
+    return _said(is_above(found.interval, 0), found, POINTS)
+
+
+def _said(verdict: Verdict, found: Measured, unit: str, reason: str = "") -> Said:
+    return Said(
+        verdict=verdict,
+        interval=found.interval,
+        unit=unit,
+        seeds=found.seeds,
+        images=found.images,
+        tests=found.tests,
+        reason=reason or found.note,
+        runs=found.runs,
+    )
+
+
+def _words(check: Check, one: Place, other: Place | None = None) -> str:
+    """Return a relation in words."""
+    beside = other.text if other else ""
+    match check.relation:
+        case Relation.NOT_HIGHER:
+            return f"{one.text} at most {check.limit:g} points above {beside}"
+        case Relation.ABOUT:
+            return f"{one.text} within {check.limit:g} points of {beside}"
+        case Relation.GAIN:
+            printed = papers_value(one) - papers_value(other)
+            return f"{one.text} {printed:.1f} points above {beside}"
+        case Relation.VALUE:
+            return f"{one.text}: {papers_value(one):.{one.column.digits}f}"
+    return f"{one.text} above {beside}"

@@ -1,0 +1,136 @@
+"""The claims of the paper on one page: in words, verdict, number, the paper's, the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scaledrelu.reports.claims.decision import Verdict
+from scaledrelu.reports.claims.findings import Judged
+from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
+from scaledrelu.reports.claims.words import SMALL_P, cells_text, found_text, papers_text
+from scaledrelu.reports.grid import line
+from scaledrelu.reports.verdicts import plural
+
+HEADERS = ("claim", "what the paper says", "here", "found here", "by the paper's own numbers")
+COUNTED = tuple(Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a page says beside the claims.
+
+    Attributes:
+        profile: name of the profile.
+        notes: what reports of it say on top.
+        tables: its tables.
+        commands: table -> command that trains what is missing of it.
+        noise: what a printed number is taken to be worth.
+    """
+
+    profile: str
+    notes: tuple[str, ...]
+    tables: tuple[str, ...]
+    commands: Mapping[str, str]
+    noise: PrintedNoise
+
+
+def claims_page(judged: Sequence[Judged], setting: Setting) -> str:
+    """Return the page.
+
+    Args:
+        judged: the claims, in the order of the paper.
+        setting: what is said beside them.
+    """
+    blocks = [
+        f"# What the paper claims, {setting.profile} profile",
+        *(f"> {note}" for note in setting.notes),
+        counts_text(judged),
+        _summary(judged),
+        *_sections(judged, setting),
+        _not_run(setting),
+        _how_to_read(setting.noise),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def counts_text(judged: Sequence[Judged]) -> str:
+    """Return how many claims a profile can decide, and how many of them it does."""
+    able = [one for one in judged if one.can_be_decided]
+    decided = [one for one in able if one.verdict.is_decided]
+    return (
+        f"Of {plural(len(able), 'claim')} that runs of this profile can decide, {len(decided)} "
+        f"{'is' if len(decided) == 1 else 'are'} decided: "
+        f"{_count(able, Verdict.SUPPORTED)} supported, "
+        f"{_count(able, Verdict.CONTRADICTED)} contradicted; "
+        f"{_count(able, Verdict.UNDECIDED)} undecided, {_count(able, Verdict.NOT_RUN)} not run."
+    )
+
+
+def _count(judged: Sequence[Judged], verdict: Verdict) -> int:
+    return sum(one.verdict is verdict for one in judged)
+
+
+def _summary(judged: Sequence[Judged]) -> str:
+    """Count the verdicts by what they rest on."""
+    runs = [one for one in judged if not one.is_setting]
+    settings = [one for one in judged if one.is_setting]
+    papers = [one.papers_verdict for one in runs]
+    rows = (
+        ("our runs", [one.verdict for one in runs]),
+        ("the configuration at paper scale (facts of the set-up)", [o.verdict for o in settings]),
+        ("the paper's own printed numbers", papers),
+    )
+    lines = [line(["judged by", "claims", *COUNTED]), line(["---"] * (2 + len(COUNTED)))]
+    for name, verdicts in rows:
+        lines.append(line([name, str(len(verdicts)), *(str(verdicts.count(v)) for v in COUNTED)]))
+    return "\n".join(lines)
+
+
+def _sections(judged: Sequence[Judged], setting: Setting) -> list[str]:
+    """Return one table for each section of the paper, in the order of the file."""
+    found = []
+    for section in dict.fromkeys(one.section for one in judged):
+        lines = [line([*HEADERS, "cells"]), line(["---"] * (1 + len(HEADERS)))]
+        lines += [_row(one, setting) for one in judged if one.section == section]
+        found.append("\n".join([f"## {section}", "", *lines]))
+    return found
+
+
+def _row(one: Judged, setting: Setting) -> str:
+    says = f"**{one.says}**" if one.is_headline else one.says
+    cells = cells_text(one, setting.tables)
+    return line([one.name, says, one.verdict, found_text(one), papers_text(one), cells])
+
+
+def _not_run(setting: Setting) -> str:
+    if not setting.commands:
+        return ""
+    items = [f"- {table}: `{command}`" for table, command in setting.commands.items()]
+    return "\n".join(["## Not run yet", "", "To train what is missing:", "", *items])
+
+
+def _how_to_read(noise: PrintedNoise) -> str:
+    spreads = ", ".join(f"{sd:g} for `{metric}`" for metric, sd in noise.seed_sd.items())
+    items = [
+        "supported, contradicted: the 95 % interval (in brackets) lies on one side of what the "
+        "claim says. It is the interval of the mean difference over paired seeds, widened by that "
+        "over validation images. A claim of several parts is contradicted if one part is, and "
+        "supported if all are.",
+        "undecided: seeds and images cannot tell; one seed never can. Not run: a row has no "
+        "finished run. Not testable: not by runs of this profile, or by none; the reason stands "
+        "in place of a number.",
+        "A row crashes if more than half of its runs do. That is decided where the Wilson interval "
+        "of the share leaves out 50 %, which takes at least 4 runs.",
+        "McNemar: in how many seeds the two runs differ on the images (exact test, p < "
+        f"{SMALL_P}); up means that the row named first is right more often.",
+        "In cosine: by the mean absolute cosine between tokens; below zero is what the text says.",
+        "The paper's own numbers are single runs. Assumed standard deviation over seeds, in "
+        f"points: {spreads}, {noise.early_sd:g} in the first epochs; beside it what the validation "
+        "images can resolve. A printed crash is taken for how the runs of its row end. These "
+        f"assumptions stand in {WHERE}.",
+        "Bold: the main claims. C01 to C31 are the numbers of the text; the others are what it "
+        "says about each table, in our words.",
+        "Every number with its runs, and McNemar's counts: claims.csv (columns: docs/reports.md).",
+    ]
+    return "\n".join(["## How to read this", "", *(f"- {item}" for item in items)])

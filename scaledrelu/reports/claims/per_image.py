@@ -1,0 +1,115 @@
+"""Two rows whose runs were judged on the same images: what seeds and images say of the difference.
+
+The runs of one seed are compared image by image. McNemar's exact test tells whether two single runs
+differ on these images; the interval of the mean difference holds the spread of both, seeds and
+images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaledrelu.reports.statistics import NORMAL, estimate
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """The images on which two runs of one seed differ.
+
+    Attributes:
+        seed: of both runs.
+        only_one: images that the first run alone gets right.
+        only_other: images that the other run alone gets right.
+        p: two-sided p-value of the exact test.
+    """
+
+    seed: int
+    only_one: int
+    only_other: int
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A mean difference in points, and half of its 95 % interval over seeds and over images.
+
+    Attributes:
+        mean: over the paired seeds.
+        over_seeds: half of the t interval; None for one seed.
+        over_images: half of the interval over images; None where only the seeds decide.
+    """
+
+    mean: float
+    over_seeds: float | None
+    over_images: float | None
+
+    @property
+    def half(self) -> float | None:
+        """Half of the interval over both: seeds and images are drawn independently.
+
+        What is left of a run beside its seed and its images counts in both parts, so this errs on
+        the careful side.
+        """
+        if self.over_seeds is None:
+            return None
+        return math.hypot(self.over_seeds, self.over_images or 0.0)
+
+
+def mcnemar(seed: int, one: np.ndarray, other: np.ndarray) -> McNemar:
+    """Compare two runs image by image.
+
+    Args:
+        seed: the seed of both runs.
+        one: whether the first run is right, image by image.
+        other: the same of the other run.
+    Source: McNemar, Psychometrika 12 (1947); the exact p-value is binomial, at any count.
+    """
+    better, worse = int((one & ~other).sum()), int((other & ~one).sum())
+    return McNemar(seed, better, worse, exact_p(better, worse))
+
+
+def exact_p(better: int, worse: int) -> float:
+    """Return the two-sided p-value of a fair coin: heads and tails are symmetric.
+
+    Args:
+        better: heads.
+        worse: tails.
+    """
+    from scipy.special import bdtr  # a third of a second, and only where images are compared
+
+    few = min(better, worse)
+    return min(1.0, 2 * float(bdtr(few, better + worse, 0.5)))
+
+
+def over_images(differences_SN: np.ndarray) -> float:
+    """Return half of the 95 % interval, in points, of a mean difference over images.
+
+    Each image counts with its mean over the seeds, because all seeds are judged on the same images.
+    Two images are added, one won and one lost, so that few images that differ do not look certain.
+
+    Args:
+        differences_SN: one minus other, in {-1, 0, 1}; S seeds, N images.
+    Source: Bonett and Price, J. Educ. Behav. Statist. 37 (2012), for one seed.
+    """
+    mean_N = np.append(differences_SN.mean(axis=0), (1.0, -1.0))
+    return 100 * NORMAL * float(mean_N.std()) / math.sqrt(len(mean_N))
+
+
+def spread(differences: Mapping[int, float], images: float | None) -> Spread | None:
+    """Return the mean difference of paired seeds and its two spreads; None without a seed.
+
+    Args:
+        differences: seed -> points.
+        images: half of the interval over images, None where only the seeds decide.
+    """
+    size = estimate(list(differences.values()))
+    return None if size is None else Spread(size.mean, size.half, images)
+
+
+def stacked(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return one minus other of every seed, image by image."""
+    return np.stack([one.astype(np.int8) - other.astype(np.int8) for one, other in pairs])

@@ -1,0 +1,85 @@
+"""The main claims in README.md, between two markers, from the published claims of mini.
+
+A pure function of ``claims.csv``: a second writing changes no byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scaledrelu.errors import TableError
+from scaledrelu.files import write_changed
+from scaledrelu.reports.claims.decision import Verdict, together
+from scaledrelu.reports.claims.findings import OF_RUNS, Judged
+from scaledrelu.reports.claims.page import counts_text
+from scaledrelu.reports.claims.records import read_claims
+from scaledrelu.reports.claims.words import counts_of, number_text
+from scaledrelu.reports.grid import line
+from scaledrelu.reports.published_tables import CLAIMS
+
+README = "README.md"
+START = "<!-- the claims: written by make publish, do not edit by hand -->"
+END = "<!-- end of the claims -->"
+HEADERS = ("what the paper says", "by mini's runs", "by the paper's own numbers")
+
+
+def readme_section(judged: Sequence[Judged], profile: str) -> str:
+    """Return the text between the markers.
+
+    Args:
+        judged: the claims of a published profile.
+        profile: its name.
+    """
+    lines = [line(HEADERS), line(["---"] * len(HEADERS))]
+    for one in judged:
+        if one.is_headline:
+            lines.append(line([one.says, _in_short(one), one.papers_verdict]))
+    folder = f"results/published/{profile}"
+    about = (
+        f"{counts_text(judged)} [All claims]({folder}/{CLAIMS}.md), with their cells, intervals "
+        "and tests; the main ones:"
+    )
+    return "\n".join([about, "", *lines])
+
+
+def write_readme(results: Path, root: Path, profile: str) -> Path | None:
+    """Rewrite the claims in a repository's README, if these are its own published results.
+
+    Args:
+        results: results folder.
+        root: the repository.
+        profile: name of the profile that it shows.
+
+    Returns:
+        The README; None for results elsewhere, or where no claims are published.
+
+    Raises:
+        TableError: README.md has no place for them.
+    """
+    published, readme = results / "published" / profile / f"{CLAIMS}.csv", root / README
+    if results.resolve() != (root / "results").resolve() or not published.is_file():
+        return None
+    text = readme.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise TableError(f"{README}: has no lines '{START}' and '{END}'; the claims go between")
+    section = readme_section(read_claims(published), profile)
+    return write_changed(readme, f"{before}{START}\n\n{section}\n\n{END}{after}")
+
+
+def _in_short(one: Judged) -> str:
+    """Return the verdict with its number; of several parts that differ, how each came out."""
+    told = [part.ours for part in one.parts if part.ours.verdict is not Verdict.NOT_TESTABLE]
+    if len(told) != 1:
+        differ = len({said.verdict for said in told}) > 1
+        counts = counts_of(said.verdict for said in told)
+        return f"{one.verdict} (of {len(told)} parts {counts})" if differ else str(one.verdict)
+    said = told[0]
+    if said.interval is None:
+        return f"{one.verdict} ({said.reason})"
+    if said.unit == OF_RUNS:
+        total = together(said.counts)
+        return f"{one.verdict}: {total.crashed} of {total.total} runs crash"
+    return f"{one.verdict}: {number_text(said)}"

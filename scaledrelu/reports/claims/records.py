@@ -1,0 +1,183 @@
+"""Judged claims as a CSV, one line per relation between cells, and read back from it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from scaledrelu.errors import TableError
+from scaledrelu.reports.claims.decision import Count, Interval, Verdict
+from scaledrelu.reports.claims.findings import CellName, Judged, Part, Said
+from scaledrelu.reports.claims.per_image import McNemar
+from scaledrelu.reports.claims.spec import Relation
+
+COLUMNS = (
+    "claim",
+    "section",
+    "says",
+    "headline",
+    "decidable",
+    "verdict",
+    "paper_verdict",
+    "part",
+    "relation",
+    "compared",
+    "cells",
+    "part_verdict",
+    "effect",
+    "low",
+    "high",
+    "unit",
+    "n_seeds",
+    "n_images",
+    "n_crash",
+    "mcnemar",
+    "reason",
+    "part_paper_verdict",
+    "paper_effect",
+    "paper_low",
+    "paper_high",
+    "paper_n_seeds",
+    "paper_n_images",
+    "paper_n_crash",
+    "paper_reason",
+    "run_ids",
+)  # docs/reports.md says what each holds
+
+
+SIDES = (  # columns of either side
+    {"verdict": "part_verdict", "effect": "effect", "low": "low", "high": "high"}
+    | {"seeds": "n_seeds", "images": "n_images", "counts": "n_crash", "reason": "reason"},
+    {"verdict": "part_paper_verdict", "effect": "paper_effect", "low": "paper_low"}
+    | {"high": "paper_high", "images": "paper_n_images", "counts": "paper_n_crash"}
+    | {"seeds": "paper_n_seeds", "reason": "paper_reason"},
+)
+
+
+def csv_text(judged: Iterable[Judged]) -> str:
+    """Return one line per relation, in the order of the file.
+
+    Args:
+        judged: the claims.
+    """
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for one in judged:
+        for number, part in enumerate(one.parts, start=1):
+            writer.writerow({**_of_claim(one), "part": number, **_of_part(part)})
+    return buffer.getvalue()
+
+
+def read_claims(path: Path) -> list[Judged]:
+    """Read a CSV that `csv_text` wrote.
+
+    Args:
+        path: the file.
+
+    Raises:
+        TableError: it cannot be read, or another version wrote it.
+    """
+    try:
+        lines = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        names = dict.fromkeys(line["claim"] for line in lines)
+        return [_judged([line for line in lines if line["claim"] == name]) for name in names]
+    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise TableError(
+            f"{path}: no list of claims of this version ({type(error).__name__}: {error}); write "
+            "it again: make claims"
+        ) from error
+
+
+def _of_claim(one: Judged) -> dict[str, object]:
+    return {
+        "claim": one.name,
+        "section": one.section,
+        "says": one.says,
+        "headline": _yes(one.is_headline),
+        "decidable": _yes(one.can_be_decided),
+        "verdict": one.verdict,
+        "paper_verdict": one.papers_verdict,
+    }
+
+
+def _of_part(part: Part) -> dict[str, object]:
+    fields = {
+        "relation": part.relation,
+        "compared": part.text,
+        "cells": " ".join(map(str, part.cells)),
+        "unit": part.ours.unit or part.paper.unit,
+        "mcnemar": " ".join(
+            f"{t.seed}={t.only_one}:{t.only_other}:{t.p:.4g}" for t in part.ours.tests
+        ),
+        "run_ids": " ".join(part.ours.runs),
+    }
+    for said, names in zip((part.ours, part.paper), SIDES, strict=True):
+        fields |= {names[key]: value for key, value in _of_side(said).items()}
+    return fields
+
+
+def _of_side(said: Said) -> dict[str, object]:
+    found = said.interval or Interval(math.nan, None, None)
+    return {
+        "verdict": said.verdict,
+        "effect": "" if said.interval is None else f"{found.size:.4f}",
+        "low": "" if found.low is None else f"{found.low:.4f}",
+        "high": "" if found.high is None else f"{found.high:.4f}",
+        "seeds": said.seeds or "",
+        "images": said.images or "",
+        "counts": " ".join(f"{count.crashed}/{count.total}" for count in said.counts),
+        "reason": said.reason,
+    }
+
+
+def _judged(lines: Sequence[Mapping[str, str]]) -> Judged:
+    first = lines[0]
+    return Judged(
+        name=first["claim"],
+        section=first["section"],
+        says=first["says"],
+        is_headline=first["headline"] == "yes",
+        parts=tuple(_part(line) for line in lines),
+    )
+
+
+def _part(line: Mapping[str, str]) -> Part:
+    ours, paper = (_said(line, names) for names in SIDES)
+    cells = (name.split(":") for name in line["cells"].split())
+    return Part(
+        text=line["compared"],
+        relation=Relation(line["relation"]),
+        cells=tuple(CellName(table, int(row), column) for table, row, column in cells),
+        ours=replace(ours, tests=_tests(line), runs=tuple(line["run_ids"].split())),
+        paper=paper,
+    )
+
+
+def _said(line: Mapping[str, str], names: Mapping[str, str]) -> Said:
+    text = {key: line[name] for key, name in names.items()}
+    ends = [float(text[key]) if text[key] else None for key in ("effect", "low", "high")]
+    counts = (item.split("/") for item in text["counts"].split())
+    return Said(
+        verdict=Verdict(text["verdict"]),
+        interval=None if ends[0] is None else Interval(*ends),
+        unit=line["unit"],
+        seeds=int(text["seeds"] or 0),
+        images=int(text["images"]) if text["images"] else None,
+        counts=tuple(Count(int(crashed), int(total)) for crashed, total in counts),
+        reason=text["reason"],
+    )
+
+
+def _tests(line: Mapping[str, str]) -> tuple[McNemar, ...]:
+    items = (item.partition("=") for item in line["mcnemar"].split())
+    numbers = ((int(seed), *rest.split(":")) for seed, _, rest in items)
+    return tuple(McNemar(seed, int(one), int(other), float(p)) for seed, one, other, p in numbers)
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"

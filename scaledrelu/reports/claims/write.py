@@ -1,0 +1,76 @@
+"""Writes ``<results>/<profile>/claims.{csv,md}`` from finished runs; trains nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scaledrelu.files import write_changed
+from scaledrelu.reports.claims.findings import Judged
+from scaledrelu.reports.claims.judge import judge_claims
+from scaledrelu.reports.claims.page import Setting, claims_page
+from scaledrelu.reports.claims.records import csv_text
+from scaledrelu.reports.claims.rows import Rows
+from scaledrelu.reports.claims.spec import Claims, load_claims
+from scaledrelu.reports.command import command, left_out
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.composer import Compose, Composer
+from scaledrelu.tables.figures import load_figure
+from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.planner import plan_loaded
+from scaledrelu.tables.settings import Settings
+
+NAME = "claims"
+
+
+def write_claims(
+    settings: Settings, *, compose: Compose | None = None
+) -> tuple[list[Path], list[Judged]]:
+    """Judge every claim by the runs of a profile and write both files.
+
+    Args:
+        settings: profile, seeds, results folder and overrides; the claims decide the tables.
+        compose: overrides -> composed config; None = a new composer with the results' cache.
+
+    Returns:
+        The files, and the claims as judged.
+
+    Raises:
+        TableError: a claim that names a row, a column or a setting that does not exist.
+        ConfigError: an override that does not compose.
+    """
+    claims = load_claims(settings.conf_dir)
+    rows = Rows(claims, settings.conf_dir)
+    composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
+    tables = [
+        table
+        for table in (*rows.tables.values(), load_figure(settings.conf_dir).table)
+        if table.profiles is None or settings.profile in table.profiles
+    ]
+    plan = plan_loaded(tables, settings, compose=composer)
+    judged = judge_claims(claims, rows, plan, composer)
+    if isinstance(composer, Composer):
+        composer.save()
+    setting = _setting(plan, claims)
+    folder = settings.results / settings.profile
+    texts = {"csv": csv_text(judged), "md": claims_page(judged, setting)}
+    written = [write_changed(folder / f"{NAME}.{kind}", text) for kind, text in texts.items()]
+    return written, judged
+
+
+def _setting(plan: Plan, claims: Claims) -> Setting:
+    commands = {}
+    for table in plan.tables:
+        open_ = [
+            run
+            for run in plan.runs_of(table)
+            if run.status in (Status.MISSING, Status.FAILED) and not plan.crashed_upstream(run)
+        ]
+        if open_:
+            commands[table.name] = f"{command(plan, table)}{left_out(plan)}"
+    return Setting(
+        profile=plan.profile,
+        notes=plan.cells[0].composed.config.profile.notes if plan.cells else (),
+        tables=tuple(table.name for table in plan.tables),
+        commands=commands,
+        noise=claims.printed,
+    )

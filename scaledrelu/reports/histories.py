@@ -1,0 +1,155 @@
+"""The training of a finished run as curves: training loss and validation metric over its epochs.
+
+Decides where a point lies: a validation value after so many finished epochs, a training loss at the
+end of the updates that it is the mean of, at most one point an epoch. A run whose ``metrics.jsonl``
+cannot be read has no curves, and says why.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, read_text
+from scaledrelu.runs.record import Outcome, run_directory
+from scaledrelu.tables.plan import Plan, PlannedRun
+
+METRICS = "metrics.jsonl"
+LOSS = "train/loss"
+UPSTREAM = "upstream crashed"  # it starts from a run that crashed, and cannot start
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A value after so many epochs and updates."""
+
+    epochs: float
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The curves of one run.
+
+    Attributes:
+        run: the run.
+        metric: name of the validation metric, the run's headline.
+        loss: mean training loss.
+        validation: its values.
+        crashed_at: epochs at the crash; None for a run that held, or where it is not known.
+        absent: why there are no curves; empty where there are.
+    """
+
+    run: PlannedRun
+    metric: str
+    loss: tuple[Point, ...] = ()
+    validation: tuple[Point, ...] = ()
+    crashed_at: float | None = None
+    absent: str = ""
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the run ended as a crash."""
+        return self.run.result is not None and self.run.result.outcome is Outcome.CRASH
+
+    @property
+    def kind(self) -> str:
+        """How it crashed; empty for a run that held."""
+        return str((self.run.result.crash or {}).get("kind", "")) if self.run.result else ""
+
+
+def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
+    """Return the curves of a run; none, with the reason, where there are none.
+
+    Args:
+        plan: the plan that the run belongs to.
+        run: a planned run.
+        metric: the validation metric.
+    """
+    if run.result is None:
+        crashed = plan.crashed_upstream(run)
+        return History(run, metric, absent=UPSTREAM if crashed else str(run.status))
+    try:
+        rows = _rows(run_directory(plan.results, run.run_id) / METRICS)
+        per_epoch = _steps_per_epoch(run, rows)
+        points = {name: tuple(_points(rows, name, per_epoch)) for name in (LOSS, metric)}
+    except RecordError as error:
+        return History(run, metric, absent=str(error))
+    crash = run.result.crash or {}
+    step = crash.get("step")
+    crashed_at = (step + 1) / per_epoch if isinstance(step, int) else None
+    loss = tuple(_one_an_epoch(points[LOSS]))
+    return History(run, metric, loss, points[metric], crashed_at)
+
+
+def headline_of(run: PlannedRun, otherwise: str) -> str:
+    """Return the metric whose best value a run keeps.
+
+    Args:
+        run: a planned run.
+        otherwise: the metric of a run whose evaluators are not ours.
+    """
+    return run.config.evaluation.headline or otherwise
+
+
+def _rows(path: Path) -> list[Mapping[str, Any]]:
+    """Return the rows of the metrics file.
+
+    Raises:
+        RecordError: it is not there or damaged, in a few words without a path.
+    """
+    try:
+        text = read_text(path, advice="")
+    except RecordError as error:
+        raise RecordError(f"{METRICS} cannot be read") from error
+    if text is None:
+        raise RecordError(f"no {METRICS}")
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            rows.append({**row, "step": int(row["step"]), "epoch": int(row["epoch"])})
+        except UNREADABLE as error:
+            raise RecordError(f"{METRICS} damaged in line {number} ({in_short(error)})") from error
+    return rows
+
+
+def _steps_per_epoch(run: PlannedRun, rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the updates of an epoch: of the whole run, else from an evaluation."""
+    total = run.result.provenance.get("steps") if run.result else None
+    if isinstance(total, int) and total > 0:
+        return total / run.config.run_epochs
+    for row in rows:
+        if any(name.startswith("val/") for name in row):  # made at the end of an epoch
+            return row["step"] / (row["epoch"] + 1)
+    raise RecordError("the number of updates is not recorded")
+
+
+def _points(rows: Sequence[Mapping[str, Any]], name: str, per_epoch: float) -> Iterator[Point]:
+    """Yield the finite values of a name; ``nan`` and ``inf`` are written as words."""
+    for row in rows:
+        try:
+            value = float(row.get(name, math.nan))
+        except (TypeError, ValueError) as error:
+            raise RecordError(f"{METRICS} damaged ({name} is no number)") from error
+        if math.isfinite(value):
+            yield Point(row["step"] / per_epoch, row["step"], value)
+
+
+def _one_an_epoch(points: Sequence[Point]) -> Iterator[Point]:
+    """Yield one point for each epoch that has any: the mean over the updates behind its points."""
+    before, weights, total = 0, 0, 0.0
+    for number, point in enumerate(points):
+        weights += point.step - before
+        total += (point.step - before) * point.value
+        before = point.step
+        is_last = number + 1 == len(points)
+        if is_last or math.ceil(points[number + 1].epochs) > math.ceil(point.epochs):
+            if weights:
+                yield Point(point.epochs, point.step, total / weights)
+            weights, total = 0, 0.0

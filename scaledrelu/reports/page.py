@@ -1,0 +1,175 @@
+"""One page about a profile: claims, tables, figures, and how to read them; needs no other file.
+
+A pure function of a plan and of the files beside the page: written anew it changes no byte. It
+loads nothing: style and pictures are inside, there is no script, and it says so to the browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scaledrelu.files import write_changed
+from scaledrelu.reports.cells import CellValue
+from scaledrelu.reports.html import Html, joined, listed, tag
+from scaledrelu.reports.markdown import crash_rules, made_on
+from scaledrelu.reports.page_claims import claims_section
+from scaledrelu.reports.page_figures import (
+    curves_section,
+    figure_section,
+    section,
+    stability_section,
+)
+from scaledrelu.reports.page_guide import guide_section, key
+from scaledrelu.reports.page_links import Links
+from scaledrelu.reports.page_tables import TableReport, progress, table_report
+from scaledrelu.reports.page_text import folded, text_line
+from scaledrelu.reports.published_tables import FIGURE1, table_files
+from scaledrelu.reports.recipe_differences import TITLE as RECIPE
+from scaledrelu.tables.composer import Composer
+from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import Settings
+from scaledrelu.tables.spec import table_names
+
+PAGE = "report.html"
+STYLE = Path(__file__).with_name("page.css")
+PAPER = "Scaled ReLU Matters for Training Vision Transformers"
+# The browser is told to load nothing, whatever a later change might put in.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A section of the page and its line in the table of contents."""
+
+    anchor: str
+    title: str
+    content: Html
+    about: str = ""
+
+
+def write_page(settings: Settings, *, published: bool = False) -> Path:
+    """Write the page about every table whose report lies in the profile's folder.
+
+    Args:
+        settings: profile, seeds, results folder and overrides.
+        published: about what is published, from the published records alone.
+
+    Returns:
+        The page.
+
+    Raises:
+        TableError, ConfigError: as planning, or a file beside the page that another version wrote.
+    """
+    results = settings.results
+    folder = results / "published" / settings.profile if published else results / settings.profile
+    root = folder if published else results
+    known = table_names(settings.conf_dir)
+    names = tuple(path.stem for path in table_files(folder) if path.stem in known)
+    asked = replace(settings, tables=names, results=root)
+    plan = plan_tables(asked, compose=Composer(results, conf_dir=settings.conf_dir))
+    places = frozenset((*names, FIGURE1))
+    text = page(replace(plan, results=results), Links(folder, root, places))
+    return write_changed(folder / PAGE, text)
+
+
+def page(plan: Plan, links: Links) -> str:
+    """Return the page as HTML.
+
+    Args:
+        plan: which tables, which seeds.
+        links: its folder, and where the records are.
+    """
+    reports = [table_report(plan, table) for table in plan.tables]
+    parts = list(_parts(plan, reports, links))
+    body = tag(
+        "body",
+        tag("a", "Skip to the contents", href="#main", class_="skip"),
+        _header(plan, reports, links),
+        _contents(parts),
+        tag("main", *(part.content for part in parts), id="main"),
+    )
+    return f"<!doctype html>\n{tag('html', _head(plan), body, lang='en')}\n"
+
+
+def _head(plan: Plan) -> Html:
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("title", f"{PAPER}: what our runs say, {plan.profile} profile"),
+        tag("style", Html(STYLE.read_text(encoding="ascii"))),
+    )
+
+
+def _parts(plan: Plan, reports: Sequence[TableReport], links: Links) -> Iterable[Part]:
+    profile = plan.profile
+    yield Part("claims", "Claims", claims_section(links, profile))
+    for report in reports:
+        yield Part(report.table.name, report.title, report.section(links), report.in_short)
+    yield Part("figure1", "Figure 1", figure_section(links, profile))
+    yield Part("curves", "Curves", curves_section(plan, links))
+    yield Part("stability", "Stability", stability_section(links, profile))
+    yield Part("recipe", RECIPE, _recipe(reports, links))
+    yield Part("guide", "How to read this page", guide_section(_crash_rules(reports), links))
+
+
+def _header(plan: Plan, reports: Sequence[TableReport], links: Links) -> Html:
+    cells = [value for report in reports for value in report.values]
+    notes = dict.fromkeys(n for v in cells for n in v.cell.composed.config.profile.notes)
+    facts = {
+        "Profile": plan.profile,
+        "Seeds": _seeds(cells),
+        "Runs": progress(plan, plan.runs.values()),
+        "Trained": made_on(plan.runs.values()) or "No run has finished yet.",
+    }
+    return tag(
+        "header",
+        tag("p", "Reproduction of a paper, from the records of its runs", class_="kicker"),
+        tag("h1", PAPER),
+        *(tag("p", text_line(note, links), class_="warning") for note in notes),
+        tag("dl", *(tag("div", tag("dt", k), tag("dd", v)) for k, v in facts.items())),
+        key(),
+    )
+
+
+def _seeds(cells: Sequence[CellValue]) -> str:
+    """Return how many seeds the rows have, and which they are."""
+    sets = sorted({tuple(sorted(seed.run.seed for seed in value.seeds)) for value in cells})
+    return "; or ".join(f"{len(seeds)} per row ({', '.join(map(str, seeds))})" for seeds in sets)
+
+
+def _contents(parts: Sequence[Part]) -> Html:
+    lines = (
+        joined([tag("a", part.title, href=f"#{part.anchor}"), _aside(part.about)]) for part in parts
+    )
+    return tag("nav", tag("h2", "Contents", id="contents"), listed(lines), aria_label="Contents")
+
+
+def _aside(text: str) -> Html | None:
+    return tag("span", f" {text}", class_="aside") if text else None
+
+
+def _recipe(reports: Sequence[TableReport], links: Links) -> Html:
+    """Return, for each table, the fields whose values differ from those at paper scale."""
+    found = {report.title: report.texts["recipe"] for report in reports if "recipe" in report.texts}
+    about = (
+        "Every row is composed again at paper scale; each field whose value differs is one line."
+        if found
+        else "Nothing: every field has the value that the paper's recipe gives it."
+    )
+    folds = [folded(title, text, links) for title, text in found.items()]
+    return section("recipe", RECIPE, tag("p", about), *folds)
+
+
+def _crash_rules(reports: Sequence[TableReport]) -> dict[str, list[str]]:
+    """Return each sentence about what a crash is, with the tables that it is about."""
+    rules: dict[str, list[str]] = {}
+    for report in reports:
+        for sentence in crash_rules(report.table, report.values):
+            rules.setdefault(sentence, []).append(report.title)
+    return rules

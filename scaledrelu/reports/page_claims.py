@@ -1,0 +1,101 @@
+"""The claims of the paper with their verdicts, read back from ``claims.csv``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+from scaledrelu.reports.claims.decision import Verdict
+from scaledrelu.reports.claims.findings import Judged
+from scaledrelu.reports.claims.page import HEADERS
+from scaledrelu.reports.claims.records import read_claims
+from scaledrelu.reports.claims.words import cells_text, found_text, papers_text
+from scaledrelu.reports.html import Html, joined, scrolling, tag
+from scaledrelu.reports.page_figures import not_made, section
+from scaledrelu.reports.page_links import Links
+from scaledrelu.reports.page_text import folded, text_block, text_line
+from scaledrelu.reports.published_tables import CLAIMS
+
+SIGNS = {  # beside the word, for those who see no colours
+    Verdict.SUPPORTED: "\u2713",
+    Verdict.CONTRADICTED: "\u2717",
+    Verdict.UNDECIDED: "?",
+    Verdict.NOT_RUN: "\u2013",
+    Verdict.NOT_TESTABLE: "\u2013",
+}
+OPEN, FOLDED = ("Not run yet",), ("How to read this",)  # sections of claims.md
+LABEL = "Claims of the paper, each with its verdict"
+
+
+def claims_section(links: Links, profile: str) -> Html:
+    """Return every claim with its verdict, what it rests on, and the runs behind it.
+
+    Args:
+        links: the page's folder.
+        profile: named in the command.
+
+    Raises:
+        TableError: another version wrote the claims.
+    """
+    path = links.folder / f"{CLAIMS}.csv"
+    if not path.is_file():
+        missing = not_made("The claims' verdicts", f"make claims PROFILE={profile}")
+        return section(CLAIMS, "Claims", missing)
+    table = _table(read_claims(path), links)
+    before, after = _words(links)
+    files = links.files(f"{CLAIMS}.csv", f"{CLAIMS}.md")
+    return section(CLAIMS, "Claims", before, scrolling(table, label=LABEL), after, files)
+
+
+def _table(judged: Sequence[Judged], links: Links) -> Html:
+    headers = [tag("th", name, scope="col") for name in (*HEADERS, "rows compared", "runs")]
+    bodies = [
+        tag(
+            "tbody",
+            tag("tr", tag("th", name, scope="rowgroup", colspan=len(headers), class_="part")),
+            *(_row(one, links) for one in claims),
+        )
+        for name, claims in groupby(judged, key=lambda one: one.section)
+    ]
+    head = tag("thead", tag("tr", *headers))
+    return tag("table", tag("caption", LABEL), head, *bodies, class_="claims")
+
+
+def _row(one: Judged, links: Links) -> Html:
+    says = tag("strong", one.says) if one.is_headline else one.says
+    verdict = tag("span", f"{SIGNS[one.verdict]} {one.verdict}", class_=_kind(one.verdict))
+    texts = (found_text(one), papers_text(one), cells_text(one, links.places))
+    return tag(
+        "tr",
+        tag("th", one.name, scope="row", id=f"claim-{one.name}"),
+        tag("td", says, class_="says"),
+        tag("td", verdict),
+        *(tag("td", text_line(text, links)) for text in texts),
+        tag("td", _runs(one, links)),
+    )
+
+
+def _kind(verdict: Verdict) -> str:
+    return f"verdict {verdict.replace(' ', '-')}"
+
+
+def _runs(one: Judged, links: Links) -> Html | None:
+    names = dict.fromkeys(name for part in one.parts for name in part.ours.runs)
+    if not names:
+        return None
+    shown = joined((links.record(name) for name in names), ", ")
+    return tag("details", tag("summary", f"{len(names)} runs"), tag("p", shown, class_="ids"))
+
+
+def _words(links: Links) -> tuple[Html | None, Html | None]:
+    """Return what the page of the claims says before its tables and after them."""
+    path = links.folder / f"{CLAIMS}.md"
+    if not path.is_file():
+        return None, None
+    head, *others = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    blocks = [b for b in head.split("\n\n") if not b.startswith(("# ", "> "))]
+    titled = dict(text.split("\n", 1) for text in others)
+    after = [text_block(f"## {name}\n{titled[name]}", links) for name in OPEN if name in titled]
+    after += [folded(name, titled[name], links) for name in FOLDED if name in titled]
+    return text_block("\n\n".join(blocks), links), joined(after)

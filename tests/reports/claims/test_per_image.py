@@ -1,0 +1,76 @@
+"""Paired tests against closed forms and scipy, and how often chance is taken for a difference."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from scaledrelu.reports.claims.decision import Interval, Verdict, is_above
+from scaledrelu.reports.claims.per_image import exact_p, mcnemar, over_images, spread, stacked
+
+
+@pytest.mark.parametrize("better", [0, 1, 3, 10, 150])
+@pytest.mark.parametrize("worse", [0, 1, 4, 11, 200])
+def test_the_exact_test_is_scipys_test_of_a_fair_coin(better, worse):
+    total = better + worse
+    expected = binomtest(better, total).pvalue if total else 1.0
+    assert exact_p(better, worse) == pytest.approx(expected, abs=1e-12)
+
+
+def test_mcnemar_counts_only_images_on_which_the_runs_differ():
+    one = np.array([1, 1, 1, 0, 0, 1], bool)
+    other = np.array([1, 0, 0, 0, 1, 0], bool)
+    found = mcnemar(3, one, other)
+    assert (found.seed, found.only_one, found.only_other) == (3, 3, 1)
+    assert found.p == pytest.approx(binomtest(3, 4).pvalue)
+
+
+@pytest.mark.parametrize(("better", "worse", "n"), [(34, 12, 360), (5, 0, 360), (0, 0, 120)])
+def test_over_images_is_the_interval_of_bonett_and_price_for_one_seed(better, worse, n):
+    difference = np.concatenate([np.ones(better), -np.ones(worse), np.zeros(n - better - worse)])
+    p12, p21 = (better + 1) / (n + 2), (worse + 1) / (n + 2)
+    expected = 1.959964 * math.sqrt((p12 + p21 - (p12 - p21) ** 2) / (n + 2))
+    assert over_images(difference[None]) == pytest.approx(100 * expected, rel=1e-6)
+
+
+def test_seeds_that_err_on_the_same_images_tell_no_more_about_images_than_one():
+    difference = np.zeros((1, 360))
+    difference[0, :20] = 1
+    assert over_images(np.repeat(difference, 5, axis=0)) == pytest.approx(over_images(difference))
+
+
+def test_swapping_the_rows_turns_the_sign_and_keeps_the_width():
+    random = np.random.default_rng(0)
+    pairs = [(random.random(200) < 0.7, random.random(200) < 0.5) for _ in range(3)]
+    swapped = [(b, a) for a, b in pairs]
+    one, other = stacked(pairs), stacked(swapped)
+    assert (one == -other).all()
+    assert over_images(one) == pytest.approx(over_images(other))
+
+
+def test_one_seed_has_no_interval_and_images_widen_that_of_several():
+    assert spread({0: 5.0}, 1.0).half is None
+    assert spread({}, 1.0) is None
+    alone, widened = (spread({0: 5.0, 1: 6.0, 2: 7.0}, images) for images in (None, 2.0))
+    assert alone.half == pytest.approx(4.302653 / math.sqrt(3))
+    assert widened.half == pytest.approx(math.hypot(alone.half, 2.0))
+
+
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_equal_rows_are_seldom_told_apart(seeds):
+    """Seeds, images and their interplay are random; nothing differs but by chance."""
+    random, wrong, times = np.random.default_rng(seeds), 0, 400
+    for _ in range(times):
+        hard = random.normal(0, 1, 150)
+        rows = []
+        for _ in range(2):
+            level = 0.5 + random.normal(0, 0.3, (seeds, 1)) + random.normal(0, 0.5, 150)
+            rows.append(hard + level + random.normal(0, 1, (seeds, 150)) > 0)
+        pairs = list(zip(*rows, strict=True))
+        found = stacked(pairs)
+        means = dict(enumerate(100 * found.mean(axis=1)))
+        told = spread(means, over_images(found))
+        verdict = is_above(Interval.around(told.mean, told.half), 0)
+        wrong += verdict is not Verdict.UNDECIDED
+    assert wrong / times <= 0.05

@@ -1,0 +1,90 @@
+"""A mistake in conf/claims.yaml is one line that says where and what is allowed."""
+
+import pytest
+
+from scaledrelu.config.places import CONF_DIR
+from scaledrelu.errors import TableError
+from scaledrelu.reports.claims.rows import Rows
+from scaledrelu.reports.claims.spec import Relation, load_claims
+from tests.helpers.claim_fakes import ROWS, judged, write_conf
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        ({"higher": "hihg", "than": "low"}, "x: higher: no row 'hihg'; did you mean 'high'?"),
+        ({"higher": "high"}, "x, higher: no 'than'"),
+        ({"higher": "high", "than": "low", "by": 1}, "x, higher: unknown key 'by'"),
+        ({"hgher": "high", "than": "low"}, "exactly one relation (found hgher, than)"),
+        ({"higher": "high", "holds": "low"}, "exactly one relation"),
+        ({"not_higher": "high", "than": "low", "by": -1}, "by=-1: must be a number of points"),
+        ({"about": "high", "as": "low", "within": "x"}, "within=x: must be a number"),
+        ({"crashes": []}, "crashes: names no row"),
+        ({"setting": "high", "key": "lr.base", "is": 1, "figures": 0}, "figures=0"),
+        ({"setting": "high", "key": "lr.base", "is": 1, "of": "x"}, "of=x: not allowed"),
+        ({"setting": "high", "key": "lr.bas", "is": 1}, "no setting 'lr.bas'"),
+        ({"setting": "high", "key": "lr.base", "is": 1, "of": "upstream"}, "starts from no other"),
+        ({"higher": "high", "than": "low", "columns": ["top5"]}, "has no column 'top5'; allowed"),
+        ({"ahead": "M9", "of": "M2"}, "no milestone 'M9'; did you mean"),
+        ({"figure1": "lower"}, "no statement of kind 'lower'; did you mean 'lower_layers'?"),
+        ("higher", "must be 'key: value' pairs"),
+    ],
+)
+def test_a_wrong_check_is_one_line(tmp_path, check, words):
+    write_conf(tmp_path, checks={"x": check})
+    with pytest.raises(TableError) as error:
+        judged(tmp_path)
+    assert words in str(error.value)
+    assert str(error.value).startswith("conf/claims.yaml")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ({"table8": ["stem=conv"]}, "fits 1, 3, 5 of table8"),
+        ({"table8": ["stem=conv", "lr.base=9"]}, "fits no row of table8"),
+        ({"table9": ["stem=conv"]}, "no table 'table9'"),
+        ({}, "must be {table: [overrides]}"),
+        ({"table8": ["stem"]}, "'stem': write key=value"),
+    ],
+)
+def test_a_row_that_is_not_one_row_of_its_table_is_one_line(tmp_path, place, words):
+    write_conf(tmp_path, checks={"x": {"higher": "high", "than": "low"}}, rows={"wrong": place})
+    with pytest.raises(TableError) as error:
+        judged(tmp_path)
+    assert "row 'wrong'" in str(error.value)
+    assert words in str(error.value)
+
+
+def test_a_name_means_the_row_with_these_overrides_and_the_fewest_others(tmp_path):
+    conf = write_conf(tmp_path)
+    found = Rows(load_claims(conf), conf)
+    numbers = {name: found.place(name).row.number for name in ROWS}
+    assert numbers == {name: number for name, (*_, number) in ROWS.items()}
+
+
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        ({"says": "b", "section": "c", "checks": []}, "no 'id'"),
+        ({"id": "a", "says": "b", "section": "c"}, "a: no 'checks'"),
+        ({"id": "a", "says": "b", "section": "c", "checks": [1], "x": 1}, "unknown key 'x'"),
+    ],
+)
+def test_a_claim_lacks_nothing(tmp_path, claim, words):
+    write_conf(tmp_path, claims=[claim])
+    with pytest.raises(TableError, match=words):
+        load_claims(tmp_path / "conf")
+
+
+def test_ids_are_given_once(tmp_path):
+    claim = {"id": "a", "says": "b", "section": "c", "checks": [{"no_run": "d"}]}
+    write_conf(tmp_path, claims=[claim, claim])
+    with pytest.raises(TableError, match="the id a is given twice"):
+        load_claims(tmp_path / "conf")
+
+
+def test_the_head_of_the_file_names_every_relation():
+    head = (CONF_DIR / "claims.yaml").read_text().partition("\nprinted:")[0]
+    assert [relation for relation in Relation if f"{relation}:" not in head] == []
