@@ -102,6 +102,14 @@ class Table:
         """Say whether the paper has this column at all."""
         return any(row.paper[metric.name] != MISSING for row in self.rows)
 
+    def is_made_at(self, profile: str) -> bool:
+        """Say whether a profile makes this table when none is named.
+
+        Args:
+            profile: an option of ``conf/profile``.
+        """
+        return profile not in self.not_at and profile in (self.only_at or (profile,))
+
     def baseline_of(self, row: Row) -> Row | None:
         """Return what a row is compared with in its block; None for itself or where none is."""
         same = (r for r in self.rows if r.block == row.block)
@@ -124,10 +132,8 @@ def tables_of(profile: str, conf_dir: Path) -> list[str]:
     Raises:
         TableError: a table file that cannot be read.
     """
-    tables = [load_table(name, conf_dir) for name in table_names(conf_dir)]
-    return [
-        t.name for t in tables if profile in (t.only_at or [profile]) and profile not in t.not_at
-    ]
+    tables = (load_table(name, conf_dir) for name in table_names(conf_dir))
+    return [table.name for table in tables if table.is_made_at(profile)]
 
 
 def load_table(name: str, conf_dir: Path) -> Table:

@@ -44,7 +44,7 @@ def write_claims(
     tables = [
         table
         for table in (*rows.tables.values(), load_figure(settings.conf_dir).table)
-        if table.profiles is None or settings.profile in table.profiles
+        if table.is_made_at(settings.profile)
     ]
     plan = plan_loaded(tables, settings, compose=composer)
     judged = judge_claims(claims, rows, plan, composer)

@@ -238,7 +238,7 @@ def test_what_the_text_says_of_figure_1_is_judged_by_the_similarity_of_tokens(
 
 def test_a_table_that_a_profile_does_not_have_is_not_testable_and_says_so(folder):
     table = folder / "conf" / "table" / "table8.yaml"
-    table.write_text(table.read_text() + "profiles: [paper]\n")
+    table.write_text(table.read_text() + "only_at: [paper]\n")
     found = judged(folder)
     assert {one.verdict for name, one in found.items() if name != "rate"} == {NOT_TESTABLE}
     assert found["above"].parts[0].ours.reason == "Table 8 is not part of profile mini"
