@@ -34,6 +34,7 @@ CHECKS = {
     "size": {"value": "high"},
     "alike": {"about": "high", "as": "even", "within": 5.0},
     "at most": {"not_higher": "low", "than": "high", "by": 0.5},
+    "hardly": {"not_higher": "even", "than": "high", "by": 5.0},
     "rate": {"setting": "high", "key": "lr.base", "is": 0.001},
     "nobody": {"no_run": "an outlook"},
 }

@@ -51,6 +51,7 @@ def test_claims_come_out_as_their_results_were_made(folder):
         "size": NOT_TESTABLE,  # mini has other data
         "alike": SUPPORTED,
         "at most": SUPPORTED,
+        "hardly": SUPPORTED,  # a little higher, and the claim leaves room
         "rate": SUPPORTED,
         "nobody": NOT_TESTABLE,
     }
@@ -142,9 +143,9 @@ def test_writing_again_changes_no_byte_and_what_is_written_can_be_read_back(fold
 def test_the_page_says_how_many_can_be_decided_and_what_trains_the_rest(folder):
     judged(folder)
     text = (folder / "results" / "mini" / "claims.md").read_text()
-    # of 13: no fact of the set-up, nothing that mini cannot test
+    # of 14: no fact of the set-up, nothing that mini cannot test
     assert (
-        "Of 10 claims that runs of this profile can decide, 8 are decided: 6 supported, 2 "
+        "Of 11 claims that runs of this profile can decide, 9 are decided: 7 supported, 2 "
         "contradicted; 1 undecided, 1 not run." in text
     )
     assert f"make table8 PROFILE=mini SEEDS=table ARGS=results={folder / 'results'}" in text
