@@ -1,4 +1,4 @@
-"""Claims about a small table of five rows, and runs that bear them out, or not, as one likes."""
+"""Claims about a small table of six rows, and runs that bear them out, or not, as one likes."""
 
 import json
 import shutil
@@ -21,6 +21,7 @@ ROWS = {  # name of a row -> its overrides, what the paper prints, its number in
     "even": (["stem=conv", "lr.base=5e-4"], 81.6, 3),
     "dead": (["stem=patchify", "lr.base=2e-3"], "crash", 4),
     "open": (["stem=conv", "lr.base=2e-3"], 80.0, 5),
+    "longer": (["stem=conv", "lr.base=1e-3", "warmup.epochs=20"], 81.7, 6),
 }
 CHECKS = {
     "above": {"higher": "high", "than": "low"},
@@ -34,6 +35,7 @@ CHECKS = {
     "size": {"value": "high"},
     "alike": {"about": "high", "as": "even", "within": 5.0},
     "at most": {"not_higher": "low", "than": "high", "by": 0.5},
+    "hardly": {"not_higher": "even", "than": "high", "by": 5.0},
     "rate": {"setting": "high", "key": "lr.base", "is": 0.001},
     "nobody": {"no_run": "an outlook"},
 }

@@ -104,11 +104,12 @@ class _Judge:
         for column in check.columns or ("",):
             for name, other in product(check.rows, others):
                 places = [self._rows.place(one, column) for one in (name, other) if one]
-                yield self._part(check, _words(check, *places), places)
-
-    def _part(self, check: Check, text: str, places: Sequence[Place]) -> Part:
-        said = [_told(lambda s=side: _compared(check, s, places)) for side in self._sides]
-        return Part(text, check.relation, _cells(places), *said)
+                try:
+                    text = _words(check, *places)
+                except Untold as error:
+                    raise TableError(f"{WHERE}: {check.relation} {name}: {error.reason}") from error
+                said = [_told(lambda s=s, p=places: _compared(check, s, p)) for s in self._sides]
+                yield Part(text, check.relation, _cells(places), *said)
 
     def _crashes(self, check: Check) -> Part:
         """Look at rows together; a row counts over its data sets, the metrics of a run once."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scaledrelu.config.identity import canonical
 from scaledrelu.errors import TableError
-from scaledrelu.reports.claims.spec import WHERE, Check, Claims, RowName
+from scaledrelu.reports.claims.spec import OF_NUMBERS, WHERE, Check, Claims, RowName
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.planner import PAPER, compose_at_paper
 from scaledrelu.tables.spec import Column, Row, Table, load_table, merge_overrides, table_names
@@ -98,7 +98,7 @@ class Rows:
         return None
 
     def check_columns(self, check: Check, claim: str) -> None:
-        """Refuse columns that a check's tables lack.
+        """Refuse columns that a check's tables lack, and numbers of no named one of several.
 
         Args:
             check: names rows and columns.
@@ -106,15 +106,20 @@ class Rows:
         """
         for name in (*check.rows, *check.others):
             if name not in self._rows:
-                continue  # a milestone
+                continue  # a milestone, or a statement on Figure 1
             table, _ = self._rows[name]
             known = [column.name for column in table.metrics]
+            allowed = f"{', '.join(known)} ({table.name})"
             for column in check.columns:
                 if column not in known:
                     raise TableError(
-                        f"{WHERE}, {claim}: '{name}' has no column '{column}'; allowed: "
-                        f"{', '.join(known)} ({table.name})"
+                        f"{WHERE}, {claim}: '{name}' has no column '{column}'; allowed: {allowed}"
                     )
+            if check.relation in OF_NUMBERS and len(known) > 1 and not check.columns:
+                raise TableError(
+                    f"{WHERE}, {claim}: '{name}' has several columns; name some with columns: "
+                    f"[...], allowed: {allowed}"
+                )
 
     def _row(self, reference: RowName) -> tuple[Table, Row]:
         where = f"{WHERE}, row '{reference.name}'"

@@ -28,6 +28,8 @@ from tests.helpers.claim_fakes import ROWS, judged, write_conf
         ({"ahead": "M9", "of": "M2"}, "no milestone 'M9'; did you mean"),
         ({"figure1": "lower"}, "no statement of kind 'lower'; did you mean 'lower_layers'?"),
         ("higher", "must be 'key: value' pairs"),
+        ({"value": "dead"}, "value dead: the paper prints crash in Table 8, row 4"),
+        ({"gain": "dead", "over": "low"}, "gain dead: the paper prints crash"),
     ],
 )
 def test_a_wrong_check_is_one_line(tmp_path, check, words):
@@ -76,6 +78,17 @@ def test_a_claim_lacks_nothing(tmp_path, claim, words):
     write_conf(tmp_path, claims=[claim])
     with pytest.raises(TableError, match=words):
         load_claims(tmp_path / "conf")
+
+
+def test_numbers_of_a_table_with_several_columns_name_theirs(tmp_path):
+    conf = write_conf(tmp_path, checks={"x": {"higher": "high", "than": "low"}})
+    table = conf / "table" / "table8.yaml"
+    text = table.read_text().replace(
+        "  top1:\n    metric", "  top5: {metric: val/top5}\n  top1:\n    metric"
+    )
+    table.write_text(text.replace("paper:\n", "paper:\n        top5: missing\n"))
+    with pytest.raises(TableError, match="x: 'high' has several columns; name some"):
+        judged(tmp_path)
 
 
 def test_ids_are_given_once(tmp_path):
