@@ -140,9 +140,12 @@ def fill(
     return folders
 
 
-def judged(folder: Path, *, profile: str = "mini", seeds: str = "table") -> dict[str, Judged]:
+def judged(
+    folder: Path, *, profile: str = "mini", seeds: str = "table", overrides: str = ""
+) -> dict[str, Judged]:
     """Write the claims; return each by its id."""
     arguments = [f"profile={profile}", f"seeds={seeds}", f"results={folder / 'results'}"]
+    arguments += [f"overrides=[{overrides}]"] * bool(overrides)
     settings = load_settings(arguments, conf_dir=folder / "conf", script="claims")
     _, found = write_claims(settings, compose=FakeCompose(folder / "conf"))
     return {one.name: one for one in found}

@@ -87,7 +87,7 @@ class Ours:
         }
         reached = {seed: pair for seed, pair in reached.items() if None not in pair}
         if not reached:
-            self._explain(one, places[0])
+            raise Untold(Verdict.NOT_RUN, f"no record of {places[0].title} goes back to that epoch")
         differences = {seed: a - b for seed, (a, b) in reached.items()}
         pairs = {seed: pairs[seed] for seed in differences}
         levels = np.mean(list(reached.values()), axis=0)
@@ -104,7 +104,7 @@ class Ours:
         values = {s.run.seed: self._at(milestone, s) for s in found.finished}
         values = {seed: value for seed, value in values.items() if value is not None}
         if not values:
-            self._explain(milestone, place)
+            raise Untold(Verdict.NOT_RUN, f"no record of {place.title} goes back to that epoch")
         size = spread(values, None)
         return Measured(Interval.around(size.mean, size.half), len(values), share_of(found))
 
@@ -195,9 +195,18 @@ class Ours:
         return Measured(interval, len(differences), count, tests, runs)
 
     def _place(self, milestone: Milestone) -> Place:
+        """Return the row of a milestone's run, if the profile evaluates near its epoch."""
         place = self._milestones[milestone.claim]
         if place is None:
             raise Untold(Verdict.NOT_TESTABLE, f"the run of {milestone.claim} is no named row")
+        config = self.cell(place).cell.composed.config
+        epochs = milestone.epoch * config.profile.epoch_scale
+        if epochs < config.evaluation.every_epochs / 2:
+            raise Untold(
+                Verdict.NOT_TESTABLE,
+                f"epoch {milestone.epoch} of the paper is epoch {epochs:.2g} here, and no "
+                "evaluation lies near it",
+            )
         return place
 
     def _at(self, milestone: Milestone, seed: SeedValue) -> float | None:
@@ -209,15 +218,6 @@ class Ours:
         if near is None or abs(near.epochs - epochs) > config.evaluation.every_epochs / 2:
             return None
         return near.value
-
-    def _explain(self, milestone: Milestone, place: Place) -> None:
-        """Say why no run has a value at an epoch."""
-        scale = self.cell(place).cell.composed.config.profile.epoch_scale
-        raise Untold(
-            Verdict.NOT_TESTABLE,
-            f"epoch {milestone.epoch} of the paper is epoch {milestone.epoch * scale:.2g} here, "
-            "and no evaluation lies near it",
-        )
 
 
 OTHER_DATA = "its size needs the paper's data"

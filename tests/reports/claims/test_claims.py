@@ -221,13 +221,21 @@ def test_who_is_ahead_at_an_epoch_is_read_from_the_log(tmp_path, high, verdict):
     assert found["y"].verdict is NOT_TESTABLE
 
 
-def test_an_epoch_without_an_evaluation_near_it_is_not_testable(tmp_path):
+def test_an_epoch_that_the_profile_does_not_evaluate_near_is_not_testable(tmp_path):
     write_conf(tmp_path, checks={"x": {"ahead": "M1", "of": "M2"}})
+    found = judged(tmp_path, overrides="evaluation.every_epochs=10")["x"]
+    assert found.verdict is NOT_TESTABLE
+    assert "no evaluation lies near it" in found.parts[0].ours.reason
+
+
+def test_a_log_that_does_not_go_so_far_is_no_value(tmp_path):
+    write_conf(tmp_path, checks={"x": {"ahead": "M1", "of": "M2"}})
+    assert judged(tmp_path)["x"].verdict is NOT_RUN
     for row in ("high", "low"):
         fill(tmp_path, row, GOOD, log=(5, 9))
     found = judged(tmp_path)["x"]
-    assert found.verdict is NOT_TESTABLE
-    assert "no evaluation lies near it" in found.parts[0].ours.reason
+    assert (found.verdict, found.can_be_decided) == (NOT_RUN, True)
+    assert "goes back to that epoch" in found.parts[0].ours.reason
 
 
 def test_a_value_at_an_epoch_counts_on_the_papers_data(tmp_path):
