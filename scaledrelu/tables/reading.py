@@ -45,7 +45,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
-        where = f"conf/table/{path.name}"
+        where = f"conf/{path.parent.name}/{path.name}"
         raise TableError(f"{where}: {' '.join(str(error).split())}") from error
 
 
