@@ -19,7 +19,7 @@ GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin
 UNKNOWN  := $(filter-out $(KNOWN) SHELL MAKE%,$(GIVEN))
 $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
-.PHONY: help tables plan status report publish dry bench gpu test test-all lint format clean
+.PHONY: help tables stability plan status report publish dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +38,10 @@ table%: $(READY) ## train what is missing of one table and write results/<profil
 
 tables: $(READY) ## the same for every table
 	$(SWEEP) $(ARGS)
+
+# Its own seeds, unless SEEDS says otherwise: an edge needs more than one.
+stability: $(READY) ## train what is missing of conf/stability/stems.yaml; map of rates, stability edge
+	exec $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(if $(filter file,$(origin SEEDS)),table,$(SEEDS))] tables=[stems] $(ARGS)
 
 plan: $(READY) ## what is done, missing, failed, crashed; time, GPU-hours, disk; trains nothing
 	@$(SWEEP) dry_run=true $(ARGS)

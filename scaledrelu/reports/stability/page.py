@@ -138,10 +138,9 @@ def _sensitivities(lines: Sequence[Line]) -> str:
     about = (
         f"How much the final loss depends on the rate ({WHOSE}): the mean over the tested rates of "
         "min(loss, l0), minus the loss at the best of them; 0 = every rate is as good. The loss is "
-        "the validation loss at the end of the run; their l0 is the loss at "
-        "initialisation; ours is that of a uniform guess, ln C, since runs are not evaluated before "
-        "they train. A run that "
-        "crashed with a loss that was not finite counts with l0; one that collapsed counts with "
+        "the validation loss at the end of the run. Their l0 is the loss at initialisation; ours "
+        "is that of a uniform guess, ln C, since runs are not evaluated before they train. A run "
+        "that crashed with a loss that was not finite counts with l0; one that collapsed with "
         "its own loss, at most l0. Each seed has its own number; mean +/- half of the 95 % t "
         "interval over seeds. Numbers over different rates cannot be compared, and a line that "
         "learns little at its best rate has a low number: read it beside the best loss."

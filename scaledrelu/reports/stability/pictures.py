@@ -44,7 +44,8 @@ def draw_map(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
         axes.set_yticks(range(len(lines)), [line.name for line in lines])
         axes.set_xlabel("learning rate (lr.base)")
         figure.suptitle(
-            f"{column.header}, mean over seeds\nx k/n: k of n seeds crashed; hatched: more than half",
+            f"{column.header}, mean over seeds\n"
+            "x k/n: k of n seeds crashed; hatched: more than half",
             fontsize=9,
         )
         return save_picture(figure, place)
@@ -58,7 +59,7 @@ def draw_rates(lines: Sequence[Line], column: Column, place: Path) -> list[Path]
         column: what is drawn.
         place: path without suffix.
     """
-    warmups = list(dict.fromkeys(line.warmup for line in lines))
+    warmups = sorted({line.warmup for line in lines})
     looks, rates = _looks(line.series for line in lines), rates_of(lines)
     with drawing(
         1.4 + 3.2 * len(warmups),
@@ -95,16 +96,18 @@ def draw_largest(watched: Sequence[Watched], names: Mapping[str, str], place: Pa
         place: path without suffix.
     """
     looks = _looks(names[one.run.run_id] for one in watched)
-    (left, right), timed = ONLY_MAXIMUM, all(one.has_series for one in watched)
+    (left, right), timed = ONLY_MAXIMUM, [one for one in watched if one.has_series]
     places = {name: left + (right - left) * (n + 0.5) / len(looks) for n, name in enumerate(looks)}
     with drawing(10, 3.6 + 0.2 * len(looks), ncols=2) as (figure, panels):
         for axes, kind in zip(panels, KINDS, strict=True):
             for one in watched:
                 name = names[one.run.run_id]
                 _draw_run(axes, one, kind, looks[name], aside=places[name])
-            axes.set_xlim(0, 1.03 if timed else right)
+            axes.set_xlim(
+                0 if timed else left - 0.02, 1.03 if len(timed) == len(watched) else right
+            )
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-            if not timed:
+            if len(timed) < len(watched):
                 axes.axvspan(left - 0.02, right, color="#000000", alpha=0.05, linewidth=0)
                 axes.set_xticks([0, 0.25, 0.5, 0.75, 1, (left + right) / 2])
                 axes.set_xticklabels(["0", "0.25", "0.5", "0.75", "1", "maximum only"])
