@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scaledrelu.engine.watch import LOSS, OUTPUT, Seen
+from scaledrelu.engine.watch import GRADIENT, LOSS, OUTPUT, Seen
 from scaledrelu.runs.autopsy import (
     FP32,
     Autopsy,
@@ -19,6 +19,7 @@ from scaledrelu.runs.autopsy import (
 )
 from scaledrelu.runs.replay import Replay
 
+KINDS = ("output", "spread", "gradient")  # of a part, in the table
 NAMES = {FP32: "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
@@ -96,9 +97,11 @@ def _replay_lines(found: Autopsy, one: Replay, *, factor: float) -> list[str]:
 def _bad_text(bad: Finding) -> str:
     event = bad.event
     if event.what != OUTPUT:
+        whole = event.module.rpartition(".")[0]
+        source = f" (it comes from what uses that output, in {whole})" if whole else ""
         return (
-            f"{event.module}, the {event.what}, at step {bad.step}: {_number(event.size)}; all "
-            "outputs of this step are finite"
+            f"{event.module}, the {event.what}{source if event.what == GRADIENT else ''}, at step "
+            f"{bad.step}: {_number(event.size)}; all outputs of this step are finite"
         )
     weight = "" if bad.weight is None else f", its largest weight is {_number(bad.weight)}"
     if event.module == LOSS:
@@ -140,30 +143,24 @@ def _table(found: Autopsy) -> list[str]:
     columns = list({one.step: one for one in columns}.values())
     parts = [parts_of(one) for one in columns]
     names = list(dict.fromkeys(name for one in parts for name in one))
-    heads = [f"step {one.step}" for one in columns]
-    rows = [
-        ["part", *(f"{kind} {head}" for kind in ("output", "spread", "gradient") for head in heads)]
-    ]
-    for name in names:
-        found_parts = [one.get(name) for one in parts]
-        rows.append([name, *_cells(found_parts)])
+    steps = [str(one.step) for one in columns]
+    rows = [["", *(word for kind in KINDS for word in (kind, *[""] * (len(steps) - 1)))]]
+    rows.append(["at step", *steps * len(KINDS)])
+    rows += [[name, *_cells([one.get(name) for one in parts])] for name in names]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    about = (
+    return [
         "largest output, spread of the output over the images (share of its root mean square), "
-        "largest gradient:"
-    )
-    return [about, *("  ".join(map(str.rjust, row, widths)) for row in _left(rows, widths[0]))]
-
-
-def _left(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
-    return [[row[0].ljust(width), *row[1:]] for row in rows]
+        "largest gradient:",
+        *(
+            f"{row[0]:<{widths[0]}}  {'  '.join(map(str.rjust, row[1:], widths[1:]))}"
+            for row in rows
+        ),
+    ]
 
 
 def _cells(parts: Sequence[Part | None]) -> list[str]:
     return [
-        "-" if part is None else _number(getattr(part, kind))
-        for kind in ("output", "spread", "gradient")
-        for part in parts
+        "-" if part is None else _number(getattr(part, kind)) for kind in KINDS for part in parts
     ]
 
 

@@ -195,6 +195,8 @@ def test_a_gradient_is_blamed_only_where_every_output_is_finite() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), Steep(), nn.Linear(3, 1))
     nn.init.constant_(net[0].weight, -1.0)  # the ReLU gives zeros
     with watching(net) as watch:
+        net.eval()(torch.full((1, 3), math.nan))  # an evaluation is no update
+        net.train()
         net(torch.ones(4, 3)).sum().backward()
         watch.end_update(7, scale=1.0)
     bad = first_not_finite(watch.seen, skipped_by_scaler=False)

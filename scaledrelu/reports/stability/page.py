@@ -225,7 +225,7 @@ def _holes(plan: Plan, table: Table) -> str:
     if not undone:
         return ""
     return (
-        f"## Not here yet\n\n- {undone} runs; to train what is missing: "
+        f"## Not here yet\n\n- {undone} run{'s' if undone > 1 else ''}; to train what is missing: "
         f"`{command(plan, table)}`{left_out(plan)}"
     )
 

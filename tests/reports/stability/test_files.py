@@ -115,7 +115,7 @@ def test_a_missing_result_leaves_its_seed_out_of_the_summaries_of_its_line_alone
     page = written.after["rates.md"].decode()
     assert "unfinished: 1e-3" in page
     assert "seed 2: a rate is missing" in page
-    assert "1 runs; to train what is missing: `python scripts/sweep.py tables=[rates]" in page
+    assert "1 run; to train what is missing: `python scripts/sweep.py tables=[rates]" in page
 
 
 @pytest.fixture
