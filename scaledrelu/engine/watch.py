@@ -82,7 +82,14 @@ class Watch:
         )
 
     def see_output(self, name: str, _: nn.Module, inputs: Any, output: Any) -> None:
-        """Forward hook: read what goes in and out; follow the gradient of what comes out."""
+        """Read what goes in and out of a module; follow the gradient of what comes out.
+
+        Args:
+            name: the module's name.
+            _: the module, which a hook is given.
+            inputs: its arguments.
+            output: what it returned.
+        """
         found = _tensors(output)
         if not found or not self.task.training:  # evaluations are no updates
             return
@@ -93,7 +100,13 @@ class Watch:
                 tensor.register_hook(partial(self.see_gradient, name, GRADIENT))
 
     def see_gradient(self, name: str, what: str, gradient: Tensor) -> None:
-        """Tensor hook: read a gradient."""
+        """Read a gradient.
+
+        Args:
+            name: the module's name.
+            what: ``GRADIENT`` or ``WEIGHT_GRADIENT``.
+            gradient: the gradient, scaled as the loss is.
+        """
         self._open.append((name, what, _largest([gradient])))
 
 

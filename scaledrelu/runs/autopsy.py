@@ -95,7 +95,7 @@ def examine(crashed: Crashed) -> Autopsy:
     """Replay a crashed run in its own precision and in fp32.
 
     Args:
-        crashed: from :func:`find_crashed`.
+        crashed: a run that crashed, and what is left of it.
     """
     state = crashed.state
     own = replay(crashed, state, until=crashed.step)

@@ -27,7 +27,7 @@ def autopsy_text(found: Autopsy, *, factor: float) -> str:
     """Return the whole report.
 
     Args:
-        found: from :func:`examine`.
+        found: what the replays of a crashed run showed.
         factor: growth or loss that is worth naming.
     """
     crash = found.crashed.result.crash

@@ -82,7 +82,7 @@ def series_names(cells: Sequence[Cell]) -> dict[str, str]:
     Where options do not tell two series apart, the numbers of their rows do.
 
     Args:
-        cells: of one table.
+        cells: the cells of one table.
     """
     of_series: dict[str, list[Cell]] = {}
     for cell in cells:

@@ -59,7 +59,7 @@ def edge_text(edge: Edge | None) -> str:
     """Return an edge in a few words; what limits it stands beside it.
 
     Args:
-        edge: from :func:`edge_of`.
+        edge: the stability edge of a line; None where nothing has finished.
     """
     if edge is None:
         return DASH

@@ -27,7 +27,7 @@ def draw_map(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
     """Draw accuracy by rate and warm-up: numbers in the cells, hatched where most seeds crash.
 
     Args:
-        lines: from :func:`read_lines`.
+        lines: the lines of a table, in its order.
         column: what is printed.
         place: path without suffix.
     """
@@ -55,7 +55,7 @@ def draw_rates(lines: Sequence[Line], column: Column, place: Path) -> list[Path]
     """Draw every seed over the rate, a panel for each warm-up; crashed seeds are crosses.
 
     Args:
-        lines: from :func:`read_lines`.
+        lines: the lines of a table, in its order.
         column: what is drawn.
         place: path without suffix.
     """
