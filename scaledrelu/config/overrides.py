@@ -34,7 +34,7 @@ def group_options(conf_dir: Path, *more: Path) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for folder in (folder for top in (conf_dir, *more) for folder in top.iterdir()):
         if folder.is_dir() and not folder.name.startswith(
-            ("profile_", "table", "figure", "artifact", "hydra", ".")
+            ("profile_", "table", "figure", "stability", "artifact", "hydra", ".")
         ):
             options = {path.stem for path in folder.glob("*.yaml")}
             found.setdefault(folder.name, set()).update(o for o in options if o[:1] != "_")

@@ -18,6 +18,7 @@ from scaledrelu.reports.command import without_paths
 from scaledrelu.reports.comparison import against_base, against_paper, base_of, share_of
 from scaledrelu.reports.grid import seeds_text
 from scaledrelu.reports.markdown import markdown
+from scaledrelu.reports.stability.files import write_stability
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.spec import MISSING, Table
@@ -60,6 +61,8 @@ TRAILING = (
 def write_reports(plan: Plan, *, results: Path) -> list[Path]:
     """Write CSV and markdown of every planned table; unchanged files are left alone.
 
+    A grid of rates has its own page and pictures instead (:mod:`scaledrelu.reports.stability`).
+
     Args:
         plan: what is reported.
         results: results folder.
@@ -69,6 +72,9 @@ def write_reports(plan: Plan, *, results: Path) -> list[Path]:
     """
     written = []
     for table in plan.tables:
+        if table.is_grid:
+            written += write_stability(plan, table, results=results)
+            continue
         values = [read_cell(plan, cell) for cell in plan.cells_of(table)]
         for suffix, text in (
             ("csv", csv_text(table, values)),

@@ -16,6 +16,7 @@ import yaml
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.places import expand_overrides
 from scaledrelu.errors import ConfigError, nearest
+from scaledrelu.tables.grids import grid_names
 from scaledrelu.tables.spec import table_names, tables_of
 from scaledrelu.tables.typed import (
     as_flag,
@@ -44,6 +45,7 @@ USED = {  # script -> settings that do something there
     "report": (*PLAN, "publish", "force"),
     "claims": PLAN[1:],  # the claims name their tables
     "status": PLAN,
+    "stability": PLAN,
     "dry": ("tables", "profile", "results", "overrides"),
 }
 DEFAULTS = {"claims": {"seeds": "table"}}  # where a script has others: one seed decides no claim
@@ -187,13 +189,14 @@ def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def _tables(value: Any, profile: str, conf_dir: Path) -> tuple[str, ...]:
-    names = table_names(conf_dir)
+    names, grids = table_names(conf_dir), grid_names(conf_dir)
     asked = [str(name) for name in as_list(value)]
     if not asked:
-        raise ConfigError(f"tables=: is empty; allowed: all, {', '.join(names)}")
+        raise ConfigError(f"tables=: is empty; allowed: all, {', '.join((*names, *grids))}")
     if asked == ["all"]:
         return tuple(tables_of(profile, conf_dir))
-    return tuple(_choice("tables", name, ("all", *names)) for name in dict.fromkeys(asked))
+    known = ("all", *names, *grids)
+    return tuple(_choice("tables", name, known) for name in dict.fromkeys(asked))
 
 
 def _launcher(value: Any, slurm: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Turns a table file into a Table: what its rows run, their labels, and the paper's values.
 
 Decides the grammar of ``conf/table/*.yaml`` and nothing about runs: overrides are merged here and
-composed in ``plan.py``.
+composed in ``plan.py``. A grid of ``conf/stability`` is a table, too (``grids.py``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from scaledrelu.config.evaluation import is_percent
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading
+from scaledrelu.tables.grids import FOLDER, grid_names, written_out
 from scaledrelu.tables.reading import check_keys, check_pairs
 
 CRASH, MISSING = "crash", "missing"
@@ -87,6 +88,7 @@ class Table:
     only_at: tuple[str, ...] = ()  # profiles that make it with tables=all; empty: every profile
     not_at: tuple[str, ...] = ()  # profiles that make it only where it is named
     judged: bool = False  # whether the loss that the crash rule judged is printed beside its limit
+    is_grid: bool = False  # of learning rates and warm-ups, from conf/stability
 
     @property
     def labels(self) -> tuple[Column, ...]:
@@ -137,7 +139,7 @@ def tables_of(profile: str, conf_dir: Path) -> list[str]:
 
 
 def load_table(name: str, conf_dir: Path) -> Table:
-    """Read ``conf/table/<name>.yaml``.
+    """Read ``conf/table/<name>.yaml``, or the grid ``conf/stability/<name>.yaml``.
 
     Args:
         name: name of the table.
@@ -147,16 +149,19 @@ def load_table(name: str, conf_dir: Path) -> Table:
         TableError: no such table, a value that is not allowed in its place, or a row without its
             paper value; one line that names the table and the place.
     """
-    names = table_names(conf_dir)
-    if name not in names:
+    names, grids = table_names(conf_dir), grid_names(conf_dir)
+    if name not in (*names, *grids):
         raise TableError(
-            f"no table '{name}'{nearest(name, names)}; allowed: all, {', '.join(names)}"
+            f"no table '{name}'{nearest(name, (*names, *grids))}; allowed: all, "
+            f"{', '.join((*names, *grids))}"
         )
-    where = f"conf/table/{name}.yaml"
-    raw = reading.read_yaml(conf_dir / "table" / f"{name}.yaml")
+    is_grid = name not in names
+    where = f"conf/{FOLDER if is_grid else 'table'}/{name}.yaml"
+    path = conf_dir / "table" / f"{name}.yaml"
+    raw = written_out(name, conf_dir) if is_grid else reading.read_yaml(path)
     table = table_of(name, raw, where)
     at = {key: _profiles(raw, key, conf_dir, where) for key in ("only_at", "not_at")}
-    return replace(table, **at)
+    return replace(table, is_grid=is_grid, **at)
 
 
 def table_of(name: str, raw: Any, where: str) -> Table:

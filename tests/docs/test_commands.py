@@ -20,7 +20,7 @@ from scaledrelu.runs.planned import PlanWriter, read_planned
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
-from scripts import bench_retrieval, draw_rankings, make_mini_data, make_token_labels
+from scripts import autopsy, bench_retrieval, draw_rankings, make_mini_data, make_token_labels
 from tests.helpers.documents import ROOT, WRITTEN, Shown, example_files, shown_commands
 
 COMMANDS = [shown for page in WRITTEN for shown in shown_commands(page)]
@@ -29,11 +29,13 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 SCRIPT_OF = {
     "tables": "sweep",
     "edge": "sweep",
+    "stability": "sweep",
     "plan": "sweep",
     "publish": "report",
 }  # else that of the name
 OF_TABLES = ("sweep", "figure1", "curves", "claims", "status", "report", "dry")
 PARSERS = {
+    "autopsy": autopsy.parse,
     "bench": bench.parse,
     "gpu": gpu.parse,
     "bench_retrieval": bench_retrieval.parse,

@@ -27,7 +27,8 @@ GROUPS = {
     "model": {"vit": {"label": "ViT", "width": 8, "heads": 2, "depth": 1, "patch_size": 16}},
     "init": {"scratch": {"kind": "scratch"}, "run": {"kind": "run", "run": "upstream"}},
     "warmup": {
-        "linear": {"epochs": 5, "shape": "linear", "start_lr": 1e-6, "start_lr_fraction": None}
+        "linear": {"epochs": 5, "shape": "linear", "start_lr": 1e-6, "start_lr_fraction": None},
+        "none": {"epochs": 0, "shape": "none", "start_lr": 1e-6, "start_lr_fraction": None},
     },
     "profile": {
         "mini": {"name": "mini", **SCALES, "lr_scale": 4, "notes": ["compare the pattern"]},
@@ -111,6 +112,24 @@ def write_table(conf_dir, name="table8", **fields):
         for option in GROUPS[group]:
             (conf_dir / group).mkdir(exist_ok=True)
             (conf_dir / group / f"{option}.yaml").touch()
+
+
+def write_grid(conf_dir, name="rates", **fields):
+    """Write a grid of two stems with some fields replaced."""
+    grid = {
+        "source": "our own",
+        "title": "A small grid",
+        "base": ["recipe=deit", "model=vit"],
+        "stems": ["patchify", "conv"],
+        "optimizers": {"adamw": 1e-3},
+        "multiples": [0.5, 1, 2],
+        "warmups": [5],
+        "metric": {"metric": "val/top1", "header": "Top-1", "digits": 1},
+        **fields,
+    }
+    folder = conf_dir / "stability"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
 
 
 def plan_of(tmp_path, *names, seeds=(0,), profile="mini", overrides=()):

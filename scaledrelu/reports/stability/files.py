@@ -1,0 +1,176 @@
+"""Writes the stability of a table: page, pictures, and what they show as CSV.
+
+``<results>/<profile>/stability/<table>.{md,csv,png,svg}``, ``<table>_rates.{png,svg}``,
+``<table>_edges.csv``, ``<table>_largest.{png,svg}`` and ``<table>_runs.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from scaledrelu.files import write_atomic
+from scaledrelu.reports.cells import CellValue
+from scaledrelu.reports.drawing import LOOKS
+from scaledrelu.reports.stability.edge import HALF, NONE, edge_of, sensitivity_of
+from scaledrelu.reports.stability.lines import Line, final_loss, read_lines, series_names, series_of
+from scaledrelu.reports.stability.overflow import EITHER, KINDS, Watched, watch_runs
+from scaledrelu.reports.stability.page import page
+from scaledrelu.reports.stability.pictures import draw_largest, draw_map, draw_rates
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.grids import FOLDER
+from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.spec import Table
+
+START = "what other runs start from"
+
+
+def write_stability(plan: Plan, table: Table, *, results: Path) -> list[Path]:
+    """Write everything about the stability of one table; unchanged files are left alone.
+
+    Args:
+        plan: the plan that the table belongs to.
+        table: a grid, or any other table.
+        results: results folder.
+
+    Returns:
+        The files.
+    """
+    place = results / plan.profile / FOLDER / table.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lines, watched = read_lines(plan, table), watch_runs(plan, table)
+    names = _series_of_runs(plan, table)
+    written = []
+    if lines:
+        written += draw_map(lines, table.metrics[0], place)
+        written += draw_rates(lines, table.metrics[0], _beside(place, "_rates"))
+    if watched:
+        drawn = names if len(set(names.values())) <= len(LOOKS) else _stems_of_runs(plan, table)
+        written += draw_largest(watched, drawn, _beside(place, "_largest"))
+    pictures = [path.stem for path in written if path.suffix == ".png"]
+    texts = {
+        _beside(place, ".md"): page(plan, table, lines, watched, pictures),
+        _beside(place, ".csv"): _csv(_spots(plan, lines)),
+        _beside(place, "_edges.csv"): _csv(_summaries(lines)),
+        _beside(place, "_runs.csv"): _csv(_runs(watched, names)),
+    }
+    for path, text in texts.items():
+        if not path.is_file() or path.read_bytes() != text.encode():
+            write_atomic(path, text)
+    return [*texts, *written]
+
+
+def _spots(plan: Plan, lines: Sequence[Line]) -> Iterator[dict[str, object]]:
+    for one in lines:
+        for rate, value in one.cells.items():
+            everyone = value.all_seeds
+            yield {
+                "series": one.series,
+                "warmup": f"{one.warmup:g}",
+                "lr": f"{rate:.12g}",
+                "lr_effective": f"{value.cell.composed.config.peak_lr:.12g}",
+                "row": value.cell.row.number,
+                "metric": value.cell.column.source,
+                "status": value.status,
+                "n": len(value.finished),
+                "n_crash": value.count(Status.CRASH),
+                "n_failed": value.count(Status.FAILED),
+                "n_missing": value.count(Status.MISSING),
+                "mean_all": _text(everyone and everyone.mean),
+                "ci_all": _text(everyone and everyone.half),
+                "values": _by_seed(value, {s.run.seed: s.value for s in value.seeds}),
+                "losses": _by_seed(
+                    value, {s.run.seed: final_loss(value, s.run.seed) for s in value.seeds}
+                ),
+                "run_ids": " ".join(value.cell.run_ids),
+            }
+
+
+def _summaries(lines: Sequence[Line]) -> Iterator[dict[str, object]]:
+    for one in lines:
+        fields: dict[str, object] = {"series": one.series, "warmup": f"{one.warmup:g}"}
+        for name, allowed in (("none", NONE), ("half", HALF)):
+            edge = edge_of(one, allowed=allowed)
+            fields[f"edge_{name}"] = _text(edge and edge.rate)
+            fields[f"next_{name}"] = _text(edge and edge.next_rate)
+        found = sensitivity_of(one)
+        mean = found.estimate if found else None
+        yield fields | {
+            "smallest": _text(min(one.cells)),
+            "largest": _text(max(one.cells)),
+            "sensitivity": _text(mean and mean.mean),
+            "ci": _text(mean and mean.half),
+            "by_seed": _pairs(found.by_seed if found else {}),
+            "best_loss": _pairs(found.best if found else {}),
+        }
+
+
+def _runs(watched: Sequence[Watched], names: Mapping[str, str]) -> Iterator[dict[str, object]]:
+    for one in watched:
+        config = one.run.config
+        fields: dict[str, object] = {
+            "run_id": one.run.run_id,
+            "method": config.method,
+            "series": names[one.run.run_id],
+            "lr": f"{config.lr.base:.12g}",
+            "warmup": f"{config.warmup.length(1.0):g}",
+            "seed": one.run.seed,
+            "outcome": one.run.status,
+            "died_at": "" if one.died_at is None else one.died_at,
+            "judged_loss": _text(one.judged),
+        }
+        for kind in KINDS:
+            fields[f"largest_{kind}"] = _text(one.largest[kind].value)
+        first, over = one.first_over(EITHER), one.is_over(EITHER)
+        fields["overflow"] = "not recorded" if over is None else ("yes" if over else "no")
+        fields["overflow_seen_at"] = (first or "") if one.has_series else "not recorded"
+        yield fields
+
+
+def _series_of_runs(plan: Plan, table: Table) -> dict[str, str]:
+    cells = plan.cells_of(table)
+    names = series_names(cells)
+    found = {name: names[series_of(cell)] for cell in cells for name in cell.run_ids}
+    return {run.run_id: found.get(run.run_id, START) for run in plan.runs_of(table)}
+
+
+def _stems_of_runs(plan: Plan, table: Table) -> dict[str, str]:
+    """Return coarser names, where there are more series than looks."""
+    cells = plan.cells_of(table)
+    found = {name: cell.composed.choices["stem"] for cell in cells for name in cell.run_ids}
+    return {run.run_id: found.get(run.run_id, START) for run in plan.runs_of(table)}
+
+
+def _csv(rows: Iterable[Mapping[str, object]]) -> str:
+    buffer, writer = io.StringIO(), None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(buffer, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+    return buffer.getvalue()
+
+
+def _by_seed(value: CellValue, numbers: Mapping[int, float | None]) -> str:
+    return " ".join(
+        f"{seed.run.seed}={'crash:' if seed.status is Status.CRASH else ''}"
+        f"{_text(numbers[seed.run.seed]) if seed.status.done else seed.status}"
+        for seed in value.seeds
+    )
+
+
+def _pairs(numbers: Mapping[int, float]) -> str:
+    return " ".join(f"{seed}={_text(number)}" for seed, number in numbers.items())
+
+
+def _text(number: float | None) -> str:
+    if number is None:
+        return ""
+    return f"{number:.6g}" if math.isfinite(number) else "inf"
+
+
+def _beside(place: Path, suffix: str) -> Path:
+    return place.with_name(place.name + suffix)

@@ -1,0 +1,232 @@
+"""Would half precision have overflowed, and does that tell which runs crash?
+
+Every evaluation watches one batch of validation images: the largest output of any layer, and the
+largest product of a query and a key as fp16 would form it in the attention of 2021 (recipes
+section 2). Between two evaluations, on other images and in training mode, values may be larger.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+from scaledrelu.reports.statistics import kendall_tau_b
+from scaledrelu.runs.record import Outcome, Result, run_directory
+from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.tables.spec import Table
+
+log = logging.getLogger(__name__)
+
+LIMIT = 65504.0  # largest finite number of fp16
+KINDS = ("activation", "score")
+EITHER = "either"
+METRICS, EVIDENCE = "metrics.jsonl", "evidence.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """The largest magnitude of one kind that a run was seen with.
+
+    Attributes:
+        value: None where no evaluation was made; infinity where it was no number.
+        series: steps done -> value at that evaluation; empty in records of older versions.
+    """
+
+    value: float | None
+    series: Mapping[int, float]
+
+    @property
+    def is_over(self) -> bool | None:
+        """Whether fp16 would have overflowed; None where not recorded."""
+        return None if self.value is None else self.value > LIMIT
+
+    @property
+    def first_over(self) -> int | None:
+        """Steps done at the first evaluation that saw an overflow."""
+        return next((step for step, value in self.series.items() if value > LIMIT), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One finished run: how it ended, and the largest values that it was seen with.
+
+    Attributes:
+        run: the run.
+        crashed: whether it crashed.
+        judged: mean training loss of its last window; infinity where a loss was not finite.
+        died_at: first step of the crash; of a collapse the first step of the dead stretch.
+        largest: activation and score.
+    """
+
+    run: PlannedRun
+    crashed: bool
+    judged: float | None
+    died_at: int | None
+    largest: Mapping[str, Largest]
+
+    def is_over(self, kind: str) -> bool | None:
+        """Whether a kind, or either, would have overflowed; None where not recorded."""
+        found = [self.largest[one].is_over for one in (KINDS if kind == EITHER else (kind,))]
+        return None if None in found else any(found)
+
+    def first_over(self, kind: str) -> int | None:
+        """Steps done at the first evaluation that saw an overflow of a kind, or of either."""
+        kinds = KINDS if kind == EITHER else (kind,)
+        steps = [self.largest[one].first_over for one in kinds]
+        return min((step for step in steps if step is not None), default=None)
+
+    @property
+    def has_series(self) -> bool:
+        """Whether it is known when the values were what."""
+        return all(self.largest[kind].series for kind in KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """How well an overflow tells crashes, over the runs of one method where it is known.
+
+    Attributes:
+        kind: ``activation``, ``score`` or ``either``.
+        over_crash: runs with an overflow that crashed, and so on.
+        tau: Kendall's tau-b of the largest value with the judged loss; None for ``either``.
+        num_ranked: runs that the order is over.
+        before: crashed runs in which the overflow was seen before the death, among ``timed``.
+        timed: crashed runs that say when.
+    """
+
+    kind: str
+    over_crash: int
+    over_held: int
+    under_crash: int
+    under_held: int
+    tau: float | None
+    num_ranked: int
+    before: int
+    timed: int
+
+    @property
+    def total(self) -> int:
+        """Runs counted."""
+        return self.over_crash + self.over_held + self.under_crash + self.under_held
+
+    @property
+    def right(self) -> int:
+        """Runs that "an overflow is a crash, no overflow is none" gets right."""
+        return self.over_crash + self.under_held
+
+    @property
+    def constant(self) -> int:
+        """What the better constant guess gets right: that all crash, or that none does."""
+        crashed = self.over_crash + self.under_crash
+        return max(crashed, self.total - crashed)
+
+
+def watch_runs(plan: Plan, table: Table) -> list[Watched]:
+    """Return the finished runs of a table, those that others start from included.
+
+    Args:
+        plan: the plan that the table belongs to.
+        table: the table.
+    """
+    runs = (run for run in plan.runs_of(table) if run.result is not None)
+    return [_watched(run, run.result, run_directory(plan.results, run.run_id)) for run in runs]
+
+
+def predict(watched: Sequence[Watched], kind: str) -> Prediction | None:
+    """Count overflows by crashes; None where no run says whether there was one.
+
+    Args:
+        watched: finished runs of one method, whose judged losses can be compared.
+        kind: ``activation``, ``score`` or ``either``.
+    """
+    known = [(run, over) for run in watched if (over := run.is_over(kind)) is not None]
+    if not known:
+        return None
+    told = [(over, run.crashed) for run, over in known]
+    ranked = [
+        (run.largest[kind].value, run.judged)
+        for run, _ in known
+        if kind != EITHER and run.judged is not None
+    ]
+    timed = [run for run, _ in known if run.crashed and run.has_series]
+    early = [r for r in timed if (first := r.first_over(kind)) is not None and first <= r.died_at]
+    return Prediction(
+        kind=kind,
+        over_crash=told.count((True, True)),
+        over_held=told.count((True, False)),
+        under_crash=told.count((False, True)),
+        under_held=told.count((False, False)),
+        tau=kendall_tau_b(*zip(*ranked, strict=True)) if len(ranked) > 1 else None,
+        num_ranked=len(ranked),
+        before=len(early),
+        timed=len(timed),
+    )
+
+
+def _watched(run: PlannedRun, result: Result, folder: Path) -> Watched:
+    crash, judgement = result.crash or {}, result.judgement or {}
+    non_finite = crash.get("kind") == "non_finite"
+    dead = [stretch for stretch in judgement.get("dead_stretches") or () if not stretch["left"]]
+    died_at = crash.get("step")
+    if crash and not non_finite and dead:
+        died_at = dead[-1]["first_step"]
+    series, maxima = _series(folder / METRICS), _maxima(folder / EVIDENCE)
+    largest = {}
+    for kind in KINDS:
+        seen = [*([maxima[kind]] if kind in maxima else []), *series[kind].values()]
+        largest[kind] = Largest(max(seen, default=None), series[kind])
+    return Watched(
+        run=run,
+        crashed=result.outcome is Outcome.CRASH,
+        judged=math.inf if non_finite else judgement.get("last_mean"),
+        died_at=died_at,
+        largest=largest,
+    )
+
+
+def _series(path: Path) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {kind: {} for kind in KINDS}
+    for row in _rows(path):
+        for kind in KINDS:
+            if f"largest/{kind}" in row:
+                found[kind][int(row["step"])] = _number(row[f"largest/{kind}"])
+    return found
+
+
+def _rows(path: Path) -> Iterable[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        log.warning("%s: cannot be read (%s); what it says is left out", path, error)
+        return []
+
+
+def _maxima(path: Path) -> dict[str, float]:
+    import numpy as np
+
+    try:
+        with np.load(path) as evidence:
+            return {
+                kind: _number(evidence[f"max.{kind}"])
+                for kind in KINDS
+                if f"max.{kind}" in evidence
+            }
+    except FileNotFoundError:
+        return {}
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
+        log.warning("%s: cannot be read (%s); what it says is left out", path, error)
+        return {}
+
+
+def _number(value: Any) -> float:
+    """Return a magnitude; one that was no number any more counts as infinite."""
+    number = float(value)
+    return number if math.isfinite(number) else math.inf

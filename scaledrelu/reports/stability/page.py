@@ -1,0 +1,234 @@
+"""The stability of one table as markdown: map, edges, sensitivity, overflow; holes as holes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scaledrelu.reports.command import command, left_out, shown_overrides
+from scaledrelu.reports.crash_rule import crash_sentence
+from scaledrelu.reports.grid import DASH, line, seeds_text, signed
+from scaledrelu.reports.stability.edge import (
+    HALF,
+    NONE,
+    Edge,
+    Sensitivity,
+    edge_of,
+    sensitivity_of,
+)
+from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
+from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
+from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.spec import Column, Table
+
+WHOSE = (
+    "Wortsman et al. (2023), Small-scale proxies for large-scale Transformer training "
+    "instabilities, section 2.2"
+)
+
+
+def page(
+    plan: Plan,
+    table: Table,
+    lines: Sequence[Line],
+    watched: Sequence[Watched],
+    pictures: Sequence[str],
+) -> str:
+    """Return the page.
+
+    Args:
+        plan: the plan that the table belongs to.
+        table: the table.
+        lines: its rows as lines of rates.
+        watched: its finished runs.
+        pictures: names of the pictures beside the page, without suffix.
+    """
+    column = table.metrics[0]
+    shown = {name.removeprefix(table.name): f"![{name}]({name}.png)" for name in pictures}
+    blocks = [
+        _head(plan, table),
+        _map(lines, column, [shown[key] for key in ("", "_rates") if key in shown]),
+        _edges(lines),
+        _sensitivities(lines),
+        _overflow(watched, shown.get("_largest", "")),
+        _holes(plan, table),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def edge_text(edge: Edge | None) -> str:
+    """Return an edge in a few words; what limits it stands beside it.
+
+    Args:
+        edge: the stability edge of a line; None where nothing has finished.
+    """
+    if edge is None:
+        return DASH
+    if edge.rate is None:
+        text = "below the smallest rate"
+    elif edge.next_rate is None:
+        text = f"{rate_text(edge.rate)} or more: the largest rate holds"
+    else:
+        text = f"{rate_text(edge.rate)} (next: {rate_text(edge.next_rate)})"
+    text += f"; smaller rates do not hold: {_rates(edge.smaller)}" if edge.smaller else ""
+    return text + (f"; unfinished: {_rates(edge.unfinished)}" if edge.unfinished else "")
+
+
+def _head(plan: Plan, table: Table) -> str:
+    composed = [cell.composed.config for cell in plan.cells_of(table)]
+    lines = [f"# Stability: {table.name}, {plan.profile} profile", ""]
+    lines += [f"{table.title}. {table.source}."]
+    lines += [f"\n> {note}" for note in composed[0].profile.notes]
+    if plan.overrides:
+        shown = " ".join(shown_overrides(plan.overrides))
+        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
+    rules = dict.fromkeys(crash_sentence(config) for config in composed)
+    return "\n".join([*lines, *(f"\n{rule}" for rule in rules)])
+
+
+def _map(lines: Sequence[Line], column: Column, pictures: Sequence[str]) -> str:
+    if not lines:
+        return (
+            "Every row of this table starts from another run, so there is no map of rates: the "
+            "rate of a row is not the one that its network first learned with."
+        )
+    rates = rates_of(lines)
+    rows = [line(["", *map(rate_text, rates)]), line(["---"] * (len(rates) + 1))]
+    for one in lines:
+        cells = [_cell_text(one, rate, column) for rate in rates]
+        rows.append(line([one.name, *cells]))
+    about = (
+        f"{column.header} by learning rate (`lr.base`) and warm-up (epochs of the paper): the mean "
+        "over all finished seeds, crashed ones with what they ended at."
+    )
+    return "\n\n".join(["## Map", about, *pictures, "\n".join(rows)])
+
+
+def _cell_text(one: Line, rate: float, column: Column) -> str:
+    value = one.cells.get(rate)
+    if value is None:
+        return ""
+    number = DASH if value.value is None else f"{value.value:.{column.digits}f}"
+    return f"{number} ({seeds_text(value)})"
+
+
+def _edges(lines: Sequence[Line]) -> str:
+    if not any(value.finished for one in lines for value in one.cells.values()):
+        return ""
+    rows = [line(["", "no seed crashes", "at most half crash"]), line(["---"] * 3)]
+    for one in lines:
+        found = [edge_text(edge_of(one, allowed=allowed)) for allowed in (NONE, HALF)]
+        rows.append(line([one.name, *found]))
+    about = (
+        "The largest tested rate at which no seed, or at most half of the finished seeds, crashed. "
+        "The true edge lies between it and the next tested rate; where the largest tested rate "
+        "still holds, the grid ends before the edge."
+    )
+    return "\n\n".join(["## Stability edge", about, "\n".join(rows)])
+
+
+def _sensitivities(lines: Sequence[Line]) -> str:
+    found = {one.name: (one, s) for one in lines if (s := sensitivity_of(one)) is not None}
+    if not found:
+        return ""
+    headers = ["", "rates", "sensitivity", "by seed", "loss at the best rate", "left out"]
+    rows = [line(headers), line(["---"] * len(headers))]
+    for name, (one, value) in found.items():
+        span = f"{rate_text(min(one.cells))} to {rate_text(max(one.cells))} ({len(one.cells)})"
+        rows.append(line([name, span, *_sensitivity_texts(value)]))
+    about = (
+        f"How much the final loss depends on the rate ({WHOSE}): the mean over the tested rates of "
+        "min(loss, l0), minus the loss at the best of them; 0 = every rate is as good. The loss is "
+        "the validation loss at the end of the run. Their l0 is the loss at initialisation; ours "
+        "is that of a uniform guess, ln C, since runs are not evaluated before they train. A run "
+        "that crashed with a loss that was not finite counts with l0; one that collapsed with "
+        "its own loss, at most l0. Each seed has its own number; mean +/- half of the 95 % t "
+        "interval over seeds. Numbers over different rates cannot be compared, and a line that "
+        "learns little at its best rate has a low number: read it beside the best loss."
+    )
+    return "\n\n".join(["## Sensitivity to the rate", about, "\n".join(rows)])
+
+
+def _sensitivity_texts(value: Sensitivity) -> list[str]:
+    mean = value.estimate
+    half = "" if mean is None or mean.half is None else f" +/- {mean.half:.3f}"
+    left = [f"seed {seed}: no rate beats a guess" for seed in value.untrained]
+    left += [f"seed {seed}: a rate is missing" for seed in value.incomplete]
+    return [
+        DASH if mean is None else f"{mean.mean:.3f}{half}",
+        " ".join(f"{seed}={number:.3f}" for seed, number in value.by_seed.items()),
+        " ".join(f"{seed}={number:.3f}" for seed, number in value.best.items()),
+        "; ".join(left),
+    ]
+
+
+def _overflow(watched: Sequence[Watched], picture: str) -> str:
+    methods = dict.fromkeys(one.run.config.method for one in watched)
+    if not methods:
+        return ""
+    about = (
+        "At every evaluation one batch of validation images is watched: the largest output of any "
+        "layer, and the largest product of a query and a key as fp16 formed it in 2021, before it "
+        "is scaled (docs/recipes.md, section 2; in VOLO's class attention after). fp16 ends at "
+        "65,504. A run that did not train in fp16 says only what fp16 would have met on these "
+        "images at these moments; larger values in between, on other images or in gradients are "
+        "not seen."
+    )
+    parts = ["## Would fp16 have overflowed?", about, *([picture] if picture else [])]
+    for method in methods:
+        own = [one for one in watched if one.run.config.method == method]
+        parts.append(_method_text(method, own))
+    return "\n\n".join(parts)
+
+
+def _method_text(method: str, watched: Sequence[Watched]) -> str:
+    found = [p for kind in (*KINDS, EITHER) if (p := predict(watched, kind)) is not None]
+    unknown = sum(one.is_over(EITHER) is None for one in watched)
+    no_series = sum(not one.has_series for one in watched)
+    lines = [f"**{method}**, {len(watched)} finished runs."]
+    if unknown:
+        lines.append(f"Not recorded at all, since they crashed before an evaluation: {unknown}.")
+    if no_series - unknown > 0:
+        lines.append(f"When it was so large is not recorded in {no_series - unknown} of them.")
+    if not found:
+        return " ".join(lines)
+    headers = ["fp16 overflows in", "overflow, crash", "overflow, held", "none, crash"]
+    headers += ["none, held", "right", "constant guess", "tau-b with the judged loss"]
+    headers += ["seen before the death"]
+    rows = [line(headers), line(["---"] * len(headers)), *(_prediction_line(p) for p in found)]
+    legend = (
+        'right: runs that "an overflow is a crash, none is none" gets right; constant guess: the '
+        'better of "all crash" and "none does"; tau-b: Kendall\'s, of the largest value with '
+        "the mean training loss of the last window, by which a collapse is judged (a loss that was "
+        "not finite counts as the largest; the order of logarithms is the same); seen before the "
+        "death: of the crashed runs that record when, those with an overflow before the first step "
+        "of the crash, or of the dead stretch that it ended in."
+    )
+    return "\n\n".join([" ".join(lines), "\n".join(rows), legend])
+
+
+def _prediction_line(found: Prediction) -> str:
+    tau = DASH if found.tau is None else f"{signed(found.tau, 2)} ({found.num_ranked} runs)"
+    return line(
+        [
+            found.kind,
+            *map(str, (found.over_crash, found.over_held, found.under_crash, found.under_held)),
+            f"{found.right} of {found.total}",
+            f"{found.constant} of {found.total}",
+            tau,
+            f"{found.before} of {found.timed}" if found.timed else "not recorded",
+        ]
+    )
+
+
+def _holes(plan: Plan, table: Table) -> str:
+    undone = sum(not run.status.done for run in plan.runs_of(table))
+    if not undone:
+        return ""
+    return (
+        f"## Not here yet\n\n- {undone} run{'s' if undone > 1 else ''}; to train what is missing: "
+        f"`{command(plan, table)}`{left_out(plan)}"
+    )
+
+
+def _rates(rates: Sequence[float]) -> str:
+    return ", ".join(map(rate_text, rates))

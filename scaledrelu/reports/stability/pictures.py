@@ -1,0 +1,206 @@
+"""The pictures of stability: a map of rates, seeds over rates, largest values along training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaledrelu.reports.cells import CellValue
+from scaledrelu.reports.drawing import CRASH, drawing, look, save_picture
+from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
+from scaledrelu.reports.stability.overflow import KINDS, LIMIT, Watched
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.spec import Column
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLES = {"activation": "largest activation", "score": "largest attention score, unscaled"}
+HELD = {"marker": "o", "linestyle": "none", "markersize": 4}
+SPREAD = 1.05  # factor of the rate between two series, so that their seeds stand side by side
+ONLY_MAXIMUM = (1.04, 1.3)  # where runs are drawn that do not say when
+DARK = 0.7  # shares of the scale above it have white text
+
+
+def draw_map(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
+    """Draw accuracy by rate and warm-up: numbers in the cells, hatched where most seeds crash.
+
+    Args:
+        lines: the lines of a table, in its order.
+        column: what is printed.
+        place: path without suffix.
+    """
+    rates = rates_of(lines)
+    with drawing(2.6 + 0.9 * len(rates), 1.3 + 0.5 * len(lines)) as (figure, axes):
+        axes.grid(False)
+        for y, line in enumerate(lines):
+            for x, rate in enumerate(rates):
+                if rate in line.cells:
+                    _draw_cell(axes, x, y, line.cells[rate], column)
+        axes.set_xlim(-0.5, len(rates) - 0.5)
+        axes.set_ylim(len(lines) - 0.5, -0.5)
+        axes.set_xticks(range(len(rates)), [rate_text(rate) for rate in rates])
+        axes.set_yticks(range(len(lines)), [line.name for line in lines])
+        axes.set_xlabel("learning rate (lr.base)")
+        figure.suptitle(
+            f"{column.header}, mean over seeds\n"
+            "x k/n: k of n seeds crashed; hatched: more than half",
+            fontsize=9,
+        )
+        return save_picture(figure, place)
+
+
+def draw_rates(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
+    """Draw every seed over the rate, a panel for each warm-up; crashed seeds are crosses.
+
+    Args:
+        lines: the lines of a table, in its order.
+        column: what is drawn.
+        place: path without suffix.
+    """
+    warmups = sorted({line.warmup for line in lines})
+    looks, rates = _looks(line.series for line in lines), rates_of(lines)
+    with drawing(
+        1.4 + 3.2 * len(warmups),
+        3.4 + 0.2 * len(looks),
+        ncols=len(warmups),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    ) as (figure, panels):
+        for axes, warmup in zip(panels[0], warmups, strict=True):
+            own = [line for line in lines if line.warmup == warmup]
+            for number, line in enumerate(own):
+                shift = SPREAD ** (number - (len(own) - 1) / 2)
+                _draw_seeds(axes, line, looks[line.series], shift=shift)
+            axes.set_xscale("log")
+            axes.set_xticks(rates, [rate_text(rate) for rate in rates])
+            axes.set_xlim(rates[0] / 1.3, rates[-1] * 1.3)
+            axes.minorticks_off()
+            axes.set_title(f"warm-up {warmup:g}")
+            axes.set_xlabel("learning rate (lr.base)")
+        panels[0][0].set_ylabel(column.header)
+        _legend(figure, panels[0], looks)
+        return save_picture(figure, place)
+
+
+def draw_largest(watched: Sequence[Watched], names: Mapping[str, str], place: Path) -> list[Path]:
+    """Draw the largest values of every run along its training; crashed runs end in a cross.
+
+    A run that says only how large its values became, not when, is an open mark at the right end.
+
+    Args:
+        watched: finished runs.
+        names: run id -> series.
+        place: path without suffix.
+    """
+    looks = _looks(names[one.run.run_id] for one in watched)
+    (left, right), timed = ONLY_MAXIMUM, [one for one in watched if one.has_series]
+    places = {name: left + (right - left) * (n + 0.5) / len(looks) for n, name in enumerate(looks)}
+    with drawing(10, 3.6 + 0.2 * len(looks), ncols=2) as (figure, panels):
+        for axes, kind in zip(panels, KINDS, strict=True):
+            for one in watched:
+                name = names[one.run.run_id]
+                _draw_run(axes, one, kind, looks[name], aside=places[name])
+            axes.set_xlim(
+                0 if timed else left - 0.02, 1.03 if len(timed) == len(watched) else right
+            )
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+            if len(timed) < len(watched):
+                axes.axvspan(left - 0.02, right, color="#000000", alpha=0.05, linewidth=0)
+                axes.set_xticks([0, 0.25, 0.5, 0.75, 1, (left + right) / 2])
+                axes.set_xticklabels(["0", "0.25", "0.5", "0.75", "1", "maximum only"])
+            axes.axhline(LIMIT, color="black", linewidth=1)
+            axes.annotate(
+                "fp16 ends: 65,504",
+                (0, LIMIT),
+                xycoords=("axes fraction", "data"),
+                xytext=(2, 2),
+                textcoords="offset points",
+                fontsize=7,
+            )
+            axes.set_yscale("log")
+            axes.set_xlabel("share of training")
+            axes.set_title(TITLES[kind])
+        _legend(figure, panels, looks)
+        return save_picture(figure, place)
+
+
+def _draw_cell(axes: Axes, x: int, y: int, value: CellValue, column: Column) -> None:
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    mean, finished = value.value, len(value.finished)
+    share = None if mean is None else min(max(mean / 100, 0.0), 1.0)
+    colour = "white" if share is None else colormaps["Blues"](0.85 * share)
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
+    if value.status is Status.CRASH:
+        axes.add_patch(
+            Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="////", edgecolor="#9a9a9a")
+        )
+    crashed = value.count(Status.CRASH)
+    texts = [f"{mean:.{column.digits}f}"] if mean is not None else []
+    texts += [f"x {crashed}/{finished}"] if crashed else []
+    left = len(value.seeds) - finished
+    texts += [f"{left} missing"] if left else []
+    dark = share is not None and share > DARK and value.status is not Status.CRASH
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
+    axes.text(
+        x,
+        y,
+        "\n".join(texts),
+        ha="center",
+        va="center",
+        fontsize=8,
+        color="white" if dark else "black",
+        bbox=box if value.status is Status.CRASH else None,
+    )
+
+
+def _draw_seeds(axes: Axes, line: Line, style: Any, *, shift: float) -> None:
+    means = {r: v.value for r, v in line.cells.items() if v.value is not None}
+    axes.plot(
+        [rate * shift for rate in means],
+        list(means.values()),
+        color=style.colour,
+        linestyle=style.line,
+        linewidth=1,
+    )
+    for rate, value in line.cells.items():
+        for seed in value.seeds:
+            if seed.value is None:
+                continue
+            crashed = seed.status is Status.CRASH
+            mark = CRASH if crashed else {**HELD, "marker": style.marker}
+            axes.plot([rate * shift], [seed.value], **{**mark, "color": style.colour})
+
+
+def _draw_run(axes: Axes, one: Watched, kind: str, style: Any, *, aside: float) -> None:
+    largest = one.largest[kind]
+    if largest.series:
+        total = one.run.result.provenance.get("steps") or max(largest.series)
+        steps = [step / total for step in largest.series]
+        drawn = list(largest.series.values())
+        axes.plot(steps, drawn, color=style.colour, linestyle=style.line, linewidth=0.9, alpha=0.8)
+        end = (steps[-1], drawn[-1])
+        mark = {"marker": style.marker, "markersize": 4, "linestyle": "none"}
+    elif largest.value is not None:
+        end = (aside, largest.value)
+        mark = {"marker": style.marker, "markersize": 5, "linestyle": "none"}
+        mark["markerfacecolor"] = "none"
+    else:
+        return
+    mark = {**CRASH, "markersize": 6} if one.crashed else mark
+    axes.plot([end[0]], [end[1]], **{**mark, "color": style.colour})
+
+
+def _looks(names: Any) -> dict[str, Any]:
+    return {name: look(number) for number, name in enumerate(dict.fromkeys(names))}
+
+
+def _legend(figure: Any, panels: Sequence[Axes], looks: Mapping[str, Any]) -> None:
+    for name, style in looks.items():
+        panels[0].plot([], [], label=name, **style.settings, markersize=4)
+    panels[0].plot([], [], label="crashed", **{**CRASH, "color": "black", "markersize": 6})
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)

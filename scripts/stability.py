@@ -1,0 +1,41 @@
+"""Write the stability of some tables from finished runs: map, edge, sensitivity; train nothing.
+
+python scripts/stability.py tables=[stems] profile=mini seeds=table
+python scripts/stability.py tables=[table1]     of a table's runs; any table will do
+
+`make stability` trains the grid first: conf/stability/stems.yaml, or another with
+ARGS=... for scripts/sweep.py. What a grid costs: add dry_run=true there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scaledrelu.files import writing_to
+from scaledrelu.reports.stability.files import write_stability
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import Settings
+from scripts._tables import run_script
+
+
+def stability(settings: Settings, say: Callable[[str], None]) -> int:
+    """Write the stability of some tables; holes are holes.
+
+    Args:
+        settings: which tables.
+        say: prints one line.
+    """
+    plan = plan_tables(settings)
+    with writing_to(settings.results):
+        for table in plan.tables:
+            for path in write_stability(plan, table, results=settings.results):
+                say(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_script("stability", stability, __doc__))
