@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,15 @@ from scaledrelu.reports.run_groups import RunGroup
 from scaledrelu.reports.run_table import sort_key
 from scaledrelu.runs.record import Status
 
-RATES = ("lr.", "optimizer.build.weight_decay", "optimizer.build.lr")  # drawn on a log scale
-SPREAD = 0.12  # how far apart series stand, in places of a scale without numbers
+RATES = ("lr.", "optimizer.build.weight_decay")  # drawn on a log scale
+SPREAD = 0.5  # of the smallest distance between two values: room for the series side by side
 
 
 def draw_groups(groups: Sequence[RunGroup], by: Sequence[str], place: Path) -> list[Path]:
     """Write the picture of some groups as PNG and SVG.
 
-    The first key with numbers only is drawn from left to right, the others make the series; without
-    such a key the last one is.
+    The first key that holds numbers only goes from left to right, without one the last key; the
+    other keys make the series.
 
     Args:
         groups: groups of runs.
@@ -30,88 +33,82 @@ def draw_groups(groups: Sequence[RunGroup], by: Sequence[str], place: Path) -> l
     at = _across(groups)
     series: dict[tuple[Any, ...], list[RunGroup]] = {}
     for group in groups:
-        rest = tuple(value for number, value in enumerate(group.values) if number != at)
-        series.setdefault(rest, []).append(group)
-    scale = _Scale.of(groups, at, by[at], num_series=len(series))
-    with drawing(6.4, 4.2) as (figure, axes):
+        series.setdefault(_without(group.values, at), []).append(group)
+    values = sorted({group.values[at] for group in groups}, key=sort_key)
+    scale = _Scale(by[at], tuple(values), len(series))
+    with drawing(6.4, 4.6) as (figure, axes):
         for number, (name, members) in enumerate(series.items()):
-            text = ", ".join(map(cell_text, name)) or None
-            _draw_series(axes, members, at, scale, number, text)
-        _label_crashes(axes, groups)
-        scale.label(axes)
-        axes.set_xlabel(by[at])
-        axes.set_ylabel(groups[0].metric)
-        others = [key for number, key in enumerate(by) if number != at]
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(title=", ".join(others) or None)
+            text = ", ".join(map(cell_text, name)) or "mean"
+            _draw_series(axes, members, [scale.place(m.values[at], number) for m in members], text)
+        if any(group.num_crashed for group in groups):
+            axes.plot([], [], **CRASH, label="crashed, at the value it ended with")
+        axes.set_xticks([scale.middle(value) for value in values], list(map(cell_text, values)))
+        axes.set_xlabel(f"{by[at]} (log scale)" if scale.is_log else by[at])
+        axes.set_ylabel(f"{groups[0].metric} (lines join means)")
+        figure.legend(
+            loc="outside lower center", ncols=3, title=", ".join(_without(tuple(by), at)) or None
+        )
         return save_picture(figure, place)
 
 
+@dataclass(frozen=True, slots=True)
 class _Scale:
-    """Where a value stands from left to right."""
+    """Where values stand from left to right, series side by side."""
 
-    def __init__(self, values: Sequence[Any], *, key: str, num_series: int) -> None:
-        self._values, self._num_series = list(values), num_series
-        self._is_number = all(_is_number(value) for value in values)
-        self._is_log = self._is_number and key.startswith(RATES) and min(values) > 0
+    key: str
+    values: tuple[Any, ...]
+    num_series: int
 
-    @classmethod
-    def of(cls, groups: Sequence[RunGroup], at: int, key: str, *, num_series: int) -> _Scale:
-        values = sorted({group.values[at] for group in groups}, key=sort_key)
-        return cls(values, key=key, num_series=num_series)
+    @property
+    def is_log(self) -> bool:
+        numbers = all(_is_number(value) and value > 0 for value in self.values)
+        return numbers and self.key.startswith(RATES)
+
+    def middle(self, value: Any) -> float:
+        """Return the place of a value."""
+        if self.is_log:
+            return math.log10(value)
+        numbers = all(map(_is_number, self.values))
+        return float(value) if numbers else float(self.values.index(value))
 
     def place(self, value: Any, number: int) -> float:
         """Return the place of a value in the n-th series."""
-        if self._is_number:
-            return float(value)
-        return self._values.index(value) + SPREAD * (number - (self._num_series - 1) / 2)
-
-    def label(self, axes: Any) -> None:
-        """Name the values that there are."""
-        if self._is_log:
-            axes.set_xscale("log")
-        places = self._values if self._is_number else range(len(self._values))
-        axes.set_xticks(list(places), [cell_text(value) for value in self._values])
-        axes.minorticks_off()
-
-
-def _across(groups: Sequence[RunGroup]) -> int:
-    for number in range(len(groups[0].values)):
-        if all(_is_number(group.values[number]) for group in groups):
-            return number
-    return len(groups[0].values) - 1
+        places = sorted(map(self.middle, self.values))
+        gap = min((b - a for a, b in pairwise(places)), default=1.0)
+        step = SPREAD * gap / self.num_series
+        return self.middle(value) + step * (number - (self.num_series - 1) / 2)
 
 
 def _draw_series(
-    axes: Any, members: Sequence[RunGroup], at: int, scale: _Scale, number: int, text: str | None
+    axes: Any, members: Sequence[RunGroup], places: Sequence[float], text: str
 ) -> None:
-    own = look(number)
-    means = [
-        (scale.place(group.values[at], number), found.mean)
-        for group in members
-        if (found := group.mean(group.judged)) is not None
-    ]
-    for group in members:
-        place = scale.place(group.values[at], number)
-        _draw_runs(axes, group, place, own)
-    if means:
-        axes.plot(*zip(*means, strict=True), **own.settings, markersize=0, label=None)
-        axes.plot([], [], **own.settings, label=text)
+    own = look(len(axes.get_legend_handles_labels()[1]))
+    means = [group.mean(group.judged) for group in members]
+    line = [(x, found.mean) for x, found in zip(places, means, strict=True) if found is not None]
+    axes.plot([x for x, _ in line], [y for _, y in line], **{**own.settings, "marker": ""})
+    axes.plot([], [], **own.settings, label=text)
+    for group, x in zip(members, places, strict=True):
+        _draw_runs(axes, group, x, own)
 
 
-def _draw_runs(axes: Any, group: RunGroup, place: float, own: Look) -> None:
+def _draw_runs(axes: Any, group: RunGroup, x: float, own: Look) -> None:
+    dots = {"color": own.colour, "marker": own.marker, "linestyle": "none"}
     held = [group.value_of(row) for row in group.held]
+    axes.plot([x] * len(held), held, **dots, alpha=0.8)
     crashed = [row for row in group.finished if row["outcome"] == Status.CRASH]
-    axes.plot(
-        [place] * len(held), held, color=own.colour, marker=own.marker, linestyle="none", alpha=0.8
-    )
-    ends = [group.value_of(row) for row in crashed]
-    axes.plot([place] * len(ends), [0.0 if end is None else end for end in ends], **CRASH)
+    ends = [group.value_of(row) or 0.0 for row in crashed]  # 0 where it was never judged
+    axes.plot([x] * len(ends), ends, **dots, fillstyle="none")
+    axes.plot([x] * len(ends), ends, **CRASH)
 
 
-def _label_crashes(axes: Any, groups: Sequence[RunGroup]) -> None:
-    if any(group.num_crashed for group in groups):
-        axes.plot([], [], **CRASH, label="crashed, at what it ended with")
+def _across(groups: Sequence[RunGroup]) -> int:
+    places = range(len(groups[0].values))
+    numeric = (at for at in places if all(_is_number(group.values[at]) for group in groups))
+    return next(numeric, len(places) - 1)
+
+
+def _without(values: tuple[Any, ...], at: int) -> tuple[Any, ...]:
+    return values[:at] + values[at + 1 :]
 
 
 def _is_number(value: Any) -> bool:

@@ -273,8 +273,9 @@ def test_a_multirun_says_how_each_run_ended_and_fails_if_one_failed(
     said = shell("-m", f"seed={seeds}", "profile=smoke")
     assert said.status == status
     number = len(seeds.split(","))
-    *lines, end = said.out.strip().splitlines()[-number - 1 :]
+    *lines, end, again = said.out.strip().splitlines()[-number - 2 :]
     assert end == last
+    assert again.startswith("this table again: python scripts/collect.py --multirun ")
     for seed, line in zip(seeds.split(","), lines, strict=True):
         how = "refused: seed=-1" if seed == "-1" else ENDINGS[int(seed)]
         assert f"seed={seed} " in line
@@ -400,7 +401,7 @@ def test_a_multirun_in_slots_trains_each_run_in_a_process_of_its_own(tmp_path: P
     ]  # fmt: skip
     done = child(*asked, cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    *lines, last = done.stdout.strip().splitlines()[-4:]
+    *lines, last, _again = done.stdout.strip().splitlines()[-5:]
     assert last == "1 of 3 runs failed"
     assert [line.split("  ")[-1].strip().partition(":")[0] for line in lines] == [
         "ok", "ok", "refused",
