@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaledrelu.errors import ConfigError, nearest
-from scaledrelu.files import write_atomic, writing_to
+from scaledrelu.errors import ConfigError, RunError, nearest
+from scaledrelu.files import write_atomic
 from scaledrelu.reports.multirun import endings_of, multirun_text
 from scaledrelu.reports.run_filters import check_key, read_filters, select, why_none
 from scaledrelu.reports.run_groups import (
@@ -169,7 +170,7 @@ def _grouped(
         from scaledrelu.reports.run_plot import draw_groups
 
         place = asked.plot.with_suffix("") if asked.plot.suffix in (".png", ".svg") else asked.plot
-        with writing_to(place.parent):
+        with _writable(place):
             for path in draw_groups(groups, by, place):
                 say(f"wrote {path}")
     records = [group_record(group, by) for group in groups]
@@ -212,9 +213,19 @@ def _write(asked: Asked, table: Table, records: Sequence[Row], say: Say) -> None
 
 
 def _write_text(path: Path, text: str, say: Say) -> None:
-    with writing_to(path.parent):
+    with _writable(path):
         write_atomic(path, text)
     say(f"wrote {path}")
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}); give a file in another folder"
+        ) from error
 
 
 def _csv_text(records: Sequence[Row]) -> str:

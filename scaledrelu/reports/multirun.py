@@ -13,6 +13,7 @@ from scaledrelu.reports.run_rows import Row, is_done, read_rows
 from scaledrelu.reports.run_table import grid, headlines, outcome_text, run_cells
 from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.multirun import Ending, read_endings
+from scaledrelu.runs.record import Status
 
 RESULTS = "results"
 
@@ -68,7 +69,8 @@ def _table(endings: Sequence[Ending], rows: Mapping[str, Row]) -> str:
 
 
 def _how(ending: Ending, row: Row | None) -> str:
-    if row is not None and is_done(row):  # by this multirun, or by a later command
+    # A result may be that of a later command, or damaged since.
+    if row is not None and (is_done(row) or row["outcome"] == Status.DAMAGED):
         return outcome_text(row)
     return f"{ending.ended}: {ending.reason}" if ending.reason else str(ending.ended)
 

@@ -140,7 +140,8 @@ def values_text(rows: Iterable[Row], key: str) -> str:
     for row in rows:
         value = row.get(key)
         found.update(str(value).split(", ") if key == "tags" else [cell_text(value)])
-    shown = [f"{value} ({count})" for value, count in found.most_common(MOST_VALUES)]
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{value} ({count})" for value, count in ordered[:MOST_VALUES]]
     rest = len(found) - len(shown)
     return ", ".join([*shown, f"and {rest} other values"] if rest else shown)
 

@@ -173,13 +173,18 @@ def _planned_config(folder: Path, known: dict[str, Row]) -> Row:
     try:
         for block in _BLOCK.split(text or ""):
             if block not in known:
-                known[block] = flat(from_yaml(block)) if block.strip(" \n") else {}
+                known[block] = _read_block(block)
             found |= known[block]
     except (yaml.YAMLError, *UNREADABLE) as error:
         raise RecordError(
             f"{folder / CONFIG_YAML}: damaged ({in_short(error)}); {keep(folder)}"
         ) from error
     return found
+
+
+def _read_block(block: str) -> Row:
+    has_content = any(line.strip() and line[0] != "#" for line in block.splitlines())
+    return flat(from_yaml(block)) if has_content else {}
 
 
 def flat(value: Mapping[str, Any], path: str = "") -> Row:

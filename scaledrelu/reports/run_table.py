@@ -104,7 +104,9 @@ def outcome_text(row: Row) -> str:
     if row["outcome"] == Status.CRASH:
         step = "" if row["crash_step"] is None else f" at step {row['crash_step']}"
         return f"crash: {row['crash_kind'] or 'unknown kind'}{step}"
-    return f"{row['outcome']}: {row['reason']}" if row["reason"] else row["outcome"]
+    *_, reason = row["reason"].partition(f"{row['run_id']}")  # without the path of the run
+    reason = reason.lstrip("/: ") or row["reason"]
+    return f"{row['outcome']}: {reason}" if reason else row["outcome"]
 
 
 def counts_text(rows: Sequence[Row]) -> str:

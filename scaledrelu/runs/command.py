@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import traceback
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ from scaledrelu.runs.spawn import run_job, run_planned
 
 PLUGINS = "hydra_plugins.scaledrelu"  # Hydra wants this name; there is no such package on disk
 LAUNCHERS = ("joblib", "submitit")  # their errors say that a worker is gone
+SEARCHERS = ("optuna.", "hydra_plugins.hydra_optuna_sweeper.", "sqlalchemy.")
+NO_TRIAL = "No trials are completed yet."  # Optuna's words where no run has a result
 
 
 class Command:
@@ -140,11 +143,21 @@ class Command:
         except KeyboardInterrupt:
             status = _interrupted()
         except Exception as error:
+            if is_of_optuna(error):
+                return self._conclude_search(error)
             if (line := reason_outside(error)) is None:
                 raise
             print_error(line)
             status = EXIT_FAILED
         return status or self._conclude()
+
+    def _conclude_search(self, error: Exception) -> int:
+        """Say how the trials ended, and what Optuna complained of beside that."""
+        status = self._conclude()
+        if str(error) == NO_TRIAL:  # and so no best one: how each ended has been said
+            return status or EXIT_FAILED
+        print_error(f"Optuna stopped: {' '.join(str(error).split())}")
+        return EXIT_FAILED
 
     def _conclude(self) -> int:
         """Say how the jobs ended and return the exit status."""
@@ -173,6 +186,13 @@ def reason_outside(error: Exception) -> str | None:
             "the same command again to continue"
         )
     return None
+
+
+def is_of_optuna(error: Exception) -> bool:
+    """Say whether Optuna or its plugin for Hydra raised an error."""
+    frames = traceback.walk_tb(error.__traceback__)
+    *_, last = (frame.f_globals.get("__name__", "") for frame, _ in frames)
+    return last.startswith(SEARCHERS)
 
 
 def first_rank() -> bool:
