@@ -377,12 +377,8 @@ def test_a_job_returns_the_headline_metric_and_none_without_a_result(
     said = shell("-m", "seed=0,2,1,-1", "profile=smoke")
     assert returned == [81.5, 12.0, None, None]
     assert said.status == 1
-    assert [line.split()[2] for line in said.out.splitlines()[-6:-2]] == [
-        "81.50",
-        "12.00",
-        "-",
-        "-",
-    ]
+    lines = said.out.splitlines()[-6:-2]
+    assert [line.split()[2] for line in lines] == ["81.50", "12.00", "-", "-"]
     assert shell("seed=0", "profile=smoke").status == 0, "a number is no exit status"
 
 
