@@ -28,6 +28,7 @@ HEADERS = {"run_id": "run"}
 KIND = ("method", "profile.name", "data.name", "model.label")  # what decides most of the others
 FIRST = (*KIND, "stem.label", "ffn.label", "optimizer.label", "lr.base", "warmup.epochs")
 NUMBERS = ("lr.base", "warmup.epochs", "seed")  # said wherever they vary
+NO_WARMUP = "warmup.label"  # says no more than that a warm-up has 0 epochs
 LONGEST = 60  # characters of a reason in a terminal
 
 
@@ -52,11 +53,12 @@ def telling_keys(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
         varying: keys that differ among them.
     """
     known = [row for row in rows if has_config(row)]
-    names = [key for key in varying if is_name(key)]
+    names = [key for key in varying if is_name(key) and key != NO_WARMUP]
     kind = [key for key in KIND if key in names]
 
     def follows(key: str) -> bool:
         own = [name for name in names if name.split(".")[0] == key.split(".")[0]]
+        own = ["warmup.epochs"] if key == NO_WARMUP else own
         return _decide(known, own, key) or _decide(known, kind, key)
 
     return [key for key in varying if key in names or key in NUMBERS or not follows(key)]
