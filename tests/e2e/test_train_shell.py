@@ -24,7 +24,7 @@ from scaledrelu.config.shell import read_arguments, ready_for_hydra
 from scaledrelu.runs import command
 from scaledrelu.runs.ending import Ended, JobReport
 from scaledrelu.runs.multirun import read_endings
-from tests.helpers.run_folders import CRASHED, leave
+from tests.helpers.run_folders import CRASHED, leave, run_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "scripts" / "train.py"
@@ -349,13 +349,13 @@ def test_two_multiruns_keep_both_of_their_records(shell: Callable, tmp_path: Pat
     assert list((tmp_path / "cwd").iterdir()) == []
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_folder_that_a_person_chose_is_written_by_one_multirun_only(
-    shell: Callable, tmp_path: Path, launcher: str
+    shell: Callable, tmp_path: Path
 ) -> None:
-    asked = [f"hydra.sweep.dir={tmp_path / 'mine'}", "profile=smoke", f"hydra/launcher={launcher}"]
-    asked += ["hydra.launcher.n_jobs=1"] if launcher == "joblib" else []
-    first, second = shell("-m", "seed=-1,-2", *asked), shell("-m", "seed=-3", *asked)
+    asked = [f"hydra.sweep.dir={tmp_path / 'mine'}", "profile=smoke"]
+    first = shell("-m", "seed=-1,-2", *asked)
+    in_workers = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    second = shell("-m", "seed=-3", *in_workers, *asked)
     assert (first.status, second.status) == (2, 2)
     for name, typed in (("mine", "seed=-1,-2"), ("mine-2", "seed=-3")):
         assert typed in (tmp_path / name / "multirun.yaml").read_text()
@@ -372,8 +372,7 @@ def test_a_job_returns_the_headline_metric_and_none_without_a_result(
     job = train.command.job
     monkeypatch.setattr(train.command, "job", lambda c: returned.append(job(c)) or returned[-1])
     for seed, value, crash in ((0, 81.5, None), (2, 12.0, CRASHED)):
-        config = compose_unpinned(["profile=smoke", f"seed={seed}"])
-        leave(tmp_path / "results", config, value, crash=crash)
+        leave(tmp_path / "results", run_of(seed=seed), value, crash=crash)
     said = shell("-m", "seed=0,2,1,-1", "profile=smoke")
     assert returned == [81.5, 12.0, None, None]
     assert said.status == 1

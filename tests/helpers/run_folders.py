@@ -34,19 +34,19 @@ def leave(
     *,
     best: float | None = None,
     crash: dict[str, Any] | None = None,
-    seconds: float = 1.5,
+    metric: str = "val/top1",
     slim: bool = False,
 ) -> Path:
     """Leave a finished run; slim records are published ones, without ``config.yaml``."""
     folder = run_directory(results, run_id(config)) if slim else plan_in(results, config)
-    metrics = {} if value is None else {"val/top1": value, "val/loss": 2.0}
-    metrics |= {} if value is None else {"val/top1_best": best or value, "val/top1_best_epoch": 1}
+    metrics = {} if value is None else {metric: value, "val/loss": 2.0}
+    metrics |= {} if value is None else {f"{metric}_best": best or value, f"{metric}_best_epoch": 1}
     result = Result(
         run_id=run_id(config),
         outcome=Outcome.CRASH if crash else Outcome.OK,
         metrics=metrics,
         crash=crash,
-        seconds=seconds,
+        seconds=1.5,
         provenance={"device": "a CPU", "commit": "0123abc"},
     )
     write_result(folder, result, canonical(config))

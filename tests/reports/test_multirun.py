@@ -31,7 +31,7 @@ def multirun(tmp_path: Path) -> tuple[Path, list[str]]:
     folder, results = tmp_path / "multirun", tmp_path / "results"
     leave(results, good, 81.25, best=90.0)
     leave(results, crashed, 12.0, crash=CRASHED)
-    leave(results, other, 99.0)
+    leave(results, other, 99.0, metric="val/map")
     names = [
         end(folder, 0, good, Ended.OK),
         end(folder, 1, crashed, Ended.CRASH),
