@@ -64,7 +64,7 @@ def sweeper_settings(overrides: Sequence[str]) -> list[str]:
     """Return the settings of Optuna that a command line leaves open; none for other sweepers.
 
     Args:
-        overrides: as typed.
+        overrides: words of a command line.
     """
     given = dict(text.lstrip("+").partition("=")[::2] for text in overrides)
     if given.get(SWEEPER) != OPTUNA:

@@ -38,7 +38,7 @@ class Filter:
 
     Attributes:
         typed: as a person typed it.
-        key: of the row.
+        key: config key, metric or fact of a row.
         sign: ``=``, ``!=`` or an order.
         values: any of these, as typed.
     """
@@ -134,7 +134,7 @@ def values_text(rows: Iterable[Row], key: str) -> str:
 
     Args:
         rows: runs.
-        key: of a row.
+        key: config key, metric or fact.
     """
     found: Counter[str] = Counter()
     for row in rows:

@@ -123,7 +123,7 @@ def grid(headers: Sequence[str], lines: Sequence[Sequence[str]], *, style: str =
 
     Args:
         headers: one for each column.
-        lines: as many texts in each.
+        lines: texts, one for each column.
         style: ``plain`` for a terminal, ``github`` for markdown.
     """
     from tabulate import tabulate  # what only some commands need

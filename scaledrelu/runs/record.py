@@ -113,7 +113,7 @@ def read_score(results: str | Path, run_id: str, *, best: bool) -> float | None:
     Args:
         results: results folder.
         run_id: the run's id.
-        best: of the best epoch instead of the last.
+        best: whether the best epoch counts instead of the last.
 
     Raises:
         RecordError: when ``result.json`` exists and cannot be read.

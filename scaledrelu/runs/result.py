@@ -79,7 +79,7 @@ class Result:
         was never judged; then nothing usable is left.
 
         Args:
-            best: of the best epoch instead of the last.
+            best: whether the best epoch counts instead of the last.
 
         Returns:
             None where a run that did not crash has no finite value.

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from scaledrelu.reports import run_plot
 from scaledrelu.reports.run_groups import group_runs
 from scaledrelu.reports.run_rows import read_rows
 from scaledrelu.reports.run_table import telling_keys, varying_keys
 from scripts import collect
 from tests.helpers.run_folders import CRASHED, leave, plan_in, run_of
 
+DRAW = run_plot.draw_groups
 RATES = (5e-4, 1e-3)
 GOOD = {5e-4: (90.0, 93.0, 97.0), 1e-3: (80.0, 85.0, 60.0)}
 BAD = {5e-4: (40.0, 46.0, 50.0), 1e-3: (30.0, 12.0, 10.0)}  # of the last three two crash
@@ -185,6 +187,22 @@ def test_a_picture_is_a_function_of_the_runs_alone(
     assert "lr.base (log scale)" in text
     assert "crashed, at the value it ended with" in text
     assert "ViT_c" in text
+
+
+def test_every_run_is_a_dot_or_a_cross_in_a_picture(
+    shell: Callable, unchanged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(run_plot, "save_picture", lambda figure, _: drawn.append(figure.axes[0]))
+    monkeypatch.setattr(run_plot, "draw_groups", lambda *told: DRAW(*told) or [])
+    shell("--by", "lr.base,stem.label", "--plot", "x", results=unchanged)
+    marks = [line for line in drawn[0].lines if line.get_linestyle() == "None"]
+    crosses = [y for line in marks for y in line.get_ydata() if line.get_marker() == "x"]
+    dots = [y for line in marks for y in line.get_ydata() if line.get_fillstyle() == "full"]
+    ended = sorted(BAD[1e-3][1:])
+    assert sorted(crosses) == ended
+    held = sorted([*GOOD[5e-4], *GOOD[1e-3], *BAD[5e-4], BAD[1e-3][0]])
+    assert sorted(dots) == sorted([*held, *ended]), "a cross is filled, too"
 
 
 @pytest.mark.parametrize(
