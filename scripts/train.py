@@ -22,15 +22,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.launch.slots_launcher import SlotsLauncher
+from scaledrelu.reports.multirun import multirun_text
 from scaledrelu.runs.command import Command
-from scaledrelu.runs.ending import JobReport
 
-command = Command()
+command = Command(multirun_text)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")
-def job(composed: DictConfig) -> JobReport:
-    """Train one run and return how it ended."""
+def job(composed: DictConfig) -> float | None:
+    """Train one run and return its headline metric, None if it has no result."""
     return command.job(composed)
 
 

@@ -35,7 +35,11 @@ ALLOWED = {
 RECORDS = {"record", "result", "damage", "lock"}
 # How a run's process is told what to train, and how it ends.
 PROCESSES = {"planned", "ending", "process", "multirun", "mirrored"}
-SEEN_OF_RUNS = {"tables": RECORDS, "reports": RECORDS, "launch": RECORDS | PROCESSES}
+SEEN_OF_RUNS = {
+    "tables": RECORDS,
+    "reports": RECORDS | {"ending", "multirun"},
+    "launch": RECORDS | PROCESSES,
+}
 
 
 def imports_of(path: Path) -> set[str]:

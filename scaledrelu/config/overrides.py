@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledrelu.config.group import Group, fields_of
-from scaledrelu.config.launchers import check_launcher
+from scaledrelu.config.launchers import SWEEPER, check_launcher, check_sweeper
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, nearest
 
@@ -114,6 +114,8 @@ def check_overrides(overrides: Sequence[str], conf_dir: Path, *more: Path) -> No
         key = override.key_or_group.split("@")[0]
         if key == "hydra/launcher":
             check_launcher(str(override.value()))
+        if key == SWEEPER:
+            check_sweeper(str(override.value()))
         if re.split(r"[./]", key)[0] in FREE_GROUPS or override.is_delete():
             continue
         if key not in groups:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 
+from scaledrelu.config.launchers import sweeper_settings
 from scaledrelu.config.overrides import (
     check_overrides,
     expand_glob,
@@ -101,7 +102,7 @@ def ready_for_hydra(asked: Namespace, conf_dir: Path) -> list[str]:
     check_overrides(overrides, conf_dir, *folders)
     for override in parse_overrides(overrides):
         _check_sweep(override)
-    return [*overrides, *asked.flags]
+    return [*overrides, *sweeper_settings(overrides), *asked.flags]
 
 
 def _check_sweep(override: Override) -> None:

@@ -66,8 +66,8 @@ class Progress:
 
 def result_text(result: Result) -> str:
     """Return outcome and headline metric of a run in a few words."""
-    headlines = sorted(name for name in result.metrics if f"{name}_best" in result.metrics)
-    metrics = [f"{name} {result.metrics[name]:.1f}" for name in headlines]
+    name = result.headline
+    metrics = [f"{name} {result.metrics[name]:.1f}"] if name else []
     if result.outcome is Outcome.CRASH:
         metrics.insert(0, f"({(result.crash or {}).get('kind', 'unknown')})")
     return " ".join([str(result.outcome), *metrics])

@@ -26,7 +26,7 @@ from scaledrelu.launch.jobs import trust_of
 from scaledrelu.launch.local import LocalExecutor
 from scaledrelu.launch.slots import slots_of
 from scaledrelu.runs.ending import Ended, JobReport
-from scaledrelu.runs.multirun import write_ending
+from scaledrelu.runs.multirun import score_of, write_ending
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import read_result, run_directory
 from scaledrelu.tables.typed import is_whole
@@ -55,6 +55,7 @@ class SlotsLauncher(Launcher):
 
     def __init__(self, n_jobs: int | None, train: str, preload: Sequence[str]) -> None:
         self._n_jobs, self._train, self._preload = n_jobs, train, tuple(preload)
+        self._was_stopped = False
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -77,7 +78,9 @@ class SlotsLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Train all jobs and return how each ended.
+        """Train all jobs and return the headline metric of each, None for one without a result.
+
+        A sweeper may call this several times; after a signal nothing more is started.
 
         Args:
             job_overrides: the overrides of each job.
@@ -90,11 +93,11 @@ class SlotsLauncher(Launcher):
         folder, returns = Path(self._config.hydra.sweep.dir), []
         for number, job in enumerate(composed, initial_job_idx):
             report = JobReport("", Ended.REFUSED, job.refused)
+            done = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
             if job.config is not None:
                 report = reports[run_id(job.config)]
+                done.return_value = score_of(job.config, report)
             write_ending(folder, report, number=number, overrides=job.overrides)
-            done = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
-            done.return_value = report
             returns.append(done)
         return returns
 
@@ -118,6 +121,8 @@ class SlotsLauncher(Launcher):
         slots = slots_of(configs, self._n_jobs)
         executor = LocalExecutor(Files(results), slots, preload=self._preload)
         reports = {run_id(c): JobReport(run_id(c), Ended.INTERRUPTED, NOT_STARTED) for c in configs}
+        if self._was_stopped:
+            return reports
         executor.submit([self._job(one, results, writer) for one in composed])
         with note_signals() as asked:
             try:
@@ -125,6 +130,7 @@ class SlotsLauncher(Launcher):
                     _note(executor.poll(POLL_S), reports, results)
                 _note(executor.stop(lambda: len(asked) > 1), reports, results)
             finally:
+                self._was_stopped = bool(asked)
                 executor.close()
         return reports
 

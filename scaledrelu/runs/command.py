@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import traceback
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from scaledrelu.config.compose import CONF_DIR, finalize, readable_errors
 from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.places import expand_home, expand_overrides
+from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import (
     PlannedRun,
     help_text,
@@ -38,24 +40,31 @@ from scaledrelu.runs.ending import (
     JobReport,
     exit_status,
 )
-from scaledrelu.runs.multirun import MultirunFolder, leave_ending, read_endings, summary
+from scaledrelu.runs.multirun import MultirunFolder, leave_ending, read_endings, score_of
 from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.spawn import run_job, run_planned
 
 PLUGINS = "hydra_plugins.scaledrelu"  # Hydra wants this name; there is no such package on disk
 LAUNCHERS = ("joblib", "submitit")  # their errors say that a worker is gone
+SEARCHERS = ("optuna.", "hydra_plugins.hydra_optuna_sweeper.", "sqlalchemy.")
+NO_TRIAL = "No trials are completed yet."  # Optuna's words where no run has a result
 
 
 class Command:
-    """One call of ``train.py``; ``reports`` are those of the jobs in this process."""
+    """One call of ``train.py``; ``reports`` are those of the jobs in this process.
 
-    def __init__(self) -> None:
+    Args:
+        table: returns what a multirun ends with, from its folder and the results folder.
+    """
+
+    def __init__(self, table: Callable[[Path, str], str]) -> None:
         self.reports: list[JobReport] = []
+        self._table = table
 
     @reader_may_leave()
     def main(
         self,
-        job: Callable[[], None],
+        job: Callable[[], object],
         text: str,
         *,
         plugins: Sequence[type[Plugin]] = (),
@@ -85,22 +94,31 @@ class Command:
             Plugins.instance().class_name_to_class.update(names)
             return self._run(job, asked)
 
-    def job(self, composed: DictConfig) -> JobReport:
-        """Train what Hydra composed and return how it ended; raises nothing: other jobs follow."""
-        report = self._train(composed)
-        self.reports.append(report)
-        leave_ending(report)
-        return report
+    def job(self, composed: DictConfig) -> float | None:
+        """Train what Hydra composed; raises nothing: other jobs follow.
 
-    def _train(self, composed: DictConfig) -> JobReport:
+        Returns:
+            The headline metric, for a sweeper that searches, see ``Result.score``; None if the run
+            has no result. How the job ended stands in ``reports``.
+        """
         try:
             check_specialisations(HydraConfig.get().runtime)
             config = finalize(composed)
         except ScaledReluError as error:
-            return JobReport("", Ended.REFUSED, str(error))
+            self._note(JobReport("", Ended.REFUSED, str(error)))
+            return None
+        report = self._train(config)
+        self._note(report)
+        return score_of(config, report)
+
+    def _train(self, config: RunConfig) -> JobReport:
         if any(report.ended is Ended.INTERRUPTED for report in self.reports):
             return JobReport(run_id(config), Ended.INTERRUPTED, "not started")
         return run_job(config)
+
+    def _note(self, report: JobReport) -> None:
+        self.reports.append(report)
+        leave_ending(report)
 
     def _train_planned(self, planned: PlannedRun) -> int:
         """Train a run from its file."""
@@ -112,7 +130,7 @@ class Command:
             return _interrupted()
         return self._conclude()
 
-    def _run(self, job: Callable[[], None], asked: Namespace) -> int:
+    def _run(self, job: Callable[[], object], asked: Namespace) -> int:
         """Let Hydra run what is asked and return the exit status."""
         MultirunFolder.path = None
         status = 0
@@ -125,11 +143,21 @@ class Command:
         except KeyboardInterrupt:
             status = _interrupted()
         except Exception as error:
+            if is_of_optuna(error):
+                return self._conclude_search(error)
             if (line := reason_outside(error)) is None:
                 raise
             print_error(line)
             status = EXIT_FAILED
         return status or self._conclude()
+
+    def _conclude_search(self, error: Exception) -> int:
+        """Say how the trials ended, and what Optuna complained of beside that."""
+        status = self._conclude()
+        if str(error) == NO_TRIAL:  # and so no best one: how each ended has been said
+            return status or EXIT_FAILED
+        print_error(f"Optuna stopped: {' '.join(str(error).split())}")
+        return EXIT_FAILED
 
     def _conclude(self) -> int:
         """Say how the jobs ended and return the exit status."""
@@ -142,7 +170,7 @@ class Command:
             for reason in dict.fromkeys(report.reason for report in all_reports):
                 print_error(reason)
         elif found and first_rank():
-            print_out(summary(found))
+            print_out(self._table(MultirunFolder.path, MultirunFolder.results))
         return status
 
 
@@ -160,12 +188,19 @@ def reason_outside(error: Exception) -> str | None:
     return None
 
 
+def is_of_optuna(error: Exception) -> bool:
+    """Say whether Optuna or its plugin for Hydra raised an error."""
+    frames = traceback.walk_tb(error.__traceback__)
+    *_, last = (frame.f_globals.get("__name__", "") for frame, _ in frames)
+    return last.startswith(SEARCHERS)
+
+
 def first_rank() -> bool:
     """Whether this process prints for all that torchrun or srun started."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
-def complete(job: Callable[[], None]) -> int:
+def complete(job: Callable[[], object]) -> int:
     """Answer the shell's request for completions, without internal groups."""
     words = io.StringIO()
     with (

@@ -1,14 +1,14 @@
 """How the jobs of one multirun ended, in whichever process or machine a launcher ran them.
 
-Hydra does not pass on what the jobs of a multirun return. So each job leaves a small file in the
-multirun's folder, and the command that started them reads these files at the end.
+Hydra passes what the jobs of a multirun return to its sweeper alone. So each job leaves a small
+file in the multirun's folder, and the command that started them reads these files at the end.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +17,18 @@ from typing import Any, ClassVar
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
+from scaledrelu.config.places import quoted
+from scaledrelu.config.run import RunConfig
+from scaledrelu.errors import RunError
 from scaledrelu.files import write_atomic
+from scaledrelu.runs.damage import UNREADABLE, in_short
 from scaledrelu.runs.ending import Ended, JobReport
+from scaledrelu.runs.record import read_score
 
 FOLDER = "endings"
+RECORD = "multirun.yaml"  # which Hydra's sweeper writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +43,53 @@ class Ending:
 
 
 class MultirunFolder(Callback):
-    """Remembers the folder of the multirun that this process started; Hydra calls it."""
+    """Takes a folder for the multirun that this process started; Hydra calls it.
+
+    Attributes:
+        path: the multirun's folder; None where there is no multirun.
+        results: the results folder.
+    """
 
     path: ClassVar[Path | None] = None
+    results: ClassVar[str] = "results"
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Find the folder, and remove the files of an earlier multirun in it.
+        """Take the folder that is asked for, or one beside it that no other multirun has.
+
+        The sweeper and every job learn of it.
 
         Args:
-            config: Hydra's configuration of the multirun.
+            config: Hydra's configuration of the multirun; the folder in it is changed.
             _: further arguments of Hydra, ignored.
         """
-        MultirunFolder.path = Path(config.hydra.sweep.dir).absolute()
-        shutil.rmtree(MultirunFolder.path / FOLDER, ignore_errors=True)
+        asked = Path(config.hydra.sweep.dir).absolute()
+        MultirunFolder.path, MultirunFolder.results = asked, str(config.paths.results)
+        with contextlib.suppress(OSError):  # Hydra says so, when it writes there
+            MultirunFolder.path = take_folder(asked)
+        if MultirunFolder.path != asked:
+            with open_dict(config):
+                config.hydra.sweep.dir = str(MultirunFolder.path)
+                place = quoted(str(MultirunFolder.path))
+                config.hydra.overrides.hydra.append(f"hydra.sweep.dir={place}")
+
+
+def take_folder(asked: Path) -> Path:
+    """Return a folder for one multirun, which no other process gets: this one, or ``<name>-2``.
+
+    Args:
+        asked: the folder that is asked for; it may exist.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for number in itertools.count(1):
+        folder = asked if number == 1 else asked.with_name(f"{asked.name}-{number}")
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / RECORD).exists():
+            continue
+        with contextlib.suppress(FileExistsError):
+            (folder / FOLDER).mkdir()  # of several processes one succeeds
+            return folder
 
 
 def leave_ending(report: JobReport) -> None:
@@ -62,6 +102,22 @@ def leave_ending(report: JobReport) -> None:
     if hydra.mode == RunMode.MULTIRUN:
         number, overrides = int(hydra.job.num), tuple(hydra.overrides.task)
         write_ending(Path(hydra.sweep.dir), report, number=number, overrides=overrides)
+
+
+def score_of(config: RunConfig, report: JobReport) -> float | None:
+    """Return what a job tells a sweeper: the headline metric of its run, as ``Result.score`` says.
+
+    Args:
+        config: the run's configuration.
+        report: how the job ended.
+
+    Returns:
+        None if the run has no result: it failed, was refused or interrupted.
+    """
+    if report.ended not in (Ended.OK, Ended.CRASH):
+        return None
+    best = config.evaluation.report == "best"
+    return read_score(config.paths.results, report.run_id, best=best)
 
 
 def write_ending(folder: Path, report: JobReport, *, number: int, overrides: Sequence[str]) -> None:
@@ -78,34 +134,19 @@ def write_ending(folder: Path, report: JobReport, *, number: int, overrides: Seq
 
 
 def read_endings(folder: Path) -> list[Ending]:
-    """Return the endings of a multirun in the order of its jobs."""
-    found = [json.loads(path.read_text()) for path in (folder / FOLDER).glob("*.json")]
-    endings = [
-        Ending(**{**raw, "overrides": tuple(raw["overrides"]), "ended": Ended(raw["ended"])})
-        for raw in found
-    ]
+    """Return the endings of a multirun in the order of its jobs.
+
+    Raises:
+        RunError: one of their files is damaged.
+    """
+    endings = [_read(path) for path in (folder / FOLDER).glob("*.json")]
     return sorted(endings, key=lambda ending: ending.number)
 
 
-def summary(endings: Sequence[Ending]) -> str:
-    """Return one line for each job of a multirun, and how many of them failed."""
-    alike = set.intersection(*(set(ending.overrides) for ending in endings))
-    common = alike if len(endings) > 1 else set()
-    rows = [
-        (ending.run_id or "-", " ".join(o for o in ending.overrides if o not in common), ending)
-        for ending in endings
-    ]
-    names, asked = (max(len(row[column]) for row in rows) for column in (0, 1))
-    lines = [f"{row[0]:{names}}  {row[1]:{asked}}  {_how(row[2])}" for row in rows]
-    count = Counter(ending.ended for ending in endings)
-    bad, stopped = count[Ended.FAILED] + count[Ended.REFUSED], count[Ended.INTERRUPTED]
-    last = f"{bad} of {len(endings)} runs failed"
-    if stopped:
-        last += f", {stopped} interrupted (run the same command again to continue)"
-    if count[Ended.BUSY]:
-        last += f", {count[Ended.BUSY]} trained by other processes"
-    return "\n".join([*lines, last])
-
-
-def _how(ending: Ending) -> str:
-    return f"{ending.ended}: {ending.reason}" if ending.reason else str(ending.ended)
+def _read(path: Path) -> Ending:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        told = {"overrides": tuple(raw["overrides"]), "ended": Ended(raw["ended"])}
+        return Ending(**{**raw, **told})
+    except UNREADABLE as error:
+        raise RunError(f"{path}: damaged ({in_short(error)}); move it away") from error

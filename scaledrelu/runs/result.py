@@ -25,6 +25,8 @@ from scaledrelu.runs.damage import (
 
 RESULT = "result.json"
 MOST_PERCENT = 100 + 1e-6  # means of many values may round up
+COLLAPSED = "collapsed"  # the kind of crash that leaves a finite loss
+WORST = 0.0  # of a headline metric: all are shares in percent
 IN_REPORTS = ("device", "torch", "timm", "commit")  # fields of the provenance
 
 
@@ -64,6 +66,31 @@ class Result:
     def __post_init__(self) -> None:
         if (self.outcome == Outcome.CRASH) != (self.crash is not None):
             raise ValueError(f"{self.run_id}: outcome {self.outcome} with crash={self.crash!r}")
+
+    @property
+    def headline(self) -> str | None:
+        """The metric whose best value is kept as well; None if the run was never judged."""
+        return next((name for name in sorted(self.metrics) if f"{name}_best" in self.metrics), None)
+
+    def score(self, *, best: bool = False) -> float | None:
+        """Return the headline metric, for a sweeper that looks for its largest value.
+
+        A crash is worth what the run ended at, and ``WORST`` where its loss was not finite or it
+        was never judged; then nothing usable is left.
+
+        Args:
+            best: whether the best epoch counts instead of the last.
+
+        Returns:
+            None where a run that did not crash has no finite value.
+        """
+        crashed = self.outcome is Outcome.CRASH
+        if crashed and (self.headline is None or (self.crash or {}).get("kind") != COLLAPSED):
+            return WORST
+        if self.headline is None:
+            return None
+        value = self.metrics[f"{self.headline}_best" if best and not crashed else self.headline]
+        return value if math.isfinite(value) else (WORST if crashed else None)
 
     def to_json(self) -> str:
         """Return sorted, indented JSON; non-finite numbers become the strings nan, inf, -inf."""

@@ -12,6 +12,7 @@ import pytest
 
 from scaledrelu.bench import gpu
 from scaledrelu.bench import main as bench
+from scaledrelu.config import launchers
 from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.shell import planned_run, read_arguments, ready_for_hydra
@@ -20,7 +21,14 @@ from scaledrelu.runs.planned import PlanWriter, read_planned
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
-from scripts import autopsy, bench_retrieval, draw_rankings, make_mini_data, make_token_labels
+from scripts import (
+    autopsy,
+    bench_retrieval,
+    collect,
+    draw_rankings,
+    make_mini_data,
+    make_token_labels,
+)
 from tests.helpers.documents import ROOT, WRITTEN, Shown, example_files, shown_commands
 
 COMMANDS = [shown for page in WRITTEN for shown in shown_commands(page)]
@@ -39,6 +47,7 @@ PARSERS = {
     "bench": bench.parse,
     "gpu": gpu.parse,
     "bench_retrieval": bench_retrieval.parse,
+    "collect": collect.parse,
     "draw_rankings": draw_rankings.parse,
     "make_mini_data": make_mini_data.parse,
     "make_token_labels": make_token_labels.parse,
@@ -66,6 +75,7 @@ def with_examples(base: Path, files: dict[str, str]) -> Path:
 def test_every_command_of_the_documents_is_one(
     shown: Shown, conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(launchers, "plugin_installed", lambda _: True)  # of the extras
     monkeypatch.syspath_prepend(conf.parent)
     read_command(shown, conf)
 
@@ -142,10 +152,17 @@ def read_train(arguments: list[str], conf: Path, answer: str) -> None:
     ready = ready_for_hydra(asked, conf)[: len(asked.overrides)]
     chosen = [word for word in ready if not word.startswith("hydra")]
     if asked.multirun:
-        chosen = [word.split(",")[0] for word in chosen]
+        chosen = [one_value(word) for word in chosen]
     compose_unpinned(chosen, conf_dir=conf)
     if names := set(ANNOUNCED.findall(answer)):
         assert names == {run_id(compose(chosen, conf_dir=conf))}
+
+
+def one_value(word: str) -> str:
+    """Return an override with the first value of its list, or the lower end of its interval."""
+    key, _, values = word.partition("=")
+    interval = re.search(r"interval\(([^,]+),", values)
+    return f"{key}={interval[1] if interval else values.split(',')[0]}"
 
 
 def read_planned_run(changes: Sequence[str], conf: Path) -> None:

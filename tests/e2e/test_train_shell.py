@@ -15,12 +15,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scaledrelu.config import launchers
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options
 from scaledrelu.config.run import RunConfig
+from scaledrelu.config.shell import read_arguments, ready_for_hydra
 from scaledrelu.runs import command
 from scaledrelu.runs.ending import Ended, JobReport
+from scaledrelu.runs.multirun import read_endings
+from tests.helpers.run_folders import CRASHED, leave, run_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "scripts" / "train.py"
@@ -273,8 +277,9 @@ def test_a_multirun_says_how_each_run_ended_and_fails_if_one_failed(
     said = shell("-m", f"seed={seeds}", "profile=smoke")
     assert said.status == status
     number = len(seeds.split(","))
-    *lines, end = said.out.strip().splitlines()[-number - 1 :]
+    *lines, end, again = said.out.strip().splitlines()[-number - 2 :]
     assert end == last
+    assert again.startswith("this table again: python scripts/collect.py --multirun ")
     for seed, line in zip(seeds.split(","), lines, strict=True):
         how = "refused: seed=-1" if seed == "-1" else ENDINGS[int(seed)]
         assert f"seed={seed} " in line
@@ -344,12 +349,58 @@ def test_two_multiruns_keep_both_of_their_records(shell: Callable, tmp_path: Pat
     assert list((tmp_path / "cwd").iterdir()) == []
 
 
-def test_a_folder_of_multiruns_that_a_person_chose_holds_the_last_endings_only(
+def test_a_folder_that_a_person_chose_is_written_by_one_multirun_only(
     shell: Callable, tmp_path: Path
 ) -> None:
-    place = f"hydra.sweep.dir={tmp_path / 'mine'}"
-    assert shell("-m", "seed=0,1", place, "profile=smoke").status == 1
-    assert shell("-m", "seed=0", place, "profile=smoke").status == 0
+    asked = [f"hydra.sweep.dir={tmp_path / 'mine'}", "profile=smoke"]
+    first = shell("-m", "seed=-1,-2", *asked)
+    in_workers = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    second = shell("-m", "seed=-3", *in_workers, *asked)
+    assert (first.status, second.status) == (2, 2)
+    for name, typed in (("mine", "seed=-1,-2"), ("mine-2", "seed=-3")):
+        assert typed in (tmp_path / name / "multirun.yaml").read_text()
+        ended = read_endings(tmp_path / name)
+        assert [one.overrides[0] for one in ended] == [
+            f"seed={seed}" for seed in typed.removeprefix("seed=").split(",")
+        ]
+
+
+def test_a_job_returns_the_headline_metric_and_none_without_a_result(
+    shell: Callable, train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[float | None] = []
+    job = train.command.job
+    monkeypatch.setattr(train.command, "job", lambda c: returned.append(job(c)) or returned[-1])
+    for seed, value, crash in ((0, 81.5, None), (2, 12.0, CRASHED)):
+        leave(tmp_path / "results", run_of(seed=seed), value, crash=crash)
+    said = shell("-m", "seed=0,2,1,-1", "profile=smoke")
+    assert returned == [81.5, 12.0, None, None]
+    assert said.status == 1
+    lines = said.out.splitlines()[-6:-2]
+    assert [line.split()[2] for line in lines] == ["81.50", "12.00", "-", "-"]
+    assert shell("seed=0", "profile=smoke").status == 0, "a number is no exit status"
+
+
+def test_optuna_looks_for_the_largest_value_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launchers, "plugin_installed", lambda _: True)
+    asked = read_arguments(["-m", "hydra/sweeper=optuna", "hydra.sweeper.n_jobs=3", "seed=0,1"])
+    ready = ready_for_hydra(asked, CONF_DIR)
+    assert ready[3:] == [
+        "hydra.sweeper.direction=maximize", "hydra.sweeper.max_failure_rate=1.0", "-m",
+    ]  # fmt: skip
+    asked = read_arguments(["-m", "seed=0,1"])
+    assert ready_for_hydra(asked, CONF_DIR) == ["seed=0,1", "-m"]
+
+
+def test_optuna_that_is_not_installed_is_one_line(
+    shell: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launchers, "plugin_installed", lambda _: False)
+    said = shell("-m", "hydra/sweeper=optuna", "seed=0,1", "profile=smoke")
+    assert said.status == 2
+    assert said.err.endswith("is not installed; run: pip install -e '.[optuna]'\n")
 
 
 def test_nothing_is_written_where_the_command_was_typed(shell: Callable, tmp_path: Path) -> None:
@@ -400,7 +451,7 @@ def test_a_multirun_in_slots_trains_each_run_in_a_process_of_its_own(tmp_path: P
     ]  # fmt: skip
     done = child(*asked, cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    *lines, last = done.stdout.strip().splitlines()[-4:]
+    *lines, last, _again = done.stdout.strip().splitlines()[-5:]
     assert last == "1 of 3 runs failed"
     assert [line.split("  ")[-1].strip().partition(":")[0] for line in lines] == [
         "ok", "ok", "refused",

@@ -1,0 +1,63 @@
+"""Show runs on disk as a table: how they ended, their metrics, and the settings that differ.
+
+python scripts/collect.py                                        every run in results/runs
+python scripts/collect.py stem.label=ViT_c,ViT_p 'lr.base>=1e-3' outcome=crash tags=table1
+python scripts/collect.py tags=table1 --by stem.label,lr.base --metric val/top1 --pivot
+python scripts/collect.py tags=table1 --by stem.label,lr.base --plot rates --csv rates.csv
+python scripts/collect.py --multirun results/runs/.hydra/2026-01-31_12-00-00-000000
+python scripts/collect.py --results results/published/mini method=deit --markdown deit.md
+
+A filter is key=value. Keys: outcome (ok, crash, failed, damaged, running, missing), method, tags,
+seed, a metric, or any key that `train.py --cfg job` prints. Several values are separated by commas,
+* stands for any letters; !=, >, >=, < and <= compare. What has > or < in it needs quotes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scaledrelu.errors import ScaledReluError, reader_may_leave
+from scaledrelu.reports.collect import Asked, collect
+from scaledrelu.runs.ending import EXIT_WRONG_INPUT
+
+ENDING = "Exit status: 0 a table was printed; 1 no run matches; 2 wrong input."
+
+
+def parse(arguments: Sequence[str]) -> Asked:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        "collect.py", description=__doc__, epilog=ENDING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("filters", nargs="*", metavar="key=value")
+    parser.add_argument("--results", default="results", help="results folder, default: results")
+    parser.add_argument("--multirun", type=Path, metavar="FOLDER", help="the runs of one multirun")
+    parser.add_argument("--keys", help="settings to show, e.g. stem.label,lr.base; all: every one")
+    parser.add_argument("--by", help="one line for each group of runs, e.g. stem.label,lr.base")
+    parser.add_argument("--metric", help="e.g. val/top1 or val/top1_best; several for single runs")
+    parser.add_argument("--pivot", action="store_true", help="the last key of --by goes across")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write unrounded values there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG and SVG")
+    return Asked(**vars(parser.parse_intermixed_args(arguments)))
+
+
+@reader_may_leave()
+def main() -> int:
+    """Print what is asked for; return the exit status."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    try:
+        return collect(parse(sys.argv[1:]), print, width=width)
+    except ScaledReluError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_WRONG_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())
