@@ -23,7 +23,8 @@ from scaledrelu.errors import RunError
 
 log = logging.getLogger(__name__)
 
-ONLINE, OFFLINE = "online", "offline"
+MODES = DISABLED, OFFLINE, ONLINE = "disabled", "offline", "online"  # the most careful first
+ALSO_CALLED = {"dryrun": OFFLINE, "run": ONLINE}  # older values of WANDB_MODE
 # Seconds until W&B must answer; offline, nothing waits for a network, only for the disk.
 START_S = {ONLINE: 30.0, OFFLINE: 60.0}
 FINISH_S = 60.0  # to send the rest when a run has ended
@@ -36,17 +37,21 @@ class WandbMirror:
 
     Args:
         folder: run directory; W&B writes below it.
-        run_id: our id, also W&B's; a redone run has the suffix ``-rN``.
         mode: offline or online; where online fails, the copy is kept offline.
-        project: W&B project.
-        entity: W&B team, or None for the default.
-        group: W&B group (the method).
-        tags: tables that the run belongs to.
-        config: canonical configuration.
+        run_id: our id, also W&B's; a redone run has the suffix ``-rN``.
+        name: what people call the run.
+        project: W&B project, or None for that of the environment.
+        entity: W&B team, or None for that of the environment.
+        group: what runs share that differ in their seeds alone.
+        job_type: the method.
+        tags: tables that print the run.
+        paper: what the paper prints for it, ``table/column`` -> value.
+        config: nested configuration; W&B shows and filters nested keys with dots.
     """
 
     def __init__(self, folder: Path, *, mode: str, **spec: Any) -> None:
-        self._spec = {"folder": str(folder), "trainer": os.getpid(), **spec}
+        log_file = str(folder / "wandb" / OWN_LOG)
+        self._spec = {"folder": str(folder), "trainer": os.getpid(), "log": log_file, **spec}
         self._mode = mode
         self._process: subprocess.Popen[bytes] | None = None
         self._said: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -115,8 +120,21 @@ class WandbMirror:
             "W&B: %s; training is not affected. To send a copy later use wandb=offline, which "
             "keeps it under %s, and `wandb sync`",
             trouble.rstrip("."),
-            Path(self._spec["folder"]) / "wandb",
+            Path(os.environ.get("WANDB_DIR") or self._spec["folder"]) / "wandb",
         )
+
+
+def mode_here(asked: str) -> str:
+    """Return what is copied here: WANDB_MODE may ask for less than the configuration, never more.
+
+    Args:
+        asked: disabled, offline or online.
+    """
+    said = os.environ.get("WANDB_MODE", "").lower()
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes"):
+        said = DISABLED
+    allowed = ALSO_CALLED.get(said, said)
+    return min(asked, allowed, key=MODES.index) if allowed in MODES else asked
 
 
 def check_online(limit_s: float = START_S[ONLINE]) -> None:
