@@ -29,13 +29,19 @@ ALLOWED = {
     "tables": BASE | {"runs"},
     "launch": BASE | {"tables", "runs"},
     "reports": BASE | {"tables", "runs"},
+    "dashboards": BASE | {"tables", "runs"},
     "bench": BASE | PARTS | {"engine", "runs", "tables"},
 }
 # What planning, launching and reporting may see of runs: what a run leaves, and who works on it.
 RECORDS = {"record", "result", "damage", "lock"}
 # How a run's process is told what to train, and how it ends.
 PROCESSES = {"planned", "ending", "process", "multirun", "mirrored"}
-SEEN_OF_RUNS = {"tables": RECORDS, "reports": RECORDS, "launch": RECORDS | PROCESSES}
+SEEN_OF_RUNS = {
+    "tables": RECORDS,
+    "reports": RECORDS,
+    "launch": RECORDS | PROCESSES,
+    "dashboards": RECORDS | {"planned", "mirrored"},
+}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -112,6 +118,7 @@ def test_planning_reporting_and_help_import_no_slow_package() -> None:
     code = (
         "import sys; import scaledrelu.launch.sweep, scaledrelu.runs.spawn;"
         "import scaledrelu.reports.report, scaledrelu.reports.publish;"
+        "import scaledrelu.dashboards.afterwards, scaledrelu.dashboards.save;"
         "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn'};"
         "print(sorted(slow & set(sys.modules)))"
     )

@@ -90,9 +90,9 @@ class WandbMirror:
 
     def _try(self, mode: str) -> str | None:
         """Start the process and wait for its first answer; return the problem, if any."""
-        process = _start_process()
+        process = start_process()
         self._process, self._said = process, queue.Queue()
-        threading.Thread(target=_listen, args=(process, self._said), daemon=True).start()
+        threading.Thread(target=listen, args=(process, self._said), daemon=True).start()
         self._tell({**self._spec, "mode": mode})
         try:
             answer = self._said.get(timeout=START_S[mode])
@@ -111,7 +111,7 @@ class WandbMirror:
 
     def _kill(self) -> None:
         process, self._process = self._process, None
-        _kill_group(process)
+        kill_group(process)
         with contextlib.suppress(OSError):
             process.stdin.close()
 
@@ -143,14 +143,14 @@ def check_online(limit_s: float = START_S[ONLINE]) -> None:
     Raises:
         RunError: one line with the reason.
     """
-    process = _start_process()
+    process = start_process()
     try:
         said, _ = process.communicate(b'{"mode": "check"}\n', timeout=limit_s)
         trouble = json.loads(said).get("trouble")
     except (subprocess.TimeoutExpired, ValueError):
         trouble = f"no answer within {limit_s:.0f} s"
     finally:
-        _kill_group(process)
+        kill_group(process)
     if trouble:
         raise RunError(
             f"W&B: {trouble.rstrip('.')}; run `wandb login`, or use wandb=offline and send the "
@@ -158,7 +158,8 @@ def check_online(limit_s: float = START_S[ONLINE]) -> None:
         )
 
 
-def _start_process() -> subprocess.Popen[bytes]:
+def start_process() -> subprocess.Popen[bytes]:
+    """Start the process that talks to W&B; it waits for its first line."""
     return subprocess.Popen(
         [sys.executable, "-P", str(PROGRAM)],
         stdin=subprocess.PIPE,
@@ -167,14 +168,20 @@ def _start_process() -> subprocess.Popen[bytes]:
     )
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
     """End the process and its children; it may have ended already."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def _listen(process: subprocess.Popen[bytes], said: queue.Queue[dict[str, Any]]) -> None:
+def listen(process: subprocess.Popen[bytes], said: queue.Queue[dict[str, Any]]) -> None:
+    """Pass on what the process says, and at last that it has ended.
+
+    Args:
+        process: the process that talks to W&B.
+        said: its messages.
+    """
     for line in process.stdout:
         with contextlib.suppress(ValueError):
             said.put(json.loads(line))

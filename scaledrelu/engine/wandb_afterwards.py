@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,15 +90,23 @@ def _send_table(spec: Mapping[str, Any], folder: Path, record: str) -> dict[str,
 
 def _summary_there(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the summary that the server has of a run; empty where it has no such run."""
-    import wandb
+    from wandb.errors import CommError
 
     told = from_environment(spec)
-    api = wandb.Api()
-    entity = told["entity"] or api.default_entity
+    entity = told["entity"] or _api().default_entity
     try:
-        return dict(api.run(f"{entity}/{told['project']}/{spec['run_id']}").summary)
-    except (ValueError, wandb.errors.CommError):  # no such run, or no such project yet
-        return {}
+        return dict(_api().run(f"{entity}/{told['project']}/{spec['run_id']}").summary)
+    except (ValueError, CommError) as error:
+        if isinstance(getattr(error, "exc", error), ValueError):  # no such run or project yet
+            return {}
+        raise
+
+
+@cache
+def _api() -> Any:
+    import wandb
+
+    return wandb.Api()
 
 
 def _is_offline(copy: Path) -> bool:

@@ -44,7 +44,7 @@ class WandbRun:
         self._copy = Path(self.run.dir).parent
         after = _clear_copies(place / "wandb", spec["run_id"], keep=self._copy)
         after = max(after, read_mark(folder / "wandb" / SENT).get("last_step", 0))
-        self.rows = Rows(folder, after=self.run.step - 1 if self._online else after)
+        self.rows = Rows(folder, after=self.run.starting_step - 1 if self._online else after)
 
     @property
     def address(self) -> str:

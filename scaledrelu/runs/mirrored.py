@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.naming import readable_name, row_group, stem_name
 from scaledrelu.config.run import RunConfig
-from scaledrelu.config.stored import CONFIG_YAML, from_stored, from_yaml
 from scaledrelu.engine.mirror import DISABLED, WandbMirror
 from scaledrelu.engine.mirror import ONLINE as ONLINE
 from scaledrelu.engine.mirror import check_online as check_online
 from scaledrelu.engine.mirror import mode_here as mode_here
-from scaledrelu.errors import ScaledReluError
-from scaledrelu.runs.record import run_directory, times_redone
+from scaledrelu.engine.mirror_afterwards import Sender as Sender
+from scaledrelu.runs.planned import stored_config
+from scaledrelu.runs.record import times_redone
 
 LABELLED = ("model", "stem", "ffn", "optimizer", "lr", "warmup", "precision")
 
@@ -34,15 +32,16 @@ def open_mirrors(config: RunConfig, folder: Path) -> list[WandbMirror]:
     return [WandbMirror(folder, mode=mode, **told_of(config))]
 
 
-def told_of(config: RunConfig) -> dict[str, Any]:
+def told_of(config: RunConfig, upstream: RunConfig | None = None) -> dict[str, Any]:
     """Return what W&B is told of a run beside its files; see ``WandbMirror``.
 
     Args:
         config: the run's configuration.
+        upstream: of the run that it starts from; None = as it lies on disk.
     """
     results, wandb, name = config.paths.results, config.wandb, run_id(config)
     redone = times_redone(results, name)
-    upstream = upstream_of(config)
+    upstream = upstream or upstream_of(config)
     return {
         "run_id": f"{name}-r{redone}" if redone else name,
         "name": readable_name(config, upstream),
@@ -64,12 +63,7 @@ def upstream_of(config: RunConfig) -> RunConfig | None:
     """
     if config.init.run is None:
         return None
-    path = run_directory(config.paths.results, config.init.run) / CONFIG_YAML
-    try:
-        stored = from_stored(from_yaml(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, yaml.YAMLError, ScaledReluError):
-        return None
-    return stored
+    return stored_config(config.paths.results, config.init.run)
 
 
 def shown_config(config: RunConfig) -> dict[str, Any]:

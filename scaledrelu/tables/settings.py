@@ -40,6 +40,8 @@ USED = {  # script -> settings that do something there
     "sweep": (*PLAN, "launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run"),
     "report": (*PLAN, "publish", "force"),
     "status": PLAN,
+    "mirror": PLAN,
+    "dashboard": PLAN,
     "dry": ("tables", "profile", "results", "overrides"),
 }
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead

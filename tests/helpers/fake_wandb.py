@@ -52,7 +52,7 @@ class FakeRun:
             "id": "b", "projectId": 1, "name": self.name, "state": "finished", "tags": [],
             "displayName": self.told.get("displayName"), "group": self.told.get("groupName"),
             "jobType": self.told.get("jobType"), "summaryMetrics": json.dumps(self.summary),
-            "systemMetrics": "{}", "config": "{}", "wandbConfig": '{"t": {"1": 1}}', "user": None,
+            "systemMetrics": "{}", "config": "{}", "wandbConfig": '{"t": {"1": 1}}', "user": {"name": "me", "username": "me"},
             "historyLineCount": len(self.rows), "historyTail": tail, "eventsTail": "[]",
             "logLineCount": 0, "eventsLineCount": 0, "sweepName": None, "description": "",
             "project": PROJECT,
@@ -120,7 +120,9 @@ class FakeWandb:
             if name.endswith("history.jsonl"):
                 assert part["offset"] <= len(run.rows), "a hole in the history"
                 new = [json.loads(line) for line in part["content"]]
-                run.rows += new[len(run.rows) - part["offset"] :]
+                run.rows += new[len(run.rows) - part["offset"] :]  # an answer was lost: sent again
+                steps = [row["_step"] for row in run.rows]
+                assert steps == sorted(set(steps)), "a row twice"
             if name.endswith("summary.json"):
                 run.summary = json.loads(part["content"][-1])
         run.preempting |= bool(sent.get("preempting"))
