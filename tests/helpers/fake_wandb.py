@@ -114,6 +114,37 @@ class FakeWandb:
         run = self.runs.get(variables["name"])
         return {"project": {"run": run.answer()} if run else None}
 
+    def on_CreateArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        made = variables["input"]
+        known = any(one["digest"] == made["digest"] for one in self.artifacts)
+        self.artifacts.append(made)
+        number = str(len(self.artifacts))
+        state = "COMMITTED" if known else "PENDING"
+        artifact = {"id": f"A{number}", "state": state, "artifactSequence": {"latestArtifact": None}}
+        return {"createArtifact": {"artifact": artifact}}
+
+    def on_CreateArtifactManifest(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        manifest = {"id": f"M{variables['artifactID']}", "file": self._place("manifest")}
+        return {"createArtifactManifest": {"artifactManifest": manifest}}
+
+    def on_UpdateArtifactManifest(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        manifest = {"id": variables["artifactManifestID"], "file": self._place("manifest")}
+        return {"updateArtifactManifest": {"artifactManifest": manifest}}
+
+    def on_CreateArtifactFiles(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        nodes = []
+        for one in variables["input"]["artifactFiles"]:
+            place = {"storagePath": one["name"], "uploadMultipartUrls": None}
+            place |= {"artifact": {"id": one["artifactID"]}, **self._place(one["name"])}
+            nodes.append({"node": place})
+        return {"createArtifactFiles": {"files": {"edges": nodes}}}
+
+    def on_CommitArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": "d"}}}
+
+    def _place(self, name: str) -> dict[str, Any]:
+        return {"uploadUrl": f"{self.address}/upload/{name}", "uploadHeaders": []}
+
     def stream(self, path: str, sent: dict[str, Any]) -> None:
         run = self.runs[path.split("/")[-2]]
         for name, part in sent.get("files", {}).items():
