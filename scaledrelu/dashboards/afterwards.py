@@ -28,6 +28,8 @@ from scaledrelu.tables.spec import load_table, table_names
 from scaledrelu.text import duration
 
 Say = Callable[[str], None]
+BESIDE = ("figure1", "claims")  # other reports of a profile, sent with its tables where written
+TABLE_JOB = "table"
 MOST_IN_A_ROW = 3  # failures one after the other: the server is away, or refuses the key
 
 
@@ -135,7 +137,7 @@ def copies_of_folder(results: Path, printers: Printers, names: Sequence[str] = (
 
 
 def copies_of_tables(plan: Plan) -> list[Copy]:
-    """Return the tables of a plan as they were written, each with its files.
+    """Return the tables of a plan as they were written, each with its files, and what is beside.
 
     Args:
         plan: the tables.
@@ -143,7 +145,9 @@ def copies_of_tables(plan: Plan) -> list[Copy]:
     Raises:
         TableError: a table that has not been written yet.
     """
-    return [_copy_of_table(plan, table.name) for table in plan.tables]
+    folder = plan.results / plan.profile
+    beside = [name for name in BESIDE if (folder / f"{name}.csv").is_file()]
+    return [_copy_of_files(plan, name) for name in (*(t.name for t in plan.tables), *beside)]
 
 
 def send_all(copies: Sequence[Copy], sender: Sender, say: Say) -> Counts:
@@ -177,6 +181,16 @@ def send_all(copies: Sequence[Copy], sender: Sender, say: Say) -> Counts:
     return counts
 
 
+def picture_key(name: str, path: Path) -> str:
+    """Return the key under which a picture of a table is shown: its folder tells them apart.
+
+    Args:
+        name: the table.
+        path: the picture.
+    """
+    return f"{name}_curves" if path.parent.name == "curves" else f"{name}_picture"
+
+
 def typed_rows(path: Path) -> tuple[list[str], list[list[Any]]]:
     """Return header and rows of a CSV; a column of numbers alone as numbers, holes as None.
 
@@ -200,30 +214,37 @@ def _copy_of(
     return Copy(name, run_directory(results, name), told_of(config, upstream))
 
 
-def _copy_of_table(plan: Plan, table: str) -> Copy:
+def _copy_of_files(plan: Plan, name: str) -> Copy:
+    """Return a table, or another report of the same form, with the files that go with it."""
     folder = plan.results / plan.profile
-    path = folder / f"{table}.csv"
+    path = folder / f"{name}.csv"
     if not path.is_file():
         raise TableError(
             f"{path}: no such file; write the table first: make report PROFILE={plan.profile}"
         )
     columns, rows = typed_rows(path)
-    files = [path, path.with_suffix(".md"), *sorted((folder / "curves").glob(f"{table}.*"))]
+    here = [path.with_suffix(suffix) for suffix in (".csv", ".md", ".png", ".svg")]
+    curves = sorted((folder / "curves").glob(f"{name}.*"))
     config = next(iter(plan.runs.values())).config.wandb
     told = {
-        "run_id": f"{table}-{plan.profile}",
-        "name": f"{table} {plan.profile}",
+        "run_id": f"{name}-{plan.profile}",
+        "name": f"{name} {plan.profile}",
         "project": config.project,
         "entity": config.entity,
         "group": "tables",
-        "job_type": "table",
-        "tags": [table],
+        "job_type": TABLE_JOB,
+        "tags": [name, plan.profile],
         "paper": {},
-        "config": {"profile": {"name": plan.profile}},
-        "key": table,
+        "config": {"table": name},
+        "key": name,
         "columns": columns,
         "rows": rows,
-        "files": [str(one) for one in files if one.is_file()],
+        "files": [str(one) for one in (*here, *curves) if one.is_file()],
+        "pictures": {
+            picture_key(name, one): str(one)
+            for one in (*here, *curves)
+            if one.suffix == ".png" and one.is_file()
+        },
     }
     return Copy(told["run_id"], folder, told)
 

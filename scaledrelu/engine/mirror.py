@@ -44,7 +44,7 @@ class WandbMirror:
         entity: W&B team, or None for that of the environment.
         group: what runs share that differ in their seeds alone.
         job_type: the method.
-        tags: tables that print the run.
+        tags: tables that print the run, and its profile.
         paper: what the paper prints for it, ``table/column`` -> value.
         config: nested configuration; W&B shows and filters nested keys with dots.
     """

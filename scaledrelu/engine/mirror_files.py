@@ -74,6 +74,7 @@ def summary_of(folder: Path, paper: Mapping[str, float | str]) -> dict[str, Any]
         result = json.loads((folder / "result.json").read_bytes())
         found = {"outcome": result["outcome"], "seconds": result["seconds"], **result["metrics"]}
         crash = result["crash"] or {}
+        found["crashed"] = float(result["outcome"] == "crash")  # a share, where runs are grouped
     except NO_LINES:
         return {}
     found |= {f"crash/{name}": crash[name] for name in ("kind", "step", "epoch") if name in crash}

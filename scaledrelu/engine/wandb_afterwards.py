@@ -28,7 +28,8 @@ def send_afterwards(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Send a finished run or a table, unless W&B has it.
 
     Args:
-        spec: the arguments of ``WandbMirror``; a table also has ``columns``, ``rows``, ``files``.
+        spec: the arguments of ``WandbMirror``; a table also has ``key``, ``columns``, ``rows``,
+            ``files`` and ``pictures``.
 
     Returns:
         ``known``: nothing had to be sent; ``sent``: how many rows were; ``address``.
@@ -77,7 +78,8 @@ def _send_table(spec: Mapping[str, Any], folder: Path, record: str) -> dict[str,
     run = open_run(spec, folder, trainer=None)
     address = run.url if spec["mode"] == "online" else str(Path(run.dir).parent)
     copy = Path(run.dir).parent
-    run.log({spec["key"]: wandb.Table(columns=spec["columns"], data=spec["rows"])})
+    pictures = {key: wandb.Image(path) for key, path in spec["pictures"].items()}
+    run.log({spec["key"]: wandb.Table(columns=spec["columns"], data=spec["rows"]), **pictures})
     files = wandb.Artifact(spec["run_id"], type="table")
     for path in spec["files"]:
         files.add_file(path)

@@ -13,6 +13,7 @@ from scaledrelu.engine.mirror import ONLINE as ONLINE
 from scaledrelu.engine.mirror import check_online as check_online
 from scaledrelu.engine.mirror import mode_here as mode_here
 from scaledrelu.engine.mirror_afterwards import Sender as Sender
+from scaledrelu.engine.wandb_run import from_environment
 from scaledrelu.runs.planned import stored_config
 from scaledrelu.runs.record import times_redone
 
@@ -49,10 +50,20 @@ def told_of(config: RunConfig, upstream: RunConfig | None = None) -> dict[str, A
         "entity": wandb.entity,
         "group": row_group(config, upstream),
         "job_type": config.method,
-        "tags": list(wandb.tags),
+        "tags": [*wandb.tags, config.profile.name],
         "paper": dict(map(_printed, wandb.paper)),
         "config": shown_config(config),
     }
+
+
+def project_of(config: RunConfig) -> tuple[str | None, str]:
+    """Return entity and project at W&B: those of the configuration, else of the environment.
+
+    Args:
+        config: the run's configuration.
+    """
+    told = from_environment(told_of(config))
+    return told["entity"], told["project"]
 
 
 def upstream_of(config: RunConfig) -> RunConfig | None:

@@ -52,7 +52,8 @@ class FakeRun:
             "id": "b", "projectId": 1, "name": self.name, "state": "finished", "tags": [],
             "displayName": self.told.get("displayName"), "group": self.told.get("groupName"),
             "jobType": self.told.get("jobType"), "summaryMetrics": json.dumps(self.summary),
-            "systemMetrics": "{}", "config": "{}", "wandbConfig": '{"t": {"1": 1}}', "user": {"name": "me", "username": "me"},
+            "systemMetrics": "{}", "config": "{}", "wandbConfig": '{"t": {"1": 1}}',
+            "user": {"name": "me", "username": "me"},
             "historyLineCount": len(self.rows), "historyTail": tail, "eventsTail": "[]",
             "logLineCount": 0, "eventsLineCount": 0, "sweepName": None, "description": "",
             "project": PROJECT,
@@ -118,9 +119,8 @@ class FakeWandb:
         made = variables["input"]
         known = any(one["digest"] == made["digest"] for one in self.artifacts)
         self.artifacts.append(made)
-        number = str(len(self.artifacts))
-        state = "COMMITTED" if known else "PENDING"
-        artifact = {"id": f"A{number}", "state": state, "artifactSequence": {"latestArtifact": None}}
+        artifact = {"id": f"A{len(self.artifacts)}", "state": "COMMITTED" if known else "PENDING"}
+        artifact["artifactSequence"] = {"latestArtifact": None}
         return {"createArtifact": {"artifact": artifact}}
 
     def on_CreateArtifactManifest(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
@@ -141,6 +141,37 @@ class FakeWandb:
 
     def on_CommitArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": "d"}}}
+
+    def on_UpsertView2(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        known = variables.get("id") or f"V{len(self.views)}"
+        inserted = known not in self.views
+        self.views[known] = {**variables, "id": known}
+        view = {**self.views[known], "project": PROJECT, "updatedAt": None, "createdAt": None}
+        return {"upsertView": {"view": view, "inserted": inserted}}
+
+    on_upsertView = on_UpsertView2  # noqa: N815
+
+    def on_View(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"project": {"allViews": {"edges": self._found(variables)}}}
+
+    def on_ProjectViews(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        found = self._found({"viewType": "runs", **variables})
+        end = {"endCursor": None, "hasNextPage": False}
+        return {"project": {"allViews": {"edges": found, "pageInfo": end}}}
+
+    def on_ProjectInternalId(self, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"project": PROJECT}
+
+    def on_GetProjects(self, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        node = {**PROJECT, "createdAt": "now", "isBenchmark": False, "user": None}
+        end = {"endCursor": None, "hasNextPage": False}
+        return {"models": {"edges": [{"node": node}], "pageInfo": end}}
+
+    def _found(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the views of a type, or the one with an internal name, as edges."""
+        views = [one for one in self.views.values() if one["type"] == asked["viewType"]]
+        name = asked.get("viewName")
+        return [{"node": one, "cursor": "c"} for one in views if name in (None, one["name"])]
 
     def _place(self, name: str) -> dict[str, Any]:
         return {"uploadUrl": f"{self.address}/upload/{name}", "uploadHeaders": []}
