@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import CONF_DIR, readable_errors
+from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.dashboards.afterwards import (
     Copy,
     Counts,
@@ -23,13 +23,13 @@ from scaledrelu.dashboards.afterwards import (
     copies_of_tables,
     send_all,
 )
-from scaledrelu.errors import ConfigError
+from scaledrelu.errors import ConfigError, reader_may_leave
 from scaledrelu.files import writing_to
 from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.mirrored import Sender, check_online
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
-from scripts._tables import say
+from scripts._tables import concluded, say
 
 EVERY_SEED = "seeds=table"  # unless others are asked for
 
@@ -111,5 +111,5 @@ def in_words(counts: Counts) -> str:
 
 
 if __name__ == "__main__":
-    with readable_errors():
-        sys.exit(main(parse(sys.argv[1:])))
+    with reader_may_leave():
+        sys.exit(concluded(lambda: main(parse(sys.argv[1:]))))

@@ -20,14 +20,14 @@ from scaledrelu.runs.planned import PlanWriter, read_planned
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
-from scripts import bench_retrieval, draw_rankings, make_mini_data, make_token_labels
+from scripts import bench_retrieval, draw_rankings, make_mini_data, make_token_labels, mirror
 from tests.helpers.documents import ROOT, WRITTEN, Shown, example_files, shown_commands
 
 COMMANDS = [shown for page in WRITTEN for shown in shown_commands(page)]
 MISTAKES = [shown for shown in COMMANDS if shown.answer.startswith("error: ")]
 MAKEFILE = (ROOT / "Makefile").read_text()
 SCRIPT_OF = {"tables": "sweep", "plan": "sweep", "publish": "report"}  # else that of the name
-OF_TABLES = ("sweep", "status", "report", "dry")
+OF_TABLES = ("sweep", "status", "report", "dry", "dashboard")
 PARSERS = {
     "bench": bench.parse,
     "gpu": gpu.parse,
@@ -35,6 +35,7 @@ PARSERS = {
     "draw_rankings": draw_rankings.parse,
     "make_mini_data": make_mini_data.parse,
     "make_token_labels": make_token_labels.parse,
+    "mirror": mirror.parse,
 }
 PYTHON = ("python", ".venv/bin/python", "torchrun", "srun")
 OUTSIDE = ("pip", "squeue", "eval")  # programs of others

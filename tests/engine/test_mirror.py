@@ -17,6 +17,7 @@ import pytest
 
 from scaledrelu.engine import mirror
 from scaledrelu.engine.mirror import WandbMirror, check_online, mode_here
+from scaledrelu.engine.mirror_afterwards import Sender
 from scaledrelu.engine.wandb_run import from_environment, place_of
 from scaledrelu.errors import RunError
 from tests.helpers.fake_wandb import KEY, FakeRun, FakeWandb, fake_wandb
@@ -28,6 +29,18 @@ CONFIG = {
     "seed": 0,
     "stem": {"label": "ViT_c", "name": "conv"},
     "lr": {"base": 1e-3},
+}
+
+SPEC: dict[str, Any] = {
+    "run_id": "deit-0123456789ab",
+    "name": "conv lr 1e-3 adamw wm5 s0",
+    "project": None,
+    "entity": None,
+    "group": "conv lr 1e-3 adamw wm5 (mini, 123abc)",
+    "job_type": "deit",
+    "tags": ["table1", "table2"],
+    "paper": {"table1/top1": 81.9},
+    "config": CONFIG,
 }
 
 
@@ -62,11 +75,7 @@ def finish(folder: Path) -> None:
 
 
 def opened(folder: Path, mode: str = "online") -> WandbMirror:
-    return WandbMirror(
-        folder, mode=mode, run_id="deit-0123456789ab", name="conv lr 1e-3 adamw wm5 s0",
-        project=None, entity=None, group="conv lr 1e-3 adamw wm5 (mini, 123abc)", job_type="deit",
-        tags=["table1", "table2"], paper={"table1/top1": 81.9}, config=CONFIG,
-    )  # fmt: skip
+    return WandbMirror(folder, mode=mode, **SPEC)
 
 
 def steps(fake: FakeWandb) -> list[int]:
@@ -106,6 +115,9 @@ def test_an_interrupted_run_is_preempted_and_its_resume_brings_every_row_once(
     is_called_and_grouped_as_it_was_told(server.the_run)
     is_judged_by_outcome_crash_and_paper(server.the_run.summary)
     names_nothing_secret(run, caplog.text)
+    with Sender("online", log=run / "mirror.log") as sender:
+        assert sender.send(SPEC, run) == {"known": True}, "a run that was sent live"
+    assert server.the_run.exits == [1, 0]
 
 
 def is_called_and_grouped_as_it_was_told(run: FakeRun) -> None:
@@ -267,3 +279,22 @@ def test_one_question_tells_before_a_sweep_whether_online_can_work(
     monkeypatch.setenv("HOME", "/nonexistent")
     with pytest.raises(RunError, match=r"W&B: .*wandb=offline"):
         check_online()
+
+
+@pytest.mark.slow
+def test_what_wandb_sync_sends_of_an_offline_copy_is_the_same_and_is_known_afterwards(
+    server: FakeWandb, run: Path
+) -> None:
+    finish(run)
+    opened(run, "offline").end(exit_code=0, preempted=False)
+    (copy,) = run.glob("wandb/offline-run-*")
+    tool = shutil.which("wandb", path=str(Path(sys.executable).parent))
+    for _ in range(2):
+        subprocess.run([tool, "sync", "--project", "scaledrelu", str(copy)], check=True)
+    assert steps(server) == ALL
+    is_called_and_grouped_as_it_was_told(server.the_run)
+    is_judged_by_outcome_crash_and_paper(server.the_run.summary)
+    for mode in ("online", "offline"):
+        with Sender(mode, log=run / "mirror.log") as sender:
+            assert sender.send(SPEC, run) == {"known": True}
+    assert steps(server) == ALL
