@@ -19,7 +19,7 @@ GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin
 UNKNOWN  := $(filter-out $(KNOWN) SHELL MAKE%,$(GIVEN))
 $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
-.PHONY: help edge tables figure1 curves stability plan status report claims publish dry bench gpu test test-all lint format clean
+.PHONY: help edge tables figure1 curves stability plan status report claims publish dashboard dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -66,6 +66,9 @@ claims: $(READY) ## the paper's claims with verdicts, all seeds of each table; t
 
 publish: $(READY) ## copy tables and slim run records to results/published/<profile>/
 	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] publish=true $(ARGS)
+
+dashboard: $(READY) ## save a workspace and a report per table at W&B; needs the extra [dashboards]
+	@exec $(RUN) scripts/dashboard.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
 
 dry: $(READY) ## one training and one evaluation step of every row of the paper profile, on noise
 	exec $(RUN) scripts/dry.py $(ARGS)

@@ -44,8 +44,17 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
     if any(argument in ("-h", "--help") for argument in arguments):
         say(f"{text}\n{settings_help(script)}")
         return 0
+    return concluded(lambda: work(load_settings(arguments, script=script), SAY.get(script, say)))
+
+
+def concluded(work: Callable[[], int]) -> int:
+    """Do the work; turn a mistake or a failure into one line; return the exit status.
+
+    Args:
+        work: what a script does; returns the exit status.
+    """
     try:
-        return work(load_settings(arguments, script=script), SAY.get(script, say))
+        return work()
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return EXIT_CTRL_C

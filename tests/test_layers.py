@@ -29,6 +29,7 @@ ALLOWED = {
     "tables": BASE | {"runs"},
     "launch": BASE | {"tables", "runs"},
     "reports": BASE | {"tables", "runs"},
+    "dashboards": BASE | {"tables", "runs"},
     "bench": BASE | PARTS | {"engine", "runs", "tables"},
 }
 # What planning, launching and reporting may see of runs: what a run leaves, and who works on it.
@@ -39,6 +40,7 @@ SEEN_OF_RUNS = {
     "tables": RECORDS,
     "reports": RECORDS | {"ending", "multirun"},
     "launch": RECORDS | PROCESSES,
+    "dashboards": RECORDS | {"planned", "mirrored"},
 }
 
 
@@ -117,6 +119,7 @@ def test_planning_reporting_and_help_import_no_slow_package() -> None:
         "import sys; import scaledrelu.launch.sweep, scaledrelu.runs.spawn;"
         "import scaledrelu.reports.report, scaledrelu.reports.publish;"
         "import scaledrelu.reports.figure1, scaledrelu.reports.milestones;"
+        "import scaledrelu.dashboards.afterwards, scaledrelu.dashboards.save;"
         "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn'};"
         "print(sorted(slow & set(sys.modules)))"
     )

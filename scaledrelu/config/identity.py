@@ -61,6 +61,7 @@ NEUTRAL: dict[str, Any] = {
     "init.sha256": None,
     "init.head_scale": None,
     "init.positions": "bicubic",
+    "wandb.paper": [],
 }
 
 

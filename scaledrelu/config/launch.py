@@ -45,9 +45,10 @@ class WandbConfig(Group):
     KEY: ClassVar[str] = "wandb"
 
     mode: str = word("disabled", "offline", "online")
-    project: str
-    entity: str | None
+    project: str | None  # None: WANDB_PROJECT, else scaledrelu
+    entity: str | None  # None: WANDB_ENTITY, else that of the key
     tags: tuple[str, ...]
+    paper: tuple[str, ...]  # what tables print for the run, table/column=value: for its summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from scaledrelu.errors import RunError
 
 log = logging.getLogger(__name__)
 
-ONLINE, OFFLINE = "online", "offline"
+MODES = DISABLED, OFFLINE, ONLINE = "disabled", "offline", "online"  # the most careful first
+ALSO_CALLED = {"dryrun": OFFLINE, "run": ONLINE}  # older values of WANDB_MODE
 # Seconds until W&B must answer; offline, nothing waits for a network, only for the disk.
 START_S = {ONLINE: 30.0, OFFLINE: 60.0}
 FINISH_S = 60.0  # to send the rest when a run has ended
@@ -36,17 +37,21 @@ class WandbMirror:
 
     Args:
         folder: run directory; W&B writes below it.
-        run_id: our id, also W&B's; a redone run has the suffix ``-rN``.
         mode: offline or online; where online fails, the copy is kept offline.
-        project: W&B project.
-        entity: W&B team, or None for the default.
-        group: W&B group (the method).
-        tags: tables that the run belongs to.
-        config: canonical configuration.
+        run_id: our id, also W&B's; a redone run has the suffix ``-rN``.
+        name: what people call the run.
+        project: W&B project, or None for that of the environment.
+        entity: W&B team, or None for that of the environment.
+        group: what runs share that differ in their seeds alone.
+        job_type: the method.
+        tags: tables that print the run, and its profile.
+        paper: what the paper prints for it, ``table/column`` -> value.
+        config: nested configuration; W&B shows and filters nested keys with dots.
     """
 
     def __init__(self, folder: Path, *, mode: str, **spec: Any) -> None:
-        self._spec = {"folder": str(folder), "trainer": os.getpid(), **spec}
+        log_file = str(folder / "wandb" / OWN_LOG)
+        self._spec = {"folder": str(folder), "trainer": os.getpid(), "log": log_file, **spec}
         self._mode = mode
         self._process: subprocess.Popen[bytes] | None = None
         self._said: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -85,9 +90,9 @@ class WandbMirror:
 
     def _try(self, mode: str) -> str | None:
         """Start the process and wait for its first answer; return the problem, if any."""
-        process = _start_process()
+        process = start_process()
         self._process, self._said = process, queue.Queue()
-        threading.Thread(target=_listen, args=(process, self._said), daemon=True).start()
+        threading.Thread(target=listen, args=(process, self._said), daemon=True).start()
         self._tell({**self._spec, "mode": mode})
         try:
             answer = self._said.get(timeout=START_S[mode])
@@ -106,7 +111,7 @@ class WandbMirror:
 
     def _kill(self) -> None:
         process, self._process = self._process, None
-        _kill_group(process)
+        kill_group(process)
         with contextlib.suppress(OSError):
             process.stdin.close()
 
@@ -115,8 +120,21 @@ class WandbMirror:
             "W&B: %s; training is not affected. To send a copy later use wandb=offline, which "
             "keeps it under %s, and `wandb sync`",
             trouble.rstrip("."),
-            Path(self._spec["folder"]) / "wandb",
+            Path(os.environ.get("WANDB_DIR") or self._spec["folder"]) / "wandb",
         )
+
+
+def mode_here(asked: str) -> str:
+    """Return what is copied here: WANDB_MODE may ask for less than the configuration, never more.
+
+    Args:
+        asked: disabled, offline or online.
+    """
+    said = os.environ.get("WANDB_MODE", "").lower()
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes"):
+        said = DISABLED
+    allowed = ALSO_CALLED.get(said, said)
+    return min(asked, allowed, key=MODES.index) if allowed in MODES else asked
 
 
 def check_online(limit_s: float = START_S[ONLINE]) -> None:
@@ -125,14 +143,14 @@ def check_online(limit_s: float = START_S[ONLINE]) -> None:
     Raises:
         RunError: one line with the reason.
     """
-    process = _start_process()
+    process = start_process()
     try:
         said, _ = process.communicate(b'{"mode": "check"}\n', timeout=limit_s)
         trouble = json.loads(said).get("trouble")
     except (subprocess.TimeoutExpired, ValueError):
         trouble = f"no answer within {limit_s:.0f} s"
     finally:
-        _kill_group(process)
+        kill_group(process)
     if trouble:
         raise RunError(
             f"W&B: {trouble.rstrip('.')}; run `wandb login`, or use wandb=offline and send the "
@@ -140,7 +158,8 @@ def check_online(limit_s: float = START_S[ONLINE]) -> None:
         )
 
 
-def _start_process() -> subprocess.Popen[bytes]:
+def start_process() -> subprocess.Popen[bytes]:
+    """Start the process that talks to W&B; it waits for its first line."""
     return subprocess.Popen(
         [sys.executable, "-P", str(PROGRAM)],
         stdin=subprocess.PIPE,
@@ -149,14 +168,20 @@ def _start_process() -> subprocess.Popen[bytes]:
     )
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
     """End the process and its children; it may have ended already."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def _listen(process: subprocess.Popen[bytes], said: queue.Queue[dict[str, Any]]) -> None:
+def listen(process: subprocess.Popen[bytes], said: queue.Queue[dict[str, Any]]) -> None:
+    """Pass on what the process says, and at last that it has ended.
+
+    Args:
+        process: the process that talks to W&B.
+        said: its messages.
+    """
     for line in process.stdout:
         with contextlib.suppress(ValueError):
             said.put(json.loads(line))

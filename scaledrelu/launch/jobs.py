@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Status, run_directory, runs_root, times_redone
 from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.tables.printed import printed_of, with_printed
 
 Train = Callable[..., int]  # (results, run id, changes=...) -> exit status; can be pickled
 
@@ -32,7 +32,7 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
         todo: the runs to train; finished ones among them are set aside right before they start.
         train: the function that the process of a run calls.
     """
-    files, captions, tags = files_of(plan), captions_of(plan), _tags(plan)
+    files, captions, printed = files_of(plan), captions_of(plan), printed_of(plan)
     jobs: dict[str, Job] = {}
     for run in todo:
         item = plan.artifacts[run.artifact] if run.artifact else None
@@ -40,11 +40,11 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
             jobs[item.artifact_id] = _artifact_job(item, plan, captions, again=jobs)
         again = run.status.done or run.status is Status.DAMAGED
         replaces = files.mark(run.run_id) if again else None
-        tables = tags.get(run.run_id, [])
+        config = with_printed(run.config, printed.get(run.run_id))
         jobs[run.run_id] = Job(
             name=run.run_id,
             work=partial(train, plan.results, run.run_id, changes=trust_of(run.config)),
-            prepare=partial(make_ready, run, files, tables, replaces=replaces),
+            prepare=partial(make_ready, run, files, config, replaces=replaces),
             after=tuple(filter(None, (run.upstream, run.artifact))),
             caption=f"{captions.get(run.run_id, 'run')}-{run.run_id}",
             groups=run.config.num_groups,
@@ -63,10 +63,10 @@ def write_plan(plan: Plan, todo: Sequence[PlannedRun]) -> None:
     Raises:
         OSError: the results folder cannot be written.
     """
-    writer, tables = PlanWriter(), _tags(plan)
+    writer, printed = PlanWriter(), printed_of(plan)
     for run in todo:
         if not run.status.done and run.status not in (Status.DAMAGED, Status.RUNNING):
-            config = _with_tags(run.config, tables.get(run.run_id, []))
+            config = with_printed(run.config, printed.get(run.run_id))
             folder = run_directory(plan.results, run.run_id)
             writer.write(config, folder, planned_as=_in_words(run))
 
@@ -76,15 +76,13 @@ def files_of(plan: Plan) -> Files:
     return Files(plan.results, frozenset(plan.artifacts))
 
 
-def make_ready(
-    run: PlannedRun, files: Files, tables: Sequence[str], *, replaces: int | None
-) -> None:
+def make_ready(run: PlannedRun, files: Files, config: RunConfig, *, replaces: int | None) -> None:
     """Set aside a result that is to be made again, and make sure that the run has its file.
 
     Args:
         run: the planned run.
         files: the results folder.
-        tables: names of the tables that the run serves.
+        config: its configuration, with what its tables say of it.
         replaces: mark of the directory to set aside, if it is still there, see ``Files.mark``.
 
     Raises:
@@ -95,7 +93,6 @@ def make_ready(
     if replaces is not None and files.mark(run.run_id) == replaces:
         _set_aside(folder, files, replaces)
     if not (folder / CONFIG_YAML).exists():
-        config = _with_tags(run.config, tables)
         PlanWriter().write(config, folder, planned_as=_in_words(run))
 
 
@@ -152,19 +149,6 @@ def captions_of(plan: Plan) -> dict[str, str]:
             for name in filter(None, (run_id, run.artifact, *plan.upstream_of(run))):
                 found.setdefault(name, f"{cell.table.name}-{row}")
     return found
-
-
-def _tags(plan: Plan) -> dict[str, list[str]]:
-    """Return the tables that each run belongs to: its tags in W&B."""
-    found: dict[str, set[str]] = {}
-    for cell in plan.cells:
-        for run_id in cell.run_ids:
-            found.setdefault(run_id, set()).add(cell.table.name)
-    return {run_id: sorted(tables) for run_id, tables in found.items()}
-
-
-def _with_tags(config: RunConfig, tables: Sequence[str]) -> RunConfig:
-    return replace(config, wandb=replace(config.wandb, tags=tuple(tables)))
 
 
 def trust_of(config: RunConfig) -> tuple[str, ...]:

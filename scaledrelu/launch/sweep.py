@@ -22,7 +22,7 @@ from scaledrelu.launch.slots import GPUS, Slot, slots_of
 from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_options
 from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_OK
-from scaledrelu.runs.mirrored import check_online
+from scaledrelu.runs.mirrored import ONLINE, check_online, mode_here
 from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
@@ -68,7 +68,7 @@ def launch_tables(
     say(_plan_text(plan, todo, slots, settings, estimate))
     if settings.dry_run:
         return None
-    if any(run.config.wandb.mode == "online" for run in todo):
+    if any(mode_here(run.config.wandb.mode) == ONLINE for run in todo):
         check_online()
     budget = None
     if settings.budget_s is not None:

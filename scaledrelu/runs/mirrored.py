@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.naming import readable_name, row_group, stem_name
 from scaledrelu.config.run import RunConfig
-from scaledrelu.engine.mirror import WandbMirror
+from scaledrelu.engine.mirror import DISABLED, WandbMirror
+from scaledrelu.engine.mirror import ONLINE as ONLINE
 from scaledrelu.engine.mirror import check_online as check_online
+from scaledrelu.engine.mirror import mode_here as mode_here
+from scaledrelu.engine.mirror_afterwards import Sender as Sender
+from scaledrelu.engine.wandb_run import from_environment
+from scaledrelu.runs.planned import stored_config
 from scaledrelu.runs.record import times_redone
+
+LABELLED = ("model", "stem", "ffn", "optimizer", "lr", "warmup", "precision")
 
 
 def open_mirrors(config: RunConfig, folder: Path) -> list[WandbMirror]:
@@ -18,19 +27,81 @@ def open_mirrors(config: RunConfig, folder: Path) -> list[WandbMirror]:
         config: the run's configuration.
         folder: run directory.
     """
-    wandb = config.wandb
-    if wandb.mode == "disabled":
+    mode = mode_here(config.wandb.mode)
+    if mode == DISABLED:
         return []
-    name = run_id(config)
-    redone = times_redone(config.paths.results, name)
-    mirror = WandbMirror(
-        folder,
-        run_id=f"{name}-r{redone}" if redone else name,
-        mode=wandb.mode,
-        project=wandb.project,
-        entity=wandb.entity,
-        group=config.method,
-        tags=list(wandb.tags),
-        config=canonical(config),
-    )
-    return [mirror]
+    return [WandbMirror(folder, mode=mode, **told_of(config))]
+
+
+def told_of(config: RunConfig, upstream: RunConfig | None = None) -> dict[str, Any]:
+    """Return what W&B is told of a run beside its files; see ``WandbMirror``.
+
+    Args:
+        config: the run's configuration.
+        upstream: of the run that it starts from; None = as it lies on disk.
+    """
+    results, wandb, name = config.paths.results, config.wandb, run_id(config)
+    redone = times_redone(results, name)
+    upstream = upstream or upstream_of(config)
+    return {
+        "run_id": f"{name}-r{redone}" if redone else name,
+        "name": readable_name(config, upstream),
+        "project": wandb.project,
+        "entity": wandb.entity,
+        "group": row_group(config, upstream),
+        "job_type": config.method,
+        "tags": [*wandb.tags, config.profile.name],
+        "paper": dict(map(_printed, wandb.paper)),
+        "config": shown_config(config),
+    }
+
+
+def project_of(config: RunConfig) -> tuple[str | None, str]:
+    """Return entity and project at W&B: those of the configuration, else of the environment.
+
+    Args:
+        config: the run's configuration.
+    """
+    told = from_environment(told_of(config))
+    return told["entity"], told["project"]
+
+
+def upstream_of(config: RunConfig) -> RunConfig | None:
+    """Return the configuration of the run that a run starts from; None if it is not on disk.
+
+    Args:
+        config: the run's configuration.
+    """
+    if config.init.run is None:
+        return None
+    return stored_config(config.paths.results, config.init.run)
+
+
+def shown_config(config: RunConfig) -> dict[str, Any]:
+    """Return the scientific part of a configuration with the labels that people group by.
+
+    It stays nested: W&B stores ``stem: {label: ...}`` under ``stem.label`` for groups, filters and
+    columns, while a flat key with a dot in it is a different, ambiguous one. ``stem.name`` tells
+    apart the stems that share a label.
+
+    Args:
+        config: the run's configuration.
+    """
+    shown = canonical(config)
+    for group in LABELLED:
+        shown[group] = {"label": getattr(config, group).label, **shown[group]}
+    shown["stem"]["name"] = stem_name(config.stem)
+    shown["profile"] = {"name": config.profile.name, **shown["profile"]}
+    return {"method": config.method, **shown, **_effective(config)}
+
+
+def _effective(config: RunConfig) -> dict[str, Any]:
+    return {"effective": {"lr": config.peak_lr, "epochs": config.run_epochs}}
+
+
+def _printed(item: str) -> tuple[str, float | str]:
+    place, _, value = item.partition("=")
+    try:
+        return place, float(value)
+    except ValueError:
+        return place, value

@@ -21,7 +21,7 @@ from scaledrelu.config.places import expand_places
 from scaledrelu.config.run import PathsConfig, RunConfig
 from scaledrelu.config.stored import CONFIG_YAML, Texts, from_stored, from_yaml, of_today, to_yaml
 from scaledrelu.config.trust import check_targets
-from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.errors import ConfigError, RunError, ScaledReluError
 from scaledrelu.files import write_atomic
 from scaledrelu.runs.damage import UNREADABLE, in_short, read_text
 from scaledrelu.runs.record import run_directory
@@ -88,6 +88,24 @@ def read_planned(results: str | Path, name: str, *, changes: Sequence[str] = ())
         )
     _check_files(config)
     return config
+
+
+def stored_config(results: str | Path, name: str) -> RunConfig | None:
+    """Return the configuration that a run was trained with; None without a file that tells it.
+
+    For what only describes a run: neither the data nor the trusted modules are looked at.
+
+    Args:
+        results: folder that holds ``runs/<name>``.
+        name: run id.
+    """
+    path = run_directory(results, name) / CONFIG_YAML
+    try:
+        text = read_text(path, advice=AGAIN)
+        config = None if text is None else from_stored(from_yaml(text))
+    except (yaml.YAMLError, ScaledReluError, *UNREADABLE):
+        return None
+    return config if config is not None and run_id(config) == name else None
 
 
 def planned_as(folder: Path) -> str | None:

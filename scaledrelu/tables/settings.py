@@ -46,6 +46,8 @@ USED = {  # script -> settings that do something there
     "claims": PLAN[1:],  # the claims name their tables
     "status": PLAN,
     "stability": PLAN,
+    "mirror": PLAN,
+    "dashboard": PLAN,
     "dry": ("tables", "profile", "results", "overrides"),
 }
 DEFAULTS = {"claims": {"seeds": "table"}}  # where a script has others: one seed decides no claim

@@ -28,6 +28,7 @@ from scripts import (
     draw_rankings,
     make_mini_data,
     make_token_labels,
+    mirror,
 )
 from tests.helpers.documents import ROOT, WRITTEN, Shown, example_files, shown_commands
 
@@ -41,7 +42,7 @@ SCRIPT_OF = {
     "plan": "sweep",
     "publish": "report",
 }  # else that of the name
-OF_TABLES = ("sweep", "figure1", "curves", "claims", "status", "report", "dry")
+OF_TABLES = ("sweep", "figure1", "curves", "claims", "status", "report", "dry", "dashboard")
 PARSERS = {
     "autopsy": autopsy.parse,
     "bench": bench.parse,
@@ -51,6 +52,7 @@ PARSERS = {
     "draw_rankings": draw_rankings.parse,
     "make_mini_data": make_mini_data.parse,
     "make_token_labels": make_token_labels.parse,
+    "mirror": mirror.parse,
 }
 PYTHON = ("python", ".venv/bin/python", "torchrun", "srun")
 OUTSIDE = ("pip", "squeue", "eval")  # programs of others

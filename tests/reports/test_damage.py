@@ -185,7 +185,7 @@ def test_redo_puts_a_damaged_record_aside_whole(finished, conf, case):
     place = Files(plan.results)
     replaces = place.mark(hurt)
     for _ in range(2):  # the second time it is no longer there
-        make_ready(run, place, [], replaces=replaces)
+        make_ready(run, place, run.config, replaces=replaces)
     assert [path.name for path in folder.iterdir()] == ["config.yaml"]
     aside = folder.parent / ".redone" / f"{hurt}-r3"
     kept = {path.name: path.read_bytes() for path in aside.iterdir()}

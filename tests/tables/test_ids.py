@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.naming import readable_name, row_group
 from scaledrelu.tables.composer import Composer
+from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table, tables_of
 
@@ -28,14 +30,19 @@ LONG = (
 )  # composing all tables takes a quarter of a minute of a processor
 
 
-def ids_of(profile: str, results: Path) -> dict[str, str]:
-    """Return the run of every cell, seed 0: ``{"table1 row 1 top1": "deit-..."}``."""
+def plan_of(profile: str, results: Path, *, seeds: tuple[int, ...] = (0,)) -> Plan:
+    """Plan every table; what is composed is kept in the results folder."""
     composer = Composer(results)
     tables = [load_table(name, CONF_DIR) for name in tables_of(profile, CONF_DIR)]
-    plan = build_plan(tables, profile=profile, seeds=[0], results=results, compose=composer)
+    plan = build_plan(tables, profile=profile, seeds=seeds, results=results, compose=composer)
     composer.save()
+    return plan
+
+
+def ids_of(profile: str, results: Path) -> dict[str, str]:
+    """Return the run of every cell, seed 0: ``{"table1 row 1 top1": "deit-..."}``."""
     found = {}
-    for cell in plan.cells:
+    for cell in plan_of(profile, results).cells:
         row = "base" if cell.row.is_baseline else f"row {cell.row.number}"
         (found[f"{cell.table.name} {row} {cell.column.name}"],) = cell.run_ids
     return found
@@ -49,6 +56,23 @@ def test_every_cell_has_the_run_that_it_had(profile, tmp_path, monkeypatch, requ
     monkeypatch.chdir(tmp_path)  # no data set lies at a relative root here
     cache = Path(request.config.cache.mkdir("composed"))
     assert ids_of(profile, cache) == json.loads(KNOWN.read_text())[profile]
+
+
+def test_every_run_has_a_name_of_its_own_and_the_seeds_of_a_row_share_a_group(
+    tmp_path, monkeypatch, request
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("mini", Path(request.config.cache.mkdir("composed")), seeds=(0, 1))
+    names: dict[str, set[str]] = {}
+    groups: dict[str, set[str]] = {}
+    for run in plan.runs.values():
+        upstream = plan.runs[run.upstream].config if run.upstream else None
+        names.setdefault(readable_name(run.config, upstream), set()).add(run.run_id)
+        groups.setdefault(row_group(run.config, upstream), set()).add(run.run_id)
+    assert [name for name, runs in names.items() if len(runs) > 1] == []
+    rows = {frozenset(cell.run_ids) for cell in plan.cells}
+    assert len(rows) > 90
+    assert rows <= {frozenset(runs) for runs in groups.values()}
 
 
 if __name__ == "__main__":

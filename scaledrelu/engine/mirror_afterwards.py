@@ -1,0 +1,82 @@
+"""Sends finished runs to W&B one after the other, through one process that may hang or die."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scaledrelu.engine.mirror import (
+    FINISH_S,
+    ONLINE,
+    START_S,
+    kill_group,
+    listen,
+    start_process,
+)
+
+LIMIT_S = START_S[ONLINE] + FINISH_S  # of one run: to open it, and to send it
+
+
+class Sender:
+    """Asks a process of its own to send runs; starts another where one does not answer in time.
+
+    Args:
+        mode: online or offline.
+        log: file for what W&B prints.
+        limit_s: seconds until a run counts as not sent.
+    """
+
+    def __init__(self, mode: str, *, log: Path, limit_s: float = LIMIT_S) -> None:
+        self._mode, self._log, self._limit_s = mode, log, limit_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def send(self, spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Send one run, or a table, unless W&B has it.
+
+        Args:
+            spec: what W&B is told beside the files, see ``WandbMirror``.
+            folder: directory of its files.
+
+        Returns:
+            ``known``, or ``sent`` (rows) and ``address``, or ``trouble``: one line.
+        """
+        if self._process is None:
+            self._start()
+        self._tell({**spec, "mode": self._mode, "folder": str(folder)})
+        try:
+            answer = self._said.get(timeout=self._limit_s)
+        except queue.Empty:
+            answer = {"trouble": f"no answer within {self._limit_s:.0f} s"}
+        if "trouble" in answer:
+            self._end()  # wandb may be in any state; the next run gets a new process
+        return answer
+
+    def _start(self) -> None:
+        self._process, self._said = start_process(), queue.Queue()
+        threading.Thread(target=listen, args=(self._process, self._said), daemon=True).start()
+        self._tell({"mode": "afterwards", "log": str(self._log)})
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # it died; its answer gives the reason
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            kill_group(process)
+            with contextlib.suppress(OSError):
+                process.stdin.close()

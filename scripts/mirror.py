@@ -1,0 +1,115 @@
+"""Send finished runs and tables to W&B afterwards; sending again changes nothing.
+
+python scripts/mirror.py --run deit-0123456789ab             # one run; repeatable
+python scripts/mirror.py --all --mode offline                # every finished run, for `wandb sync`
+python scripts/mirror.py tables=[table1] profile=mini        # a table's runs, and the table itself
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.dashboards.afterwards import (
+    Copy,
+    Counts,
+    Printers,
+    copies_of_folder,
+    copies_of_plan,
+    copies_of_tables,
+    send_all,
+)
+from scaledrelu.errors import ConfigError, reader_may_leave
+from scaledrelu.files import writing_to
+from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK
+from scaledrelu.runs.mirrored import Sender, check_online
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import Settings, load_settings, settings_help
+from scripts._tables import concluded, say
+
+EVERY_SEED = "seeds=table"  # unless others are asked for
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"settings of tables:\n{settings_help('mirror')}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", metavar="ID", action="append", default=[], help="a finished run")
+    parser.add_argument("--all", action="store_true", help="every finished run of the results")
+    parser.add_argument("--mode", default="online", choices=("online", "offline"))
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="tables=[table1] ...")
+    options = parser.parse_args(arguments)
+    options.settings = read_settings(options)
+    return options
+
+
+def read_settings(options: argparse.Namespace) -> Settings:
+    """Return the settings, after checking that exactly one kind of thing is asked for.
+
+    Args:
+        options: the command line.
+
+    Raises:
+        ConfigError: nothing is asked for, or two kinds of things.
+    """
+    typed = {item.partition("=")[0] for item in options.settings}
+    asked = [bool(options.run), options.all, "tables" in typed]
+    if sum(asked) != 1:
+        raise ConfigError(
+            f"{'two things are' if sum(asked) else 'nothing is'} asked for; give one of "
+            "--run <id>, --all, tables=[table1]"
+        )
+    wanted = [] if "seeds" in typed else [EVERY_SEED]
+    return load_settings([*options.settings, *wanted], script="mirror")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Send what is asked for, a line each; return the exit status."""
+    settings = options.settings
+    if options.mode == "online":
+        check_online()
+    with writing_to(settings.results):
+        copies = found(options, settings)
+        log = settings.results / "wandb" / "mirror.log"
+        with Sender(options.mode, log=log) as sender:
+            counts = send_all(copies, sender, say)
+    say(in_words(counts))
+    return EXIT_FAILED if counts.failed else EXIT_OK
+
+
+def found(options: argparse.Namespace, settings: Settings) -> list[Copy]:
+    """Return what is to be sent.
+
+    Args:
+        options: the command line.
+        settings: its settings.
+    """
+    printers = Printers(CONF_DIR, settings.results)
+    if options.run or options.all:
+        return copies_of_folder(settings.results, printers, options.run)
+    plan = plan_tables(settings)
+    return [*copies_of_plan(plan, printers), *copies_of_tables(plan)]
+
+
+def in_words(counts: Counts) -> str:
+    """Return how it went.
+
+    Args:
+        counts: of everything that was tried.
+    """
+    text = f"sent {counts.sent}, there already {counts.known}, failed {counts.failed}"
+    if counts.left:
+        return f"{text}, not tried {len(counts.left)}; send them with the same command"
+    return f"{text}; send the rest with the same command" if counts.failed else text
+
+
+if __name__ == "__main__":
+    with reader_may_leave():
+        sys.exit(concluded(lambda: main(parse(sys.argv[1:]))))
