@@ -74,7 +74,7 @@ def main(options: argparse.Namespace) -> int:
     """Send what is asked for, a line each; return the exit status."""
     settings = options.settings
     if options.mode == "online":
-        check_online()
+        check_online(instead="use --mode offline and send the copies later with `wandb sync`")
     with writing_to(settings.results):
         copies = found(options, settings)
         log = settings.results / "wandb" / "mirror.log"

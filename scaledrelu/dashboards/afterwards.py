@@ -102,8 +102,12 @@ def copies_of_plan(plan: Plan, printers: Printers) -> list[Copy]:
         plan: the tables.
         printers: what all tables say of a run.
     """
-    done = [name for name, run in plan.runs.items() if run.status.done]
-    return [_copy_of(*_with_upstream(plan, name), plan.results, printers) for name in done]
+    printed, copies = printed_of(plan), []
+    for name in [name for name, run in plan.runs.items() if run.status.done]:
+        config, upstream = _with_upstream(plan, name)
+        config = with_printed(config, printed.get(name))  # of rows that overrides have changed
+        copies.append(_copy_of(config, upstream, plan.results, printers))
+    return copies
 
 
 def copies_of_folder(results: Path, printers: Printers, names: Sequence[str] = ()) -> list[Copy]:

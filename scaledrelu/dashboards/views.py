@@ -114,7 +114,12 @@ def workspace_title(profile: str) -> str:
 
 
 def report_title(table: str, profile: str) -> str:
-    """Return the title of a table's report, by which it is found again."""
+    """Return the title of a table's report, by which it is found again.
+
+    Args:
+        table: name of the table.
+        profile: name of the profile.
+    """
     return f"scaledrelu {table} ({profile})"
 
 

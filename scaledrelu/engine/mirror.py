@@ -30,6 +30,7 @@ START_S = {ONLINE: 30.0, OFFLINE: 60.0}
 FINISH_S = 60.0  # to send the rest when a run has ended
 PROGRAM = Path(__file__).with_name("mirror_process.py")
 OWN_LOG = "mirror.log"
+USE_OFFLINE = "use wandb=offline and send the copies later with `wandb sync`"
 
 
 class WandbMirror:
@@ -137,8 +138,12 @@ def mode_here(asked: str) -> str:
     return min(asked, allowed, key=MODES.index) if allowed in MODES else asked
 
 
-def check_online(limit_s: float = START_S[ONLINE]) -> None:
+def check_online(limit_s: float = START_S[ONLINE], *, instead: str = USE_OFFLINE) -> None:
     """Check once that W&B accepts the key and its server answers, before many runs need both.
+
+    Args:
+        limit_s: seconds to wait.
+        instead: what to do without a server, for the error.
 
     Raises:
         RunError: one line with the reason.
@@ -152,10 +157,7 @@ def check_online(limit_s: float = START_S[ONLINE]) -> None:
     finally:
         kill_group(process)
     if trouble:
-        raise RunError(
-            f"W&B: {trouble.rstrip('.')}; run `wandb login`, or use wandb=offline and send the "
-            "copies later with `wandb sync`"
-        )
+        raise RunError(f"W&B: {trouble.rstrip('.')}; run `wandb login`, or {instead}")
 
 
 def start_process() -> subprocess.Popen[bytes]:

@@ -40,6 +40,8 @@ class WandbRun:
         self._online = spec["mode"] == "online"
         self.run = open_run(spec, folder, trainer=spec["trainer"] if live else None)
         self._drawn: set[str] = set()
+        for _, row in Rows(folder).upto():  # also those of earlier attempts: W&B forgets their axes
+            self._draw(row)
         place = place_of(folder)
         self._copy = Path(self.run.dir).parent
         after = _clear_copies(place / "wandb", spec["run_id"], keep=self._copy)

@@ -40,6 +40,7 @@ def test_without_the_extra_one_line_says_how_to_install_it(monkeypatch) -> None:
         check_installed()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces")
 def test_saving_twice_updates_one_workspace_and_one_report_a_table(
     server: FakeWandb, plan: Any
 ) -> None:
