@@ -111,7 +111,7 @@ def test_nothing_prints_but_scripts() -> None:
 def test_planning_reporting_and_help_import_no_slow_package() -> None:
     code = (
         "import sys; import scaledrelu.launch.sweep, scaledrelu.runs.spawn;"
-        "import scaledrelu.reports.report, scaledrelu.reports.publish;"
+        "import scaledrelu.reports.report, scaledrelu.reports.publish, scaledrelu.reports.page;"
         "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn'};"
         "print(sorted(slow & set(sys.modules)))"
     )
