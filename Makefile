@@ -58,13 +58,13 @@ plan: $(READY) ## what is done, missing, failed, crashed; time, GPU-hours, disk;
 status: $(READY) ## one line a run: queued, running (epoch, images/s, ETA, loss), done, failed
 	@exec $(RUN) scripts/status.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
 
-report: $(READY) ## rewrite the tables from what is done; trains nothing
+report: $(READY) ## rewrite the tables and the page, report.html, from what is done; trains nothing
 	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
 
 claims: $(READY) ## the paper's claims with verdicts, all seeds of each table; trains nothing
 	@exec $(RUN) scripts/claims.py profile=$(PROFILE) $(if $(filter file,$(origin SEEDS)),,seeds=[$(SEEDS)]) $(ARGS)
 
-publish: $(READY) ## copy tables and slim run records to results/published/<profile>/
+publish: $(READY) ## copy tables, claims, figures, page and slim run records to results/published/<profile>/
 	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] publish=true $(ARGS)
 
 dashboard: $(READY) ## save a workspace and a report per table at W&B; needs the extra [dashboards]

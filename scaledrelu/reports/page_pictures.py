@@ -12,6 +12,7 @@ from scaledrelu.reports.html import Html, scrolling, tag
 from scaledrelu.reports.page_links import Links
 
 LARGEST_SVG = 600_000  # bytes; of a larger one the page shows the PNG
+WIDTH = 864  # pixels, of a picture that does not say
 SUFFIXES = ("csv", "svg", "png")
 _USED_ID = re.compile(r"url\(#([^)]+)\)")
 _LEFT_OUT = ("metadata", "style", "script")  # a style would hold for the whole page
@@ -62,8 +63,15 @@ def inline_svg(path: Path, *, name: str, alt: str) -> Html:
         element.attrib.update(_renamed(given, used, name))
     for length in ("width", "height"):
         root.attrib.pop(length, None)
-    root.attrib |= {"role": "img", "aria-label": alt, "style": _OF_ALL}
+    size = f"--width:{_pixels(root)}px"  # the style sheet decides what becomes of it
+    root.attrib |= {"role": "img", "aria-label": alt, "style": f"{_OF_ALL};{size}"}
     return Html(ElementTree.tostring(root, encoding="unicode").strip())
+
+
+def _pixels(root: ElementTree.Element) -> int:
+    """Return the width that a picture was drawn for, as a browser counts: 96 in an inch."""
+    box = root.attrib.get("viewBox", "").split()
+    return round(float(box[2]) * 96 / 72) if len(box) == 4 else WIDTH
 
 
 def _drop(element: ElementTree.Element) -> None:

@@ -27,7 +27,7 @@ from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.spec import CRASH, Column, Table
 
 CROSS = "\u00d7"
-LONG = 24  # characters of a label from which it may take several lines
+LONG = 15  # characters of a label from which it may take several lines
 FOLDED = {  # section of a report -> the line that opens it
     "agreement": "Agreement with the paper",
     "notes": "Notes and assumptions",
@@ -151,7 +151,7 @@ def _metric(table: Table, column: Column, values: Sequence[CellValue], links: Li
 
 
 def _column(text: str) -> Html:
-    return tag("th", text, scope="col")
+    return tag("th", text, scope="col") if text else tag("td")  # one column has no name
 
 
 def _row(value: CellValue, parts: Sequence[Part], axis: Axis | None, links: Links) -> Html:
