@@ -17,7 +17,9 @@ from scaledrelu.config.ranges import CHANNELS, FEW
 from scaledrelu.errors import ConfigError
 
 NORMS = ("batch", "layernorm")
-ACTS = ("relu", "gelu", "scaled_relu")
+# scaled_relu: beta * max(x + alpha, 0), the paper's definition; affine_relu: max(beta * x + alpha, 0),
+# what Eq. 1 makes of a BatchNorm and a ReLU. Equal for beta > 0 if alpha is counted in units of beta.
+ACTS = ("relu", "gelu", "scaled_relu", "affine_relu")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
-        where = f"conf/table/{path.name}"
+        folder = path.parent.name
+        where = f"conf/{path.name}" if folder == "conf" else f"conf/{folder}/{path.name}"
         raise TableError(f"{where}: {' '.join(str(error).split())}") from error
 
 

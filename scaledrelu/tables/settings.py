@@ -41,6 +41,7 @@ USED = {  # script -> settings that do something there
     "report": (*PLAN, "publish", "force"),
     "status": PLAN,
     "dry": ("tables", "profile", "results", "overrides"),
+    "theory": ("results", "n_jobs", "redo", "budget_s", "dry_run"),
 }
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead
     "seed": "seeds=0,1,2",

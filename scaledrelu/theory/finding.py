@@ -1,0 +1,85 @@
+"""What a section of the page hands to the table at its end, and how the page writes numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What the numbers say of a step of the paper's argument."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    MISSING = "missing"
+    UNDECIDED = "undecided"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the closing table.
+
+    Attributes:
+        claim: what the paper says, or leaves unsaid.
+        verdict: what the numbers make of it.
+        number: the numbers.
+        where: how they were measured, and on what.
+    """
+
+    claim: str
+    verdict: Verdict
+    number: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page: its text, and what it adds to the closing table."""
+
+    lines: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def judged(holds: bool) -> Verdict:
+    """Return right where a step holds in every number measured, else wrong."""
+    return Verdict.RIGHT if holds else Verdict.WRONG
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a markdown table and an empty line.
+
+    Args:
+        header: its columns.
+        rows: its cells.
+    """
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def picture(name: str, text: str) -> list[str]:
+    """Return the lines that show a picture.
+
+    Args:
+        name: of the file in ``docs/pictures``, without its ending.
+        text: what it shows.
+    """
+    return [f"![{text}](pictures/{name}.png)", ""]
+
+
+def size(value: float) -> str:
+    """Return a number to three digits, a small one as a power of ten."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) < 0.001:  # noqa: PLR2004
+        return f"{value:.0e}".replace("e-0", "e-")
+    return f"{value:.3g}"
+
+
+def span(values: Iterable[float]) -> str:
+    """Return the smallest and the largest of some numbers."""
+    values = list(values)
+    low, high = size(min(values)), size(max(values))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,152 @@
+"""What finished runs left that the theory speaks about: norms per channel, alphas, similarities.
+
+Reads records only. What a run did not record is said to be missing, never guessed.
+
+Shapes: T evaluations, C channels, L layers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scaledrelu.errors import RunError
+from scaledrelu.reports.published_tables import Line, PublishedTable
+from scaledrelu.runs.record import Outcome, read_result
+from scaledrelu.theory.theorem1 import Array
+
+EVIDENCE, METRICS = "evidence.npz", "metrics.jsonl"
+CHANNEL = re.compile(r"channel/(\w+)_(scale|reader)_(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """Of one pair of a run: ``|(alpha, beta)_c|`` and ``|w_c|`` at every evaluation, (T, C) each."""
+
+    scale_TC: Array  # noqa: N815
+    reader_TC: Array  # noqa: N815
+
+    @property
+    def log_ratio(self) -> Array:
+        """``log10 |w_c| / |(alpha, beta)_c|``, (T, C); 0 where the halves of the penalty balance."""
+        return np.log10(self.reader_TC / self.scale_TC)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One run's evidence.
+
+    Attributes:
+        run_id: the run.
+        seed: its seed.
+        is_crash: whether it counts as crashed.
+        similarity_L: mean absolute cosine of its tokens per layer, from the stem on.
+        alpha_C: shifts of the stem's last scaled ReLU; None without one.
+        beta_C: scales of the same.
+        attention_C: norm of the first attention's weights per channel.
+    """
+
+    run_id: str
+    seed: int
+    is_crash: bool
+    similarity_L: Array  # noqa: N815
+    alpha_C: Array | None  # noqa: N815
+    beta_C: Array | None  # noqa: N815
+    attention_C: Array  # noqa: N815
+
+
+def channel_norms(folder: Path) -> dict[str, Norms]:
+    """Return the norms per channel that a run recorded along its training, by pair.
+
+    Args:
+        folder: run directory; empty where it was trained without ``evaluation.channels=true``.
+
+    Raises:
+        RunError: its metrics cannot be read.
+    """
+    try:
+        rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder / METRICS}: cannot be read ({type(error).__name__}); train the run again: "
+            f"make theory ARGS='redo={folder.name}'"
+        ) from error
+    found: dict[tuple[str, str], list[list[float]]] = {}
+    for row in rows:
+        values: dict[tuple[str, str], dict[int, float]] = {}
+        for key, value in row.items():
+            if match := CHANNEL.fullmatch(key):
+                values.setdefault((match[1], match[2]), {})[int(match[3])] = value
+        for key, by_channel in values.items():
+            found.setdefault(key, []).append([by_channel[c] for c in sorted(by_channel)])
+    pairs = dict.fromkeys(name for name, _ in found)
+    return {
+        name: Norms(np.array(found[name, "scale"]), np.array(found[name, "reader"]))
+        for name in pairs
+    }
+
+
+def read_evidence(runs: Path, line: Line) -> list[Evidence]:
+    """Return the evidence of a row's runs; a run whose record is not there is left out.
+
+    Args:
+        runs: folder of run records.
+        line: a row of a published table.
+    """
+    found = []
+    for seed, run_id in enumerate(line.run_ids):
+        result = read_result(runs / run_id)
+        path = runs / run_id / EVIDENCE
+        if result is None or not path.is_file():
+            continue
+        with np.load(path) as stored:
+            if "similarity.absolute" not in stored:
+                continue
+            found.append(
+                Evidence(
+                    run_id=run_id,
+                    seed=seed,
+                    is_crash=result.outcome is Outcome.CRASH,
+                    similarity_L=stored["similarity.absolute"].astype(float),
+                    alpha_C=_optional(stored, "stem.alpha"),
+                    beta_C=_optional(stored, "stem.beta"),
+                    attention_C=stored["qkv_channel_norm"].astype(float),
+                )
+            )
+    return found
+
+
+def row_of(tables: Iterable[PublishedTable], name: str, wanted: Mapping[str, str]) -> Line | None:
+    """Return the first row of a published table that has some labels; None if there is none.
+
+    Args:
+        tables: published tables.
+        name: name of the table.
+        wanted: label -> value.
+    """
+    for table in tables:
+        for line in table.lines if table.name == name else ():
+            if all(line.labels.get(key) == value for key, value in wanted.items()):
+                return line
+    return None
+
+
+def rank_correlation(one: Sequence[float] | Array, other: Sequence[float] | Array) -> float:
+    """Return Spearman's rank correlation of two values of each channel.
+
+    Args:
+        one: a value of each channel.
+        other: another.
+    """
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(one, other).statistic)
+
+
+def _optional(stored: Mapping[str, Array], name: str) -> Array | None:
+    return stored[name].astype(float) if name in stored else None
