@@ -12,9 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.files import writing_to
 from scaledrelu.launch.sweep import conclude, launch_plan
 from scaledrelu.runs.spawn import train_planned
 from scaledrelu.tables.settings import Settings
+from scaledrelu.theory.page import write_page
 from scaledrelu.theory.plan import plan_theory
 from scripts._tables import run_script
 from scripts.sweep import PRELOAD
@@ -27,12 +29,17 @@ def theory(settings: Settings, say: Callable[[str], None]) -> int:
         settings: how runs are launched, and where results lie.
         say: prints one line.
     """
+    docs = settings.conf_dir.parent / "docs"
     where = {"results": settings.results, "conf_dir": settings.conf_dir}
     plan = plan_theory(**where)
     launched = launch_plan(plan, settings, say, train=train_planned, preload=PRELOAD)
     if launched is None:
         return 0
     plan = plan_theory(**where)
+    with writing_to(docs):
+        published = settings.results / "published"
+        for path in write_page(plan, docs=docs, published=published, say=say):
+            say(f"wrote {path}")
     return conclude(plan, launched, say)
 
 

@@ -17,8 +17,8 @@ from scaledrelu.config.ranges import CHANNELS, FEW
 from scaledrelu.errors import ConfigError
 
 NORMS = ("batch", "layernorm")
-# scaled_relu: beta * max(x + alpha, 0), the paper's definition; affine_relu: max(beta * x + alpha, 0),
-# what Eq. 1 makes of a BatchNorm and a ReLU. Equal for beta > 0 if alpha is counted in units of beta.
+# scaled_relu is the paper's definition, beta * max(x + alpha, 0); affine_relu is its Eq. 1, what a
+# BatchNorm and a ReLU compute: max(beta * x + alpha, 0).
 ACTS = ("relu", "gelu", "scaled_relu", "affine_relu")
 
 

@@ -48,6 +48,18 @@ def judged(holds: bool) -> Verdict:
     return Verdict.RIGHT if holds else Verdict.WRONG
 
 
+def of_share(holds: int, total: int) -> Verdict:
+    """Return right where a step holds in all cases, wrong where in none, else undecided.
+
+    Args:
+        holds: in how many cases.
+        total: of how many; without any it was not run.
+    """
+    if total == 0:
+        return Verdict.NOT_RUN
+    return {0: Verdict.WRONG, total: Verdict.RIGHT}.get(holds, Verdict.UNDECIDED)
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return a markdown table and an empty line.
 
@@ -73,7 +85,7 @@ def size(value: float) -> str:
     """Return a number to three digits, a small one as a power of ten."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    if abs(value) < 0.001:  # noqa: PLR2004
+    if abs(value) < 0.001:
         return f"{value:.0e}".replace("e-0", "e-")
     return f"{value:.3g}"
 

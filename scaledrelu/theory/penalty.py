@@ -1,4 +1,4 @@
-"""Theorem 1 measured: rescaling leaves the function alone, and weight decay becomes which penalty."""
+"""Theorem 1 measured: rescaling leaves the function alone; which penalty weight decay becomes."""
 
 from __future__ import annotations
 
@@ -153,13 +153,11 @@ def compare(name: str, layer: FirstLayer) -> Compared:
         layer: any layer whose channels all have scale and weights.
     """
     found = theorem1.smallest_decay(layer)
-    return Compared(
-        name, found, theorem1.group_penalty(layer), theorem1.entrywise_penalty(layer)
-    )
+    return Compared(name, found, theorem1.group_penalty(layer), theorem1.entrywise_penalty(layer))
 
 
 def fit() -> Fitted:
-    """Fit a random matrix, whose rows grow in size, with weight decay; compare with closed forms."""
+    """Fit a random matrix with rows of growing size, with weight decay and by closed forms."""
     rng = np.random.default_rng(0)
     target = rng.normal(size=(ROWS, COLUMNS)) * np.linspace(0.1, 1.3, ROWS)[:, None]
     scale, weight = theorem1.descend(target, DECAY)

@@ -100,3 +100,199 @@ def _draw_matrices(axes: Sequence[Any], fitted: Fitted) -> None:
         ax.plot(zero[:, 1], zero[:, 0], ".", color="#444444", markersize=2)
     axes[0].set_ylabel("channel c")
     axes[0].figure.colorbar(image, ax=list(axes), label="effective weight (dot: zero)")
+
+
+def section(facts: Penalty) -> Section:
+    """Return the section's text and findings.
+
+    Args:
+        facts: the numbers.
+    """
+    lines = [*_forms(facts), *_equality(facts.moved), *_penalty(facts)]
+    return Section(tuple(lines), tuple(_findings(facts)))
+
+
+def _forms(facts: Penalty) -> Iterator[str]:
+    yield "## Two forms of a scaled ReLU"
+    yield ""
+    yield (
+        "The paper defines a scaled ReLU as `beta * max(x + alpha, 0)`. Eq. 1 writes a BatchNorm "
+        "and a ReLU as one: that is `max(beta * x + alpha, 0)`. The subscripts that connect the "
+        "two are lost in the text that we read; `alpha / beta` as the shift of the definition "
+        "would make them equal, where beta is positive."
+    )
+    yield ""
+    yield from table(
+        (
+            "form",
+            "in this repository",
+            "outputs move when (alpha, beta) grow and the weights shrink by a factor",
+        ),
+        (
+            (
+                "`max(beta * x + alpha, 0)`, Eq. 1",
+                "`stem.act=affine_relu`, and BatchNorm + ReLU",
+                span(facts.of_eq_1),
+            ),
+            (
+                "`beta * max(x + alpha, 0)`, definition",
+                "`stem.act=scaled_relu`",
+                span(facts.of_definition),
+            ),
+        ),
+    )
+    yield (
+        f"Random layers: {CHANNELS} channels, {WEIGHTS:,} weights each, {SAMPLES} samples, seeds 0 "
+        f"to {len(SEEDS) - 1}, a log-normal factor per channel; the largest change relative to the "
+        "largest output, in float64. Only Eq. 1 can be rescaled as the proof of Theorem 1 does it. "
+        "With `alpha / beta` as its shift, the definition differs from Eq. 1 by at most "
+        f"{size(facts.same_forms[0])} where beta is positive, and by at least "
+        f"{size(facts.same_forms[1])} in every channel where it is negative."
+    )
+    yield ""
+
+
+def _equality(moved: Sequence[Moved]) -> Iterator[str]:
+    yield "## Theorem 1: the same function after rescaling"
+    yield ""
+    yield (
+        "Scale and shift of a channel times a factor, the weights that read it over the factor: "
+        "does the whole network compute the same? Measured in float64 on the logits of validation "
+        "images, relative to the largest logit, with a log-normal factor per channel."
+    )
+    yield ""
+    rows = [
+        (text, between, *(_errors(moved, pair, state) for state in (AT_START, TRAINED)))
+        for pair, (text, between) in PAIRS.items()
+    ]
+    yield from table(("parameters", "between them", AT_START, TRAINED), rows)
+    yield (
+        "The rescaling is exact where nothing lies between the scaled ReLU and the weights. In a "
+        "ViT with the paper's conv-stem these weights are the projection of the stem, not the "
+        "attention: the projection, the positions and a LayerNorm come first, and the channels of "
+        "the ReLU are not those of the tokens (16 and 64 at mini, 64 and 384 in DeiT-S). What "
+        "stands in the place that Theorem 1 gives to alpha and beta before the attention are "
+        "weight and bias of the LayerNorm, which every ViT has, with and without a scaled ReLU. "
+        "Remark 1, that the analysis carries over to a LayerNorm or a linear layer before the "
+        "attention, is true of these pairs, and not of a scaled ReLU and the attention behind a "
+        "LayerNorm: the third line is a stem of one projection, BatchNorm and ReLU, the only one "
+        "of the paper whose scaled ReLU has the channels of the tokens."
+    )
+    yield ""
+
+
+def _errors(moved: Sequence[Moved], pair: str, state: str) -> str:
+    found = [m.error for m in moved if m.pair == pair and m.network.state == state]
+    return f"{span(found)} ({len(found)} networks)" if found else "not run"
+
+
+def _penalty(facts: Penalty) -> Iterator[str]:
+    yield "## Theorem 1: which penalty"
+    yield ""
+    yield (
+        "Rescaling leaves the loss alone, so weight decay chooses the factor: the smallest "
+        "`eta^2 (alpha_c^2 + beta_c^2) + |w_c|^2 / eta^2` over eta. The paper says that this is an "
+        "l1 penalty on the entries of `w_c`. We search the minimum numerically, channel by channel:"
+    )
+    yield ""
+    rows = [
+        (
+            name,
+            str(len(group)),
+            size(max(c.error for c in group)),
+            span([float(c.excess.mean()) for c in group]),
+        )
+        for name, group in grouped(facts.compared).items()
+    ]
+    yield from table(
+        (
+            "layers",
+            "number",
+            "group lasso differs by at most",
+            "entrywise l1 is larger by, mean over channels",
+        ),
+        rows,
+    )
+    yield (
+        "The minimum is `2 |(alpha, beta)_c| |w_c|_2`, a group lasso: the norm of all weights of a "
+        "channel is what counts, since weight decay is a squared l2 norm. With one weight per "
+        "channel both agree. Eq. 3 with the l1 norm is no lower bound, as the proof has it: weight "
+        "decay does go below it."
+    )
+    yield ""
+    fitted, errors = facts.fitted, facts.fitted.errors
+    yield (
+        f"The difference shows in what becomes zero. A {ROWS} x {COLUMNS} matrix (normal, rows of "
+        "growing size, seed 0) is fitted by scale times weights, with gradient descent and weight "
+        f"decay {DECAY} on both: the solution differs by at most {size(errors[0])} from the group "
+        f"lasso's and by up to {size(errors[1])} from the entrywise one. It has "
+        f"{_zero_rows(fitted.descended)} of {ROWS} channels at zero as a whole and "
+        f"{_single_zeros(fitted.descended)} single weights at zero in the others; the entrywise "
+        f"lasso has {_single_zeros(fitted.entries)} such weights."
+    )
+    yield ""
+    yield from picture(
+        PICTURE,
+        "Above: the smallest weight decay per channel, found by search, against the two formulas. "
+        "Below: a matrix fitted with weight decay, and the two lassos.",
+    )
+
+
+def grouped(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
+    """Return the compared layers by what they are; kinds without a layer are left out.
+
+    Args:
+        compared: all of them.
+    """
+    kinds = {
+        "random layers": "random",
+        "stem: BatchNorm, projection": PROJECTION,
+        "block 1: LayerNorm, attention": ATTENTION,
+    }
+    found = {
+        text: [c for c in compared if c.name.startswith(word) or c.name.endswith(f": {word}")]
+        for text, word in kinds.items()
+    }
+    return {text: layers for text, layers in found.items() if layers}
+
+
+def _zero_rows(matrix: np.ndarray) -> int:
+    return int((np.abs(matrix) < ZERO).all(axis=1).sum())
+
+
+def _single_zeros(matrix: np.ndarray) -> int:
+    """Return how many entries are zero in rows that are not zero as a whole."""
+    zero = np.abs(matrix) < ZERO
+    return int(zero[~zero.all(axis=1)].sum())
+
+
+def _findings(facts: Penalty) -> Iterator[Finding]:
+    direct = [m.error for m in facts.moved if m.pair != THEOREM]
+    printed = [m.error for m in facts.moved if m.pair == THEOREM]
+    yield Finding(
+        "Theorem 1: (alpha, beta) can be scaled up and the weights that read them down",
+        judged(max((*direct, *facts.of_eq_1)) < ROUNDING) if direct else Verdict.NOT_RUN,
+        f"outputs move by at most {size(max((*direct, *facts.of_eq_1)))}" if direct else "-",
+        f"{len(SEEDS)} random layers and {len(direct)} pairs of networks before and after "
+        "training, float64",
+    )
+    yield Finding(
+        "... for the definition `beta * max(x + alpha, 0)`",
+        judged(max(facts.of_definition) < ROUNDING),
+        f"outputs move by {span(facts.of_definition)}",
+        f"{len(SEEDS)} random layers",
+    )
+    yield Finding(
+        "... with the attention as the weights that read the scaled ReLU",
+        judged(max(printed) < ROUNDING) if printed else Verdict.NOT_RUN,
+        f"logits move by {span(printed)}" if printed else "-",
+        f"stem of one projection, BatchNorm and ReLU: {len(printed)} networks",
+    )
+    yield Finding(
+        "Theorem 1: the penalty is an l1 norm of the attention weights",
+        judged(max(c.excess.max() for c in facts.compared) < 1 + ROUNDING),
+        "l1 is larger than the smallest weight decay by "
+        f"{span([float(c.excess.mean()) for c in facts.compared])}; a group lasso differs by at "
+        f"most {size(max(c.error for c in facts.compared))}",
+        f"{len(facts.compared)} layers, search per channel",
+    )

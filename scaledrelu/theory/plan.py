@@ -17,6 +17,10 @@ from scaledrelu.tables.spec import MISSING, Column, Row, Table, merge_overrides
 FILE = "theory.yaml"
 KEYS = ("base", "seeds", "runs")
 PROFILE = "mini"  # of these runs, and of the published ones that the page reads
+LABELS = (
+    Column(name="components", header="components", source="components", kind="caption"),
+    Column(name="decay_all", header="decay_all", source="optimizer.decay_all", kind="from"),
+)
 TOP1 = Column(name="top1", header="Top-1 acc", source="val/top1", kind="metric")
 
 
@@ -97,4 +101,4 @@ def _table(conf_dir: Path) -> Table:
         for number, name in enumerate(runs, start=1)
     ]
     seeds = reading.seeds(raw, (0,), where)
-    return Table("theory", "", "The paper's theory", (TOP1,), tuple(rows), seeds)
+    return Table("theory", "", "The paper's theory", (*LABELS, TOP1), tuple(rows), seeds)

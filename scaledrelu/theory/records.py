@@ -26,14 +26,14 @@ CHANNEL = re.compile(r"channel/(\w+)_(scale|reader)_(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Norms:
-    """Of one pair of a run: ``|(alpha, beta)_c|`` and ``|w_c|`` at every evaluation, (T, C) each."""
+    """Of one pair of a run: ``|(alpha, beta)_c|`` and ``|w_c|`` at every evaluation."""
 
     scale_TC: Array  # noqa: N815
     reader_TC: Array  # noqa: N815
 
     @property
     def log_ratio(self) -> Array:
-        """``log10 |w_c| / |(alpha, beta)_c|``, (T, C); 0 where the halves of the penalty balance."""
+        """``log10 |w_c| / |(alpha, beta)_c|``, (T, C); 0 where both halves are equal."""
         return np.log10(self.reader_TC / self.scale_TC)
 
 
@@ -69,13 +69,7 @@ def channel_norms(folder: Path) -> dict[str, Norms]:
     Raises:
         RunError: its metrics cannot be read.
     """
-    try:
-        rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{folder / METRICS}: cannot be read ({type(error).__name__}); train the run again: "
-            f"make theory ARGS='redo={folder.name}'"
-        ) from error
+    rows = _metrics(folder)
     found: dict[tuple[str, str], list[list[float]]] = {}
     for row in rows:
         values: dict[tuple[str, str], dict[int, float]] = {}
@@ -89,6 +83,19 @@ def channel_norms(folder: Path) -> dict[str, Norms]:
         name: Norms(np.array(found[name, "scale"]), np.array(found[name, "reader"]))
         for name in pairs
     }
+
+
+def steps_per_epoch(folder: Path) -> int:
+    """Return how many updates an epoch of a finished run had.
+
+    Args:
+        folder: run directory.
+
+    Raises:
+        RunError: its metrics cannot be read.
+    """
+    last = _metrics(folder)[-1]
+    return last["step"] // (last["epoch"] + 1)
 
 
 def read_evidence(runs: Path, line: Line) -> list[Evidence]:
@@ -146,6 +153,16 @@ def rank_correlation(one: Sequence[float] | Array, other: Sequence[float] | Arra
     from scipy.stats import spearmanr
 
     return float(spearmanr(one, other).statistic)
+
+
+def _metrics(folder: Path) -> list[dict[str, float]]:
+    try:
+        return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder / METRICS}: cannot be read ({type(error).__name__}); train the run again: "
+            f"make theory ARGS='redo={folder.name}'"
+        ) from error
 
 
 def _optional(stored: Mapping[str, Array], name: str) -> Array | None:

@@ -89,7 +89,7 @@ def group_penalty(layer: FirstLayer) -> Array:
 
 
 def entrywise_penalty(layer: FirstLayer) -> Array:
-    """Return ``2 sqrt(alpha_c^2 + beta_c^2) |w_c|_1`` of every channel, (C,): Theorem 1 as printed."""
+    """Return ``2 sqrt(alpha_c^2 + beta_c^2) |w_c|_1`` of every channel, (C,): as printed."""
     return 2 * _scale(layer) * np.abs(layer.weight).sum(axis=1)
 
 

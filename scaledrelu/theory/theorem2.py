@@ -1,4 +1,4 @@
-"""Theorem 2 and Eq. 6 in numbers: how large and how alike tokens are before and after a scaled ReLU.
+"""Theorem 2 and Eq. 6 in numbers: how large and how alike tokens are on both sides of a ReLU.
 
 Independent Gaussian elements are the model in which everything has a closed form; the draws check
 it, and other distributions.
