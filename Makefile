@@ -19,7 +19,7 @@ GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin
 UNKNOWN  := $(filter-out $(KNOWN) SHELL MAKE%,$(GIVEN))
 $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
-.PHONY: help tables plan status report publish dry bench gpu test test-all lint format clean
+.PHONY: help tables theory plan status report publish dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +38,9 @@ table%: $(READY) ## train what is missing of one table and write results/<profil
 
 tables: $(READY) ## the same for every table
 	$(SWEEP) $(ARGS)
+
+theory: $(READY) ## the paper's theorems in numbers: trains a few runs, writes docs/theory.md
+	exec $(RUN) scripts/theory.py $(ARGS)
 
 plan: $(READY) ## what is done, missing, failed, crashed; time, GPU-hours, disk; trains nothing
 	@$(SWEEP) dry_run=true $(ARGS)

@@ -16,7 +16,6 @@ from scaledrelu.files import writing_to
 from scaledrelu.launch.sweep import conclude, launch_plan
 from scaledrelu.runs.spawn import train_planned
 from scaledrelu.tables.settings import Settings
-from scaledrelu.theory.page import write_page
 from scaledrelu.theory.plan import plan_theory
 from scripts._tables import run_script
 from scripts.sweep import PRELOAD
@@ -35,7 +34,11 @@ def theory(settings: Settings, say: Callable[[str], None]) -> int:
     launched = launch_plan(plan, settings, say, train=train_planned, preload=PRELOAD)
     if launched is None:
         return 0
+    from scaledrelu.theory.page import write_page  # torch: not for --help and dry_run=true
+
     plan = plan_theory(**where)
+    if launched.interrupted:
+        return conclude(plan, launched, say)
     with writing_to(docs):
         published = settings.results / "published"
         for path in write_page(plan, docs=docs, published=published, say=say):

@@ -26,6 +26,7 @@ from scaledrelu.theory.finding import (
     Verdict,
     of_share,
     picture,
+    signed,
     size,
     span,
     table,
@@ -51,11 +52,16 @@ class Decay:
     flow: Flow
 
     def of(self, pair: str, *, decays_all: bool) -> list[tuple[Balance, Summary]]:
-        """Return the runs that have a pair, with its numbers."""
+        """Return the runs that have a pair, with its numbers.
+
+        Args:
+            pair: name of the pair.
+            decays_all: whether alpha and beta decay, too.
+        """
         return [
             (one, summary(one.norms[pair]))
             for one in self.runs
-            if pair in one.norms and one.decays_all is decays_all
+            if pair in one.norms and is_of_stem(one, pair) and one.decays_all is decays_all
         ]
 
 
@@ -76,13 +82,14 @@ def draw(facts: Decay, folder: Path) -> list[Path]:
             row[0].set_ylabel(f"{SHOWN[pair]}\nlog10 |w| / |(alpha, beta)|")
         for ax in axes[1]:
             ax.set_xlabel("epoch")
-        axes[0][0].legend()
+        if facts.runs:
+            axes[0][0].legend()
         written = save_picture(figure, folder / ALONG)
-    with drawing(9, 3.6, ncols=len(SHOWN)) as (figure, axes):
+    with drawing(9, 4, ncols=len(SHOWN), sharey=True) as (figure, axes):
         for ax, pair in zip(axes, SHOWN, strict=True):
             _draw_end(ax, facts, pair)
         axes[0].set_ylabel("|w| of the channel")
-        figure.legend(*_labels(axes), loc="outside lower center", ncols=3)
+        figure.legend(*_labels(axes), loc="outside lower center", ncols=2)
         return written + save_picture(figure, folder / AT_END)
 
 
@@ -90,7 +97,7 @@ def _draw_along(ax: Any, facts: Decay, pair: str, strength: float) -> None:
     ax.axhline(0, color="#444444", linewidth=0.8)
     labelled: set[bool] = set()
     for one in facts.runs:
-        if pair not in one.norms or one.weight_decay != strength or THEOREM in one.norms:
+        if pair not in one.norms or one.weight_decay != strength or not is_of_stem(one, pair):
             continue
         style, ratio_TC = look(int(one.decays_all)), one.norms[pair].log_ratio
         epochs = np.arange(1, len(ratio_TC) + 1)
@@ -110,11 +117,16 @@ def _draw_along(ax: Any, facts: Decay, pair: str, strength: float) -> None:
 
 def _draw_end(ax: Any, facts: Decay, pair: str) -> None:
     kinds = sorted({(one.weight_decay, one.decays_all) for one in facts.runs})
-    alive = [one for one in facts.runs if pair in one.norms and one.run.is_there]
+    alive = [
+        one
+        for one in facts.runs
+        if pair in one.norms and one.run.is_there and is_of_stem(one, pair)
+    ]
     for one in alive:
         style = look(kinds.index((one.weight_decay, one.decays_all)))
         norms = one.norms[pair]
         what = "(alpha, beta) decays" if one.decays_all else "(alpha, beta) exempt"
+        ax.plot(norms.scale_TC, norms.reader_TC, color=style.colour, linewidth=0.4, alpha=0.3)
         ax.plot(
             norms.scale_TC[-1],
             norms.reader_TC[-1],
@@ -123,12 +135,14 @@ def _draw_end(ax: Any, facts: Decay, pair: str) -> None:
             markersize=3.5,
             linestyle="none",
             alpha=0.7,
-            label=f"{what}, weight decay {one.weight_decay:g}",
+            label=f"weight decay {one.weight_decay:g}, {what}",
         )
     if alive:
-        low, high = ax.get_xlim()
-        ax.plot((low, high), (low, high), color="#444444", linewidth=0.8)
-    ax.set(xscale="log", yscale="log", title=SHOWN[pair].replace(" (stem", "\n(stem"))
+        ends = np.linspace(*ax.get_xlim(), 50)
+        ax.plot(ends, ends, color="#444444", linewidth=0.8)
+    ax.set(yscale="log", title=SHOWN[pair].replace(" (stem", "\n(stem"))
+    ax.set_yticks((0.01, 0.03, 0.1, 0.3, 1), ("0.01", "0.03", "0.1", "0.3", "1"))
+    ax.yaxis.set_minor_formatter("")
     ax.set_xlabel("|(alpha, beta)| of the channel")
 
 
@@ -137,7 +151,8 @@ def _labels(axes: Sequence[Any]) -> tuple[list[Any], list[str]]:
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    return list(found.values()), list(found)
+    names = sorted(found)
+    return [found[name] for name in names], names
 
 
 def section(facts: Decay) -> Section:
@@ -153,7 +168,7 @@ def section(facts: Decay) -> Section:
 def _premise(facts: Decay) -> Iterator[str]:
     layer = random_layer(0)
     left = exempt_decay(layer, ETA) / exempt_decay(layer, 1.0)
-    predicted, (least, most) = facts.flow.predicted, facts.flow.measured
+    predicted = facts.flow.predicted
     yield (
         "Theorem 1 lets weight decay act on alpha and beta as on the weights. The official "
         "optimizer spares all parameters with one dimension (recipes A.3), BatchNorm's among them. "
@@ -166,7 +181,7 @@ def _premise(facts: Decay) -> Iterator[str]:
         "Where alpha and beta decay, too, and decay is a penalty in the loss, gradient descent "
         "makes both halves equal: of `|w_c|^2 - |(alpha, beta)_c|^2` a share of `exp(-2 s)` is "
         "left, s being the sum of learning rate times weight decay. In the fit of a matrix (decay "
-        f"{TOY_DECAY:g}, rate {TOY_RATE:g}, {TOY_STEPS:,} steps) {size(least)} to {size(most)} are "
+        f"{TOY_DECAY:g}, rate {TOY_RATE:g}, {TOY_STEPS:,} steps) {span(facts.flow.measured)} are "
         f"left, predicted are {size(predicted)}. AdamW's decay is no penalty in the loss: it "
         "multiplies both halves by the same factor and leaves their ratio as it is."
     )
@@ -179,27 +194,20 @@ def _measured(facts: Decay) -> Iterator[str]:
         yield ""
         return
     yield (
-        "What happens in training: runs at mini, full conv-stem, learning rate 5e-4, AdamW, with "
-        "`optimizer.decay_all` false and true. Weight decay 0.05 is the recipe's; over the 352 "
-        "steps of mini it amounts to little. `14` takes as much as 0.05 does in the paper's "
-        f"375,300 steps (s = {size(facts.papers_decay_done)}). A mean of 0 would be balance; "
-        "`corr` is the rank correlation of `|(alpha, beta)_c|` and `|w_c|` over the channels at "
-        "the end."
+        "What happens in training: runs at mini, learning rate 5e-4, AdamW, with "
+        "`optimizer.decay_all` false and true. Weight decay 0.05 is the recipe's; over the steps "
+        f"of the paper's runs it amounts to s = {size(facts.papers_decay_done)}. `mean` and "
+        "`spread` are of `log10 |w_c| / |(alpha, beta)_c|` over channels, 0 being balance; `corr` "
+        "is the rank correlation of the two norms over channels."
     )
     yield ""
-    header = ("run", "(alpha, beta)", "decay", "s", "seed", "top-1", "pair")
-    numbers = ("log10 ratio, epoch 1", "at the end", "spread", "corr")
-    rows = [
-        (*_of_run(one), name, *_of_pair(summary(norms)))
-        for one in facts.runs
-        for name, norms in sorted(one.norms.items())
-    ]
+    rows = [row for pair in SHOWN for row in _rows(facts, pair)]
+    header = ("parameters", "weight decay", "(alpha, beta)", "s", "runs", "crashed")
+    numbers = ("mean, epoch 1", "mean, end", "spread, end", "corr, end")
     yield from table((*header, *numbers), rows)
     yield (
-        "`pair` says which parameters: `projection` is the BatchNorm before the stem's last ReLU "
-        "and the projection behind it, `attention` the first block's LayerNorm and attention, "
-        "`theorem` the BatchNorm of a stem of one projection and the attention, between which "
-        "there are positions and a LayerNorm."
+        "Ranges are over seeds; runs that crashed have numbers, too. The last kind has positions "
+        f"and a LayerNorm between its two halves. {_apart(facts)}"
     )
     yield ""
     yield from picture(
@@ -209,32 +217,63 @@ def _measured(facts: Decay) -> Iterator[str]:
     )
     yield from picture(
         AT_END,
-        "Every channel at the end of training, of runs that did not crash: Theorem 1's penalty "
-        "weight against the norm of the weights that read the channel. On the line both are equal.",
+        "Every channel of runs that did not crash: Theorem 1's penalty weight against the norm of "
+        "the weights that read the channel, along training (thin) and at its end (marker). On the "
+        "black line both are equal.",
     )
 
 
-def _of_run(one: Balance) -> tuple[str, ...]:
-    result = one.run.run.result
-    top1 = result.metrics.get("val/top1") if result else None
-    value = "-" if top1 is None else f"{top1:.1f}"
+def _rows(facts: Decay, pair: str) -> Iterator[tuple[str, ...]]:
+    """Yield a row for every weight decay and both ways of applying it."""
+    runs = [one for one in facts.runs if pair in one.norms and is_of_stem(one, pair)]
+    for strength, decays_all in sorted({(one.weight_decay, one.decays_all) for one in runs}):
+        alike = [o for o in runs if (o.weight_decay, o.decays_all) == (strength, decays_all)]
+        numbers = [summary(one.norms[pair]) for one in alike]
+        yield (
+            SHOWN[pair],
+            f"{strength:g}",
+            "decays" if decays_all else "exempt",
+            span([one.decay_done for one in alike]),
+            str(len(alike)),
+            str(sum(not one.run.is_there for one in alike)),
+            span([n.first for n in numbers], signed),
+            span([n.last for n in numbers], signed),
+            span([n.spread for n in numbers]),
+            span([n.correlation for n in numbers], signed),
+        )
+
+
+def _apart(facts: Decay) -> str:
+    """Say at which weight decays it shows in the projection whether alpha and beta decay."""
+    parts = []
+    for strength in sorted({one.weight_decay for one in facts.runs}):
+        ends = [
+            [
+                s.last
+                for one, s in facts.of(PROJECTION, decays_all=d)
+                if one.weight_decay == strength
+            ]
+            for d in (False, True)
+        ]
+        if all(ends):
+            shows = max(ends[0]) < min(ends[1]) or max(ends[1]) < min(ends[0])
+            parts.append(f"{strength:g} {'yes' if shows else 'no'}")
+    if not parts:
+        return ""
     return (
-        f"`{one.run.run.run_id}`",
-        "decays" if one.decays_all else "exempt",
-        f"{one.weight_decay:g}",
-        size(one.decay_done),
-        str(one.run.seed),
-        value if one.run.is_there else f"{value}, crash",
+        "Do the ranges of exempt and of decaying alpha and beta lie apart, in the projection at "
+        f"the end? By weight decay: {', '.join(parts)}."
     )
 
 
-def _of_pair(numbers: Summary) -> tuple[str, ...]:
-    return (
-        f"{numbers.first:+.2f}",
-        f"{numbers.last:+.2f}",
-        f"{numbers.spread:.2f}",
-        f"{numbers.correlation:+.2f}",
-    )
+def is_of_stem(one: Balance, pair: str) -> bool:
+    """Whether a run shows a pair: of the stem of one projection only that as Theorem 1 has it.
+
+    Args:
+        one: the run.
+        pair: name of the pair.
+    """
+    return (THEOREM in one.norms) == (pair == THEOREM)
 
 
 def _findings(facts: Decay) -> Iterator[Finding]:
@@ -257,12 +296,12 @@ def _exempt(facts: Decay) -> Finding:
 
 
 def _balanced(facts: Decay) -> Finding:
-    predicted, (least, most) = facts.flow.predicted, facts.flow.measured
+    predicted = facts.flow.predicted
     found = [s.last for one, s in facts.of(PROJECTION, decays_all=True) if one.run.is_there]
-    text = f"gradient descent: {size(least)} to {size(most)} of the imbalance left, "
+    text = f"gradient descent: {span(facts.flow.measured)} of the imbalance left, "
     text += f"predicted {size(predicted)}"
     if found:
-        text += f"; AdamW: log10 ratio {_signed(found)} at the end"
+        text += f"; AdamW: log10 ratio {span(found, signed)} at the end"
     return Finding(
         "Eq. 4's balance of both halves is that of an l2 penalty in the loss; AdamW has none",
         Verdict.MISSING,
@@ -284,10 +323,6 @@ def _careful(facts: Decay) -> Finding:
     if not found:
         return Finding(claim, Verdict.NOT_RUN, "-", where)
     above = sum(value > 0 for value in found)
-    text = f"rank correlation above 0 in {above} of {len(found)}: {_signed(found)}"
+    text = f"rank correlation above 0 in {above} of {len(found)}: {span(found, signed)}"
     verdict = of_share(len(found) - above, len(found))
     return Finding(claim, verdict, f"{text}; at balance both are equal", where)
-
-
-def _signed(values: Sequence[float]) -> str:
-    return f"{min(values):+.2f} to {max(values):+.2f}"

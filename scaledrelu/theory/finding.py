@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,8 +52,8 @@ def of_share(holds: int, total: int) -> Verdict:
     """Return right where a step holds in all cases, wrong where in none, else undecided.
 
     Args:
-        holds: in how many cases.
-        total: of how many; without any it was not run.
+        holds: number of cases in which it does.
+        total: number of cases; without any it was not run.
     """
     if total == 0:
         return Verdict.NOT_RUN
@@ -75,7 +75,7 @@ def picture(name: str, text: str) -> list[str]:
     """Return the lines that show a picture.
 
     Args:
-        name: of the file in ``docs/pictures``, without its ending.
+        name: file in ``docs/pictures``, without its ending.
         text: what it shows.
     """
     return [f"![{text}](pictures/{name}.png)", ""]
@@ -90,8 +90,18 @@ def size(value: float) -> str:
     return f"{value:.3g}"
 
 
-def span(values: Iterable[float]) -> str:
-    """Return the smallest and the largest of some numbers."""
+def span(values: Iterable[float], form: Callable[[float], str] = size) -> str:
+    """Return the smallest and the largest of some numbers; one where both are written alike.
+
+    Args:
+        values: the numbers.
+        form: how one is written.
+    """
     values = list(values)
-    low, high = size(min(values)), size(max(values))
+    low, high = form(min(values)), form(max(values))
     return low if low == high else f"{low} to {high}"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign, to two digits behind the point."""
+    return f"{value:+.2f}"

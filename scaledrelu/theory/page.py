@@ -30,7 +30,7 @@ def write_page(plan: Plan, *, docs: Path, published: Path, say: Say) -> list[Pat
     """Measure everything and write ``theory.md`` and its pictures.
 
     Args:
-        plan: of the page's own runs, see ``theory/plan.py``.
+        plan: the page's own runs, see ``theory/plan.py``.
         docs: folder of the page.
         published: folder with published results, one folder per profile below it.
         say: prints one line.
@@ -71,7 +71,7 @@ def page_text(sections: Sequence[Section], runs: Sequence[TheoryRun]) -> str:
     """Return the whole page.
 
     Args:
-        sections: in order.
+        sections: all of them, in order.
         runs: the page's own runs.
     """
     lines = [*_opening(), *(line for section in sections for line in section.lines)]
@@ -100,13 +100,19 @@ def _opening() -> list[str]:
 
 
 def _runs(runs: Sequence[TheoryRun]) -> list[str]:
-    rows = [
-        (f"`{run.name}`", str(run.seed), f"`{run.run.run_id}`", str(run.run.status)) for run in runs
-    ]
+    rows = []
+    for one in runs:
+        outcome = str(one.run.status)
+        rows.append((f"`{one.name}`", str(one.seed), f"`{one.run.run_id}`", outcome, _top1(one)))
     return [
         "## Runs",
         "",
         "`conf/theory.yaml` names them; `results/runs/` holds them, one folder per id.",
         "",
-        *table(("name", "seed", "run", "outcome"), rows),
+        *table(("name", "seed", "run", "outcome", "top-1"), rows),
     ]
+
+
+def _top1(one: TheoryRun) -> str:
+    result = one.run.result
+    return f"{result.metrics['val/top1']:.1f}" if result and "val/top1" in result.metrics else "-"

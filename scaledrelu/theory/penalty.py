@@ -12,6 +12,7 @@ from scaledrelu.theory.networks import Network, as_first_layer, pairs_of, rescal
 from scaledrelu.theory.theorem1 import Array, FirstLayer
 
 SEEDS = range(5)
+FORMS = ("output", "output_by_definition", "output_behind_norm")
 SAMPLES, CHANNELS, WEIGHTS = 256, 64, 3 * 384  # of a random layer; W_trans of a DeiT-S channel
 ROWS, COLUMNS, DECAY = 10, 16, 1.6  # of the matrix that is fitted with weight decay
 
@@ -29,6 +30,11 @@ class Compared:
     def error(self) -> float:
         """Largest relative difference between the search and the group lasso."""
         return float(np.abs(self.found_C / self.group_C - 1).max())
+
+    @property
+    def per_effective_weight(self) -> Array:
+        """What was found over the norm of what the loss sees, ``|(alpha, beta)_c| w_c``, (C,)."""
+        return 2 * self.found_C / self.group_C
 
     @property
     def excess(self) -> Array:
@@ -67,6 +73,7 @@ class Penalty:
 
     of_eq_1: tuple[float, ...]
     of_definition: tuple[float, ...]
+    behind_norm: tuple[float, ...]
     same_forms: tuple[float, float]  # difference of the two forms, beta > 0 and beta < 0
     moved: tuple[Moved, ...]
     compared: tuple[Compared, ...]
@@ -77,7 +84,7 @@ def measure(networks: Sequence[Network]) -> Penalty:
     """Return the numbers of the section.
 
     Args:
-        networks: of the page's runs, before and after training.
+        networks: those of the page's runs, before and after training.
     """
     layers = {f"random, seed {seed}": random_layer(seed) for seed in SEEDS}
     moved = []
@@ -89,8 +96,9 @@ def measure(networks: Sequence[Network]) -> Penalty:
                 layers[key] = as_first_layer(pair)
     errors = [rescaled_errors(random_layer(seed), seed) for seed in SEEDS]
     return Penalty(
-        of_eq_1=tuple(one for one, _ in errors),
-        of_definition=tuple(other for _, other in errors),
+        of_eq_1=tuple(one["output"] for one in errors),
+        of_definition=tuple(one["output_by_definition"] for one in errors),
+        behind_norm=tuple(one["output_behind_norm"] for one in errors),
         same_forms=difference_of_forms(),
         moved=tuple(moved),
         compared=tuple(compare(name, layer) for name, layer in layers.items()),
@@ -102,7 +110,7 @@ def random_layer(seed: int, *, channels: int = CHANNELS, weights: int = WEIGHTS)
     """Return a layer with normal alpha, beta (of both signs) and weights.
 
     Args:
-        seed: of the draw.
+        seed: decides the draw.
         channels: C.
         weights: K, per channel.
     """
@@ -111,24 +119,24 @@ def random_layer(seed: int, *, channels: int = CHANNELS, weights: int = WEIGHTS)
     return FirstLayer(alpha, beta, rng.normal(size=(channels, weights)))
 
 
-def rescaled_errors(layer: FirstLayer, seed: int) -> tuple[float, float]:
+def rescaled_errors(layer: FirstLayer, seed: int) -> dict[str, float]:
     """Return how far rescaling moves the output, relative to its largest value, by form.
 
     Args:
         layer: before.
-        seed: of features and factors.
+        seed: decides features and factors.
 
     Returns:
-        For Eq. 1 and for the definition.
+        Method of `FirstLayer` -> error.
     """
     rng = np.random.default_rng((seed, 1))
     features = rng.normal(size=(SAMPLES, len(layer.alpha)))
     other = layer.rescaled(rng.lognormal(sigma=1.0, size=len(layer.alpha)))
-    found = []
-    for form in ("output", "output_by_definition"):
+    found = {}
+    for form in FORMS:
         before, after = getattr(layer, form)(features), getattr(other, form)(features)
-        found.append(float(np.abs(after - before).max() / np.abs(before).max()))
-    return found[0], found[1]
+        found[form] = float(np.abs(after - before).max() / np.abs(before).max())
+    return found
 
 
 def difference_of_forms() -> tuple[float, float]:

@@ -49,8 +49,8 @@ def plan_theory(*, results: Path, conf_dir: Path) -> Plan:
     Raises:
         ScaledReluError: one line naming the file and the place.
     """
-    composer = Composer(results, conf_dir=conf_dir)
     table = _table(conf_dir)
+    composer = Composer(results, conf_dir=conf_dir)
     plan = build_plan([table], profile=PROFILE, seeds=None, results=results, compose=composer)
     composer.save()
     return plan
@@ -60,7 +60,7 @@ def theory_runs(plan: Plan) -> list[TheoryRun]:
     """Return the runs of a plan with the names that the file gives them.
 
     Args:
-        plan: of :func:`plan_theory`.
+        plan: what :func:`plan_theory` returned.
     """
     found = []
     for cell in plan.cells:
@@ -76,7 +76,7 @@ def named(runs: Sequence[TheoryRun], *names: str) -> list[TheoryRun]:
 
     Args:
         runs: all runs of the page.
-        names: as in ``conf/theory.yaml``.
+        names: those of ``conf/theory.yaml``.
     """
     return [run for name in names for run in runs if run.name == name and run.is_there]
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from scaledrelu.errors import RunError
-from scaledrelu.reports.published_tables import Line, PublishedTable
-from scaledrelu.runs.record import Outcome, read_result
+from scaledrelu.reports.published_tables import Line
+from scaledrelu.runs.record import Outcome, read_config, read_result
 from scaledrelu.theory.theorem1 import Array
 
 EVIDENCE, METRICS = "evidence.npz", "metrics.jsonl"
@@ -104,43 +105,30 @@ def read_evidence(runs: Path, line: Line) -> list[Evidence]:
     Args:
         runs: folder of run records.
         line: a row of a published table.
+
+    Raises:
+        RunError, RecordError: a record that cannot be read.
     """
     found = []
-    for seed, run_id in enumerate(line.run_ids):
-        result = read_result(runs / run_id)
-        path = runs / run_id / EVIDENCE
-        if result is None or not path.is_file():
+    for run_id in line.run_ids:
+        folder = runs / run_id
+        result, config = read_result(folder), read_config(folder)
+        if result is None or config is None or not (folder / EVIDENCE).is_file():
             continue
-        with np.load(path) as stored:
-            if "similarity.absolute" not in stored:
-                continue
+        arrays = _arrays(folder / EVIDENCE)
+        if "similarity.absolute" in arrays:
             found.append(
                 Evidence(
                     run_id=run_id,
-                    seed=seed,
+                    seed=config["seed"],
                     is_crash=result.outcome is Outcome.CRASH,
-                    similarity_L=stored["similarity.absolute"].astype(float),
-                    alpha_C=_optional(stored, "stem.alpha"),
-                    beta_C=_optional(stored, "stem.beta"),
-                    attention_C=stored["qkv_channel_norm"].astype(float),
+                    similarity_L=arrays["similarity.absolute"],
+                    alpha_C=arrays.get("stem.alpha"),
+                    beta_C=arrays.get("stem.beta"),
+                    attention_C=arrays["qkv_channel_norm"],
                 )
             )
     return found
-
-
-def row_of(tables: Iterable[PublishedTable], name: str, wanted: Mapping[str, str]) -> Line | None:
-    """Return the first row of a published table that has some labels; None if there is none.
-
-    Args:
-        tables: published tables.
-        name: name of the table.
-        wanted: label -> value.
-    """
-    for table in tables:
-        for line in table.lines if table.name == name else ():
-            if all(line.labels.get(key) == value for key, value in wanted.items()):
-                return line
-    return None
 
 
 def rank_correlation(one: Sequence[float] | Array, other: Sequence[float] | Array) -> float:
@@ -165,5 +153,12 @@ def _metrics(folder: Path) -> list[dict[str, float]]:
         ) from error
 
 
-def _optional(stored: Mapping[str, Array], name: str) -> Array | None:
-    return stored[name].astype(float) if name in stored else None
+def _arrays(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path) as stored:
+            return {name: stored[name].astype(float) for name in stored}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"{path}: cannot be read ({type(error).__name__}); restore it, or remove the folder to "
+            "leave the run out"
+        ) from error

@@ -30,7 +30,7 @@ class Draw:
         num_features: D.
         shift: alpha / beta; None before the ReLU.
         beta: scale.
-        seed: of the draw.
+        seed: what it was drawn with.
         size: of the matrix.
         cosine: mean over its pairs of tokens.
         bound: right side of Eq. 6; infinite where a token is all zeros.
@@ -79,7 +79,7 @@ def measure(
 
     Args:
         sizes: (tokens, features) of the matrices.
-        seeds: of the draws.
+        seeds: one draw each.
         widths: features of the map of Eq. 6.
     """
     draws = []
@@ -106,7 +106,7 @@ def observe(
     Args:
         tokens_ND: the matrix.
         kind: distribution it comes from.
-        seed: of the draw.
+        seed: what it was drawn with.
         shift: alpha / beta; None before the ReLU.
         beta: scale.
     """

@@ -58,8 +58,9 @@ def _draw_cosines(ax: Any, facts: Similarities) -> None:
     ax.plot(
         [d.shift for d in drawn],
         [d.bound if math.isfinite(d.bound) else np.nan for d in drawn],
-        color="#D55E00",
-        marker="_",
+        color="#CC79A7",
+        marker="D",
+        markersize=3.5,
         linestyle="-.",
         label="right side of Eq. 6",
     )
@@ -79,7 +80,7 @@ def _draw_pairs(ax: Any, facts: Similarities) -> None:
     ax.plot(fine, np.abs(fine), color="#D55E00", linestyle="--", label="before, absolute")
     ax.set(xlabel="cosine of two tokens before the ReLU", ylabel="cosine after a ReLU")
     ax.set(title="two correlated tokens, no shift")
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
 
 
 def _draw_operator_norms(ax: Any, facts: Similarities) -> None:
@@ -100,7 +101,7 @@ def _draw_operator_norms(ax: Any, facts: Similarities) -> None:
     moments = [_moments(a) for a in SHIFTS]
     ax.plot(SHIFTS, [m + s for m, s in moments], "--", color="#444444", label="mu + sigma")
     ax.set(xlabel="shift", ylabel="operator norm / sqrt(N D)", yscale="log")
-    ax.set(title="dots drawn, lines closed form")
+    ax.set(title="operator norm: drawn, closed form")
     ax.legend(fontsize=7.5)
 
 
@@ -117,7 +118,7 @@ def _draw_row_norms(ax: Any, facts: Similarities) -> None:
         )
     ax.axhline(1, color="#444444", linewidth=0.8)
     ax.set(xlabel="shift", ylabel="gamma that the smallest row needs", ylim=(0, None))
-    ax.set(title="Theorem 2, rows: above 1 no variance is left")
+    ax.set(title="rows of Theorem 2")
 
 
 def _draw_map(ax: Any, facts: Similarities) -> None:
@@ -133,7 +134,7 @@ def _draw_map(ax: Any, facts: Similarities) -> None:
     ax.set(
         xlabel="shift",
         ylabel=f"features, {N} tokens",
-        title="right side of Eq. 6 (x: says nothing)",
+        title="Eq. 6 (x: says nothing)",
     )
     ax.figure.colorbar(image, ax=ax)
 
@@ -192,10 +193,11 @@ def _norms(facts: Similarities) -> Iterator[str]:
     yield (
         "The orders are right: both norms grow in proportion to beta, and no draw exceeds "
         "`(mu + sigma) sqrt(N D)`, which needs no probability at all, since the Frobenius norm is "
-        "`sqrt(N D (mu^2 + sigma^2))`. The closed form is that of a rank-one mean in noise. The "
-        f"proof's way is not: Eq. 8 gives {size(bernstein)} for {N} x {D} without a shift at "
-        f"failure probability 0.05, the assumption `R_max` that it starts from {size(trivial)}, "
-        "because a single matrix is taken for a sum of many. Measured without the mean: "
+        "`sqrt(N D (mu^2 + sigma^2))`. The closed form is that of a rank-one mean in noise; it "
+        "needs many elements above zero. The proof's way to the order is not right: Eq. 8 takes a "
+        f"single matrix for a sum of many. For {N} x {D} without a shift and at failure "
+        f"probability 0.05 it gives {size(bernstein)}; the `R_max` that it assumes is "
+        f"{size(trivial)} and bounds the norm by itself. Measured without the mean: "
         f"{size(_centred(cut))}."
     )
     yield ""
@@ -294,6 +296,12 @@ def _findings(facts: Similarities) -> Iterator[Finding]:
         f"gamma has to be {span(gammas)}; a token can be zero as a whole",
         f"{len(alive)} draws",
     )
+    yield Finding(
+        "The mean is larger after the ReLU than before",
+        judged(all(_moments(shift)[0] > 0 for shift in SHIFTS)),
+        f"{span([_moments(shift)[0] for shift in SHIFTS])} against 0",
+        f"closed form, shifts from {min(SHIFTS):g} to {max(SHIFTS):g}",
+    )
     bernstein, trivial = _bernstein(after[0])
     yield Finding(
         "Eq. 8: matrix Bernstein bounds the operator norm",
@@ -321,13 +329,13 @@ def _findings(facts: Similarities) -> Iterator[Finding]:
     yield Finding(
         "A scaled ReLU makes the cosine smaller, under the theorem's premise",
         Verdict.WRONG if rises else Verdict.RIGHT,
-        f"from {span([d.cosine.absolute for d in before])} to "
+        f"before {span([d.cosine.absolute for d in before])}, after "
         f"{span([d.cosine.absolute for d in after])}; falls below a shift of "
         f"{theorem2.falls_below(D):.2f} only",
         size_text,
     )
     yield Finding(
-        "The scale beta, or the variance, matters for the cosine",
+        "A scale beta that keeps the variance makes the cosine smaller",
         judged(_spread_over_scales(facts) > 1e-9),
         f"differences over beta {', '.join(f'{b:g}' for b in SCALES)}: at most "
         f"{size(_spread_over_scales(facts))}",

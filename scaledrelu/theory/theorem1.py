@@ -33,6 +33,12 @@ class FirstLayer:
         """Return the same with the definition ``beta * max(x + alpha, 0)`` in place of Eq. 1."""
         return scaled_relu(features_BC, self.alpha, self.beta) @ self.weight
 
+    def output_behind_norm(self, features_BC: Array) -> Array:
+        """Return the same with a LayerNorm over the channels before the weights (Remark 1)."""
+        cut_BC = affine_relu(features_BC, self.alpha, self.beta)
+        centred_BC = cut_BC - cut_BC.mean(axis=1, keepdims=True)
+        return centred_BC / np.sqrt(cut_BC.var(axis=1, keepdims=True) + 1e-6) @ self.weight
+
     def rescaled(self, eta_C: Array) -> FirstLayer:
         """Return the layer with alpha, beta times eta and weights over eta: the same function."""
         return FirstLayer(self.alpha * eta_C, self.beta * eta_C, self.weight / eta_C[:, None])

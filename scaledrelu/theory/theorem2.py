@@ -9,6 +9,7 @@ Shapes: N tokens, D features.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ def draw_tokens(seed: int, num_tokens: int, num_features: int, *, kind: str = "n
     """Return independent elements of mean 0 and variance 1: the premise of Theorem 2.
 
     Args:
-        seed: of the draw.
+        seed: decides the draw.
         num_tokens: N.
         num_features: D.
         kind: normal, laplace or uniform.
@@ -89,7 +90,7 @@ def gamma_needed(size: TokenSize, *, num_features: int) -> float:
     """Return the gamma at which the row bound meets the smallest row; above 1 it bounds nothing.
 
     Args:
-        size: of the token matrix.
+        size: mean, deviation and smallest row of the token matrix.
         num_features: D.
     """
     return 1 - (size.min_row_norm**2 / num_features - size.mean**2) / size.std**2
@@ -116,7 +117,7 @@ def operator_norm_limit(mean: float, std: float, num_tokens: int, num_features: 
     ``std (sqrt N + sqrt D)``.
 
     Args:
-        mean: of an element.
+        mean: expectation of an element.
         std: standard deviation of an element.
         num_tokens: N.
         num_features: D.
@@ -180,6 +181,28 @@ def falls_below(num_features: int) -> float:
     from scipy.optimize import brentq
 
     return float(brentq(lambda a: cosine_after(a) - cosine_before(num_features), -6.0, 0.0))
+
+
+def falls_below_drawn(
+    num_features: int, *, num_tokens: int = 400, seeds: Sequence[int] = range(3)
+) -> float:
+    """Return the same by drawing normal tokens: few features have no closed form.
+
+    Args:
+        num_features: D.
+        num_tokens: N.
+        seeds: one draw each.
+    """
+    from scipy.optimize import brentq
+
+    draws = [draw_tokens(seed, num_tokens, num_features) for seed in seeds]
+    before = np.mean([mean_cosine(tokens).absolute for tokens in draws])
+
+    def rise(shift: float) -> float:
+        after = [mean_cosine(np.maximum(tokens + shift, 0)).absolute for tokens in draws]
+        return float(np.mean(after) - before)
+
+    return float(brentq(rise, -3.0, 3.0, xtol=1e-3))
 
 
 def arc_cosine(correlation: float) -> float:

@@ -15,6 +15,7 @@ from scaledrelu.reports.published_tables import Line, PublishedTable, read_publi
 from scaledrelu.reports.statistics import Estimate, paired
 from scaledrelu.theory.records import Evidence, rank_correlation, read_evidence
 from scaledrelu.theory.theorem1 import Array
+from scaledrelu.theory.theorem2 import falls_below_drawn
 
 TABLE = "table2"
 FULL, BN, RELU, PLAIN = (f"3Conv+{part}1Proj" for part in ("3BN+3ReLU+", "3BN+", "3ReLU+", ""))
@@ -62,6 +63,7 @@ class Shifts:
         family: method and place of the scaled ReLU.
         runs: how many runs.
         ratios: alpha / beta of all channels of all runs.
+        needed: shift below which independent tokens of as many channels become less alike.
         correlations: per run, rank correlation of ``|(alpha, beta)|`` and the attention's weights
             per channel; empty where channels are not those of the tokens.
     """
@@ -69,6 +71,7 @@ class Shifts:
     family: str
     runs: int
     ratios: Array
+    needed: float
     correlations: tuple[float, ...]
 
     @property
@@ -92,6 +95,8 @@ def measure(published: Path) -> Trained:
     Args:
         published: folder with the CSVs of a profile and its ``runs/``.
     """
+    if not (published / f"{TABLE}.csv").is_file():
+        return Trained({}, (), ())
     lines = rows_of(read_published(published))
     evidence = {key: read_evidence(published / "runs", line) for key, line in lines.items()}
     return Trained(evidence, tuple(_differences(evidence)), tuple(_shifts(evidence)))
@@ -156,12 +161,16 @@ def _figure_1(evidence: dict[tuple[str, str], list[Evidence]]) -> list[Differenc
 
 
 def _shifts(evidence: dict[tuple[str, str], list[Evidence]]) -> list[Shifts]:
-    found = []
+    found, drawn = [], {}
     for (setting, components), runs in evidence.items():
         scaled = [run for run in runs if run.alpha_C is not None and not run.is_crash]
         if scaled:
             ratios = np.concatenate([run.alpha_C / run.beta_C for run in scaled])
             sizes = [(np.hypot(run.alpha_C, run.beta_C), run.attention_C) for run in scaled]
             correlations = tuple(rank_correlation(*both) for both in sizes if components == TAIL)
-            found.append(Shifts(f"{setting}, {components}", len(scaled), ratios, correlations))
+            width = len(scaled[0].alpha_C)
+            if width not in drawn:
+                drawn[width] = falls_below_drawn(width)
+            family = f"{setting}, {components}"
+            found.append(Shifts(family, len(scaled), ratios, drawn[width], correlations))
     return found
