@@ -126,7 +126,14 @@ def _draw_end(ax: Any, facts: Decay, pair: str) -> None:
         style = look(kinds.index((one.weight_decay, one.decays_all)))
         norms = one.norms[pair]
         what = "(alpha, beta) decays" if one.decays_all else "(alpha, beta) exempt"
-        ax.plot(norms.scale_TC, norms.reader_TC, color=style.colour, linewidth=0.4, alpha=0.3)
+        ax.plot(
+            norms.scale_TC,
+            norms.reader_TC,
+            color=style.colour,
+            linewidth=0.4,
+            alpha=0.3,
+            rasterized=True,
+        )
         ax.plot(
             norms.scale_TC[-1],
             norms.reader_TC[-1],
@@ -135,6 +142,7 @@ def _draw_end(ax: Any, facts: Decay, pair: str) -> None:
             markersize=3.5,
             linestyle="none",
             alpha=0.7,
+            rasterized=True,  # thousands of markers would make the SVG large
             label=f"weight decay {one.weight_decay:g}, {what}",
         )
     if alive:

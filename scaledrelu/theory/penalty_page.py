@@ -70,6 +70,7 @@ def _draw_penalties(axes: Sequence[Any], facts: Penalty) -> None:
                 markersize=3,
                 linestyle="none",
                 alpha=0.6,
+                rasterized=True,  # thousands of markers would make the SVG large
                 label=label,
             )
         ax.set(yscale="log", ylim=(0.7, 50), title=title)

@@ -16,6 +16,7 @@ from scaledrelu.theory.finding import (
     Verdict,
     of_share,
     picture,
+    signed,
     span,
     table,
 )
@@ -155,10 +156,10 @@ def _around(around: Sequence[Around]) -> Iterator[str]:
     cosines = ("absolute, before", "after", "signed, before", "after")
     yield from table(("stem", "seed", "network", "N x D", *cosines), rows)
     if around:
-        signed, absolute = _rises(around)
+        up_signed, up = _rises(around)
         yield (
-            f"The signed cosine rises in {signed} of {len(around)} networks, the absolute one in "
-            f"{absolute}: it can fall where many pairs of positions point away from each other."
+            f"The signed cosine rises in {up_signed} of {len(around)} networks, the absolute one "
+            f"in {up}: it can fall where many pairs of positions point away from each other."
         )
         yield ""
 
@@ -233,12 +234,12 @@ def _direction(one: Difference) -> str:
 
 
 def _findings(trained: Trained, around: Sequence[Around]) -> Iterator[Finding]:
-    signed, absolute = _rises(around)
+    up_signed, up = _rises(around)
     n = len(around)
     yield Finding(
         "A scaled ReLU makes real tokens less alike",
-        of_share(n - absolute, n),
-        f"absolute cosine falls in {n - absolute} of {n} networks, signed in {n - signed}",
+        of_share(n - up, n),
+        f"absolute cosine falls in {n - up} of {n} networks, signed in {n - up_signed}",
         "positions on both sides of the stem's last ReLU, mini, before and after training",
     )
     at_stem = [d for d in trained.differences if d.layer == STEM and d.is_decided]
@@ -273,8 +274,8 @@ def _findings(trained: Trained, around: Sequence[Around]) -> Iterator[Finding]:
 
 
 def _rises(around: Sequence[Around]) -> tuple[int, int]:
-    signed = sum(a.found.after_signed > a.found.before_signed for a in around)
-    return signed, sum(a.found.after > a.found.before for a in around)
+    up_signed = sum(a.found.after_signed > a.found.before_signed for a in around)
+    return up_signed, sum(a.found.after > a.found.before for a in around)
 
 
 def _all_ratios(trained: Trained) -> np.ndarray:

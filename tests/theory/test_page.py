@@ -1,10 +1,13 @@
 """The page says what the numbers say: verdicts follow them, and what is not there is not run."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from scaledrelu.reports.statistics import Estimate
 from scaledrelu.theory import (
     balance,
     balance_page,
@@ -17,6 +20,7 @@ from scaledrelu.theory import (
     trained_page,
 )
 from scaledrelu.theory.finding import Finding, Section, Verdict, of_share, size, span
+from scaledrelu.theory.networks import AroundReLU, Network
 from scaledrelu.theory.records import Norms
 
 NOTHING = trained.Trained({}, (), ())
@@ -98,6 +102,68 @@ def test_a_page_without_runs_says_so_and_draws_nothing_wrong(tmp_path, penalties
     trained_page.draw(NOTHING, (), tmp_path)
     assert [path.read_bytes() for path in files] == bytes_before
     assert page.page_text(sections, []) == text
+
+
+def around(before: float, after: float, before_signed: float) -> trained_page.Around:
+    network = Network("exempt", 0, "trained", torch.nn.Identity(), torch.zeros(1))
+    return trained_page.Around(network, AroundReLU(before, after, before_signed, after, 64, 16))
+
+
+def learned(*differences: float, ratios=(-0.1, 0.1), correlations=(0.5,)) -> trained.Trained:
+    compared = [
+        trained.Difference("with", "without", "a setting", 0, Estimate(mean, 0.1, 0.1, 3), 0)
+        for mean in differences
+    ]
+    shifts = trained.Shifts("a family", 3, np.array(ratios), -0.5, correlations)
+    return trained.Trained({}, tuple(compared), (shifts,))
+
+
+@pytest.mark.parametrize(
+    ("differences", "after", "verdict"),
+    [
+        ((-0.3, -0.2), 0.1, "right"),
+        ((0.3, 0.2), 0.9, "wrong"),
+        ((0.3, -0.2), None, "undecided"),
+        ((0.05, 0.09), None, "not run"),  # none is decided
+    ],
+)
+def test_verdicts_of_trained_networks_follow_their_numbers(differences, after, verdict):
+    seen = [around(0.5, value, -0.1) for value in ([after] if after else [0.1, 0.9])]
+    section = trained_page.section(learned(*differences), seen)
+    found = verdicts(section)
+    assert found["Stems with a ReLU give less similar tokens"] == verdict
+    real = found["A scaled ReLU makes real tokens less alike"]
+    assert real == (verdict if after else Verdict.UNDECIDED)
+    assert f"signed cosine rises in {len(seen)} of {len(seen)}" in "\n".join(section.lines)
+
+
+def test_shifts_are_counted_against_what_is_needed():
+    (line,) = [
+        finding.number
+        for finding in trained_page.section(learned(ratios=(-0.6, -0.1, 0.1, 0.2)), ()).findings
+        if finding.claim.startswith("Unsaid")
+    ]
+    assert line.startswith("50 % of 4 learned shifts are negative, the lowest is -0.60")
+    assert line.endswith("1 channels have that")
+
+
+def balanced(name: str, *, decays_all: bool, end: float, is_there: bool = True) -> balance.Balance:
+    scale = np.array([[1.0, 1.01, 1.02]] * 2)
+    reader = 10.0 ** np.array([[0, 0, 0], [end, end + 0.1, end + 0.2]])
+    run = SimpleNamespace(name=name, seed=0, is_there=is_there)
+    return balance.Balance(run, decays_all, 1.4, 0.9, {"projection": Norms(scale, reader)})
+
+
+@pytest.mark.parametrize(("exempt", "answer"), [(-1.0, "1.4 yes"), (0.3, "1.4 no")])
+def test_the_page_says_whether_exempting_alpha_and_beta_shows(exempt, answer):
+    runs = (
+        balanced("exempt", decays_all=False, end=exempt),
+        balanced("all", decays_all=True, end=0.2),
+        balanced("all", decays_all=True, end=0.4),
+    )
+    section = balance_page.section(balance_page.Decay(runs, 9.3, balance.flow()))
+    assert answer in "\n".join(section.lines)
+    assert "1.4 | exempt | 0.9 | 1 | 0" in "\n".join(section.lines)
 
 
 def test_what_is_not_published_is_left_out(tmp_path):
