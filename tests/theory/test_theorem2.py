@@ -131,6 +131,13 @@ def test_the_operator_norm_has_its_closed_form(shift, n, d):
     assert theorem2.token_size(tokens).operator_norm == pytest.approx(limit, rel=0.03)
 
 
+@pytest.mark.parametrize("mean", [0.0, 0.07, 0.2])
+def test_a_small_mean_and_noise_both_count_in_the_operator_norm(mean):
+    tokens = theorem2.draw_tokens(0, 400, 500) + mean
+    limit = theorem2.operator_norm_limit(mean, 1.0, 400, 500)
+    assert theorem2.token_size(tokens).operator_norm == pytest.approx(limit, rel=0.03)
+
+
 @pytest.mark.parametrize("shift", [-0.5, 0.0, 0.5])
 def test_mean_cosine_stays_under_the_bound_of_eq_6(shift):
     tokens = affine_relu(RNG(0).normal(size=(49, 96)), shift, 1.0)
@@ -146,5 +153,9 @@ def test_eq_6_does_not_bound_the_absolute_cosine_of_signed_tokens():
 
 
 def test_matrix_bernstein_for_one_matrix_gives_more_than_it_assumes():
-    for tokens, features in ((10, 10), (196, 384)):
-        assert theorem2.bernstein_bound(0.5, 1.0, tokens, features) > 1.0
+    log_term = math.log(580 / 0.05)
+    assert theorem2.bernstein_bound(0.0, 1.0, 196, 384) == pytest.approx(2 / 3 * log_term)
+    assert theorem2.bernstein_bound(0.5, 0.0, 196, 384) == pytest.approx(
+        math.sqrt(2 * 580 * 0.25 * log_term)
+    )
+    assert theorem2.bernstein_bound(0.0, 1.0, 2, 3) > 1.0  # so for any size above
