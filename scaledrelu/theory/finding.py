@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+ROUNDING = 1e-12  # of float64, over a whole network; its digits differ between machines
+
 
 class Verdict(StrEnum):
     """What the numbers say of a step of the paper's argument."""
@@ -82,7 +84,9 @@ def picture(name: str, text: str) -> list[str]:
 
 
 def size(value: float) -> str:
-    """Return a number to three digits, a small one as a power of ten."""
+    """Return a number to three digits, a small one as a power of ten; rounding has no digits."""
+    if 0 < abs(value) < ROUNDING:
+        return "less than 1e-12"
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     if abs(value) < 0.001:

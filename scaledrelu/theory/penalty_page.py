@@ -10,7 +10,17 @@ import numpy as np
 
 from scaledrelu.models.channels import ATTENTION, PROJECTION, THEOREM
 from scaledrelu.reports.drawing import drawing, look, save_picture
-from scaledrelu.theory.finding import Finding, Section, Verdict, judged, picture, size, span, table
+from scaledrelu.theory.finding import (
+    ROUNDING,
+    Finding,
+    Section,
+    Verdict,
+    judged,
+    picture,
+    size,
+    span,
+    table,
+)
 from scaledrelu.theory.networks import AT_START, FEW, TRAINED
 from scaledrelu.theory.penalty import (
     CHANNELS,
@@ -27,7 +37,6 @@ from scaledrelu.theory.penalty import (
 )
 
 PICTURE = "theory_penalty"
-ROUNDING = 1e-12  # of float64, over a whole network
 ZERO = 1e-9  # of an effective weight, where the matrix is of order 1
 PAIRS = {  # which parameters, and what lies between them
     PROJECTION: ("BatchNorm before the stem's last ReLU -> projection of the stem", "nothing"),
@@ -143,7 +152,7 @@ def _forms(facts: Penalty) -> Iterator[str]:
         f"Random layers: {CHANNELS} channels, {WEIGHTS:,} weights each, {SAMPLES} samples, seeds 0 "
         f"to {len(SEEDS) - 1}, a log-normal factor per channel; the largest change relative to the "
         "largest output, in float64. Only Eq. 1 can be rescaled as the proof of Theorem 1 does it. "
-        "With `alpha / beta` as its shift, the definition differs from Eq. 1 by at most "
+        "With `alpha / beta` as its shift, the definition differs from Eq. 1 by "
         f"{size(facts.same_forms[0])} where beta is positive, and by at least "
         f"{size(facts.same_forms[1])} in every channel where it is negative."
     )
@@ -206,7 +215,7 @@ def _penalty(facts: Penalty) -> Iterator[str]:
         (
             "layers",
             "number",
-            "group lasso differs by at most",
+            "group lasso differs by",
             "entrywise l1 is larger by, mean over channels",
         ),
         rows,
@@ -225,7 +234,7 @@ def _penalty(facts: Penalty) -> Iterator[str]:
     yield (
         f"The difference shows in what becomes zero. A {ROWS} x {COLUMNS} matrix (normal, rows of "
         "growing size, seed 0) is fitted by scale times weights, with gradient descent and weight "
-        f"decay {DECAY} on both: the solution differs by at most {size(errors[0])} from the group "
+        f"decay {DECAY} on both: the solution differs by {size(errors[0])} from the group "
         f"lasso's and by up to {size(errors[1])} from the entrywise one. It has "
         f"{_zero_rows(fitted.descended)} of {ROWS} channels at zero as a whole and "
         f"{_single_zeros(fitted.descended)} single weights at zero in the others; the entrywise "
@@ -279,7 +288,7 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
     yield Finding(
         "Theorem 1: (alpha, beta) can be scaled up and the weights that read them down",
         judged(max((*direct, *facts.of_eq_1)) < ROUNDING) if direct else Verdict.NOT_RUN,
-        f"outputs move by at most {size(max((*direct, *facts.of_eq_1)))}" if direct else "-",
+        f"outputs move by {size(max((*direct, *facts.of_eq_1)))}" if direct else "-",
         f"{len(SEEDS)} random layers and {len(direct)} pairs of networks before and after "
         "training, float64",
     )
@@ -311,8 +320,8 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
         "Theorem 1: the penalty is an l1 norm of the attention weights",
         judged(max(c.excess.max() for c in facts.compared) < 1 + ROUNDING),
         "l1 is larger than the smallest weight decay by "
-        f"{span([float(c.excess.mean()) for c in facts.compared])}; a group lasso differs by at "
-        f"most {size(max(c.error for c in facts.compared))}",
+        f"{span([float(c.excess.mean()) for c in facts.compared])}; a group lasso differs by "
+        f"{size(max(c.error for c in facts.compared))}",
         f"{len(facts.compared)} layers, search per channel",
     )
     yield Finding(

@@ -337,7 +337,7 @@ def _findings(facts: Similarities) -> Iterator[Finding]:
     yield Finding(
         "A scale beta that keeps the variance makes the cosine smaller",
         judged(_spread_over_scales(facts) > 1e-9),
-        f"differences over beta {', '.join(f'{b:g}' for b in SCALES)}: at most "
+        f"differences over beta {', '.join(f'{b:g}' for b in SCALES)}: "
         f"{size(_spread_over_scales(facts))}",
         size_text,
     )

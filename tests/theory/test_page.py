@@ -179,7 +179,12 @@ def test_a_verdict_needs_all_or_none(holds, total, verdict):
 
 
 def test_numbers_are_written_short():
-    assert [size(x) for x in (0.0, 3e-16, 0.04071, 27.13)] == ["0", "3e-16", "0.0407", "27.1"]
+    assert [size(x) for x in (0.0, 3e-16, 0.04071, 27.13)] == [
+        "0",
+        "less than 1e-12",
+        "0.0407",
+        "27.1",
+    ]
     assert span([1.0001, 1.0002]) == "1"
     assert span([0.1, 0.3]) == "0.1 to 0.3"
 
