@@ -19,7 +19,7 @@ GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin
 UNKNOWN  := $(filter-out $(KNOWN) SHELL MAKE%,$(GIVEN))
 $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
-.PHONY: help edge tables figure1 curves stability plan status report claims publish dashboard dry bench gpu test test-all lint format clean
+.PHONY: help edge tables figure1 curves stability theory plan status report claims publish dashboard dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -51,6 +51,9 @@ curves: $(READY) ## training curves of every row, from what is done: results/<pr
 # Its own seeds, unless SEEDS says otherwise: an edge needs more than one.
 stability: $(READY) ## train what is missing of conf/stability/stems.yaml; map of rates, stability edge
 	exec $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(if $(filter file,$(origin SEEDS)),table,$(SEEDS))] tables=[stems] $(ARGS)
+
+theory: $(READY) ## the paper's theorems in numbers: trains a few runs, writes docs/theory.md
+	exec $(RUN) scripts/theory.py $(ARGS)
 
 plan: $(READY) ## what is done, missing, failed, crashed; time, GPU-hours, disk; trains nothing
 	@$(SWEEP) dry_run=true $(ARGS)

@@ -16,7 +16,6 @@ BASE = LEAVES | {"config"}
 PARTS = {"tasks", "models", "data", "labels", "evals", "optim"}
 ALLOWED = {
     **dict.fromkeys(LEAVES, LEAVES),
-    "theory": set(),
     "config": LEAVES,
     "models": BASE,
     "data": BASE,
@@ -30,6 +29,7 @@ ALLOWED = {
     "launch": BASE | {"tables", "runs"},
     "reports": BASE | {"tables", "runs"},
     "dashboards": BASE | {"tables", "runs"},
+    "theory": BASE | PARTS | {"engine", "runs", "tables", "reports"},
     "bench": BASE | PARTS | {"engine", "runs", "tables"},
 }
 # What planning, launching and reporting may see of runs: what a run leaves, and who works on it.

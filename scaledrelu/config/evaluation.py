@@ -44,6 +44,7 @@ class EvaluationConfig(Group):
     crop: float = number(SHARE_OF_AN_IMAGE)  # short side resized to image_size / crop
     every_epochs: int = number(COUNT)  # of the run's own epochs
     at_start: bool  # once before the first update, too: metrics named <metric>_start
+    channels: bool  # record what Theorem 1 relates, channel by channel (docs/theory.md)
     batch: int = number(COUNT)
     report: str = word("last", "best")  # which top-1 tables print
 

@@ -57,6 +57,7 @@ NEUTRAL: dict[str, Any] = {
     "schedule.weight_decay_end": None,
     "batch.sync_bn": False,
     "evaluation.at_start": False,
+    "evaluation.channels": False,
     "init.run": None,
     "init.sha256": None,
     "init.head_scale": None,

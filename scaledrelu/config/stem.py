@@ -17,7 +17,9 @@ from scaledrelu.config.ranges import CHANNELS, FEW
 from scaledrelu.errors import ConfigError
 
 NORMS = ("batch", "layernorm")
-ACTS = ("relu", "gelu", "scaled_relu")
+# scaled_relu is the paper's definition, beta * max(x + alpha, 0); affine_relu is its Eq. 1, what a
+# BatchNorm and a ReLU compute: max(beta * x + alpha, 0).
+ACTS = ("relu", "gelu", "scaled_relu", "affine_relu")
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,32 @@ def launch_tables(
     started = time.monotonic()
     check_options(settings.slurm)
     plan = plan_tables(_for_its_launcher(settings))
+    return launch_plan(plan, settings, say, train=train, preload=preload, started=started)
+
+
+def launch_plan(
+    plan: Plan,
+    settings: Settings,
+    say: Say,
+    *,
+    train: Train,
+    preload: Sequence[str],
+    started: float | None = None,
+) -> Launched | None:
+    """Train what is missing of a plan; None if only the plan was asked for.
+
+    Args:
+        plan: what is to be there in the end.
+        settings: how it is launched; their tables have no effect here.
+        say: prints one line.
+        train: the function that the process of a run calls, see ``jobs.Train``.
+        preload: modules that every such process needs.
+        started: when the sweep began, on the monotonic clock; now if None.
+
+    Raises:
+        ScaledReluError: one line: wrong settings, or results that cannot be written.
+    """
+    started = time.monotonic() if started is None else started
     todo = in_order(runs_to_train(plan, settings.redo), settings.first)
     slots = slots_of([run.config for run in todo], settings.n_jobs)
     estimate = Estimator(plan.results, plan.runs)

@@ -36,6 +36,23 @@ class ScaledReLU(nn.Module):
         return beta_C11 * torch.relu(features_BCHW + alpha_C11)
 
 
+class AffineReLU(nn.Module):
+    """``max(beta * x + alpha, 0)`` with one learnable alpha and beta per channel.
+
+    Source: Eq. 1, the affine part of a BatchNorm and the ReLU behind it; starts as a plain ReLU.
+    Homogeneous in (alpha, beta), which the proof of Theorem 1 needs and ``ScaledReLU`` is not.
+    """
+
+    def __init__(self, num_channels: int):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(num_channels))
+        self.beta = nn.Parameter(torch.ones(num_channels))
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        """Scale, shift and cut every channel; the shape stays."""
+        return torch.relu(self.beta[:, None, None] * features_BCHW + self.alpha[:, None, None])
+
+
 class ChannelLayerNorm(nn.LayerNorm):
     """LayerNorm over the channels of a feature map, separately at each position (Remark 1)."""
 
@@ -52,6 +69,7 @@ ACTS: dict[str, MakeLayer] = {
     "relu": lambda _: nn.ReLU(inplace=True),  # as in Algorithm 1
     "gelu": lambda _: nn.GELU(),
     "scaled_relu": ScaledReLU,
+    "affine_relu": AffineReLU,
 }
 
 

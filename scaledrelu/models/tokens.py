@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from scaledrelu.models.build import StemViT
-from scaledrelu.models.stem import ScaledReLU
+from scaledrelu.models.stem import AffineReLU, ScaledReLU
 from scaledrelu.models.volo import StemVOLO, transformers
 
 
@@ -91,12 +91,12 @@ def _(model: StemVOLO, image_BCHW: Tensor) -> list[Tensor]:
 def stem_scales(stem: nn.Module) -> ChannelScales | None:
     """Return alpha and beta of the stem's last scaled ReLU, or None if the stem has none.
 
-    A scaled ReLU is an explicit ``ScaledReLU``, or a BatchNorm with an activation right after it,
-    whose bias is alpha and whose weight is beta (Eq. 1).
+    A scaled ReLU is an explicit ``ScaledReLU`` or ``AffineReLU``, or a BatchNorm with an activation
+    right after it, whose bias is alpha and whose weight is beta (Eq. 1).
     """
     found = None
     for layer, follower in pairwise([*_leaves(stem), nn.Identity()]):
-        if isinstance(layer, ScaledReLU):
+        if isinstance(layer, (ScaledReLU, AffineReLU)):
             found = ChannelScales(layer.alpha.detach(), layer.beta.detach())
         elif isinstance(layer, nn.BatchNorm2d) and isinstance(follower, (nn.ReLU, nn.GELU)):
             found = ChannelScales(layer.bias.detach(), layer.weight.detach())

@@ -23,6 +23,7 @@ from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Cursor, Evaluation, Training
 from scaledrelu.errors import ConfigError
 from scaledrelu.evals.tokens import layer_similarity
+from scaledrelu.models.channels import channel_pairs
 from scaledrelu.models.tokens import (
     attention_weight_norms,
     layer_tokens,
@@ -43,12 +44,14 @@ class Evaluators:
         evaluators: in the order of the recipe; the first one's headline is the run's.
         validation: source of the probe's images; the evaluators have gone through it first.
         autocast: makes the context of the run's precision.
+        with_channels: record the norms per channel that Theorem 1 relates, too.
     """
 
     task: Task
     evaluators: Sequence[Any]
     validation: Validation
     autocast: partial[AbstractContextManager[Any]]
+    with_channels: bool = False
 
     @property
     def headline(self) -> str:
@@ -70,6 +73,8 @@ class Evaluators:
         arrays["max/score"] = largest.score.cpu()
         with self.autocast():
             observed = look_inside(backbone, self.validation.probe)
+        if self.with_channels:
+            observed |= channel_norms(backbone)
         observed["largest/activation"] = float(largest.activation)
         observed["largest/score"] = float(largest.score)
         return Evaluation(metrics, arrays, observed)
@@ -97,6 +102,23 @@ def look_inside(backbone: nn.Module, images_BCHW: Tensor) -> dict[str, float]:
             summary = torch.stack([value_C.min(), value_C.mean(), value_C.max()]).tolist()
             observed |= dict(zip(_over_channels(name), summary, strict=True))
     return observed
+
+
+def channel_norms(backbone: nn.Module) -> dict[str, float]:
+    """Return, channel by channel, the norms of the pairs of parameters that Theorem 1 relates.
+
+    ``channel/<pair>_scale_000`` is ``|(alpha, beta)|`` of a channel, ``channel/<pair>_reader_000``
+    the L2 norm of the weights that read it; the pairs are those of ``models/channels.py``.
+
+    Args:
+        backbone: the network.
+    """
+    found = {}
+    for name, pair in channel_pairs(backbone).items():
+        for kind, norm_C in (("scale", pair.scale_norm()), ("reader", pair.reader_norm())):
+            values = enumerate(norm_C.tolist())
+            found |= {f"channel/{name}_{kind}_{c:03d}": value for c, value in values}
+    return found
 
 
 def _over_channels(name: str) -> tuple[str, ...]:
@@ -147,7 +169,7 @@ def build_evaluation(
         evaluators.append(
             create(build, **{name: value for name, value in offered.items() if name in wanted})
         )
-    return Evaluators(task, evaluators, validation, autocast)
+    return Evaluators(task, evaluators, validation, autocast, config.evaluation.channels)
 
 
 def shard_of(config: RunConfig, source: ImageSource, world: World) -> Iterator[RawBatch]:

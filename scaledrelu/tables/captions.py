@@ -19,6 +19,7 @@ LAYER_NAMES = {
     "relu": "ReLU",
     "gelu": "GELU",
     "scaled_relu": "ScaledReLU",
+    "affine_relu": "AffineReLU",
 }
 
 

@@ -49,8 +49,9 @@ def read_yaml(path: Path, *, where: str = "") -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
-        name = where or f"conf/{path.parent.name}/{path.name}"
-        raise TableError(f"{name}: {' '.join(str(error).split())}") from error
+        folder = path.parent.name
+        shown = f"conf/{path.name}" if folder == "conf" else f"conf/{folder}/{path.name}"
+        raise TableError(f"{where or shown}: {' '.join(str(error).split())}") from error
 
 
 def check_pairs(raw: Any, where: str) -> None:

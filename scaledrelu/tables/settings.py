@@ -49,6 +49,7 @@ USED = {  # script -> settings that do something there
     "mirror": PLAN,
     "dashboard": PLAN,
     "dry": ("tables", "profile", "results", "overrides"),
+    "theory": ("results", "n_jobs", "redo", "budget_s", "dry_run"),
 }
 DEFAULTS = {"claims": {"seeds": "table"}}  # where a script has others: one seed decides no claim
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from scaledrelu.errors import ConfigError
-from scaledrelu.models.stem import ChannelLayerNorm, ScaledReLU
+from scaledrelu.models.stem import AffineReLU, ChannelLayerNorm, ScaledReLU
 from tests.helpers.model_builders import MINI_STEM, STEMS, STRIDE_2, make_stem
 
 VARIANTS = [(name, {}) for name in STEMS] + [(n, STRIDE_2) for n in STEMS if "conv" in n]
@@ -15,7 +15,7 @@ EXTRAS = [
     {"norm": norm, "act": act, "tail": tail}
     for norm, act, tail in itertools.product(
         ("batch", "layernorm", "none"),
-        ("relu", "gelu", "scaled_relu", "none"),
+        ("relu", "gelu", "scaled_relu", "affine_relu", "none"),
         ([], ["layernorm", "scaled_relu"]),
     )
 ]
@@ -119,6 +119,19 @@ def test_batch_norm_then_relu_is_a_scaled_relu():
         norm.weight.copy_(beta)
         layer.alpha.copy_(alpha / beta)
         layer.beta.copy_(beta)
+    plain = nn.BatchNorm2d(3, affine=False)
+    torch.testing.assert_close(torch.relu(norm(features)), layer(plain(features)))
+
+
+def test_affine_relu_is_what_a_batch_norm_and_a_relu_compute_for_any_sign():
+    features = torch.randn(8, 3, 5, 5)
+    norm, layer = nn.BatchNorm2d(3), AffineReLU(3)
+    torch.testing.assert_close(layer(features), features.clamp_min(0))  # starts as a ReLU
+    alpha, beta = torch.tensor([0.4, -0.2, 0.1]), torch.tensor([1.5, -0.5, 2.0])
+    with torch.no_grad():
+        for shift, scale in ((norm.bias, norm.weight), (layer.alpha, layer.beta)):
+            shift.copy_(alpha)
+            scale.copy_(beta)
     plain = nn.BatchNorm2d(3, affine=False)
     torch.testing.assert_close(torch.relu(norm(features)), layer(plain(features)))
 

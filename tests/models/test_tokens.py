@@ -47,6 +47,7 @@ def test_layer_tokens_refuses_training_mode():
         ("conv_gelu", {}, 16),
         ("patchify_bn_relu", {}, 64),
         ("conv_relu", {"act": "scaled_relu"}, 16),
+        ("conv_relu", {"act": "affine_relu"}, 16),
         ("patchify", {"tail": ["scaled_relu"]}, 64),
     ],
 )

@@ -1,0 +1,1 @@
+"""The paper's theory in numbers: ``make theory`` writes docs/theory.md."""

@@ -1,0 +1,336 @@
+"""The section of the page on Theorem 1: the equality, the forms of a scaled ReLU, the penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaledrelu.models.channels import ATTENTION, PROJECTION, THEOREM
+from scaledrelu.reports.drawing import drawing, look, save_picture
+from scaledrelu.theory.finding import (
+    ROUNDING,
+    Finding,
+    Section,
+    Verdict,
+    judged,
+    picture,
+    size,
+    span,
+    table,
+)
+from scaledrelu.theory.networks import AT_START, FEW, TRAINED
+from scaledrelu.theory.penalty import (
+    CHANNELS,
+    COLUMNS,
+    DECAY,
+    ROWS,
+    SAMPLES,
+    SEEDS,
+    WEIGHTS,
+    Compared,
+    Fitted,
+    Moved,
+    Penalty,
+)
+
+PICTURE = "theory_penalty"
+ZERO = 1e-9  # of an effective weight, where the matrix is of order 1
+PAIRS = {  # which parameters, and what lies between them
+    PROJECTION: ("BatchNorm before the stem's last ReLU -> projection of the stem", "nothing"),
+    ATTENTION: ("LayerNorm of block 1 -> its queries, keys, values", "nothing"),
+    THEOREM: (
+        "BatchNorm before the ReLU behind the projection -> queries, keys, values of block 1",
+        "positions, LayerNorm",
+    ),
+}
+
+
+def draw(facts: Penalty, folder: Path) -> list[Path]:
+    """Draw the section's picture.
+
+    Args:
+        facts: the numbers.
+        folder: where pictures lie.
+    """
+    with drawing(9, 5.4, nrows=2, ncols=3) as (figure, axes):
+        _draw_penalties(axes[0], facts)
+        _draw_matrices(axes[1], facts.fitted)
+        return save_picture(figure, folder / PICTURE)
+
+
+def _draw_penalties(axes: Sequence[Any], facts: Penalty) -> None:
+    for ax, (title, compared) in zip(axes, grouped(facts.compared).items(), strict=False):
+        found = np.concatenate([c.found_C for c in compared])
+        for number, (label, values) in enumerate(
+            (
+                ("group lasso", [c.group_C for c in compared]),
+                ("entrywise l1", [c.entries_C for c in compared]),
+            )
+        ):
+            style = look(number)
+            ax.plot(
+                found,
+                np.concatenate(values) / found,
+                color=style.colour,
+                marker=style.marker,
+                markersize=3,
+                linestyle="none",
+                alpha=0.6,
+                rasterized=True,  # thousands of markers would make the SVG large
+                label=label,
+            )
+        ax.set(yscale="log", ylim=(0.7, 50), title=title)
+        ax.set_yticks((1, 3, 10, 30), ("1", "3", "10", "30"))
+        ax.set_xlabel("smallest weight decay of a channel")
+    axes[0].set_ylabel("formula / found by search")
+    axes[0].legend(loc="center right")
+
+
+def _draw_matrices(axes: Sequence[Any], fitted: Fitted) -> None:
+    limit = float(np.abs(fitted.target).max())
+    panels = {
+        "gradient descent, weight decay": fitted.descended,
+        "group lasso, closed form": fitted.group,
+        "entrywise lasso, closed form": fitted.entries,
+    }
+    for ax, (title, values) in zip(axes, panels.items(), strict=True):
+        image = ax.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
+        ax.set(title=title, xlabel="weight k")
+        ax.grid(visible=False)
+        zero = np.argwhere(np.abs(values) < ZERO)
+        ax.plot(zero[:, 1], zero[:, 0], ".", color="#444444", markersize=2)
+    axes[0].set_ylabel("channel c")
+    axes[0].figure.colorbar(image, ax=list(axes), label="effective weight (dot: zero)")
+
+
+def section(facts: Penalty) -> Section:
+    """Return the section's text and findings.
+
+    Args:
+        facts: the numbers.
+    """
+    lines = [*_forms(facts), *_equality(facts.moved), *_penalty(facts)]
+    return Section(tuple(lines), tuple(_findings(facts)))
+
+
+def _forms(facts: Penalty) -> Iterator[str]:
+    yield "## Two forms of a scaled ReLU"
+    yield ""
+    yield (
+        "The paper defines a scaled ReLU as `beta * max(x + alpha, 0)`. Eq. 1 writes a BatchNorm "
+        "and a ReLU as one: that is `max(beta * x + alpha, 0)`. The subscripts that connect the "
+        "two are lost in the text that we read; `alpha / beta` as the shift of the definition "
+        "would make them equal, where beta is positive. Eq. 1 also divides by the norm over batch "
+        "and positions where BatchNorm divides by the standard deviation: its beta is sqrt(B H W) "
+        "times BatchNorm's (1,267 for 128 images of 112 x 112), its alpha the same, so that "
+        "`alpha^2 + beta^2` depends on which of the two is meant. Here it is BatchNorm's."
+    )
+    yield ""
+    yield from table(
+        (
+            "form",
+            "in this repository",
+            "rescaling moves the outputs by",
+        ),
+        (
+            (
+                "`max(beta * x + alpha, 0)`, Eq. 1",
+                "`stem.act=affine_relu`, and BatchNorm + ReLU",
+                span(facts.of_eq_1),
+            ),
+            (
+                "`beta * max(x + alpha, 0)`, definition",
+                "`stem.act=scaled_relu`",
+                span(facts.of_definition),
+            ),
+        ),
+    )
+    yield (
+        f"Random layers: {CHANNELS} channels, {WEIGHTS:,} weights each, {SAMPLES} samples, seeds 0 "
+        f"to {len(SEEDS) - 1}, a log-normal factor per channel; the largest change relative to the "
+        "largest output, in float64. Only Eq. 1 can be rescaled as the proof of Theorem 1 does it. "
+        "With `alpha / beta` as its shift, the definition differs from Eq. 1 by "
+        f"{size(facts.same_forms[0])} where beta is positive, and by at least "
+        f"{size(facts.same_forms[1])} in every channel where it is negative."
+    )
+    yield ""
+
+
+def _equality(moved: Sequence[Moved]) -> Iterator[str]:
+    yield "## Theorem 1: the same function after rescaling"
+    yield ""
+    yield (
+        "Scale and shift of a channel times a factor, the weights that read it over the factor: "
+        f"does the whole network compute the same? Measured in float64 on the logits of {FEW} "
+        "validation images, relative to the largest logit, with a log-normal factor per channel."
+    )
+    yield ""
+    rows = [
+        (text, between, *(_errors(moved, pair, state) for state in (AT_START, TRAINED)))
+        for pair, (text, between) in PAIRS.items()
+    ]
+    yield from table(("parameters", "between them", AT_START, TRAINED), rows)
+    yield (
+        "The rescaling is exact where nothing lies between the scaled ReLU and the weights. In a "
+        "ViT with the paper's conv-stem these weights are the projection of the stem, not the "
+        "attention: the projection, the positions and a LayerNorm come first, and the channels of "
+        "the ReLU are not those of the tokens (16 and 64 at mini, 64 and 384 in DeiT-S). What "
+        "stands in the place that Theorem 1 gives to alpha and beta before the attention are "
+        "weight and bias of the LayerNorm, which every ViT has, with and without a scaled ReLU. "
+        "Remark 1, that the analysis carries over to a LayerNorm or a linear layer before the "
+        "attention, is true of these pairs, and not of a scaled ReLU and the attention behind a "
+        "LayerNorm: the third line is a stem of one projection, BatchNorm and ReLU, the only one "
+        "of the paper whose scaled ReLU has the channels of the tokens."
+    )
+    yield ""
+
+
+def _errors(moved: Sequence[Moved], pair: str, state: str) -> str:
+    found = [m.error for m in moved if m.pair == pair and m.network.state == state]
+    return f"{span(found)} ({len(found)} networks)" if found else "not run"
+
+
+def _penalty(facts: Penalty) -> Iterator[str]:
+    yield "## Theorem 1: which penalty"
+    yield ""
+    yield (
+        "Rescaling leaves the loss alone, so weight decay chooses the factor: the smallest "
+        "`eta^2 (alpha_c^2 + beta_c^2) + |w_c|^2 / eta^2` over eta. The paper says that this is an "
+        "l1 penalty on the entries of `w_c`. We search the minimum numerically, channel by channel:"
+    )
+    yield ""
+    rows = [
+        (
+            name,
+            str(len(group)),
+            size(max(c.error for c in group)),
+            span([float(c.excess.mean()) for c in group]),
+        )
+        for name, group in grouped(facts.compared).items()
+    ]
+    yield from table(
+        (
+            "layers",
+            "number",
+            "group lasso differs by",
+            "entrywise l1 is larger by, mean over channels",
+        ),
+        rows,
+    )
+    yield (
+        "The minimum is `2 |(alpha, beta)_c| |w_c|_2`, a group lasso: the l2 norm of all weights "
+        "of a channel is what counts, since weight decay is a squared l2 norm. With one weight per "
+        "channel both agree. The proof's last line, with the l1 norm, is no lower bound: weight "
+        "decay goes below it. Nor does the penalty differ from channel to channel: the loss sees "
+        "`v_c = |(alpha, beta)_c| w_c`, and the smallest weight decay is "
+        f"{_per_weight(facts.compared)} times `|v_c|_2` in every channel. The penalty weight of "
+        "Theorem 1 is no strength that adapts, but part of what is penalised."
+    )
+    yield ""
+    fitted, errors = facts.fitted, facts.fitted.errors
+    yield (
+        f"The difference shows in what becomes zero. A {ROWS} x {COLUMNS} matrix (normal, rows of "
+        "growing size, seed 0) is fitted by scale times weights, with gradient descent and weight "
+        f"decay {DECAY} on both: the solution differs by {size(errors[0])} from the group "
+        f"lasso's and by up to {size(errors[1])} from the entrywise one. It has "
+        f"{_zero_rows(fitted.descended)} of {ROWS} channels at zero as a whole and "
+        f"{_single_zeros(fitted.descended)} single weights at zero in the others; the entrywise "
+        f"lasso has {_single_zeros(fitted.entries)} such weights."
+    )
+    yield ""
+    yield from picture(
+        PICTURE,
+        "Above: the smallest weight decay per channel, found by search, against the two formulas. "
+        "Below: a matrix fitted with weight decay, and the two lassos.",
+    )
+
+
+def grouped(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
+    """Return the compared layers by what they are; kinds without a layer are left out.
+
+    Args:
+        compared: all of them.
+    """
+    kinds = {
+        "random layers": "random",
+        "stem: BatchNorm, projection": PROJECTION,
+        "block 1: LayerNorm, attention": ATTENTION,
+    }
+    found = {
+        text: [c for c in compared if c.name.startswith(word) or c.name.endswith(f": {word}")]
+        for text, word in kinds.items()
+    }
+    return {text: layers for text, layers in found.items() if layers}
+
+
+def _per_weight(compared: Sequence[Compared]) -> str:
+    values = np.concatenate([c.per_effective_weight for c in compared])
+    return span(values, "{:.6f}".format)
+
+
+def _zero_rows(matrix: np.ndarray) -> int:
+    return int((np.abs(matrix) < ZERO).all(axis=1).sum())
+
+
+def _single_zeros(matrix: np.ndarray) -> int:
+    """Return how many entries are zero in rows that are not zero as a whole."""
+    zero = np.abs(matrix) < ZERO
+    return int(zero[~zero.all(axis=1)].sum())
+
+
+def _findings(facts: Penalty) -> Iterator[Finding]:
+    direct = [m.error for m in facts.moved if m.pair != THEOREM]
+    printed = [m.error for m in facts.moved if m.pair == THEOREM]
+    linear = [m.error for m in facts.moved if m.pair == PROJECTION]
+    yield Finding(
+        "Theorem 1: (alpha, beta) can be scaled up and the weights that read them down",
+        judged(max((*direct, *facts.of_eq_1)) < ROUNDING) if direct else Verdict.NOT_RUN,
+        f"outputs move by {size(max((*direct, *facts.of_eq_1)))}" if direct else "-",
+        f"{len(SEEDS)} random layers and {len(direct)} pairs of networks before and after "
+        "training, float64",
+    )
+    yield Finding(
+        "... for the definition `beta * max(x + alpha, 0)`",
+        judged(max(facts.of_definition) < ROUNDING),
+        f"outputs move by {span(facts.of_definition)}",
+        f"{len(SEEDS)} random layers",
+    )
+    yield Finding(
+        "... in a ViT, with the attention as the weights that read the scaled ReLU",
+        judged(max(printed) < ROUNDING) if printed else Verdict.NOT_RUN,
+        f"logits move by {span(printed)}" if printed else "-",
+        f"stem of one projection, BatchNorm and ReLU: {len(printed)} networks",
+    )
+    yield Finding(
+        "Remark 1: the same with a linear layer before the attention",
+        judged(max(linear) < ROUNDING) if linear else Verdict.NOT_RUN,
+        f"logits move by {span(linear)}; what is penalised is that layer" if linear else "-",
+        f"projection of the full conv-stem: {len(linear)} networks",
+    )
+    yield Finding(
+        "Remark 1: the same with a LayerNorm before the attention",
+        judged(max(facts.behind_norm) < ROUNDING),
+        f"outputs move by {span(facts.behind_norm)}; exact for the LayerNorm's own weight and bias",
+        f"{len(SEEDS)} random layers; {_count(facts.moved, ATTENTION)} networks",
+    )
+    yield Finding(
+        "Theorem 1: the penalty is an l1 norm of the attention weights",
+        judged(max(c.excess.max() for c in facts.compared) < 1 + ROUNDING),
+        "l1 is larger than the smallest weight decay by "
+        f"{span([float(c.excess.mean()) for c in facts.compared])}; a group lasso differs by "
+        f"{size(max(c.error for c in facts.compared))}",
+        f"{len(facts.compared)} layers, search per channel",
+    )
+    yield Finding(
+        "The strength of the penalty differs from channel to channel and adapts",
+        judged(max(c.per_effective_weight.std() for c in facts.compared) > ROUNDING),
+        f"{_per_weight(facts.compared)} times the norm of what the loss sees, in every channel",
+        f"{len(facts.compared)} layers, search per channel",
+    )
+
+
+def _count(moved: Sequence[Moved], pair: str) -> int:
+    return sum(m.pair == pair for m in moved)
