@@ -102,7 +102,7 @@ def in_words(counts: Counts) -> str:
     """Return how it went.
 
     Args:
-        counts: of everything that was tried.
+        counts: endings of everything that was tried.
     """
     text = f"sent {counts.sent}, there already {counts.known}, failed {counts.failed}"
     if counts.left:

@@ -69,7 +69,7 @@ class Printers:
 
         Args:
             config: the run's configuration.
-            upstream: of the run that it starts from.
+            upstream: configuration of the run that it starts from.
         """
         profile = config.profile.name
         if profile not in self._known:

@@ -38,7 +38,7 @@ def told_of(config: RunConfig, upstream: RunConfig | None = None) -> dict[str, A
 
     Args:
         config: the run's configuration.
-        upstream: of the run that it starts from; None = as it lies on disk.
+        upstream: configuration of the run that it starts from; None = as it lies on disk.
     """
     results, wandb, name = config.paths.results, config.wandb, run_id(config)
     redone = times_redone(results, name)
