@@ -112,6 +112,7 @@ def test_planning_reporting_and_help_import_no_slow_package() -> None:
     code = (
         "import sys; import scaledrelu.launch.sweep, scaledrelu.runs.spawn;"
         "import scaledrelu.reports.report, scaledrelu.reports.publish, scaledrelu.reports.page;"
+        "import scaledrelu.reports.figure1, scaledrelu.reports.milestones;"
         "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn'};"
         "print(sorted(slow & set(sys.modules)))"
     )

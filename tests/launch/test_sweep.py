@@ -414,7 +414,7 @@ def test_a_plan_needs_no_file_of_its_own(sandbox, full_disk):
 @pytest.mark.parametrize("work", [sweep, report])
 def test_results_that_cannot_be_written_are_one_line_that_names_the_file(sandbox, full_disk, work):
     sandbox.behave()
-    full_disk("launch.jobs.PlanWriter.write", "reports.report.write_atomic")
+    full_disk("launch.jobs.PlanWriter.write", "reports.report.write_changed")
     with pytest.raises(RunError, match=r": cannot be written \(No space left"):
         work(settings_in(sandbox.base), sandbox.said.append)
     assert sandbox.started() == []

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from scaledrelu.reports import milestones as milestones_module
-from scaledrelu.reports.milestones import epoch_of_run, write_milestones
+from scaledrelu.reports.milestones import write_milestones
+from scaledrelu.reports.reached import epoch_of_run
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings, load_settings

@@ -1,0 +1,108 @@
+"""What our runs had reached at the epochs that the paper speaks of.
+
+Decides which epoch of ours stands for one of the paper: the one that ends nearest to the same share
+of the schedule. What is written of it is decided elsewhere (``milestones.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaledrelu.config.milestones import Milestone, Milestones
+from scaledrelu.config.run import RunConfig
+from scaledrelu.reports.histories import History, read_history
+from scaledrelu.reports.statistics import Estimate, estimate
+from scaledrelu.tables.plan import Cell, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """One milestone and what our runs had reached there.
+
+    Attributes:
+        milestone: the paper's.
+        cell: the row of its runs.
+        histories: one per seed.
+        run_epoch: the epoch of ours that stands for the paper's.
+        within: points that a run may differ on the paper's data.
+    """
+
+    milestone: Milestone
+    cell: Cell
+    histories: tuple[History, ...]
+    run_epoch: int
+    within: float
+
+    @property
+    def values(self) -> dict[int, float]:
+        """Seed -> value after that epoch, of the runs that were evaluated there."""
+        return {
+            history.run.seed: point.value
+            for history in self.histories
+            for point in history.validation
+            if abs(point.epochs - self.run_epoch) < 1e-6
+        }
+
+    @property
+    def size(self) -> Estimate | None:
+        """Mean over the seeds."""
+        return estimate(list(self.values.values()))
+
+    @property
+    def as_paper_epoch(self) -> float:
+        """The epoch of the paper's schedule that our epoch stands for."""
+        return self.run_epoch / self.cell.composed.config.profile.epoch_scale
+
+    @property
+    def delta(self) -> float | None:
+        """Ours minus the paper's; only on the paper's data and over the paper's length."""
+        config = self.cell.composed.config
+        same = self.cell.on_papers_data and config.profile.epoch_scale == 1
+        return self.size.mean - self.milestone.paper if same and self.size else None
+
+    @property
+    def on_track(self) -> str:
+        """Whether the mean is near enough; empty where that is not to be compared."""
+        if self.delta is None:
+            return ""
+        return "yes" if abs(self.delta) <= self.within else "no"
+
+    @property
+    def lacking(self) -> list[str]:
+        """Which runs have no value here, and why."""
+        found = []
+        for history in self.histories:
+            if history.run.seed not in self.values:
+                why = history.absent or f"not evaluated after epoch {self.run_epoch}"
+                found.append(f"seed {history.run.seed}, `{history.run.run_id}`: {why}")
+        return found
+
+
+def read_reached(plan: Plan, milestones: Milestones, one: Milestone) -> Reached:
+    """Return what the runs of a milestone had reached.
+
+    Args:
+        plan: the runs behind the milestones, in the order in which these first name them.
+        milestones: the paper's.
+        one: one of them.
+    """
+    runs = list(dict.fromkeys(item.run for item in milestones.items))
+    number = runs.index(one.run) + 1
+    cell = next(
+        cell
+        for cell in plan.cells
+        if cell.row.number == number and cell.column.source == one.metric
+    )
+    histories = [read_history(plan, plan.runs[name], one.metric) for name in cell.run_ids]
+    epoch = epoch_of_run(one.epoch, cell.composed.config)
+    return Reached(one, cell, tuple(histories), epoch, milestones.within(one))
+
+
+def epoch_of_run(epoch: int, config: RunConfig) -> int:
+    """Return the finished epochs of a run that stand for those of the paper; at least 1.
+
+    Args:
+        epoch: finished epochs of the paper's schedule.
+        config: the run's configuration.
+    """
+    return min(max(1, round(epoch * config.profile.epoch_scale)), config.run_epochs)
