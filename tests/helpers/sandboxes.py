@@ -37,6 +37,7 @@ def settings_in(base: Path, *arguments: str, script: str = "sweep") -> Settings:
 def prepare(base: Path, table: dict) -> Path:
     """Make a configuration tree whose only table is this one, with its composed configs."""
     shutil.copytree(CONF_DIR, base / "conf")
+    (base / "conf" / "claims.yaml").unlink()  # about tables that are removed here
     for path in (base / "conf" / "table").glob("*.yaml"):
         path.unlink()
     write_only_table(base, table)

@@ -381,11 +381,14 @@ def test_report_and_publish_train_nothing(sandbox):
     said = []
     assert report(settings_in(sandbox.base, "publish=true", script="report"), said.append) == 0
     assert sandbox.started() == [0, 1, 2]
-    assert "published 8 files" in said[-2]
+    published = sandbox.base / "results" / "published" / "mini"
+    assert [line for line in said if line.startswith("published")] == [
+        f"published 8 files under {published}"
+    ]
+    assert f"wrote {published / 'report.html'}" in said
     page = sandbox.base / "docs" / "results.md"
     assert said[-1] == f"wrote {page}"
     assert "## Table 8" in page.read_text()
-    published = sandbox.base / "results" / "published" / "mini"
     assert {path.name for path in (published / "runs").iterdir()} == set(sandbox.names)
 
 
