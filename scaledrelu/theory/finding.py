@@ -70,7 +70,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
         rows: its cells.
     """
     lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+    escaped = ([cell.replace("|", r"\|") for cell in row] for row in rows)  # norms in code, too
+    return [*lines, *(f"| {' | '.join(row)} |" for row in escaped), ""]
 
 
 def picture(name: str, text: str) -> list[str]:

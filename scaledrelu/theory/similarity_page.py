@@ -304,7 +304,7 @@ def _findings(facts: Similarities) -> Iterator[Finding]:
     )
     bernstein, trivial = _bernstein(after[0])
     yield Finding(
-        "Eq. 8: matrix Bernstein bounds the operator norm",
+        "Eq. 8: matrix Bernstein says more than the bound that it assumes",
         judged(bernstein < trivial),
         f"{size(bernstein)}, above the {size(trivial)} that are assumed; measured "
         f"{size(_centred(after[0]))}",

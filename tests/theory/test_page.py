@@ -190,6 +190,6 @@ def test_numbers_are_written_short():
 
 
 def test_the_last_table_has_every_finding():
-    finding = Finding("a claim", Verdict.MISSING, "1", "a draw")
+    finding = Finding("a claim", Verdict.MISSING, "`|w|` is 1", "a draw")
     text = page.page_text([Section(("a line",), (finding,))], [])
-    assert "| a claim | **missing** | 1 | a draw |" in text
+    assert r"| a claim | **missing** | `\|w\|` is 1 | a draw |" in text
