@@ -383,8 +383,11 @@ def test_report_and_publish_train_nothing(sandbox):
     assert sandbox.started() == [0, 1, 2]
     published = sandbox.base / "results" / "published" / "mini"
     assert [line for line in said if line.startswith("published")] == [
-        f"published 8 files under {published}"
+        f"published 12 files under {published}"
     ]
+    beside = {f"figure1.{kind}" for kind in ("csv", "md", "png", "svg")}  # it shares a run
+    names = {path.name for path in published.glob("*.*")}
+    assert names == {"table8.csv", "table8.md", "report.html", *beside}
     assert f"wrote {published / 'report.html'}" in said
     page = sandbox.base / "docs" / "results.md"
     assert said[-1] == f"wrote {page}"
