@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = (
     "table,row,block,{labels},metric,paper,target,status,n,n_ok,n_crash,n_failed,n_missing,"
     "n_images,mean_all,ci_all,sd,mean_held,ci_held,delta,base,vs_base,ci_vs_base,decided,epoch,"
-    "values,mean_last,values_last,mean_best,values_best,run_ids,note"
+    "values,mean_last,values_last,mean_best,values_best,judged_losses,judged_limit,run_ids,note"
 )
 
 SWEEP = ("tables=[table3]", "profile=smoke", "seeds=0")
