@@ -73,19 +73,20 @@ def write_atomic(path: str | Path, content: bytes | str, *, durable: bool = True
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
-def write_changed(path: Path, content: bytes | str) -> Path:
+def write_changed(path: Path, content: bytes | str, *, durable: bool = True) -> Path:
     """Write a file unless it already holds this content; return its path.
 
     Args:
         path: the file.
         content: text is encoded as UTF-8.
+        durable: as for :func:`write_atomic`.
 
     Raises:
         OSError: disk full or folder not writable; the old file is then intact.
     """
     content = content.encode() if isinstance(content, str) else content
     if not path.is_file() or path.read_bytes() != content:
-        write_atomic(path, content)
+        write_atomic(path, content, durable=durable)
     return path
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaledrelu.dashboards.afterwards import TABLE_JOB
-from scaledrelu.tables.spec import Table
+from scaledrelu.tables.table import Table
 
 STEM, RATE, WARMUP = "stem.name", "lr.base", "warmup.epochs"
 FIGURE_1 = "figure1"

@@ -10,7 +10,7 @@ from scaledrelu.launch.estimate import Estimate, time_left, total_text
 from scaledrelu.launch.slots import is_small
 from scaledrelu.runs.record import Saved, Status
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
-from scaledrelu.tables.spec import Table
+from scaledrelu.tables.table import Table
 
 GPUS_OF_A_NODE = 8
 RESUMABLE = "resumable"  # missing, with a checkpoint to continue from

@@ -13,7 +13,7 @@ from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.grid import grid_columns, line, signed
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.spec import CRASH, MISSING, Table
+from scaledrelu.tables.table import CRASH, MISSING, Table
 
 FEWEST_ROWS = 3  # that an order is told of
 

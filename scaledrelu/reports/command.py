@@ -11,7 +11,7 @@ from pathlib import Path
 from scaledrelu.config.run import value_of
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.plan import Plan, PlannedRun
-from scaledrelu.tables.spec import Table
+from scaledrelu.tables.table import Table
 
 RESULTS = Path("results")  # where results go unless something else is said: conf/sweep.yaml
 PLAIN_ITEM = re.compile(r"[\w./+=@~-]+")  # needs no quotes within overrides=[...]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.statistics import Estimate, is_decided, paired, resolvable
-from scaledrelu.tables.spec import Column
+from scaledrelu.tables.table import Column
 
 NO_SHARES = ("val/map",)  # a mean of something else than right or wrong
 IMAGES = "validation images"

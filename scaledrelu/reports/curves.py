@@ -18,7 +18,7 @@ from scaledrelu.reports.curves_picture import RowCurves, draw
 from scaledrelu.reports.grid import grid_columns, grid_title
 from scaledrelu.reports.histories import LOSS, UPSTREAM, headline_of, read_history
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.spec import Table
+from scaledrelu.tables.table import Table
 
 FOLDER = "curves"
 COLUMNS = (

@@ -19,7 +19,7 @@ from scaledrelu.reports.grid import row_name
 from scaledrelu.reports.histories import History, Point
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell
-from scaledrelu.tables.spec import Column
+from scaledrelu.tables.table import Column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

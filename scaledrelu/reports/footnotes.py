@@ -20,7 +20,7 @@ from scaledrelu.config.run import RunConfig, plain, value_of
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.figures import planned_file
-from scaledrelu.tables.spec import Table
+from scaledrelu.tables.table import Table
 
 REMARK = re.compile(r"#\s*(assumption|deviation):\s*(.+?)\s*$")
 GLOBAL = "# @package _global_"

@@ -21,7 +21,7 @@ from scaledrelu.reports.comparison import (
 )
 from scaledrelu.reports.statistics import Estimate
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.spec import Column, Row, Table
+from scaledrelu.tables.table import Column, Row, Table
 
 DASH = "-"
 

@@ -15,7 +15,7 @@ from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Plan, PlannedRun
-from scaledrelu.tables.spec import Column, Row, Table
+from scaledrelu.tables.table import Column, Row, Table
 
 DIRTY = "-dirty"  # as git describe marks a checkout whose files differ from its commit
 

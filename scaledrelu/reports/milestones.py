@@ -17,7 +17,8 @@ from scaledrelu.reports.milestones_page import markdown
 from scaledrelu.reports.reached import Reached, read_reached
 from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings
-from scaledrelu.tables.spec import MISSING, Table, table_of
+from scaledrelu.tables.spec import table_of
+from scaledrelu.tables.table import MISSING, Table
 
 NAME = "milestones"
 LABELS = {

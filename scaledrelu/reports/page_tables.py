@@ -24,7 +24,7 @@ from scaledrelu.reports.page_text import folded, text_block, text_line
 from scaledrelu.reports.seed_strips import Axis, axis_drawing, axis_for, seed_text, strip
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan, PlannedRun
-from scaledrelu.tables.spec import CRASH, Column, Table
+from scaledrelu.tables.table import CRASH, Column, Table
 
 CROSS = "\u00d7"
 LONG = 15  # characters of a label from which it may take several lines

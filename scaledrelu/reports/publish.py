@@ -17,7 +17,7 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.errors import TableError
-from scaledrelu.files import write_atomic
+from scaledrelu.files import write_changed
 from scaledrelu.reports.published_tables import (
     CURVES,
     MILESTONES,
@@ -151,9 +151,9 @@ def _copy(source: Path, target: Path) -> Path:
         content = source.read_bytes()
     except FileNotFoundError as error:
         raise TableError(f"{source} is gone; write the reports again: make report") from error
-    if not target.exists() or target.read_bytes() != content:
-        write_atomic(target, content, durable=False)  # its source stays; publishing again mends it
-    return target
+    return write_changed(
+        target, content, durable=False
+    )  # its source stays; doing it again mends it
 
 
 def _refuse_less(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scaledrelu.errors import TableError
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.spec import CRASH
+from scaledrelu.tables.table import CRASH
 
 # What other commands write beside the tables of a profile.
 CLAIMS, FIGURE1, CURVES, STABILITY = "claims", "figure1", "curves", "stability"

@@ -14,7 +14,7 @@ from scaledrelu.reports.grid import line, row_name
 from scaledrelu.reports.readable_config import NONE, declared_sizes, describe_run
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell, Plan
-from scaledrelu.tables.spec import Table
+from scaledrelu.tables.table import Table
 
 TITLE = "What differs from the paper's recipe"
 RELEASED = (

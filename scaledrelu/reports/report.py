@@ -21,7 +21,7 @@ from scaledrelu.reports.markdown import markdown
 from scaledrelu.reports.stability.files import write_stability
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.spec import MISSING, Table
+from scaledrelu.tables.table import MISSING, Table
 
 LEADING = ("table", "row", "block")
 TRAILING = (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from scaledrelu.files import write_atomic
+from scaledrelu.files import write_changed
 from scaledrelu.reports.agreement import CrashCount
 from scaledrelu.reports.grid import line, signed
 from scaledrelu.reports.published_tables import PublishedTable, read_published, telling_labels
@@ -81,9 +81,7 @@ def write_results_page(results: Path, root: Path) -> Path | None:
     if results.resolve() != (root / "results").resolve():
         return None
     page, text = root / PAGE, results_page(results / "published" / PROFILE)
-    if not page.is_file() or page.read_bytes() != text.encode():
-        write_atomic(page, text)
-    return page
+    return write_changed(page, text)
 
 
 def _seeds(tables: Sequence[PublishedTable]) -> str:

@@ -22,7 +22,7 @@ from scaledrelu.config.run import PathsConfig, RunConfig
 from scaledrelu.config.stored import CONFIG_YAML, Texts, from_stored, from_yaml, of_today, to_yaml
 from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, RunError, ScaledReluError
-from scaledrelu.files import write_atomic
+from scaledrelu.files import write_changed
 from scaledrelu.runs.damage import UNREADABLE, in_short, read_text
 from scaledrelu.runs.record import run_directory
 
@@ -51,10 +51,8 @@ class PlanWriter:
         """
         first = f"{PLANNED_AS}{' '.join(planned_as.split())}\n" if planned_as else ""
         text = first + to_yaml(config, self._known)
-        path = folder / CONFIG_YAML
-        if not path.is_file() or path.read_bytes() != text.encode():
-            # A planned file that is lost in a power cut is written again by the next plan.
-            write_atomic(path, text, durable=not planned_as)
+        # A planned file that is lost in a power cut is written again by the next plan.
+        write_changed(folder / CONFIG_YAML, text, durable=not planned_as)
 
 
 def read_planned(results: str | Path, name: str, *, changes: Sequence[str] = ()) -> RunConfig:

@@ -11,7 +11,7 @@ from scaledrelu.config.group import TARGET, Group, fields_of
 from scaledrelu.config.run import RunConfig, value_of
 from scaledrelu.config.stem import StemConfig, fit_strides
 from scaledrelu.errors import TableError, nearest
-from scaledrelu.tables.spec import Column
+from scaledrelu.tables.table import Column
 
 LAYER_NAMES = {
     "batch": "BN",

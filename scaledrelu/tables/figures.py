@@ -14,7 +14,8 @@ from typing import Any
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading
 from scaledrelu.tables.reading import check_keys, check_pairs
-from scaledrelu.tables.spec import MISSING, Table, load_table, table_of
+from scaledrelu.tables.spec import load_table, table_of
+from scaledrelu.tables.table import MISSING, Table
 
 FIGURE1 = "figure1"
 OF_ITS_TABLE = ("source", "title", "base", "seeds", "columns")

@@ -12,7 +12,7 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.runs.record import Result, Saved, Status
 from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.composer import Composed
-from scaledrelu.tables.spec import Column, Row, Table
+from scaledrelu.tables.table import Column, Row, Table
 
 
 @dataclass(frozen=True, slots=True)

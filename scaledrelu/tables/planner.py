@@ -34,7 +34,8 @@ from scaledrelu.tables.composer import Compose, Composed, Composer
 from scaledrelu.tables.figures import load_planned
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.settings import Settings
-from scaledrelu.tables.spec import Column, Row, Table, merge_overrides
+from scaledrelu.tables.spec import merge_overrides
+from scaledrelu.tables.table import Column, Row, Table
 
 GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # a run has them from the run it starts from
 PLACEHOLDER_START = ("init=run", "init.run=upstream")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.spec import MISSING
+from scaledrelu.tables.table import MISSING
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading
 from scaledrelu.tables.grids import FOLDER, grid_names, written_out
 from scaledrelu.tables.reading import check_keys, check_pairs
+from scaledrelu.tables.table import CRASH, MISSING, Column, Row, Table
 
-CRASH, MISSING = "crash", "missing"
 TABLE_KEYS = (
     "source",
     "title",
@@ -35,88 +35,6 @@ MOST_DIGITS = 6
 JUDGED_ON_KEYS = ("metric", "name")
 ROW_KEYS = ("run", "upstream", "paper", "misprints", "corrected", "note", "baseline")
 BLOCK_KEYS = ("label", "run", "upstream", "released_weights", "baseline", "rows", "seeds")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: a label read from the run's config, or a metric with its own overrides."""
-
-    name: str
-    header: str
-    source: str  # config key, caption name or metric name
-    kind: str  # from | caption | metric
-    of_upstream: bool = False
-    digits: int = 1
-    run: tuple[str, ...] = ()
-    judged_on: tuple[str, str] | None = None  # metric that counts what this averages, their name
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One printed row; number 0 is a block's baseline, which arrows are relative to."""
-
-    number: int
-    block: str
-    run: tuple[str, ...]
-    upstream: tuple[str, ...] | None
-    released_weights: Mapping[
-        str, tuple[str, ...]
-    ]  # profile -> what it starts from instead of upstream
-    paper: Mapping[str, float | str]
-    misprints: tuple[str, ...] = ()  # metrics whose printed value is no target
-    corrected: Mapping[str, float] = field(default_factory=dict)  # what is printed instead
-    note: str = ""
-    is_reference: bool = False  # a row of the table that its block's deltas refer to
-    seeds: tuple[int, ...] | None = None  # the block's own; None: the table's
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether the row is not the table's own but only what its deltas refer to."""
-        return self.number == 0
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table of the paper as data."""
-
-    name: str
-    source: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    seeds: tuple[int, ...]
-    only_at: tuple[str, ...] = ()  # profiles that make it with tables=all; empty: every profile
-    not_at: tuple[str, ...] = ()  # profiles that make it only where it is named
-    judged: bool = False  # whether the loss that the crash rule judged is printed beside its limit
-    is_grid: bool = False  # of learning rates and warm-ups, from conf/stability
-
-    @property
-    def labels(self) -> tuple[Column, ...]:
-        """Columns that name a row."""
-        return tuple(column for column in self.columns if column.kind != "metric")
-
-    @property
-    def metrics(self) -> tuple[Column, ...]:
-        """Columns that hold a measured value."""
-        return tuple(column for column in self.columns if column.kind == "metric")
-
-    def is_printed(self, metric: Column) -> bool:
-        """Say whether the paper has this column at all."""
-        return any(row.paper[metric.name] != MISSING for row in self.rows)
-
-    def is_made_at(self, profile: str) -> bool:
-        """Say whether a profile makes this table when none is named.
-
-        Args:
-            profile: an option of ``conf/profile``.
-        """
-        return profile not in self.not_at and profile in (self.only_at or (profile,))
-
-    def baseline_of(self, row: Row) -> Row | None:
-        """Return what a row is compared with in its block; None for itself or where none is."""
-        same = (r for r in self.rows if r.block == row.block)
-        base = next((r for r in same if r.is_baseline or r.is_reference), None)
-        return None if base is row else base
 
 
 def table_names(conf_dir: Path) -> list[str]:

@@ -12,7 +12,8 @@ from scaledrelu.tables import reading
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import build_plan
-from scaledrelu.tables.spec import MISSING, Column, Row, Table, merge_overrides
+from scaledrelu.tables.spec import merge_overrides
+from scaledrelu.tables.table import MISSING, Column, Row, Table
 
 FILE = "theory.yaml"
 KEYS = ("base", "seeds", "runs")

@@ -4,7 +4,7 @@ import pytest
 
 from scaledrelu.errors import TableError
 from scaledrelu.tables.captions import Subject, components, design, label, stride, value_text
-from scaledrelu.tables.spec import Column
+from scaledrelu.tables.table import Column
 from tests.helpers.configs import composed, with_values
 
 

@@ -13,7 +13,7 @@ from scaledrelu.reports.comparison import NO_SHARES
 from scaledrelu.reports.statistics import NORMAL, resolvable
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.planner import compose_at_paper
-from scaledrelu.tables.spec import CRASH, MISSING
+from scaledrelu.tables.table import CRASH, MISSING
 
 
 class Printed:

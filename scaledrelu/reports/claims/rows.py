@@ -11,7 +11,8 @@ from scaledrelu.errors import TableError
 from scaledrelu.reports.claims.spec import OF_NUMBERS, WHERE, Check, Claims, RowName
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.planner import PAPER, compose_at_paper
-from scaledrelu.tables.spec import Column, Row, Table, load_table, merge_overrides, table_names
+from scaledrelu.tables.spec import load_table, merge_overrides, table_names
+from scaledrelu.tables.table import Column, Row, Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from scaledrelu.files import write_atomic
+from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.drawing import LOOKS
 from scaledrelu.reports.stability.edge import HALF, NONE, edge_of, sensitivity_of
@@ -23,7 +23,7 @@ from scaledrelu.reports.stability.pictures import draw_largest, draw_map, draw_r
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.grids import FOLDER
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.spec import Table
+from scaledrelu.tables.table import Table
 
 START = "what other runs start from"
 
@@ -58,8 +58,7 @@ def write_stability(plan: Plan, table: Table, *, results: Path) -> list[Path]:
         _beside(place, "_runs.csv"): _csv(_runs(watched, names)),
     }
     for path, text in texts.items():
-        if not path.is_file() or path.read_bytes() != text.encode():
-            write_atomic(path, text)
+        write_changed(path, text)
     return [*texts, *written]
 
 

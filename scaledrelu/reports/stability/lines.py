@@ -19,7 +19,7 @@ from scaledrelu.reports.cells import CellValue, read_cell
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import rows_text, value_text
 from scaledrelu.tables.plan import Cell, Plan
-from scaledrelu.tables.spec import Table
+from scaledrelu.tables.table import Table
 
 RATE_AND_WARMUP = ("lr", "warmup", "seed")
 ALWAYS_NAMED = ("stem", "optimizer")

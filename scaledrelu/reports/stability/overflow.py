@@ -19,7 +19,7 @@ from zipfile import BadZipFile
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Outcome, Result, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
-from scaledrelu.tables.spec import Table
+from scaledrelu.tables.table import Table
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from scaledrelu.reports.stability.edge import (
 from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.spec import Column, Table
+from scaledrelu.tables.table import Column, Table
 
 WHOSE = (
     "Wortsman et al. (2023), Small-scale proxies for large-scale Transformer training "

@@ -11,7 +11,7 @@ from scaledrelu.reports.drawing import CRASH, drawing, look, save_picture
 from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
 from scaledrelu.reports.stability.overflow import KINDS, LIMIT, Watched
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.spec import Column
+from scaledrelu.tables.table import Column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
