@@ -79,7 +79,7 @@ def write_changed(path: Path, content: bytes | str, *, durable: bool = True) -> 
     Args:
         path: the file.
         content: text is encoded as UTF-8.
-        durable: as for :func:`write_atomic`.
+        durable: whether it must survive a power cut, as in :func:`write_atomic`.
 
     Raises:
         OSError: disk full or folder not writable; the old file is then intact.
