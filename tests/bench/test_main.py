@@ -23,6 +23,7 @@ def rows_in(folder: Path) -> list[dict[str, str]]:
     return [row for path in files for row in csv.DictReader(path.open())]
 
 
+@pytest.mark.slow
 def test_a_spent_budget_measures_nothing_and_says_so(
     arguments: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):

@@ -100,6 +100,7 @@ def test_tokens_are_mixed_while_the_time_is_taken():
     assert not sides.ours.task.backbone.mix_token
 
 
+@pytest.mark.slow
 def test_timms_own_volo_has_our_weights():
     case = Case("paper", "conv", recipe="volo", batch=2, channels_last=False, defaults=True)
     sides = sides_of(case)
