@@ -6,7 +6,6 @@ python scripts/claims.py profile=mini
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -15,10 +14,10 @@ from scaledrelu.files import writing_to
 from scaledrelu.reports.claims.page import counts_text
 from scaledrelu.reports.claims.write import write_claims
 from scaledrelu.tables.settings import Settings
-from scripts._tables import run_script
+from scripts._tables import Say, run_script
 
 
-def claims(settings: Settings, say: Callable[[str], None]) -> int:
+def claims(settings: Settings, say: Say) -> int:
     """Write the claims with their verdicts; claims that nothing was run for are no failure.
 
     Args:

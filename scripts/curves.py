@@ -10,7 +10,6 @@ nothing: a run that is missing or damaged is named, and the others are drawn.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,10 +19,10 @@ from scaledrelu.reports.curves import write_curves
 from scaledrelu.reports.milestones import write_milestones
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
-from scripts._tables import run_script
+from scripts._tables import Say, run_script
 
 
-def curves(settings: Settings, say: Callable[[str], None]) -> int:
+def curves(settings: Settings, say: Say) -> int:
     """Draw the curves of some tables; one without a finished run is named.
 
     Args:

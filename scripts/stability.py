@@ -10,7 +10,6 @@ ARGS=... for scripts/sweep.py. What a grid costs: add dry_run=true there.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,10 +18,10 @@ from scaledrelu.files import writing_to
 from scaledrelu.reports.stability.files import write_stability
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
-from scripts._tables import run_script
+from scripts._tables import Say, run_script
 
 
-def stability(settings: Settings, say: Callable[[str], None]) -> int:
+def stability(settings: Settings, say: Say) -> int:
     """Write the stability of some tables; holes are holes.
 
     Args:
