@@ -1,6 +1,6 @@
 """HTML that nothing inside it can break: whatever was not built here is escaped.
 
-Three functions instead of a template language: the page is made of tables and drawings whose
+A few functions instead of a template language: the page is made of tables and drawings whose
 elements are computed, Python's own escaping is all they need, and a dependency less is pinned.
 """
 
@@ -60,6 +60,17 @@ def listed(items: Iterable[str], **attributes: object) -> Html:
     """
     points = [tag("li", item) for item in items]
     return tag("ul", *points, **attributes) if points else Html("")
+
+
+def section(anchor: str, title: str, *content: str | None) -> Html:
+    """Return a section of a page.
+
+    Args:
+        anchor: what links point at.
+        title: its heading.
+        content: below it.
+    """
+    return tag("section", tag("h2", title), *content, id=anchor)
 
 
 def scrolling(*content: str, label: str) -> Html:

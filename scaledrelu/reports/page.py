@@ -12,15 +12,10 @@ from pathlib import Path
 
 from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.html import Html, joined, listed, tag
+from scaledrelu.reports.html import Html, joined, listed, section, tag
 from scaledrelu.reports.markdown import crash_rules, made_on
 from scaledrelu.reports.page_claims import claims_section
-from scaledrelu.reports.page_figures import (
-    curves_section,
-    figure_section,
-    section,
-    stability_section,
-)
+from scaledrelu.reports.page_figures import curves_section, figure_section, stability_section
 from scaledrelu.reports.page_guide import guide_section, key
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_tables import TableReport, progress, table_report

@@ -11,8 +11,8 @@ from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.page import HEADERS
 from scaledrelu.reports.claims.records import read_claims
 from scaledrelu.reports.claims.words import cells_text, found_text, papers_text
-from scaledrelu.reports.html import Html, joined, scrolling, tag
-from scaledrelu.reports.page_figures import not_made, section
+from scaledrelu.reports.html import Html, joined, scrolling, section, tag
+from scaledrelu.reports.page_figures import not_made
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_text import folded, text_block, text_line
 from scaledrelu.reports.published_tables import CLAIMS

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from scaledrelu.reports.html import Html, tag
+from scaledrelu.reports.html import Html, section, tag
 from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_pictures import picture
@@ -70,17 +70,6 @@ def stability_section(links: Links, profile: str) -> Html:
         parts += [tag("h3", path.stem), _older(command) if is_old else None]
         parts += _document(links, f"{STABILITY}/{path.stem}", level=4)
     return section(STABILITY, "Stability", *(parts or [not_made("Stability maps", command)]))
-
-
-def section(anchor: str, title: str, *content: str | None) -> Html:
-    """Return a section of the page.
-
-    Args:
-        anchor: what links point at.
-        title: its heading.
-        content: below it.
-    """
-    return tag("section", tag("h2", title), *content, id=anchor)
 
 
 def not_made(what: str, command: str) -> Html:

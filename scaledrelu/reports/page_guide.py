@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from scaledrelu.reports.html import Html, joined, listed, tag
+from scaledrelu.reports.html import Html, joined, listed, section, tag
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_text import text_line
 
@@ -53,14 +53,8 @@ def guide_section(rules: Mapping[str, Sequence[str]], links: Links) -> Html:
         links: where records are.
     """
     crashes = listed(_rules(rules, links))
-    return tag(
-        "section",
-        tag("h2", "How to read this page"),
-        listed(SENTENCES),
-        tag("h3", "What counts as a crash") if crashes else None,
-        crashes,
-        id="guide",
-    )
+    heading = tag("h3", "What counts as a crash") if crashes else None
+    return section("guide", "How to read this page", listed(SENTENCES), heading, crashes)
 
 
 def _rules(rules: Mapping[str, Sequence[str]], links: Links) -> Iterable[Html]:

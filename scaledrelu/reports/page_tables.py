@@ -17,7 +17,7 @@ from scaledrelu.reports.grid import (
     row_number,
     seeds_text,
 )
-from scaledrelu.reports.html import Html, joined, listed, scrolling, tag
+from scaledrelu.reports.html import Html, joined, listed, scrolling, section, tag
 from scaledrelu.reports.markdown import sections, title_of
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_text import folded, text_block, text_line
@@ -75,8 +75,7 @@ class TableReport:
             parts += [folded(t, texts[name], links) for name, t in FOLDED.items() if name in texts]
         open_ = [text_block(texts[n], links) for n in ("holes", "failures") if n in texts]
         files = links.files(f"{self.table.name}.csv", f"{self.table.name}.md")
-        heading = tag("h2", self.title)
-        return tag("section", heading, *parts, *open_, files, id=self.table.name)
+        return section(self.table.name, self.title, *parts, *open_, files)
 
 
 def table_report(plan: Plan, table: Table) -> TableReport:
