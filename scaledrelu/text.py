@@ -11,3 +11,13 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m {whole % 60:02d}s"
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def plural(n: int, word: str) -> str:
+    """Return a number of things: ``1 row``, ``3 rows``.
+
+    Args:
+        n: how many.
+        word: a noun in the singular.
+    """
+    return f"{n} {word}{'' if n == 1 else 's'}"

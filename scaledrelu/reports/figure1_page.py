@@ -16,6 +16,7 @@ from scaledrelu.reports.statistics import estimate
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import FIGURE1, Figure
 from scaledrelu.tables.plan import Plan
+from scaledrelu.text import plural
 
 ABOUT = (
     "A point is the mean cosine between two different patch tokens of one image, over all pairs "
@@ -137,8 +138,8 @@ def _holes(plan: Plan, figure: Figure, series: Sequence[Series]) -> list[str]:
     open_ = [c for one in series for c in one.curves if not plan.runs[c.run_id].status.done]
     if not open_:
         return []
-    runs = f"{len(open_)} run{'s' if len(open_) > 1 else ''}"
-    return [f"{runs}; to train: `{command(plan, figure.table)}`{left_out(plan)}"]
+    how = f"`{command(plan, figure.table)}`{left_out(plan)}"
+    return [f"{plural(len(open_), 'run')}; to train: {how}"]
 
 
 def _notes(plan: Plan, figure: Figure, values: Sequence[CellValue]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.run import RunConfig, plain, value_of
-from scaledrelu.tables.captions import rows_text
+from scaledrelu.tables.captions import named_rows
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.figures import planned_file
 from scaledrelu.tables.table import Table
@@ -74,7 +74,7 @@ def _table_remarks(name: str, conf_dir: Path) -> list[str]:
         if match := REMARK.search(line):
             inside = [rows for span, rows in places if number in span]
             smallest = min(inside, key=len, default=[])
-            about = f"row{'s' * (len(smallest) > 1)} {rows_text(smallest)}: " if smallest else ""
+            about = f"{named_rows(smallest)}: " if smallest else ""
             where = path.relative_to(conf_dir.parent)
             remarks.append(f"{about}{match[1]}: {match[2]} ({where})")
     return remarks

@@ -13,9 +13,10 @@ from scaledrelu.reports.footnotes import footnotes
 from scaledrelu.reports.grid import grid_columns, grid_title, grids, row_name
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.captions import rows_text
+from scaledrelu.tables.captions import named_rows
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import Column, Row, Table
+from scaledrelu.text import plural
 
 DIRTY = "-dirty"  # as git describe marks a checkout whose files differ from its commit
 
@@ -97,7 +98,7 @@ def _counted(names: Iterable[str]) -> str:
     if len(counts) == 1:
         return counts[0][0]
     ordered = sorted(counts, key=lambda item: (-item[1], item[0]))
-    return "; ".join(f"{name} ({n} run{'s' if n > 1 else ''})" for name, n in ordered)
+    return "; ".join(f"{name} ({plural(n, 'run')})" for name, n in ordered)
 
 
 def _commit(commit: str | None) -> str:
@@ -150,7 +151,7 @@ def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
         return []
     n = len({run_id for _, run_id in open_})
     rows = _named(row for row, _ in open_)
-    runs = f"{n} run{'s' if n > 1 else ''} ({rows})"
+    runs = f"{plural(n, 'run')} ({rows})"
     return [f"{runs}; to train what is missing: `{command(plan, table)}`{left_out(plan)}"]
 
 
@@ -210,8 +211,7 @@ def _epochs(values: Sequence[CellValue]) -> str:
 
 def _named(rows: Iterable[Row]) -> str:
     """Return rows as a reader names them: ``row 6``, ``rows 1-3, 5``."""
-    names = list(dict.fromkeys(map(row_name, rows)))
-    return f"row{'s' if len(names) > 1 else ''} {rows_text(names)}"
+    return named_rows(dict.fromkeys(map(row_name, rows)))
 
 
 def _runs(plan: Plan, values: Sequence[CellValue]) -> list[str]:

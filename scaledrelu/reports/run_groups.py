@@ -17,6 +17,7 @@ from scaledrelu.reports.run_rows import Row, is_done
 from scaledrelu.reports.run_table import sort_key, telling_keys, varying_keys
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Status
+from scaledrelu.text import plural
 
 NONE = "-"
 
@@ -132,7 +133,7 @@ def pivot_lines(groups: Sequence[RunGroup], by: Sequence[str]) -> tuple[list[str
 
 def pivot_cell(group: RunGroup) -> str:
     """Return e.g. ``59.44 +/- 45.30 (5 runs, 1 crashed)``."""
-    counted = [f"{len(group.finished)} run{'s' if len(group.finished) != 1 else ''}"]
+    counted = [plural(len(group.finished), "run")]
     counted += [f"{group.num_crashed} crashed"] if group.num_crashed else []
     counted += [_open_text(group)] if _open_text(group) else []
     return f"{estimate_text(group.mean(group.judged))} ({', '.join(counted)})"

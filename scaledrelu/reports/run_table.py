@@ -22,7 +22,7 @@ from scaledrelu.reports.run_rows import (
     metric_names,
 )
 from scaledrelu.runs.record import Status
-from scaledrelu.text import duration
+from scaledrelu.text import duration, plural
 
 HEADERS = {"run_id": "run"}
 KIND = ("method", "profile.name", "data.name", "model.label")  # what decides most of the others
@@ -115,7 +115,7 @@ def counts_text(rows: Sequence[Row]) -> str:
     """Return e.g. ``5 runs: 3 ok, 2 crash``."""
     counted = Counter(row["outcome"] for row in rows)
     parts = [f"{counted[status]} {status}" for status in Status if counted[status]]
-    return f"{len(rows)} run{'s' if len(rows) != 1 else ''}: {', '.join(parts)}"
+    return f"{plural(len(rows), 'run')}: {', '.join(parts)}"
 
 
 def grid(headers: Sequence[str], lines: Sequence[Sequence[str]], *, style: str = "plain") -> str:

@@ -20,7 +20,8 @@ from scaledrelu.reports.published_tables import (
 )
 from scaledrelu.reports.row_pairs import Comparison, Kind, Outcome, Pair, comparisons, orders
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.captions import rows_text
+from scaledrelu.tables.captions import named_rows
+from scaledrelu.text import plural
 
 MOST_NAMED = 3  # pairs of one kind; differences to the base row are all named
 GUESS = 'the constant guess "never a crash"'
@@ -92,16 +93,6 @@ def crash_count(table: PublishedTable) -> CrashCount:
     return counted([(row.is_crash, row.line.crashes_in_paper) for row in rows])
 
 
-def plural(n: int, word: str) -> str:
-    """Return a number of things: ``1 row``, ``3 rows``.
-
-    Args:
-        n: how many.
-        word: a noun in the singular.
-    """
-    return f"{n} {word}{'' if n == 1 else 's'}"
-
-
 def _about_crashes(table: PublishedTable, found: Verdicts) -> None:
     rows, names = crash_rows(table), telling_labels(table.lines)
     done = [row for row in rows if row.line.status.done]
@@ -166,8 +157,7 @@ def _where(rows: Sequence[CrashRow]) -> str:
     for row in rows:
         by_data.setdefault(row.data, []).append(str(row.line.row))
     return "; ".join(
-        f"row{'s' if len(numbers) > 1 else ''} {rows_text(numbers)}{f' ({data})' if data else ''}"
-        for data, numbers in by_data.items()
+        f"{named_rows(numbers)}{f' ({data})' if data else ''}" for data, numbers in by_data.items()
     )
 
 

@@ -14,7 +14,8 @@ from scaledrelu.reports.agreement import CrashCount
 from scaledrelu.reports.grid import line, signed
 from scaledrelu.reports.published_tables import PublishedTable, read_published, telling_labels
 from scaledrelu.reports.row_pairs import Comparison, Outcome, comparisons, orders
-from scaledrelu.reports.verdicts import crash_count, crash_rows, plural, verdicts
+from scaledrelu.reports.verdicts import crash_count, crash_rows, verdicts
+from scaledrelu.text import plural
 
 PROFILE = "mini"  # the only profile that the page is about
 PAGE = Path("docs", "results.md")

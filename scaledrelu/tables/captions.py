@@ -84,6 +84,11 @@ def rows_text(rows: Collection[str]) -> str:
     return ", ".join([*named, *numbers])
 
 
+def named_rows(rows: Collection[str]) -> str:
+    """Return printed row numbers as people say them: ``row 6``, ``rows 1-3, 5``."""
+    return f"row{'s' if len(rows) > 1 else ''} {rows_text(rows)}"
+
+
 def components(subject: Subject) -> str:
     """Return a stem's parts as Table 2 names them, e.g. ``3Conv+3BN+3ReLU+1Proj``."""
     stem = subject.config.stem

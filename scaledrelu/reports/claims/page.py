@@ -10,7 +10,7 @@ from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
 from scaledrelu.reports.claims.words import SMALL_P, cells_text, found_text, papers_text
 from scaledrelu.reports.grid import line
-from scaledrelu.reports.verdicts import plural
+from scaledrelu.text import plural
 
 HEADERS = ("claim", "what the paper says", "here", "found here", "by the paper's own numbers")
 COUNTED = tuple(Verdict)

@@ -17,9 +17,9 @@ from scaledrelu.reports.claims.findings import (
 )
 from scaledrelu.reports.claims.rows import table_title
 from scaledrelu.reports.grid import signed
-from scaledrelu.reports.verdicts import plural
-from scaledrelu.tables.captions import rows_text
+from scaledrelu.tables.captions import named_rows
 from scaledrelu.tables.figures import FIGURE1
+from scaledrelu.text import plural
 
 BREAK = "<br>"  # a new line within a cell of a markdown table
 MOST_PARTS = 4  # that are all told; of more, the decided ones
@@ -84,8 +84,7 @@ def _place(table: str, cells: Sequence[CellName], is_there: bool) -> str:
     linked = f"[{title}]({table}.md)" if is_there else title
     if table == FIGURE1:
         return linked
-    numbers = {str(cell.row) for cell in cells}
-    return f"{linked}, row{'s' if len(numbers) > 1 else ''} {rows_text(numbers)}"
+    return f"{linked}, {named_rows({str(cell.row) for cell in cells})}"
 
 
 def _told(part: Part, *, alone: bool) -> str:

@@ -19,6 +19,7 @@ from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Column, Table
+from scaledrelu.text import plural
 
 WHOSE = (
     "Wortsman et al. (2023), Small-scale proxies for large-scale Transformer training "
@@ -225,7 +226,7 @@ def _holes(plan: Plan, table: Table) -> str:
     if not undone:
         return ""
     return (
-        f"## Not here yet\n\n- {undone} run{'s' if undone > 1 else ''}; to train what is missing: "
+        f"## Not here yet\n\n- {plural(undone, 'run')}; to train what is missing: "
         f"`{command(plan, table)}`{left_out(plan)}"
     )
 
