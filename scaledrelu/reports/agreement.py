@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.grid import grid_columns, line, signed
+from scaledrelu.reports.grid import grid_columns, head_lines, line, signed
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.table import CRASH, MISSING, Table
@@ -134,8 +134,7 @@ def _crash_text(count: CrashCount, num_grids: int) -> str:
         "Crash or no crash, where runs have finished. A row of ours is a crash if more than half "
         "of its finished seeds crashed.",
         "",
-        line(["", "crash in the paper", "a number in the paper"]),
-        line(["---"] * 3),
+        *head_lines(["", "crash in the paper", "a number in the paper"]),
         line(["crash here", str(count.both), str(count.only_ours)]),
         line(["no crash here", str(count.only_paper), str(count.neither)]),
         "",
@@ -151,8 +150,7 @@ def _order_text(found: Sequence[Order]) -> str:
         "paper's number: 1 is the paper's order, -1 its reverse. Rows that are a crash here or "
         "there and misprints are left out; blocks with fewer than three rows left are not shown.",
         "",
-        line(["block", "metric", "tau-b", "of a constant guess", "rows compared"]),
-        line(["---"] * 5),
+        *head_lines(["block", "metric", "tau-b", "of a constant guess", "rows compared"]),
         *(line([o.block, o.metric, signed(o.tau, 2), "0", str(o.num_rows)]) for o in found),
     ]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.command import command, left_out
 from scaledrelu.reports.footnotes import footnotes
-from scaledrelu.reports.grid import grids, line
+from scaledrelu.reports.grid import grids, head_lines, line
 from scaledrelu.reports.markdown import crash_rules, made_on, section
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.reports.similarity import Metric, Series, absences, layer_names
@@ -78,7 +78,7 @@ def _papers_curves(figure: Figure) -> str:
 
 def _statements(judged: Sequence[Judged]) -> str:
     head = ["the text", "similarity", "where", "difference +/- 95 % t interval", "per seed", "ours"]
-    lines = [line(head), line(["---"] * len(head))]
+    lines = head_lines(head)
     for one in judged:
         seeds = ", ".join(f"{seed}: {value:+.3f}" for seed, value in one.per_seed.items())
         about = f"{one.about}; {one.remark}" if one.remark else one.about
@@ -114,12 +114,10 @@ def _means(figure: Figure, series: Sequence[Series], metric: Metric) -> str:
     if not drawn:
         return ""
     names = layer_names(len(drawn[0].mean(metric)))
-    head = ["layer", *(one.label for one in drawn)]
     papers = [
         label for label in figure.labels if len(figure.values.get(label, ())) == len(names)
     ] * (metric is Metric.ABSOLUTE)
-    lines = [line([*head, *(f"{label}, paper" for label in papers)])]
-    lines.append(line(["---"] * (len(head) + len(papers))))
+    lines = head_lines(["layer", *(o.label for o in drawn), *(f"{p}, paper" for p in papers)])
     for i, name in enumerate(names):
         ours = [_estimate([curve[i] for curve in one.of(metric).values()]) for one in drawn]
         lines.append(line([name, *ours, *(f"{figure.values[label][i]:g}" for label in papers)]))

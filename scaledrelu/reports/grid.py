@@ -91,6 +91,11 @@ def line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def head_lines(headers: Sequence[str]) -> list[str]:
+    """Return the first two lines of a markdown table: what its columns are, and the rule."""
+    return [line(headers), line(["---"] * len(headers))]
+
+
 def signed(number: float, digits: int) -> str:
     """Return a difference with its sign; one that rounds to nothing has no minus.
 
@@ -106,7 +111,7 @@ def _grid(table: Table, columns: Sequence[Column], values: Sequence[CellValue]) 
     parts = {column: grid_parts(table, column, values) for column in columns}
     headers = ["row", *(column.header for column in table.labels), "seeds"]
     headers += [part.header for column in columns for part in parts[column]]
-    lines = [line(headers), line(["---"] * len(headers))]
+    lines = head_lines(headers)
     for row in table.rows:
         cells = [value for value in values if value.cell.row is row]
         texts = [part.text(value) for value in cells for part in parts[value.cell.column]]

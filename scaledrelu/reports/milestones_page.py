@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scaledrelu.config.milestones import HALF_GAP, Milestones
 from scaledrelu.reports.command import shown_overrides
-from scaledrelu.reports.grid import line, signed
+from scaledrelu.reports.grid import head_lines, line, signed
 from scaledrelu.reports.reached import Reached
 from scaledrelu.tables.plan import Plan
 
@@ -24,7 +24,7 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
     head = ["claim", *(column.header for column in reached[0].cell.table.labels), "metric"]
     head += ["epoch, paper", "paper", "epoch, ours", "ours"]
     head += ["delta", "on track"] if compared else []
-    lines = [line(head), line(["---"] * len(head))]
+    lines = head_lines(head)
     for one in reached:
         labels = one.cell.labels.values()
         cells = [one.milestone.claim, *labels, one.milestone.metric, str(one.milestone.epoch)]

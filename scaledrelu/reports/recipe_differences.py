@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaledrelu.reports.grid import line, row_name
+from scaledrelu.reports.grid import head_lines, line, row_name
 from scaledrelu.reports.readable_config import NONE, declared_sizes, describe_run
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell, Plan
@@ -125,7 +125,7 @@ def _small_table(pairs: Sequence[RowAtBothScales]) -> list[str]:
     everywhere = {(pair.row, pair.where) for pair in pairs}
     shared = [len({(p.row, p.where) for p in item.pairs}) == len(everywhere) for item in found]
     headers = ["field", "paper", "here"] + ([] if all(shared) else ["rows"])
-    lines = [line(headers), line(["---"] * len(headers))]
+    lines = head_lines(headers)
     for item, is_shared in zip(found, shared, strict=True):
         name = f"`{item.field}`" if "." in item.field else item.field  # a config key
         cells = [name, item.paper, item.here]

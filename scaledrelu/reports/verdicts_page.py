@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scaledrelu.files import write_changed
 from scaledrelu.reports.agreement import CrashCount
-from scaledrelu.reports.grid import line, signed
+from scaledrelu.reports.grid import head_lines, line, signed
 from scaledrelu.reports.published_tables import PublishedTable, read_published, telling_labels
 from scaledrelu.reports.row_pairs import Comparison, Outcome, comparisons, orders
 from scaledrelu.reports.verdicts import crash_count, crash_rows, verdicts
@@ -102,7 +102,7 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
         'right guesses by "never a crash"',
         *(f"pairs {outcome}" for outcome in (Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED)),
     ]
-    lines = [line(headers), line(["---"] * len(headers))]
+    lines = head_lines(headers)
     for table in tables:
         cells = [f"[{table.number}](#table-{_anchor(table)})", *_crashes(crash_count(table))]
         lines.append(line([*cells, *_outcomes(comparisons(table))]))
@@ -160,7 +160,7 @@ def _counts(table: PublishedTable) -> str:
     if found:
         headers = ["pairs", "block", *metric, "that the paper orders"]
         headers += [Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED]
-        grid = [line(headers), line(["---"] * len(headers))]
+        grid = head_lines(headers)
     for comparison in found:
         place = [comparison.kind, " / ".join(comparison.blocks)]
         place += [comparison.metric] * several

@@ -9,7 +9,7 @@ from scaledrelu.reports.claims.decision import Verdict
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
 from scaledrelu.reports.claims.words import SMALL_P, cells_text, found_text, papers_text
-from scaledrelu.reports.grid import line
+from scaledrelu.reports.grid import head_lines, line
 from scaledrelu.text import plural
 
 HEADERS = ("claim", "what the paper says", "here", "found here", "by the paper's own numbers")
@@ -81,7 +81,7 @@ def _summary(judged: Sequence[Judged]) -> str:
         ("the configuration at paper scale (facts of the set-up)", [o.verdict for o in settings]),
         ("the paper's own printed numbers", papers),
     )
-    lines = [line(["judged by", "claims", *COUNTED]), line(["---"] * (2 + len(COUNTED)))]
+    lines = head_lines(["judged by", "claims", *COUNTED])
     for name, verdicts in rows:
         lines.append(line([name, str(len(verdicts)), *(str(verdicts.count(v)) for v in COUNTED)]))
     return "\n".join(lines)
@@ -91,7 +91,7 @@ def _sections(judged: Sequence[Judged], setting: Setting) -> list[str]:
     """Return one table for each section of the paper, in the order of the file."""
     found = []
     for section in dict.fromkeys(one.section for one in judged):
-        lines = [line([*HEADERS, "cells"]), line(["---"] * (1 + len(HEADERS)))]
+        lines = head_lines([*HEADERS, "cells"])
         lines += [_row(one, setting) for one in judged if one.section == section]
         found.append("\n".join([f"## {section}", "", *lines]))
     return found

@@ -15,7 +15,7 @@ from scaledrelu.reports.claims.findings import OF_RUNS, Judged
 from scaledrelu.reports.claims.page import counts_text
 from scaledrelu.reports.claims.records import read_claims
 from scaledrelu.reports.claims.words import counts_of, number_text
-from scaledrelu.reports.grid import line
+from scaledrelu.reports.grid import head_lines, line
 from scaledrelu.reports.published_tables import CLAIMS
 
 README = "README.md"
@@ -31,7 +31,7 @@ def readme_section(judged: Sequence[Judged], profile: str) -> str:
         judged: the claims of a published profile.
         profile: its name.
     """
-    lines = [line(HEADERS), line(["---"] * len(HEADERS))]
+    lines = head_lines(HEADERS)
     for one in judged:
         if one.is_headline:
             lines.append(line([one.says, _in_short(one), one.papers_verdict]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scaledrelu.reports.command import command, left_out, shown_overrides
 from scaledrelu.reports.crash_rule import crash_sentence
-from scaledrelu.reports.grid import DASH, line, seeds_text, signed
+from scaledrelu.reports.grid import DASH, head_lines, line, seeds_text, signed
 from scaledrelu.reports.stability.edge import (
     HALF,
     NONE,
@@ -93,7 +93,7 @@ def _map(lines: Sequence[Line], column: Column, pictures: Sequence[str]) -> str:
             "rate of a row is not the one that its network first learned with."
         )
     rates = rates_of(lines)
-    rows = [line(["", *map(rate_text, rates)]), line(["---"] * (len(rates) + 1))]
+    rows = head_lines(["", *map(rate_text, rates)])
     for one in lines:
         cells = [_cell_text(one, rate, column) for rate in rates]
         rows.append(line([one.name, *cells]))
@@ -115,7 +115,7 @@ def _cell_text(one: Line, rate: float, column: Column) -> str:
 def _edges(lines: Sequence[Line]) -> str:
     if not any(value.finished for one in lines for value in one.cells.values()):
         return ""
-    rows = [line(["", "no seed crashes", "at most half crash"]), line(["---"] * 3)]
+    rows = head_lines(["", "no seed crashes", "at most half crash"])
     for one in lines:
         found = [edge_text(edge_of(one, allowed=allowed)) for allowed in (NONE, HALF)]
         rows.append(line([one.name, *found]))
@@ -132,7 +132,7 @@ def _sensitivities(lines: Sequence[Line]) -> str:
     if not found:
         return ""
     headers = ["", "rates", "sensitivity", "by seed", "loss at the best rate", "left out"]
-    rows = [line(headers), line(["---"] * len(headers))]
+    rows = head_lines(headers)
     for name, (one, value) in found.items():
         span = f"{rate_text(min(one.cells))} to {rate_text(max(one.cells))} ({len(one.cells)})"
         rows.append(line([name, span, *_sensitivity_texts(value)]))
@@ -195,7 +195,7 @@ def _method_text(method: str, watched: Sequence[Watched]) -> str:
     headers = ["fp16 overflows in", "overflow, crash", "overflow, held", "none, crash"]
     headers += ["none, held", "right", "constant guess", "tau-b with the judged loss"]
     headers += ["seen before the death"]
-    rows = [line(headers), line(["---"] * len(headers)), *(_prediction_line(p) for p in found)]
+    rows = [*head_lines(headers), *(_prediction_line(p) for p in found)]
     legend = (
         'right: runs that "an overflow is a crash, none is none" gets right; constant guess: the '
         'better of "all crash" and "none does"; tau-b: Kendall\'s, of the largest value with '
