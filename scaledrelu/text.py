@@ -21,3 +21,13 @@ def plural(n: int, word: str) -> str:
         word: a noun in the singular.
     """
     return f"{n} {word}{'' if n == 1 else 's'}"
+
+
+def plus_minus(half: float | None, digits: int) -> str:
+    """Return what stands behind a mean: `` +/- 0.12``; nothing where it has no interval.
+
+    Args:
+        half: half of the interval.
+        digits: digits after the decimal point.
+    """
+    return "" if half is None else f" +/- {half:.{digits}f}"

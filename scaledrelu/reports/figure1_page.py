@@ -16,7 +16,7 @@ from scaledrelu.reports.statistics import estimate
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import FIGURE1, Figure
 from scaledrelu.tables.plan import Plan
-from scaledrelu.text import plural
+from scaledrelu.text import plural, plus_minus
 
 ABOUT = (
     "A point is the mean cosine between two different patch tokens of one image, over all pairs "
@@ -90,9 +90,7 @@ def _statements(judged: Sequence[Judged]) -> str:
 
 def _size(one: Judged) -> str:
     size = one.size
-    if size is None:
-        return "-"
-    return f"{size.mean:+.3f}" + ("" if size.half is None else f" +/- {size.half:.3f}")
+    return "-" if size is None else f"{size.mean:+.3f}{plus_minus(size.half, 3)}"
 
 
 def _about_statements(series: Sequence[Series]) -> list[str]:
@@ -127,9 +125,8 @@ def _means(figure: Figure, series: Sequence[Series], metric: Metric) -> str:
 
 def _estimate(values: Sequence[float]) -> str:
     found = estimate(values)
-    if found.half is None:
-        return f"{found.mean:.3f}"
-    return f"{found.mean:.3f} +/- {found.half:.3f} ({min(values):.3f} to {max(values):.3f})"
+    span = "" if found.half is None else f" ({min(values):.3f} to {max(values):.3f})"
+    return f"{found.mean:.3f}{plus_minus(found.half, 3)}{span}"
 
 
 def _holes(plan: Plan, figure: Figure, series: Sequence[Series]) -> list[str]:

@@ -22,6 +22,7 @@ from scaledrelu.reports.comparison import (
 from scaledrelu.reports.statistics import Estimate
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.table import Column, Row, Table
+from scaledrelu.text import plus_minus
 
 DASH = "-"
 
@@ -197,11 +198,7 @@ def _held(value: CellValue) -> str:
 
 
 def _estimate(found: Estimate, digits: int) -> str:
-    return f"{found.mean:.{digits}f}{_plus_minus(found, digits)}"
-
-
-def _plus_minus(found: Estimate, digits: int) -> str:
-    return "" if found.half is None else f" +/- {found.half:.{digits}f}"
+    return f"{found.mean:.{digits}f}{plus_minus(found.half, digits)}"
 
 
 def _difference(difference: Difference | None, digits: int, value: CellValue) -> str:
@@ -211,7 +208,7 @@ def _difference(difference: Difference | None, digits: int, value: CellValue) ->
     remarks = [f"{size.n} of {seeds} seeds"] if size.n < seeds else []
     remarks += ["undecided"] if seeds > 1 and not difference.is_decided else []
     behind = f" ({', '.join(remarks)})" if remarks else ""
-    return f"{signed(size.mean, digits)}{_plus_minus(size, digits)}{behind}"
+    return f"{signed(size.mean, digits)}{plus_minus(size.half, digits)}{behind}"
 
 
 def _papers_difference(value: CellValue, base: CellValue | None) -> str:

@@ -9,6 +9,7 @@ from scaledrelu.reports.command import shown_overrides
 from scaledrelu.reports.grid import head_lines, line, signed
 from scaledrelu.reports.reached import Reached
 from scaledrelu.tables.plan import Plan
+from scaledrelu.text import plus_minus
 
 
 def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> str:
@@ -54,9 +55,8 @@ def _size(one: Reached) -> str:
     size = one.size
     if size is None:
         return "-"
-    half = "" if size.half is None else f" +/- {size.half:.1f}"
     seeds = ", ".join(f"{value:.1f}" for value in one.values.values())
-    return f"{size.mean:.1f}{half}" + (f" ({seeds})" if size.n > 1 else "")
+    return f"{size.mean:.1f}{plus_minus(size.half, 1)}" + (f" ({seeds})" if size.n > 1 else "")
 
 
 def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool) -> list[str]:

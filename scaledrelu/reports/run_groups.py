@@ -17,7 +17,7 @@ from scaledrelu.reports.run_rows import Row, is_done
 from scaledrelu.reports.run_table import sort_key, telling_keys, varying_keys
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Status
-from scaledrelu.text import plural
+from scaledrelu.text import plural, plus_minus
 
 NONE = "-"
 
@@ -141,9 +141,7 @@ def pivot_cell(group: RunGroup) -> str:
 
 def estimate_text(found: Estimate | None) -> str:
     """Return ``mean +/- half of the 95 % interval``; one run has no interval."""
-    if found is None:
-        return NONE
-    return f"{found.mean:.2f}" + ("" if found.half is None else f" +/- {found.half:.2f}")
+    return NONE if found is None else f"{found.mean:.2f}{plus_minus(found.half, 2)}"
 
 
 def group_record(group: RunGroup, by: Sequence[str]) -> Row:

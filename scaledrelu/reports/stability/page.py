@@ -19,7 +19,7 @@ from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Column, Table
-from scaledrelu.text import plural
+from scaledrelu.text import plural, plus_minus
 
 WHOSE = (
     "Wortsman et al. (2023), Small-scale proxies for large-scale Transformer training "
@@ -151,11 +151,10 @@ def _sensitivities(lines: Sequence[Line]) -> str:
 
 def _sensitivity_texts(value: Sensitivity) -> list[str]:
     mean = value.estimate
-    half = "" if mean is None or mean.half is None else f" +/- {mean.half:.3f}"
     left = [f"seed {seed}: no rate beats a guess" for seed in value.untrained]
     left += [f"seed {seed}: a rate is missing" for seed in value.incomplete]
     return [
-        DASH if mean is None else f"{mean.mean:.3f}{half}",
+        DASH if mean is None else f"{mean.mean:.3f}{plus_minus(mean.half, 3)}",
         " ".join(f"{seed}={number:.3f}" for seed, number in value.by_seed.items()),
         " ".join(f"{seed}={number:.3f}" for seed, number in value.best.items()),
         "; ".join(left),
