@@ -17,10 +17,10 @@ from scaledrelu.reports.command import command, left_out
 from scaledrelu.reports.curves_picture import RowCurves, draw
 from scaledrelu.reports.grid import grid_columns, grid_title
 from scaledrelu.reports.histories import LOSS, UPSTREAM, headline_of, read_history
+from scaledrelu.reports.published_tables import CURVES
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Table
 
-FOLDER = "curves"
 COLUMNS = (
     "table",
     "row",
@@ -59,7 +59,7 @@ def write_curves(plan: Plan, table: Table, *, results: Path) -> Written:
         results: results folder.
     """
     rows = read_rows(plan, table)
-    place = results / plan.profile / FOLDER / table.name
+    place = results / plan.profile / CURVES / table.name
     files: list[Path] = []
     if any(history.run.status.done for row in rows for history in row.histories):
         files.append(write_changed(place.with_suffix(".csv"), csv_text(table, rows)))

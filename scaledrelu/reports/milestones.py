@@ -12,15 +12,14 @@ from pathlib import Path
 
 from scaledrelu.config.milestones import Milestones, load_milestones
 from scaledrelu.files import write_changed
-from scaledrelu.reports.curves import FOLDER
 from scaledrelu.reports.milestones_page import markdown
+from scaledrelu.reports.published_tables import CURVES, MILESTONES
 from scaledrelu.reports.reached import Reached, read_reached
 from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import table_of
 from scaledrelu.tables.table import MISSING, Table
 
-NAME = "milestones"
 LABELS = {
     "components": {"caption": "components", "header": "components in conv-stem"},
     "lr": {"from": "lr.base"},
@@ -59,7 +58,7 @@ def write_milestones(settings: Settings) -> list[Path]:
     if not any(run.status.done for run in plan.runs.values()):
         return []
     reached = [read_reached(plan, milestones, one) for one in milestones.items]
-    place = settings.results / plan.profile / FOLDER / NAME
+    place = settings.results / plan.profile / CURVES / MILESTONES
     texts = {"csv": csv_text(reached), "md": markdown(plan, milestones, reached)}
     return [write_changed(place.with_suffix(f".{kind}"), text) for kind, text in texts.items()]
 
@@ -107,9 +106,9 @@ def _table(milestones: Milestones) -> Table:
         "title": "Convergence",
         "seeds": list(milestones.seeds),
         "columns": {**LABELS, **metrics},
-        "blocks": [{"label": NAME, "rows": rows}],
+        "blocks": [{"label": MILESTONES, "rows": rows}],
     }
-    return table_of(NAME, raw, "conf/figure/curves.yaml")
+    return table_of(MILESTONES, raw, "conf/figure/curves.yaml")
 
 
 def _number(number: float | None) -> str:

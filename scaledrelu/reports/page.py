@@ -20,9 +20,10 @@ from scaledrelu.reports.page_guide import guide_section, key
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_tables import TableReport, progress, table_report
 from scaledrelu.reports.page_text import folded, text_line
-from scaledrelu.reports.published_tables import FIGURE1, table_files
+from scaledrelu.reports.published_tables import table_files
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.tables.composer import Composer
+from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings

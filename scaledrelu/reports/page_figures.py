@@ -15,9 +15,11 @@ from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_pictures import picture
 from scaledrelu.reports.page_text import folded, text_block
-from scaledrelu.reports.published_tables import CURVES, FIGURE1, MILESTONES, STABILITY
+from scaledrelu.reports.published_tables import CURVES, MILESTONES
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.figures import FIGURE1
+from scaledrelu.tables.grids import FOLDER as STABILITY
 from scaledrelu.tables.plan import Plan
 
 FOLDED = (RECIPE, "Its runs", "Notes", "Runs")  # sections that open when their title is clicked

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from scaledrelu.errors import TableError
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.figures import FIGURE1
+from scaledrelu.tables.grids import FOLDER as STABILITY
 from scaledrelu.tables.table import CRASH
 
-# What other commands write beside the tables of a profile.
-CLAIMS, FIGURE1, CURVES, STABILITY = "claims", "figure1", "curves", "stability"
+# What other commands write beside the tables of a profile, with Figure 1 and the stability maps.
+CLAIMS, CURVES = "claims", "curves"
 MILESTONES = "milestones"  # beside the curves: what the paper says of them, with ours
 SUFFIXES = (".csv", ".md", ".svg", ".png")
 

@@ -12,14 +12,13 @@ from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Claims, load_claims
 from scaledrelu.reports.command import command, left_out
+from scaledrelu.reports.published_tables import CLAIMS
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.figures import load_figure
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings
-
-NAME = "claims"
 
 
 def write_claims(
@@ -53,7 +52,7 @@ def write_claims(
     setting = _setting(plan, claims)
     folder = settings.results / settings.profile
     texts = {"csv": csv_text(judged), "md": claims_page(judged, setting)}
-    written = [write_changed(folder / f"{NAME}.{kind}", text) for kind, text in texts.items()]
+    written = [write_changed(folder / f"{CLAIMS}.{kind}", text) for kind, text in texts.items()]
     return written, judged
 
 
