@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class Ours:
             other: another one at the same epoch.
         """
         places = self._place(one), self._place(other)
-        pairs = self._shared(*places, lambda seed: True)
+        pairs = self._shared(*places)
         reached = {
             seed: (self._at(one, pair[0]), self._at(other, pair[1])) for seed, pair in pairs.items()
         }
@@ -134,22 +134,24 @@ class Ours:
             raise Untold(Verdict.NOT_RUN, f"no run of {place.title} has finished")
         return found
 
-    def _shared(
-        self, one: Place, other: Place, has: Callable[[SeedValue], bool]
-    ) -> dict[int, Pair]:
+    def _shared(self, one: Place, other: Place) -> dict[int, Pair]:
         """Return the finished runs of the seeds that both rows have."""
         first, second = (
-            {seed.run.seed: seed for seed in self._finished(place).finished if has(seed)}
+            {seed.run.seed: seed for seed in self._finished(place).finished}
             for place in (one, other)
         )
         return {seed: (run, second[seed]) for seed, run in first.items() if seed in second}
 
     def _pairs(self, one: Place, other: Place) -> dict[int, Pair]:
-        finished = self._shared(one, other, lambda seed: True)
-        if not finished:
+        shared = self._shared(one, other)
+        if not shared:
             titles = f"{one.title} and {other.title}"
             raise Untold(Verdict.NOT_RUN, f"{titles} have no finished seed in common")
-        pairs = self._shared(one, other, lambda seed: seed.value is not None)
+        pairs = {
+            seed: (a, b)
+            for seed, (a, b) in shared.items()
+            if a.value is not None and b.value is not None
+        }
         if not pairs:
             raise Untold(Verdict.UNDECIDED, "no pair of runs has values: runs crashed without one")
         return pairs
