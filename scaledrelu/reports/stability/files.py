@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from scaledrelu.files import write_changed
@@ -22,7 +22,7 @@ from scaledrelu.reports.stability.page import page
 from scaledrelu.reports.stability.pictures import draw_largest, draw_map, draw_rates
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.grids import FOLDER
-from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.table import Table
 
 START = "what other runs start from"
@@ -130,16 +130,18 @@ def _runs(watched: Sequence[Watched], names: Mapping[str, str]) -> Iterator[dict
 
 
 def _series_of_runs(plan: Plan, table: Table) -> dict[str, str]:
-    cells = plan.cells_of(table)
-    names = series_names(cells)
-    found = {name: names[series_of(cell)] for cell in cells for name in cell.run_ids}
-    return {run.run_id: found.get(run.run_id, START) for run in plan.runs_of(table)}
+    names = series_names(plan.cells_of(table))
+    return _by_run(plan, table, lambda cell: names[series_of(cell)])
 
 
 def _stems_of_runs(plan: Plan, table: Table) -> dict[str, str]:
     """Return coarser names, where there are more series than looks."""
-    cells = plan.cells_of(table)
-    found = {name: cell.composed.choices["stem"] for cell in cells for name in cell.run_ids}
+    return _by_run(plan, table, lambda cell: cell.composed.choices["stem"])
+
+
+def _by_run(plan: Plan, table: Table, name_of: Callable[[Cell], str]) -> dict[str, str]:
+    """Return run id -> name of its cell; runs that others start from have no cell."""
+    found = {name: name_of(cell) for cell in plan.cells_of(table) for name in cell.run_ids}
     return {run.run_id: found.get(run.run_id, START) for run in plan.runs_of(table)}
 
 
