@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
+from scaledrelu.reports.histories import METRICS
+from scaledrelu.reports.similarity import EVIDENCE, UNREADABLE
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Outcome, Result, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 LIMIT = 65504.0  # largest finite number of fp16
 KINDS = ("activation", "score")
 EITHER = "either"
-METRICS, EVIDENCE = "metrics.jsonl", "evidence.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def _maxima(path: Path) -> dict[str, float]:
             }
     except FileNotFoundError:
         return {}
-    except (OSError, EOFError, ValueError, BadZipFile) as error:
+    except UNREADABLE as error:
         log.warning("%s: cannot be read (%s); what it says is left out", path, error)
         return {}
 
