@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from scaledrelu.config.run import RunConfig, plain
 
+RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")  # what ids look like; artifacts have such names
 SCIENCE_VERSION = 2  # raise it when code changes what a configuration means; 2: the crash rule
 
 # Where, how fast and under which caption a run happens is not what it is.

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from scaledrelu.config.identity import RUN_ID
 from scaledrelu.reports.html import Html, joined, scrolling, tag
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_pictures import picture
 
-RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 SHORT = 16  # characters of a cell up to which it keeps to one line
 _INLINE = re.compile(
     r"`(?P<code>[^`]+)`|\*\*(?P<bold>.+?)\*\*|\[(?P<shown>[^\]]+)\]\((?P<to>[^)]+)\)|(?P<br><br>)"

@@ -9,34 +9,22 @@ from __future__ import annotations
 
 import csv
 import logging
-import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
+from scaledrelu.config.identity import RUN_ID
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_changed
-from scaledrelu.reports.published_tables import (
-    CURVES,
-    MILESTONES,
-    other_files,
-    table_files,
-)
+from scaledrelu.reports.published_tables import CURVES, MILESTONES, other_files, table_files
 from scaledrelu.runs.damage import RecordError
-from scaledrelu.runs.record import (
-    CONFIG,
-    RESULT,
-    read_config,
-    read_result,
-    run_directory,
-)
+from scaledrelu.runs.record import CONFIG, RESULT, read_config, read_result, run_directory
 
 log = logging.getLogger(__name__)
 
 EVIDENCE = ("metrics.jsonl", "evidence.npz")  # small; the weights stay where they are
-RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 
 
 def publish(
