@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -14,7 +13,7 @@ from scaledrelu.reports.claims.words import cells_text, found_text, papers_text
 from scaledrelu.reports.html import Html, joined, scrolling, section, tag
 from scaledrelu.reports.page_figures import not_made
 from scaledrelu.reports.page_links import Links
-from scaledrelu.reports.page_text import folded, text_block, text_line
+from scaledrelu.reports.page_text import folded, split_sections, text_block, text_line
 from scaledrelu.reports.published_tables import CLAIMS
 
 SIGNS = {  # beside the word, for those who see no colours
@@ -93,9 +92,8 @@ def _words(links: Links) -> tuple[Html | None, Html | None]:
     path = links.folder / f"{CLAIMS}.md"
     if not path.is_file():
         return None, None
-    head, *others = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    head, titled = split_sections(path.read_text(encoding="utf-8"))
     blocks = [b for b in head.split("\n\n") if not b.startswith(("# ", "> "))]
-    titled = dict(text.split("\n", 1) for text in others)
     after = [text_block(f"## {name}\n{titled[name]}", links) for name in OPEN if name in titled]
     after += [folded(name, titled[name], links) for name in FOLDED if name in titled]
     return text_block("\n\n".join(blocks), links), joined(after)

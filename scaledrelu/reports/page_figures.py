@@ -6,7 +6,6 @@ What has not been made is left out, with one line that names the command that ma
 from __future__ import annotations
 
 import csv
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from scaledrelu.reports.html import Html, section, tag
 from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_pictures import picture
-from scaledrelu.reports.page_text import folded, text_block
+from scaledrelu.reports.page_text import folded, split_sections, text_block
 from scaledrelu.reports.published_tables import CURVES, MILESTONES
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.runs.record import Status
@@ -104,12 +103,11 @@ def _document(links: Links, name: str, *, level: int = 3) -> list[Html]:
         return []
     place = f"{name.rpartition('/')[0]}/" if "/" in name else ""
     inside = replace(links, inside=place)
-    head, *others = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    head, titled = split_sections(path.read_text(encoding="utf-8"))
     parts = [text_block(head.partition("\n\n")[2], inside)]
-    for text in others:
-        title, _, body = text.partition("\n")
+    for title, text in titled.items():
         if title in FOLDED:
-            parts.append(folded(title, body, inside))
+            parts.append(folded(title, text, inside))
         else:
-            parts.append(text_block(f"## {text}", inside, level=level))
+            parts.append(text_block(f"## {title}\n{text}", inside, level=level))
     return parts

@@ -53,6 +53,17 @@ def text_line(text: str, links: Links) -> Html:
     return joined([*parts, _said(text[last:])])
 
 
+def split_sections(text: str) -> tuple[str, dict[str, str]]:
+    """Return what a report says before its sections, and its sections by their titles.
+
+    Args:
+        text: a report in markdown.
+    """
+    head, *others = re.split(r"^## ", text, flags=re.MULTILINE)
+    parts = (other.partition("\n") for other in others)
+    return head, {title: body for title, _, body in parts}
+
+
 def folded(title: str, text: str, links: Links) -> Html:
     """Return a section of a report that opens when its title is clicked.
 
