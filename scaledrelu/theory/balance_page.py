@@ -137,13 +137,11 @@ def _draw_end(ax: Any, facts: Decay, pair: str) -> None:
         ax.plot(
             norms.scale_TC[-1],
             norms.reader_TC[-1],
-            color=style.colour,
-            marker=style.marker,
             markersize=3.5,
-            linestyle="none",
             alpha=0.7,
             rasterized=True,  # thousands of markers would make the SVG large
             label=f"weight decay {one.weight_decay:g}, {what}",
+            **style.dots,
         )
     if alive:
         ends = np.linspace(*ax.get_xlim(), 50)

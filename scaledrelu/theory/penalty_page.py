@@ -70,17 +70,14 @@ def _draw_penalties(axes: Sequence[Any], facts: Penalty) -> None:
                 ("entrywise l1", [c.entries_C for c in compared]),
             )
         ):
-            style = look(number)
             ax.plot(
                 found,
                 np.concatenate(values) / found,
-                color=style.colour,
-                marker=style.marker,
                 markersize=3,
-                linestyle="none",
                 alpha=0.6,
                 rasterized=True,  # thousands of markers would make the SVG large
                 label=label,
+                **look(number).dots,
             )
         ax.set(yscale="log", ylim=(0.7, 50), title=title)
         ax.set_yticks((1, 3, 10, 30), ("1", "3", "10", "30"))

@@ -44,11 +44,9 @@ def _draw_cosines(ax: Any, facts: Similarities) -> None:
         ax.plot(
             [d.shift for d in drawn],
             [d.cosine.absolute for d in drawn],
-            color=look(number).colour,
-            marker=look(number).marker,
             markersize=4,
-            linestyle="none",
             label=f"drawn, {kind}",
+            **look(number).dots,
         )
     before, at = theorem2.cosine_before(D), theorem2.falls_below(D)
     ax.axhline(before, color="#444444", linestyle="--", linewidth=1, label="before the ReLU")
@@ -90,11 +88,9 @@ def _draw_operator_norms(ax: Any, facts: Similarities) -> None:
         ax.plot(
             [one.shift for one in drawn],
             [one.size.operator_norm / math.sqrt(n * d) for one in drawn],
-            color=style.colour,
-            marker=style.marker,
             markersize=3.5,
-            linestyle="none",
             label=f"{n} x {d}",
+            **style.dots,
         )
         limits = [theorem2.operator_norm_limit(*_moments(a), n, d) for a in SHIFTS]
         ax.plot(SHIFTS, np.array(limits) / math.sqrt(n * d), color=style.colour, linewidth=0.8)
@@ -107,14 +103,12 @@ def _draw_operator_norms(ax: Any, facts: Similarities) -> None:
 
 def _draw_row_norms(ax: Any, facts: Similarities) -> None:
     for number, (n, d) in enumerate(_sizes(facts)):
-        style, drawn = look(number), _after(facts, n, d)
+        drawn = _after(facts, n, d)
         ax.plot(
             [one.shift for one in drawn],
             [theorem2.gamma_needed(one.size, num_features=d) for one in drawn],
-            color=style.colour,
-            marker=style.marker,
             markersize=3.5,
-            linestyle="none",
+            **look(number).dots,
         )
     ax.axhline(1, color="#444444", linewidth=0.8)
     ax.set(xlabel="shift", ylabel="gamma that the smallest row needs", ylim=(0, None))
