@@ -154,7 +154,7 @@ def _norms(facts: Similarities) -> Iterator[str]:
     rows = []
     for n, d in _sizes(facts):
         for shift in (None, -2.0, -1.0, 0.0, 1.0):
-            drawn = facts.of(num_tokens=n, num_features=d, kind=KINDS[0], beta=1.0, shift=shift)
+            drawn = _normal(facts, shift, n, d)
             mean, std = _moments(shift)
             limit = theorem2.operator_norm_limit(mean, std, n, d)
             rows.append(
@@ -182,7 +182,7 @@ def _norms(facts: Similarities) -> Iterator[str]:
         ),
         rows,
     )
-    cut = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], beta=1.0, shift=0.0)[0]
+    cut = _normal(facts, 0.0)[0]
     bernstein, trivial = _bernstein(cut)
     yield (
         "The orders are right: both norms grow in proportion to beta, and no draw exceeds "
@@ -203,7 +203,7 @@ def _norms(facts: Similarities) -> Iterator[str]:
 
 
 def _bound(facts: Similarities) -> Iterator[str]:
-    before = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], shift=None)
+    before = _normal(facts, None)
     vacuous = facts.bounds >= VACUOUS
     yield (
         "Eq. 6 bounds the mean cosine of tokens whose products are not negative. With the absolute "
@@ -244,7 +244,7 @@ def _cosine(facts: Similarities) -> Iterator[str]:
     yield ""
     rows = []
     for shift in (None, *SHIFTS):
-        drawn = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], beta=1.0, shift=shift)
+        drawn = _normal(facts, shift)
         closed = theorem2.cosine_before(D) if shift is None else theorem2.cosine_after(shift)
         bounds = [d.bound for d in drawn if math.isfinite(d.bound)]
         rows.append(
@@ -273,8 +273,8 @@ def _cosine(facts: Similarities) -> Iterator[str]:
 
 def _findings(facts: Similarities) -> Iterator[Finding]:
     size_text = f"{N} x {D}, seeds {_seeds(facts)}"
-    before = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], shift=None)
-    after = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], beta=1.0, shift=0.0)
+    before = _normal(facts, None)
+    after = _normal(facts, 0.0)
     alive = [d for d in facts.draws if d.size.std > 0]  # uniform elements can all be cut
     above = [d.size.operator_norm / _order(d) for d in alive]
     yield Finding(
@@ -383,6 +383,11 @@ def _crossing() -> float:
 
 def _sizes(facts: Similarities) -> list[tuple[int, int]]:
     return list(dict.fromkeys((d.num_tokens, d.num_features) for d in facts.draws))
+
+
+def _normal(facts: Similarities, shift: float | None, n: int = N, d: int = D) -> list[Draw]:
+    """Return the normal draws with beta 1 at a shift; None before the ReLU."""
+    return facts.of(num_tokens=n, num_features=d, kind=KINDS[0], beta=1.0, shift=shift)
 
 
 def _after(facts: Similarities, n: int, d: int, *, kind: str = KINDS[0]) -> Sequence[Draw]:
