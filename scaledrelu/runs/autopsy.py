@@ -84,12 +84,6 @@ class Autopsy:
     healthy: Seen
     healthy_is_start: bool
 
-    @property
-    def dead_from(self) -> int | None:
-        """First step of the dead stretch that a collapsed run ended in."""
-        stretches = (self.crashed.result.judgement or {}).get("dead_stretches") or []
-        return stretches[-1]["first_step"] if stretches else None
-
 
 def examine(crashed: Crashed) -> Autopsy:
     """Replay a crashed run in its own precision and in fp32.
@@ -209,11 +203,9 @@ def changes(alive: Mapping[str, Part], dead: Mapping[str, Part], *, factor: floa
 
 def _last_alive(crashed: Crashed) -> State:
     """Return the last state from before a collapsed run died; for others the one replayed from."""
-    stretches = (crashed.result.judgement or {}).get("dead_stretches") or []
-    if crashed.result.crash["kind"] != "collapsed" or not stretches:
+    if not crashed.is_collapse or crashed.dead_from is None:
         return crashed.state
-    alive = [state for state in crashed.states if state.step <= stretches[-1]["first_step"]]
-    return alive[-1]
+    return [state for state in crashed.states if state.step <= crashed.dead_from][-1]
 
 
 def _part(name: str, events: Iterable[Event], weights: Mapping[str, float]) -> Part:
