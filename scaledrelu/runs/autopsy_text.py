@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from scaledrelu.engine.watch import GRADIENT, LOSS, OUTPUT, Seen
 from scaledrelu.runs.autopsy import (
     FP32,
+    KINDS,
     Autopsy,
     Finding,
     Part,
@@ -19,7 +20,6 @@ from scaledrelu.runs.autopsy import (
 )
 from scaledrelu.runs.replay import Replay
 
-KINDS = ("output", "spread", "gradient")  # of a part, in the table
 NAMES = {FP32: "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
