@@ -228,7 +228,8 @@ def _copy_of_files(plan: Plan, name: str) -> Copy:
         )
     columns, rows = typed_rows(path)
     here = [path.with_suffix(suffix) for suffix in (".csv", ".md", ".png", ".svg")]
-    curves = sorted((folder / "curves").glob(f"{name}.*"))
+    here += sorted((folder / "curves").glob(f"{name}.*"))
+    files = [one for one in here if one.is_file()]
     config = next(iter(plan.runs.values())).config.wandb
     told = {
         "run_id": f"{name}-{plan.profile}",
@@ -243,12 +244,8 @@ def _copy_of_files(plan: Plan, name: str) -> Copy:
         "key": name,
         "columns": columns,
         "rows": rows,
-        "files": [str(one) for one in (*here, *curves) if one.is_file()],
-        "pictures": {
-            picture_key(name, one): str(one)
-            for one in (*here, *curves)
-            if one.suffix == ".png" and one.is_file()
-        },
+        "files": [str(one) for one in files],
+        "pictures": {picture_key(name, one): str(one) for one in files if one.suffix == ".png"},
     }
     return Copy(told["run_id"], folder, told)
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.engine.wandb_run import place_of
 from scaledrelu.errors import RunError
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,6 @@ class WandbMirror:
         self._spec = {"folder": str(folder), "trainer": os.getpid(), "log": log_file, **spec}
         self._mode = mode
         self._process: subprocess.Popen[bytes] | None = None
-        self._said: queue.Queue[dict[str, Any]] = queue.Queue()
         self._starter = threading.Thread(target=self._start, daemon=True)
         self._starter.start()
 
@@ -74,7 +74,7 @@ class WandbMirror:
         if self._process.poll() is not None:
             self._warn(f"its process ended early (see {OWN_LOG})")
         try:
-            self._tell(last)
+            tell(self._process, last)
             self._process.wait(timeout=limit_s)
         except subprocess.TimeoutExpired:
             self._warn(f"not everything was sent within {limit_s:.0f} s")
@@ -91,37 +91,26 @@ class WandbMirror:
 
     def _try(self, mode: str) -> str | None:
         """Start the process and wait for its first answer; return the problem, if any."""
-        process = start_process()
-        self._process, self._said = process, queue.Queue()
-        threading.Thread(target=listen, args=(process, self._said), daemon=True).start()
-        self._tell({**self._spec, "mode": mode})
-        try:
-            answer = self._said.get(timeout=START_S[mode])
-        except queue.Empty:
-            answer = {"trouble": f"no answer within {START_S[mode]:.0f} s"}
+        self._process = process = start_process()
+        said = listen(process)
+        tell(process, {**self._spec, "mode": mode})
+        answer = answer_in(said, START_S[mode])
         if "trouble" in answer:
             self._kill()
             return answer["trouble"]
         log.info("W&B: %s", answer["address"])
         return None
 
-    def _tell(self, message: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # it died; its last message gives the reason
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
-
     def _kill(self) -> None:
         process, self._process = self._process, None
         kill_group(process)
-        with contextlib.suppress(OSError):
-            process.stdin.close()
 
     def _warn(self, trouble: str) -> None:
         log.warning(
             "W&B: %s; training is not affected. To send a copy later use wandb=offline, which "
             "keeps it under %s, and `wandb sync`",
             trouble.rstrip("."),
-            Path(os.environ.get("WANDB_DIR") or self._spec["folder"]) / "wandb",
+            place_of(Path(self._spec["folder"])) / "wandb",
         )
 
 
@@ -175,16 +164,44 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    with contextlib.suppress(OSError):
+        process.stdin.close()
 
 
-def listen(process: subprocess.Popen[bytes], said: queue.Queue[dict[str, Any]]) -> None:
-    """Pass on what the process says, and at last that it has ended.
+def tell(process: subprocess.Popen[bytes], message: Mapping[str, Any]) -> None:
+    """Send the process one message.
 
     Args:
         process: the process that talks to W&B.
-        said: its messages.
+        message: what it is told.
     """
-    for line in process.stdout:
-        with contextlib.suppress(ValueError):
-            said.put(json.loads(line))
-    said.put({"trouble": "its process ended without an answer"})
+    with contextlib.suppress(OSError):  # it died; its last message gives the reason
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
+
+
+def listen(process: subprocess.Popen[bytes]) -> queue.Queue[dict[str, Any]]:
+    """Return what the process says, as it comes, and at last that it has ended."""
+    said: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def read() -> None:
+        for line in process.stdout:
+            with contextlib.suppress(ValueError):
+                said.put(json.loads(line))
+        said.put({"trouble": "its process ended without an answer"})
+
+    threading.Thread(target=read, daemon=True).start()
+    return said
+
+
+def answer_in(said: queue.Queue[dict[str, Any]], limit_s: float) -> dict[str, Any]:
+    """Return the next message of the process, or that none came in time.
+
+    Args:
+        said: its messages.
+        limit_s: seconds to wait.
+    """
+    try:
+        return said.get(timeout=limit_s)
+    except queue.Empty:
+        return {"trouble": f"no answer within {limit_s:.0f} s"}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import queue
 import subprocess
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +12,11 @@ from scaledrelu.engine.mirror import (
     FINISH_S,
     ONLINE,
     START_S,
+    answer_in,
     kill_group,
     listen,
     start_process,
+    tell,
 )
 
 LIMIT_S = START_S[ONLINE] + FINISH_S  # of one run: to open it, and to send it
@@ -55,28 +54,18 @@ class Sender:
         """
         if self._process is None:
             self._start()
-        self._tell({**spec, "mode": self._mode, "folder": str(folder)})
-        try:
-            answer = self._said.get(timeout=self._limit_s)
-        except queue.Empty:
-            answer = {"trouble": f"no answer within {self._limit_s:.0f} s"}
+        tell(self._process, {**spec, "mode": self._mode, "folder": str(folder)})
+        answer = answer_in(self._said, self._limit_s)
         if "trouble" in answer:
             self._end()  # wandb may be in any state; the next run gets a new process
         return answer
 
     def _start(self) -> None:
-        self._process, self._said = start_process(), queue.Queue()
-        threading.Thread(target=listen, args=(self._process, self._said), daemon=True).start()
-        self._tell({"mode": "afterwards", "log": str(self._log)})
-
-    def _tell(self, message: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # it died; its answer gives the reason
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
+        self._process = start_process()
+        self._said = listen(self._process)
+        tell(self._process, {"mode": "afterwards", "log": str(self._log)})
 
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             kill_group(process)
-            with contextlib.suppress(OSError):
-                process.stdin.close()

@@ -1,6 +1,6 @@
 """One run at W&B: opened under our id, sent row by row, closed with the run's own state.
 
-Only the process of ``mirror_process.py`` uses it: whatever hangs or fails in wandb happens there.
+Only the process of ``mirror_process.py`` opens one: whatever hangs or fails in wandb happens there.
 """
 
 from __future__ import annotations

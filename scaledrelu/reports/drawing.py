@@ -47,6 +47,11 @@ class Look:
         """Arguments of ``Axes.plot``."""
         return {"color": self.colour, "marker": self.marker, "linestyle": self.line}
 
+    @property
+    def dots(self) -> dict[str, Any]:
+        """The same for a series whose points no line joins."""
+        return {**self.settings, "linestyle": "none"}
+
 
 # Okabe and Ito's colours: told apart by people who see colours differently.
 LOOKS = (

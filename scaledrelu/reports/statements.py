@@ -52,7 +52,7 @@ class Judged:
             return NOT_RUN
         if self.statement.kind is Kind.HIGHER:
             return UNSTATED
-        if size.half is None or abs(size.mean) <= size.half:
+        if not size.leaves_out_zero:
             return UNDECIDED
         return SUPPORTED if size.mean < 0 else CONTRADICTED
 

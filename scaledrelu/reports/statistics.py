@@ -31,6 +31,11 @@ class Estimate:
     sd: float | None
     n: int
 
+    @property
+    def leaves_out_zero(self) -> bool:
+        """Whether zero lies outside the interval; a single value has none."""
+        return self.half is not None and abs(self.mean) > self.half
+
 
 def estimate(values: Sequence[float]) -> Estimate | None:
     """Return mean and 95 % t interval of some values; None for none."""
@@ -120,7 +125,7 @@ def is_decided(difference: Estimate, one: float, other: float, n: int | None) ->
         Whether its interval leaves out zero (a single seed has none) and, for shares, it is no
         smaller than what the things can resolve.
     """
-    if difference.half is None or abs(difference.mean) <= difference.half:
+    if not difference.leaves_out_zero:
         return False
     return n is None or abs(difference.mean) >= 100 * resolvable(one / 100, other / 100, n)
 

@@ -7,13 +7,14 @@ which need not be where it began.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scaledrelu.engine.watch import LOSS, OUTPUT, Event, Seen
 from scaledrelu.runs.replay import Crashed, Replay, State, replay
 
 FP32 = "none"  # precision.autocast of full precision
+KINDS = ("output", "spread", "gradient")  # of a part, as the table has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,6 @@ class Part:
     output: float
     spread: float | None
     gradient: float
-    weight: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,6 @@ class Autopsy:
     full: Replay | None
     healthy: Seen
     healthy_is_start: bool
-
-    @property
-    def dead_from(self) -> int | None:
-        """First step of the dead stretch that a collapsed run ended in."""
-        stretches = (self.crashed.result.judgement or {}).get("dead_stretches") or []
-        return stretches[-1]["first_step"] if stretches else None
 
 
 def examine(crashed: Crashed) -> Autopsy:
@@ -180,7 +174,7 @@ def parts_of(seen: Seen) -> dict[str, Part]:
     for event in leaves:
         if part_name(event.module) in grouped:
             grouped[part_name(event.module)].append(event)
-    return {name: _part(name, events, seen.weights) for name, events in grouped.items()}
+    return {name: _part(events) for name, events in grouped.items()}
 
 
 def part_name(module: str) -> str:
@@ -200,7 +194,7 @@ def changes(alive: Mapping[str, Part], dead: Mapping[str, Part], *, factor: floa
     """
     found = []
     for name, part in dead.items():
-        for kind in ("output", "spread", "gradient") if name in alive else ():
+        for kind in KINDS if name in alive else ():
             before, after = getattr(alive[name], kind), getattr(part, kind)
             if None not in (before, after) and (after > factor * before or before > factor * after):
                 found.append(Change(name, kind, before, after))
@@ -209,23 +203,18 @@ def changes(alive: Mapping[str, Part], dead: Mapping[str, Part], *, factor: floa
 
 def _last_alive(crashed: Crashed) -> State:
     """Return the last state from before a collapsed run died; for others the one replayed from."""
-    stretches = (crashed.result.judgement or {}).get("dead_stretches") or []
-    if crashed.result.crash["kind"] != "collapsed" or not stretches:
+    if not crashed.is_collapse or crashed.dead_from is None:
         return crashed.state
-    alive = [state for state in crashed.states if state.step <= stretches[-1]["first_step"]]
-    return alive[-1]
+    return [state for state in crashed.states if state.step <= crashed.dead_from][-1]
 
 
-def _part(name: str, events: Iterable[Event], weights: Mapping[str, float]) -> Part:
-    events = list(events)
+def _part(events: Sequence[Event]) -> Part:
     outputs = [event for event in events if event.what == OUTPUT]
     spreads = [event.spread for event in outputs if event.spread is not None]
-    own = [w for module, w in weights.items() if module == name or module.startswith(f"{name}.")]
     return Part(
         output=_max(event.size for event in outputs),
         spread=spreads[-1] if spreads else None,
         gradient=_max(event.size for event in events if event.what != OUTPUT),
-        weight=_max(own) if own else None,
     )
 
 

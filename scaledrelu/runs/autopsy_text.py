@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from scaledrelu.engine.watch import GRADIENT, LOSS, OUTPUT, Seen
 from scaledrelu.runs.autopsy import (
     FP32,
+    KINDS,
     Autopsy,
     Finding,
     Part,
@@ -19,7 +20,6 @@ from scaledrelu.runs.autopsy import (
 )
 from scaledrelu.runs.replay import Replay
 
-KINDS = ("output", "spread", "gradient")  # of a part, in the table
 NAMES = {FP32: "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
@@ -41,7 +41,7 @@ def autopsy_text(found: Autopsy, *, factor: float) -> str:
     for one in (found.own, found.full):
         if one is not None:
             lines += _replay_lines(found, one, factor=factor)
-    if crash["kind"] == "collapsed":
+    if found.crashed.is_collapse:
         lines += ["", *_collapse_lines(found, factor=factor)]
     lines += ["", *_table(found)]
     return "\n".join(lines)
@@ -114,7 +114,7 @@ def _bad_text(bad: Finding) -> str:
 
 def _collapse_lines(found: Autopsy, *, factor: float) -> list[str]:
     step, dead = found.healthy.step, found.own.seen[-1]
-    since = found.dead_from
+    since = found.crashed.dead_from
     start = "; no checkpoint from between is left" if found.healthy_is_start else ""
     lines = [
         "a collapse has no bad value to find; below, the network dead (step "
@@ -138,8 +138,9 @@ def _collapse_lines(found: Autopsy, *, factor: float) -> list[str]:
 
 def _table(found: Autopsy) -> list[str]:
     """Return the parts of the network alive and at the crash; before a bad value also just then."""
-    own, is_collapse = found.own.seen, found.crashed.result.crash["kind"] == "collapsed"
-    columns: list[Seen] = [found.healthy, *([] if is_collapse else own[-2:-1]), own[-1]]
+    own = found.own.seen
+    columns: list[Seen] = [found.healthy, *([] if found.crashed.is_collapse else own[-2:-1])]
+    columns.append(own[-1])
     columns = list({one.step: one for one in columns}.values())
     parts = [parts_of(one) for one in columns]
     names = list(dict.fromkeys(name for one in parts for name in one))

@@ -25,7 +25,7 @@ from scaledrelu.errors import RunError
 from scaledrelu.files import write_atomic
 from scaledrelu.runs.damage import UNREADABLE, in_short
 from scaledrelu.runs.ending import Ended, JobReport
-from scaledrelu.runs.record import read_score
+from scaledrelu.runs.record import read_result, run_directory
 
 FOLDER = "endings"
 RECORD = "multirun.yaml"  # which Hydra's sweeper writes
@@ -116,8 +116,8 @@ def score_of(config: RunConfig, report: JobReport) -> float | None:
     """
     if report.ended not in (Ended.OK, Ended.CRASH):
         return None
-    best = config.evaluation.report == "best"
-    return read_score(config.paths.results, report.run_id, best=best)
+    result = read_result(run_directory(config.paths.results, report.run_id))
+    return None if result is None else result.score(best=config.evaluation.report == "best")
 
 
 def write_ending(folder: Path, report: JobReport, *, number: int, overrides: Sequence[str]) -> None:

@@ -107,21 +107,6 @@ def read_result(run_dir: str | Path) -> Result | None:
     return None if text is None else Result.from_json(text, source=str(path))
 
 
-def read_score(results: str | Path, run_id: str, *, best: bool) -> float | None:
-    """Return what a finished run is worth to a sweeper, see ``Result.score``; None without result.
-
-    Args:
-        results: results folder.
-        run_id: the run's id.
-        best: whether the best epoch counts instead of the last.
-
-    Raises:
-        RecordError: when ``result.json`` exists and cannot be read.
-    """
-    result = read_result(run_directory(results, run_id))
-    return None if result is None else result.score(best=best)
-
-
 def read_config(run_dir: str | Path) -> dict[str, Any] | None:
     """Return the stored canonical config, None when there is none.
 

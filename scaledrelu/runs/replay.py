@@ -23,6 +23,7 @@ from scaledrelu.runs.build import build
 from scaledrelu.runs.planned import read_planned
 from scaledrelu.runs.provenance import device_name
 from scaledrelu.runs.record import Outcome, Result, read_result, run_directory, runs_root
+from scaledrelu.runs.result import COLLAPSED
 
 FEWEST_STEPS = 5  # of a replay, if a checkpoint is that far from the crash
 PLAIN = ("launch.compile=false", "launch.progress=false", "launch.nproc=1")  # to be watched
@@ -54,6 +55,17 @@ class Crashed:
     def step(self) -> int:
         """The step at which the crash showed, from 0."""
         return self.result.crash["step"]
+
+    @property
+    def is_collapse(self) -> bool:
+        """Whether it ended dead, with a finite loss."""
+        return self.result.crash["kind"] == COLLAPSED
+
+    @property
+    def dead_from(self) -> int | None:
+        """First step of the dead stretch that a collapsed run ended in."""
+        stretches = (self.result.judgement or {}).get("dead_stretches") or []
+        return stretches[-1]["first_step"] if stretches else None
 
     @property
     def state(self) -> State:

@@ -51,18 +51,24 @@ class Decay:
     papers_decay_done: float
     flow: Flow
 
+    def showing(self, pair: str) -> list[Balance]:
+        """Return the runs that show a pair; one with that of Theorem 1 shows no other.
+
+        Args:
+            pair: name of the pair.
+        """
+        runs = [one for one in self.runs if pair in one.norms]
+        return [one for one in runs if (THEOREM in one.norms) == (pair == THEOREM)]
+
     def of(self, pair: str, *, decays_all: bool) -> list[tuple[Balance, Summary]]:
-        """Return the runs that have a pair, with its numbers.
+        """Return the runs that show a pair, with its numbers.
 
         Args:
             pair: name of the pair.
             decays_all: whether alpha and beta decay, too.
         """
-        return [
-            (one, summary(one.norms[pair]))
-            for one in self.runs
-            if pair in one.norms and is_of_stem(one, pair) and one.decays_all is decays_all
-        ]
+        runs = [one for one in self.showing(pair) if one.decays_all is decays_all]
+        return [(one, summary(one.norms[pair])) for one in runs]
 
 
 def draw(facts: Decay, folder: Path) -> list[Path]:
@@ -96,8 +102,8 @@ def draw(facts: Decay, folder: Path) -> list[Path]:
 def _draw_along(ax: Any, facts: Decay, pair: str, strength: float) -> None:
     ax.axhline(0, color="#444444", linewidth=0.8)
     labelled: set[bool] = set()
-    for one in facts.runs:
-        if pair not in one.norms or one.weight_decay != strength or not is_of_stem(one, pair):
+    for one in facts.showing(pair):
+        if one.weight_decay != strength:
             continue
         style, ratio_TC = look(int(one.decays_all)), one.norms[pair].log_ratio
         epochs = np.arange(1, len(ratio_TC) + 1)
@@ -117,11 +123,7 @@ def _draw_along(ax: Any, facts: Decay, pair: str, strength: float) -> None:
 
 def _draw_end(ax: Any, facts: Decay, pair: str) -> None:
     kinds = sorted({(one.weight_decay, one.decays_all) for one in facts.runs})
-    alive = [
-        one
-        for one in facts.runs
-        if pair in one.norms and one.run.is_there and is_of_stem(one, pair)
-    ]
+    alive = [one for one in facts.showing(pair) if one.run.is_there]
     for one in alive:
         style = look(kinds.index((one.weight_decay, one.decays_all)))
         norms = one.norms[pair]
@@ -137,13 +139,11 @@ def _draw_end(ax: Any, facts: Decay, pair: str) -> None:
         ax.plot(
             norms.scale_TC[-1],
             norms.reader_TC[-1],
-            color=style.colour,
-            marker=style.marker,
             markersize=3.5,
-            linestyle="none",
             alpha=0.7,
             rasterized=True,  # thousands of markers would make the SVG large
             label=f"weight decay {one.weight_decay:g}, {what}",
+            **style.dots,
         )
     if alive:
         ends = np.linspace(*ax.get_xlim(), 50)
@@ -233,7 +233,7 @@ def _measured(facts: Decay) -> Iterator[str]:
 
 def _rows(facts: Decay, pair: str) -> Iterator[tuple[str, ...]]:
     """Yield a row for every weight decay and both ways of applying it."""
-    runs = [one for one in facts.runs if pair in one.norms and is_of_stem(one, pair)]
+    runs = facts.showing(pair)
     for strength, decays_all in sorted({(one.weight_decay, one.decays_all) for one in runs}):
         alike = [o for o in runs if (o.weight_decay, o.decays_all) == (strength, decays_all)]
         numbers = [summary(one.norms[pair]) for one in alike]
@@ -272,16 +272,6 @@ def _apart(facts: Decay) -> str:
         "Do the ranges of exempt and of decaying alpha and beta lie apart, in the projection at "
         f"the end? By weight decay: {', '.join(parts)}."
     )
-
-
-def is_of_stem(one: Balance, pair: str) -> bool:
-    """Whether a run shows a pair: of the stem of one projection only that as Theorem 1 has it.
-
-    Args:
-        one: the run.
-        pair: name of the pair.
-    """
-    return (THEOREM in one.norms) == (pair == THEOREM)
 
 
 def _findings(facts: Decay) -> Iterator[Finding]:

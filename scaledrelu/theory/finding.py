@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from scaledrelu.reports.grid import line
+
 ROUNDING = 1e-12  # of float64, over a whole network; its digits differ between machines
 
 
@@ -69,9 +71,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
         header: its columns.
         rows: its cells.
     """
-    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    escaped = ([cell.replace("|", r"\|") for cell in row] for row in rows)  # norms in code, too
-    return [*lines, *(f"| {' | '.join(row)} |" for row in escaped), ""]
+    return [line(header), line(["---"] * len(header)), *map(line, rows), ""]
 
 
 def picture(name: str, text: str) -> list[str]:

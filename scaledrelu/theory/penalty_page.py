@@ -70,17 +70,14 @@ def _draw_penalties(axes: Sequence[Any], facts: Penalty) -> None:
                 ("entrywise l1", [c.entries_C for c in compared]),
             )
         ):
-            style = look(number)
             ax.plot(
                 found,
                 np.concatenate(values) / found,
-                color=style.colour,
-                marker=style.marker,
                 markersize=3,
-                linestyle="none",
                 alpha=0.6,
                 rasterized=True,  # thousands of markers would make the SVG large
                 label=label,
+                **look(number).dots,
             )
         ax.set(yscale="log", ylim=(0.7, 50), title=title)
         ax.set_yticks((1, 3, 10, 30), ("1", "3", "10", "30"))
@@ -285,34 +282,35 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
     direct = [m.error for m in facts.moved if m.pair != THEOREM]
     printed = [m.error for m in facts.moved if m.pair == THEOREM]
     linear = [m.error for m in facts.moved if m.pair == PROJECTION]
+    exact = (*direct, *facts.of_eq_1)
     yield Finding(
         "Theorem 1: (alpha, beta) can be scaled up and the weights that read them down",
-        judged(max((*direct, *facts.of_eq_1)) < ROUNDING) if direct else Verdict.NOT_RUN,
-        f"outputs move by {size(max((*direct, *facts.of_eq_1)))}" if direct else "-",
+        _same_function(exact) if direct else Verdict.NOT_RUN,
+        f"outputs move by {size(max(exact))}" if direct else "-",
         f"{len(SEEDS)} random layers and {len(direct)} pairs of networks before and after "
         "training, float64",
     )
     yield Finding(
         "... for the definition `beta * max(x + alpha, 0)`",
-        judged(max(facts.of_definition) < ROUNDING),
+        _same_function(facts.of_definition),
         f"outputs move by {span(facts.of_definition)}",
         f"{len(SEEDS)} random layers",
     )
     yield Finding(
         "... in a ViT, with the attention as the weights that read the scaled ReLU",
-        judged(max(printed) < ROUNDING) if printed else Verdict.NOT_RUN,
+        _same_function(printed),
         f"logits move by {span(printed)}" if printed else "-",
         f"stem of one projection, BatchNorm and ReLU: {len(printed)} networks",
     )
     yield Finding(
         "Remark 1: the same with a linear layer before the attention",
-        judged(max(linear) < ROUNDING) if linear else Verdict.NOT_RUN,
+        _same_function(linear),
         f"logits move by {span(linear)}; what is penalised is that layer" if linear else "-",
         f"projection of the full conv-stem: {len(linear)} networks",
     )
     yield Finding(
         "Remark 1: the same with a LayerNorm before the attention",
-        judged(max(facts.behind_norm) < ROUNDING),
+        _same_function(facts.behind_norm),
         f"outputs move by {span(facts.behind_norm)}; exact for the LayerNorm's own weight and bias",
         f"{len(SEEDS)} random layers; {_count(facts.moved, ATTENTION)} networks",
     )
@@ -330,6 +328,11 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
         f"{_per_weight(facts.compared)} times the norm of what the loss sees, in every channel",
         f"{len(facts.compared)} layers, search per channel",
     )
+
+
+def _same_function(errors: Sequence[float]) -> Verdict:
+    """Judge how far rescaling moves outputs; without a measurement it was not run."""
+    return judged(max(errors) < ROUNDING) if errors else Verdict.NOT_RUN
 
 
 def _count(moved: Sequence[Moved], pair: str) -> int:

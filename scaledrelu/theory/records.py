@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from scaledrelu.engine.logbook import METRICS
 from scaledrelu.errors import RunError
 from scaledrelu.reports.published_tables import Line
+from scaledrelu.reports.similarity import EVIDENCE, UNREADABLE
 from scaledrelu.runs.record import Outcome, read_config, read_result
 from scaledrelu.theory.theorem1 import Array
 
-EVIDENCE, METRICS = "evidence.npz", "metrics.jsonl"
 CHANNEL = re.compile(r"channel/(\w+)_(scale|reader)_(\d+)")
 
 
@@ -157,7 +157,7 @@ def _arrays(path: Path) -> dict[str, Array]:
     try:
         with np.load(path) as stored:
             return {name: stored[name].astype(float) for name in stored}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise RunError(
             f"{path}: cannot be read ({type(error).__name__}); restore it, or remove the folder to "
             "leave the run out"

@@ -49,11 +49,10 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Two Gaussian tokens with a correlation, after a ReLU: drawn, and in closed form."""
+    """The cosine of two Gaussian tokens with a correlation after a ReLU, draw by draw."""
 
     correlation: float
     drawn: tuple[float, ...]
-    closed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,4 +139,4 @@ def _pairs(correlation: float, seeds: Sequence[int], *, num_features: int = 20_0
         other = correlation * one + np.sqrt(1 - correlation**2) * noise
         cut = np.maximum([one, other], 0)
         found.append(theorem2.mean_cosine(cut).signed)
-    return Pairs(float(correlation), tuple(found), theorem2.arc_cosine(correlation))
+    return Pairs(float(correlation), tuple(found))

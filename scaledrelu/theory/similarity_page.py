@@ -44,11 +44,9 @@ def _draw_cosines(ax: Any, facts: Similarities) -> None:
         ax.plot(
             [d.shift for d in drawn],
             [d.cosine.absolute for d in drawn],
-            color=look(number).colour,
-            marker=look(number).marker,
             markersize=4,
-            linestyle="none",
             label=f"drawn, {kind}",
+            **look(number).dots,
         )
     before, at = theorem2.cosine_before(D), theorem2.falls_below(D)
     ax.axhline(before, color="#444444", linestyle="--", linewidth=1, label="before the ReLU")
@@ -90,11 +88,9 @@ def _draw_operator_norms(ax: Any, facts: Similarities) -> None:
         ax.plot(
             [one.shift for one in drawn],
             [one.size.operator_norm / math.sqrt(n * d) for one in drawn],
-            color=style.colour,
-            marker=style.marker,
             markersize=3.5,
-            linestyle="none",
             label=f"{n} x {d}",
+            **style.dots,
         )
         limits = [theorem2.operator_norm_limit(*_moments(a), n, d) for a in SHIFTS]
         ax.plot(SHIFTS, np.array(limits) / math.sqrt(n * d), color=style.colour, linewidth=0.8)
@@ -107,14 +103,12 @@ def _draw_operator_norms(ax: Any, facts: Similarities) -> None:
 
 def _draw_row_norms(ax: Any, facts: Similarities) -> None:
     for number, (n, d) in enumerate(_sizes(facts)):
-        style, drawn = look(number), _after(facts, n, d)
+        drawn = _after(facts, n, d)
         ax.plot(
             [one.shift for one in drawn],
             [theorem2.gamma_needed(one.size, num_features=d) for one in drawn],
-            color=style.colour,
-            marker=style.marker,
             markersize=3.5,
-            linestyle="none",
+            **look(number).dots,
         )
     ax.axhline(1, color="#444444", linewidth=0.8)
     ax.set(xlabel="shift", ylabel="gamma that the smallest row needs", ylim=(0, None))
@@ -160,7 +154,7 @@ def _norms(facts: Similarities) -> Iterator[str]:
     rows = []
     for n, d in _sizes(facts):
         for shift in (None, -2.0, -1.0, 0.0, 1.0):
-            drawn = facts.of(num_tokens=n, num_features=d, kind=KINDS[0], beta=1.0, shift=shift)
+            drawn = _normal(facts, shift, n, d)
             mean, std = _moments(shift)
             limit = theorem2.operator_norm_limit(mean, std, n, d)
             rows.append(
@@ -188,7 +182,7 @@ def _norms(facts: Similarities) -> Iterator[str]:
         ),
         rows,
     )
-    cut = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], beta=1.0, shift=0.0)[0]
+    cut = _normal(facts, 0.0)[0]
     bernstein, trivial = _bernstein(cut)
     yield (
         "The orders are right: both norms grow in proportion to beta, and no draw exceeds "
@@ -209,7 +203,7 @@ def _norms(facts: Similarities) -> Iterator[str]:
 
 
 def _bound(facts: Similarities) -> Iterator[str]:
-    before = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], shift=None)
+    before = _normal(facts, None)
     vacuous = facts.bounds >= VACUOUS
     yield (
         "Eq. 6 bounds the mean cosine of tokens whose products are not negative. With the absolute "
@@ -250,7 +244,7 @@ def _cosine(facts: Similarities) -> Iterator[str]:
     yield ""
     rows = []
     for shift in (None, *SHIFTS):
-        drawn = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], beta=1.0, shift=shift)
+        drawn = _normal(facts, shift)
         closed = theorem2.cosine_before(D) if shift is None else theorem2.cosine_after(shift)
         bounds = [d.bound for d in drawn if math.isfinite(d.bound)]
         rows.append(
@@ -279,8 +273,8 @@ def _cosine(facts: Similarities) -> Iterator[str]:
 
 def _findings(facts: Similarities) -> Iterator[Finding]:
     size_text = f"{N} x {D}, seeds {_seeds(facts)}"
-    before = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], shift=None)
-    after = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], beta=1.0, shift=0.0)
+    before = _normal(facts, None)
+    after = _normal(facts, 0.0)
     alive = [d for d in facts.draws if d.size.std > 0]  # uniform elements can all be cut
     above = [d.size.operator_norm / _order(d) for d in alive]
     yield Finding(
@@ -389,6 +383,11 @@ def _crossing() -> float:
 
 def _sizes(facts: Similarities) -> list[tuple[int, int]]:
     return list(dict.fromkeys((d.num_tokens, d.num_features) for d in facts.draws))
+
+
+def _normal(facts: Similarities, shift: float | None, n: int = N, d: int = D) -> list[Draw]:
+    """Return the normal draws with beta 1 at a shift; None before the ReLU."""
+    return facts.of(num_tokens=n, num_features=d, kind=KINDS[0], beta=1.0, shift=shift)
 
 
 def _after(facts: Similarities, n: int, d: int, *, kind: str = KINDS[0]) -> Sequence[Draw]:

@@ -51,8 +51,7 @@ class Difference:
     @property
     def is_decided(self) -> bool:
         """Whether the interval leaves out zero."""
-        size = self.size
-        return size is not None and size.half is not None and abs(size.mean) > size.half
+        return self.size is not None and self.size.leaves_out_zero
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,10 +88,9 @@ def _draw_similarity(ax: Any, trained: Trained) -> None:
     stems = list(dict.fromkeys(name for pair in WITH_AND_WITHOUT for name in pair))
     for number, name in enumerate(stems):
         for run in trained.evidence.get((setting, name), ()):
-            colour = look(number).colour
-            style = CRASH if run.is_crash else {"color": colour, "marker": look(number).marker}
+            style = CRASH if run.is_crash else look(number).dots
             where = number + 0.1 * (run.seed - 2)
-            ax.plot([run.similarity_L[STEM]], [where], **{"linestyle": "none", **style})
+            ax.plot([run.similarity_L[STEM]], [where], **style)
     ax.set_yticks(range(len(stems)), stems, fontsize=7)
     ax.invert_yaxis()
     ax.set(xlabel="mean absolute cosine behind the stem", xlim=(0, 1))

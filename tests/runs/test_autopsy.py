@@ -173,7 +173,7 @@ def test_a_collapse_is_shown_dead_beside_alive_and_no_module_is_blamed(smoke) ->
     run_job(config)
     found = autopsy(config)
     assert found.crashed.result.crash["kind"] == "collapsed"
-    assert found.healthy.step <= found.dead_from
+    assert found.healthy.step <= found.crashed.dead_from
     text = autopsy_text(found, factor=1.01)
     assert "a collapse has no bad value to find" in text
     assert "first not finite" not in text
