@@ -85,7 +85,7 @@ def load_figure(conf_dir: Path) -> Figure:
         TableError: one line that names the place, what was found and what is allowed.
     """
     where = f"conf/figure/{FIGURE1}.yaml"
-    raw = reading.read_yaml(planned_file(FIGURE1, conf_dir))
+    raw = reading.read_yaml(planned_file(FIGURE1, conf_dir), where)
     check_keys(raw, KEYS, where)
     for key in KEYS:
         if not raw.get(key):

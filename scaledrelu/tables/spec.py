@@ -74,9 +74,9 @@ def load_table(name: str, conf_dir: Path) -> Table:
             f"{', '.join((*names, *grids))}"
         )
     is_grid = name not in names
-    where = f"conf/{FOLDER if is_grid else 'table'}/{name}.yaml"
-    path = conf_dir / "table" / f"{name}.yaml"
-    raw = written_out(name, conf_dir) if is_grid else reading.read_yaml(path)
+    place = f"{FOLDER if is_grid else 'table'}/{name}.yaml"
+    where = f"conf/{place}"
+    raw = written_out(name, conf_dir) if is_grid else reading.read_yaml(conf_dir / place, where)
     table = table_of(name, raw, where)
     at = {key: _profiles(raw, key, conf_dir, where) for key in ("only_at", "not_at")}
     return replace(table, is_grid=is_grid, **at)

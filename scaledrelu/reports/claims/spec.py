@@ -146,7 +146,7 @@ def load_claims(conf_dir: Path) -> Claims:
     Raises:
         TableError: one line that names the claim and what is allowed.
     """
-    raw = reading.read_yaml(conf_dir / FILE, where=WHERE)
+    raw = reading.read_yaml(conf_dir / FILE, WHERE)
     check_keys(raw, ("printed", "rows", "claims"), WHERE)
     rows = _rows(raw.get("rows", {}))
     claims = tuple(_claim(one, rows) for one in reading.a_list(raw, "claims", WHERE))
