@@ -16,6 +16,7 @@ from typing import Any
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading
 from scaledrelu.tables.reading import check_keys, check_pairs
+from scaledrelu.tables.typed import is_whole
 
 FILE = "claims.yaml"
 WHERE = f"conf/{FILE}"
@@ -245,7 +246,7 @@ def _points(raw: Mapping[str, Any], key: str, where: str) -> float:
 
 def _figures(raw: Mapping[str, Any], where: str) -> int | None:
     value = raw.get("figures")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    if value is not None and not is_whole(value, 1):
         raise TableError(f"{where}: figures={value}: must be a whole number from 1 on")
     return value
 
