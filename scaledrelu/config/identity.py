@@ -100,8 +100,13 @@ def id_of(science: Mapping[str, Any], *, method: str) -> str:
         science: canonical configuration.
         method: the run's method, which its id begins with.
     """
+    return f"{method}-{fingerprint(science)[:12]}"
+
+
+def fingerprint(science: Mapping[str, Any]) -> str:
+    """Return what is the same for the same science, as 64 hex digits."""
     text = json.dumps(science, sort_keys=True, separators=(",", ":"))
-    return f"{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def with_start(science: Mapping[str, Any], *, seed: int, upstream: str | None) -> dict[str, Any]:

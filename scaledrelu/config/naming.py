@@ -6,13 +6,11 @@ alone, so that a run has the same name whether a table or a person asked for it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from scaledrelu.config.differences import number_text
 from scaledrelu.config.group import TARGET
-from scaledrelu.config.identity import canonical
+from scaledrelu.config.identity import canonical, fingerprint
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.stem import StemConfig
 
@@ -90,8 +88,7 @@ def row_key(config: RunConfig, upstream: RunConfig | None = None) -> str:
     if config.init.run is not None:
         start = row_key(upstream) if upstream is not None else config.init.run
         science["init"] = {**science["init"], "run": start}
-    text = json.dumps(science, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+    return fingerprint(science)[:6]
 
 
 def row_group(config: RunConfig, upstream: RunConfig | None = None) -> str:

@@ -117,12 +117,12 @@ class SlotsLauncher(Launcher):
         if not composed:
             return {}
         configs, writer = [one.config for one in composed], PlanWriter()
-        results = Path(configs[0].paths.results)
-        slots = slots_of(configs, self._n_jobs)
-        executor = LocalExecutor(Files(results), slots, preload=self._preload)
         reports = {run_id(c): JobReport(run_id(c), Ended.INTERRUPTED, NOT_STARTED) for c in configs}
         if self._was_stopped:
             return reports
+        results = Path(configs[0].paths.results)
+        slots = slots_of(configs, self._n_jobs)
+        executor = LocalExecutor(Files(results), slots, preload=self._preload)
         executor.submit([self._job(one, results, writer) for one in composed])
         with note_signals() as asked:
             try:

@@ -16,6 +16,7 @@ from scaledrelu.tables import reading
 from scaledrelu.tables.reading import check_keys, check_pairs
 from scaledrelu.tables.spec import load_table, table_of
 from scaledrelu.tables.table import MISSING, Table
+from scaledrelu.tables.typed import is_whole
 
 FIGURE1 = "figure1"
 OF_ITS_TABLE = ("source", "title", "base", "seeds", "columns")
@@ -85,13 +86,13 @@ def load_figure(conf_dir: Path) -> Figure:
         TableError: one line that names the place, what was found and what is allowed.
     """
     where = f"conf/figure/{FIGURE1}.yaml"
-    raw = reading.read_yaml(planned_file(FIGURE1, conf_dir))
+    raw = reading.read_yaml(planned_file(FIGURE1, conf_dir), where)
     check_keys(raw, KEYS, where)
     for key in KEYS:
         if not raw.get(key):
             raise TableError(f"{where}: no '{key}'; a figure needs one")
     layers = raw["layers"]
-    if isinstance(layers, bool) or not isinstance(layers, int) or layers < 3:
+    if not is_whole(layers, 3):
         raise TableError(f"{where}: layers={layers}: must be a whole number from 3 on")
     series = reading.a_list(raw, "series", where)
     for i, one in enumerate(series, 1):

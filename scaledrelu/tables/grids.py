@@ -43,7 +43,7 @@ def written_out(name: str, conf_dir: Path) -> dict[str, Any]:
         TableError: a value that is not allowed in its place; one line that names it.
     """
     where = f"conf/{FOLDER}/{name}.yaml"
-    raw = reading.read_yaml(conf_dir / FOLDER / f"{name}.yaml")
+    raw = reading.read_yaml(conf_dir / FOLDER / f"{name}.yaml", where)
     reading.check_keys(raw, (*NAMES, *AXES), where)
     for key in (*AXES, "metric"):
         if not raw.get(key):

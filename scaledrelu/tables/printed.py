@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.tables.plan import Plan
@@ -20,12 +20,12 @@ class Printed:
     """
 
     tables: tuple[str, ...] = ()
-    paper: Mapping[str, float | str] | None = None
+    paper: Mapping[str, float | str] = field(default_factory=dict)
 
     def beside(self, other: Printed) -> Printed:
         """Return both together; what this one says comes first."""
         tables = sorted({*self.tables, *other.tables})
-        return Printed(tuple(tables), {**(other.paper or {}), **(self.paper or {})})
+        return Printed(tuple(tables), {**other.paper, **self.paper})
 
 
 def printed_of(plan: Plan) -> dict[str, Printed]:
@@ -52,5 +52,5 @@ def with_printed(config: RunConfig, printed: Printed | None) -> RunConfig:
         printed: what tables say of the run; None for one that none prints.
     """
     said = printed or Printed()
-    paper = tuple(f"{place}={value}" for place, value in sorted((said.paper or {}).items()))
+    paper = tuple(f"{place}={value}" for place, value in sorted(said.paper.items()))
     return replace(config, wandb=replace(config.wandb, tags=said.tables, paper=paper))

@@ -36,12 +36,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path, *, where: str = "") -> Any:
-    """Return what the file of a table or figure holds.
+def read_yaml(path: Path, where: str) -> Any:
+    """Return what a file holds.
 
     Args:
         path: the file.
-        where: its name in errors; that of a table or figure if empty.
+        where: its name in errors.
 
     Raises:
         TableError: it cannot be read, is not YAML, or gives a key twice.
@@ -49,9 +49,7 @@ def read_yaml(path: Path, *, where: str = "") -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
-        folder = path.parent.name
-        shown = f"conf/{path.name}" if folder == "conf" else f"conf/{folder}/{path.name}"
-        raise TableError(f"{where or shown}: {' '.join(str(error).split())}") from error
+        raise TableError(f"{where}: {' '.join(str(error).split())}") from error
 
 
 def check_pairs(raw: Any, where: str) -> None:

@@ -18,6 +18,7 @@ from scaledrelu.tables import reading
 from scaledrelu.tables.grids import FOLDER, grid_names, written_out
 from scaledrelu.tables.reading import check_keys, check_pairs
 from scaledrelu.tables.table import CRASH, MISSING, Column, Row, Table
+from scaledrelu.tables.typed import is_whole
 
 TABLE_KEYS = (
     "source",
@@ -74,9 +75,9 @@ def load_table(name: str, conf_dir: Path) -> Table:
             f"{', '.join((*names, *grids))}"
         )
     is_grid = name not in names
-    where = f"conf/{FOLDER if is_grid else 'table'}/{name}.yaml"
-    path = conf_dir / "table" / f"{name}.yaml"
-    raw = written_out(name, conf_dir) if is_grid else reading.read_yaml(path)
+    place = f"{FOLDER if is_grid else 'table'}/{name}.yaml"
+    where = f"conf/{place}"
+    raw = written_out(name, conf_dir) if is_grid else reading.read_yaml(conf_dir / place, where)
     table = table_of(name, raw, where)
     at = {key: _profiles(raw, key, conf_dir, where) for key in ("only_at", "not_at")}
     return replace(table, is_grid=is_grid, **at)
@@ -149,7 +150,7 @@ def _column(table: str, name: str, raw: Mapping[str, Any]) -> Column:
     if len(kinds) != 1:
         raise TableError(f"{where}: give exactly one of from, caption, metric (found {kinds})")
     digits, of = raw.get("digits", 1), raw.get("of", "upstream")
-    if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits <= MOST_DIGITS:
+    if not is_whole(digits, 0) or digits > MOST_DIGITS:
         raise TableError(f"{where}: digits={digits}: must be a whole number in [0, {MOST_DIGITS}]")
     if of != "upstream":
         raise TableError(f"{where}: of={of}: not allowed; allowed: upstream")

@@ -84,7 +84,7 @@ def named(runs: Sequence[TheoryRun], *names: str) -> list[TheoryRun]:
 
 def _table(conf_dir: Path) -> Table:
     where = f"conf/{FILE}"
-    raw = reading.read_yaml(conf_dir / FILE)
+    raw = reading.read_yaml(conf_dir / FILE, where)
     reading.check_keys(raw, KEYS, where)
     runs = raw.get("runs")
     if not isinstance(runs, dict) or not runs:

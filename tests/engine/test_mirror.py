@@ -46,11 +46,7 @@ SPEC: dict[str, Any] = {
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch):
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    with fake_wandb() as (fake, address):
-        monkeypatch.setenv("WANDB_BASE_URL", address)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with fake_wandb(monkeypatch) as fake:
         yield fake
 
 

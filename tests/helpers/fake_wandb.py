@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
 
 KEY = "0123456789" * 4
 OWNER = {"id": "e", "name": "me"}
@@ -75,16 +78,15 @@ class FakeWandb:
         self.address = ""
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows of the only run."""
-        (run,) = self.runs.values()
-        return run.rows
-
-    @property
     def the_run(self) -> FakeRun:
         """The only run."""
         (run,) = self.runs.values()
         return run
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Its rows."""
+        return self.the_run.rows
 
     def graphql(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         words = query.replace("#graphql", "").replace("(", " ").replace("{", " ").split()
@@ -193,8 +195,8 @@ class FakeWandb:
 
 
 @contextmanager
-def fake_wandb() -> Iterator[tuple[FakeWandb, str]]:
-    """Serve on a free port of this machine; give the server and its address."""
+def fake_wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWandb]:
+    """Serve on a free port of this machine, the only W&B that the environment knows."""
     fake = FakeWandb()
 
     class Handler(BaseHTTPRequestHandler):
@@ -235,8 +237,12 @@ def fake_wandb() -> Iterator[tuple[FakeWandb, str]]:
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     fake.address = f"http://127.0.0.1:{server.server_address[1]}"
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_BASE_URL", fake.address)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
     try:
-        yield fake, fake.address
+        yield fake
     finally:
         server.shutdown()
         server.server_close()

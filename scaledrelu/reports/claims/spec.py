@@ -16,6 +16,7 @@ from typing import Any
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading
 from scaledrelu.tables.reading import check_keys, check_pairs
+from scaledrelu.tables.typed import is_whole
 
 FILE = "claims.yaml"
 WHERE = f"conf/{FILE}"
@@ -146,7 +147,7 @@ def load_claims(conf_dir: Path) -> Claims:
     Raises:
         TableError: one line that names the claim and what is allowed.
     """
-    raw = reading.read_yaml(conf_dir / FILE, where=WHERE)
+    raw = reading.read_yaml(conf_dir / FILE, WHERE)
     check_keys(raw, ("printed", "rows", "claims"), WHERE)
     rows = _rows(raw.get("rows", {}))
     claims = tuple(_claim(one, rows) for one in reading.a_list(raw, "claims", WHERE))
@@ -245,7 +246,7 @@ def _points(raw: Mapping[str, Any], key: str, where: str) -> float:
 
 def _figures(raw: Mapping[str, Any], where: str) -> int | None:
     value = raw.get("figures")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    if value is not None and not is_whole(value, 1):
         raise TableError(f"{where}: figures={value}: must be a whole number from 1 on")
     return value
 
