@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import singledispatch
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from scaledrelu.models.build import StemViT
 from scaledrelu.models.stem import AffineReLU, Stem
-from scaledrelu.models.volo import StemVOLO
+from scaledrelu.models.tokens import first_attention
 
 PROJECTION = "projection"  # last scaled ReLU of a conv-stem -> the stem's projection
 ATTENTION = "attention"  # LayerNorm before the first attention -> its queries, keys and values
@@ -81,23 +79,6 @@ def channel_pairs(model: nn.Module) -> dict[str, ChannelPair]:
     if behind := list(_scaled_relus(stem.tail)):  # positions and a LayerNorm follow
         pairs[THEOREM] = ChannelPair(*behind[-1], readers, is_direct=False)
     return pairs
-
-
-@singledispatch
-def first_attention(model: nn.Module) -> tuple[nn.LayerNorm, tuple[nn.Parameter, ...]]:
-    """Return the norm before the first attention, and the weights that read its output."""
-    raise TypeError(f"{type(model).__name__}: unknown backbone; register first_attention for it")
-
-
-@first_attention.register
-def _(model: StemViT) -> tuple[nn.LayerNorm, tuple[nn.Parameter, ...]]:
-    return model.blocks[0].norm1, (model.blocks[0].attn.qkv.weight,)
-
-
-@first_attention.register
-def _(model: StemVOLO) -> tuple[nn.LayerNorm, tuple[nn.Parameter, ...]]:
-    outlooker = model.network[0][0]
-    return outlooker.norm1, (outlooker.attn.v.weight, outlooker.attn.attn.weight)
 
 
 def _scaled_relus(layers: nn.Sequential) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:

@@ -1,7 +1,7 @@
 """Looks inside a backbone: the tokens between its layers, and the values that theory and fp16 need.
 
 What differs between ViT and VOLO is dispatched on the model's class; a new backbone registers its
-own `layer_tokens`, `first_attention_weight` and `score_hooks`.
+own `layer_tokens`, `first_attention` and `score_hooks`.
 
 Shapes: B images, N patch tokens, D width, C channels of a scaled-ReLU layer, h heads, K outputs.
 """
@@ -105,27 +105,28 @@ def stem_scales(stem: nn.Module) -> ChannelScales | None:
 
 def attention_weight_norms(model: nn.Module) -> Tensor:
     """Return the L2 norm (D) per input channel of the first block's W_trans (Theorem 1)."""
-    return first_attention_weight(model).detach().norm(dim=0)
+    _, readers = first_attention(model)
+    return torch.cat([weight.detach() for weight in readers]).norm(dim=0)
 
 
 @singledispatch
-def first_attention_weight(model: nn.Module) -> Tensor:
-    """Return the weights (K, D) with which the first block's attention reads the stem's channels.
+def first_attention(model: nn.Module) -> tuple[nn.LayerNorm, tuple[nn.Parameter, ...]]:
+    """Return the norm before the first block's attention, and the weights (K, D) that read it.
 
-    A ViT reads them as queries, keys and values; an outlooker as values and window weights.
+    A ViT reads the channels as queries, keys and values; an outlooker as values and window weights.
     """
     raise _unknown(model)
 
 
-@first_attention_weight.register
-def _(model: StemViT) -> Tensor:
-    return model.blocks[0].attn.qkv.weight
+@first_attention.register
+def _(model: StemViT) -> tuple[nn.LayerNorm, tuple[nn.Parameter, ...]]:
+    return model.blocks[0].norm1, (model.blocks[0].attn.qkv.weight,)
 
 
-@first_attention_weight.register
-def _(model: StemVOLO) -> Tensor:
-    attention = model.network[0][0].attn
-    return torch.cat((attention.v.weight, attention.attn.weight))
+@first_attention.register
+def _(model: StemVOLO) -> tuple[nn.LayerNorm, tuple[nn.Parameter, ...]]:
+    outlooker = model.network[0][0]
+    return outlooker.norm1, (outlooker.attn.v.weight, outlooker.attn.attn.weight)
 
 
 @contextmanager
@@ -190,8 +191,8 @@ def _refuse_training(model: nn.Module) -> None:
 
 def _unknown(model: nn.Module) -> TypeError:
     return TypeError(
-        f"{type(model).__name__}: unknown backbone; register layer_tokens, first_attention_weight "
-        "and score_hooks for it in tokens.py"
+        f"{type(model).__name__}: unknown backbone; register layer_tokens, first_attention and "
+        "score_hooks for it in tokens.py"
     )
 
 

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from scaledrelu.errors import ConfigError
 from scaledrelu.models.tokens import (
     LargestValues,
-    first_attention_weight,
+    first_attention,
     layer_tokens,
     score_hooks,
 )
@@ -127,9 +127,9 @@ def _(model: Probe, image_BCHW: Tensor) -> list[Tensor]:
     return layer_tokens(model.frozen, image_BCHW)
 
 
-@first_attention_weight.register
-def _(model: Probe) -> Tensor:
-    return first_attention_weight(model.frozen)
+@first_attention.register
+def _(model: Probe) -> tuple[nn.LayerNorm, tuple[nn.Parameter, ...]]:
+    return first_attention(model.frozen)
 
 
 @score_hooks.register
