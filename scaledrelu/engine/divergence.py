@@ -92,8 +92,9 @@ class Judge:
         if self.rule.ends_window(step + 1):
             window = self.rule.windows_until(step + 1) - 1
             self._means[window] = self._recent[: step + 1].mean()
-        self._history[step % HISTORY, 0] = step
-        self._history[step % HISTORY, 1] = loss.double()
+        row = self._history[step % HISTORY]
+        row[0].fill_(step)  # on a GPU, row[0] = step would copy from the host and wait
+        row[1] = loss.double()
 
     def see_update(self, step: int, grad_norm: Tensor, lr: float) -> None:
         """Take in the gradient norm and rate of the same step, for the report of a crash.
@@ -103,8 +104,9 @@ class Judge:
             grad_norm: L2 norm before clipping; a scalar on the device.
             lr: rate of the parameter groups without factors.
         """
-        self._history[step % HISTORY, 2] = grad_norm.double()
-        self._history[step % HISTORY, 3] = lr
+        row = self._history[step % HISTORY]
+        row[2] = grad_norm.double()
+        row[3].fill_(lr)
 
     def due(self, step: int) -> bool:
         """Whether the host should read the device after this many finished steps."""

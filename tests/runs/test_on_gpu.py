@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scaledrelu.bench.cases import Case
+from scaledrelu.bench.measure import build_sides, host_syncs, steppers
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import load_latest
@@ -82,6 +84,17 @@ def test_a_step_at_paper_size_has_a_finite_loss(row: list[str]) -> None:
     config = compose(["profile=paper", "precision=fp16_2021", *few, *row])
     report = dry_step(config, num_classes=10, device=GPU)
     assert report.loss > 0
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sam"])
+@pytest.mark.parametrize("precision", ["fp16_2021", "bf16"])
+def test_between_two_readings_the_loop_never_waits(precision: str, optimizer: str) -> None:
+    case = Case("mini", "conv", optimizer=optimizer, precision=precision)
+    device = torch.device(GPU, 0)
+    step, _ = steppers(build_sides(case, device), case)
+    for _ in range(3):  # what is allocated or chosen once
+        step()
+    assert host_syncs(step, device) == 0
 
 
 def test_a_step_that_the_loss_scaler_skips_is_no_crash(smoke: Smoke) -> None:
