@@ -20,6 +20,12 @@ from scaledrelu.config.run import RunConfig
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from all tests but those of `pytest -m gpu`: recorded results are a CPU's."""
+    if config.option.markexpr.strip() != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture
 def smoke(tmp_path: Path) -> Callable[..., RunConfig]:
     """Compose a run of a few steps on digits whose results go to a temporary folder."""
