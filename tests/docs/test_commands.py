@@ -103,7 +103,7 @@ def read_command(shown: Shown, conf: Path) -> None:
             assert (ROOT / script).is_file(), script
             read_script(Path(script).stem, words[words.index(script) + 1 :], conf, shown.answer)
         else:
-            assert words in ([], ["-m", "pytest", "-m", "slurm"])
+            assert words in ([], ["-m", "pytest", "-m", "slurm"], ["-m", "pytest", "-m", "gpu"])
     else:
         assert program in OUTSIDE
 
