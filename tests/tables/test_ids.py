@@ -23,11 +23,7 @@ from scaledrelu.tables.spec import load_table, tables_of
 
 KNOWN = Path(__file__).parent.parent / "fixtures" / "run_ids.json"
 PROFILES = ("mini", "paper", "small", "smoke", "cifar")
-LONG = (
-    "small",
-    "smoke",
-    "cifar",
-)  # composing all tables takes a quarter of a minute of a processor
+LONG = ("small", "smoke", "cifar")  # composing all tables takes a quarter of a minute
 
 
 def plan_of(profile: str, results: Path, *, seeds: tuple[int, ...] = (0,)) -> Plan:
