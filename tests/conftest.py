@@ -1,4 +1,4 @@
-"""Shared fixtures: small configurations and folders of images."""
+"""Shared fixtures: small configurations, folders of images, a stand-in for W&B's server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 # Before torch starts its threads: several test processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
+from tests.helpers.fake_wandb import FakeWandb, fake_wandb
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -78,3 +79,11 @@ def real_data():
     if not root:
         pytest.skip("SCALEDRELU_DATA does not name a folder of real data sets")
     return Path(root)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWandb]:
+    """The stand-in for W&B's server, with its key in the environment."""
+    pytest.importorskip("wandb")
+    with fake_wandb(monkeypatch) as fake:
+        yield fake
