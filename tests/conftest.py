@@ -27,6 +27,16 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+@pytest.fixture(scope="session")
+def composed_before(request: pytest.FixtureRequest, tmp_path_factory) -> Path:
+    """A results folder for ``Composer``: what it composed is known to the next session, too.
+
+    Under ``-p no:cacheprovider`` it is as new as the session.
+    """
+    cache = getattr(request.config, "cache", None)
+    return Path(cache.mkdir("composed")) if cache else tmp_path_factory.mktemp("composed")
+
+
 @pytest.fixture
 def smoke(tmp_path: Path) -> Callable[..., RunConfig]:
     """Compose a run of a few steps on digits whose results go to a temporary folder."""
