@@ -165,7 +165,7 @@ def test_a_server_that_refuses_or_is_silent_costs_one_line_and_the_copy_is_kept(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(mirror.START_S, "online", 4.0)
+    monkeypatch.setitem(mirror.START_S, "online", 2.0 if trouble == "silence" else 4.0)
     server.refuse = 401 if trouble == "wrong key" else None
     if trouble == "silence":
         server.hang.set()
