@@ -84,7 +84,7 @@ gpu: ## on one GPU, within BUDGET seconds: tests, speed, whole runs at small; pu
 
 test: $(READY) ## the test suite, in two processes; tests about signals after that, alone
 	exec $(RUN) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not alone"
-	exec $(RUN) -m pytest -m alone
+	exec $(RUN) -m pytest -m alone $$(grep -rl --include='test_*.py' mark.alone tests)
 
 test-all: test ## with the tests that take minutes
 	exec $(RUN) -m pytest -m slow

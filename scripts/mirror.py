@@ -73,10 +73,10 @@ def read_settings(options: argparse.Namespace) -> Settings:
 def main(options: argparse.Namespace) -> int:
     """Send what is asked for, a line each; return the exit status."""
     settings = options.settings
-    if options.mode == "online":
-        check_online(instead="use --mode offline and send the copies later with `wandb sync`")
     with writing_to(settings.results):
         copies = found(options, settings)
+        if options.mode == "online":
+            check_online(instead="use --mode offline and send the copies later with `wandb sync`")
         log = settings.results / "wandb" / "mirror.log"
         with Sender(options.mode, log=log) as sender:
             counts = send_all(copies, sender, say)

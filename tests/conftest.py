@@ -1,4 +1,4 @@
-"""Shared fixtures: small configurations and folders of images."""
+"""Shared fixtures: small configurations, folders of images, a stand-in for W&B's server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 # Before torch starts its threads: several test processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
+from tests.helpers.fake_wandb import FakeWandb, fake_wandb
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -24,6 +25,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hide GPUs from all tests but those of `pytest -m gpu`: recorded results are a CPU's."""
     if config.option.markexpr.strip() != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.fixture(scope="session")
+def composed_before(request: pytest.FixtureRequest, tmp_path_factory) -> Path:
+    """A results folder for ``Composer``: what it composed is known to the next session, too.
+
+    Under ``-p no:cacheprovider`` it is as new as the session.
+    """
+    cache = getattr(request.config, "cache", None)
+    return Path(cache.mkdir("composed")) if cache else tmp_path_factory.mktemp("composed")
 
 
 @pytest.fixture
@@ -78,3 +89,11 @@ def real_data():
     if not root:
         pytest.skip("SCALEDRELU_DATA does not name a folder of real data sets")
     return Path(root)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWandb]:
+    """The stand-in for W&B's server, with its key in the environment."""
+    pytest.importorskip("wandb")
+    with fake_wandb(monkeypatch) as fake:
+        yield fake

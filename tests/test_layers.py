@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,15 @@ SEEN_OF_RUNS = {
 }
 
 
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
 def imports_of(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -108,7 +115,7 @@ def test_only_one_module_instantiates() -> None:
 
 def test_nothing_prints_but_scripts() -> None:
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes_of(path):
             called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             allowed = part_of(path) == "bench" or path.name == "compose.py"  # its error line
             assert allowed or not (called and node.func.id == "print"), path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_m
 from scaledrelu.config.construct import UnknownKeyError, construct
 from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
 from scaledrelu.config.group import TARGET, require
-from scaledrelu.config.hydra_tree import Tree, compose_tree, one_line
+from scaledrelu.config.hydra_tree import (
+    Trees,
+    compose_tree,
+    is_order_free,
+    one_line,
+    split_overrides,
+    tree_digest,
+)
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.config.places import CONF_DIR as CONF_DIR
 from scaledrelu.config.places import expand_overrides, expand_places
@@ -37,7 +44,7 @@ def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunCon
         ConfigError: one line naming the key, the value and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
-    config = from_values(_tree(overrides, conf_dir).resolved(), conf_dir=conf_dir)
+    config = from_values(_values(overrides, conf_dir), conf_dir=conf_dir)
     return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
 
 
@@ -52,13 +59,24 @@ def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) 
         ConfigError: one line naming the key, the value and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
-    return from_values(_tree(overrides, conf_dir).resolved(), conf_dir=conf_dir)
+    return from_values(_values(overrides, conf_dir), conf_dir=conf_dir)
 
 
-def _tree(overrides: Sequence[str], conf_dir: Path) -> Tree:
+def _values(overrides: Sequence[str], conf_dir: Path) -> dict[str, Any]:
+    """Return what overrides make, resolved; Hydra is asked once for the same choice of options."""
     overrides = expand_overrides(overrides)
     check_overrides(overrides, conf_dir)
-    return compose_tree(overrides, conf_dir)
+    choosing, values = split_overrides(overrides)
+    if is_order_free(choosing, values):
+        with contextlib.suppress(ConfigError):  # Hydra says it in the words of the shell
+            return _trees(conf_dir, tree_digest(conf_dir))(choosing).resolved(values)
+    return compose_tree(overrides, conf_dir).resolved()
+
+
+@lru_cache(maxsize=4)
+def _trees(conf_dir: Path, digest: str) -> Trees:
+    """Return the trees of a configuration folder as long as none of its files changes."""
+    return Trees(conf_dir)
 
 
 def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> RunConfig:

@@ -16,6 +16,7 @@ from typing import Any
 
 from scaledrelu.config.hashes import Part, digest_files, file_sha256
 from scaledrelu.config.listing import all_files, class_images, label_files
+from scaledrelu.config.portion import check_portion
 from scaledrelu.config.reid_listing import (
     MARKET_FOLDERS,
     find_market,
@@ -148,6 +149,7 @@ def _cifar10(build: Mapping[str, Any], root: Path) -> list[Part]:
 
 def _cifar10_portion(build: Mapping[str, Any], root: Path) -> list[Part]:
     """Return the whole of both folders: their order decides which images are the portion."""
+    check_portion(build)
     return _cifar10({**build, "val": build.get("test")}, root)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,6 +153,30 @@ def split_overrides(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[tup
         else:
             choosing.append(text)
     return tuple(choosing), values
+
+
+def is_order_free(choosing: Sequence[str], values: Sequence[tuple[str, Any]]) -> bool:
+    """Say whether values set after everything else are what Hydra would set in the order typed.
+
+    Args:
+        choosing: what :func:`split_overrides` leaves to Hydra.
+        values: what it sets afterwards.
+    """
+    from hydra.core.override_parser.types import OverrideType
+
+    found = parse_overrides(choosing)
+    if any(one.type is not OverrideType.CHANGE for one in found):
+        return False
+    whole = {one.key_or_group for one in found if not isinstance(one.value(), str)}
+    return not any(key.split(".")[0] in whole for key, _ in values)
+
+
+def tree_digest(conf_dir: Path) -> str:
+    """Return a digest of every file of a configuration folder."""
+    known = hashlib.sha256()
+    for path in sorted(conf_dir.rglob("*.yaml")):
+        known.update(f"{path.relative_to(conf_dir)}\0".encode() + path.read_bytes() + b"\0")
+    return known.hexdigest()
 
 
 def check_specialisations(runtime: DictConfig) -> None:

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from scaledrelu.config.group import typed
+from scaledrelu.config.portion import TEST, check_portion
 from scaledrelu.data.datasets import Splits, open_cifar10, report_counts
 from scaledrelu.data.memory import decode_all
 from scaledrelu.data.sources import FolderSource, ImageSource, subset
 from scaledrelu.errors import ConfigError
 
-TEST, HELD_OUT = "test", "held_out"
 _CHOICE_SEED = 0  # of the training images
 
 
@@ -59,8 +60,15 @@ def open_cifar10_portion(
 
     Source: the protocol measured for Table 2 on natural images (docs/results.md).
     """
-    if val not in (TEST, HELD_OUT):
-        raise ConfigError(f"data.build.val={val}: not allowed; allowed: {TEST}, {HELD_OUT}")
+    check_portion(
+        {
+            "val": val,
+            "train_files": train_files,
+            "held_out_files": held_out_files,
+            "test_files": test_files,
+            "train_images": train_images,
+        }
+    )
     whole = open_cifar10(
         root=root,
         train=train,
@@ -70,7 +78,7 @@ def open_cifar10_portion(
         on_bad_image=on_bad_image,
     )
     pool = _of_each_class(whole.train, "train_files", train_files)
-    if not 0 < train_images <= len(pool):
+    if train_images > len(pool):
         raise ConfigError(
             f"data.build.train_images={train_images}: must lie in [1, {len(pool)}], the number of "
             "images in data.build.train_files"
@@ -80,7 +88,6 @@ def open_cifar10_portion(
         if val == TEST
         else _of_each_class(whole.train, "held_out_files", held_out_files)
     )
-    _refuse_overlap(train_files, held_out_files)
     chosen = subset(pool, train_images / len(pool), seed=_CHOICE_SEED)
     kept = [_in_memory(source, image_size, in_memory) for source in (chosen, judged)]
     splits = Splits(*kept, whole.num_classes)
@@ -90,37 +97,15 @@ def open_cifar10_portion(
 
 def _of_each_class(source: ImageSource, name: str, wanted: Sequence[int]) -> ImageSource:
     """Return the images of a range of every class."""
-    first, end = _range(name, wanted)
+    first, end = wanted
     least = int(np.bincount(source.targets).min())
     if end > least:
         raise ConfigError(
-            f"data.build.{name}={list(wanted)}: a class has {least:,} images only; end the range "
+            f"data.build.{name}={typed(wanted)}: a class has {least:,} images only; end the range "
             f"at {least} or below"
         )
     places = [np.flatnonzero(source.targets == label) for label in range(len(source.classes))]
     return source.select(np.sort(np.concatenate([place[first:end] for place in places])))
-
-
-def _range(name: str, wanted: Sequence[int]) -> tuple[int, int]:
-    numbers = [n for n in wanted if isinstance(n, int) and not isinstance(n, bool)]
-    if len(wanted) != 2 or len(numbers) != 2 or not 0 <= numbers[0] < numbers[1]:
-        raise ConfigError(
-            f"data.build.{name}={list(wanted)}: must be [first, end], two whole numbers with "
-            "0 <= first < end"
-        )
-    return numbers[0], numbers[1]
-
-
-def _refuse_overlap(train_files: Sequence[int], held_out_files: Sequence[int]) -> None:
-    (first, end), (start, stop) = (
-        _range("train_files", train_files),
-        _range("held_out_files", held_out_files),
-    )
-    if first < stop and start < end:
-        raise ConfigError(
-            f"data.build.held_out_files={list(held_out_files)}: overlaps with train_files="
-            f"{list(train_files)}; held-out images must not be trained on"
-        )
 
 
 def _in_memory(source: ImageSource, image_size: int, wanted: bool) -> ImageSource:

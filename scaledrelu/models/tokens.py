@@ -1,14 +1,14 @@
 """Looks inside a backbone: the tokens between its layers, and the values that theory and fp16 need.
 
 What differs between ViT and VOLO is dispatched on the model's class; a new backbone registers its
-own `layer_tokens`, `first_attention` and `score_hooks`.
+own `token_hooks`, `first_attention` and `score_hooks`.
 
 Shapes: B images, N patch tokens, D width, C channels of a scaled-ReLU layer, h heads, K outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, singledispatch
@@ -22,6 +22,8 @@ from torch.utils.hooks import RemovableHandle
 from scaledrelu.models.build import StemViT
 from scaledrelu.models.stem import AffineReLU, ScaledReLU
 from scaledrelu.models.volo import StemVOLO, transformers
+
+SeeTokens = Callable[[Tensor], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class LargestValues:
 
 
 @singledispatch
+@torch.no_grad()
 def layer_tokens(model: nn.Module, image_BCHW: Tensor) -> list[Tensor]:
     """Return the patch tokens after the stem, after the positions and after every block.
 
@@ -58,34 +61,63 @@ def layer_tokens(model: nn.Module, image_BCHW: Tensor) -> list[Tensor]:
         ValueError: in training mode, where drop path acts and running statistics would move.
     Source: Figure 1 (14 points at depth 12); recipes G.5.
     """
-    raise _unknown(model)
-
-
-@layer_tokens.register
-@torch.no_grad()
-def _(model: StemViT, image_BCHW: Tensor) -> list[Tensor]:
-    _refuse_training(model)
-    features_BDHW = model.patch_embed(image_BCHW)
-    tokens_BND = model._pos_embed(features_BDHW)
-    layers = [features_BDHW.flatten(2).transpose(1, 2), tokens_BND[:, 1:]]
-    for block in model.blocks:
-        tokens_BND = block(tokens_BND)
-        layers.append(tokens_BND[:, 1:])
+    with watch_tokens(model) as layers:
+        model.forward(image_BCHW)  # uncompiled: a compiled call skips new hooks
     return layers
 
 
-@layer_tokens.register
-@torch.no_grad()
-def _(model: StemVOLO, image_BCHW: Tensor) -> list[Tensor]:
-    _refuse_training(model)
-    outlookers, downsample = model.network[:2]
-    grids_BHWD = [model.patch_embed(image_BCHW).permute(0, 2, 3, 1)]
-    for block in outlookers:
-        grids_BHWD.append(block(grids_BHWD[-1]))
-    grids_BHWD.append(downsample(grids_BHWD[-1]) + model.pos_embed)
-    for block in transformers(model):
-        grids_BHWD.append(block(grids_BHWD[-1]))
-    return [grid_BHWD.flatten(1, 2) for grid_BHWD in grids_BHWD]
+@contextmanager
+def watch_tokens(model: nn.Module) -> Iterator[list[Tensor]]:
+    """While open, collect what :func:`layer_tokens` returns from the model's own forward.
+
+    Args:
+        model: a backbone in evaluation mode; exactly one forward.
+
+    Raises:
+        ValueError: in training mode.
+    """
+    layers: list[Tensor] = []
+    handles = token_hooks(model, layers.append)
+    try:
+        _refuse_training(model)
+        yield layers
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@singledispatch
+def token_hooks(model: nn.Module, see: SeeTokens) -> list[RemovableHandle]:
+    """Hook the places between the layers, so that a forward shows their patch tokens in order.
+
+    Args:
+        model: the backbone whose tokens are watched.
+        see: is called with the tokens of each place.
+
+    Returns:
+        The hooks; none where the model's own forward does not show what ``layer_tokens`` returns.
+    """
+    raise _unknown(model)
+
+
+@token_hooks.register
+def _(model: StemViT, see: SeeTokens) -> list[RemovableHandle]:
+    return [
+        _after(model.patch_embed, lambda map_BDHW: see(_tokens_of(map_BDHW))),
+        _before(model.blocks[0], lambda tokens_BND: see(tokens_BND[:, 1:])),
+        *(_after(block, lambda tokens_BND: see(tokens_BND[:, 1:])) for block in model.blocks),
+    ]
+
+
+@token_hooks.register
+def _(model: StemVOLO, see: SeeTokens) -> list[RemovableHandle]:
+    outlookers, blocks = model.network[0], transformers(model)
+    return [
+        _after(model.patch_embed, lambda map_BDHW: see(_tokens_of(map_BDHW))),
+        *(_after(block, lambda grid_BHWD: see(grid_BHWD.flatten(1, 2))) for block in outlookers),
+        _before(blocks[0], lambda grid_BHWD: see(grid_BHWD.flatten(1, 2))),
+        *(_after(block, lambda grid_BHWD: see(grid_BHWD.flatten(1, 2))) for block in blocks),
+    ]
 
 
 def stem_scales(stem: nn.Module) -> ChannelScales | None:
@@ -184,6 +216,18 @@ def _hook_self_attention(attention: nn.Module, largest: LargestValues) -> Remova
     )
 
 
+def _tokens_of(map_BDHW: Tensor) -> Tensor:
+    return map_BDHW.flatten(2).transpose(1, 2)
+
+
+def _after(module: nn.Module, see: SeeTokens) -> RemovableHandle:
+    return module.register_forward_hook(lambda _, __, output: see(output.detach()))
+
+
+def _before(module: nn.Module, see: SeeTokens) -> RemovableHandle:
+    return module.register_forward_pre_hook(lambda _, inputs: see(inputs[0].detach()))
+
+
 def _refuse_training(model: nn.Module) -> None:
     if model.training:
         raise ValueError("layer_tokens needs model.eval(): training mode changes the tokens.")
@@ -191,7 +235,7 @@ def _refuse_training(model: nn.Module) -> None:
 
 def _unknown(model: nn.Module) -> TypeError:
     return TypeError(
-        f"{type(model).__name__}: unknown backbone; register layer_tokens, first_attention and "
+        f"{type(model).__name__}: unknown backbone; register token_hooks, first_attention and "
         "score_hooks for it in tokens.py"
     )
 

@@ -53,7 +53,7 @@ def _draw_series(panel: Axes, one: Series, metric: Metric, number: int, of: int)
         values = curve.values[metric]
         x = [i + shift for i in range(1, len(values) + 1)]
         panel.plot(x, values, color=style.colour, linewidth=0.7, alpha=0.45)
-        panel.plot(x, values, color=style.colour, marker=style.marker, markersize=3, linestyle="")
+        panel.plot(x, values, **style.dots, markersize=3)
         if curve.status is Status.CRASH:
             panel.plot(x, values, **CRASHED, label="a run that crashed", zorder=4)
     x = [i + shift for i in range(1, len(mean) + 1)]

@@ -92,12 +92,11 @@ def _draw_series(
 
 
 def _draw_runs(axes: Any, group: RunGroup, x: float, own: Look) -> None:
-    dots = {"color": own.colour, "marker": own.marker, "linestyle": "none"}
     held = [group.value_of(row) for row in group.held]
-    axes.plot([x] * len(held), held, **dots, alpha=0.8)
+    axes.plot([x] * len(held), held, **own.dots, alpha=0.8)
     crashed = [row for row in group.finished if row["outcome"] == Status.CRASH]
     ends = [group.value_of(row) or 0.0 for row in crashed]  # 0 where it was never judged
-    axes.plot([x] * len(ends), ends, **dots, fillstyle="none")
+    axes.plot([x] * len(ends), ends, **own.dots, fillstyle="none")
     axes.plot([x] * len(ends), ends, **CRASH)
 
 

@@ -29,6 +29,7 @@ from scaledrelu.models.tokens import (
     layer_tokens,
     stem_scales,
     watch_largest,
+    watch_tokens,
 )
 from scaledrelu.runs.create import create, parameters_of
 from scaledrelu.runs.feed import Validation
@@ -67,12 +68,13 @@ class Evaluators:
             numbers, found = evaluator(backbone)
             metrics.update(numbers)
             arrays.update(found)
-        with watch_largest(backbone) as largest, self.autocast():
-            backbone.forward(self.validation.probe)  # uncompiled: a compiled call skips new hooks
+        images = self.validation.probe
+        with self.autocast():
+            with watch_largest(backbone) as largest, watch_tokens(backbone) as layers:
+                backbone.forward(images)  # uncompiled: a compiled call skips new hooks
+            observed = look_inside(backbone, layers or layer_tokens(backbone, images))
         arrays["max/activation"] = largest.activation.cpu()
         arrays["max/score"] = largest.score.cpu()
-        with self.autocast():
-            observed = look_inside(backbone, self.validation.probe)
         if self.with_channels:
             observed |= channel_norms(backbone)
         observed["largest/activation"] = float(largest.activation)
@@ -80,18 +82,18 @@ class Evaluators:
         return Evaluation(metrics, arrays, observed)
 
 
-def look_inside(backbone: nn.Module, images_BCHW: Tensor) -> dict[str, float]:
+def look_inside(backbone: nn.Module, layers: Sequence[Tensor]) -> dict[str, float]:
     """Return what one evaluation records of the network itself.
 
-    Per layer, as in Figure 1 but over these images only: ``similarity/absolute_00``, ... and
+    Per layer, as in Figure 1 but over a few images only: ``similarity/absolute_00``, ... and
     ``similarity/signed_00``, ... Over the channels of the stem's last scaled ReLU, where it has
     one: ``stem/alpha_min``, ``_mean``, ``_max`` and the same of ``beta``.
 
     Args:
         backbone: the network, in evaluation mode.
-        images_BCHW: the probe's images, normalised.
+        layers: the tokens (B, N, D) of its layers for the probe's images.
     """
-    found = [layer_similarity(tokens_BND) for tokens_BND in layer_tokens(backbone, images_BCHW)]
+    found = [layer_similarity(tokens_BND) for tokens_BND in layers]
     observed = {}
     for kind in ("absolute", "signed"):
         values = torch.stack([getattr(layer, kind) for layer in found]).tolist()

@@ -17,9 +17,11 @@ from torch.utils.hooks import RemovableHandle
 from scaledrelu.errors import ConfigError
 from scaledrelu.models.tokens import (
     LargestValues,
+    SeeTokens,
     first_attention,
     layer_tokens,
     score_hooks,
+    token_hooks,
 )
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
 
@@ -125,6 +127,11 @@ class LinearProbe(Task):
 @layer_tokens.register
 def _(model: Probe, image_BCHW: Tensor) -> list[Tensor]:
     return layer_tokens(model.frozen, image_BCHW)
+
+
+@token_hooks.register
+def _(model: Probe, see: SeeTokens) -> list[RemovableHandle]:
+    return []  # its own forward leaves autocast, in which tokens are observed
 
 
 @first_attention.register

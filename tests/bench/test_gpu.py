@@ -54,7 +54,7 @@ SAVER = "trap 'echo saved; exit 0' TERM; echo up; while :; do sleep 0.05; done"
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_piece_that_will_not_stop_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     report = run_piece(
-        Piece("sleeper", ["sh", "-c", SLEEPER]), limit_s=5.0, folder=tmp_path, show=str
+        Piece("sleeper", ["sh", "-c", SLEEPER]), limit_s=3.0, folder=tmp_path, show=str
     )
     assert (report.ended, report.status) == (Ended.OVER, None)
     child = int(report.log.read_text())
@@ -63,7 +63,7 @@ def test_a_piece_that_will_not_stop_is_ended_with_all_that_it_started(tmp_path: 
 
 
 def test_a_piece_is_asked_to_stop_before_it_is_made_to(tmp_path: Path) -> None:
-    report = run_piece(Piece("saves", ["sh", "-c", SAVER]), limit_s=5.0, folder=tmp_path, show=str)
+    report = run_piece(Piece("saves", ["sh", "-c", SAVER]), limit_s=3.0, folder=tmp_path, show=str)
     assert report.ended is Ended.OVER
     words = report.log.read_text().split()
     assert (words[0], words[-1]) == ("up", "saved")

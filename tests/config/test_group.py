@@ -40,6 +40,7 @@ WRONG = [
     ("stem.strides=2", "stem.strides=2: must be a list: stem.strides=[2]"),
     ("data.root=null data=imagefolder profile=paper", "data.root=null: open_image_folder reads"),
     ("data.root=null data=cifar10 profile=small", "data.root=null: open_cifar10 reads files"),
+    ("profile=cifar data.build.val=validation", "allowed: test, held_out"),
     ("stem.act=rleu", "did you mean 'relu'"),
     ("stem.tail=[bn]", "allowed: batch, layernorm, relu, gelu, scaled_relu"),
     ("precision.autocast=half", "allowed: none, fp16, bf16"),

@@ -23,10 +23,11 @@ from scaledrelu.dashboards.afterwards import (
 )
 from scaledrelu.engine.mirror_files import MARK, SENT, Rows, read_mark, record_of, summary_of
 from scaledrelu.engine.wandb_afterwards import known
-from scaledrelu.errors import ConfigError, TableError
+from scaledrelu.errors import ConfigError, RunError, TableError
 from scaledrelu.runs.mirrored import Sender, told_of
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Outcome, Result, run_directory, write_result
+from scripts import mirror
 from tests.helpers.configs import composed
 from tests.helpers.fake_wandb import KEY, FakeWandb
 from tests.helpers.table_fakes import plan_of, write_table
@@ -189,6 +190,27 @@ def test_a_run_that_cannot_be_sent_is_named_in_one_line(tmp_path, names, says) -
     with pytest.raises(ConfigError, match=says):
         copies_of_folder(tmp_path, NoTables(), names)
     assert copies_of_folder(tmp_path, NoTables()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("deit-000000000000", "has no result in"), ("../x", "becomes a folder name")],
+)
+def test_a_run_that_is_asked_for_is_looked_at_before_the_key(
+    tmp_path, monkeypatch, name, says
+) -> None:
+    """Whoever mistypes an id would else be sent to ``wandb login`` first."""
+
+    def refuse(**_: object) -> None:
+        raise RunError("W&B: no key")
+
+    monkeypatch.setattr(mirror, "check_online", refuse)
+    monkeypatch.setattr(mirror, "Printers", lambda *_: NoTables())
+    with pytest.raises(ConfigError, match=says):
+        mirror.main(mirror.parse(["--run", name, f"results={tmp_path}"]))
+    known = finished(tmp_path, composed(*ROW)).name
+    with pytest.raises(RunError, match="no key"):
+        mirror.main(mirror.parse(["--run", known, f"results={tmp_path}"]))
 
 
 def test_a_table_that_was_never_written_is_asked_for(tmp_path: Path) -> None:

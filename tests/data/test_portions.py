@@ -13,6 +13,7 @@ from scaledrelu.config.digest import data_parts
 from scaledrelu.data.portions import open_cifar10_portion
 from scaledrelu.errors import ConfigError
 
+TARGET = "scaledrelu.data.portions.open_cifar10_portion"
 SMALL: dict[str, Any] = {
     "train": "train",
     "val": "test",
@@ -71,19 +72,26 @@ def test_images_in_memory_are_those_of_the_files(root) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"val": "validation"}, "allowed: test, held_out"),
-        ({"train_files": [0, 8]}, "a class has 7 images only"),
-        ({"train_files": [4, 0]}, "two whole numbers"),
-        ({"train_files": [0.5, 4]}, "two whole numbers"),
-        ({"test_files": [3]}, "two whole numbers"),
-        ({"held_out_files": [3, 6]}, "overlaps with train_files"),
-        ({"train_images": 13}, "must lie in [1, 12]"),
-        ({"train_images": 0}, "must lie in [1, 12]"),
-    ],
-)
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"val": "validation"}, "data.build.val=validation: is neither of the words"),
+    ({"val": "heldout"}, "did you mean 'held_out'?; allowed: test, held_out"),
+    ({"val": None}, "data.build.val=null: is neither"),
+    ({"train_files": [4, 0]}, "two whole numbers"),
+    ({"train_files": [0.5, 4]}, "data.build.train_files=[0.5,4]: must be [first,end]"),
+    ({"test_files": [3]}, "two whole numbers"),
+    ({"test_files": 3}, "data.build.test_files=3: must be"),
+    ({"held_out_files": None}, "data.build.held_out_files=null: must be"),
+    ({"held_out_files": [3, 6]}, "[3,6]: overlaps with train_files=[0,4]"),
+    ({"train_images": 0}, "data.build.train_images=0: must be a whole number of at least 1"),
+    ({"train_images": 0.5}, "data.build.train_images=0.5: must be"),
+]
+WITH_THESE_FILES = [
+    ({"train_files": [0, 8], "held_out_files": [8, 9]}, "a class has 7 images only"),
+    ({"train_images": 13}, "must lie in [1, 12]"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG + WITH_THESE_FILES)
 def test_what_cannot_be_is_one_line(root, changes, message) -> None:
     with pytest.raises(ConfigError) as refused:
         opened(root, **changes)
@@ -91,10 +99,20 @@ def test_what_cannot_be_is_one_line(root, changes, message) -> None:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("changes", "message"), WRONG)
+def test_what_no_files_could_make_right_is_refused_before_a_run_starts(
+    tmp_path, changes, message
+) -> None:
+    """A run is named by its files before it is started: ``data_parts`` is asked for them."""
+    with pytest.raises(ConfigError) as refused:
+        data_parts(SMALL | {"_target_": TARGET} | changes, tmp_path / "no folder")
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_both_folders_are_in_the_digest_whatever_a_run_is_judged_on(root) -> None:
-    target = "scaledrelu.data.portions.open_cifar10_portion"
     by_words = [
-        data_parts(SMALL | {"_target_": target, "val": word}, root) for word in ("test", "held_out")
+        data_parts(SMALL | {"_target_": TARGET, "val": word}, root) for word in ("test", "held_out")
     ]
     assert by_words[0] == by_words[1]
     assert [Path(part.root).name for part in by_words[0]] == ["train", "test"]

@@ -16,10 +16,10 @@ PAGE = (ROOT / "docs" / "reports.md").read_text().splitlines()
 
 
 @pytest.fixture
-def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
-    """The published runs of mini as results; composed configurations are kept between tests."""
+def settings(tmp_path: Path, composed_before: Path) -> Settings:
+    """The published runs of mini as results."""
     (tmp_path / "runs").symlink_to(ROOT / "results" / "published" / "mini" / "runs")
-    known = Path(request.config.cache.mkdir("composed")) / ".cache"
+    known = composed_before / ".cache"
     known.mkdir(exist_ok=True)
     (tmp_path / ".cache").symlink_to(known)
     settings = load_settings(["profile=mini", "seeds=table"])

@@ -84,7 +84,8 @@ def test_several_processes_a_run_in_slots(tmp_path: Path) -> None:
 
 
 def test_a_multirun_from_the_shell_needs_no_table(tmp_path: Path) -> None:
-    shell("train.py", "-m", "profile=smoke", "seed=0,1", f"paths.results={tmp_path}")
+    small = ("model.depth=1", "data.fraction=0.1")
+    shell("train.py", "-m", "profile=smoke", "seed=0,1", f"paths.results={tmp_path}", *small)
     assert len(list((tmp_path / "runs").glob("deit-*/result.json"))) == 2
 
 

@@ -20,7 +20,7 @@ from scaledrelu.engine.mirror import WandbMirror, check_online, mode_here
 from scaledrelu.engine.mirror_afterwards import Sender
 from scaledrelu.engine.wandb_run import from_environment, place_of
 from scaledrelu.errors import RunError
-from tests.helpers.fake_wandb import KEY, FakeRun, FakeWandb, fake_wandb
+from tests.helpers.fake_wandb import KEY, FakeRun, FakeWandb
 
 pytest.importorskip("wandb")
 ALL = list(range(10, 110, 10))
@@ -42,12 +42,6 @@ SPEC: dict[str, Any] = {
     "paper": {"table1/top1": 81.9},
     "config": CONFIG,
 }
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch):
-    with fake_wandb(monkeypatch) as fake:
-        yield fake
 
 
 @pytest.fixture
@@ -171,7 +165,7 @@ def test_a_server_that_refuses_or_is_silent_costs_one_line_and_the_copy_is_kept(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(mirror.START_S, "online", 4.0)
+    monkeypatch.setitem(mirror.START_S, "online", 2.0 if trouble == "silence" else 4.0)
     server.refuse = 401 if trouble == "wrong key" else None
     if trouble == "silence":
         server.hang.set()

@@ -378,20 +378,18 @@ def test_a_command_that_is_killed_while_it_submits_loses_and_doubles_nothing(
         assert "val/top1" in Path(read_job(cluster.folder(place)).log).read_text()
 
 
+@pytest.mark.usefixtures("in_a_terminal")
 def test_ctrl_c_cancels_the_jobs_which_save(long_run: Cluster) -> None:
     def interrupt(cluster: Cluster) -> None:
         when_training(cluster)
         os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
-    try:
-        assert long_run.sweep(meanwhile=interrupt) == 130
-    finally:
-        signal.signal(signal.SIGINT, before)
+    assert long_run.sweep(meanwhile=interrupt) == 130
     assert "stopped; will continue at step" in long_run.table_lines()[0]
     assert queued_jobs(long_run.results) == {}
 
 
+@pytest.mark.usefixtures("in_a_terminal")
 def test_a_lost_terminal_cancels_nothing(long_run: Cluster) -> None:
     def hang_up(cluster: Cluster) -> None:
         when_training(cluster)

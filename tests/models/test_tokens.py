@@ -31,6 +31,19 @@ def test_layer_tokens_are_those_of_the_forward_pass():
     torch.testing.assert_close(layers[2], first)
 
 
+@pytest.mark.parametrize("stem", STEMS)
+def test_layer_tokens_are_to_the_bit_those_of_a_walk_from_layer_to_layer(stem):
+    """The walk is a second implementation; a sum in another order would show in the last bits."""
+    model, image = make_vit(stem).eval(), torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        features = model.patch_embed(image)
+        tokens = [model._pos_embed(features)]
+        for block in model.blocks:
+            tokens.append(block(tokens[-1]))
+    walked = [features.flatten(2).transpose(1, 2), *(one[:, 1:] for one in tokens)]
+    assert all(map(torch.equal, layer_tokens(model, image), walked))
+
+
 def test_layer_tokens_refuses_training_mode():
     with pytest.raises(ValueError, match=r"model.eval"):
         layer_tokens(make_vit(), torch.randn(2, 3, 16, 16))

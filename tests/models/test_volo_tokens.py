@@ -38,6 +38,23 @@ def test_layer_tokens_are_those_of_the_forward_pass():
         torch.testing.assert_close(first(positions.unflatten(1, (4, 4))).flatten(1, 2), layers[1])
 
 
+@pytest.mark.parametrize("layers", [[1, 1, 2, 1], [2, 1]])
+def test_layer_tokens_are_to_the_bit_those_of_a_walk_from_layer_to_layer(layers):
+    model = make_volo(**(MINI_VOLO | {"layers": layers})).eval()
+    outlookers, downsample = model.network[:2]
+    image = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        walked = [model.patch_embed(image).permute(0, 2, 3, 1)]
+        for block in outlookers:
+            walked.append(block(walked[-1]))
+        walked.append(downsample(walked[-1]) + model.pos_embed)
+        for block in transformers(model):
+            walked.append(block(walked[-1]))
+    layers = layer_tokens(model, image)
+    assert len(layers) == len(walked)
+    assert all(torch.equal(a, b.flatten(1, 2)) for a, b in zip(layers, walked, strict=True))
+
+
 def test_layer_tokens_refuses_training_mode():
     with pytest.raises(ValueError, match=r"model.eval"):
         layer_tokens(make_volo(**MINI_VOLO), torch.randn(2, 3, 16, 16))

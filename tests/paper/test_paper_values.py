@@ -24,12 +24,11 @@ def paper_rows(number):
 
 
 @pytest.fixture(scope="module")
-def plan(request):
-    """Every table at paper scale; composed configs are kept between test sessions."""
-    cache = request.config.cache.mkdir("composed")
-    composer = Composer(Path(cache))
+def plan(composed_before):
+    """Every table at paper scale."""
+    composer = Composer(composed_before)
     tables = [load_table(name, CONF_DIR) for name in table_names(CONF_DIR)]
-    plan = build_plan(tables, profile="paper", seeds=[0], results=Path(cache), compose=composer)
+    plan = build_plan(tables, profile="paper", seeds=[0], results=composed_before, compose=composer)
     composer.save()
     return plan
 

@@ -22,13 +22,13 @@ TABLES = [path.stem for path in sorted(PUBLISHED.glob("*.csv"))]
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+def reports(tmp_path_factory: pytest.TempPathFactory, composed_before: Path) -> Path:
     """The folder of the reports that the published records make."""
     results = tmp_path_factory.mktemp("published") / "results"
     results.mkdir()
     for name in ("runs", "artifacts"):
         (results / name).symlink_to(PUBLISHED / name)
-    cache = Path(request.config.cache.mkdir("composed")) / ".cache"
+    cache = composed_before / ".cache"
     cache.mkdir(exist_ok=True)
     (results / ".cache").symlink_to(cache)
     settings = load_settings([f"results={results}", "seeds=table"], script="report")

@@ -1,7 +1,6 @@
 """Reports say what differs from the paper's recipe; the truth is composed, never written down."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -88,13 +87,13 @@ TABLE_1 = {
 }
 
 
-def planned(cache, *names, profile="mini", overrides=()):
-    composer = Composer(Path(cache))
+def planned(known, *names, profile="mini", overrides=()):
+    composer = Composer(known)
     plan = build_plan(
         [load_table(name, CONF_DIR) for name in names],
         profile=profile,
         seeds=[0],
-        results=Path(cache),
+        results=known,
         compose=composer,
         overrides=overrides,
     )
@@ -103,14 +102,8 @@ def planned(cache, *names, profile="mini", overrides=()):
 
 
 @pytest.fixture(scope="module")
-def cache(request):
-    """Composed configs are kept between test sessions."""
-    return request.config.cache.mkdir("composed")
-
-
-@pytest.fixture(scope="module")
-def plan(cache):
-    return planned(cache, "table1", "table6")
+def plan(composed_before):
+    return planned(composed_before, "table1", "table6")
 
 
 def tables_in(section):
@@ -186,8 +179,8 @@ def test_what_rows_start_from_has_a_table_of_its_own(plan):
     assert "start from released weights" in section
 
 
-def test_at_the_papers_profile_nothing_differs_and_nothing_is_printed(cache):
-    at_paper = planned(cache, "table1", "table6", profile="paper")
+def test_at_the_papers_profile_nothing_differs_and_nothing_is_printed(composed_before):
+    at_paper = planned(composed_before, "table1", "table6", profile="paper")
     for table in at_paper.tables:
         assert recipe_differences(at_paper, table) == ""
 

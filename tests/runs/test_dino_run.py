@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.distributed import World
@@ -82,23 +83,29 @@ def _later(calls: Iterator[int], count: int) -> bool:
     return next(calls) + 1 >= count
 
 
-def test_groups_that_go_through_together_train_like_one_group(smoke, tmp_path) -> None:
+@pytest.fixture(scope="module")
+def in_eights(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """The configuration of a finished run of one process in groups of eight images."""
+    results = tmp_path_factory.mktemp("eights")
+    config = compose(["profile=smoke", *SAME, "batch.group=8", f"paths.results={results}"])
+    assert run_job(config).ended == Ended.OK
+    return config
+
+
+def test_groups_that_go_through_together_train_like_one_group(smoke, in_eights) -> None:
     one = smoke(*SAME)
-    four = smoke(*SAME, "batch.group=8", f"paths.results={tmp_path / 'four'}")
-    assert run_id(one) != run_id(four)
-    assert run_job(one).ended == run_job(four).ended == Ended.OK
-    same_weights(one, four)
+    assert run_id(one) != run_id(in_eights)
+    assert run_job(one).ended == Ended.OK
+    same_weights(one, in_eights)
 
 
 @pytest.mark.usefixtures("forked_ranks")
-def test_one_process_and_two_ranks_train_the_same(smoke, tmp_path) -> None:
-    one = smoke(*SAME, "batch.group=8")
-    two = smoke(*SAME, "batch.group=8", "launch.nproc=2", f"paths.results={tmp_path / 'two'}")
-    assert run_id(one) == run_id(two)
-    assert run_job(one).ended == Ended.OK
+def test_one_process_and_two_ranks_train_the_same(smoke, in_eights) -> None:
+    two = smoke(*SAME, "batch.group=8", "launch.nproc=2")
+    assert run_id(in_eights) == run_id(two)
     assert run_job(two).ended == Ended.OK
-    same_weights(one, two)
-    first, second = (read_result(folder_of(config)).metrics for config in (one, two))
+    same_weights(in_eights, two)
+    first, second = (read_result(folder_of(config)).metrics for config in (in_eights, two))
     # Not their k-NN: features lie so close together here that rounding decides who is near.
     for name in ("val/feature_std", "val/feature_rank"):
         assert second[name] == pytest.approx(first[name], rel=0.02)

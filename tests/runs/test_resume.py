@@ -17,7 +17,8 @@ from tests.helpers.tiny_runs import fingerprint, folder_of
 
 # Everything that has state or draws at random, in twelve steps of which every third is logged.
 EVERYTHING = (
-    "profile=smoke", "stem=conv", "model.depth=2", "model.drop_path=0.1", "ema={decay: 0.9}",
+    "profile=smoke", "stem=conv", "stem.hidden=4", "model.depth=2", "model.width=16",
+    "model.drop_path=0.1", "ema={decay: 0.9}",
     "augment.mixup=0.8", "augment.cutmix=1.0", "augment.erasing=0.5", "data.fraction=0.3",
     "launch.log_every_steps=3", "launch.checkpoint_every_steps=2", "optimizer.clip_grad=1.0",
 )  # fmt: skip
@@ -85,12 +86,7 @@ def test_a_torn_last_checkpoint_costs_steps_not_the_result(
 
 
 def test_fp16_with_loss_scaling_resumes_alike(tmp_path, in_child) -> None:
-    overrides = (
-        "precision=fp16_2021",
-        "launch.fp16_on_cpu=true",
-        "model.width=16",
-        "stem.hidden=4",
-    )
+    overrides = ("precision=fp16_2021", "launch.fp16_on_cpu=true")
     whole, cut = tiny(tmp_path / "a", *overrides), tiny(tmp_path / "b", *overrides)
     assert in_child(whole) == "ok"
     assert in_child(cut, at_step=9) is None

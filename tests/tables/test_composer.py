@@ -4,7 +4,7 @@ from itertools import cycle
 import pytest
 
 from scaledrelu.config import digest, hydra_tree
-from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
+from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned, from_values
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options
 from scaledrelu.errors import ConfigError
@@ -34,6 +34,11 @@ def planned(images, tmp_path):
         return found
 
     return plan
+
+
+def by_hydra(overrides, conf_dir=CONF_DIR):
+    """The configuration that Hydra composes at once, without any of our short cuts."""
+    return from_values(hydra_tree.compose_tree(overrides, conf_dir).resolved(), conf_dir=conf_dir)
 
 
 def add(images):
@@ -94,8 +99,9 @@ def test_values_are_set_as_hydra_sets_them(tmp_path):
     composer = Composer(tmp_path)
     options = ["optimizer=sam", "profile=mini"]
     for extra in (VALUES[:5], VALUES[5:]):
-        fresh = compose_unpinned([*options, *extra])
+        fresh = by_hydra([*options, *extra])
         assert composer.unpinned([*options, *extra]).config == fresh, extra
+        assert compose_unpinned([*options, *extra]) == fresh, extra
 
 
 def test_rows_that_differ_in_values_only_share_one_composition(tmp_path, monkeypatch):
@@ -108,14 +114,52 @@ def test_rows_that_differ_in_values_only_share_one_composition(tmp_path, monkeyp
     assert asked == [("~stem",)]
 
 
+def said_or_made(compose, overrides):
+    """Return what a command line makes, or what is said of it."""
+    try:
+        return compose(overrides)
+    except ConfigError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["ema={decay: 0.9}", "ema.decay=0.8"],
+        ["ema.decay=0.8", "ema={decay: 0.9}"],
+        ["optimizer.build.amsgrad=false", "+optimizer.build.amsgrad=true"],
+        ["~optimizer.build.fused", "optimizer.build.fused=true"],
+        ["seed=4", "stem.act=gelu", "stem=conv", "lr.base=1", "seed=5", "lr.base=2"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_line_means_what_hydra_says_whatever_its_order(overrides):
+    assert said_or_made(compose_unpinned, overrides) == said_or_made(by_hydra, overrides)
+
+
+def test_an_edited_file_is_composed_anew(tmp_path):
+    conf = shutil.copytree(CONF_DIR, tmp_path / "conf")
+    path = conf / "stem" / "conv.yaml"
+    text = path.read_text()
+    for label in ("ViT_a", "ViT_b"):  # of the same length, perhaps within a tick of the clock
+        path.write_text(text.replace("ViT_c", label))
+        assert compose_unpinned(["stem=conv"], conf_dir=conf).stem.label == label
+
+
 FRAMES = [["recipe=volo", "profile=small"], ["recipe=reid"], ["recipe=dino", "profile=paper"]]
 APART = [[f"stem={s}", f"ffn={f}"] for s, f in zip(GROUPS["stem"], cycle(GROUPS["ffn"]))]
 APART += [["init=run", "init.run=deit-0123456789ab", "ffn=mlp_relu"]]
 
 
+@pytest.fixture(scope="module")
+def composer(tmp_path_factory):
+    return Composer(tmp_path_factory.mktemp("composer"))
+
+
 @pytest.mark.parametrize(("options", "frame"), list(zip(APART, cycle(FRAMES))), ids=str)
-def test_options_put_in_afterwards_make_what_hydra_makes(tmp_path, options, frame):
-    found = Composer(tmp_path).unpinned([*frame, *options])
+def test_options_put_in_afterwards_make_what_hydra_makes(composer, options, frame):
+    found = composer.unpinned([*frame, *options])
+    assert found.config == by_hydra([*frame, *options])
     assert found.config == compose_unpinned([*frame, *options])
     assert found.choices["ffn"] == options[-1].partition("=")[2]
 
@@ -127,6 +171,7 @@ def test_an_option_that_reaches_beyond_its_group_is_left_to_hydra(tmp_path):
     )
     overrides = ["stem=own", "profile=mini"]
     found = Composer(tmp_path, conf_dir=conf).unpinned(overrides).config
+    assert found == by_hydra(overrides, conf)
     assert found == compose_unpinned(overrides, conf_dir=conf)
 
 
@@ -138,6 +183,7 @@ def test_a_recipe_that_chooses_its_stem_is_left_to_hydra(tmp_path):
     )
     for overrides in (["profile=mini"], ["profile=mini", "stem=conv_bn"]):
         found = Composer(tmp_path, conf_dir=conf).unpinned(overrides)
+        assert found.config == by_hydra(overrides, conf)
         assert found.config == compose_unpinned(overrides, conf_dir=conf)
         assert found.config.stem.strides == (2, 1, 1)
 

@@ -51,9 +51,11 @@ def test_no_value_of_the_papers_curves_is_made_up() -> None:
 
 
 @pytest.mark.parametrize("profile", ["mini", "paper"])
-def test_its_runs_are_rows_of_table_2(profile, tmp_path, monkeypatch, request, fixtures) -> None:
+def test_its_runs_are_rows_of_table_2(
+    profile, tmp_path, monkeypatch, composed_before, fixtures
+) -> None:
     monkeypatch.chdir(tmp_path)  # no data set lies at a relative root here
-    composer = Composer(Path(request.config.cache.mkdir("composed")))
+    composer = Composer(composed_before)
     table = load_figure(CONF_DIR).table
     plan = build_plan([table], profile=profile, seeds=[0], results=tmp_path, compose=composer)
     composer.save()

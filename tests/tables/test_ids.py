@@ -48,17 +48,18 @@ def ids_of(profile: str, results: Path) -> dict[str, str]:
     "profile",
     [pytest.param(p, marks=pytest.mark.slow if p in LONG else ()) for p in PROFILES],
 )
-def test_every_cell_has_the_run_that_it_had(profile, tmp_path, monkeypatch, request) -> None:
+def test_every_cell_has_the_run_that_it_had(
+    profile, tmp_path, monkeypatch, composed_before
+) -> None:
     monkeypatch.chdir(tmp_path)  # no data set lies at a relative root here
-    cache = Path(request.config.cache.mkdir("composed"))
-    assert ids_of(profile, cache) == json.loads(KNOWN.read_text())[profile]
+    assert ids_of(profile, composed_before) == json.loads(KNOWN.read_text())[profile]
 
 
 def test_every_run_has_a_name_of_its_own_and_the_seeds_of_a_row_share_a_group(
-    tmp_path, monkeypatch, request
+    tmp_path, monkeypatch, composed_before
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    plan = plan_of("mini", Path(request.config.cache.mkdir("composed")), seeds=(0, 1))
+    plan = plan_of("mini", composed_before, seeds=(0, 1))
     names: dict[str, set[str]] = {}
     groups: dict[str, set[str]] = {}
     for run in plan.runs.values():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.drawing import CRASH, drawing, look, save_picture
+from scaledrelu.reports.drawing import CRASH, Look, drawing, look, save_picture
 from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
 from scaledrelu.reports.stability.overflow import KINDS, LIMIT, Watched
 from scaledrelu.runs.record import Status
@@ -158,7 +158,7 @@ def _draw_cell(axes: Axes, x: int, y: int, value: CellValue, column: Column) -> 
     )
 
 
-def _draw_seeds(axes: Axes, line: Line, style: Any, *, shift: float) -> None:
+def _draw_seeds(axes: Axes, line: Line, style: Look, *, shift: float) -> None:
     means = {r: v.value for r, v in line.cells.items() if v.value is not None}
     axes.plot(
         [rate * shift for rate in means],
@@ -176,7 +176,7 @@ def _draw_seeds(axes: Axes, line: Line, style: Any, *, shift: float) -> None:
             axes.plot([rate * shift], [seed.value], **{**mark, "color": style.colour})
 
 
-def _draw_run(axes: Axes, one: Watched, kind: str, style: Any, *, aside: float) -> None:
+def _draw_run(axes: Axes, one: Watched, kind: str, style: Look, *, aside: float) -> None:
     largest = one.largest[kind]
     if largest.series:
         total = one.run.result.provenance.get("steps") or max(largest.series)
@@ -184,22 +184,21 @@ def _draw_run(axes: Axes, one: Watched, kind: str, style: Any, *, aside: float) 
         drawn = list(largest.series.values())
         axes.plot(steps, drawn, color=style.colour, linestyle=style.line, linewidth=0.9, alpha=0.8)
         end = (steps[-1], drawn[-1])
-        mark = {"marker": style.marker, "markersize": 4, "linestyle": "none"}
+        mark = {**style.dots, "markersize": 4}
     elif largest.value is not None:
         end = (aside, largest.value)
-        mark = {"marker": style.marker, "markersize": 5, "linestyle": "none"}
-        mark["markerfacecolor"] = "none"
+        mark = {**style.dots, "markersize": 5, "markerfacecolor": "none"}
     else:
         return
-    mark = {**CRASH, "markersize": 6} if one.crashed else mark
-    axes.plot([end[0]], [end[1]], **{**mark, "color": style.colour})
+    mark = {**CRASH, "markersize": 6, "color": style.colour} if one.crashed else mark
+    axes.plot([end[0]], [end[1]], **mark)
 
 
-def _looks(names: Any) -> dict[str, Any]:
+def _looks(names: Iterable[str]) -> dict[str, Look]:
     return {name: look(number) for number, name in enumerate(dict.fromkeys(names))}
 
 
-def _legend(figure: Any, panels: Sequence[Axes], looks: Mapping[str, Any]) -> None:
+def _legend(figure: Any, panels: Sequence[Axes], looks: Mapping[str, Look]) -> None:
     for name, style in looks.items():
         panels[0].plot([], [], label=name, **style.settings, markersize=4)
     panels[0].plot([], [], label="crashed", **{**CRASH, "color": "black", "markersize": 6})
