@@ -80,11 +80,13 @@ class Trees:
             ConfigError: one line, as the shell would say it.
         """
         apart = [text for text in overrides if text.partition("=")[0] in APART]
+        others = [text for text in overrides if text not in apart]
+        # Of two options of one group Hydra takes the last.
+        apart = list({text.partition("=")[0]: text for text in apart}.values())
         options = {text.replace("=", "/", 1): self._option(text) for text in apart}
         if not apart or None in options.values():
             return self._tree(tuple(overrides))
         groups = [text.partition("=")[0] for text in apart]
-        others = [text for text in overrides if text not in apart]
         try:
             frame = self._tree((*others, *(f"~{group}" for group in groups)))
         except ConfigError:  # some file wants one of these groups to be there

@@ -130,6 +130,10 @@ def said_or_made(compose, overrides):
         ["optimizer.build.amsgrad=false", "+optimizer.build.amsgrad=true"],
         ["~optimizer.build.fused", "optimizer.build.fused=true"],
         ["seed=4", "stem.act=gelu", "stem=conv", "lr.base=1", "seed=5", "lr.base=2"],
+        ["stem=conv", "lr.base=1", "stem=conv_bn"],
+        ["ffn=mlp_relu", "stem=conv_bn", "ffn=conv1d", "stem=conv"],
+        ["optimizer=sam", "optimizer=adamw", "optimizer.build.weight_decay=0.1"],
+        ["recipe=dino", "recipe=deit", "profile=small", "profile=mini"],
     ],
     ids=" ".join,
 )
