@@ -80,10 +80,10 @@ class Trees:
             ConfigError: one line, as the shell would say it.
         """
         apart = [text for text in overrides if text.partition("=")[0] in APART]
-        options = {text.replace("=", "/", 1): self._option(text) for text in apart}
-        if not apart or None in options.values():
-            return self._tree(tuple(overrides))
         groups = [text.partition("=")[0] for text in apart]
+        options = {text.replace("=", "/", 1): self._option(text) for text in apart}
+        if not apart or None in options.values() or len(groups) > len(set(groups)):
+            return self._tree(tuple(overrides))
         others = [text for text in overrides if text not in apart]
         try:
             frame = self._tree((*others, *(f"~{group}" for group in groups)))

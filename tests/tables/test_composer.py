@@ -130,6 +130,7 @@ def said_or_made(compose, overrides):
         ["optimizer.build.amsgrad=false", "+optimizer.build.amsgrad=true"],
         ["~optimizer.build.fused", "optimizer.build.fused=true"],
         ["seed=4", "stem.act=gelu", "stem=conv", "lr.base=1", "seed=5", "lr.base=2"],
+        ["stem=conv", "optimizer=sam", "stem=conv_bn", "optimizer=adamw"],
     ],
     ids=" ".join,
 )
