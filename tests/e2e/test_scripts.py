@@ -83,6 +83,7 @@ def test_several_processes_a_run_in_slots(tmp_path: Path) -> None:
     assert [result["provenance"]["processes"] for result in results] == [2] * 8
 
 
+@pytest.mark.slow  # of real runs, test_train_shell.py has a multirun in slots
 def test_a_multirun_from_the_shell_needs_no_table(tmp_path: Path) -> None:
     small = ("model.depth=1", "data.fraction=0.1")
     shell("train.py", "-m", "profile=smoke", "seed=0,1", f"paths.results={tmp_path}", *small)
@@ -117,7 +118,8 @@ def test_bad_input_is_one_line_and_exit_2(script: str, arguments: list[str], lin
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_failing_single_run_exits_1_and_a_done_one_0(tmp_path: Path) -> None:
+@pytest.mark.slow  # test_train_shell.py has the statuses, runs/test_job.py the missing folder
+def test_a_failing_single_run_exits_1(tmp_path: Path) -> None:
     common = ["profile=smoke", f"paths.results={tmp_path}"]
     bad = shell("train.py", *common, "data=imagefolder", f"data.root={tmp_path}/no", check=False)
     assert bad.returncode == 1
