@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from scaledrelu.config.portion import HELD_OUT, RANGES
 from scaledrelu.config.run import RunConfig, plain
 
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")  # what ids look like; artifacts have such names
@@ -32,7 +33,6 @@ TRANSIENT = (
     "precision.label",
     "data.root",
     "data.build.train",
-    "data.build.val",
     "data.build.expect",
     "data.on_bad_image",
     "evaluation.batch",
@@ -75,6 +75,8 @@ def canonical(config: RunConfig) -> dict[str, Any]:
         _drop(science, key)
     for key, neutral in NEUTRAL.items():
         _drop(science, key, only_if=neutral)
+    if not _judged_on_held_out(science["data"]["build"]):
+        _drop(science, "data.build.val")  # a folder or a list: the digest says which images
     if science["warmup"]["epochs"] == 0 or science["warmup"]["shape"] == "none":
         science["warmup"] = {"shape": "none", "epochs": 0}
     if "token_labels" in science["data"]:
@@ -121,6 +123,11 @@ def with_start(science: Mapping[str, Any], *, seed: int, upstream: str | None) -
     if upstream is not None:
         changed["init"] = {**science["init"], "run": upstream}
     return changed
+
+
+def _judged_on_held_out(build: Mapping[str, Any]) -> bool:
+    """Whether a portion's runs are judged on other images than those of its reports."""
+    return build.get("val") == HELD_OUT and all(name in build for name in RANGES)
 
 
 def _drop(config: dict[str, Any], dotted: str, only_if: Any = ...) -> None:

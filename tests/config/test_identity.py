@@ -74,6 +74,12 @@ def test_what_is_not_science_changes_no_hash(base: RunConfig, key: str, value: A
     assert run_id(with_values(base, {key: value})).split("-")[1] == run_id(base).split("-")[1]
 
 
+def test_a_portion_judged_on_its_held_out_images_is_another_run_than_one_of_its_reports() -> None:
+    one, other = (compose(["profile=cifar", f"data.build.val={v}"]) for v in ("test", "held_out"))
+    assert run_id(one) != run_id(other)
+    assert "val" not in canonical(one)["data"]["build"], "as in the runs that are published"
+
+
 def test_a_whole_number_has_one_id_however_it_is_written_where_no_type_says_so() -> None:
     one, other = (run_id(compose([f"optimizer.build.weight_decay={x}"])) for x in ("1", "1.0"))
     assert one == other
