@@ -90,7 +90,7 @@ class OurStep:
         self.judge.see_update(t.step, report.grad_norm, lr)
         self.update.apply(self.judge.flag, t)
         if self.ema is not None:
-            self.ema.update(self.task)
+            self.ema.update()
         self.loss_sum += loss
         if self.judge.due(t.step + 1):
             self.judge.read(t.step + 1)

@@ -129,7 +129,7 @@ class BatchGradient:
         """Forward and backward of one group's share of the loss; returns its detached output."""
         replays = self.sam is not None and self.sam.same_masks
         draw = 0 if replays else pass_index
-        torch.manual_seed(derive_seed(self.seed, "forward", t.step, group, draw))
+        seed_draws(derive_seed(self.seed, "forward", t.step, group, draw), self.device)
         follows = group == 0 and (pass_index == 0 or self.sam.stats_in_second_pass)
         with self.statistics.frozen(not follows), self._autocast():
             output = self.task(batch, t)
@@ -161,6 +161,22 @@ class BatchGradient:
     def _no_sync(self) -> AbstractContextManager[Any]:
         is_ddp = isinstance(self.task, DistributedDataParallel)
         return self.task.no_sync() if is_ddp else nullcontext()
+
+
+def seed_draws(seed: int, device: torch.device) -> None:
+    """Seed the generators that a forward pass draws from: the host's and its device's.
+
+    The same numbers as after ``torch.manual_seed``, which seeds those of all back-ends and notes a
+    stack trace for each that is not in use.
+
+    Args:
+        seed: whole number in [0, 2**63).
+        device: where the forward pass runs.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
 
 
 @torch.no_grad()

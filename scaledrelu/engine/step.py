@@ -160,18 +160,17 @@ class Update:
         return report
 
     def _report(self, passes: Passes) -> StepReport:
-        first = torch.stack([output.loss for output in passes.first])
-        losses = torch.stack([output.loss for output in passes.first + passes.second])
         scale = self._one if self.scaler is None else self.scaler.scale(self._one)
         norm = get_total_norm([p.grad for p in self.params if p.grad is not None]) / scale
-        finite = torch.isfinite(losses).all()
+        seen = [output.loss for output in passes.first + passes.second]
         if self.scaler is None:
-            finite = finite & torch.isfinite(norm)
+            seen.append(norm)
+        finite = torch.isfinite(torch.stack(seen)).all()
         logs = {
-            name: torch.stack([output.logs[name] for output in passes.first]).mean()
+            name: _mean([output.logs[name] for output in passes.first])
             for name in passes.first[0].logs
         }
-        loss, name = first.mean(), self.module.judged
+        loss, name = _mean([output.loss for output in passes.first]), self.module.judged
         return StepReport(
             loss=loss,
             judged=loss if name is None else logs[name],
@@ -192,6 +191,11 @@ class Update:
                 self.optimizer.step()
         elif not skip:
             self.optimizer.step()
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    """Return the mean of scalars; of one it is that one, without a kernel."""
+    return values[0] if len(values) == 1 else torch.stack(values).mean()
 
 
 def unwrap(task: nn.Module) -> nn.Module:
