@@ -22,9 +22,10 @@ OPTIMIZERS = ("adamw", "sam")
 HALF = ("fp16_2021", "fp16", "bf16")
 BATCH = {"mini": 64, "smoke": 64, "small": 512, "paper": 128}  # images per update, in one group
 METHODS = {  # images per update of the other recipes
-    "volo": {"mini": 64, "smoke": 64, "small": 512, "paper": 128},
     "dino": {"mini": 32, "smoke": 32, "small": 256, "paper": 64},
+    "volo": {"mini": 64, "smoke": 64, "small": 512, "paper": 128},
 }
+GROUPS = 8  # of the profile's batch, in one update: an update of the paper on one GPU
 OTHER_BATCHES = {"small": (128, 1024), "paper": (256, 512)}
 PROFILES = tuple(BATCH)
 
@@ -45,6 +46,10 @@ class Case:
         defaults: the plain step as timm's training script does it by default: NCHW, unfused, the
             loss read at every step. Otherwise the plain step has every switch that ours has.
         recipe: deit | volo | dino.
+        groups: groups of an update in ours; the plain step normalises the whole batch at once.
+        at_once: all groups in one pass; otherwise one after the other.
+        sdpa: kernel that fused attention tries first, in both.
+        eager_peer: of a compiled case: the plain step is not compiled, which would take as long.
         whole_loop: data included: ours with loader, augmentation, mixup and targets, the plain one
             with bare indexing, shift and normalisation. Otherwise one batch stays on the device.
     """
@@ -60,6 +65,10 @@ class Case:
     defaults: bool = False
     recipe: str = "deit"
     whole_loop: bool = False
+    groups: int = 1
+    at_once: bool = False
+    sdpa: str = "default"
+    eager_peer: bool = False
 
     @property
     def label(self) -> str:
@@ -70,11 +79,26 @@ class Case:
             "unfused": not self.fused,
             "timm defaults": self.defaults,
             "with data": self.whole_loop,
+            f"groups {self.grouping}": self.groups > 1,
+            f"{self.sdpa} attention": self.sdpa != "default",
+            "eager peer": self.eager_peer,
         }
         method = [] if self.recipe == "deit" else [self.recipe]
         words = [self.profile, *method, self.stem, self.optimizer, self.precision]
         words.append(f"B={self.batch}")
         return " ".join(words + [name for name, on in marks.items() if on])
+
+    @property
+    def grouping(self) -> str:
+        """Return how an update's groups are passed, or nothing where it has one."""
+        return f"{self.groups} {'at once' if self.at_once else 'in turn'}" * (self.groups > 1)
+
+    @property
+    def peer(self) -> str:
+        """Return the plain step in words."""
+        if self.defaults:
+            return "timm defaults"
+        return "same switches, eager" if self.eager_peer else "same switches"
 
     def row(self) -> Row:
         """Return the row of this case before anything is measured."""
@@ -89,7 +113,9 @@ class Case:
             layout="channels_last" if self.channels_last else "contiguous",
             compiled=self.compiled,
             fused=self.fused,
-            peer="timm defaults" if self.defaults else "same switches",
+            groups=self.grouping,
+            sdpa="" if self.sdpa == "default" else self.sdpa,
+            peer=self.peer,
         )
 
     def overrides(self, device: str) -> list[str]:
@@ -107,11 +133,13 @@ class Case:
             f"optimizer={self.optimizer}",
             f"precision={self.precision}",
             f"batch.total={self.batch}",
-            f"batch.group={self.batch}",
+            f"batch.group={self.batch // self.groups}",
             "profile.batch_scale=1.0",
             f"optimizer.build.fused={str(self.fused).lower()}",
             f"launch.channels_last={str(self.channels_last).lower()}",
             f"launch.compile={str(self.compiled).lower()}",
+            f"launch.groups_at_once={str(self.at_once).lower()}",
+            f"launch.sdpa={self.sdpa}",
             f"launch.device={device}",
         ]
 
@@ -162,9 +190,8 @@ def _methods(base: Case, device: str) -> Iterator[tuple[int, Case]]:
     for recipe, batches in METHODS.items():
         first = replace(base, recipe=recipe, batch=batches[base.profile])
         conv = replace(first, stem="conv")
-        rank = 4 if device == "cuda" else 2
-        yield rank, first
-        yield rank, conv
+        yield 4 if device == "cuda" else 2, first
+        yield 3 if device == "cuda" else 2, conv
         if device == "cuda":
             yield 6, replace(first, compiled=True)
             yield 6, replace(conv, compiled=True)
@@ -176,18 +203,26 @@ def _methods(base: Case, device: str) -> Iterator[tuple[int, Case]]:
 def _switches(base: Case) -> Iterator[tuple[int, Case]]:
     for stem in STEMS[:2]:
         one = replace(base, stem=stem)
-        for precision in HALF[1:]:
-            yield 2, replace(one, precision=precision)
+        for rank, precision in ((2, "bf16"), (5, "fp16")):
+            yield rank, replace(one, precision=precision)
         yield 5, replace(one, channels_last=False)
-        # Compiling takes as long as ten other cases: one of them before the other methods.
+        # Compiling takes as long as six other cases: both sides once, then ours alone.
         yield 3 if stem == "conv" else 5, replace(one, compiled=True)
+        yield (
+            3 if stem == "conv" else 4,
+            replace(one, compiled=True, precision="bf16", eager_peer=True),
+        )
+        yield 3, replace(one, precision="bf16", sdpa="cudnn")
         for precision in HALF[1:]:
             yield 5, replace(one, precision=precision, optimizer="sam")
     conv = replace(base, stem="conv")
+    groups = replace(conv, batch=GROUPS * conv.batch, groups=GROUPS)
+    yield 2, replace(groups, at_once=True)
+    yield 2, groups
+    yield 6, replace(groups, at_once=True, compiled=True, precision="bf16", eager_peer=True)
     yield 6, replace(conv, fused=False)
     for batch in OTHER_BATCHES.get(base.profile, ()):
         yield 6, replace(conv, batch=batch)
-    yield 7, replace(conv, compiled=True, precision="bf16")
     yield 7, replace(conv, compiled=True, channels_last=False)
     yield 7, replace(conv, compiled=True, optimizer="sam")
 

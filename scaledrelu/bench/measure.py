@@ -6,7 +6,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from scaledrelu.bench.cases import Case
 from scaledrelu.bench.flops import task_flops, training_flops
 from scaledrelu.bench.machine import peak_tflops, step_clock, synchronizer
-from scaledrelu.bench.ours import OurFeed, OurStep, noise_batch
+from scaledrelu.bench.ours import OurFeed, OurStep, noise_batches
 from scaledrelu.bench.pairing import Pairing, alternate, join
 from scaledrelu.bench.peers import build_plain
 from scaledrelu.bench.plain import PlainStep, plain_batches
 from scaledrelu.bench.table import Row
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
-from scaledrelu.data.batch import Batch
+from scaledrelu.data.batch import Batch, join_batches
 from scaledrelu.engine.distributed import World
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.build import build_task
@@ -49,7 +49,8 @@ class Sides:
     ours: OurStep
     plain: PlainStep
     twin: Task  # whose networks the plain step has
-    batch: Batch
+    groups: list[Batch]  # what our step is given
+    batch: Batch  # the same as one batch
     feed: OurFeed | None
 
 
@@ -72,13 +73,12 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
     found, gap, flops, first_s, memory, syncs, sides = [], 0.0, 0.0, None, None, None, None
     for block in range(blocks if rebuilds else 1):
         sides = build_sides(case, device, swapped=block % 2 == 1)
-        gap = max(gap, check_same_work(sides))
+        with torch.compiler.set_stance("force_eager") if case.compiled else nullcontext():
+            gap = max(gap, check_same_work(sides))
         steps = steppers(sides, case)
         flops = flops or step_flops(case, sides)
-        if case.compiled:
-            # Ours compiles itself, and did for the check: the first step below shall do it again.
-            torch.compiler.reset()
-            sides.plain.compile()
+        if case.compiled and not case.eager_peer:
+            sides.plain.compile()  # ours compiles itself
         first_s, memory = warm_up(*steps, device)
         syncs = host_syncs(steps[0], device)
         found.append(
@@ -171,8 +171,8 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
     ours = OurStep(config, task, world, **steps)
     plain = build_plain(config, twin, lr=ours.schedule.at(0), defaults=case.defaults)
     now = ours.now
-    batch = feed(now)[0] if feed else noise_batch(config, num_classes, world, task, now)
-    return Sides(config, ours, plain, twin, batch, feed)
+    groups = feed(now) if feed else noise_batches(config, num_classes, world, task, now)
+    return Sides(config, ours, plain, twin, groups, join_batches(groups), feed)
 
 
 def check_same_work(sides: Sides) -> float:
@@ -189,7 +189,7 @@ def check_same_work(sides: Sides) -> float:
     batch, gaps = sides.batch, []
     with without_chance(sides.ours.task), without_chance(sides.plain.model):
         for _ in range(CHECKED_STEPS):
-            mine = float(sides.ours([batch]))
+            mine = float(sides.ours(sides.groups))
             theirs = float(sides.plain(batch))
             gaps.append(abs(mine - theirs) / max(abs(theirs), 1e-6))
     tolerance = TOLERANCE[sides.config.precision.autocast]
@@ -238,7 +238,7 @@ def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[
         crops = (batch.images, batch.local)
         images = [None if x is None else x.contiguous(memory_format=layout) for x in crops]
         theirs = replace(batch, images=images[0], local=images[1])
-        return lambda: ours([batch]), lambda: plain(theirs)
+        return lambda: ours(sides.groups), lambda: plain(theirs)
     data, augment, device = sides.config.data, sides.config.augment, batch.images.device
     classes = torch.as_tensor(feed.source.targets)
     batches = plain_batches(

@@ -13,8 +13,7 @@ from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import agree, set_lr
-from scaledrelu.engine.step import Update
-from scaledrelu.runs.build import wrap
+from scaledrelu.runs.build import build_update
 from scaledrelu.runs.dry import noise
 from scaledrelu.runs.feed import open_data, train_loader
 from scaledrelu.runs.optimisation import (
@@ -56,18 +55,8 @@ class OurStep:
             device=world.device,
             read_every=config.launch.log_every_steps,
         )
-        self.update = Update(
-            wrap(config, task, world),
-            self.optimizer,
-            autocast=config.precision.autocast,
-            scaler=build_scaler(config.precision, world.device),
-            sam=config.optimizer.sam,
-            clip_grad=config.optimizer.clip_grad,
-            clip=config.optimizer.clip,
-            seed=config.seed,
-            device=world.device,
-            groups_local=range(1),
-        )
+        scaler = build_scaler(config.precision, world.device)
+        self.update = build_update(config, task, self.optimizer, scaler, world)
         self.world = world
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=world.device)
         self.count = 0
@@ -90,7 +79,7 @@ class OurStep:
         self.judge.see_update(t.step, report.grad_norm, lr)
         self.update.apply(self.judge.flag, t)
         if self.ema is not None:
-            self.ema.update(self.task)
+            self.ema.update()
         self.loss_sum += loss
         if self.judge.due(t.step + 1):
             self.judge.read(t.step + 1)
@@ -98,10 +87,10 @@ class OurStep:
         return report.loss
 
 
-def noise_batch(
+def noise_batches(
     config: RunConfig, num_classes: int, world: World, task: Task, t: Progress
-) -> Batch:
-    """Return one group as the task gets it, on the device, with noise for images and crops.
+) -> list[Batch]:
+    """Return an update's groups as the task gets them, on the device, of noise images and crops.
 
     Noise, not zeros: arithmetic on zeros is faster.
 
@@ -113,8 +102,12 @@ def noise_batch(
         t: the step, which keys the noise.
     """
     prepare = prepare_for(config, task, num_classes, world.device)
-    (batch,) = prepare([noise(config, num_classes, group=0)], t)
+    groups = prepare([noise(config, num_classes, group) for group in range(config.num_groups)], t)
     torch.manual_seed(0)
+    return [_noisy(batch) for batch in groups]
+
+
+def _noisy(batch: Batch) -> Batch:
     images = {"images": batch.images, "local": batch.local}  # augmentation may have flattened it
     return replace(batch, **{k: torch.randn_like(x) for k, x in images.items() if x is not None})
 

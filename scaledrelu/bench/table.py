@@ -21,6 +21,8 @@ KEY = (
     "layout",
     "compiled",
     "fused",
+    "groups",
+    "sdpa",
     "peer",
 )
 
@@ -57,6 +59,8 @@ class Row:
     layout: str = ""
     compiled: bool | None = None
     fused: bool | None = None
+    groups: str = ""  # of an update with several, and whether in turn or at once
+    sdpa: str = ""  # kernel that fused attention tries first, if not torch's own choice
     peer: str = ""
     threads: int | None = None
     steps_per_s: float | None = None
@@ -137,6 +141,8 @@ STEP_COLUMNS = {
     "layout": "layout",
     "compile": "compiled",
     "fused": "fused",
+    "groups": "groups",
+    "attention": "sdpa",
     "images/s": "images_per_s",
     "MFU %": "mfu_percent",
     "peer": "peer",
@@ -206,8 +212,9 @@ def render_markdown(rows: Sequence[dict[str, str]], peak_note: str) -> str:
         "and their range; above 1 we are faster. The peer is a plain training step as in timm's",
         "script, of the same model with the same weights (VOLO: timm's training pass with the loss",
         "on tokens; DINO: student, teacher and a loss by pairs as in its script); parameters,",
-        "weight decay and the losses of the first three steps are checked to agree. Model FLOPs (2",
-        f"per multiply-add, backward included, SAM twice) over the {peak_note}.",
+        "weight decay and the losses of the first three steps are checked to agree, before a side",
+        "is compiled. Of several groups, ours normalises each by itself, the peer all together.",
+        f"Model FLOPs (2 per multiply-add, backward included, SAM twice) over the {peak_note}.",
         "",
         "Measured with:",
         "",

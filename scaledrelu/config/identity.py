@@ -64,6 +64,8 @@ NEUTRAL: dict[str, Any] = {
     "init.sha256": None,
     "init.head_scale": None,
     "init.positions": "bicubic",
+    "launch.groups_at_once": False,
+    "launch.sdpa": "default",
     "wandb.paper": [],
 }
 

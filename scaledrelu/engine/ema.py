@@ -10,27 +10,25 @@ class Ema:
     """Average of a module's state, updated once per step.
 
     Args:
-        module: what to average.
+        module: what to average; its tensors are looked up once and must not be exchanged.
         decay: weight of the old average (DeiT: 0.99996).
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        current = module.state_dict()
+        self.state = {name: value.detach().clone() for name, value in current.items()}
+        pairs = [(value, current[name]) for name, value in self.state.items()]
+        self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._others = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
+    def update(self) -> None:
         """Move the average towards the module's present state; whole numbers are copied."""
-        current = module.state_dict()
-        floats = [name for name, value in self.state.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [self.state[name] for name in floats],
-            [current[name] for name in floats],
-            1 - self.decay,
-        )
-        for name, value in self.state.items():
-            if not value.is_floating_point():
-                value.copy_(current[name])
+        averages, values = zip(*self._floats, strict=True)
+        torch._foreach_lerp_(averages, values, 1 - self.decay)
+        if self._others:
+            torch._foreach_copy_(*zip(*self._others, strict=True))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the averaged state."""

@@ -7,7 +7,7 @@ up to `engine/step.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.config.optimizer import SamConfig
-from scaledrelu.engine.autocast import autocast_context
+from scaledrelu.engine.autocast import autocast_context, sdpa_context
 from scaledrelu.engine.statistics import RunningStatistics
 from scaledrelu.optim.sam import SamPerturbation
 from scaledrelu.randomness import derive_seed
@@ -27,7 +27,7 @@ from scaledrelu.tasks.base import Progress, TaskOutput
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """Detached outputs of this rank's groups; ``second`` is empty without SAM."""
+    """Detached outputs of this rank's groups (one for all if joined); without SAM no ``second``."""
 
     first: list[TaskOutput]
     second: list[TaskOutput]
@@ -46,6 +46,9 @@ class BatchGradient:
         seed: the run's seed.
         device: the task's device.
         groups_local: numbers of this process's groups, in the order of the batches.
+        sdpa: kernel that fused attention tries first: default | cudnn.
+        draw_joined: None for one pass per group. Otherwise there is one batch of all groups, and
+            this draws what is random in the pass of one of them, given its place in the batch.
     """
 
     def __init__(
@@ -60,7 +63,11 @@ class BatchGradient:
         seed: int,
         device: torch.device,
         groups_local: Sequence[int],
+        sdpa: str = "default",
+        draw_joined: Callable[[int], None] | None = None,
     ) -> None:
+        self.draw_joined = draw_joined
+        self.sdpa = sdpa
         self.task = task
         self.params = params
         self.statistics = statistics
@@ -118,6 +125,8 @@ class BatchGradient:
         self, batches: Sequence[Any], t: Progress, *, pass_index: int
     ) -> list[TaskOutput]:
         """Sum the gradients of all local groups; the last backward synchronises the ranks."""
+        if self.draw_joined is not None:
+            return [self._backward_joined(batches, t, pass_index=pass_index)]
         outputs: list[TaskOutput] = []
         for group, batch in zip(self.groups_local, batches, strict=True):
             is_last = len(outputs) == len(self.groups_local) - 1
@@ -127,13 +136,32 @@ class BatchGradient:
 
     def _backward(self, batch: Any, group: int, t: Progress, *, pass_index: int) -> TaskOutput:
         """Forward and backward of one group's share of the loss; returns its detached output."""
+        self._seed(group, t, pass_index)
+        return self._pass(batch, group, t, pass_index=pass_index, parts=len(self.groups_local))
+
+    def _backward_joined(
+        self, batches: Sequence[Any], t: Progress, *, pass_index: int
+    ) -> TaskOutput:
+        """Forward and backward of all groups at once; returns the detached output."""
+        (batch,) = batches
+        for position, group in enumerate(self.groups_local):
+            self._seed(group, t, pass_index)
+            self.draw_joined(position)
+        return self._pass(batch, self.groups_local[0], t, pass_index=pass_index, parts=1)
+
+    def _seed(self, group: int, t: Progress, pass_index: int) -> None:
         replays = self.sam is not None and self.sam.same_masks
         draw = 0 if replays else pass_index
-        torch.manual_seed(derive_seed(self.seed, "forward", t.step, group, draw))
+        seed_draws(derive_seed(self.seed, "forward", t.step, group, draw), self.device)
+
+    def _pass(
+        self, batch: Any, group: int, t: Progress, *, pass_index: int, parts: int
+    ) -> TaskOutput:
+        """Forward and backward of one of equal parts of the loss; statistics follow group 0."""
         follows = group == 0 and (pass_index == 0 or self.sam.stats_in_second_pass)
-        with self.statistics.frozen(not follows), self._autocast():
+        with self.statistics.frozen(not follows), self._autocast(), sdpa_context(self.sdpa):
             output = self.task(batch, t)
-        loss = output.loss / len(self.groups_local)
+        loss = output.loss / parts
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         logs = {name: value.detach() for name, value in output.logs.items()}
         return TaskOutput(loss=output.loss.detach(), logs=logs)
@@ -161,6 +189,22 @@ class BatchGradient:
     def _no_sync(self) -> AbstractContextManager[Any]:
         is_ddp = isinstance(self.task, DistributedDataParallel)
         return self.task.no_sync() if is_ddp else nullcontext()
+
+
+def seed_draws(seed: int, device: torch.device) -> None:
+    """Seed the generators that a forward pass draws from: the host's and its device's.
+
+    The same numbers as after ``torch.manual_seed``, which seeds those of all back-ends and notes a
+    stack trace for each that is not in use.
+
+    Args:
+        seed: whole number in [0, 2**63).
+        device: where the forward pass runs.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
 
 
 @torch.no_grad()

@@ -148,7 +148,7 @@ def train(
             run.judge.see_update(t.step, report.grad_norm, lr)
             run.update.apply(run.judge.flag, t)
             if run.ema is not None:
-                run.ema.update(run.task)
+                run.ema.update()
             loss_sum += loss
             cursor.step += 1
             cursor.loss_count += 1
@@ -249,9 +249,13 @@ def agree(world: World, report: StepReport, stop: bool) -> Tensor:
         report: what this rank's groups showed.
         stop: whether this process was asked to stop.
     """
-    means = torch.stack([report.loss, report.judged]).double() / world.size
-    asked = torch.full((), float(stop), dtype=torch.float64, device=means.device)
-    return world.reduce_sum(torch.cat([means, torch.stack([(~report.finite).double(), asked])]))
+    loss = report.loss
+    asked = torch.full((), float(stop), dtype=loss.dtype, device=loss.device)
+    values = torch.stack([loss, report.judged, (~report.finite).to(loss.dtype), asked]).double()
+    if world.size == 1:
+        return values
+    values[:2] /= world.size
+    return world.reduce_sum(values)
 
 
 def _agree_on_logs(world: World, logs: dict[str, Tensor]) -> dict[str, float]:

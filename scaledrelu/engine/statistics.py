@@ -19,19 +19,23 @@ class RunningStatistics:
     """The running statistics of all BatchNorm layers of a module.
 
     Args:
-        module: looked through once; layers must not be exchanged afterwards.
+        module: looked through once; layers and buffers must not be exchanged afterwards.
+
+    Attributes:
+        buffers: means, variances and counters of all layers.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._norms = [
             m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats
         ]
+        self.buffers = [buffer for norm in self._norms for buffer in norm.buffers(recurse=False)]
+        # Seen as one row of numbers per type, so that a GPU handles all of them in one kernel.
+        kinds = {buffer.dtype: [] for buffer in self.buffers}
+        for buffer in self.buffers:
+            kinds[buffer.dtype].append(buffer.view(-1))
+        self._kinds: list[list[Tensor]] = list(kinds.values())
         self._before: list[Tensor] = []
-
-    @property
-    def buffers(self) -> list[Tensor]:
-        """Means, variances and counters of all layers."""
-        return [buffer for norm in self._norms for buffer in norm.buffers(recurse=False)]
 
     @contextmanager
     def frozen(self, is_frozen: bool = True) -> Iterator[None]:
@@ -51,13 +55,14 @@ class RunningStatistics:
 
     def remember(self) -> None:
         """Keep a copy for `restore_where`."""
-        self._before = [buffer.clone() for buffer in self.buffers]
+        self._before = [torch.cat(rows) for rows in self._kinds]
 
     @torch.no_grad()
     def restore_where(self, flag: Tensor) -> None:
         """Restore the remembered values where the flag is set, without reading it."""
-        for buffer, before in zip(self.buffers, self._before, strict=True):
-            buffer.copy_(torch.where(flag, before, buffer))
+        for rows, before in zip(self._kinds, self._before, strict=True):
+            chosen = torch.where(flag, before, torch.cat(rows))
+            torch._foreach_copy_(rows, chosen.split([len(row) for row in rows]))
 
 
 def sync_buffers(module: nn.Module) -> None:

@@ -68,6 +68,9 @@ class Update:
         seed: the run's seed.
         device: the task's device.
         groups_local: numbers of this process's groups, in the order of the batches.
+        sdpa: kernel that fused attention tries first: default | cudnn.
+        draw_joined: draws what is random in the pass of one group, given its place in a batch that
+            holds all of them; None for one pass per group.
     """
 
     def __init__(
@@ -83,6 +86,8 @@ class Update:
         device: torch.device,
         groups_local: Sequence[int],
         clip: str = "global",
+        sdpa: str = "default",
+        draw_joined: Callable[[int], None] | None = None,
     ) -> None:
         self.module: Task = unwrap(task)
         self.optimizer = optimizer
@@ -102,6 +107,8 @@ class Update:
             seed=seed,
             device=self.device,
             groups_local=tuple(groups_local),
+            sdpa=sdpa,
+            draw_joined=draw_joined,
         )
         self._one = torch.ones((), device=self.device)
         self._norm: Tensor | None = None
@@ -160,18 +167,17 @@ class Update:
         return report
 
     def _report(self, passes: Passes) -> StepReport:
-        first = torch.stack([output.loss for output in passes.first])
-        losses = torch.stack([output.loss for output in passes.first + passes.second])
         scale = self._one if self.scaler is None else self.scaler.scale(self._one)
         norm = get_total_norm([p.grad for p in self.params if p.grad is not None]) / scale
-        finite = torch.isfinite(losses).all()
+        seen = [output.loss for output in passes.first + passes.second]
         if self.scaler is None:
-            finite = finite & torch.isfinite(norm)
+            seen.append(norm)
+        finite = torch.isfinite(torch.stack(seen)).all()
         logs = {
-            name: torch.stack([output.logs[name] for output in passes.first]).mean()
+            name: _mean([output.logs[name] for output in passes.first])
             for name in passes.first[0].logs
         }
-        loss, name = first.mean(), self.module.judged
+        loss, name = _mean([output.loss for output in passes.first]), self.module.judged
         return StepReport(
             loss=loss,
             judged=loss if name is None else logs[name],
@@ -192,6 +198,11 @@ class Update:
                 self.optimizer.step()
         elif not skip:
             self.optimizer.step()
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    """Return the mean of scalars; of one it is that one, without a kernel."""
+    return values[0] if len(values) == 1 else torch.stack(values).mean()
 
 
 def unwrap(task: nn.Module) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 import torch
@@ -33,6 +33,7 @@ class SamPerturbation:
         self.finite: Tensor = torch.ones((), dtype=torch.bool)
         self._moved: list[nn.Parameter] = []
         self._saved: list[Tensor] = []
+        self._spare: dict[nn.Parameter, Tensor] = {}  # room for copies, the same every time
 
     @torch.no_grad()
     def __enter__(self) -> SamPerturbation:
@@ -41,14 +42,22 @@ class SamPerturbation:
         moved = [p for p in self.params if p.grad is not None]
         if not moved:
             return self
-        saved = [p.detach().clone() for p in moved]
+        saved = [self._room_for(p) for p in moved]
+        torch._foreach_copy_(saved, moved)
         grads = [p.grad for p in moved]
         norm = torch.nn.utils.get_total_norm(grads)
         self.finite = torch.isfinite(norm)
         self._moved, self._saved = moved, saved
-        moves = torch._foreach_mul(grads, self.rho / (norm + _EPS))
-        torch._foreach_add_(moved, _zero_unless(self.finite, moves))
+        if self.finite.device.type != "cpu":
+            climb_unread(moved, grads, self.rho / (norm + _EPS), self.finite)
+        elif self.finite:  # reading the flag costs nothing here
+            torch._foreach_add_(moved, torch._foreach_mul(grads, self.rho / (norm + _EPS)))
         return self
+
+    def _room_for(self, parameter: nn.Parameter) -> Tensor:
+        if parameter not in self._spare:
+            self._spare[parameter] = torch.empty_like(parameter)
+        return self._spare[parameter]
 
     @torch.no_grad()
     def __exit__(
@@ -62,9 +71,22 @@ class SamPerturbation:
         self._moved, self._saved = [], []
 
 
-def _zero_unless(finite: Tensor, moves: list[Tensor]) -> list[Tensor]:
-    """Return the moves, or zeros; multiplying by zero would not do, 0 * inf is NaN."""
-    if finite.device.type == "cpu" and finite:  # reading the flag costs nothing here
-        return moves
-    # Not torch.where: it would copy a Python scalar to the device, and wait for that.
-    return [move.masked_fill_(~finite, 0.0) for move in moves]
+def climb_unread(
+    params: Sequence[Tensor], grads: Sequence[Tensor], factor: Tensor, flag: Tensor
+) -> None:
+    """Add ``factor`` times the gradients where the flag is set, without reading it; one kernel.
+
+    It is the step of a fused SGD, whose mask leaves weights alone; to multiply by zero would not
+    do, 0 * inf is NaN.
+
+    Args:
+        params: float32 weights, changed in place.
+        grads: their gradients.
+        factor: float32 scalar on their device.
+        flag: bool scalar on their device.
+    """
+    plain = {"weight_decay": 0.0, "momentum": 0.0, "dampening": 0.0, "nesterov": False}
+    torch._fused_sgd_(
+        params, grads, [], **plain, lr=-factor, maximize=False, is_first_step=False,
+        grad_scale=None, found_inf=(~flag).float(),
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +18,8 @@ from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import Pace, Training
 from scaledrelu.engine.step import Update
+from scaledrelu.errors import ConfigError
+from scaledrelu.models.joined_groups import JoinedGroups
 from scaledrelu.models.parts import Parts
 from scaledrelu.models.sync_batchnorm import sync_batchnorm
 from scaledrelu.randomness import derive_seed
@@ -85,7 +88,7 @@ def build(config: RunConfig, world: World) -> Job:
     scaler = build_scaler(config.precision, world.device)
     training = Training(
         task=task,
-        update=build_update(config, wrap(config, task, world), optimizer, scaler, world),
+        update=build_update(config, task, optimizer, scaler, world),
         optimizer=optimizer,
         scaler=scaler,
         schedule=schedule,
@@ -155,22 +158,29 @@ def build_task(config: RunConfig, num_classes: int) -> Task:
 
 def build_update(
     config: RunConfig,
-    task: nn.Module,
+    task: Task,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler | None,
     world: World,
 ) -> Update:
-    """Build the optimizer update.
+    """Build the optimizer update; the task is compiled and wrapped as the configuration asks.
 
     Args:
         config: the run's configuration.
-        task: the task, wrapped in DDP where there are several processes.
+        task: the task, on its device.
         optimizer: the optimizer over its parameters.
         scaler: loss scaler; None without one.
         world: this process's place and device.
+
+    Raises:
+        ConfigError: all groups in one pass where the method does not allow it.
     """
+    groups = batch_groups(config.batch, local_groups(config, world))
+    joined = None
+    if config.launch.groups_at_once and len(groups) > 1:
+        joined = join_groups(config, task, len(groups), world.device)
     return Update(
-        task,
+        wrap(config, task, world),
         optimizer,
         scaler=scaler,
         autocast=config.precision.autocast,
@@ -179,8 +189,51 @@ def build_update(
         clip=config.optimizer.clip,
         seed=config.seed,
         device=world.device,
-        groups_local=batch_groups(config.batch, local_groups(config, world)),
+        groups_local=groups,
+        sdpa=config.launch.sdpa,
+        draw_joined=joined.draw if joined else None,
     )
+
+
+def join_groups(config: RunConfig, task: Task, groups: int, device: torch.device) -> JoinedGroups:
+    """Let a task see all groups of this process in one pass.
+
+    Args:
+        config: the run's configuration.
+        task: the task; changed in place.
+        groups: how many groups this process holds.
+        device: the task's device.
+
+    Raises:
+        ConfigError: the method or SAM needs one pass per group.
+    """
+    sam, off = config.optimizer.sam, "set launch.groups_at_once=false"
+    if not task.joins:
+        raise ConfigError(
+            f"launch.groups_at_once=true: {config.method} computes its loss group by group; {off}"
+        )
+    if sam is not None and sam.per_group:
+        raise ConfigError(
+            "launch.groups_at_once=true: optimizer.sam.per_group=true moves the weights group by "
+            f"group; {off}"
+        )
+    return JoinedGroups(task, groups=groups, images=config.batch.group, device=device)
+
+
+def compile_networks(task: Task, **options: Any) -> None:
+    """Compile the backbones in place, one graph for every shape that they see.
+
+    Args:
+        task: its networks are compiled when they are first called.
+        options: keyword arguments of ``torch.compile``.
+    """
+    from torch._dynamo import config
+
+    # A graph for each network, crop size and mode, with and without moving statistics: DINO has
+    # more than the eight after which torch gives up and goes on uncompiled.
+    config.recompile_limit = max(config.recompile_limit, 64)
+    for network in task.networks():
+        network.compile(dynamic=False, **options)
 
 
 def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
@@ -192,14 +245,14 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
         world: this process's place among the run's processes.
     """
     if config.launch.compile:
-        for network in task.networks():
-            network.compile()
+        compile_networks(task)
     if world.size == 1:
         return task
     if config.batch.sync_bn:
         task = sync_batchnorm(task, world.device)
     devices = [world.device.index] if world.device.type == "cuda" else None
     # Running statistics follow group 0 and are broadcast before they are read (sync_buffers).
+    # Not static_graph: with it torch 2.15 loses the gradients that no_sync() accumulated.
     return DistributedDataParallel(
         task, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
     )

@@ -42,11 +42,21 @@ def prepare_for(config: RunConfig, task: Task, num_classes: int, device: torch.d
     return Prepare(config, num_classes, device, grid)
 
 
+def joins_groups(config: RunConfig) -> bool:
+    """Whether the groups of a process reach the task as one batch.
+
+    Args:
+        config: the run's configuration.
+    """
+    return config.batch.sync_bn or config.launch.groups_at_once
+
+
 class Prepare:
     """Moves groups to the device, augments and mixes them there, or makes their dense targets.
 
-    With ``batch.sync_bn`` it returns one batch of all groups, so that BatchNorm sees them together;
-    random draws are still made image by image and group by group.
+    With ``batch.sync_bn`` it returns one batch of all groups, so that BatchNorm sees them together,
+    and with ``launch.groups_at_once`` as well; random draws are still made image by image and group
+    by group.
 
     Args:
         config: the run's configuration.
@@ -71,7 +81,7 @@ class Prepare:
         self.on_device = DeviceAugment(
             mean=data.mean, std=data.std, seed=self.seed, augment=augment, path=data.augment
         )
-        self.layout, self.joins = layout(config.launch), config.batch.sync_bn
+        self.layout, self.joins = layout(config.launch), joins_groups(config)
         if data.has_labels and token_grid is None:
             raise ConfigError(
                 f"data.token_labels={data.token_labels}: needs a model with class logits for every "

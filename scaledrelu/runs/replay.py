@@ -26,7 +26,12 @@ from scaledrelu.runs.record import Outcome, Result, read_result, run_directory, 
 from scaledrelu.runs.result import COLLAPSED
 
 FEWEST_STEPS = 5  # of a replay, if a checkpoint is that far from the crash
-PLAIN = ("launch.compile=false", "launch.progress=false", "launch.nproc=1")  # to be watched
+PLAIN = (  # to be watched
+    "launch.compile=false",
+    "launch.groups_at_once=false",
+    "launch.progress=false",
+    "launch.nproc=1",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,11 @@ class Task(nn.Module):
         chance_loss: loss of a model that knows nothing; the divergence judge compares with it.
         judged: name in ``logs`` of the part of the loss that is compared; None = the whole loss.
         headless: whether the task wants its backbone without a classifier.
+        joins: whether the loss of several groups in one batch is the mean of their losses.
     """
 
     headless: bool = False
+    joins: bool = False
     judged: str | None = None
 
     backbone: nn.Module

@@ -19,6 +19,8 @@ class Classification(Task):
         num_classes: C; a uniform guess costs ln C whatever the targets.
     """
 
+    joins = True
+
     def __init__(self, backbone: nn.Module, *, num_classes: int) -> None:
         super().__init__()
         self.backbone = backbone

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -143,16 +144,20 @@ class Dino(Task):
 
         As in the official code this also happens after a step that the loss scaler skipped.
         """
-        torch._foreach_lerp_(
-            [*self.teacher.parameters(), *self.teacher_head.parameters()],
-            [*self.student.parameters(), *self.student_head.parameters()],
-            1 - self.momentum(t),
-        )
+        torch._foreach_lerp_(*self._averaged, 1 - self.momentum(t))
         total = torch.stack(list(self._sums.values())).sum(0)
         self._sums.clear()
         if dist.is_initialized():
             dist.all_reduce(total)
         self.centre.lerp_(total[:-1] / total[-1], 1 - self.settings.centre_momentum)
+
+    @cached_property
+    def _averaged(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The teacher's parameters and the student's: to look them up takes as long as the move."""
+        return (
+            [*self.teacher.parameters(), *self.teacher_head.parameters()],
+            [*self.student.parameters(), *self.student_head.parameters()],
+        )
 
     def temperature(self, epoch: int) -> float:
         """Return the teacher's temperature in an epoch of the run."""

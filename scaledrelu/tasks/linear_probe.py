@@ -101,6 +101,7 @@ class LinearProbe(Task):
     """
 
     headless = True
+    joins = True
 
     def __init__(
         self, backbone: VisionTransformer, *, num_classes: int, num_blocks: int = 4

@@ -25,9 +25,13 @@ def test_every_stem_meets_every_optimizer_in_every_profile():
 def test_a_gpu_measures_every_switch_that_is_asked_for():
     cases = list_cases(["paper"], "cuda")
     assert {c.precision for c in cases} == {"fp16_2021", "fp16", "bf16"}
-    for switch in ("channels_last", "compiled", "fused", "defaults"):
+    for switch in ("channels_last", "compiled", "fused", "defaults", "at_once", "eager_peer"):
         assert {getattr(c, switch) for c in cases} == {True, False}
-    assert len({c.batch for c in cases if c.recipe == "deit"}) == 3
+    assert {c.sdpa for c in cases} == {"default", "cudnn"}
+    assert len({c.batch for c in cases if c.recipe == "deit" and c.groups == 1}) == 3
+    grouped = [c for c in cases if c.groups > 1 and not c.compiled]
+    assert {c.at_once for c in grouped} == {True, False}
+    assert {c.batch for c in grouped} == {1024}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -68,12 +72,15 @@ def test_no_case_is_timed_twice():
         Case("mini", "patchify", fused=False, channels_last=False),
         Case("paper", "conv", recipe="volo", batch=128),
         Case("small", "conv", recipe="dino", batch=256),
+        Case("paper", "conv", batch=1024, groups=8, at_once=True, sdpa="cudnn"),
     ],
     ids=lambda case: case.label,
 )
 def test_a_case_composes_into_the_run_it_names(case: Case):
     config = compose(case.overrides("cpu"))
-    assert config.batch.group == config.batch.total == case.batch
+    assert config.batch.total == case.batch == case.groups * config.batch.group
+    assert config.launch.groups_at_once is case.at_once
+    assert config.launch.sdpa == case.sdpa
     assert config.profile.batch_scale == 1
     assert config.optimizer.build["fused"] is case.fused
     assert config.launch.compile is case.compiled
@@ -89,10 +96,26 @@ def test_a_quick_list_is_a_part_of_the_whole_one(key: Callable[[Case], bool]):
     assert all(key(a) <= key(b) for a, b in pairwise(quick[:4]))
 
 
-def test_on_a_gpu_deit_comes_first_in_every_precision_and_compiled_then_the_other_methods():
+def test_on_a_gpu_deit_comes_first_then_the_other_methods_then_what_compiles():
     cases = list_cases(["paper"], "cuda")
     methods = min(i for i, case in enumerate(cases) if case.recipe != "deit")
     before = cases[:methods]
     assert {case.optimizer for case in before[:4]} == {"adamw", "sam"}
-    assert {case.precision for case in before} == {"fp16_2021", "fp16", "bf16"}
-    assert [case.stem for case in before if case.compiled] == ["conv"]
+    assert {case.precision for case in before} == {"fp16_2021", "bf16"}
+    assert {case.at_once for case in before if case.groups > 1} == {True, False}
+    assert {(case.recipe, case.stem) for case in cases[methods : methods + 2]} == {
+        ("dino", "conv"),
+        ("volo", "conv"),
+    }
+    compiled = [i for i, case in enumerate(cases) if case.compiled]
+    assert methods + 2 <= compiled[0] < compiled[1] < 16
+    assert any(case.sdpa == "cudnn" for case in cases[:16])
+    # Scores first, scale afterwards: not what a kernel of fused attention computes.
+    assert not any(case.sdpa == "cudnn" and case.precision == "fp16_2021" for case in cases)
+
+
+def test_what_compiles_without_its_peer_follows_a_case_with_it():
+    cases = list_cases(["paper"], "cuda")
+    compiled = [case for case in cases if case.compiled]
+    assert not compiled[0].eager_peer
+    assert all(case.compiled for case in cases if case.eager_peer)

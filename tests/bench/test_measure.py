@@ -40,6 +40,8 @@ def sides_of(case: Case, *, peak_lr_scale: float = 1.0) -> Sides:
         replace(TINY, optimizer="sam", precision="fp16_2021"),
         replace(TINY, defaults=True, fused=False),
         replace(TINY, whole_loop=True),
+        replace(TINY, stem="patchify", batch=8, groups=2),
+        replace(TINY, stem="patchify", batch=8, groups=2, at_once=True),
         replace(TINY, recipe="volo", batch=8),
         replace(TINY, recipe="volo", stem="patchify", precision="bf16", batch=8),
         replace(TINY, recipe="dino"),

@@ -66,7 +66,8 @@ def test_everything_scientific_changes_the_id(base: RunConfig, override: str) ->
         ("data.build.train", "x"), ("data.build.val", "x"), ("data.build.expect", {"x": 1}),
         ("data.on_bad_image", "skip"), ("evaluation.batch", 7), ("evaluation.report", "best"),
         ("launch.device", "cuda"), ("launch.threads", 7), ("launch.channels_last", False),
-        ("launch.fp16_on_cpu", True), ("wandb.mode", "online"), ("wandb.tags", ["x"]),
+        ("launch.fp16_on_cpu", True), ("launch.groups_at_once", True), ("launch.sdpa", "cudnn"),
+        ("wandb.mode", "online"), ("wandb.tags", ["x"]),
         ("paths.results", "x"), ("trust", ["x"]),
     ],
 )  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from scaledrelu.engine.gradients import seed_draws
 from tests.helpers.step_toys import (
     DropPath,
     Toy,
@@ -108,6 +109,27 @@ def test_both_passes_see_the_same_batches():
         for group in (0, 1):
             seen = [b for b in task.batches if b.group == group]
             assert seen[0] is seen[1]
+
+
+def test_draws_are_those_of_torchs_own_seeding():
+    for seed in (0, 2**63 - 1):
+        torch.manual_seed(seed)
+        expected = torch.rand(5)
+        torch.rand(3)
+        seed_draws(seed, torch.device("cpu"))
+        assert torch.equal(torch.rand(5), expected)
+
+
+@pytest.mark.gpu
+def test_draws_on_a_gpu_are_those_of_torchs_own_seeding():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    for device in ("cuda", "cuda:0"):
+        torch.manual_seed(7)
+        expected = torch.rand(5), torch.rand(5, device=device)
+        seed_draws(7, torch.device(device))
+        assert torch.equal(torch.rand(5), expected[0])
+        assert torch.equal(torch.rand(5, device=device), expected[1])
 
 
 @pytest.mark.parametrize("same_masks", [False, True])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from scaledrelu.optim.sam import SamPerturbation
+from scaledrelu.optim.sam import SamPerturbation, climb_unread
 
 
 def make_params(seed=0, scale=1.0):
@@ -108,6 +108,31 @@ def test_entering_twice_is_refused_and_harmless():
     perturbation = SamPerturbation(params, rho=0.1)
     with perturbation, pytest.raises(RuntimeError, match="already perturbed"), perturbation:
         pass
+    assert all(torch.equal(p, w) for p, w in zip(params, before, strict=True))
+
+
+@pytest.mark.parametrize("bad", [None, math.inf, math.nan])
+def test_the_move_of_a_gpu_is_the_same_and_masked_by_the_flag(bad):
+    params, factor = make_params(), torch.tensor(0.25)
+    expected = [p.detach() + 0.25 * p.grad for p in params]
+    if bad is not None:
+        params[1].grad[0], expected = bad, [p.detach().clone() for p in params]
+    with torch.no_grad():
+        climb_unread(params, [p.grad for p in params], factor, torch.tensor(bad is None))
+    for p, w in zip(params, expected, strict=True):
+        torch.testing.assert_close(p.detach(), w, rtol=1e-6, atol=1e-7 if bad is None else 0)
+
+
+def test_a_parameter_that_gets_its_gradient_later_is_kept_as_well():
+    params = make_params()
+    late, params[0].grad = params[0].grad, None
+    before = [p.detach().clone() for p in params]
+    perturbation = SamPerturbation(params, rho=0.1)
+    with perturbation:
+        pass
+    params[0].grad = late
+    with perturbation:
+        assert not any(torch.equal(p, w) for p, w in zip(params, before, strict=True))
     assert all(torch.equal(p, w) for p, w in zip(params, before, strict=True))
 
 

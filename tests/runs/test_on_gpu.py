@@ -86,10 +86,19 @@ def test_a_step_at_paper_size_has_a_finite_loss(row: list[str]) -> None:
     assert report.loss > 0
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sam"])
-@pytest.mark.parametrize("precision", ["fp16_2021", "bf16"])
-def test_between_two_readings_the_loop_never_waits(precision: str, optimizer: str) -> None:
-    case = Case("mini", "conv", optimizer=optimizer, precision=precision)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(Case("mini", "conv", o, p) for p in ("fp16_2021", "bf16") for o in ("adamw", "sam")),
+        Case("mini", "conv", precision="fp16_2021", groups=4, at_once=True),
+        Case("mini", "conv", precision="fp16_2021", groups=4),
+        Case("mini", "conv", precision="bf16", sdpa="cudnn"),
+        Case("mini", "conv", precision="fp16_2021", recipe="volo"),
+        Case("mini", "conv", precision="fp16_2021", recipe="dino", batch=32),
+    ],
+    ids=lambda case: case.label,
+)
+def test_between_two_readings_the_loop_never_waits(case: Case) -> None:
     device = torch.device(GPU, 0)
     step, _ = steppers(build_sides(case, device), case)
     for _ in range(3):  # what is allocated or chosen once

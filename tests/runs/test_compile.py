@@ -1,0 +1,85 @@
+"""Every network of the tables compiles into whole graphs, whose results are those without.
+
+A break of the graph raises an error here: fullgraph=True. The back-end only replays what was
+traced, since what a real one makes of it is torch's affair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.overrides import group_options
+from scaledrelu.engine.distributed import World
+from scaledrelu.runs import build
+from scaledrelu.runs.dry import noise
+from scaledrelu.runs.optimisation import build_optimizer
+from scaledrelu.runs.prepare import prepare_for
+from scaledrelu.tasks.base import Progress
+
+CPU = torch.device("cpu")
+OPTIONS = group_options(CONF_DIR)
+COMMON = ["profile=smoke", "launch.device=cpu", "batch.total=4", "batch.group=4"]
+COMMON += ["profile.batch_scale=1.0", "launch.compile=true"]
+VIT = ["model=vit_small", "model.depth=2", "model.drop_path=0.2", "stem.hidden=4"]
+METHODS = {
+    "deit": ["recipe=deit", *VIT],
+    "volo": ["recipe=volo", "model=volo_d1", "model.drop_path=0.2", "data.token_labels=none"],
+    "dino": ["recipe=dino", *VIT],
+    "reid": ["recipe=reid", *VIT, "data=market1501", "batch.instances=2"],
+}
+HALF = ["precision=bf16", "precision.attention=scores_then_scale"]  # fp16_2021, but for CPUs
+FEW = {
+    "deit, convolutional FFNs": [*METHODS["deit"], "stem=patchify", "ffn=conv1d_bn"],
+    "deit, groups at once": [*METHODS["deit"], "stem=conv", "batch.group=2",
+                             "launch.groups_at_once=true"],
+    "volo": [*METHODS["volo"], "stem=conv", *HALF],
+    "dino": [*METHODS["dino"], "stem=conv"],
+}  # fmt: skip
+ALL = [(method, stem, "mlp") for method in METHODS for stem in OPTIONS["stem"]]
+ALL += [(m, s, f) for m in ("deit", "volo") for s in ("patchify", "conv") for f in OPTIONS["ffn"]]
+
+
+def step(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare the gradients of an update with and without compiled networks."""
+    compiles = build.compile_networks
+    monkeypatch.setattr(
+        build, "compile_networks", lambda task: compiles(task, backend="eager", fullgraph=True)
+    )
+    torch._dynamo.reset()
+    config = compose([*COMMON, *overrides])
+    plain = replace(config, launch=replace(config.launch, compile=False))
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        found, expected = gradients(config), gradients(plain)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def gradients(config: build.RunConfig) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    task, world = build.build_task(config, 10).train(), World(0, 1, CPU)
+    optimizer = build_optimizer(config.optimizer, task, lr=1e-3)
+    update = build.build_update(config, task, optimizer, None, world)
+    groups = [noise(config, 10, group) for group in build.local_groups(config, world)]
+    t = Progress(0, 10, 0, 10)
+    report = update.gradients(prepare_for(config, task, 10, CPU)(groups, t), t)
+    return [report.loss, *(p.grad for p in task.parameters() if p.grad is not None)]
+
+
+def test_a_compiled_network_is_one_graph_with_the_same_gradients(monkeypatch):
+    step([*METHODS["deit"], "stem=conv", "model.depth=1", *HALF], monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEW)
+def test_every_kind_of_compiled_network_has_the_same_gradients(name, monkeypatch):
+    step(FEW[name], monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "stem", "ffn"), ALL, ids=lambda word: word)
+def test_every_method_stem_and_ffn_is_one_graph(method, stem, ffn, monkeypatch):
+    step([*METHODS[method], f"stem={stem}", f"ffn={ffn}"], monkeypatch)
