@@ -175,6 +175,7 @@ class Validation:
             batch=config.evaluation.batch,
             transform=None if whole else validation_transform(data, crop=crop),
             workers=config.launch.workers,
+            pin=world.device.type == "cuda",
             device=world.device,
         )
 
