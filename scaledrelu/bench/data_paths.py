@@ -87,7 +87,7 @@ def timm_batches(paths: Sequence[Path], *, augments: bool) -> Iterator[Tensor]:
 
     Args:
         paths: JPEG files.
-        augments: with RandAugment, which timm leaves to the processor.
+        augments: whether RandAugment, which timm leaves to the processor, is part of it.
     """
     from timm.data.loader import fast_collate
 

@@ -90,7 +90,7 @@ class Borrowed:
     """What the trainer holds of the buffers of its loader processes.
 
     Args:
-        states: of all buffers, as ``new_states`` returns them.
+        states: states of all buffers, workers x NUM_BUFFERS.
     """
 
     def __init__(self, states: Tensor):
@@ -102,7 +102,7 @@ class Borrowed:
         """Return a tensor whose buffer is free as soon as nothing shares its memory any more.
 
         Args:
-            tensor: as it came from a loader process.
+            tensor: what came from a loader process.
             place: number of the process and of its buffer.
         """
         array = tensor.numpy()
@@ -114,7 +114,7 @@ class Borrowed:
         """Free the buffer of a tensor that has been copied.
 
         Args:
-            tensor: as it came from a loader process.
+            tensor: what came from a loader process.
             place: number of the process and of its buffer.
         """
         self._known[place], self._states[place] = tensor, FREE

@@ -94,7 +94,7 @@ def to_rgb(path: str, image: Image.Image) -> Image.Image:
 
     Args:
         path: its file, for messages.
-        image: as Pillow opened it.
+        image: Pillow's open image.
 
     Raises:
         BadImageError: grey values of unknown range; decoders raise errors of their own.

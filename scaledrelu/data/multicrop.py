@@ -40,7 +40,12 @@ class Crops:
     def collate(
         found: Sequence[Crops], stack: Callable[[Sequence[Tensor]], Tensor]
     ) -> dict[str, Tensor]:
-        """Return fields of ``RawBatch``: crop by crop, each of all images, joined by ``stack``."""
+        """Return fields of ``RawBatch``: crop by crop, each of all images.
+
+        Args:
+            found: crops of the images of a batch.
+            stack: function that joins alike tensors.
+        """
         tensors = {"images": stack(_by_crop([crops.images for crops in found]))}
         if found[0].local:
             tensors["local"] = stack(_by_crop([crops.local for crops in found]))

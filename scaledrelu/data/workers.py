@@ -30,7 +30,12 @@ class Views(Protocol):
 
     @staticmethod
     def collate(found: Sequence[Any], stack: Stack) -> dict[str, Tensor]:
-        """Return the tensors of several images, by field of RawBatch, joined by ``stack``."""
+        """Return the tensors of several images, by field of RawBatch.
+
+        Args:
+            found: results for the images of a batch.
+            stack: function that joins alike tensors.
+        """
         ...
 
 
@@ -92,7 +97,7 @@ class Images:
         transform: what happens to one image, and to its label map.
         seed: the run's seed; every draw is a function of (seed, epoch, index, view).
         labels: label maps by position in the source; None = there are none.
-        states: of the buffers of all loader processes; None = there are no such processes.
+        states: states of the buffers of loader processes; None = there are no such processes.
     """
 
     def __init__(

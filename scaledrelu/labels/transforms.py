@@ -43,7 +43,12 @@ class Labelled:
     def collate(
         found: Sequence[Labelled], stack: Callable[[Sequence[Tensor]], Tensor]
     ) -> dict[str, Tensor]:
-        """Return fields of ``RawBatch``, joined by ``stack``."""
+        """Return fields of ``RawBatch``.
+
+        Args:
+            found: results for the images of a batch.
+            stack: function that joins alike tensors.
+        """
         return {
             "images": stack([one.image for one in found]),
             "maps": stack([one.map for one in found]),
