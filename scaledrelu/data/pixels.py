@@ -15,8 +15,6 @@ from torch import Tensor
 
 from scaledrelu.data.decoding import read_image, to_rgb
 
-_END = (0xFF, 0xD9)  # the last two bytes of a JPEG; without them it may be incomplete
-
 
 def decode_pixels(path: str) -> Tensor:
     """Decode a file to 3 x H x W, uint8, RGB, the three values of a pixel side by side in memory.
@@ -49,8 +47,6 @@ def _decoded_jpeg(image: Image.Image) -> Tensor | None:
     """Return the pixels of an open JPEG; None if Pillow has to read it."""
     image.fp.seek(0)
     content = np.fromfile(image.fp, dtype=np.uint8)
-    if tuple(content[-2:]) != _END:
-        return None
     try:
         with warnings.catch_warnings():
             # torchvision 0.29 announces that its decoders will go, in favour of TorchCodec.
@@ -58,5 +54,5 @@ def _decoded_jpeg(image: Image.Image) -> Tensor | None:
             from torchvision.io import ImageReadMode, decode_jpeg
 
             return decode_jpeg(torch.from_numpy(content), mode=ImageReadMode.RGB)
-    except (ImportError, RuntimeError):
+    except (ImportError, RuntimeError):  # no such decoder, or bytes that it refuses
         return None

@@ -52,7 +52,7 @@ FILES = {
     "bytes-after-the-end.jpg": lambda path: _with_tail(path, b"\0\0"),
 }
 BY_TORCHVISION = ["rgb.jpg", "no-subsampling.jpg", "progressive.jpg", "keeps-rgb.jpg", "grey.jpg",
-                  "exif.jpg", "jpeg-called.png"]  # fmt: skip
+                  "exif.jpg", "jpeg-called.png", "bytes-after-the-end.jpg"]  # fmt: skip
 
 
 def _with_tail(path: Path, tail: bytes) -> None:
