@@ -1,29 +1,41 @@
-"""Images per second and core from JPEG files to a batch: our data paths, and timm's own."""
+"""Images per second and core from JPEG files to a batch: our data paths beside those of others.
+
+Processor time is what counts, of this process and of its loader processes: a busy machine changes
+it less than the time of day.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from itertools import chain, count
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from scaledrelu.bench.data_paths import (
+    DINO_CROPS,
+    GROUP,
+    deit_batches,
+    dino_batches,
+    our_batches,
+    our_loader,
+    timm_batches,
+)
 from scaledrelu.bench.machine import synchronizer
-from scaledrelu.bench.pairing import alternate
+from scaledrelu.bench.pairing import Pairing, alternate
 from scaledrelu.bench.table import Row
 from scaledrelu.config.compose import compose
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.errors import DataError
-from scaledrelu.runs.feed import train_transform
 
 SUFFIXES = (".jpg", ".jpeg")
-GROUP = 16  # images per step of the loader
+PROCESSES = 2  # loader processes whose processor time is compared with that of one process
 PARALLEL_STEPS_PER_WORKER = 8
 GENERATED = 64
 GENERATED_SIZE = (500, 375)  # ImageNet's usual one
@@ -56,6 +68,21 @@ def generate_jpegs(folder: Path) -> list[Path]:
     return find_jpegs(folder)
 
 
+DEIT, DINO_SCRIPT = "DeiT's transform, plain loop", "DINO's transform, plain loop"
+TIMM = "timm's transform with prefetcher, plain loop"
+PAIRS = (  # our path, and the peer that it is timed beside
+    ("reference", DEIT),
+    ("device", TIMM),
+    ("device, decoder=tensor", TIMM),
+    ("device, decoder=tensor", f"{TIMM}, RandAugment"),
+    ("device, decoder=tensor", DEIT),
+    ("DINO", DINO_SCRIPT),
+    (DINO_CROPS, DINO_SCRIPT),
+)
+IN_PROCESSES = ("reference", "device", "device, decoder=tensor", DINO_CROPS)
+TO_THE_DEVICE = ("reference", "device", "device, decoder=tensor")
+
+
 def measure_loader(
     paths: list[Path], *, device: torch.device, rounds: int, turn_seconds: float
 ) -> Iterator[Row]:
@@ -64,109 +91,122 @@ def measure_loader(
     Args:
         paths: JPEG files.
         device: device that receives the batches of several processes.
-        rounds: rounds of A B B A against timm's transform in a plain loop.
+        rounds: rounds of A B B A.
         turn_seconds: length of one turn.
     """
     torch.set_num_threads(1)
     root = Path(os.path.commonpath([p.parent for p in paths]))
     names = [str(p.relative_to(root)) for p in paths]
     source = FolderSource(root, names, np.zeros(len(names), dtype=np.int64), ("jpeg",))
-    plain = timm_batches(paths)
-    for augment in ("reference", "device"):
-        loader = our_loader(source, augment=augment, workers=0)
-        ours = chain.from_iterable(loader.epoch(epoch) for epoch in count())
-        next(ours), next(plain)
+    peers: dict[str, Iterator[Any]] = {
+        DEIT: deit_batches(paths),
+        TIMM: timm_batches(paths, augments=False),
+        f"{TIMM}, RandAugment": timm_batches(paths, augments=True),
+        DINO_SCRIPT: dino_batches(paths),
+    }
+    for path, peer in PAIRS:
+        ours, theirs = our_batches(source, path), peers[peer]
+        next(ours), next(theirs)
         pairing = alternate(
             lambda ours=ours: next(ours),
-            lambda: next(plain),
+            lambda theirs=theirs: next(theirs),
             rounds=rounds,
             turn_seconds=turn_seconds,
             synchronize=lambda: None,
             clock=time.process_time,
         )
-        yield Row(
-            kind="loader",
-            name=f"{augment} path, one process",
-            batch=GROUP,
-            peer="timm's transform, plain loop",
-            images_per_s=pairing.rate_a * GROUP,
-            images_per_s_per_core=pairing.rate_a * GROUP,
-            plain_images_per_s=pairing.rate_b * GROUP,
-            ratios=pairing.ratios,
-        )
-    workers = min(len(os.sched_getaffinity(0)), 16)
-    where = " to the GPU" if device.type == "cuda" else ""
-    for augment in ("reference", "device"):
-        rate = parallel_rate(source, augment=augment, workers=workers, device=device)
-        yield Row(
-            kind="loader",
-            name=f"{augment} path, {workers} loader processes{where}",
-            batch=GROUP,
-            images_per_s=rate,
-            images_per_s_per_core=rate / workers,
-        )
+        yield _row(f"{path}, one process", pairing, images=GROUP, peer=peer)
+    for path in IN_PROCESSES:
+        pairing = one_and_several(source, path, rounds=rounds, turn_seconds=turn_seconds)
+        name = f"{path}, {PROCESSES} loader processes, per second of the processors"
+        yield _row(name, pairing, images=_whole_groups(source), peer="the same in one process")
+    if device.type == "cuda":
+        workers = min(len(os.sched_getaffinity(0)), 16)
+        for path in TO_THE_DEVICE:
+            rate = parallel_rate(source, path=path, workers=workers, device=device)
+            yield Row(
+                kind="loader",
+                name=f"{path}, {workers} loader processes to the GPU",
+                batch=GROUP,
+                images_per_s=rate,
+                images_per_s_per_core=rate / workers,
+            )
 
 
-def our_loader(
-    source: FolderSource, *, augment: str, workers: int, pin: bool = False
-) -> TrainLoader:
-    """Return our loader as the paper profile builds it; one with workers must be closed.
+def _row(name: str, pairing: Pairing, *, images: int, peer: str) -> Row:
+    """Return a row of two sides in processor seconds; ``images`` of one step."""
+    return Row(
+        kind="loader",
+        name=name,
+        batch=GROUP,
+        peer=peer,
+        images_per_s_per_core=pairing.rate_a * images,
+        plain_images_per_s=pairing.rate_b * images,
+        ratios=pairing.ratios,
+    )
+
+
+def one_and_several(
+    source: FolderSource, path: str, *, rounds: int, turn_seconds: float
+) -> Pairing:
+    """Time whole epochs with loader processes (A) and without (B), all processor time counted.
+
+    A ratio of 1 means that a loader process makes as many images a second as this one would.
 
     Args:
         source: the images.
-        augment: reference | device.
-        workers: loader processes; 0 = load in this process.
-        pin: put batches in page-locked memory.
+        path: one of ours.
+        rounds: rounds of A B B A.
+        turn_seconds: length of one turn.
     """
-    config = compose(["profile=paper", f"data.augment={augment}"])
-    return TrainLoader(
-        source,
-        groups=range(1),
-        num_groups=1,
-        group_size=GROUP,
-        repeats=1,
-        seed=0,
-        transform=train_transform(config.data, config.augment, in_memory=False),
-        workers=workers,
-        pin=pin,
-    )
+    several, one = our_loader(source, path, workers=PROCESSES), our_loader(source, path)
+    try:
+        epoch_of(several)()
+        return alternate(
+            epoch_of(several),
+            epoch_of(one),
+            rounds=rounds,
+            turn_seconds=turn_seconds,
+            synchronize=lambda: None,
+            clock=lambda: (
+                time.process_time() + sum(map(process_seconds, loader_processes(several)))
+            ),
+        )
+    finally:
+        several.close()
 
 
-def timm_batches(paths: list[Path]) -> Iterator[torch.Tensor]:
-    """Yield batches of a plain loop over timm's transform, with DeiT's settings, for ever."""
-    from timm.data import create_transform
+def epoch_of(loader: TrainLoader) -> Callable[[], None]:
+    """Return a function that fetches one epoch and drops it."""
 
-    config = compose(["profile=paper"])
-    augment, data = config.augment, config.data
-    transform = create_transform(
-        data.image_size,
-        is_training=True,
-        color_jitter=augment.color_jitter,
-        auto_augment=augment.rand_augment,
-        interpolation=augment.interpolation,
-        re_prob=augment.erasing,
-        re_mode="pixel",
-        re_count=1,
-        mean=data.mean,
-        std=data.std,
-    )
+    def run() -> None:
+        for _ in loader.epoch(0):
+            pass
 
-    draw = np.random.default_rng(0)
-    while True:
-        order = draw.permutation(len(paths))
-        for at in range(0, len(paths) - GROUP + 1, GROUP):
-            chosen = [paths[i] for i in order[at : at + GROUP]]
-            yield torch.stack([transform(Image.open(path).convert("RGB")) for path in chosen])
+    return run
 
 
-def parallel_rate(
-    source: FolderSource, *, augment: str, workers: int, device: torch.device
-) -> float:
+def loader_processes(loader: TrainLoader) -> list[int]:
+    """Return the process ids of a loader that has begun an epoch."""
+    return [process.pid for process in loader._fetch._loader._iterator._workers]
+
+
+def process_seconds(pid: int) -> float:
+    """Return the processor seconds that a process has used (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _whole_groups(source: FolderSource) -> int:
+    return len(source) // GROUP * GROUP
+
+
+def parallel_rate(source: FolderSource, *, path: str, workers: int, device: torch.device) -> float:
     """Return images/s of a path with loader processes, normalised on a device; no start-up.
 
     Args:
         source: the images.
-        augment: reference | device.
+        path: one of ours.
         workers: loader processes.
         device: device that receives the batches.
     """
@@ -174,7 +214,7 @@ def parallel_rate(
     steps = PARALLEL_STEPS_PER_WORKER * workers
     repeats = -(-(steps + workers) * GROUP // len(source)) + 1
     many = source.select(np.tile(np.arange(len(source)), repeats))
-    loader = our_loader(many, augment=augment, workers=workers, pin=device.type == "cuda")
+    loader = our_loader(many, path, workers=workers, pin=device.type == "cuda")
     data, wait = compose(["profile=paper"]).data, synchronizer(device)
     normalise = DeviceAugment(mean=data.mean, std=data.std, seed=0).normalise
     try:

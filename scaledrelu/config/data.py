@@ -29,6 +29,7 @@ class DataConfig(Group):
     mean: tuple[float, ...] = number(Range("[0, 1]", count=3))
     std: tuple[float, ...] = number(Range("(0, 10]", count=3))
     augment: str = word("reference", "device")  # timm/PIL, or batched on the device
+    decoder: str = word("pil", "tensor")  # of image files, and how they are cropped
     in_memory: bool  # decode once into one uint8 tensor
     fraction: float = number(Range("(0, 1]"))  # of the training images, per class (Table 7)
     fraction_seed: int = number(SEED)
@@ -43,6 +44,22 @@ class DataConfig(Group):
         require(
             self.root is not None or opener == _WITHOUT_FILES or foreign,
             f"data.root=null: {opener.rpartition('.')[2]} reads files; set data.root=<folder>",
+        )
+        if self.decoder == "tensor":
+            self._check_tensors()
+
+    def _check_tensors(self) -> None:
+        """Refuse what works on Pillow's images alone."""
+        require(
+            self.augment == "device" and not self.has_labels,
+            f"data.decoder=tensor: cannot be combined with data.augment={self.augment} and "
+            f"data.token_labels={self.token_labels}, which augment Pillow's images; set "
+            "data.augment=device data.token_labels=none, or data.decoder=pil",
+        )
+        require(
+            not self.in_memory,
+            "data.decoder=tensor: is for files that are decoded at every step; set "
+            "data.in_memory=false, or data.decoder=pil",
         )
 
     @property

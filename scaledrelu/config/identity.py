@@ -45,6 +45,7 @@ TRANSIENT = (
 NEUTRAL: dict[str, Any] = {
     "lr.curve": None,
     "data.image_width": None,
+    "data.decoder": "pil",
     "batch.instances": None,
     "optimizer.decay_all": False,
     "optimizer.bias_lr_factor": 1.0,

@@ -33,6 +33,8 @@ from scaledrelu.config.schedule import LrConfig, ScheduleConfig, WarmupConfig
 from scaledrelu.config.stem import StemConfig
 from scaledrelu.errors import ConfigError
 
+TENSOR_INTERPOLATIONS = ("bicubic", "bilinear")  # of tensors of bytes, exact to Pillow's
+
 
 @dataclass(frozen=True, slots=True)
 class EmaConfig(Group):
@@ -110,6 +112,7 @@ class RunConfig(Group):
         self._check_sizes()
         self._check_time()
         self._check_batch()
+        self._check_decoder()
 
     @property
     def num_groups(self) -> int:
@@ -224,6 +227,21 @@ class RunConfig(Group):
             augment.repeats == 1,
             f"augment.repeats={augment.repeats}: must be 1 with batch.instances, since batches are "
             "drawn by identity",
+        )
+
+    def _check_decoder(self) -> None:
+        augment = self.augment
+        if self.data.decoder == "pil":
+            return
+        require(
+            augment.multi_crop is None,
+            f"data.decoder={self.data.decoder}: cannot be combined with augment.multi_crop, whose "
+            "colours are changed in Pillow's images; set data.decoder=pil",
+        )
+        require(
+            augment.interpolation in TENSOR_INTERPOLATIONS,
+            f"data.decoder={self.data.decoder}: cannot interpolate by {augment.interpolation}; set "
+            f"augment.interpolation={' or '.join(TENSOR_INTERPOLATIONS)}, or data.decoder=pil",
         )
 
 

@@ -43,11 +43,13 @@ class RawBatch:
     def to(self, device: Any, *, non_blocking: bool = True) -> RawBatch:
         """Return the batch with its tensors on ``device``; indices and views stay on the host.
 
+        There every colour of an image lies by itself, whatever the order in the loader's memory.
+
         Args:
             device: the target device.
             non_blocking: do not wait for the copy of page-locked memory.
         """
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking).contiguous())
 
     def pin_memory(self) -> RawBatch:
         """Return the batch with the tensors for the device in page-locked memory."""

@@ -6,11 +6,15 @@ import errno
 import os
 import re
 import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from scaledrelu.errors import DataError, printable
+
+Decoded = TypeVar("Decoded")
 
 # Pillow refuses larger images: a file of a few kilobytes could fill the memory.
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
@@ -56,6 +60,19 @@ def decode(path: str) -> Image.Image:
             unknown range.
         DataError: if the file cannot be read at all.
     """
+    return read_image(path, to_rgb)
+
+
+def read_image(path: str, decoded: Callable[[str, Image.Image], Decoded]) -> Decoded:
+    """Open a file with Pillow, which reads its header, and return what ``decoded`` makes of it.
+
+    Args:
+        path: the file.
+        decoded: gets the path and the open image; may raise anything.
+
+    Raises:
+        DataError, BadImageError: as ``decode``.
+    """
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it; missing rows would be grey
     try:
         with warnings.catch_warnings():
@@ -63,7 +80,7 @@ def decode(path: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)
         with image:
-            return _to_rgb(path, image)
+            return decoded(path, image)
     except (DataError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -72,7 +89,16 @@ def decode(path: str) -> Image.Image:
         raise _unreadable(path, error) from None
 
 
-def _to_rgb(path: str, image: Image.Image) -> Image.Image:
+def to_rgb(path: str, image: Image.Image) -> Image.Image:
+    """Return an open image in RGB.
+
+    Args:
+        path: its file, for messages.
+        image: Pillow's open image.
+
+    Raises:
+        BadImageError: grey values of unknown range; decoders raise errors of their own.
+    """
     is_wide = image.mode == "F" or image.mode.startswith("I")
     if not is_wide and not _is_signed(image):
         return image.convert("RGB")

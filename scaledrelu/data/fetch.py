@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from scaledrelu.data.batch import RawBatch
+from scaledrelu.data.buffers import Borrowed, new_states
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.data.workers import (
+    Answer,
     Images,
     LabelsByPosition,
     Request,
@@ -115,9 +118,11 @@ class FileFetch:
         self._source = source
         self._targets = torch.from_numpy(source.targets)
         self._requests: Sequence[Request] = ()
-        self._pin = pin
+        self._round, self._pin = 0, pin
+        states = new_states(workers) if workers else None
+        self._borrowed = Borrowed(states)
         self._loader = DataLoader(
-            Images(source, transform, seed=seed, labels=labels),
+            Images(source, transform, seed=seed, labels=labels, states=states),
             batch_size=None,
             sampler=_Current(self),
             num_workers=workers,
@@ -135,7 +140,8 @@ class FileFetch:
             DataError: an image that cannot be read.
             RunError: if a loader process died.
         """
-        self._requests = requests
+        self._round += 1
+        self._requests = [replace(request, round=self._round) for request in requests]
         try:
             with sigterm_held_back():
                 answers = iter(self._loader)
@@ -143,7 +149,7 @@ class FileFetch:
                 self._note(answer.skipped)
                 if answer.error is not None:
                     raise answer.error
-                yield self._batch(request, answer.tensors)
+                yield self._batch(request, self._received(answer))
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -157,6 +163,16 @@ class FileFetch:
         iterator, self._loader._iterator = self._loader._iterator, None
         if iterator is not None:
             iterator._shutdown_workers()
+
+    def _received(self, answer: Answer) -> dict[str, Tensor]:
+        """Return the tensors of an answer, and see to it that their buffers are used again."""
+        tensors = dict(answer.tensors)
+        for name, place in answer.places.items():
+            if answer.shared:
+                self._borrowed.copied(answer.shared[name], place)
+            else:
+                tensors[name] = self._borrowed.lend(tensors[name], place)
+        return tensors
 
     def _batch(self, request: Request, tensors: dict[str, Tensor]) -> RawBatch:
         indices = torch.from_numpy(request.indices)

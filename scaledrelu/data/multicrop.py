@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import ImageFilter
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from scaledrelu.config.augment import AugmentConfig
 
@@ -38,11 +37,18 @@ class Crops:
     local: tuple[Tensor, ...]
 
     @staticmethod
-    def collate(found: Sequence[Crops]) -> dict[str, Tensor]:
-        """Return fields of ``RawBatch``: crop by crop, each of all images."""
-        tensors = {"images": _by_crop([crops.images for crops in found])}
+    def collate(
+        found: Sequence[Crops], stack: Callable[[Sequence[Tensor]], Tensor]
+    ) -> dict[str, Tensor]:
+        """Return fields of ``RawBatch``: crop by crop, each of all images.
+
+        Args:
+            found: crops of the images of a batch.
+            stack: function that joins alike tensors.
+        """
+        tensors = {"images": stack(_by_crop([crops.images for crops in found]))}
         if found[0].local:
-            tensors["local"] = _by_crop([crops.local for crops in found])
+            tensors["local"] = stack(_by_crop([crops.local for crops in found]))
         return tensors
 
 
@@ -120,6 +126,5 @@ class RandomBlur:
         return image.filter(ImageFilter.GaussianBlur(random.uniform(*BLUR_RADIUS)))
 
 
-def _by_crop(images: Sequence[tuple[Tensor, ...]]) -> Tensor:
-    # Through default_collate: in a loader process it stacks into memory that the trainer shares.
-    return default_collate([crops[view] for view in range(len(images[0])) for crops in images])
+def _by_crop(images: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
+    return [crops[view] for view in range(len(images[0])) for crops in images]

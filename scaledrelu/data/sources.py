@@ -5,10 +5,12 @@ Says what an image is and what a bad image means; leaves cropping and order to o
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -91,6 +93,7 @@ class FolderSource:
         self.on_bad_image = on_bad_image
         self.skipped: list[str] = []
         self._replaced: dict[int, int] = {}
+        self._decode: Callable[[str], Any] = decode
 
     def __len__(self) -> int:
         return len(self._names)
@@ -109,35 +112,46 @@ class FolderSource:
 
     def select(self, indices: np.ndarray) -> FolderSource:
         """Return a source of these images only, with the same classes."""
-        return FolderSource(
+        chosen = FolderSource(
             self.root,
             self._names[indices],
             self.targets[indices],
             self.classes,
             on_bad_image=self.on_bad_image,
         )
+        return chosen.decoded_by(self._decode)
 
-    def load(self, index: int) -> Image.Image:
-        """Return one image in RGB.
+    def decoded_by(self, decode: Callable[[str], Any]) -> FolderSource:
+        """Return the same images, which another function decodes; both note what they skip.
+
+        Args:
+            decode: path -> image in RGB; BadImageError for a bad one.
+        """
+        other = copy.copy(self)
+        other._decode = decode
+        return other
+
+    def load(self, index: int) -> Any:
+        """Return one image in RGB: Pillow's, unless ``decoded_by`` says otherwise.
 
         Raises:
             DataError: if the file is missing or unreadable, or bad and not to be skipped.
         """
         index = self.position_of(index)
         try:
-            return decode(self.path_of(index))
+            return self._decode(self.path_of(index))
         except BadImageError:
             if self.on_bad_image != "skip":
                 raise
         return self._replace(index)
 
-    def _replace(self, index: int) -> Image.Image:
+    def _replace(self, index: int) -> Any:
         same_class = np.flatnonzero(self.targets == self.targets[index])
         start = int(np.searchsorted(same_class, index))
         self._skip(index)
         for candidate in np.roll(same_class, -start)[1:].tolist():
             try:
-                image = decode(self.path_of(candidate))
+                image = self._decode(self.path_of(candidate))
             except BadImageError:
                 self._skip(candidate)
                 continue

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Size = int | tuple[int, int]  # pixels of a side, or height and width
 
-_SMALL = 32  # DeiT resizes and crops for evaluation only above this size
+SMALL = 32  # DeiT resizes and crops for evaluation only above this size
 
 
 def reference_train(
@@ -108,7 +108,7 @@ def eval_transform(
 
     normalise = transforms.Normalize(mean=list(mean), std=list(std))
     if isinstance(image_size, int):
-        short_side = image_size if image_size <= _SMALL else math.floor(image_size / crop)
+        short_side = image_size if image_size <= SMALL else math.floor(image_size / crop)
         fit = fit_to(image_size, resized=short_side)
     else:
         fit = fit_to(image_size, interpolation="bilinear")

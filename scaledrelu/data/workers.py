@@ -8,25 +8,34 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate, get_worker_info
+from torch.utils.data import get_worker_info
 
+from scaledrelu.data.buffers import Buffers, stack
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.randomness import derive_seed
+
+Stack = Callable[[Sequence[Tensor]], Tensor]  # alike tensors -> one that the trainer can see
 
 
 class Views(Protocol):
     """The result of a transform that makes more than one tensor of an image."""
 
     @staticmethod
-    def collate(found: Sequence[Any]) -> dict[str, Tensor]:
-        """Return the tensors of several images, by field of RawBatch."""
+    def collate(found: Sequence[Any], stack: Stack) -> dict[str, Tensor]:
+        """Return the tensors of several images, by field of RawBatch.
+
+        Args:
+            found: results for the images of a batch.
+            stack: function that joins alike tensors.
+        """
         ...
 
 
@@ -44,28 +53,40 @@ Transform = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one batch must contain: positions and repeats (int64) of one group in one epoch."""
+    """What one batch must contain: positions and repeats (int64) of one group in one epoch.
+
+    ``round`` tells the requests of one call of a fetch from those of another.
+    """
 
     epoch: int
     group: int
     indices: np.ndarray
     views: np.ndarray
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to a request: tensors by their field of RawBatch, or an error instead.
 
-    Bad images found on the way are named in ``skipped``.
+    Attributes:
+        tensors: by field of RawBatch.
+        error: what went wrong.
+        skipped: names of bad images found on the way.
+        places: loader process and buffer of the tensors that lie in a buffer.
+        shared: those tensors in their buffers where ``tensors`` are copies.
     """
 
     tensors: dict[str, Tensor]
     error: ScaledReluError | None
     skipped: tuple[str, ...]
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    shared: dict[str, Tensor] = field(default_factory=dict)
 
     def pin_memory(self) -> Answer:
         """Return the answer in page-locked memory (DataLoader protocol)."""
-        return replace(self, tensors={k: x.pin_memory() for k, x in self.tensors.items()})
+        pinned = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
+        return replace(self, tensors=pinned, shared=self.tensors)
 
 
 class Images:
@@ -76,6 +97,7 @@ class Images:
         transform: what happens to one image, and to its label map.
         seed: the run's seed; every draw is a function of (seed, epoch, index, view).
         labels: label maps by position in the source; None = there are none.
+        states: states of the buffers of loader processes; None = there are no such processes.
     """
 
     def __init__(
@@ -85,21 +107,30 @@ class Images:
         *,
         seed: int,
         labels: LabelsByPosition | None = None,
+        states: Tensor | None = None,
     ):
         self._source, self._transform, self._seed = source, transform, seed
-        self._labels = labels
+        self._labels, self._states = labels, states
+        self._buffers: Buffers | None = None
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, request: Request) -> Answer:
         before = len(self._source.skipped)
-        tensors, error = {}, None
+        tensors, error, places = {}, None, {}
+        worker = get_worker_info()
+        if worker is not None:
+            self._buffers = self._buffers or Buffers(self._states[worker.id])
+            self._buffers.begin(request.round)
         try:
             tensors = self._load(request)
         except ScaledReluError as caught:  # raised in a worker, it would come with a traceback
             error = caught
-        return Answer(tensors, error, tuple(self._source.skipped[before:]))
+        if worker is not None:
+            found = {name: self._buffers.place_of(tensor) for name, tensor in tensors.items()}
+            places = {name: (worker.id, at) for name, at in found.items() if at is not None}
+        return Answer(tensors, error, tuple(self._source.skipped[before:]), places)
 
     def _load(self, request: Request) -> dict[str, Tensor]:
         views = request.views.tolist()
@@ -108,9 +139,10 @@ class Images:
                 self._one(request.epoch, index, view)
                 for index, view in zip(request.indices.tolist(), views, strict=True)
             ]
+        joined = partial(stack, buffers=self._buffers)
         if isinstance(found[0], Tensor):
-            return {"images": default_collate(found)}
-        return found[0].collate(found)
+            return {"images": joined(found)}
+        return found[0].collate(found, joined)
 
     def _one(self, epoch: int, index: int, view: int) -> Tensor | Views:
         content = [self._source.load(index)]

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from PIL.Image import Resampling, Transpose
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from scaledrelu.config.augment import AugmentConfig
 from scaledrelu.errors import ConfigError
@@ -41,12 +40,19 @@ class Labelled:
     box: Tensor
 
     @staticmethod
-    def collate(found: Sequence[Labelled]) -> dict[str, Tensor]:
-        """Return fields of ``RawBatch``."""
+    def collate(
+        found: Sequence[Labelled], stack: Callable[[Sequence[Tensor]], Tensor]
+    ) -> dict[str, Tensor]:
+        """Return fields of ``RawBatch``.
+
+        Args:
+            found: results for the images of a batch.
+            stack: function that joins alike tensors.
+        """
         return {
-            "images": default_collate([one.image for one in found]),
-            "maps": default_collate([one.map for one in found]),
-            "boxes": default_collate([one.box for one in found]),
+            "images": stack([one.image for one in found]),
+            "maps": stack([one.map for one in found]),
+            "boxes": stack([one.box for one in found]),
         }
 
 

@@ -14,11 +14,13 @@ from scaledrelu.config.launch import LaunchConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
+from scaledrelu.data.crops import crop_tensor, eval_tensor
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.multicrop import multi_crop
+from scaledrelu.data.pixels import decode_pixels
 from scaledrelu.data.reid import ReidSplits
-from scaledrelu.data.sources import ImageSource, subset
+from scaledrelu.data.sources import FolderSource, ImageSource, subset
 from scaledrelu.data.transforms import crop_train, eval_transform, reference_train
 from scaledrelu.data.workers import Transform
 from scaledrelu.engine.distributed import World
@@ -68,7 +70,7 @@ def train_loader(
         labels = LabelMaps(label_folder(config), splits.train, num_classes=splits.num_classes)
     in_memory = hasattr(splits.train, "images")
     return TrainLoader(
-        splits.train,
+        decoded(splits.train, config.data),
         groups=groups,
         num_groups=len(groups) * world.size,
         group_size=config.batch.group,
@@ -81,6 +83,18 @@ def train_loader(
         device=world.device,
         labels=labels,
     )
+
+
+def decoded(source: ImageSource, data: DataConfig) -> ImageSource:
+    """Return a source whose files are decoded by ``data.decoder``.
+
+    Args:
+        source: images in files or in memory; the latter are decoded already.
+        data: which decoder.
+    """
+    if data.decoder == "tensor" and isinstance(source, FolderSource):
+        return source.decoded_by(decode_pixels)
+    return source
 
 
 def train_transform(
@@ -105,7 +119,20 @@ def train_transform(
         return reference_train(augment, **pixels)
     if in_memory and augment.crop != "random_resized":
         return None
-    return crop_train(augment, image_size=data.size)
+    crop = crop_tensor if data.decoder == "tensor" else crop_train
+    return crop(augment, image_size=data.size)
+
+
+def validation_transform(data: DataConfig, *, crop: float) -> Transform:
+    """Return what the host does to an image in a file before it is evaluated.
+
+    Args:
+        data: size and statistics of the images, and their decoder.
+        crop: the short side is resized to image_size / crop.
+    """
+    if data.decoder == "tensor":
+        return eval_tensor(image_size=data.size, crop=crop)
+    return eval_transform(image_size=data.size, crop=crop, mean=data.mean, std=data.std)
 
 
 def layout(launch: LaunchConfig) -> torch.memory_format:
@@ -135,20 +162,20 @@ class Validation:
                 f"{len(source)} validation images cannot be divided among {world.size} processes; "
                 f"use at most {len(source)} processes (launch.nproc), or more images"
             )
-        pixels = {"mean": data.mean, "std": data.std}
         self.device, self.layout = world.device, layout(config.launch)
         self.num_images = len(source)
         self.probe: torch.Tensor | None = None
-        self._normalise = DeviceAugment(seed=0, **pixels).normalise
+        self._normalise = DeviceAugment(mean=data.mean, std=data.std, seed=0).normalise
         crop = config.evaluation.crop
         whole = hasattr(source, "images")
         self._loader = EvalLoader(
-            source,
+            decoded(source, data),
             rank=world.rank,
             world_size=world.size,
             batch=config.evaluation.batch,
-            transform=None if whole else eval_transform(image_size=data.size, crop=crop, **pixels),
+            transform=None if whole else validation_transform(data, crop=crop),
             workers=config.launch.workers,
+            pin=world.device.type == "cuda",
             device=world.device,
         )
 

@@ -1,0 +1,38 @@
+"""Which images may be decoded to tensors, and what that does to a run's id."""
+
+from __future__ import annotations
+
+import pytest
+
+from scaledrelu.config.identity import NEUTRAL, canonical
+from scaledrelu.errors import ConfigError
+from tests.helpers.configs import composed, with_values
+
+FILES = {"data.augment": "device", "data.in_memory": False, "augment.rand_augment": None}
+TENSOR = {**FILES, "data.decoder": "tensor"}
+
+
+def test_the_decoder_is_pillow_and_then_no_part_of_the_id() -> None:
+    config = composed("profile=paper")
+    assert config.data.decoder == NEUTRAL["data.decoder"] == "pil"
+    assert "decoder" not in canonical(config)["data"]
+    other = with_values(config, TENSOR)
+    assert canonical(other)["data"]["decoder"] == "tensor"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "message"),
+    [
+        ("deit", {"data.augment": "reference"}, "data.augment=reference and .*data.decoder=pil"),
+        ("deit", {"data.in_memory": True}, "data.in_memory=false, or data.decoder=pil"),
+        ("deit", {"augment.interpolation": "lanczos"}, "bicubic or bilinear, or data.decoder=pil"),
+        ("dino", {}, "cannot be combined with augment.multi_crop"),
+        ("volo", {}, "data.token_labels=.* set data.augment=device data.token_labels=none"),
+    ],
+)
+def test_what_needs_pillows_images_is_refused_in_one_line(
+    recipe: str, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        with_values(composed("profile=paper", f"recipe={recipe}"), {**TENSOR, **change})
+    assert "\n" not in str(caught.value)
