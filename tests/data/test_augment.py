@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from scaledrelu.data.augment import DeviceAugment, draw_boxes, keyed_normal, keyed_uniforms
+from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
+from scaledrelu.data.device.draws import keyed_normal, keyed_uniforms
+from scaledrelu.data.device.erasing import draw_boxes
 from scaledrelu.errors import ConfigError
 from tests.helpers.configs import augment_with
 
@@ -15,7 +17,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 def augment(**fields):
     own = {"mean": MEAN, "std": STD, "seed": 0}
-    own |= {name: fields.pop(name) for name in (*own, "path") if name in fields}
+    own |= {name: fields.pop(name) for name in own if name in fields}
     return DeviceAugment(augment=augment_with(**{"crop": "shift"} | fields), **own)
 
 
@@ -106,9 +108,7 @@ def test_normalisation_equals_that_of_torchvision():
 
 def test_images_of_the_reference_pipeline_pass_unchanged():
     floats = raw(images=torch.randn(4, 3, 8, 8))
-    assert augment(path="reference", rand_augment="rand-m9-n2", **FULL)(floats, epoch=0) is (
-        floats.images
-    )
+    assert augment(rand_augment="rand-m9-n2", **FULL)(floats, epoch=0) is floats.images
     assert augment().normalise(floats.images) is floats.images
 
 

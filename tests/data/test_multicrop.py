@@ -38,6 +38,7 @@ def crops(**changes):
         "crop_ratio": [3 / 4, 4 / 3],
         "interpolation": "bicubic",
         "jitter": [0.4, 0.4, 0.2, 0.1],
+        "pipeline": "reference",
         **OFFICIAL,
         **changes,
     }

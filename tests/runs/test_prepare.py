@@ -61,7 +61,7 @@ def crops(group: int, count: int = 4) -> RawBatch:
 CROPS = (
     "augment.multi_crop={num_local: 3, local_size: 8, global_scale: [0.4, 1], local_scale: "
     "[0.05, 0.4], jitter: [0, 0, 0, 0], jitter_prob: 0, grey_prob: 0, blur_prob: [0, 0, 0], "
-    "solarize_prob: 0}",
+    "solarize_prob: 0, pipeline: reference}",
     "augment.shift=0", "augment.mixup=0", "augment.cutmix=0", "augment.smoothing=0",
     "augment.erasing=0", "data.mean=[0.0, 0.0, 0.0]", "data.std=[1.0, 1.0, 1.0]",
 )  # fmt: skip
