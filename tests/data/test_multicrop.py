@@ -115,6 +115,13 @@ def test_what_has_probability_zero_is_not_even_drawn():
     assert random.getstate() == before
 
 
+def test_the_host_only_crops_where_the_device_does_the_rest():
+    made = crops(pipeline="device")
+    for transform in (*made._global, made._local):
+        names = [type(op).__name__ for op in transform.transforms]
+        assert names == ["RandomResizedCrop", "PILToTensor"]
+
+
 def test_crops_cover_the_area_that_they_should():
     """Red counts columns and green rows, so the spans of a crop tell its area."""
     side = 256

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaledrelu.data.device.draws import sent
+
 _LEVELS = np.arange(256)
 _SINGLE = np.float32
 # Of each sixth of the circle: which of (highest, middle, lowest) red, green and blue are.
@@ -55,7 +57,7 @@ def hsv_tables(device: torch.device) -> HsvTables:
     lowest = np.floor(highest * (1.0 - share[:, None].astype(np.float64)) + 0.5)
     tables = [_hue(), _saturation(), lowest.astype(np.uint8), middle]
     ranks = [_RANKS[sixth % 6][:, channel] for channel in range(3)]
-    moved = [torch.from_numpy(x.flatten()).to(device) for x in (*tables, *ranks)]
+    moved = [sent(x.flatten(), device) for x in (*tables, *ranks)]
     return HsvTables(*moved[:4], ranks=tuple(moved[4:]))
 
 
