@@ -131,7 +131,7 @@ def test_input_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"rand_augment": "augmix-m3"}, RAND | {"interpolation": "random"}]
+    "fields", [{"rand_augment": "augmix-m3"}, RAND | {"interpolation": "bilinear"}]
 )
 def test_what_only_the_reference_pipeline_offers_is_refused(fields):
     with pytest.raises(ConfigError, match=r"data\.augment=reference"):

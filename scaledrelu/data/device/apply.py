@@ -23,6 +23,7 @@ _ALONE: dict[Op, Callable[[Tensor, np.ndarray], Tensor]] = {
 }
 _TOGETHER = [(Op.INVERT, Op.EQUALIZE), (Op.SHEAR_X, Op.TRANSLATE_X), (Op.SHEAR_Y, Op.TRANSLATE_Y),
              (Op.ROTATE, Op.ROTATE), *((op, op) for op in _ALONE)]  # fmt: skip
+_PIXELS_IN_CACHE = 1 << 17
 
 
 def apply_layers(images: Tensor, layers: Sequence[Layer], *, fill: Sequence[int] = ()) -> Tensor:
@@ -48,12 +49,21 @@ def _apply(images: Tensor, layer: Layer, fill: Sequence[int]) -> None:
         return
     order = sent(order, images.device)
     for first, last in _TOGETHER:
-        start, stop = np.searchsorted(ops, first), np.searchsorted(ops, last, side="right")
-        if start < stop:
-            part = slice(int(start), int(stop))
+        start = int(np.searchsorted(ops, first))
+        stop = int(np.searchsorted(ops, last, side="right"))
+        step = _at_once(images)
+        for at in range(start, stop, step):
+            part = slice(at, min(at + step, stop))
             where = order[part]
             chosen = images.index_select(0, where)
             images.index_copy_(0, where, _change(chosen, ops[part], amounts[part], fill))
+
+
+def _at_once(images: Tensor) -> int:
+    """Return how many images to change together: what a CPU's cache holds, elsewhere all."""
+    if images.device.type != "cpu":
+        return len(images)
+    return max(1, _PIXELS_IN_CACHE // (images.shape[-2] * images.shape[-1]))
 
 
 def _change(images: Tensor, ops: np.ndarray, amounts: np.ndarray, fill: Sequence[int]) -> Tensor:

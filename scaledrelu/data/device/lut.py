@@ -109,7 +109,8 @@ def auto_contrast_tables(images: Tensor) -> Tensor:
     low = pixels.amin(2, keepdim=True).double()
     high = pixels.amax(2, keepdim=True).double()
     levels = torch.arange(256, device=images.device, dtype=torch.float64)
-    scale = 255.0 / (high - low)  # of a channel with one level: infinite, and not used
+    # A number by a tensor would be rounded twice. One level alone gives infinity, not used below.
+    scale = torch.full_like(low, 255.0) / (high - low)
     stretched = (levels * scale + -low * scale).clamp_(0, 255)
     return torch.where(high > low, stretched, levels).byte()
 
@@ -124,9 +125,9 @@ def equalize_tables(images: Tensor) -> Tensor:
     """
     levels = torch.arange(256, device=images.device)
     pixels = images.flatten(2).long()
-    counts = torch.zeros(*pixels.shape[:2], 256, dtype=torch.int64, device=images.device)
-    counts.scatter_add_(2, pixels, torch.ones_like(pixels))
-    brightest = counts.gather(2, pixels.amax(2, keepdim=True))
+    counts = torch.zeros(*pixels.shape[:2], 256, dtype=torch.int32, device=images.device)
+    counts.scatter_add_(2, pixels, counts.new_ones(1).expand_as(pixels))
+    brightest = counts.gather(2, images.flatten(2).amax(2, keepdim=True).long())
     step = torch.div(pixels.shape[2] - brightest, 255, rounding_mode="floor")
     below = counts.cumsum(2) - counts
     table = torch.div(

@@ -57,7 +57,7 @@ def test_moves_are_within_a_level_of_pillows_and_mostly_equal(op, size):
     images = pictures(len(what.ops), *size)
     off = distance(applied(images, what), by_pillow(images, [what]))
     assert off.max() <= 1
-    assert off.float().mean() < 0.02
+    assert off.sum() <= max(1, 0.02 * off.numel())
 
 
 def test_moves_bring_in_the_fill_exactly_where_pillow_does():
@@ -72,8 +72,10 @@ def test_images_with_few_levels_are_those_of_pillow(op):
     two = (torch.arange(24 * 24).view(24, 24) % 5 == 0).byte().mul(13).add(90).expand(3, -1, -1)
     extreme = (torch.arange(24 * 24).view(24, 24) % 7 == 0).byte().mul(255).expand(3, -1, -1)
     mixed = torch.stack([flat[0], two[0], extreme[0]])
-    images = torch.stack([flat, two, extreme, mixed])
-    what = layer([op] * 4, [1.9] * 4)
+    halves = torch.stack([flat[0] - 44, two[0], two[0]])  # its ends, 33 and 183, round downwards
+    halves[0, 0, 0] = 183
+    images = torch.stack([flat, two, extreme, mixed, halves])
+    what = layer([op] * 5, [1.9] * 5)
     assert torch.equal(applied(images, what), by_pillow(images, [what]))
 
 
