@@ -176,7 +176,9 @@ def test_images_are_distributed_as_those_of_the_reference_pipeline(fields):
         lambda x: x[:, 0, 0, 0],
         lambda x: x[:, 1].mean((1, 2)) - x[:, 2].mean((1, 2)),
     ):
-        assert same_distribution(statistic(ours).numpy(), statistic(theirs).numpy())
+        # Untouched images share a value, which the two pipelines round differently.
+        found, expected = (statistic(x).numpy().round(4) for x in (ours, theirs))
+        assert same_distribution(found, expected)
 
 
 def test_batches_do_not_depend_on_groups_or_restarts():

@@ -93,22 +93,20 @@ def _sample(
     images: Tensor, rows: Tensor | None, columns: Tensor | None, fill: Sequence[int]
 ) -> Tensor:
     """Return the images at source points (n x H x W, float64); None = the pixel's own."""
-    num, _, height, width = images.shape
+    num, channels, height, width = images.shape
     own = torch.arange(height * width, device=images.device, dtype=torch.int32)[None]
-    row_taps, row_share = _taps(rows, height, own // width)
-    column_taps, column_share = _taps(columns, width, own % width)
-    packed = _pack(images)
-    lines = [
-        _cubic([_unpack(packed.gather(1, (r * width + c).long())) for c in column_taps],
-               column_share)
-        for r in row_taps
-    ]  # fmt: skip
-    levels = _cubic(lines, row_share).clamp_(0, 255).byte()
-    outside = _outside(columns, width) if rows is None else _outside(rows, height)
-    if rows is not None and columns is not None:
-        outside |= _outside(columns, width)
+    row_taps, down = _taps(rows, height, own // width)
+    column_taps, along = _taps(columns, width, own % width)
+    pixels = images.flatten(2).float()
+    lines = []
+    for row in row_taps:
+        places = [(row * width + column).long()[:, None] for column in column_taps]
+        taps = [pixels.gather(2, place.expand(num, channels, -1)) for place in places]
+        lines.append(_cubic(taps, along))
+    levels = _cubic(lines, down).clamp_(0, 255).byte()
     colour = torch.tensor(fill, dtype=torch.uint8).to(images.device, non_blocking=True)
-    return torch.where(outside.view(num, 1, -1), colour[:, None], levels).view_as(images)
+    outside = _outside(rows, height) | _outside(columns, width)
+    return torch.where(outside.view(-1, 1, height * width), colour[:, None], levels).view_as(images)
 
 
 def _taps(points: Tensor | None, size: int, own: Tensor) -> tuple[list[Tensor], Tensor | None]:
@@ -125,26 +123,19 @@ def _taps(points: Tensor | None, size: int, own: Tensor) -> tuple[list[Tensor], 
     return [(base + k).clamp_(0, size - 1) for k in (-1, 0, 1, 2)], way
 
 
-def _outside(points: Tensor, size: int) -> Tensor:
-    return (points < 0) | (points >= size)
+def _outside(points: Tensor | None, size: int) -> Tensor | bool:
+    return False if points is None else (points < 0) | (points >= size)
 
 
 def _cubic(taps: Sequence[Tensor], way: Tensor | None) -> Tensor:
-    """Return the cubic filter of four neighbours, as differences: exact where all are equal."""
+    """Return the cubic filter of four neighbours, as differences: exact where all are equal.
+
+    Products and sums are kept apart: a GPU would round a fused one in another way than a CPU.
+    """
     if way is None:
         return taps[0]
     first, second, third, fourth = taps
-    value = torch.addcmul(second, first - second, way * (way * (2 - way) - 1))
-    value.addcmul_(third - second, way * (way * (1 - way) + 1))
-    return value.addcmul_(fourth - second, way * way * (way - 1))
-
-
-def _pack(images: Tensor) -> Tensor:
-    """Return n x HW pixels, the three channels of each in an int32: one gather reads them all."""
-    red, green, blue = images.flatten(2).int().unbind(1)
-    return red | green << 8 | blue << 16
-
-
-def _unpack(pixels: Tensor) -> Tensor:
-    """Return n x 3 x HW channels of packed pixels, float32."""
-    return torch.stack([pixels & 255, pixels >> 8 & 255, pixels >> 16], dim=1).float()
+    value = (first - second).mul_(way * (way * (2 - way) - 1))
+    value += (third - second).mul_(way * (way * (1 - way) + 1))
+    value += (fourth - second).mul_(way * way * (way - 1))
+    return value.add_(second)

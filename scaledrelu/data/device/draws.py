@@ -60,5 +60,10 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def sent(values: np.ndarray, device: torch.device) -> Tensor:
-    """Return an array on a device, without waiting for the work queued there."""
+    """Return an array on a device, without waiting for the work queued there.
+
+    Args:
+        values: numbers on the host.
+        device: where they are wanted.
+    """
     return torch.from_numpy(values).to(device, non_blocking=True)

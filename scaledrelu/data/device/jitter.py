@@ -17,7 +17,8 @@ class ColourJitter:
     """torchvision's ColorJitter of PIL images, for a batch.
 
     Args:
-        strengths: of brightness, contrast, saturation and, if it is given, hue; 0 = left out.
+        strengths: how far brightness, contrast, saturation and, if it is given, hue move from
+            that of the image; 0 = left out.
         probability: share of the images that are changed, in [0, 1].
 
     Attributes:
