@@ -61,8 +61,10 @@ def test_moves_are_within_a_level_of_pillows_and_mostly_equal(op, size):
 
 
 def test_moves_bring_in_the_fill_exactly_where_pillow_does():
-    images = torch.full((5, 3, 32, 40), 255, dtype=torch.uint8)
-    what = layer(list(MOVES), [0.27, -0.405, -0.3, 0.45, 27])
+    images = torch.full((7, 3, 32, 40), 255, dtype=torch.uint8)
+    half = [0.5 / 40, 0.5 / 32]  # half a pixel: a source point lies on the edge
+    ops = [*MOVES, Op.TRANSLATE_X, Op.TRANSLATE_Y]
+    what = layer(ops, [0.27, -0.405, -0.3, 0.45, 27, *half])
     assert torch.equal(applied(images, what), by_pillow(images, [what]))
 
 

@@ -94,6 +94,22 @@ def drawn_by_us(policy, count):
     return {Op(op): amounts[ops == op] for op in np.unique(ops) if op}
 
 
+# Amount of magnitude 10 where the amount is proportional to the magnitude.
+FULL = {
+    Op.ROTATE: 30.0,
+    Op.SHEAR_X: 0.3,
+    Op.SHEAR_Y: 0.3,
+    Op.TRANSLATE_X: 0.45,
+    Op.TRANSLATE_Y: 0.45,
+}
+FACTORS = (Op.COLOR, Op.CONTRAST, Op.BRIGHTNESS, Op.SHARPNESS)
+
+
+def magnitudes(drawn):
+    moves = [np.abs(drawn[op]) / full for op, full in FULL.items()]
+    return np.concatenate([*moves, *(np.abs(np.array(drawn[op]) - 1) / 0.9 for op in FACTORS)])
+
+
 @pytest.mark.parametrize(
     ("policy", "count"), [(OFFICIAL, 10_000), ("rand-m7-mstd101-n3-p0.8-mmax9", 2000)]
 )
@@ -103,6 +119,8 @@ def test_draws_are_distributed_as_timms(policy, count):
     assert same_counts([len(ours[op]) for op in ours], [len(theirs[op]) for op in ours])
     for op, amounts in ours.items():
         assert same_distribution(amounts, theirs[op]), op
+    if policy == OFFICIAL:
+        assert same_distribution(magnitudes(ours).round(9), magnitudes(theirs).round(9))
 
 
 def test_two_operations_of_an_image_are_drawn_apart():
