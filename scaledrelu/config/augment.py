@@ -34,6 +34,7 @@ class MultiCropConfig(Group):
     grey_prob: float = number(SHARE)
     blur_prob: tuple[float, ...] = number(Range("[0, 1]", count=3))  # global crops, local ones
     solarize_prob: float = number(SHARE)  # second global crop
+    pipeline: str = word("reference", "device")  # of all but the cropping: PIL, or batched
 
     def check(self) -> None:
         """Refuse a hue outside [0, 0.5]."""

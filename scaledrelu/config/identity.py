@@ -54,6 +54,7 @@ NEUTRAL: dict[str, Any] = {
     "data.token_labels_digest": None,
     "augment.label_axes": "official",
     "augment.multi_crop": None,
+    "augment.multi_crop.pipeline": "reference",
     "optimizer.clip": "global",
     "optimizer.decay_tokens": False,
     "schedule.cosine": "whole",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import ImageFilter
 from torch import Tensor
 
-from scaledrelu.config.augment import AugmentConfig
+from scaledrelu.config.augment import AugmentConfig, MultiCropConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,7 +74,8 @@ def multi_crop(augment: AugmentConfig, *, image_size: int) -> MultiCrop:
     """Return DINO's augmentation; a step with probability 0 is left out.
 
     Every view: random resized crop, flip, colour jitter, grey, blur and, for the second global
-    crop, solarisation, all on 8-bit images.
+    crop, solarisation, all on 8-bit images. With ``pipeline=device`` the crop alone: the rest is
+    in ``device/crops.py``.
 
     Args:
         augment: ``multi_crop`` and, for all crops, aspect, interpolation and flip.
@@ -87,26 +88,45 @@ def multi_crop(augment: AugmentConfig, *, image_size: int) -> MultiCrop:
     crops = augment.multi_crop
     assert crops is not None
     mode = transforms.InterpolationMode(augment.interpolation)
-    colour: list[Any] = []
-    if augment.hflip:
-        colour.append(transforms.RandomHorizontalFlip(augment.hflip))
-    if crops.jitter_prob and any(crops.jitter):
-        jitter = transforms.ColorJitter(*crops.jitter)
-        colour.append(transforms.RandomApply([jitter], crops.jitter_prob))
-    if crops.grey_prob:
-        colour.append(transforms.RandomGrayscale(crops.grey_prob))
+    colour = _colour(augment) if crops.pipeline == "reference" else []
     views = []
-    for view, blur in enumerate(crops.blur_prob):
+    for view in range(NUM_GLOBAL + 1):
         is_global = view < NUM_GLOBAL
         size, scale = (
             (image_size, crops.global_scale) if is_global else (crops.local_size, crops.local_scale)
         )
         crop = transforms.RandomResizedCrop(size, scale, augment.crop_ratio, mode)
-        late: list[Any] = [RandomBlur(blur)] if blur else []
-        if view == 1 and crops.solarize_prob:
-            late.append(transforms.RandomSolarize(SOLARIZE_FROM, crops.solarize_prob))
+        late = _late(crops, view) if crops.pipeline == "reference" else []
         views.append(transforms.Compose([crop, *colour, *late, transforms.PILToTensor()]))
     return MultiCrop(views, num_local=crops.num_local)
+
+
+def _colour(augment: AugmentConfig) -> list[Any]:
+    """Return the steps that all views share."""
+    from torchvision import transforms
+
+    crops = augment.multi_crop
+    assert crops is not None
+    steps: list[Any] = []
+    if augment.hflip:
+        steps.append(transforms.RandomHorizontalFlip(augment.hflip))
+    if crops.jitter_prob and any(crops.jitter):
+        jitter = transforms.ColorJitter(*crops.jitter)
+        steps.append(transforms.RandomApply([jitter], crops.jitter_prob))
+    if crops.grey_prob:
+        steps.append(transforms.RandomGrayscale(crops.grey_prob))
+    return steps
+
+
+def _late(crops: MultiCropConfig, view: int) -> list[Any]:
+    """Return the steps that views do not share."""
+    from torchvision import transforms
+
+    blur = crops.blur_prob[view]
+    steps: list[Any] = [RandomBlur(blur)] if blur else []
+    if view == 1 and crops.solarize_prob:
+        steps.append(transforms.RandomSolarize(SOLARIZE_FROM, crops.solarize_prob))
+    return steps
 
 
 class RandomBlur:

@@ -102,8 +102,8 @@ def train_transform(
 ) -> Transform | None:
     """Return what the host does to an image; None if bytes in memory need nothing.
 
-    An image with a label map is augmented on the host, whatever ``data.augment`` says; so are the
-    crops of multi-crop.
+    An image with a label map is augmented on the host, whatever ``data.augment`` says; for crops of
+    multi-crop ``augment.multi_crop.pipeline`` decides.
 
     Args:
         data: size and statistics of the images.

@@ -11,6 +11,7 @@ from scaledrelu.config.batch import BatchConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import Batch, RawBatch, join_batches
+from scaledrelu.data.device.crops import CropAugment
 from scaledrelu.data.mixup import mix_group
 from scaledrelu.errors import ConfigError
 from scaledrelu.labels.dense_targets import dense_targets
@@ -78,8 +79,19 @@ class Prepare:
         data, augment = config.data, config.augment
         self.seed, self.device, self.num_classes = config.seed, device, num_classes
         self.augment, self.token_grid = augment, token_grid
+        # Label maps need an image that was augmented on the host, whatever data.augment says.
+        on_device = data.augment == "device" and not data.has_labels
         self.on_device = DeviceAugment(
-            mean=data.mean, std=data.std, seed=self.seed, augment=augment, path=data.augment
+            mean=data.mean,
+            std=data.std,
+            seed=self.seed,
+            augment=augment if on_device else None,
+        )
+        crops = augment.multi_crop
+        self.on_crops = (
+            CropAugment(crops, hflip=augment.hflip, seed=self.seed)
+            if crops is not None and crops.pipeline == "device"
+            else None
         )
         self.layout, self.joins = layout(config.launch), joins_groups(config)
         if data.has_labels and token_grid is None:
@@ -102,7 +114,7 @@ class Prepare:
 
     def _one(self, raw: RawBatch, t: Progress) -> Batch:
         if self.augment.multi_crop is not None:
-            return self._crops(raw)
+            return self._crops(raw, t)
         images = self.on_device(raw, epoch=t.epoch)
         if raw.maps is not None:
             return self._dense(raw, images)
@@ -115,7 +127,9 @@ class Prepare:
         )
         return Batch(mixed.images, mixed.targets, raw.group)
 
-    def _crops(self, raw: RawBatch) -> Batch:
+    def _crops(self, raw: RawBatch, t: Progress) -> Batch:
+        if self.on_crops is not None:
+            raw = self.on_crops(raw, epoch=t.epoch)
         local = None if raw.local is None else self.on_device.normalise(raw.local)
         images = self.on_device.normalise(raw.images)
         return Batch(images, raw.targets, raw.group, local=local)

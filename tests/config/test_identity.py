@@ -11,7 +11,7 @@ from scaledrelu.config import identity
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.run import RunConfig, plain
-from tests.helpers.configs import with_values
+from tests.helpers.configs import composed, with_values
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,18 @@ def test_other_weights_at_the_same_path_are_another_run(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"three")
     assert run_id(compose(["init=checkpoint", f"init.path={tmp_path / 'a'}"])) != ids[0]
     assert run_id(compose([])) not in ids
+
+
+@pytest.mark.parametrize("profile", ["mini", "small", "cifar", "smoke"])
+def test_small_profiles_augment_crops_on_the_host_wherever_images_are_augmented(
+    profile: str,
+) -> None:
+    config = composed("recipe=dino", f"profile={profile}", "data.augment=device")
+    assert config.augment.multi_crop.pipeline == "reference"
+    assert "pipeline" not in canonical(config)["augment"]["multi_crop"]
+
+
+@pytest.mark.parametrize("augment", ["reference", "device"])
+def test_crops_of_the_paper_are_augmented_where_images_are(augment: str) -> None:
+    config = composed("recipe=dino", "profile=paper", f"data.augment={augment}")
+    assert config.augment.multi_crop.pipeline == augment

@@ -38,6 +38,7 @@ def crops(**changes):
         "crop_ratio": [3 / 4, 4 / 3],
         "interpolation": "bicubic",
         "jitter": [0.4, 0.4, 0.2, 0.1],
+        "pipeline": "reference",
         **OFFICIAL,
         **changes,
     }
@@ -112,6 +113,13 @@ def test_what_has_probability_zero_is_not_even_drawn():
     before = random.getstate()
     made(noise())
     assert random.getstate() == before
+
+
+def test_the_host_only_crops_where_the_device_does_the_rest():
+    made = crops(pipeline="device")
+    for transform in (*made._global, made._local):
+        names = [type(op).__name__ for op in transform.transforms]
+        assert names == ["RandomResizedCrop", "PILToTensor"]
 
 
 def test_crops_cover_the_area_that_they_should():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scaledrelu.data.batch import Batch, RawBatch
+from scaledrelu.data.device.crops import CropAugment
 from scaledrelu.runs.prepare import Prepare, batch_groups
 from scaledrelu.tasks.base import Progress
 
@@ -61,7 +62,7 @@ def crops(group: int, count: int = 4) -> RawBatch:
 CROPS = (
     "augment.multi_crop={num_local: 3, local_size: 8, global_scale: [0.4, 1], local_scale: "
     "[0.05, 0.4], jitter: [0, 0, 0, 0], jitter_prob: 0, grey_prob: 0, blur_prob: [0, 0, 0], "
-    "solarize_prob: 0}",
+    "solarize_prob: 0, pipeline: reference}",
     "augment.shift=0", "augment.mixup=0", "augment.cutmix=0", "augment.smoothing=0",
     "augment.erasing=0", "data.mean=[0.0, 0.0, 0.0]", "data.std=[1.0, 1.0, 1.0]",
 )  # fmt: skip
@@ -84,6 +85,24 @@ def test_joined_groups_stay_view_by_view(smoke, channels_last) -> None:
     laid = torch.channels_last if channels_last else torch.contiguous_format
     assert batch.images.is_contiguous(memory_format=laid)
     assert batch.local.is_contiguous(memory_format=laid)
+
+
+def test_crops_are_augmented_on_the_device_where_the_run_says_so(smoke) -> None:
+    multi = "augment.multi_crop."
+    bright = (multi + "jitter=[0.9, 0, 0, 0]", multi + "jitter_prob=1", "augment.hflip=0.5")
+    t = Progress(3, 100, 0, 100)
+    batches = {
+        pipeline: Prepare(smoke(*CROPS, *bright, f"{multi}pipeline={pipeline}"), 10, CPU)(
+            [crops(1)], t
+        )[0]
+        for pipeline in ("reference", "device")
+    }
+    assert levels(batches["reference"].images)[:4] == [100, 101, 102, 103]
+    assert len(set(levels(batches["device"].images))) > 4
+    expected = CropAugment(
+        smoke(*CROPS, *bright, f"{multi}pipeline=device").augment.multi_crop, hflip=0.5, seed=0
+    )(crops(1), epoch=t.epoch)
+    assert levels(batches["device"].local) == expected.local[:, 0, 0, 0].tolist()
 
 
 def test_groups_without_shared_statistics_stay_apart(smoke) -> None:

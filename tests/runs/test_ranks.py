@@ -33,7 +33,7 @@ TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 SCIENCE = (
     "stem=conv", "optimizer=sam", "model.drop_path=0.2", "augment.mixup=0.8", "augment.cutmix=1.0",
     "augment.repeats=3", "batch.group=32", "data.fraction=0.4", "lr.base=1e-4", "ema={decay: 0.9}",
-    "model.depth=2", "launch.device=cpu",
+    "model.depth=2", "launch.device=cpu", "augment.rand_augment=rand-m9-mstd0.5-inc1",
 )  # fmt: skip
 
 

@@ -20,7 +20,8 @@ EVERYTHING = (
     "profile=smoke", "stem=conv", "stem.hidden=4", "model.depth=2", "model.width=16",
     "model.drop_path=0.1", "ema={decay: 0.9}",
     "augment.mixup=0.8", "augment.cutmix=1.0", "augment.erasing=0.5", "data.fraction=0.3",
-    "launch.log_every_steps=3", "launch.checkpoint_every_steps=2", "optimizer.clip_grad=1.0",
+    "augment.rand_augment=rand-m9-mstd0.5-inc1", "launch.log_every_steps=3",
+    "launch.checkpoint_every_steps=2", "optimizer.clip_grad=1.0",
 )  # fmt: skip
 
 

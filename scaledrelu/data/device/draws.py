@@ -1,0 +1,69 @@
+"""Draws that are functions of what they are for: made on the host, or on the device from keys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # splitmix64: increment and the two multipliers
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31, _S11, _S32 = (np.uint64(s) for s in (30, 27, 31, 11, 32))
+
+
+def keyed_uniforms(seed: int, indices: np.ndarray, views: np.ndarray, num_draws: int) -> np.ndarray:
+    """Return B x num_draws numbers in [0, 1), each a function of (seed, index, view, column).
+
+    Args:
+        seed: whole number in [0, 2**63).
+        indices: B positions in the source, int64.
+        views: B repeats, below 2**31.
+        num_draws: columns; asking for more leaves the first ones as they are.
+    """
+    with np.errstate(over="ignore"):
+        key = indices.astype(np.uint64) | (views.astype(np.uint64) << _S32)
+        state = _mix(_mix(key + np.uint64(seed) * _GOLDEN) ^ np.uint64(seed))
+        counter = np.arange(1, num_draws + 1, dtype=np.uint64) * _GOLDEN
+        return (_mix(state[:, None] + counter) >> _S11) * 2.0**-53
+
+
+def keyed_normal(keys: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return len(keys) x shape normal numbers, each a function of its key and position.
+
+    Args:
+        keys: int64 in [0, 2**32), on the device where the numbers are wanted.
+        shape: shape of the numbers of one key.
+    """
+    count = math.prod(shape)
+    position = torch.arange(count, device=keys.device, dtype=torch.int64)[None]
+    base = _hash32(keys[:, None] ^ _hash32(position))
+    radius = (_hash32(base ^ 0x68BC21EB).float() + 1.0).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
+    angle = _hash32(base ^ 0x02E5BE93).float().mul_(2.0 * math.pi * 2.0**-32)
+    return (radius * angle.cos_()).view(-1, *shape)
+
+
+def _hash32(x: Tensor) -> Tensor:
+    """Mix 32-bit numbers held in int64: two rounds of xor-shift and multiply."""
+    x = (((x >> 16) ^ x) * 0x21F0AAAD) & 0xFFFFFFFF
+    x = (((x >> 15) ^ x) * 0x735A2D97) & 0xFFFFFFFF
+    return (x >> 15) ^ x
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """Finalise splitmix64 counters."""
+    x = (x ^ (x >> _S30)) * _MIX_1
+    x = (x ^ (x >> _S27)) * _MIX_2
+    return x ^ (x >> _S31)
+
+
+def sent(values: np.ndarray, device: torch.device) -> Tensor:
+    """Return an array on a device, without waiting for the work queued there.
+
+    Args:
+        values: numbers on the host.
+        device: where they are wanted.
+    """
+    return torch.from_numpy(values).to(device, non_blocking=True)
