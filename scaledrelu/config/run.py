@@ -230,13 +230,14 @@ class RunConfig(Group):
         )
 
     def _check_decoder(self) -> None:
-        augment = self.augment
+        augment, crops = self.augment, self.augment.multi_crop
         if self.data.decoder == "pil":
             return
         require(
-            augment.multi_crop is None,
-            f"data.decoder={self.data.decoder}: cannot be combined with augment.multi_crop, whose "
-            "colours are changed in Pillow's images; set data.decoder=pil",
+            crops is None or crops.pipeline == "device",
+            f"data.decoder={self.data.decoder}: cannot be combined with "
+            "augment.multi_crop.pipeline=reference, which changes the colours of Pillow's images; "
+            "set augment.multi_crop.pipeline=device, or data.decoder=pil",
         )
         require(
             augment.interpolation in TENSOR_INTERPOLATIONS,

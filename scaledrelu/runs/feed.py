@@ -14,7 +14,7 @@ from scaledrelu.config.launch import LaunchConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
-from scaledrelu.data.crops import crop_tensor, eval_tensor
+from scaledrelu.data.crops import crop_tensor, eval_tensor, multi_crop_tensor
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.multicrop import multi_crop
@@ -111,7 +111,8 @@ def train_transform(
         in_memory: whether the images are uint8 tensors in memory.
     """
     if augment.multi_crop is not None:
-        return multi_crop(augment, image_size=data.image_size)
+        crops = multi_crop_tensor if data.decoder == "tensor" else multi_crop
+        return crops(augment, image_size=data.image_size)
     pixels = {"image_size": data.size, "mean": data.mean, "std": data.std}
     if data.has_labels:
         return joint_train(augment, **pixels)

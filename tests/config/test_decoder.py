@@ -8,7 +8,7 @@ from scaledrelu.config.identity import NEUTRAL, canonical
 from scaledrelu.errors import ConfigError
 from tests.helpers.configs import composed, with_values
 
-FILES = {"data.augment": "device", "data.in_memory": False, "augment.rand_augment": None}
+FILES = {"data.augment": "device", "data.in_memory": False}
 TENSOR = {**FILES, "data.decoder": "tensor"}
 
 
@@ -26,7 +26,7 @@ def test_the_decoder_is_pillow_and_then_no_part_of_the_id() -> None:
         ("deit", {"data.augment": "reference"}, "data.augment=reference and .*data.decoder=pil"),
         ("deit", {"data.in_memory": True}, "data.in_memory=false, or data.decoder=pil"),
         ("deit", {"augment.interpolation": "lanczos"}, "bicubic or bilinear, or data.decoder=pil"),
-        ("dino", {}, "cannot be combined with augment.multi_crop"),
+        ("dino", {"augment.multi_crop.pipeline": "reference"}, "multi_crop.pipeline=device, or"),
         ("volo", {}, "data.token_labels=.* set data.augment=device data.token_labels=none"),
     ],
 )

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from scaledrelu.config.run import RunConfig
+from scaledrelu.data.crops import TensorMultiCrop
 from scaledrelu.data.pixels import decode_pixels
 from scaledrelu.engine.distributed import World
-from scaledrelu.runs.feed import Validation, decoded, open_data, train_loader
+from scaledrelu.runs.feed import Validation, decoded, open_data, train_loader, train_transform
 from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
 
@@ -60,6 +61,17 @@ def test_training_images_hardly_depend_on_the_decoder(files, workers: int) -> No
     assert pillow.images.stride() == tensor.images.stride()
     assert (pillow.images - tensor.images).abs().mean() < 0.05 * LEVEL
     assert (pillow.images - tensor.images).abs().max() < 3 * LEVEL
+
+
+def test_crops_of_multi_crop_are_cut_from_tensors_if_asked(files) -> None:
+    dino = ("recipe=dino", "augment.multi_crop.pipeline=device")
+    pillow, tensor = (files(*dino, f"data.decoder={one}") for one in ("pil", "tensor"))
+    cut = train_transform(tensor.data, tensor.augment, in_memory=False)
+    assert isinstance(cut, TensorMultiCrop)
+    one, other = trained_on(pillow), trained_on(tensor)
+    for name in ("images", "local"):
+        assert getattr(one, name).shape == getattr(other, name).shape
+        assert getattr(one, name).stride() == getattr(other, name).stride()
 
 
 def test_validation_images_hardly_depend_on_the_decoder(files) -> None:
