@@ -1,0 +1,1 @@
+"""What training costs: work counted from a configuration, speeds read from published records."""

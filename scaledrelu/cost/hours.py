@@ -1,0 +1,175 @@
+"""GPU-hours of a run: trained by its official script, by ours, and at the least possible.
+
+A part of a run goes at the lower of two rates, that of the GPU's steps and that of its loader
+processes: the next batches are made while a batch is trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from scaledrelu.config.run import RunConfig
+from scaledrelu.cost.records import Records, Step
+from scaledrelu.cost.speed import (
+    Basis,
+    Rate,
+    evaluation_path,
+    forward_rate,
+    loader_rate,
+    official_path,
+    our_path,
+    step_rate,
+)
+from scaledrelu.cost.work import Part, parts_of
+
+HOUR = 3600.0
+# Steps of GPUs that train one run together, as a share of as many alone: an assumption.
+SCALING = (0.9, 0.95, 1.0)
+BANDWIDTH = 4.8e12  # bytes a second of an H200's memory (NVIDIA, H200 datasheet)
+# Loader processes per GPU by method: the defaults of DeiT main.py, DINO main_dino.py and
+# eval_linear.py (num_workers), VOLO main.py (workers), TransReID (DATALOADER.NUM_WORKERS).
+OFFICIAL_WORKERS = {"deit": 10, "dino": 10, "linear_probe": 10, "volo": 8, "reid": 8}
+# Every process of these scripts evaluates all images (DeiT without --dist-eval, eval_linear.py).
+NOT_SHARED = ("deit", "linear_probe")
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """GPU-hours: the least, the likely and the most."""
+
+    low: float
+    likely: float
+    high: float
+
+    def __add__(self, other: Hours) -> Hours:
+        """Return the sum; the least of both together is both at their least."""
+        return Hours(self.low + other.low, self.likely + other.likely, self.high + other.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run takes, and which rate decides its training.
+
+    Attributes:
+        hours: of all GPUs, evaluations included.
+        basis: what the deciding rate rests on.
+        by_loader: whether that is the loader's.
+    """
+
+    hours: Hours
+    basis: Basis
+    by_loader: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Who trains.
+
+    Attributes:
+        steps: the measured steps of this side.
+        path: of a run's training images.
+        workers: loader processes per GPU; 0 where images wait in memory.
+        copies: how often the images of an evaluation are classified.
+    """
+
+    steps: tuple[Step, ...]
+    path: Callable[[RunConfig], str]
+    workers: Callable[[RunConfig], int]
+    copies: Callable[[RunConfig], int]
+
+
+def ours(records: Records) -> Side:
+    """Return this program, as a run is configured: ``launch.workers`` and what images go through.
+
+    Args:
+        records: what was measured.
+    """
+    return Side(
+        records.ours,
+        our_path,
+        lambda config: 0 if config.data.in_memory else config.launch.workers,
+        lambda config: 1,
+    )
+
+
+def official(records: Records) -> Side:
+    """Return the official scripts with their defaults.
+
+    Args:
+        records: what was measured.
+    """
+    return Side(
+        records.official,
+        official_path,
+        lambda config: OFFICIAL_WORKERS[config.method],
+        lambda config: config.launch.nproc if config.method in NOT_SHARED else 1,
+    )
+
+
+def tuned(records: Records) -> Side:
+    """Return the same with a loader process on every core, and evaluations that are shared.
+
+    Args:
+        records: what was measured.
+    """
+    return Side(records.official, official_path, lambda config: records.processes, lambda config: 1)
+
+
+def cost_of(config: RunConfig, side: Side, records: Records) -> Cost | None:
+    """Return what a run takes; None if nobody has counted the images of its data set.
+
+    Args:
+        config: resolved.
+        side: who trains.
+        records: what was measured.
+    """
+    parts, path, workers = parts_of(config), side.path(config), side.workers(config)
+    if not parts:
+        return None
+    training, *others = parts
+    step = _together(step_rate(config, side.steps), config.launch.nproc)
+    data = loader_rate(path, workers, records) if workers else None
+    by_loader = data is not None and data.likely < step.likely
+    hours = _hours(training.images, step, data)
+    forward = forward_rate(config, side.steps)
+    decoded = loader_rate(evaluation_path(path), workers, records) if workers else None
+    for part in others:
+        hours += _hours(part.images * side.copies(config), forward, decoded)
+    return Cost(hours, data.basis if by_loader else step.basis, by_loader)
+
+
+def least(config: RunConfig, records: Records) -> float:
+    """Return the GPU-hours of a run that nothing can go below; the floor.
+
+    Images never wait, and a GPU makes its operations as fast as it makes the fastest product that
+    was measured, or moves its bytes at the datasheet's rate, whichever takes longer.
+
+    Args:
+        config: resolved.
+        records: what was measured.
+    """
+    return sum(_least(part, records) for part in parts_of(config)) / HOUR
+
+
+def total(hours: Iterable[Hours]) -> Hours:
+    """Return the sum of some."""
+    return sum(hours, Hours(0.0, 0.0, 0.0))
+
+
+def _least(part: Part, records: Records) -> float:
+    return part.images * max(part.flops / records.peak, part.bytes / BANDWIDTH)
+
+
+def _together(rate: Rate, nproc: int) -> Rate:
+    if nproc == 1:
+        return rate
+    low, likely, high = SCALING
+    return Rate(low * rate.low, likely * rate.likely, high * rate.high, rate.basis)
+
+
+def _hours(images: float, gpu: Rate, data: Rate | None) -> Hours:
+    """Return the hours of some images at the lower of two rates; the least at the highest rates."""
+    both = [gpu] if data is None else [gpu, data]
+    rates = [min(getattr(one, at) for one in both) for at in ("high", "likely", "low")]
+    return Hours(*(images / rate / HOUR for rate in rates))

@@ -1,0 +1,178 @@
+"""How many images a second a GPU trains, and its cores deliver: measured, or derived from what is.
+
+Every rate is a range with a likely value and says what it rests on. Rules, the nearest first:
+
+- a step measured in this configuration: the range of its blocks;
+- another stem of the same kind (convolutions or none): its rate, 15 % either way;
+- the operations of the step, at the operations a second of the nearest measured step. The range is
+  15 % for another stem or optimizer of a measured recipe, else from the slowest to the fastest
+  measured step.
+
+Loader processes are slower beside each other; what 16 lose is measured, fewer lose their share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scaledrelu.config.naming import USUAL_STRIDES, stem_name
+from scaledrelu.config.run import RunConfig
+from scaledrelu.cost.records import DEIT, DINO_SCRIPT, Records, Step
+from scaledrelu.cost.work import forward_flops, step_flops
+
+NEAR = 0.15  # a step with another stem of the same kind differs by less
+# Without autocast no step was measured: half of the datasheet's 67 TFLOP/s, a quarter, four fifths.
+FULL_PRECISION = (0.25 * 67e12, 0.5 * 67e12, 0.8 * 67e12)
+DINO_PATH, DINO_CROPS = "DINO", "DINO, crops alone"
+CROPS = "device"  # decode and crop only: what an evaluation does as well
+
+
+class Basis(StrEnum):
+    """What a rate rests on."""
+
+    MEASURED = "measured"
+    NEAR = "measured with a stem of the same kind"
+    MODELLED = "modelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Images a second: the least, the likely and the most."""
+
+    low: float
+    likely: float
+    high: float
+    basis: Basis
+
+
+def step_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
+    """Return how many images a second one GPU trains.
+
+    Args:
+        config: resolved; both gradients of SAM are in its step.
+        steps: measured ones of one side, ours or the official scripts'.
+    """
+    if config.precision.autocast == "none":
+        return Rate(*(peak / step_flops(config) for peak in FULL_PRECISION), Basis.MODELLED)
+    sam = config.optimizer.sam is not None
+    alike = [
+        one
+        for one in _like(config, steps)
+        if (one.recipe, one.sam, one.compiled) == (config.method, sam, config.launch.compile)
+    ]
+    for one in alike:
+        if _is_of(one, config):
+            low, high = one.spread
+            return Rate(low * one.rate, one.rate, high * one.rate, Basis.MEASURED)
+    for one in alike:
+        if _has_convolutions(one) == bool(config.stem.strides):
+            return _around(one.rate, Basis.NEAR)
+    return _from_operations(config, _like(config, steps))
+
+
+def forward_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
+    """Return how many images a second one GPU classifies: a forward pass is a third of a step."""
+    rate = step_rate(config, steps)
+    height, width = config.data.height, config.data.width
+    share = step_flops(config) / forward_flops(config, height, width)
+    return Rate(share * rate.low, share * rate.likely, share * rate.high, Basis.MODELLED)
+
+
+def loader_rate(path: str, processes: int, records: Records) -> Rate:
+    """Return how many images a second the loader processes of one GPU make.
+
+    Args:
+        path: one of ours, or a peer's transform.
+        processes: loader processes, on as many cores.
+        records: what was measured.
+    """
+    count = min(processes, records.processes)
+    if count == records.processes and path in records.together:
+        return Rate(*[records.together[path]] * 3, Basis.MEASURED)
+    one, share = _alone(path, records), shared_speed(records)
+    likely = 1 - (1 - share) * (count - 1) / max(1, records.processes - 1)
+    return Rate(count * one * share, count * one * likely, count * one, Basis.MODELLED)
+
+
+def our_path(config: RunConfig) -> str:
+    """Return the path of a run's training images, as the bench calls it."""
+    if crops := config.augment.multi_crop:
+        return DINO_CROPS if crops.pipeline == "device" else DINO_PATH
+    if config.data.has_labels or config.data.augment != "device":
+        return "reference"
+    return "device, decoder=tensor" if config.data.decoder == "tensor" else CROPS
+
+
+def official_path(config: RunConfig) -> str:
+    """Return the transform of a run's official script, as the bench calls it."""
+    return DINO_SCRIPT if config.augment.multi_crop else DEIT
+
+
+def evaluation_path(path: str) -> str:
+    """Return the path that takes about as long as decoding images for an evaluation."""
+    return path if path == "device, decoder=tensor" else CROPS
+
+
+def shared_speed(records: Records) -> float:
+    """Return how fast a loader process is beside others, as a share of one alone."""
+    path = next(name for name in records.together if name in records.alone)
+    return records.together[path] / records.processes / _alone(path, records)
+
+
+def _alone(path: str, records: Records) -> float:
+    """Return the rate of one process on the card's machine.
+
+    A path that was not measured there is as much slower or faster than the reference path as on
+    the machine where both were.
+    """
+    machines, reference = records.alone[path], records.alone["reference"]
+    home = records.path.stem
+    if home in machines:
+        return machines[home]
+    other = next(name for name in machines if name in reference)
+    return reference[home] * machines[other] / reference[other]
+
+
+def _like(config: RunConfig, steps: Sequence[Step]) -> list[Step]:
+    same = [one for one in steps if one.precision == config.precision.label] or list(steps)
+    return [one for one in same if one.compiled == config.launch.compile] or same
+
+
+def _from_operations(config: RunConfig, steps: Sequence[Step]) -> Rate:
+    """Return the rate at which a step's operations go as fast as those of a measured one."""
+
+    def distance(one: Step) -> tuple[bool, ...]:
+        return (
+            one.recipe != config.method,
+            _has_convolutions(one) != bool(config.stem.strides),
+            one.sam != (config.optimizer.sam is not None),
+        )
+
+    nearest, flops = min(steps, key=distance), step_flops(config)
+    likely = _speed(nearest) / flops
+    if nearest.recipe == config.method:
+        return _around(likely, Basis.MODELLED)
+    speeds = [_speed(one) for one in steps]
+    return Rate(min(speeds) / flops, likely, max(speeds) / flops, Basis.MODELLED)
+
+
+def _is_of(step: Step, config: RunConfig) -> bool:
+    """Say whether a measured step has the backbone of a run."""
+    usual_ffn = config.ffn.build["_target_"].rpartition(".")[2] == "Mlp"
+    usual_strides = tuple(config.stem.strides) in ((), USUAL_STRIDES)
+    return step.stem == stem_name(config.stem) and usual_ffn and usual_strides
+
+
+def _speed(step: Step) -> float:
+    """Return operations a second."""
+    return step.rate * step.flops
+
+
+def _around(rate: float, basis: Basis) -> Rate:
+    return Rate((1 - NEAR) * rate, rate, (1 + NEAR) * rate, basis)
+
+
+def _has_convolutions(step: Step) -> bool:
+    return step.stem.startswith("conv")

@@ -1,0 +1,121 @@
+"""The GPU-hours of all runs behind some tables, by who trains them and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from scaledrelu.config.run import RunConfig
+from scaledrelu.cost.hours import Cost, Hours, Side, cost_of, least, official, ours, total, tuned
+from scaledrelu.cost.records import Records
+from scaledrelu.errors import ConfigError
+
+OFFICIAL, TUNED, OURS = "official", "tuned", "ours"
+Switch = Callable[[RunConfig], RunConfig]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs that are trained alike: one method, one optimizer.
+
+    Attributes:
+        method: as the recipe says.
+        sam: whether with two gradients a step.
+        configs: the runs.
+        costs: side -> what each run takes, in the order of the runs.
+        floor: GPU-hours of all of them that nothing can go below.
+    """
+
+    method: str
+    sam: bool
+    configs: tuple[RunConfig, ...]
+    costs: Mapping[str, tuple[Cost, ...]]
+    floor: float
+
+    def hours(self, side: str) -> Hours:
+        """Return what all of them take on one side."""
+        return total(cost.hours for cost in self.costs[side])
+
+
+def groups_of(configs: Iterable[RunConfig], records: Records) -> list[Group]:
+    """Return runs by method and optimizer, each with its costs; most GPU-hours of ours first.
+
+    Args:
+        configs: runs whose images have been counted.
+        records: what was measured.
+    """
+    sides = {OFFICIAL: official(records), TUNED: tuned(records), OURS: ours(records)}
+    alike: dict[tuple[str, bool], list[RunConfig]] = {}
+    for config in configs:
+        alike.setdefault((config.method, config.optimizer.sam is not None), []).append(config)
+    groups = [
+        Group(
+            method,
+            sam,
+            tuple(runs),
+            {name: costs_of(runs, side, records) for name, side in sides.items()},
+            sum(least(config, records) for config in runs),
+        )
+        for (method, sam), runs in alike.items()
+    ]
+    return sorted(groups, key=lambda one: -one.hours(OURS).likely)
+
+
+def costs_of(configs: Iterable[RunConfig], side: Side, records: Records) -> tuple[Cost, ...]:
+    """Return what each run takes; those whose images nobody has counted are left out.
+
+    Args:
+        configs: the runs.
+        side: who trains.
+        records: what was measured.
+    """
+    found = (cost_of(config, side, records) for config in configs)
+    return tuple(cost for cost in found if cost is not None)
+
+
+def switched(configs: Iterable[RunConfig], switches: Sequence[Switch]) -> list[RunConfig]:
+    """Return runs with settings changed; a setting that a run refuses is left as it is.
+
+    Args:
+        configs: the runs.
+        switches: each changes one setting.
+    """
+    changed = list(configs)
+    for switch in switches:
+        changed = [_accepted(switch, config) for config in changed]
+    return changed
+
+
+def workers(number: int) -> Switch:
+    """Return the switch to so many loader processes per GPU.
+
+    Args:
+        number: how many.
+    """
+    return lambda config: replace(config, launch=replace(config.launch, workers=number))
+
+
+def compiled(config: RunConfig) -> RunConfig:
+    """Return a run with compiled networks."""
+    return replace(config, launch=replace(config.launch, compile=True))
+
+
+def device_augment(config: RunConfig) -> RunConfig:
+    """Return a run whose images are augmented on the device, DINO's crops as well."""
+    data, augment = replace(config.data, augment="device"), config.augment
+    if augment.multi_crop:
+        crops = replace(augment.multi_crop, pipeline="device")
+        augment = replace(augment, multi_crop=crops)
+    return replace(config, data=data, augment=augment)
+
+
+def tensor_decoder(config: RunConfig) -> RunConfig:
+    """Return a run whose files are decoded to tensors."""
+    return replace(config, data=replace(config.data, decoder="tensor"))
+
+
+def _accepted(switch: Switch, config: RunConfig) -> RunConfig:
+    try:
+        return switch(config)
+    except ConfigError:
+        return config
