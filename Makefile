@@ -19,7 +19,7 @@ GIVEN    := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin
 UNKNOWN  := $(filter-out $(KNOWN) SHELL MAKE%,$(GIVEN))
 $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
-.PHONY: help edge tables figure1 curves stability theory plan status report claims publish dashboard dry bench gpu test test-all lint format clean
+.PHONY: help edge tables figure1 curves stability theory plan performance status report claims publish dashboard dry bench gpu test test-all lint format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -57,6 +57,9 @@ theory: $(READY) ## the paper's theorems in numbers: trains a few runs, writes d
 
 plan: $(READY) ## what is done, missing, failed, crashed; time, GPU-hours, disk; trains nothing
 	@$(SWEEP) dry_run=true $(ARGS)
+
+performance: $(READY) ## GPU-hours of the whole paper, official, ours, floor: writes docs/performance.md; trains nothing
+	@exec $(RUN) scripts/performance.py $(ARGS)
 
 status: $(READY) ## one line a run: queued, running (epoch, images/s, ETA, loss), done, failed
 	@exec $(RUN) scripts/status.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)

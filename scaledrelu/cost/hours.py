@@ -74,7 +74,7 @@ class Side:
     """
 
     steps: tuple[Step, ...]
-    path: Callable[[RunConfig], str]
+    path: Callable[[RunConfig, Records], str]
     workers: Callable[[RunConfig], int]
     copies: Callable[[RunConfig], int]
 
@@ -117,25 +117,27 @@ def tuned(records: Records) -> Side:
 
 
 def cost_of(config: RunConfig, side: Side, records: Records) -> Cost | None:
-    """Return what a run takes; None if nobody has counted the images of its data set.
+    """Return what a run takes.
 
     Args:
         config: resolved.
         side: who trains.
         records: what was measured.
+
+    Returns:
+        None if nobody has counted the images of its data set, or measured a loader like its own.
     """
-    parts, path, workers = parts_of(config), side.path(config), side.workers(config)
-    if not parts:
+    path, workers = side.path(config, records), side.workers(config)
+    paths = (path, evaluation_path(path)) if workers else ()
+    if not parts_of(config) or not records.alone.keys() >= set(paths):
         return None
-    training, *others = parts
+    training, evaluations = parts_of(config)
+    data, decoded = [loader_rate(one, workers, records) for one in paths] or (None, None)
     step = _together(step_rate(config, side.steps), config.launch.nproc)
-    data = loader_rate(path, workers, records) if workers else None
     by_loader = data is not None and data.likely < step.likely
     hours = _hours(training.images, step, data)
-    forward = forward_rate(config, side.steps)
-    decoded = loader_rate(evaluation_path(path), workers, records) if workers else None
-    for part in others:
-        hours += _hours(part.images * side.copies(config), forward, decoded)
+    images = evaluations.images * side.copies(config)
+    hours += _hours(images, forward_rate(config, side.steps), decoded)
     return Cost(hours, data.basis if by_loader else step.basis, by_loader)
 
 
@@ -149,16 +151,22 @@ def least(config: RunConfig, records: Records) -> float:
         config: resolved.
         records: what was measured.
     """
-    return sum(_least(part, records) for part in parts_of(config)) / HOUR
+    return sum(part.images / most_images(part, records) for part in parts_of(config)) / HOUR
+
+
+def most_images(part: Part, records: Records) -> float:
+    """Return how many images a second a GPU can make at most of a part of a run.
+
+    Args:
+        part: its images are alike.
+        records: what was measured.
+    """
+    return 1.0 / max(part.flops / records.peak, part.bytes / BANDWIDTH)
 
 
 def total(hours: Iterable[Hours]) -> Hours:
     """Return the sum of some."""
     return sum(hours, Hours(0.0, 0.0, 0.0))
-
-
-def _least(part: Part, records: Records) -> float:
-    return part.images * max(part.flops / records.peak, part.bytes / BANDWIDTH)
 
 
 def _together(rate: Rate, nproc: int) -> Rate:

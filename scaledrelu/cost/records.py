@@ -15,10 +15,13 @@ from scaledrelu.config.places import CONF_DIR
 
 FOLDER = CONF_DIR.parent / "results" / "published" / "bench"
 PAPER = "paper"
-TIMM = "timm defaults"  # the plain step as the official scripts make it
-DEIT, DINO_SCRIPT = "DeiT's transform, plain loop", "DINO's transform, plain loop"
-_ALONE = re.compile(r"(.+), one process, \d+ real JPEGs")
-_TOGETHER = re.compile(r"(.+), (\d+) loader processes to the GPU, \d+ real JPEGs")
+REFERENCE = "reference"  # the path that every machine has measured
+DEIT, DINO, VOLO = "DeiT's script", "DINO's script", "VOLO's script"  # peers of loaders
+TIMM_CROPS = "timm's script without RandAugment"  # decode and crop alone
+OFFICIAL = ("timm defaults", DINO)  # peers of steps
+# Behind what it is about, a name may say which library decodes.
+_ALONE = re.compile(r"(.+?), one process(?:, .+)?, \d+ real JPEGs")
+_TOGETHER = re.compile(r"(.+?), (\d+) loader processes to the GPU(?:, .+)?, \d+ real JPEGs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ class Records:
         path: file of its rows.
         ours: our steps.
         official: steps as the official scripts make them.
-        alone: images a second that one loader process makes: path or peer -> machine's file ->
-            rate. The first file is that of the card.
+        alone: images a second that one loader process makes: path or peer -> machine -> rate;
+            the card's machine first.
         together: images a second of several loader processes on the card's machine, by path.
         processes: how many these were, on as many cores.
         peak: operations a second of a large product in 16 bits, the fastest measured.
@@ -87,13 +90,14 @@ def read_records(folder: Path | None = None) -> Records | None:
     if path is None or not cards[path]:
         return None
     steps = cards[path]
+    official = [row for row in steps if row["peer"] in OFFICIAL]
     order = [path, *(other for other in files if other != path)]
     together = dict(_together(files[path]))
     return Records(
         card=steps[0]["device"],
         path=path,
-        ours=tuple(_step(row, "images_per_s") for row in steps if row["peer"] != TIMM),
-        official=tuple(_step(row, "plain_images_per_s") for row in steps if row["peer"] == TIMM),
+        ours=tuple(_step(row, "images_per_s") for row in steps if row not in official),
+        official=tuple(_step(row, "plain_images_per_s") for row in official),
         alone=_alone({one.stem: files[one] for one in order}),
         together={name: rate for name, (_, rate) in together.items()},
         processes=max((count for count, _ in together.values()), default=0),
@@ -133,9 +137,10 @@ def _alone(files: Mapping[str, Iterable[Mapping[str, str]]]) -> dict[str, dict[s
         for row in rows:
             if row["kind"] == "loader" and (match := _ALONE.fullmatch(row["name"])):
                 ours, peer = row["images_per_s_per_core"], row["plain_images_per_s"]
-                found.setdefault(match[1], {})[machine] = float(ours)
-                found.setdefault(row["peer"], {})[machine] = float(peer)
-    return found
+                found.setdefault(match[1], {}).setdefault(machine, float(ours))
+                found.setdefault(row["peer"], {}).setdefault(machine, float(peer))
+    compared = found.get(REFERENCE, {}).keys()
+    return {name: rates for name, rates in found.items() if rates.keys() & compared}
 
 
 def _together(rows: Iterable[Mapping[str, str]]) -> Iterable[tuple[str, tuple[int, float]]]:

@@ -1,32 +1,33 @@
 """How many images a second a GPU trains, and its cores deliver: measured, or derived from what is.
 
-Every rate is a range with a likely value and says what it rests on. Rules, the nearest first:
+Every rate is a range with a likely value and says what it rests on. Rules for a step, the nearest
+first:
 
-- a step measured in this configuration: the range of its blocks;
+- measured in this configuration: the range of its blocks;
 - another stem of the same kind (convolutions or none): its rate, 15 % either way;
-- the operations of the step, at the operations a second of the nearest measured step. The range is
-  15 % for another stem or optimizer of a measured recipe, else from the slowest to the fastest
-  measured step.
+- the operations of the step, at the operations a second of the nearest measured step, 15 % either
+  way; for a recipe without a measured step, from 15 % below the slowest to 15 % above the fastest;
+- compiled: what the same step gains that was measured both ways; from nothing to 15 % more.
 
 Loader processes are slower beside each other; what 16 lose is measured, fewer lose their share.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from scaledrelu.config.naming import USUAL_STRIDES, stem_name
 from scaledrelu.config.run import RunConfig
-from scaledrelu.cost.records import DEIT, DINO_SCRIPT, Records, Step
+from scaledrelu.cost.records import DEIT, DINO, REFERENCE, TIMM_CROPS, VOLO, Records, Step
 from scaledrelu.cost.work import forward_flops, step_flops
 
-NEAR = 0.15  # a step with another stem of the same kind differs by less
+NEAR = 0.15  # of a rate: what is derived from a near step may be off by so much
 # Without autocast no step was measured: half of the datasheet's 67 TFLOP/s, a quarter, four fifths.
 FULL_PRECISION = (0.25 * 67e12, 0.5 * 67e12, 0.8 * 67e12)
-DINO_PATH, DINO_CROPS = "DINO", "DINO, crops alone"
-CROPS = "device"  # decode and crop only: what an evaluation does as well
+CROPS, TENSORS = "device", "device, decoder=tensor"  # decode and crop, as an evaluation does
 
 
 class Basis(StrEnum):
@@ -56,20 +57,15 @@ def step_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
     """
     if config.precision.autocast == "none":
         return Rate(*(peak / step_flops(config) for peak in FULL_PRECISION), Basis.MODELLED)
-    sam = config.optimizer.sam is not None
-    alike = [
-        one
-        for one in _like(config, steps)
-        if (one.recipe, one.sam, one.compiled) == (config.method, sam, config.launch.compile)
-    ]
-    for one in alike:
-        if _is_of(one, config):
-            low, high = one.spread
-            return Rate(low * one.rate, one.rate, high * one.rate, Basis.MEASURED)
-    for one in alike:
-        if _has_convolutions(one) == bool(config.stem.strides):
-            return _around(one.rate, Basis.NEAR)
-    return _from_operations(config, _like(config, steps))
+    same = [one for one in steps if one.precision == config.precision.label] or list(steps)
+    eager, compiled = ([one for one in same if one.compiled == way] for way in (False, True))
+    if not (config.launch.compile and compiled):
+        return _rate(config, eager)
+    if found := _measured(config, compiled):
+        return found
+    rate, gain = _rate(config, eager), _gain(eager, compiled)
+    high = (1 + NEAR) * gain * rate.high
+    return Rate(rate.low, gain * rate.likely, high, Basis.MODELLED)
 
 
 def forward_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
@@ -96,23 +92,39 @@ def loader_rate(path: str, processes: int, records: Records) -> Rate:
     return Rate(count * one * share, count * one * likely, count * one, Basis.MODELLED)
 
 
-def our_path(config: RunConfig) -> str:
-    """Return the path of a run's training images, as the bench calls it."""
+def our_path(config: RunConfig, records: Records) -> str:
+    """Return the path of a run's training images, as the bench calls it.
+
+    Args:
+        config: resolved.
+        records: VOLO's path is the reference path where it was not measured by itself.
+    """
     if crops := config.augment.multi_crop:
-        return DINO_CROPS if crops.pipeline == "device" else DINO_PATH
-    if config.data.has_labels or config.data.augment != "device":
-        return "reference"
-    return "device, decoder=tensor" if config.data.decoder == "tensor" else CROPS
+        return "DINO" if crops.pipeline == "device" else "DINO, reference"
+    if config.data.has_labels:
+        return "VOLO" if "VOLO" in records.alone else REFERENCE
+    if config.data.augment != "device":
+        return REFERENCE if config.augment.rand_augment else CROPS
+    return TENSORS if config.data.decoder == "tensor" else CROPS
 
 
-def official_path(config: RunConfig) -> str:
-    """Return the transform of a run's official script, as the bench calls it."""
-    return DINO_SCRIPT if config.augment.multi_crop else DEIT
+def official_path(config: RunConfig, records: Records) -> str:
+    """Return the data path of a run's official script, as the bench calls it.
+
+    Args:
+        config: resolved.
+        records: VOLO's is DeiT's where it was not measured by itself.
+    """
+    if config.data.has_labels and VOLO in records.alone:
+        return VOLO
+    if config.augment.multi_crop:
+        return DINO
+    return DEIT if config.augment.rand_augment else TIMM_CROPS
 
 
 def evaluation_path(path: str) -> str:
     """Return the path that takes about as long as decoding images for an evaluation."""
-    return path if path == "device, decoder=tensor" else CROPS
+    return path if path == TENSORS else CROPS
 
 
 def shared_speed(records: Records) -> float:
@@ -127,7 +139,7 @@ def _alone(path: str, records: Records) -> float:
     A path that was not measured there is as much slower or faster than the reference path as on
     the machine where both were.
     """
-    machines, reference = records.alone[path], records.alone["reference"]
+    machines, reference = records.alone[path], records.alone[REFERENCE]
     home = records.path.stem
     if home in machines:
         return machines[home]
@@ -135,9 +147,35 @@ def _alone(path: str, records: Records) -> float:
     return reference[home] * machines[other] / reference[other]
 
 
-def _like(config: RunConfig, steps: Sequence[Step]) -> list[Step]:
-    same = [one for one in steps if one.precision == config.precision.label] or list(steps)
-    return [one for one in same if one.compiled == config.launch.compile] or same
+def _rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
+    """Return the rate of a step by the first rule that applies."""
+    if found := _measured(config, steps):
+        return found
+    for one in steps:
+        kind = (one.recipe, one.sam, _has_convolutions(one))
+        if kind == (config.method, config.optimizer.sam is not None, bool(config.stem.strides)):
+            return _around(one.rate, Basis.NEAR)
+    return _from_operations(config, steps)
+
+
+def _measured(config: RunConfig, steps: Sequence[Step]) -> Rate | None:
+    for one in steps:
+        same = (one.recipe, one.sam) == (config.method, config.optimizer.sam is not None)
+        if same and _is_of(one, config):
+            low, high = one.spread
+            return Rate(low * one.rate, one.rate, high * one.rate, Basis.MEASURED)
+    return None
+
+
+def _gain(eager: Sequence[Step], compiled: Sequence[Step]) -> float:
+    """Return how much faster compiled steps are that were measured both ways."""
+    gains = [
+        fast.rate / slow.rate
+        for fast in compiled
+        for slow in eager
+        if (fast.recipe, fast.stem, fast.sam) == (slow.recipe, slow.stem, slow.sam)
+    ]
+    return statistics.median(gains) if gains else 1.0
 
 
 def _from_operations(config: RunConfig, steps: Sequence[Step]) -> Rate:
@@ -155,7 +193,8 @@ def _from_operations(config: RunConfig, steps: Sequence[Step]) -> Rate:
     if nearest.recipe == config.method:
         return _around(likely, Basis.MODELLED)
     speeds = [_speed(one) for one in steps]
-    return Rate(min(speeds) / flops, likely, max(speeds) / flops, Basis.MODELLED)
+    low, high = (1 - NEAR) * min(speeds) / flops, (1 + NEAR) * max(speeds) / flops
+    return Rate(low, likely, high, Basis.MODELLED)
 
 
 def _is_of(step: Step, config: RunConfig) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from scaledrelu.config.run import RunConfig
@@ -73,17 +73,14 @@ def costs_of(configs: Iterable[RunConfig], side: Side, records: Records) -> tupl
     return tuple(cost for cost in found if cost is not None)
 
 
-def switched(configs: Iterable[RunConfig], switches: Sequence[Switch]) -> list[RunConfig]:
-    """Return runs with settings changed; a setting that a run refuses is left as it is.
+def switched(configs: Iterable[RunConfig], switch: Switch) -> list[RunConfig]:
+    """Return runs with a setting changed; a run that refuses it is left as it is.
 
     Args:
         configs: the runs.
-        switches: each changes one setting.
+        switch: changes the setting of one.
     """
-    changed = list(configs)
-    for switch in switches:
-        changed = [_accepted(switch, config) for config in changed]
-    return changed
+    return [_accepted(switch, config) for config in configs]
 
 
 def workers(number: int) -> Switch:

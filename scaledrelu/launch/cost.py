@@ -50,7 +50,11 @@ def cost_text(
             known.append(_left(cost.hours, run.saved))
             costs.append(cost)
     if not known:
-        why = "nobody has counted the images of these runs" if records else NO_SPEED
+        why = (
+            "nobody has counted the images of these runs, or measured their loader"
+            if records
+            else NO_SPEED
+        )
         return f"cost: GPU-hours unknown, {why}; disk {disk:,.1f} GB"
     hours, unknown = total(known), len(todo) - len(known)
     rest = f" and {unknown} runs of unknown length" if unknown else ""

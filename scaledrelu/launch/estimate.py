@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.damage import UNREADABLE
 from scaledrelu.runs.record import Outcome, Result, Saved, read_config, read_result, runs_root
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.text import duration
 
-# Seconds of a one-thread mini run by method, rounded up; SAM takes two gradients.
-MINI_S = {"deit": 22.0, "volo": 35.0, "dino": 220.0, "linear_probe": 8.0, "reid": 35.0}
-SAM_FACTOR = 2.0
+PUBLISHED = CONF_DIR.parent / "results" / "published" / "mini"  # one-thread runs
+SAM_FACTOR = 2.0  # two gradients
 
 Kind = tuple[Any, ...]
 
@@ -32,7 +33,8 @@ class Estimate:
 class Estimator:
     """Medians of the finished runs under one results folder, by what makes runs alike.
 
-    If no similar run has finished, one with another stem or optimizer is used as a guess.
+    If no similar run has finished, one with another stem or optimizer is used as a guess, and after
+    that the published runs, which other machines have trained.
 
     Args:
         results: results folder.
@@ -43,22 +45,21 @@ class Estimator:
         seen = {name: run for name, run in planned.items() if run.result is not None}
         found = [_finished(run.science, run.result) for run in seen.values()]
         found += [_read(f) for f in runs_root(results).glob("[!.]*") if f.name not in seen]
-        finished = [item for item in found if item is not None]
-        # A crash may have ended its run early: it counts only where nothing else is known.
-        self._seconds = _medians(item for item in finished if not item.crashed)
-        for kind, seconds in _medians(finished).items():
-            self._seconds.setdefault(kind, seconds)
+        self._seconds = _medians(found)
 
     def __call__(self, run: PlannedRun) -> Estimate:
         """Return how long the whole of a run may take."""
-        work = _work(run.science)
-        for relation, kind in enumerate(_kinds(run.science)):
+        work, kinds = _work(run.science), _kinds(run.science)
+        for relation, kind in enumerate(kinds):
             if kind in self._seconds:
                 return Estimate(self._seconds[kind] * work, measured=relation == 0)
-        base = MINI_S.get(run.config.method)
-        if run.config.profile.name != "mini" or base is None:
-            return Estimate(None, measured=False)
-        return Estimate(base * work * run.config.data.fraction, measured=False)
+        guess = next((self._elsewhere[kind] for kind in kinds if kind in self._elsewhere), None)
+        return Estimate(None if guess is None else guess * work, measured=False)
+
+    @functools.cached_property
+    def _elsewhere(self) -> dict[Kind, float]:
+        """The same of the published runs; read only where nothing here is alike."""
+        return _medians(map(_read, runs_root(PUBLISHED).glob("[!.]*")))
 
 
 def time_left(expected: Estimate, saved: Saved | None) -> Estimate:
@@ -115,12 +116,14 @@ def _read(folder: Path) -> _Finished | None:
         return None  # a damaged record costs an estimate, not the plan
 
 
-def _medians(finished: Iterable[_Finished]) -> dict[Kind, float]:
-    seconds: dict[Kind, list[float]] = {}
-    for item in finished:
-        for kind in item.kinds:
-            seconds.setdefault(kind, []).append(item.seconds)
-    return {kind: statistics.median(values) for kind, values in seconds.items()}
+def _medians(found: Iterable[_Finished | None]) -> dict[Kind, float]:
+    """Return the median by kind; a crash, which may end a run early, counts where nothing held."""
+    held: dict[Kind, list[float]] = {}
+    crashed: dict[Kind, list[float]] = {}
+    for item in found:
+        for kind in item.kinds if item is not None else ():
+            (crashed if item.crashed else held).setdefault(kind, []).append(item.seconds)
+    return {kind: statistics.median(values) for kind, values in (crashed | held).items()}
 
 
 def _work(config: Mapping[str, Any]) -> float:

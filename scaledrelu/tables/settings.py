@@ -49,9 +49,13 @@ USED = {  # script -> settings that do something there
     "mirror": PLAN,
     "dashboard": PLAN,
     "dry": ("tables", "profile", "results", "overrides"),
+    "performance": ("results", "overrides"),
     "theory": ("results", "n_jobs", "redo", "budget_s", "dry_run"),
 }
-DEFAULTS = {"claims": {"seeds": "table"}}  # where a script has others: one seed decides no claim
+DEFAULTS = {  # where a script has others
+    "claims": {"seeds": "table"},  # one seed decides no claim
+    "performance": {"profile": "paper"},
+}
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead
     "seed": "seeds=0,1,2",
     "profile": "profile=<name>",

@@ -42,7 +42,10 @@ SCRIPT_OF = {
     "plan": "sweep",
     "publish": "report",
 }  # else that of the name
-OF_TABLES = ("sweep", "figure1", "curves", "claims", "status", "report", "dry", "dashboard")
+OF_TABLES = (
+    *("sweep", "figure1", "curves", "claims", "status", "report", "dry", "dashboard"),
+    "performance",
+)
 PARSERS = {
     "autopsy": autopsy.parse,
     "bench": bench.parse,

@@ -19,8 +19,8 @@ from tests.helpers.table_fakes import finish, plan_of, write_table
 
 
 @pytest.fixture
-def nothing_known(monkeypatch):
-    monkeypatch.setattr(estimate, "MINI_S", {})
+def nothing_known(monkeypatch, tmp_path):
+    monkeypatch.setattr(estimate, "PUBLISHED", tmp_path / "none")
     monkeypatch.setattr(module, "START_S", 1.0)
 
 

@@ -1,0 +1,191 @@
+"""The part of docs/performance.md that says where its numbers come from: speeds, rules, gaps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from scaledrelu.config.run import RunConfig
+from scaledrelu.cost.hours import (
+    BANDWIDTH,
+    HOUR,
+    OFFICIAL_WORKERS,
+    SCALING,
+    cost_of,
+    most_images,
+    ours,
+)
+from scaledrelu.cost.records import Records
+from scaledrelu.cost.speed import (
+    FULL_PRECISION,
+    NEAR,
+    Basis,
+    Rate,
+    loader_rate,
+    our_path,
+    shared_speed,
+    step_rate,
+)
+from scaledrelu.cost.whole import OURS, Group
+from scaledrelu.cost.work import MOVES_OF_A_BLOCK, MOVES_OF_A_CONVOLUTION, parts_of
+from scaledrelu.reports.performance_words import NAMES, columns
+
+FEW, DEFAULT_OF_VOLO, DEFAULT = 1, 8, 10  # loader processes whose rates are shown
+
+
+def speeds(groups: Sequence[Group], records: Records) -> list[str]:
+    """Return the rates behind the hours: of steps and of loaders.
+
+    Args:
+        groups: all runs.
+        records: what was measured.
+    """
+    steps = []
+    for group in groups:
+        for convolutions in (False, True):
+            of_stem = [c for c in group.configs if bool(c.stem.strides) == convolutions]
+            if of_stem:
+                steps.append(_step_row(group, _plainest(of_stem), records))
+    counts = sorted({FEW, DEFAULT_OF_VOLO, DEFAULT, records.processes})
+    loaders = []
+    for path in dict.fromkeys([*records.together, *records.alone]):
+        rates = [loader_rate(path, count, records) for count in counts]
+        loaders.append((path, *map(_rate, rates), rates[-1].basis))
+    processes = [f"{count} process{'' if count == 1 else 'es'}" for count in counts]
+    return [
+        "## Speeds",
+        "",
+        f"Images a second of one {records.card}: steps in the precision of the recipe. DINO's "
+        "images have ten crops each.",
+        "",
+        *columns(("steps", "stem", "official", "is", "ours", "is", "floor"), steps),
+        "",
+        "Images a second from JPEG files to batches, by loader processes of one GPU:",
+        "",
+        *columns(("path", *processes, "the last is"), loaders),
+        "",
+    ]
+
+
+def example(configs: Sequence[RunConfig], records: Records) -> list[str]:
+    """Return one run, written out.
+
+    Args:
+        configs: all runs.
+        records: what was measured.
+    """
+    config = next(c for c in configs if c.method == "deit" and c.stem.strides)
+    training, evaluations = parts_of(config)
+    step, data = step_rate(config, records.ours), _our_data(config, records)
+    cost, share = cost_of(config, ours(records), records), SCALING[1]
+    decides = min(share * step.likely, data.likely)
+    hours = training.images / decides / HOUR
+    return [
+        "## One run, written out",
+        "",
+        f"DeiT-S with a conv-stem and AdamW trains on {config.run_epochs} x "
+        f"{training.images / config.run_epochs:,.0f} = {training.images / 1e6:,.1f} million "
+        f"images. Its steps make {step.likely:,.0f} images a second and GPU, times {share} for "
+        f"{config.launch.nproc} GPUs together; its {config.launch.workers} loader processes make "
+        f"{data.likely:,.0f}. The lower rate decides: {training.images:,.0f} / {decides:,.0f} / "
+        f"3600 = {hours:.1f} GPU-hours, and {cost.hours.likely - hours:.1f} for "
+        f"{evaluations.images / 1e6:.0f} million images of evaluations.",
+        "",
+    ]
+
+
+def basis(groups: Sequence[Group], records: Records) -> list[str]:
+    """Return what every number rests on, and what is missing.
+
+    Args:
+        groups: all runs.
+        records: what was measured.
+    """
+    of_ours = [cost for group in groups for cost in group.costs[OURS]]
+    counted = Counter(cost.basis for cost in of_ours)
+    kinds = ", ".join(f"{counted[one]} {one}" for one in Basis if counted[one])
+    workers = ", ".join(f"{method} {number}" for method, number in OFFICIAL_WORKERS.items())
+    low, likely, high = SCALING
+    slow, middle, fast = (f"{peak / 1e12:.0f}" for peak in FULL_PRECISION)
+    bench = f"../results/published/bench/{records.path.stem}.md"
+    return [
+        "## What rests on what",
+        "",
+        "| number | is |",
+        "| --- | --- |",
+        f"| a step of ours, and the official step | measured on one {records.card} "
+        f"([rows]({bench})), a batch of one group, nothing else in the loop. The official step is "
+        "a plain loop with timm's defaults (NCHW, no fused optimizer, the loss read at every "
+        "step), not the scripts themselves |",
+        f"| a step with another stem of the same kind | the measured one, {NEAR:.0%} either way |",
+        "| any other step | modelled: the measured operations a second of the nearest step, over "
+        "its own operations, which are counted. The range is the same where a step of the recipe "
+        "is measured, else that of all measured steps and as much beyond it |",
+        "| a compiled step | measured where the table of that card has it, else modelled: what "
+        "those gain that were measured both ways |",
+        f"| steps in fp32 (linear evaluation) | modelled: {middle} TFLOP/s ({slow} to {fast}) of "
+        "the 67 that NVIDIA's datasheet says |",
+        f"| {records.processes} loader processes | measured on the same machine, for the paths "
+        "with that word in the table |",
+        f"| fewer of them | modelled: one alone is measured; beside {records.processes - 1} others "
+        f"a process keeps {shared_speed(records):.2f} of that, beside fewer more, in proportion. "
+        "The range has all of it and that share |",
+        "| a path that was measured on another machine only | modelled: as much slower than the "
+        "reference path as there |",
+        f"| loader processes of the official scripts | published: their defaults ({workers}) |",
+        "| evaluations | modelled: a forward pass at the operations a second of the step, decoding "
+        "as fast as the device path. DeiT without `--dist-eval` and DINO's linear evaluation "
+        "classify all images on every GPU (their code); ours shares them |",
+        f"| GPUs together | assumed: {likely} of their sum ({low} to {high:g}); never measured |",
+        f"| the floor | modelled: the operations at {records.peak / 1e12:.0f} TFLOP/s, the fastest "
+        f"large product measured, or the bytes at {BANDWIDTH / 1e12} TB/s (datasheet), whichever "
+        f"takes longer. A block moves a token {MOVES_OF_A_BLOCK:.0f} times in 16 bits, forward "
+        f"and backward, a convolution of the stem its output {MOVES_OF_A_CONVOLUTION:.0f} times. "
+        "Images never wait, GPUs lose nothing together |",
+        "",
+        f"The rate that decides the training is, in the {len(of_ours)} runs of ours: {kinds}.",
+        "",
+        "**Not measured at all**: DINO, linear evaluation and ReID on a GPU; SAM with timm's "
+        "defaults; compiled steps but one; more than one GPU; more loader processes than "
+        f"{records.processes}, or those of several GPUs side by side; disks (all files lay in "
+        "memory); a whole run.",
+        "",
+        "**Left out**: starting a run, compiling it, checkpoints; label maps for VOLO, which its "
+        "authors publish (making them anew is a forward pass of a large teacher over ImageNet); "
+        "k-NN of the official scripts, which is a command of its own, where ours runs it twice per "
+        "pre-training; the 800 epochs behind the released DINO weights that Tables 6 and 7 start "
+        "from; further seeds.",
+        "",
+        "For comparison, published: DINO's README says 1.75 days on 8 GPUs of its time for one "
+        "ViT-S/16 of 100 epochs, 336 GPU-hours.",
+        "",
+    ]
+
+
+def _step_row(group: Group, config: RunConfig, records: Records) -> tuple[str, ...]:
+    theirs, own = (step_rate(config, steps) for steps in (records.official, records.ours))
+    return (
+        NAMES[group.method, group.sam],
+        "conv" if config.stem.strides else "patchify",
+        _rate(theirs),
+        theirs.basis,
+        _rate(own),
+        own.basis,
+        f"{most_images(parts_of(config)[0], records):,.0f}",
+    )
+
+
+def _plainest(configs: Sequence[RunConfig]) -> RunConfig:
+    """Return the first whose stem was measured, else the first."""
+    with_batch_norm = (c for c in configs if c.stem.norm == "batch" and not c.stem.tail)
+    return next(with_batch_norm, configs[0])
+
+
+def _our_data(config: RunConfig, records: Records) -> Rate:
+    return loader_rate(our_path(config, records), config.launch.workers, records)
+
+
+def _rate(rate: Rate) -> str:
+    if rate.low == rate.high:
+        return f"{rate.likely:,.0f}"
+    return f"{rate.likely:,.0f} ({rate.low:,.0f} to {rate.high:,.0f})"

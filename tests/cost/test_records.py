@@ -1,0 +1,75 @@
+"""Published rows are read for what they are about, and a new measurement is seen."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from scaledrelu.cost.records import DEIT, FOLDER, read_records
+from scaledrelu.cost.speed import loader_rate, step_rate
+from tests.helpers.speeds import paper
+
+H200 = FOLDER / "nvidia-h200.csv"
+
+
+@pytest.fixture
+def rows():
+    return list(csv.DictReader(H200.open(newline="")))
+
+
+def published(rows, folder):
+    with (folder / H200.name).open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return read_records(folder)
+
+
+def the(rows, **fields):
+    (found,) = [r for r in rows if all(r[name] == value for name, value in fields.items())]
+    return found
+
+
+STEP = {
+    "kind": "step", "profile": "paper", "recipe": "deit", "stem": "conv", "optimizer": "adamw",
+    "precision": "fp16_2021", "batch": "128", "layout": "channels_last", "compiled": "false",
+}  # fmt: skip
+
+
+def test_rates_are_those_of_the_published_rows(rows):
+    records = read_records()
+    assert records.card == "NVIDIA H200"
+    own, theirs = (step_rate(paper("stem=conv"), s) for s in (records.ours, records.official))
+    ours = [r for r in rows if STEP.items() <= r.items() and r["peer"] == "same switches"]
+    assert own.likely in [float(row["images_per_s"]) for row in ours]
+    peer = the(rows, **STEP, peer="timm defaults")
+    assert theirs.likely == float(peer["plain_images_per_s"])
+    name = f"reference, {records.processes} loader processes to the GPU, 200 real JPEGs"
+    together = float(the(rows, name=name)["images_per_s"])
+    assert loader_rate("reference", records.processes, records).likely == together
+    assert DEIT in records.alone
+
+
+def test_a_new_measurement_is_seen(rows, tmp_path):
+    before = published(rows, tmp_path)
+    for row in rows:
+        if row["kind"] == "step":
+            row["images_per_s"] = str(2 * float(row["images_per_s"]))
+    after = published(rows, tmp_path)
+    slow, fast = (step_rate(paper("stem=conv"), one.ours).likely for one in (before, after))
+    assert fast == 2 * slow
+
+
+def test_rows_of_other_sizes_layouts_and_failures_do_not_count(rows, tmp_path):
+    other = [
+        {**row, field: value}
+        for row in rows
+        if row["kind"] == "step"
+        for field, value in (("profile", "small"), ("layout", "contiguous"), ("problem", "failed"))
+    ]
+    assert published(other, tmp_path) is None
+
+
+def test_without_files_there_are_no_records(tmp_path):
+    assert read_records(tmp_path) is None

@@ -1,0 +1,46 @@
+"""Made-up measurements whose numbers can be followed in the head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scaledrelu.config.compose import compose_unpinned
+from scaledrelu.cost.records import DEIT, DINO, TIMM_CROPS, Records, Step
+
+GFLOP = 1e9
+
+
+def paper(*overrides):
+    return compose_unpinned(["profile=paper", *overrides])
+
+
+def step(stem="patchify", rate=1000.0, *, recipe="deit", sam=False, gflop=30.0, compiled=False):
+    spread = (0.9, 1.05)
+    return Step(recipe, stem, sam, "fp16_2021", compiled, rate, spread, gflop * GFLOP)
+
+
+OURS = (
+    step("patchify", 3000.0),
+    step("conv", 2000.0, gflop=40.0),
+    step("patchify", 1600.0, sam=True, gflop=60.0),
+    step("conv", 1000.0, recipe="volo", gflop=45.0),
+)
+OFFICIAL = (step("patchify", 1500.0), step("conv", 1000.0, gflop=40.0))
+RECORDS = Records(
+    card="NVIDIA H200",
+    path=Path("card.csv"),
+    ours=OURS,
+    official=OFFICIAL,
+    alone={
+        "reference": {"card": 200.0, "other": 100.0},
+        "device": {"card": 300.0},
+        "DINO, reference": {"other": 10.0},
+        "DINO": {"other": 60.0},
+        DINO: {"other": 12.0},
+        DEIT: {"card": 210.0},
+        TIMM_CROPS: {"card": 280.0},
+    },
+    together={"reference": 1600.0, "device": 2400.0},
+    processes=16,
+    peak=800e12,
+)
