@@ -53,13 +53,9 @@ class Estimator:
         for relation, kind in enumerate(kinds):
             if kind in self._seconds:
                 return Estimate(self._seconds[kind] * work, measured=relation == 0)
-        guess = next((self._elsewhere[kind] for kind in kinds if kind in self._elsewhere), None)
+        elsewhere = _published(PUBLISHED)
+        guess = next((elsewhere[kind] for kind in kinds if kind in elsewhere), None)
         return Estimate(None if guess is None else guess * work, measured=False)
-
-    @functools.cached_property
-    def _elsewhere(self) -> dict[Kind, float]:
-        """The same of the published runs; read only where nothing here is alike."""
-        return _medians(map(_read, runs_root(PUBLISHED).glob("[!.]*")))
 
 
 def time_left(expected: Estimate, saved: Saved | None) -> Estimate:
@@ -114,6 +110,11 @@ def _read(folder: Path) -> _Finished | None:
         return None if result is None or config is None else _finished(config, result)
     except (ScaledReluError, *UNREADABLE):
         return None  # a damaged record costs an estimate, not the plan
+
+
+@functools.cache
+def _published(results: Path) -> dict[Kind, float]:
+    return _medians(map(_read, runs_root(results).glob("[!.]*")))
 
 
 def _medians(found: Iterable[_Finished | None]) -> dict[Kind, float]:
