@@ -39,7 +39,7 @@ from scaledrelu.tables.table import Column, Row, Table
 
 GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # a run has them from the run it starts from
 PLACEHOLDER_START = ("init=run", "init.run=upstream")
-PAPER = "paper"  # the profile that other profiles are compared with
+OFFICIAL = "official"  # the profile that other profiles are compared with
 
 
 def build_plan(
@@ -139,14 +139,14 @@ def compose_at_paper(
         row: the row.
         column: one of its metrics.
     """
-    outside = row.released_weights.get(PAPER)
+    outside = row.released_weights.get(OFFICIAL)
     own = merge_overrides(row.run, column.run)
     start = PLACEHOLDER_START if row.upstream is not None and outside is None else ()
-    child = merge_overrides(own, outside or (), start, (f"profile={PAPER}",))
+    child = merge_overrides(own, outside or (), start, (f"profile={OFFICIAL}",))
     upstream = None
     if row.upstream is not None:
         backbone = [item for item in own if _is_of_backbone(item)]
-        first = merge_overrides(backbone, row.upstream, (f"profile={PAPER}",))
+        first = merge_overrides(backbone, row.upstream, (f"profile={OFFICIAL}",))
         upstream = compose.unpinned(first)
     return compose.unpinned(child), upstream
 
@@ -265,7 +265,7 @@ class _Planner:
 
     def _paper_patch(self, overrides: tuple[str, ...]) -> int:
         groups = [item for item in overrides if item.partition("=")[0] in ("recipe", "model")]
-        composed = self.compose.unpinned(merge_overrides(groups, (f"profile={PAPER}",)))
+        composed = self.compose.unpinned(merge_overrides(groups, (f"profile={OFFICIAL}",)))
         return composed.config.model.patch_size
 
 

@@ -22,8 +22,8 @@ from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table, tables_of
 
 KNOWN = Path(__file__).parent.parent / "fixtures" / "run_ids.json"
-PROFILES = ("mini", "paper", "small", "smoke", "cifar")
-LONG = ("small", "smoke", "cifar")  # composing all tables takes a quarter of a minute
+PROFILES = ("mini", "paper", "official", "small", "smoke", "cifar")
+LONG = ("official", "small", "smoke", "cifar")  # composing all tables takes a quarter of a minute
 
 
 def plan_of(profile: str, results: Path, *, seeds: tuple[int, ...] = (0,)) -> Plan:

@@ -1,0 +1,76 @@
+"""On a GPU the augmentation mixes no tensors of two devices and never waits for a value.
+
+torch's fake tensors pretend to lie on a GPU: they have shapes and devices, but no values. What asks
+for one, or combines a tensor of the host with one of the GPU, raises, here as well as there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from scaledrelu.config.run import RunConfig
+from scaledrelu.data.augment import DeviceAugment
+from scaledrelu.data.batch import RawBatch
+from scaledrelu.data.device.crops import CropAugment
+from tests.helpers.configs import composed
+
+NUM_IMAGES = 16  # enough for every operation of the policy to be drawn
+
+
+@dataclass
+class OnHost:
+    """Numbers of images, which fake mode leaves alone."""
+
+    values: np.ndarray
+
+    def numpy(self) -> np.ndarray:
+        return self.values
+
+
+def pretended(config: RunConfig) -> RawBatch:
+    """Return a group on a GPU that is not there; call in fake mode."""
+    crops = config.augment.multi_crop
+    views = 1 if crops is None else 2
+    images = torch.empty(
+        views * NUM_IMAGES, 3, config.data.size, config.data.size, dtype=torch.uint8, device="cuda"
+    )
+    local = None
+    if crops is not None:
+        shape = (crops.num_local * NUM_IMAGES, 3, crops.local_size, crops.local_size)
+        local = torch.empty(shape, dtype=torch.uint8, device="cuda")
+    numbers = OnHost(np.arange(NUM_IMAGES)), OnHost(np.zeros(NUM_IMAGES, dtype=np.int64))
+    return RawBatch(images, torch.zeros(NUM_IMAGES), *numbers, group=0, local=local)
+
+
+def changed(config: RunConfig) -> list[torch.Tensor]:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        raw, data = pretended(config), config.data
+        if config.augment.multi_crop is None:
+            augment = DeviceAugment(mean=data.mean, std=data.std, seed=0, augment=config.augment)
+            return [augment(raw, epoch=0)]
+        crops = CropAugment(config.augment.multi_crop, hflip=0.5, seed=0)(raw, epoch=0)
+        return [crops.images, crops.local]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["recipe=deit"], ["recipe=deit", "augment.rand_augment=null"], ["recipe=dino"]],
+)
+def test_images_stay_on_the_gpu_and_nothing_is_asked_of_it(overrides: list[str]) -> None:
+    config = composed("profile=paper", "data.augment=device", *overrides)
+    for images in changed(config):
+        assert images.device.type == "cuda"
+
+
+def test_a_pretended_gpu_notices_what_asks_for_a_value_and_what_mixes_devices() -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        there = torch.zeros(4, device="cuda")
+        with pytest.raises(Exception, match="_local_scalar_dense"):
+            bool(there.sum() > 0)
+        with pytest.raises(Exception, match=r"same device|two different devices"):
+            there + torch.zeros(4)
