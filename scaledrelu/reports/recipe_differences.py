@@ -1,7 +1,7 @@
 """What sets the rows of a table apart from the paper's recipe, composed and not remembered.
 
-Each row is composed again at ``profile=paper``; every scientific field whose value differs is one
-line. Nothing here is kept by hand, so a profile cannot change a run in silence.
+Each row is composed again at ``profile=official``; every scientific field whose value differs is
+one line. Nothing here is kept by hand, so a profile cannot change a run in silence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scaledrelu.tables.table import Table
 TITLE = "What differs from the paper's recipe"
 RELEASED = (
     "In the paper these rows start from released weights (`init.kind` above). What stands for them "
-    "here is a pre-training of our own, compared with the official one at `profile=paper`."
+    "here is a pre-training of our own, compared with the official one at `profile=official`."
 )
 
 
@@ -51,7 +51,7 @@ def recipe_differences(plan: Plan, table: Table) -> str:
         table: one of its tables.
 
     Returns:
-        Markdown; empty where nothing differs, as at ``profile=paper``.
+        Markdown; empty where nothing differs, as at ``profile=official``.
     """
     cells = [cell for cell in plan.cells_of(table) if cell.paper is not None]
     sizes = _known_sizes(plan, cells)

@@ -44,12 +44,12 @@ class Cell:
     run_ids: tuple[str, ...]  # one per seed
     composed: Composed
     upstream: Composed | None  # of the runs it starts from
-    paper: Composed | None = None  # the same row at profile=paper, without extra overrides
+    paper: Composed | None = None  # the same row at profile=official, without extra overrides
     paper_upstream: Composed | None = None
 
     @property
     def on_papers_data(self) -> bool:
-        """Whether the same row at profile=paper has the same data set."""
+        """Whether the same row at profile=official has the same data set."""
         papers = self.paper
         return papers is not None and papers.config.data.name == self.composed.config.data.name
 

@@ -1,7 +1,8 @@
 """Every network of the tables compiles into whole graphs, whose results are those without.
 
 A break of the graph raises an error here: fullgraph=True. The back-end only replays what was
-traced, since what a real one makes of it is torch's affair.
+traced, since what a real one makes of it is torch's affair. Each network is compiled in a process
+of its own, because no process can fork one that trains after it has compiled.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.multiprocessing as mp
+from torch._dynamo.utils import counters
 
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.overrides import group_options
@@ -43,17 +46,22 @@ ALL = [(method, stem, "mlp") for method in METHODS for stem in OPTIONS["stem"]]
 ALL += [(m, s, f) for m in ("deit", "volo") for s in ("patchify", "conv") for f in OPTIONS["ffn"]]
 
 
-def step(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def step(overrides: list[str]) -> None:
     """Compare the gradients of an update with and without compiled networks."""
+    start_method = "spawn" if torch.cuda.is_available() else "fork"
+    mp.start_processes(_step, args=(overrides,), nprocs=1, start_method=start_method)
+
+
+def _step(_: int, overrides: list[str]) -> None:
     compiles = build.compile_networks
-    monkeypatch.setattr(
-        build, "compile_networks", lambda task: compiles(task, backend="eager", fullgraph=True)
-    )
-    torch._dynamo.reset()
+    build.compile_networks = lambda task: compiles(task, backend="eager", fullgraph=True)
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
     config = compose([*COMMON, *overrides])
     plain = replace(config, launch=replace(config.launch, compile=False))
-    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
-        found, expected = gradients(config), gradients(plain)
+    expected = gradients(plain)
+    assert not counters["stats"]
+    found = gradients(config)
+    assert counters["stats"]["unique_graphs"] > 0
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
@@ -69,17 +77,17 @@ def gradients(config: build.RunConfig) -> list[torch.Tensor]:
     return [report.loss, *(p.grad for p in task.parameters() if p.grad is not None)]
 
 
-def test_a_compiled_network_is_one_graph_with_the_same_gradients(monkeypatch):
-    step([*METHODS["deit"], "stem=conv", "model.depth=1", *HALF], monkeypatch)
+def test_a_compiled_network_is_one_graph_with_the_same_gradients():
+    step([*METHODS["deit"], "stem=conv", "model.depth=1", *HALF])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FEW)
-def test_every_kind_of_compiled_network_has_the_same_gradients(name, monkeypatch):
-    step(FEW[name], monkeypatch)
+def test_every_kind_of_compiled_network_has_the_same_gradients(name):
+    step(FEW[name])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "stem", "ffn"), ALL, ids=lambda word: word)
-def test_every_method_stem_and_ffn_is_one_graph(method, stem, ffn, monkeypatch):
-    step([*METHODS[method], f"stem={stem}", f"ffn={ffn}"], monkeypatch)
+def test_every_method_stem_and_ffn_is_one_graph(method, stem, ffn):
+    step([*METHODS[method], f"stem={stem}", f"ffn={ffn}"])
