@@ -97,18 +97,13 @@ def compiled(config: RunConfig) -> RunConfig:
     return replace(config, launch=replace(config.launch, compile=True))
 
 
-def device_augment(config: RunConfig) -> RunConfig:
-    """Return a run whose images are augmented on the device, DINO's crops as well."""
-    data, augment = replace(config.data, augment="device"), config.augment
+def official_data(config: RunConfig) -> RunConfig:
+    """Return a run whose images take the official path: timm, torchvision and Pillow."""
+    data, augment = replace(config.data, augment="reference", decoder="pil"), config.augment
     if augment.multi_crop:
-        crops = replace(augment.multi_crop, pipeline="device")
+        crops = replace(augment.multi_crop, pipeline="reference")
         augment = replace(augment, multi_crop=crops)
     return replace(config, data=data, augment=augment)
-
-
-def tensor_decoder(config: RunConfig) -> RunConfig:
-    """Return a run whose files are decoded to tensors."""
-    return replace(config, data=replace(config.data, decoder="tensor"))
 
 
 def _accepted(switch: Switch, config: RunConfig) -> RunConfig:

@@ -9,14 +9,14 @@ import pytest
 from scaledrelu.cost.hours import cost_of, least, official, ours, tuned
 from scaledrelu.cost.speed import Basis
 from scaledrelu.cost.work import step_bytes, step_flops
-from tests.helpers.speeds import RECORDS, paper
+from tests.helpers.speeds import CROPS, HOST, RECORDS, paper
 
 TRAIN, VAL, HOUR = 1_281_167, 50_000, 3600
-ALONE = ["launch.nproc=1"]
+ALONE, SIXTEEN = ["launch.nproc=1"], "launch.workers=16"
 
 
 def test_the_loader_decides_where_it_is_the_slower():
-    cost = cost_of(paper("stem=conv", *ALONE, "launch.workers=16"), ours(RECORDS), RECORDS)
+    cost = cost_of(paper("stem=conv", *HOST, *ALONE, SIXTEEN), ours(RECORDS), RECORDS)
     assert cost.by_loader
     assert cost.basis is Basis.MEASURED
     seconds = 300 * TRAIN / 1600 + 300 * VAL / 2400  # reference path; evaluations as device path
@@ -24,7 +24,7 @@ def test_the_loader_decides_where_it_is_the_slower():
 
 
 def test_the_step_decides_where_it_is_the_slower_and_eight_gpus_lose_some_of_it():
-    overrides = ["stem=conv", "data.augment=device", "launch.workers=16"]
+    overrides = ["stem=conv", *CROPS, SIXTEEN]
     one, eight = (cost_of(paper(*overrides, *more), ours(RECORDS), RECORDS) for more in (ALONE, []))
     evaluations = 300 * VAL / 2400
     assert not one.by_loader
@@ -34,7 +34,7 @@ def test_the_step_decides_where_it_is_the_slower_and_eight_gpus_lose_some_of_it(
 
 
 def test_images_in_memory_wait_for_no_loader():
-    config = paper("stem=conv", *ALONE)
+    config = paper("stem=conv", *CROPS, *ALONE)
     waiting = replace(config, data=replace(config.data, in_memory=True))
     cost = cost_of(waiting, ours(RECORDS), RECORDS)
     assert not cost.by_loader
@@ -75,6 +75,7 @@ def test_no_side_is_below_the_floor(recipe):
 
 
 def test_a_loader_that_nobody_measured_leaves_the_hours_unknown():
-    without = replace(RECORDS, alone={"reference": {"card": 200.0}, "device": {"card": 300.0}})
-    assert cost_of(paper("recipe=dino"), ours(without), without) is None
-    assert cost_of(paper(), ours(without), without) is not None
+    known = {name: RECORDS.alone[name] for name in ("reference", "device")}
+    without = replace(RECORDS, alone=known)
+    assert cost_of(paper("recipe=dino", *HOST), ours(without), without) is None
+    assert cost_of(paper(*HOST), ours(without), without) is not None

@@ -16,7 +16,7 @@ from scaledrelu.cost.speed import (
     step_rate,
 )
 from scaledrelu.cost.work import step_flops
-from tests.helpers.speeds import OFFICIAL, OURS, RECORDS, paper, step
+from tests.helpers.speeds import CROPS, HOST, OFFICIAL, OURS, RECORDS, paper, step
 
 WITH_VOLO = replace(
     RECORDS, alone={**RECORDS.alone, "VOLO": {"card": 190.0}, "VOLO's script": {"card": 150.0}}
@@ -98,14 +98,14 @@ def test_images_take_the_path_that_a_run_is_configured_for():
     def path(*overrides):
         return our_path(paper(*overrides), RECORDS)
 
-    assert path("data.augment=reference") == "reference"
-    assert path("data.augment=device", "data.decoder=pil") == "device"
+    assert path(*HOST) == "reference"
+    assert path(*CROPS) == "device"
     tensors = path("data.augment=device", "data.decoder=tensor")
     assert tensors == evaluation_path(tensors) == "device, decoder=tensor"
-    assert path("recipe=dino", "data.augment=reference") == "DINO, reference"
+    assert path("recipe=dino", *HOST) == "DINO, reference"
     assert path("recipe=dino", "data.augment=device") == "DINO"
     assert official_path(paper("recipe=dino"), RECORDS) == "DINO's script"
-    probe = paper("recipe=linear_probe", "data.augment=reference")  # crops and flips only
+    probe = paper("recipe=linear_probe", *HOST)  # crops and flips only
     assert our_path(probe, RECORDS) == "device"
     assert official_path(probe, RECORDS) == "timm's script without RandAugment"
 

@@ -10,6 +10,10 @@ from scaledrelu.cost.records import DEIT, DINO, TIMM_CROPS, Records, Step
 GFLOP = 1e9
 
 
+HOST = ["data.augment=reference", "data.decoder=pil"]  # the official data path
+CROPS = ["data.augment=device", "data.decoder=pil"]
+
+
 def paper(*overrides):
     return compose_unpinned(["profile=paper", *overrides])
 
@@ -34,13 +38,14 @@ RECORDS = Records(
     alone={
         "reference": {"card": 200.0, "other": 100.0},
         "device": {"card": 300.0},
+        "device, decoder=tensor": {"card": 400.0},
         "DINO, reference": {"other": 10.0},
         "DINO": {"other": 60.0},
         DINO: {"other": 12.0},
         DEIT: {"card": 210.0},
         TIMM_CROPS: {"card": 280.0},
     },
-    together={"reference": 1600.0, "device": 2400.0},
+    together={"reference": 1600.0, "device": 2400.0, "device, decoder=tensor": 3200.0},
     processes=16,
     peak=800e12,
 )

@@ -9,6 +9,7 @@ import pytest
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.cost.records import read_records
+from scaledrelu.cost.speed import our_path
 from scaledrelu.reports.performance_page import PAGE, groups_of_plan, page_text
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import plan_tables
@@ -75,13 +76,13 @@ def test_the_hours_of_a_method_are_images_over_the_lower_rate(plan, records):
         for run in plan.runs.values()
         if run.config.method == "deit" and run.config.optimizer.sam is None
     ]
-    path = {"reference": "reference", "device": "device"}[chosen[0].data.augment]
+    loader = loaders[our_path(chosen[0], records)]
     column = {8: 2, 10: 3, records.processes: 4}[chosen[0].launch.workers]
     total = 0.0
     for config in chosen:
         stem = "conv" if config.stem.strides else "patchify"
         step = 0.95 * hours(rows["DeiT-S, AdamW", stem][4])
-        rate = min(step, hours(loaders[path][column]))
+        rate = min(step, hours(loader[column]))
         total += 300 * config.data.fraction * 1_281_167 / rate / 3600
     printed = hours(next(row for row in lines("By method") if row[0] == "DeiT-S, AdamW")[5])
     assert total < printed < 1.06 * total  # evaluations are a 26th of the images
