@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from scaledrelu.config.naming import stem_name
 from scaledrelu.config.run import RunConfig
 from scaledrelu.cost.hours import (
     BANDWIDTH,
@@ -30,7 +31,8 @@ from scaledrelu.cost.whole import OURS, Group
 from scaledrelu.cost.work import MOVES_OF_A_BLOCK, MOVES_OF_A_CONVOLUTION, parts_of
 from scaledrelu.reports.performance_words import NAMES, columns
 
-FEW, DEFAULT_OF_VOLO, DEFAULT = 1, 8, 10  # loader processes whose rates are shown
+SHOWN = (1, 8, 10)  # loader processes whose rates are shown: one, and defaults of scripts
+MEASURED_STEMS = ("patchify", "conv")
 
 
 def speeds(groups: Sequence[Group], records: Records) -> list[str]:
@@ -46,7 +48,7 @@ def speeds(groups: Sequence[Group], records: Records) -> list[str]:
             of_stem = [c for c in group.configs if bool(c.stem.strides) == convolutions]
             if of_stem:
                 steps.append(_step_row(group, _plainest(of_stem), records))
-    counts = sorted({FEW, DEFAULT_OF_VOLO, DEFAULT, records.processes})
+    counts = sorted({*SHOWN, records.processes})
     loaders = []
     for path in dict.fromkeys([*records.together, *records.alone]):
         rates = [loader_rate(path, count, records) for count in counts]
@@ -176,9 +178,8 @@ def _step_row(group: Group, config: RunConfig, records: Records) -> tuple[str, .
 
 
 def _plainest(configs: Sequence[RunConfig]) -> RunConfig:
-    """Return the first whose stem was measured, else the first."""
-    with_batch_norm = (c for c in configs if c.stem.norm == "batch" and not c.stem.tail)
-    return next(with_batch_norm, configs[0])
+    """Return the first with a stem that was measured, else the first."""
+    return next((c for c in configs if stem_name(c.stem) in MEASURED_STEMS), configs[0])
 
 
 def _our_data(config: RunConfig, records: Records) -> Rate:
