@@ -33,6 +33,7 @@ GROUPS = {
     "profile": {
         "mini": {"name": "mini", **SCALES, "lr_scale": 4, "notes": ["compare the pattern"]},
         "paper": {"name": "paper", **SCALES, "notes": []},
+        "official": {"name": "official", **SCALES, "notes": []},
     },
 }
 BASE = {
