@@ -6,7 +6,7 @@ is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -74,12 +74,18 @@ def _with(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Return values with those of dotted keys added where there is nothing."""
     filled = dict(values)
     for key, value in more.items():
-        group, _, leaf = key.rpartition(".")
-        if not group:
-            filled.setdefault(leaf, value)
-        elif isinstance(filled.get(group), Mapping):
-            filled[group] = {leaf: value, **filled[group]}
+        _add(filled, key.split("."), value)
     return filled
+
+
+def _add(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a value that is not there, in groups that are; groups are copied, not changed."""
+    name, *rest = path
+    if not rest:
+        values.setdefault(name, value)
+    elif isinstance(values.get(name), Mapping):
+        values[name] = dict(values[name])
+        _add(values[name], rest, value)
 
 
 def _known_fields(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ RRC = {"crop": "random_resized", "crop_scale": [0.08, 1.0], "crop_ratio": [3 / 4
 MULTI = {
     "num_local": 8, "local_size": 96, "global_scale": [0.4, 1.0], "local_scale": [0.05, 0.4],
     "jitter": [0.0] * 4, "jitter_prob": 0.0, "grey_prob": 0.0, "blur_prob": [0.0] * 3,
-    "solarize_prob": 0.0,
+    "solarize_prob": 0.0, "pipeline": "device",
 }  # fmt: skip
 MEAN_LEVELS = 0.05  # what a crop may differ from Pillow's in the mean
 

@@ -179,10 +179,23 @@ def test_what_rows_start_from_has_a_table_of_its_own(plan):
     assert "start from released weights" in section
 
 
-def test_at_the_papers_profile_nothing_differs_and_nothing_is_printed(composed_before):
-    at_paper = planned(composed_before, "table1", "table6", profile="paper")
-    for table in at_paper.tables:
-        assert recipe_differences(at_paper, table) == ""
+def test_at_the_official_profile_nothing_differs_and_nothing_is_printed(composed_before):
+    official = planned(composed_before, "table1", "table6", profile="official")
+    for table in official.tables:
+        assert recipe_differences(official, table) == ""
+
+
+def test_at_the_papers_profile_where_images_are_decoded_and_augmented_differs(composed_before):
+    at_paper = planned(composed_before, "table1", "table2", profile="paper")
+    device = {
+        "`data.augment`": {("reference", "device", "all")},
+        "`data.decoder`": {("pil", "tensor", "all")},
+    }
+    (found,) = tables_in(recipe_differences(at_paper, at_paper.tables[0]))
+    assert found == device
+    own, above = tables_in(recipe_differences(at_paper, at_paper.tables[1]))
+    assert set(own) == set(device)  # of the rows without label maps
+    assert above == {**device, "`augment.multi_crop.pipeline`": {("reference", "device", "all")}}
 
 
 def test_the_section_stands_in_the_report_before_the_notes(tmp_path):
