@@ -7,7 +7,7 @@ processes: the next batches are made while a batch is trained on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.cost.records import Records, Step
@@ -69,7 +69,7 @@ class Side:
     Attributes:
         steps: the measured steps of this side.
         path: of a run's training images.
-        workers: loader processes per GPU; 0 where images wait in memory.
+        workers: loader processes per GPU; 0 where images lie ready.
         copies: how often the images of an evaluation are classified.
     """
 
@@ -88,9 +88,18 @@ def ours(records: Records) -> Side:
     return Side(
         records.ours,
         our_path,
-        lambda config: 0 if config.data.in_memory else config.launch.workers,
+        lambda config: 0 if config.data.in_memory else max(1, config.launch.workers),
         lambda config: 1,
     )
+
+
+def never_waiting(records: Records) -> Side:
+    """Return ours as if every image lay ready.
+
+    Args:
+        records: what was measured.
+    """
+    return replace(ours(records), workers=lambda config: 0)
 
 
 def official(records: Records) -> Side:

@@ -57,8 +57,10 @@ def step_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
     """
     if config.precision.autocast == "none":
         return Rate(*(peak / step_flops(config) for peak in FULL_PRECISION), Basis.MODELLED)
-    same = [one for one in steps if one.precision == config.precision.label] or list(steps)
+    same = [one for one in steps if one.precision == config.precision.label]
     eager, compiled = ([one for one in same if one.compiled == way] for way in (False, True))
+    if not eager:
+        return _from_operations(config, steps)
     if not (config.launch.compile and compiled):
         return _rate(config, eager)
     if found := _measured(config, compiled):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.cost import whole
-from scaledrelu.cost.hours import Hours, ours, total
+from scaledrelu.cost.hours import Hours, Side, never_waiting, ours, total
 from scaledrelu.cost.records import Records
 from scaledrelu.cost.whole import OFFICIAL, OURS, TUNED, Group
 from scaledrelu.cost.work import SAM_PASSES, parts_of
@@ -141,16 +141,18 @@ def _images(group: Group) -> float:
 def _by_setting(plan: Plan, records: Records) -> list[str]:
     configs = [run.config for run in plan.runs.values()]
     before = whole.switched(configs, whole.official_data)
-    rows = [("the official data path, `PROFILE=official`", *_sum(before, records))]
-    rows.append(("as configured, `PROFILE=paper`", *_sum(configs, records)))
+    side = ours(records)
+    rows = [("the official data path, `PROFILE=official`", *_sum(before, side, records))]
+    rows.append(("as configured, `PROFILE=paper`", *_sum(configs, side, records)))
     for text, switch in (
         (f"`launch.workers={records.processes}`", whole.workers(records.processes)),
         ("`launch.compile=true`", whole.compiled),
-        ("images that never wait for the loader", whole.workers(0)),
     ):
         configs = whole.switched(configs, switch)
-        if (found := _sum(configs, records)) != rows[-1][1:]:
+        if (found := _sum(configs, side, records)) != rows[-1][1:]:
             rows.append((f"and {text}", *found))
+    found = _sum(configs, never_waiting(records), records)
+    rows.append(("and images that never wait for the loader", *found))
     return [
         "## What settings are worth",
         "",
@@ -164,8 +166,8 @@ def _by_setting(plan: Plan, records: Records) -> list[str]:
     ]
 
 
-def _sum(configs: Sequence[RunConfig], records: Records) -> tuple[str, str]:
-    hours = total(cost.hours for cost in whole.costs_of(configs, ours(records), records))
+def _sum(configs: Sequence[RunConfig], side: Side, records: Records) -> tuple[str, str]:
+    hours = total(cost.hours for cost in whole.costs_of(configs, side, records))
     return amount(hours), days(hours, GPUS)
 
 

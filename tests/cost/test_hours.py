@@ -33,6 +33,13 @@ def test_the_step_decides_where_it_is_the_slower_and_eight_gpus_lose_some_of_it(
     assert eight.hours.low < eight.hours.likely < eight.hours.high
 
 
+def test_loading_in_the_training_process_is_no_faster_than_one_process():
+    none, one = (
+        cost_of(paper(*HOST, f"launch.workers={count}"), ours(RECORDS), RECORDS) for count in (0, 1)
+    )
+    assert none == one
+
+
 def test_images_in_memory_wait_for_no_loader():
     config = paper("stem=conv", *CROPS, *ALONE)
     waiting = replace(config, data=replace(config.data, in_memory=True))

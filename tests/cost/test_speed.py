@@ -66,6 +66,11 @@ def test_a_compiled_step_is_measured_or_gains_what_a_measured_one_gains():
     assert step_rate(paper(*compiled), OURS) == step_rate(paper(), OURS)
 
 
+def test_a_precision_without_a_step_is_derived_from_the_others():
+    found = step_rate(paper("precision=bf16"), OURS)
+    assert (found.likely, found.basis) == (pytest.approx(3000, rel=0.15), Basis.MODELLED)
+
+
 def test_steps_in_full_precision_do_not_go_at_the_speed_of_half():
     probe = paper("recipe=linear_probe")
     found = step_rate(probe, OURS)
