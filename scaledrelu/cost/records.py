@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from scaledrelu.config.places import CONF_DIR
 
 FOLDER = CONF_DIR.parent / "results" / "published" / "bench"
 PAPER = "paper"
-REFERENCE = "reference"  # the path that every machine has measured
+REFERENCE = "reference"  # our path with the official transforms
 DEIT, DINO, VOLO = "DeiT's script", "DINO's script", "VOLO's script"  # peers of loaders
 TIMM_CROPS = "timm's script without RandAugment"  # decode and crop alone
 OFFICIAL = ("timm defaults", DINO)  # peers of steps
 # Behind what it is about, a name may say which library decodes.
 _ALONE = re.compile(r"(.+?), one process(?:, .+)?, \d+ real JPEGs")
 _TOGETHER = re.compile(r"(.+?), (\d+) loader processes to the GPU(?:, .+)?, \d+ real JPEGs")
+
+
+Row = Mapping[str, str]  # of a CSV
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,8 @@ class Records:
         path: file of its rows.
         ours: our steps.
         official: steps as the official scripts make them.
-        alone: images a second that one loader process makes: path or peer -> machine -> rate;
-            the card's machine first.
+        alone: images a second that one loader process makes on the card's machine, by path or
+            peer; what was measured elsewhere only is as much faster than DeiT's script as there.
         together: images a second of several loader processes on the card's machine, by path.
         processes: how many these were, on as many cores.
         peak: operations a second of a large product in 16 bits, the fastest measured.
@@ -69,7 +73,7 @@ class Records:
     path: Path
     ours: tuple[Step, ...]
     official: tuple[Step, ...]
-    alone: Mapping[str, Mapping[str, float]]
+    alone: Mapping[str, float]
     together: Mapping[str, float]
     processes: int
     peak: float
@@ -91,14 +95,13 @@ def read_records(folder: Path | None = None) -> Records | None:
         return None
     steps = cards[path]
     official = [row for row in steps if row["peer"] in OFFICIAL]
-    order = [path, *(other for other in files if other != path)]
     together = dict(_together(files[path]))
     return Records(
         card=steps[0]["device"],
         path=path,
         ours=tuple(_step(row, "images_per_s") for row in steps if row not in official),
         official=tuple(_step(row, "plain_images_per_s") for row in official),
-        alone=_alone({one.stem: files[one] for one in order}),
+        alone=_alone(files[path], [rows for other, rows in files.items() if other != path]),
         together={name: rate for name, (_, rate) in together.items()},
         processes=max((count for count, _ in together.values()), default=0),
         peak=1e12 * max(float(row["peak_tflops"]) for row in steps if row["peak_tflops"]),
@@ -110,14 +113,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if not row.get("problem")]
 
 
-def _is_paper_step(row: Mapping[str, str]) -> bool:
+def _is_paper_step(row: Row) -> bool:
     """Say whether a row is about a step as the paper profile makes it by default, or compiled."""
     usual = row["layout"] == "channels_last" and row["fused"] == "true"
     other = row.get("groups") or row.get("sdpa", "") not in ("", "default")
     return row["kind"] == "step" and row["profile"] == PAPER and usual and not other
 
 
-def _step(row: Mapping[str, str], rate: str) -> Step:
+def _step(row: Row, rate: str) -> Step:
     ratio = float(row["ratio"])
     return Step(
         recipe=row["recipe"],
@@ -131,19 +134,49 @@ def _step(row: Mapping[str, str], rate: str) -> Step:
     )
 
 
-def _alone(files: Mapping[str, Iterable[Mapping[str, str]]]) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    for machine, rows in files.items():
-        for row in rows:
-            if row["kind"] == "loader" and (match := _ALONE.fullmatch(row["name"])):
-                ours, peer = row["images_per_s_per_core"], row["plain_images_per_s"]
-                found.setdefault(match[1], {}).setdefault(machine, float(ours))
-                found.setdefault(row["peer"], {}).setdefault(machine, float(peer))
-    compared = found.get(REFERENCE, {}).keys()
-    return {name: rates for name, rates in found.items() if rates.keys() & compared}
+def _alone(home: Sequence[Row], elsewhere: Iterable[Sequence[Row]]) -> dict[str, float]:
+    found = _levels(home)
+    for match, row in _one_process(home):
+        found.setdefault(match, float(row["images_per_s_per_core"]))
+    for rows in elsewhere if DEIT in found else ():
+        for name, relative in _beside_deit(rows).items():
+            found.setdefault(name, found[DEIT] * relative)
+    return found
 
 
-def _together(rows: Iterable[Mapping[str, str]]) -> Iterable[tuple[str, tuple[int, float]]]:
+def _levels(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the median rate of each peer on one machine."""
+    rates: dict[str, list[float]] = {}
+    for _, row in _one_process(rows):
+        rates.setdefault(row["peer"], []).append(float(row["plain_images_per_s"]))
+    return {peer: statistics.median(values) for peer, values in rates.items()}
+
+
+def _beside_deit(rows: Sequence[Row]) -> dict[str, float]:
+    """Return how fast paths and peers are beside DeiT's script on one machine.
+
+    A path was timed in turns with its peer, which changes of the machine's speed leave alone.
+    """
+    levels = _levels(rows)
+    if DEIT not in levels:
+        return {}
+    found = {peer: rate / levels[DEIT] for peer, rate in levels.items()}
+    ratios: dict[str, dict[str, float]] = {}
+    for path, row in _one_process(rows):
+        ratios.setdefault(path, {}).setdefault(row["peer"], float(row["ratio"]))
+    for path, peers in ratios.items():
+        peer = DEIT if DEIT in peers else next(iter(peers))
+        found[path] = peers[peer] * found[peer]
+    return found
+
+
+def _one_process(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+    for row in rows:
+        if row["kind"] == "loader" and (match := _ALONE.fullmatch(row["name"])):
+            yield match[1], row
+
+
+def _together(rows: Iterable[Row]) -> Iterable[tuple[str, tuple[int, float]]]:
     for row in rows:
         if row["kind"] == "loader" and (match := _TOGETHER.fullmatch(row["name"])):
             yield match[1], (int(match[2]), float(row["images_per_s"]))

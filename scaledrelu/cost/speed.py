@@ -89,7 +89,7 @@ def loader_rate(path: str, processes: int, records: Records) -> Rate:
     count = min(processes, records.processes)
     if count == records.processes and path in records.together:
         return Rate(*[records.together[path]] * 3, Basis.MEASURED)
-    one, share = _alone(path, records), shared_speed(records)
+    one, share = records.alone[path], shared_speed(records)
     likely = 1 - (1 - share) * (count - 1) / max(1, records.processes - 1)
     return Rate(count * one * share, count * one * likely, count * one, Basis.MODELLED)
 
@@ -132,21 +132,7 @@ def evaluation_path(path: str) -> str:
 def shared_speed(records: Records) -> float:
     """Return how fast a loader process is beside others, as a share of one alone."""
     path = next(name for name in records.together if name in records.alone)
-    return records.together[path] / records.processes / _alone(path, records)
-
-
-def _alone(path: str, records: Records) -> float:
-    """Return the rate of one process on the card's machine.
-
-    A path that was not measured there is as much slower or faster than the reference path as on
-    the machine where both were.
-    """
-    machines, reference = records.alone[path], records.alone[REFERENCE]
-    home = records.path.stem
-    if home in machines:
-        return machines[home]
-    other = next(name for name in machines if name in reference)
-    return reference[home] * machines[other] / reference[other]
+    return records.together[path] / records.processes / records.alone[path]
 
 
 def _rate(config: RunConfig, steps: Sequence[Step]) -> Rate:

@@ -132,8 +132,8 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         f"| fewer of them | modelled: one alone is measured; beside {records.processes - 1} others "
         f"a process keeps {shared_speed(records):.2f} of that, beside fewer more, in proportion. "
         "The range has all of it and that share |",
-        "| a path that was measured on another machine only | modelled: as much slower than the "
-        "reference path as there |",
+        "| a path that was measured on another machine only | modelled: as much faster or slower "
+        "than DeiT's script as there, by the ratio to its peer and that of the peers |",
         f"| loader processes of the official scripts | published: their defaults ({workers}) |",
         "| evaluations | modelled: a forward pass at the operations a second of the step, decoding "
         "as fast as the device path. DeiT without `--dist-eval` and DINO's linear evaluation "

@@ -31,6 +31,7 @@ def the(rows, **fields):
     return found
 
 
+CORE = "images_per_s_per_core"
 STEP = {
     "kind": "step", "profile": "paper", "recipe": "deit", "stem": "conv", "optimizer": "adamw",
     "precision": "fp16_2021", "batch": "128", "layout": "channels_last", "compiled": "false",
@@ -73,3 +74,30 @@ def test_rows_of_other_sizes_layouts_and_failures_do_not_count(rows, tmp_path):
 
 def test_without_files_there_are_no_records(tmp_path):
     assert read_records(tmp_path) is None
+
+
+def loader_row(rows, path, peer, *, rate, plain, ratio):
+    row = {**rows[0], "kind": "loader", "name": f"{path}, one process, 200 real JPEGs"}
+    return row | {
+        "peer": peer,
+        "images_per_s_per_core": str(rate),
+        "plain_images_per_s": str(plain),
+        "ratio": str(ratio),
+    }
+
+
+def test_a_path_measured_elsewhere_is_as_fast_beside_deits_script_as_there(rows, tmp_path):
+    """A machine may be slower from one row to the next: only what was timed in turns counts."""
+    other = [
+        loader_row(rows, "new", DEIT, rate=20, plain=10, ratio=2.5),
+        loader_row(rows, "crops", "a script", rate=90, plain=4, ratio=7.0),
+    ]
+    with (tmp_path / "cpu.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(other)
+    alone = published(rows, tmp_path).alone
+    assert alone["new"] == pytest.approx(2.5 * alone[DEIT])
+    assert alone["a script"] == pytest.approx(0.4 * alone[DEIT])
+    assert alone["crops"] == pytest.approx(7.0 * 0.4 * alone[DEIT])
+    assert alone["device"] == float(the(rows, name="device, one process, 200 real JPEGs")[CORE])

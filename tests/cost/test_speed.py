@@ -18,9 +18,7 @@ from scaledrelu.cost.speed import (
 from scaledrelu.cost.work import step_flops
 from tests.helpers.speeds import CROPS, HOST, OFFICIAL, OURS, RECORDS, paper, step
 
-WITH_VOLO = replace(
-    RECORDS, alone={**RECORDS.alone, "VOLO": {"card": 190.0}, "VOLO's script": {"card": 150.0}}
-)
+WITH_VOLO = replace(RECORDS, alone={**RECORDS.alone, "VOLO": 190.0, "VOLO's script": 150.0})
 
 
 def test_a_measured_step_has_its_own_rate_and_the_range_of_its_blocks():
@@ -92,11 +90,6 @@ def test_loader_processes_lose_their_share_of_what_sixteen_lose():
     assert more == all_of_them
     assert (some.low, some.high) == pytest.approx((10 * 100, 10 * 200))
     assert some.likely == pytest.approx(10 * 200 * (1 - 0.5 * 9 / 15))
-
-
-def test_a_path_measured_elsewhere_is_scaled_by_the_reference_path():
-    assert loader_rate("DINO, reference", 1, RECORDS).likely == 20
-    assert loader_rate("DINO, reference", 16, RECORDS).likely == pytest.approx(16 * 20 * 0.5)
 
 
 def test_images_take_the_path_that_a_run_is_configured_for():
