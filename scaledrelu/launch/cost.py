@@ -91,7 +91,7 @@ def _basis(records: Records, costs: Sequence[Cost], number: int) -> str:
     measured = sum(cost.basis is Basis.MEASURED for cost in costs)
     waiting = sum(cost.by_loader for cost in costs)
     return (
-        f"  {len(costs)} of {number} runs: speeds of an {records.card} with {records.processes} "
-        f"cores; {measured} at a rate that was measured, the others derived from such rates; "
-        f"{waiting} wait for their loader (docs/performance.md)"
+        f"  {len(costs)} of {number} runs: at speeds of an {records.card} with {records.processes} "
+        f"cores, {measured} measured, {len(costs) - measured} derived; {waiting} wait for their "
+        "loader (docs/performance.md)"
     )

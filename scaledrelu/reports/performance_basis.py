@@ -147,10 +147,9 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         "",
         f"The rate that decides the training is, in the {len(of_ours)} runs of ours: {kinds}.",
         "",
-        "**Not measured at all**: DINO, linear evaluation and ReID on a GPU; SAM with timm's "
-        "defaults; compiled steps but one; more than one GPU; more loader processes than "
-        f"{records.processes}, or those of several GPUs side by side; disks (all files lay in "
-        "memory); a whole run.",
+        f"**Not measured at all**: {'; '.join(_unmeasured(groups, records))}; more than one GPU; "
+        f"more loader processes than {records.processes} or those of several GPUs side by side; "
+        "disks (all files lay in memory); a whole run.",
         "",
         "**Left out**: starting a run, compiling it, checkpoints; label maps for VOLO, which its "
         "authors publish (making them anew is a forward pass of a large teacher over ImageNet); "
@@ -162,6 +161,19 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         "ViT-S/16 of 100 epochs, 336 GPU-hours.",
         "",
     ]
+
+
+def _unmeasured(groups: Sequence[Group], records: Records) -> list[str]:
+    """Return the kinds of steps that no row of the card is about."""
+    measured = {step.recipe for step in records.ours}
+    found = [
+        f"{NAMES[group.method, group.sam]} on a GPU"
+        for group in groups
+        if group.method not in measured
+    ]
+    if not any(step.sam for step in records.official):
+        found.append("SAM with timm's defaults")
+    return [*found, f"compiled steps but {sum(step.compiled for step in records.ours)}"]
 
 
 def _step_row(group: Group, config: RunConfig, records: Records) -> tuple[str, ...]:
