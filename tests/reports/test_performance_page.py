@@ -19,9 +19,11 @@ PUBLISHED = CONF_DIR.parent / "docs" / PAGE
 
 
 @pytest.fixture(scope="module")
-def plan(composed_before):
+def plan(composed_before, tmp_path_factory):
     settings = load_settings([f"results={composed_before}"], script="performance")
-    return plan_tables(settings, compose=Composer(composed_before))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("nowhere"))  # no data set lies at a relative root here
+        return plan_tables(settings, compose=Composer(composed_before))
 
 
 @pytest.fixture(scope="module")
