@@ -56,6 +56,12 @@ class Session:
         self.path.with_suffix(".md").write_text(render_markdown(rows, self.peak_note))
         log.info("  %s", _say(row))
 
+    def draw(self) -> None:
+        """Draw the picture of all rows, if some are beside others'."""
+        from scaledrelu.bench.picture import draw_ratios
+
+        draw_ratios(merge(self.path, self.found), self.path.with_suffix(""))
+
     def attempt(
         self, label: str, cost: float, blank: Row, rows: Callable[[], Iterable[Row]]
     ) -> float:

@@ -46,7 +46,7 @@ class Row:
     ``ratios`` are speed over the peer's, one per block; above 1 we are faster.
     """
 
-    kind: str  # step | loop | loader | workers | startup | planning
+    kind: str  # step | loop | loader | end | workers | startup | planning
     name: str = ""
     profile: str = ""
     recipe: str = ""
@@ -156,6 +156,10 @@ STEP_COLUMNS = {
 SECTIONS = {
     "step": ("Training step, one batch that stays on the device", STEP_COLUMNS),
     "loop": ("Training loop, data and augmentation included", STEP_COLUMNS),
+    "end": (
+        "End to end, JPEG file to update",
+        {"what": "name", **STEP_COLUMNS},
+    ),
     "workers": (
         "One-thread workers side by side",
         {
