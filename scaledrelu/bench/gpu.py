@@ -54,7 +54,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--profile", default="small", help="profile of the runs, default: small")
     add("--tables", help="tables of the runs, default: table1,table2; from half an hour on all")
     add("--seeds", default="0", help="seeds of the runs, default: 0")
-    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader and from file to update, default: generated")
+    add(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="JPEGs for the loader and from file to update, default: generated",
+    )
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="results folder")
     options = parser.parse_args(arguments)
     if not options.budget > 0:

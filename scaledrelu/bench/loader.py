@@ -39,10 +39,12 @@ from scaledrelu.bench.table import Row
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.loaders import TrainLoader
+from scaledrelu.data.pixels import jpeg_decoder
 from scaledrelu.data.sources import FolderSource
 
 PROCESSES = 2  # loader processes that are compared with one process
 PARALLEL_STEPS_PER_WORKER = 8
+BY_DECODER = ("device, decoder=tensor", "DINO")
 PAIRS = (  # our path, and the peer that it is timed beside
     ("device, decoder=tensor", Script.TIMM_BARE),
     ("device, decoder=tensor", Script.TIMM_LOADER),
@@ -85,10 +87,10 @@ def measure_loader(
                 synchronize=lambda: None,
                 clock=time.process_time,
             )
-            yield _row(f"{path}, one process", pairing, images=GROUP, peer=peer)
+            yield _row(_named(path, "one process"), pairing, images=GROUP, peer=peer)
     for path in IN_PROCESSES:
         pairing = one_and_several(source, path, rounds=rounds, turn_seconds=turn_seconds)
-        name = f"{path}, {PROCESSES} loader processes, a core for each"
+        name = _named(path, f"{PROCESSES} loader processes, a core for each")
         yield _row(name, pairing, images=_whole_groups(source), peer="the same in one process")
     if device.type == "cuda":
         workers = min(len(os.sched_getaffinity(0)), 16)
@@ -96,7 +98,7 @@ def measure_loader(
             rate = parallel_rate(paths, path=path, workers=workers, device=device)
             yield Row(
                 kind="loader",
-                name=f"{path}, {workers} loader processes to the GPU",
+                name=_named(path, f"{workers} loader processes to the GPU"),
                 batch=GROUP,
                 images_per_s=rate,
                 images_per_s_per_core=rate / workers,
@@ -115,6 +117,11 @@ def script_data(source: FolderSource, config: RunConfig, peer: Script) -> Script
         return timm_data(source, config, augments=peer is Script.TIMM_LOADER, mixes=False)
     build = {Script.DEIT: deit_data, Script.DINO: dino_data, Script.VOLO: volo_data}[peer]
     return build(source, config)
+
+
+def _named(path: str, how: str) -> str:
+    """Return the name of a row, with the decoder where that depends on what is installed."""
+    return f"{path}, {how}" + (f", {jpeg_decoder()}" if path in BY_DECODER else "")
 
 
 def _row(name: str, pairing: Pairing, *, images: int, peer: str) -> Row:

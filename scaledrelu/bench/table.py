@@ -194,15 +194,20 @@ SECTIONS = {
 }
 
 
-def render_markdown(rows: Sequence[dict[str, str]], peak_note: str) -> str:
+def render_markdown(
+    rows: Sequence[dict[str, str]], peak_note: str, *, picture: str | None = None
+) -> str:
     """Return the page: one section per kind, and below it what is needed to read the numbers.
 
     Args:
         rows: rows of the CSV.
         peak_note: what utilisation refers to.
+        picture: file name of the picture of these rows; None = there is none.
     """
     device = rows[0]["device"] if rows else "nothing"
     parts = [f"# Speed on {device}", ""]
+    if picture:
+        parts += [f"![Our speed over that of other scripts, at three levels]({picture})", ""]
     for kind, (title, columns) in SECTIONS.items():
         chosen = [row for row in rows if row["kind"] == kind]
         if not chosen:
@@ -219,6 +224,13 @@ def render_markdown(rows: Sequence[dict[str, str]], peak_note: str) -> str:
         "weight decay and the losses of the first three steps are checked to agree, before a side",
         "is compiled. Of several groups, ours normalises each by itself, the peer all together.",
         f"Model FLOPs (2 per multiply-add, backward included, SAM twice) over the {peak_note}.",
+        "",
+        "Loaders are timed by processor seconds, one thread each, in the order A B B A: other",
+        "programs on the same cores change the ratio little. The peer is the script's transform in",
+        "torch's DataLoader, with the numbers of our run. The time of loader processes is divided",
+        "among them, as if each had a core of its own. From file to update, a turn is an epoch, from",
+        "empty queues to the last update; on a CPU both sides load in the process that trains, on a",
+        "GPU with as many loader processes each.",
         "",
         "Measured with:",
         "",

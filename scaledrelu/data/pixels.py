@@ -53,6 +53,11 @@ def _decoded_jpeg(image: Image.Image) -> Tensor | None:
     return _by_torchvision(content) if _simplejpeg() is None else _by_simplejpeg(content)
 
 
+def jpeg_decoder() -> str:
+    """Return the library that decodes ordinary JPEGs."""
+    return "torchvision" if _simplejpeg() is None else "simplejpeg"
+
+
 @cache
 def _simplejpeg() -> ModuleType | None:
     """Return simplejpeg where it is installed."""
