@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,12 +55,17 @@ PAIRS = (  # our path, and the peer that it is timed beside
     ("reference", Script.DEIT),
     ("DINO, reference", Script.DINO),
 )
-IN_PROCESSES = ("device, decoder=tensor", "device", "reference", "DINO")
+IN_PROCESSES = ("device, decoder=tensor", "reference", "DINO", "device")
 TO_THE_DEVICE = ("reference", "device", "device, decoder=tensor")
 
 
 def measure_loader(
-    paths: list[Path], *, device: torch.device, rounds: int, turn_seconds: float
+    paths: list[Path],
+    *,
+    device: torch.device,
+    rounds: int,
+    turn_seconds: float,
+    match: Sequence[str] = (),
 ) -> Iterator[Row]:
     """Yield the rates of the paper profile's data paths.
 
@@ -69,13 +74,20 @@ def measure_loader(
         device: device that receives the batches of several processes.
         rounds: rounds of A B B A.
         turn_seconds: length of one turn.
+        match: words that all have to be in "<path>, one process beside <peer>" and its like.
     """
+
+    def chosen(path: str, how: str) -> bool:
+        return all(word in f" {path}, {how} " for word in match)
+
     torch.set_num_threads(1)
     source = source_of(paths)
     with tempfile.TemporaryDirectory() as folder:
         maps = make_maps(Path(folder), source)
         configs = {path: path_config(path, maps=maps) for path in PATHS}
         for path, peer in PAIRS:
+            if not chosen(path, f"one process beside {peer}"):
+                continue
             ours = our_batches(source, configs[path])
             theirs = endless(script_data(source, configs[path], peer).loader(batch=GROUP))
             next(ours), next(theirs)
@@ -89,12 +101,16 @@ def measure_loader(
             )
             yield _row(_named(path, "one process"), pairing, images=GROUP, peer=peer)
     for path in IN_PROCESSES:
+        if not chosen(path, f"{PROCESSES} loader processes"):
+            continue
         pairing = one_and_several(source, path, rounds=rounds, turn_seconds=turn_seconds)
         name = _named(path, f"{PROCESSES} loader processes, a core for each")
         yield _row(name, pairing, images=_whole_groups(source), peer="the same in one process")
     if device.type == "cuda":
         workers = min(len(os.sched_getaffinity(0)), 16)
         for path in TO_THE_DEVICE:
+            if not chosen(path, f"{workers} loader processes to the GPU"):
+                continue
             rate = parallel_rate(paths, path=path, workers=workers, device=device)
             yield Row(
                 kind="loader",

@@ -143,11 +143,12 @@ def measure_loaders(session: Session) -> None:
     """Time the data paths, on given or generated JPEGs."""
     from scaledrelu.bench.loader import measure_loader
 
-    timing = {"rounds": min(5, session.blocks), "turn_seconds": 4 * session.turn_seconds}
+    timing = {"rounds": min(5, session.blocks), "turn_seconds": session.turn_seconds}
+    match = session.options.match
     with jpegs(session.options) as (paths, what):
 
         def rows() -> Iterator[Row]:
-            for row in measure_loader(paths, device=session.device, **timing):
+            for row in measure_loader(paths, device=session.device, match=match, **timing):
                 yield replace(row, name=f"{row.name}, {what}")
 
         session.attempt("loader", 40.0, Row("loader", name="loader"), rows)

@@ -1,6 +1,6 @@
 """One image file to a tensor of bytes: an ordinary JPEG by the fastest decoder, others by Pillow.
 
-simplejpeg (``pip install scaledrelu[jpeg]``) where it is installed, else torchvision. All decode
+simplejpeg (``pip install -e '.[jpeg]'``) where it is installed, else torchvision. All decode
 with libjpeg-turbo, so the bytes are the same; only the time differs. Pillow still reads every
 header and has the last word on files that are not as they should be.
 """
