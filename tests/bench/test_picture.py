@@ -85,6 +85,11 @@ def test_paper_size_the_conv_stem_and_real_files_come_first():
     assert shown(*ends)[Script.DEIT, Level.END].median == 2.5
 
 
+def test_tables_from_before_the_last_columns_can_be_drawn():
+    old = {k: v for k, v in flat(STEP, ORIGIN).items() if k not in ("groups", "sdpa")}
+    assert [one.median for one in ratios([old])] == [1.1]
+
+
 def test_what_two_scripts_share_stands_beside_both():
     found = shown(replace(STEP, peer=Script.TIMM_DEFAULTS))
     assert set(found) == {(Script.TIMM_DEFAULTS, Level.STEP), (Script.DEIT, Level.STEP)}
