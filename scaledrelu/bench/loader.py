@@ -17,7 +17,6 @@ import torch
 
 from scaledrelu.bench.data_paths import (
     GROUP,
-    PATHS,
     make_maps,
     our_batches,
     our_loader,
@@ -84,12 +83,12 @@ def measure_loader(
     source = source_of(paths)
     with tempfile.TemporaryDirectory() as folder:
         maps = make_maps(Path(folder), source)
-        configs = {path: path_config(path, maps=maps) for path in PATHS}
         for path, peer in PAIRS:
             if not chosen(path, f"one process beside {peer}"):
                 continue
-            ours = our_batches(source, configs[path])
-            theirs = endless(script_data(source, configs[path], peer).loader(batch=GROUP))
+            config = path_config(path, maps=maps)
+            ours = our_batches(source, config)
+            theirs = endless(script_data(source, config, peer).loader(batch=GROUP))
             next(ours), next(theirs)
             pairing = alternate(
                 lambda ours=ours: next(ours),
