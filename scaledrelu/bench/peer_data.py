@@ -11,23 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from timm.data import FastCollateMixup, Mixup, create_transform
+from timm.data import FastCollateMixup, Mixup
 from timm.data.loader import PrefetchLoader, fast_collate
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from scaledrelu.bench.peer_transforms import dino_views, joint_transform, timm_transform
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
-from scaledrelu.data.multicrop import NUM_GLOBAL, RandomBlur
+from scaledrelu.data.multicrop import NUM_GLOBAL
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.labels.maps import label_path
-from scaledrelu.labels.rand_augment import JointRandAugment
 
 Finish = Callable[[DataLoader, torch.device], Iterable[Batch]]
 
@@ -110,7 +109,7 @@ def endless(loader: DataLoader) -> Iterator[Any]:
 
 def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
     """Return DeiT's: timm's whole transform on the host, float batches, mixup on the device."""
-    transform = _timm_transform(config, augments=True, use_prefetcher=False)
+    transform = timm_transform(config, augments=True, use_prefetcher=False)
 
     def finish(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
         mix = Mixup(**_mixing(config))
@@ -132,7 +131,7 @@ def timm_data(
         augments: whether RandAugment, which timm leaves to the processor, is part of it.
         mixes: whether mixup, which timm leaves to the processor, is part of it.
     """
-    transform = _timm_transform(config, augments=augments, use_prefetcher=True)
+    transform = timm_transform(config, augments=augments, use_prefetcher=True)
     collate = FastCollateMixup(**_mixing(config)) if mixes else fast_collate
 
     def finish(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
@@ -144,7 +143,7 @@ def timm_data(
 
 def dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
     """Return DINO's: ten crops of every image, each augmented on the host, float batches."""
-    views = _dino_views(config)
+    views = dino_views(config)
 
     def finish(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
         for found, targets in loader:
@@ -173,8 +172,8 @@ def volo_data(
             classes, tokens = roi_targets(labels.maps, labels.boxes, config, grid=grid)
             yield Batch(images, classes, group=0, token_targets=tokens)
 
-    files = Files(source, _joint_transform(config), maps=config.data.token_labels)
-    return ScriptData(files, _collated_with_maps, finish)
+    files = Files(source, joint_transform(config), maps=config.data.token_labels)
+    return ScriptData(files, _collatedwith_maps, finish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,23 +237,6 @@ def _prefetched(loader: DataLoader, config: RunConfig, device: torch.device) -> 
     )
 
 
-def _timm_transform(config: RunConfig, *, augments: bool, use_prefetcher: bool) -> Any:
-    augment, data = config.augment, config.data
-    return create_transform(
-        data.image_size,
-        is_training=True,
-        use_prefetcher=use_prefetcher,
-        color_jitter=augment.color_jitter if augments else None,
-        auto_augment=augment.rand_augment if augments else None,
-        interpolation=augment.interpolation,
-        re_prob=augment.erasing,
-        re_mode="pixel",
-        re_count=1,
-        mean=data.mean,
-        std=data.std,
-    )
-
-
 def _mixing(config: RunConfig) -> dict[str, Any]:
     augment = config.augment
     return {
@@ -268,67 +250,7 @@ def _mixing(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _dino_views(config: RunConfig) -> Sequence[Callable[[Image.Image], Tensor]]:
-    """Return the transform of every crop (DINO main_dino.py ``DataAugmentationDINO``)."""
-    from torchvision import transforms as T
-
-    crops, data = config.augment.multi_crop, config.data
-    colour = [
-        T.RandomHorizontalFlip(0.5),
-        T.RandomApply([T.ColorJitter(*crops.jitter)], crops.jitter_prob),
-        T.RandomGrayscale(crops.grey_prob),
-    ]
-    normalise = [T.ToTensor(), T.Normalize(data.mean, data.std)]
-    bicubic = T.InterpolationMode.BICUBIC
-    large = T.RandomResizedCrop(data.image_size, crops.global_scale, interpolation=bicubic)
-    small = T.RandomResizedCrop(crops.local_size, crops.local_scale, interpolation=bicubic)
-    late = [[RandomBlur(p)] for p in crops.blur_prob]
-    late[1].append(T.RandomSolarize(128, crops.solarize_prob))
-    made = [
-        T.Compose([cut, *colour, *last, *normalise])
-        for cut, last in zip((large, large, small), late, strict=True)
-    ]
-    return [*made[:NUM_GLOBAL], *[made[NUM_GLOBAL]] * crops.num_local]
-
-
-def _joint_transform(config: RunConfig) -> Callable[[Image.Image, Tensor], tuple]:
-    """Return flip, RandAugment of image and map, crop with its box (recipes B.4)."""
-    from timm.data.transforms import RandomResizedCropAndInterpolation, ToNumpy
-
-    augment, data = config.augment, config.data
-    moved = JointRandAugment(
-        augment.rand_augment,
-        image_size=data.image_size,
-        mean=data.mean,
-        interpolation=augment.interpolation,
-    )
-    cut = RandomResizedCropAndInterpolation(
-        data.image_size,
-        scale=tuple(augment.crop_scale),
-        ratio=tuple(augment.crop_ratio),
-        interpolation=augment.interpolation,
-    )
-    return partial(_with_map, hflip=augment.hflip, moved=moved, cut=cut, bare=ToNumpy())
-
-
-def _with_map(
-    image: Image.Image, labels: Tensor, *, hflip: float, moved: Any, cut: Any, bare: Any
-) -> tuple[np.ndarray, Tensor, Tensor]:
-    from torchvision.transforms import functional
-
-    if np.random.rand() < hflip:
-        image, labels = functional.hflip(image), functional.hflip(labels)
-    image, labels = moved(image, labels)
-    top, left, height, width = cut.get_params(image, cut.scale, cut.ratio)
-    mode = cut.interpolation
-    if isinstance(mode, tuple):
-        mode = mode[np.random.randint(len(mode))]
-    part = functional.resized_crop(image, top, left, height, width, cut.size, mode)
-    box = torch.tensor([top, left, top + height, left + width], dtype=torch.float32)
-    return bare(part), labels, box / torch.tensor([image.height, image.width] * 2)
-
-
-def _collated_with_maps(items: Sequence[tuple]) -> tuple[Tensor, MapBatch]:
+def _collatedwith_maps(items: Sequence[tuple]) -> tuple[Tensor, MapBatch]:
     images, maps, boxes = zip(*(found for found, _ in items), strict=True)
     pixels = torch.from_numpy(np.stack(images))
     return pixels, MapBatch(torch.stack(maps), torch.stack(boxes))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision.transforms import functional
 
-from scaledrelu.bench import data_paths, peer_data
+from scaledrelu.bench import data_paths, peer_data, peer_transforms
 from scaledrelu.bench import loader as bench
 from scaledrelu.bench.pairing import Pairing
 from scaledrelu.bench.scripts import Script
@@ -154,12 +154,12 @@ def test_volos_targets_are_those_of_ours(source, configs):
 
 
 def test_a_flip_of_volos_moves_image_and_map(source, configs):
-    transform = peer_data._joint_transform(configs["VOLO"])
+    transform = peer_transforms.joint_transform(configs["VOLO"])
     keep = {"moved": lambda *both: both, "cut": transform.keywords["cut"], "bare": np.asarray}
     keep["cut"].scale, keep["cut"].ratio = (1.0, 1.0), (1.0, 1.0)
     image = source.load(0).crop((0, 0, 300, 300))
     labels = torch.rand(2, 5, 18, 18)
-    same, flipped = (peer_data._with_map(image, labels, hflip=p, **keep) for p in (0.0, 1.0))
+    same, flipped = (peer_transforms.with_map(image, labels, hflip=p, **keep) for p in (0.0, 1.0))
     assert torch.equal(flipped[1], functional.hflip(same[1]))
     apart = np.abs(flipped[0].astype(int) - same[0][:, ::-1].astype(int))
     assert apart.mean() < 3.0  # the two filters that are drawn differ by little
