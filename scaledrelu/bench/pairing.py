@@ -69,7 +69,7 @@ def alternate(
         turn_seconds: desired length of one turn; the slower side sets the number of steps.
         synchronize: waits for the device; called around turns, never inside.
         clock: returns seconds.
-        min_steps: of a turn.
+        min_steps: fewest steps of a turn.
     """
 
     def turn(step: Callable[[], object], steps: int) -> float:

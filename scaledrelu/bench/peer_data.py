@@ -94,8 +94,8 @@ class ScriptData:
         """Yield batches as the model sees them, epoch after epoch.
 
         Args:
-            loader: from ``loader``.
-            device: the model's.
+            loader: what ``loader`` returns.
+            device: the model's device.
         """
         while True:
             yield from self.finish(loader, device)
@@ -108,7 +108,12 @@ def endless(loader: DataLoader) -> Iterator[Any]:
 
 
 def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
-    """Return DeiT's: timm's whole transform on the host, float batches, mixup on the device."""
+    """Return DeiT's: timm's whole transform on the host, float batches, mixup on the device.
+
+    Args:
+        source: the files.
+        config: the numbers.
+    """
     transform = timm_transform(config, augments=True, use_prefetcher=False)
 
     def finish(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
@@ -142,7 +147,12 @@ def timm_data(
 
 
 def dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
-    """Return DINO's: ten crops of every image, each augmented on the host, float batches."""
+    """Return DINO's: ten crops of every image, each augmented on the host, float batches.
+
+    Args:
+        source: the files.
+        config: the numbers.
+    """
     views = dino_views(config)
 
     def finish(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
@@ -184,7 +194,12 @@ class MapBatch:
     boxes: Tensor
 
     def to(self, device: torch.device, *, non_blocking: bool = True) -> MapBatch:
-        """Return both on a device."""
+        """Return both on a device.
+
+        Args:
+            device: the target device.
+            non_blocking: do not wait for the copy of page-locked memory.
+        """
         return MapBatch(*(x.to(device, non_blocking=non_blocking) for x in self._both))
 
     def pin_memory(self) -> MapBatch:
