@@ -79,7 +79,7 @@ dashboard: $(READY) ## save a workspace and a report per table at W&B; needs the
 dry: $(READY) ## one training and one evaluation step of every row of the paper profile, on noise
 	exec $(RUN) scripts/dry.py $(ARGS)
 
-bench: $(READY) ## speed of training steps, loaders, start-up and plans; CSV under results/published/bench/
+bench: $(READY) ## speed beside other scripts, of start-up and of plans; table and picture under results/published/bench/
 	exec $(RUN) scripts/bench.py $(ARGS)
 
 gpu: ## on one GPU, within BUDGET seconds: tests, speed, whole runs at small; publishes what comes out

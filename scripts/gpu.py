@@ -1,6 +1,6 @@
 """Use a GPU for a few minutes: `make gpu BUDGET=540` calls this with --budget 540.
 
-python scripts/gpu.py --budget 540                       # tests, step bench, loader, then runs
+python scripts/gpu.py --budget 540                       # tests, steps, whole loops, loader, runs
 python scripts/gpu.py --budget 300 --only runs           # runs only, the most important rows first
 python scripts/gpu.py --budget 90 --device cpu --profile smoke   # try the script itself on a CPU
 Needs no W&B and installs nothing. Writes results/published/<profile>/ and results/published/bench/,

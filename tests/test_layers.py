@@ -32,7 +32,7 @@ ALLOWED = {
     "reports": BASE | {"cost", "tables", "runs"},
     "dashboards": BASE | {"tables", "runs"},
     "theory": BASE | PARTS | {"engine", "runs", "tables", "reports"},
-    "bench": BASE | PARTS | {"engine", "runs", "tables"},
+    "bench": BASE | PARTS | {"engine", "runs", "tables", "reports"},
 }
 # What planning, launching and reporting may see of runs: what a run leaves, and who works on it.
 RECORDS = {"record", "result", "damage", "lock"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from scaledrelu.bench.scripts import Script
 from scaledrelu.bench.table import Row
 
 STEMS = (
@@ -52,6 +53,7 @@ class Case:
         eager_peer: of a compiled case: the plain step is not compiled, which would take as long.
         whole_loop: data included: ours with loader, augmentation, mixup and targets, the plain one
             with bare indexing, shift and normalisation. Otherwise one batch stays on the device.
+        more: further overrides, such as a smaller model.
     """
 
     profile: str
@@ -69,6 +71,7 @@ class Case:
     at_once: bool = False
     sdpa: str = "default"
     eager_peer: bool = False
+    more: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -97,7 +100,7 @@ class Case:
     def peer(self) -> str:
         """Return the plain step in words."""
         if self.defaults:
-            return "timm defaults"
+            return Script.DINO if self.recipe == "dino" else Script.TIMM_DEFAULTS
         return "same switches, eager" if self.eager_peer else "same switches"
 
     def row(self) -> Row:
@@ -141,6 +144,7 @@ class Case:
             f"launch.groups_at_once={str(self.at_once).lower()}",
             f"launch.sdpa={self.sdpa}",
             f"launch.device={device}",
+            *self.more,
         ]
 
 
@@ -196,7 +200,7 @@ def _methods(base: Case, device: str) -> Iterator[tuple[int, Case]]:
             yield 6, replace(first, compiled=True)
             yield 6, replace(conv, compiled=True)
             yield 5, replace(conv, channels_last=False)
-            if recipe == "volo" and base.profile == "paper":  # else timm has no such model
+            if base.profile == "paper":  # of VOLO timm has no other size
                 yield 4, replace(conv, defaults=True)
 
 

@@ -1,11 +1,9 @@
-"""From JPEG files to batches in one process: our data paths, and those of others as plain loops.
-
-A peer has the transform of its own script and a loop around it: no sampler, no seeds, no processes.
-"""
+"""Our data paths from JPEG files to batches, as runs at paper size have them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -13,151 +11,135 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from scaledrelu.config.augment import AugmentConfig
 from scaledrelu.config.compose import compose
-from scaledrelu.data.crops import multi_crop_tensor
+from scaledrelu.config.run import RunConfig
+from scaledrelu.data.datasets import Splits
 from scaledrelu.data.loaders import TrainLoader
-from scaledrelu.data.multicrop import NUM_GLOBAL, RandomBlur
-from scaledrelu.data.pixels import decode_pixels
 from scaledrelu.data.sources import FolderSource
-from scaledrelu.runs.feed import decoded, train_transform
+from scaledrelu.engine.distributed import World
+from scaledrelu.errors import DataError
+from scaledrelu.labels.folder import encode, write_map
+from scaledrelu.labels.maps import label_path
+from scaledrelu.runs.dry import MAP_DEPTH, MAP_SIDE
+from scaledrelu.runs.feed import train_loader
 
 GROUP = 16  # images per batch
-PAPER = "profile=paper"
-PATHS = {  # of ours: name -> overrides of the paper profile
+CLASSES = 1000
+PATHS = {  # name -> overrides of the paper profile
     "reference": ("data.augment=reference",),
-    "device": ("data.augment=device",),
+    "device": ("data.augment=device", "data.decoder=pil"),
     "device, decoder=tensor": ("data.augment=device", "data.decoder=tensor"),
-    "DINO": ("recipe=dino",),
+    "DINO, reference": ("recipe=dino", "data.augment=reference"),
+    "DINO": ("recipe=dino", "data.augment=device", "data.decoder=tensor"),
+    "VOLO": ("recipe=volo", "model=volo_d1", "data.augment=reference"),
 }
-DINO_CROPS = "DINO, crops alone"  # all of them from one decoded image; colours on the device
+SUFFIXES = (".jpg", ".jpeg")
+GENERATED = 64
+GENERATED_SIZE = (500, 375)  # ImageNet's usual one
+
+
+def find_jpegs(folder: Path) -> list[Path]:
+    """Return the JPEG files below a folder.
+
+    Raises:
+        DataError: if there are fewer than one step of the loader needs.
+    """
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if len(found) < GROUP:
+        raise DataError(
+            f"{folder}: holds {len(found)} JPEG files, but at least {GROUP} are needed; choose "
+            "another folder with --images, or leave it out to generate images"
+        )
+    return found
+
+
+def generate_jpegs(folder: Path) -> list[Path]:
+    """Write a handful of JPEGs of ImageNet's usual size: blurred noise, about 100 KB each."""
+    draw = np.random.default_rng(0)
+    width, height = GENERATED_SIZE
+    for index in range(GENERATED):
+        coarse = draw.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+        image = np.asarray(Image.fromarray(coarse).resize(GENERATED_SIZE, Image.BICUBIC), np.int16)
+        noisy = np.clip(image + draw.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{index:03d}.jpg", quality=92)
+    return find_jpegs(folder)
+
+
+def source_of(paths: Sequence[Path], *, images: int | None = None) -> FolderSource:
+    """Return JPEG files as a source whose images have one of 1,000 classes each.
+
+    Args:
+        paths: the files.
+        images: number of images; the files are used again and again. None = each file once.
+    """
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    chosen = np.resize(np.arange(len(paths)), images or len(paths))
+    names = np.array([os.fsencode(path.relative_to(root)) for path in paths])[chosen]
+    return FolderSource(root, names, chosen % CLASSES, tuple(f"{i:04d}" for i in range(CLASSES)))
+
+
+def make_maps(folder: Path, source: FolderSource) -> Path:
+    """Write a label map of random classes for every file, in the published format.
+
+    Args:
+        folder: folder of the maps.
+        source: the files.
+    """
+    draw = torch.Generator().manual_seed(0)
+    shape = (MAP_DEPTH, MAP_SIDE, MAP_SIDE)
+    for path in dict.fromkeys(label_path(source, index) for index in range(len(source))):
+        logits = torch.rand(shape, generator=draw) * 20
+        classes = torch.randint(CLASSES, shape, generator=draw)
+        write_map(folder / path, encode(torch.stack([logits, classes.float()]).half()))
+    return folder
+
+
+def path_config(
+    path: str, *, batch: int = GROUP, workers: int = 0, maps: Path | None = None
+) -> RunConfig:
+    """Return the run of the paper profile that has a data path.
+
+    Args:
+        path: one of ``PATHS``.
+        batch: images of an update, in one group.
+        workers: loader processes.
+        maps: folder of label maps; VOLO needs one.
+    """
+    return compose(
+        [
+            "profile=paper",
+            "launch=local",
+            *PATHS[path],
+            *([f"data.token_labels={maps}"] if path == "VOLO" else []),
+            f"batch.total={batch}",
+            f"batch.group={batch}",
+            "augment.repeats=1",  # which of the files: the scripts' loops know nothing of it
+            f"launch.workers={workers}",
+        ]
+    )
 
 
 def our_loader(
-    source: FolderSource, path: str, *, workers: int = 0, pin: bool = False
+    source: FolderSource, config: RunConfig, device: str | torch.device = "cpu"
 ) -> TrainLoader:
-    """Return our loader as the paper profile builds it; one with workers must be closed.
+    """Return the loader of a run; one with loader processes must be closed.
 
     Args:
         source: the images.
-        path: one of ``PATHS``, or ``DINO_CROPS``.
-        workers: loader processes; 0 = load in this process.
-        pin: put batches in page-locked memory.
+        config: the run's configuration.
+        device: the model's device; for a GPU, batches are put in page-locked memory.
     """
-    config = compose([PAPER, *PATHS["DINO" if path == DINO_CROPS else path]])
-    transform = train_transform(config.data, config.augment, in_memory=False)
-    source = decoded(source, config.data)
-    if path == DINO_CROPS:
-        transform = multi_crop_tensor(config.augment, image_size=config.data.image_size)
-        source = source.decoded_by(decode_pixels)
-    return TrainLoader(
-        source,
-        groups=range(1),
-        num_groups=1,
-        group_size=GROUP,
-        repeats=1,
-        seed=0,
-        transform=transform,
-        workers=workers,
-        pin=pin,
-    )
+    splits = Splits(source, source, config.data.num_classes)
+    return train_loader(config, splits, range(1), World(0, 1, torch.device(device)))
 
 
-def our_batches(source: FolderSource, path: str) -> Iterator[Any]:
-    """Yield the batches of our loader in this process, for ever.
+def our_batches(source: FolderSource, config: RunConfig) -> Iterator[Any]:
+    """Yield the batches of our loader, for ever.
 
     Args:
         source: the images.
-        path: one of ``PATHS``, or ``DINO_CROPS``.
+        config: the run's configuration, without loader processes.
     """
-    loader = our_loader(source, path)
+    loader = our_loader(source, config)
     return chain.from_iterable(loader.epoch(epoch) for epoch in count())
-
-
-def deit_batches(paths: Sequence[Path]) -> Iterator[Tensor]:
-    """Yield batches of DeiT's script: timm's whole transform, float tensors."""
-    transform = _timm_transform(augments=True)
-    return _plain_loop(paths, transform, torch.stack)
-
-
-def timm_batches(paths: Sequence[Path], *, augments: bool) -> Iterator[Tensor]:
-    """Yield batches of timm's script with its prefetcher: bytes; the rest is the GPU's part.
-
-    Args:
-        paths: JPEG files.
-        augments: whether RandAugment, which timm leaves to the processor, is part of it.
-    """
-    from timm.data.loader import fast_collate
-
-    transform = _timm_transform(augments=augments, use_prefetcher=True)
-    return _plain_loop(paths, lambda image: (transform(image), 0), lambda x: fast_collate(x)[0])
-
-
-def dino_batches(paths: Sequence[Path]) -> Iterator[list[Tensor]]:
-    """Yield batches of DINO's script: ten crops of every image, float tensors."""
-    config = compose([PAPER, *PATHS["DINO"]])
-    views = _dino_views(config.augment, config.data.image_size, config.data.mean, config.data.std)
-
-    def joined(found: list[list[Tensor]]) -> list[Tensor]:
-        return [torch.stack(view) for view in zip(*found, strict=True)]
-
-    return _plain_loop(paths, lambda image: [view(image) for view in views], joined)
-
-
-def _plain_loop(
-    paths: Sequence[Path], transform: Callable[[Image.Image], Any], joined: Callable[[list], Any]
-) -> Iterator[Any]:
-    draw = np.random.default_rng(0)
-    while True:
-        order = draw.permutation(len(paths))
-        for at in range(0, len(paths) - GROUP + 1, GROUP):
-            chosen = [paths[i] for i in order[at : at + GROUP]]
-            yield joined([transform(Image.open(path).convert("RGB")) for path in chosen])
-
-
-def _timm_transform(*, augments: bool, use_prefetcher: bool = False) -> Callable[..., Any]:
-    from timm.data import create_transform
-
-    config = compose([PAPER])
-    augment, data = config.augment, config.data
-    return create_transform(
-        data.image_size,
-        is_training=True,
-        use_prefetcher=use_prefetcher,
-        color_jitter=augment.color_jitter if augments else None,
-        auto_augment=augment.rand_augment if augments else None,
-        interpolation=augment.interpolation,
-        re_prob=augment.erasing,
-        re_mode="pixel",
-        re_count=1,
-        mean=data.mean,
-        std=data.std,
-    )
-
-
-def _dino_views(
-    augment: AugmentConfig, image_size: int, mean: Sequence[float], std: Sequence[float]
-) -> list[Callable[[Image.Image], Tensor]]:
-    """Return the transform of every crop (DINO main_dino.py ``DataAugmentationDINO``)."""
-    from torchvision import transforms as T
-
-    crops = augment.multi_crop
-    colour = [
-        T.RandomHorizontalFlip(0.5),
-        T.RandomApply([T.ColorJitter(*crops.jitter)], crops.jitter_prob),
-        T.RandomGrayscale(crops.grey_prob),
-    ]
-    normalise = [T.ToTensor(), T.Normalize(mean, std)]
-    bicubic = T.InterpolationMode.BICUBIC
-    large = T.RandomResizedCrop(image_size, crops.global_scale, interpolation=bicubic)
-    small = T.RandomResizedCrop(crops.local_size, crops.local_scale, interpolation=bicubic)
-    solarise = T.RandomSolarize(128, crops.solarize_prob)
-    late = [[RandomBlur(p)] for p in crops.blur_prob]
-    late[1].append(solarise)
-    made = [
-        T.Compose([cut, *colour, *last, *normalise])
-        for cut, last in zip((large, large, small), late, strict=True)
-    ]
-    return [*made[:NUM_GLOBAL], *[made[NUM_GLOBAL]] * crops.num_local]

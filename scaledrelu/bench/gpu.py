@@ -26,14 +26,15 @@ from scaledrelu.errors import ConfigError
 Show = Callable[[str], None]  # takes text
 
 ROOT = CONF_DIR.parent
-SHARES = {"tests": 1 / 6, "step": 1 / 3, "loader": 1 / 9}  # of the budget, at most
+SHARES = {"tests": 1 / 6, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most
 PUBLISH_SHARE = 1 / 18
 KINDS = (*SHARES, "runs")
 FIRST = "first=[method=deit,optimizer.label=AdamW]"
+MATCH = {"step": "patchify", "end": "DeiT", "loader": "timm"}  # of QUICK
 LONG_S = 1800.0  # from here on all tables are planned; a shorter budget never gets to the others
 LEFT_S = 5.0  # a piece with less than this is not started
 TEST_PROCESSES = "4"  # most of a short test is loading and building
-QUICK = ("--profile", "mini", "--quick", "--blocks", "1", "--turn", "0.05", "--match", "patchify")
+QUICK = ("--profile", "mini", "--quick", "--blocks", "1", "--turn", "0.05")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -54,7 +55,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--profile", default="small", help="profile of the runs, default: small")
     add("--tables", help="tables of the runs, default: table1,table2; from half an hour on all")
     add("--seeds", default="0", help="seeds of the runs, default: 0")
-    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader, default: generated")
+    add(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="JPEGs for the loader and from file to update, default: generated",
+    )
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="results folder")
     options = parser.parse_args(arguments)
     if not options.budget > 0:
@@ -155,7 +161,7 @@ def bench_piece(kind: str, options: argparse.Namespace, limit_s: float) -> Piece
     """Return a part of the bench that stops by itself before the limit.
 
     Args:
-        kind: step or loader.
+        kind: step, loader or end.
         options: the command line.
         limit_s: seconds that it may take.
     """
@@ -163,10 +169,10 @@ def bench_piece(kind: str, options: argparse.Namespace, limit_s: float) -> Piece
     arguments = ["--only", kind, "--device", options.device, "--budget", f"{seconds:.0f}"]
     arguments += ["--out", str(options.results / "published" / "bench")]
     if options.device == "cpu":
-        arguments += QUICK
+        arguments += [*QUICK, "--match", MATCH[kind]]
     elif kind == "step":
         arguments += ["--profile", "paper"]
-    if options.images and kind == "loader":
+    if options.images and kind != "step":
         arguments += ["--images", str(options.images)]
     return Piece(kind, [sys.executable, str(ROOT / "scripts" / "bench.py"), *arguments])
 
@@ -285,6 +291,7 @@ Work = Callable[[argparse.Namespace, Clock, Show], list[Report]]
 WORK: dict[str, Work] = {
     "tests": measure("tests", tests_piece),
     "step": measure("step", partial(bench_piece, "step")),
+    "end": measure("end", partial(bench_piece, "end")),
     "loader": measure("loader", partial(bench_piece, "loader")),
     "runs": whole_runs,
 }

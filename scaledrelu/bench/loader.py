@@ -7,84 +7,64 @@ it less than the time of day.
 from __future__ import annotations
 
 import os
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from scaledrelu.bench.data_paths import (
-    DINO_CROPS,
     GROUP,
-    deit_batches,
-    dino_batches,
+    make_maps,
     our_batches,
     our_loader,
-    timm_batches,
+    path_config,
+    source_of,
 )
 from scaledrelu.bench.machine import synchronizer
 from scaledrelu.bench.pairing import Pairing, alternate
+from scaledrelu.bench.peer_data import (
+    ScriptData,
+    deit_data,
+    dino_data,
+    endless,
+    timm_data,
+    volo_data,
+)
+from scaledrelu.bench.scripts import Script
 from scaledrelu.bench.table import Row
-from scaledrelu.config.compose import compose
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.loaders import TrainLoader
+from scaledrelu.data.pixels import jpeg_decoder
 from scaledrelu.data.sources import FolderSource
-from scaledrelu.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg")
-PROCESSES = 2  # loader processes whose processor time is compared with that of one process
+PROCESSES = 2  # loader processes that are compared with one process
 PARALLEL_STEPS_PER_WORKER = 8
-GENERATED = 64
-GENERATED_SIZE = (500, 375)  # ImageNet's usual one
-
-
-def find_jpegs(folder: Path) -> list[Path]:
-    """Return the JPEG files below a folder.
-
-    Raises:
-        DataError: if there are fewer than one step of the loader needs.
-    """
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if len(found) < GROUP:
-        raise DataError(
-            f"{folder}: holds {len(found)} JPEG files, but at least {GROUP} are needed; choose "
-            "another folder with --images, or leave it out to generate images"
-        )
-    return found
-
-
-def generate_jpegs(folder: Path) -> list[Path]:
-    """Write a handful of JPEGs of ImageNet's usual size: blurred noise, about 100 KB each."""
-    draw = np.random.default_rng(0)
-    width, height = GENERATED_SIZE
-    for index in range(GENERATED):
-        coarse = draw.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
-        image = np.asarray(Image.fromarray(coarse).resize(GENERATED_SIZE, Image.BICUBIC), np.int16)
-        noisy = np.clip(image + draw.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(noisy).save(folder / f"{index:03d}.jpg", quality=92)
-    return find_jpegs(folder)
-
-
-DEIT, DINO_SCRIPT = "DeiT's transform, plain loop", "DINO's transform, plain loop"
-TIMM = "timm's transform with prefetcher, plain loop"
+BY_DECODER = ("device, decoder=tensor", "DINO")
 PAIRS = (  # our path, and the peer that it is timed beside
-    ("reference", DEIT),
-    ("device", TIMM),
-    ("device, decoder=tensor", TIMM),
-    ("device, decoder=tensor", f"{TIMM}, RandAugment"),
-    ("device, decoder=tensor", DEIT),
-    ("DINO", DINO_SCRIPT),
-    (DINO_CROPS, DINO_SCRIPT),
+    ("device, decoder=tensor", Script.TIMM_BARE),
+    ("device, decoder=tensor", Script.TIMM_LOADER),
+    ("device, decoder=tensor", Script.DEIT),
+    ("DINO", Script.DINO),
+    ("VOLO", Script.VOLO),
+    ("device", Script.TIMM_BARE),
+    ("reference", Script.DEIT),
+    ("DINO, reference", Script.DINO),
 )
-IN_PROCESSES = ("reference", "device", "device, decoder=tensor", DINO_CROPS)
+IN_PROCESSES = ("device, decoder=tensor", "reference", "DINO", "device")
 TO_THE_DEVICE = ("reference", "device", "device, decoder=tensor")
 
 
 def measure_loader(
-    paths: list[Path], *, device: torch.device, rounds: int, turn_seconds: float
+    paths: list[Path],
+    *,
+    device: torch.device,
+    rounds: int,
+    turn_seconds: float,
+    match: Sequence[str] = (),
 ) -> Iterator[Row]:
     """Yield the rates of the paper profile's data paths.
 
@@ -93,44 +73,70 @@ def measure_loader(
         device: device that receives the batches of several processes.
         rounds: rounds of A B B A.
         turn_seconds: length of one turn.
+        match: words that all have to be in "<path>, one process beside <peer>" and its like.
     """
+
+    def chosen(path: str, how: str) -> bool:
+        return all(word in f" {path}, {how} " for word in match)
+
     torch.set_num_threads(1)
-    root = Path(os.path.commonpath([p.parent for p in paths]))
-    names = [str(p.relative_to(root)) for p in paths]
-    source = FolderSource(root, names, np.zeros(len(names), dtype=np.int64), ("jpeg",))
-    peers: dict[str, Iterator[Any]] = {
-        DEIT: deit_batches(paths),
-        TIMM: timm_batches(paths, augments=False),
-        f"{TIMM}, RandAugment": timm_batches(paths, augments=True),
-        DINO_SCRIPT: dino_batches(paths),
-    }
-    for path, peer in PAIRS:
-        ours, theirs = our_batches(source, path), peers[peer]
-        next(ours), next(theirs)
-        pairing = alternate(
-            lambda ours=ours: next(ours),
-            lambda theirs=theirs: next(theirs),
-            rounds=rounds,
-            turn_seconds=turn_seconds,
-            synchronize=lambda: None,
-            clock=time.process_time,
-        )
-        yield _row(f"{path}, one process", pairing, images=GROUP, peer=peer)
+    source = source_of(paths)
+    with tempfile.TemporaryDirectory() as folder:
+        maps = make_maps(Path(folder), source)
+        for path, peer in PAIRS:
+            if not chosen(path, f"one process beside {peer}"):
+                continue
+            config = path_config(path, maps=maps)
+            ours = our_batches(source, config)
+            theirs = endless(script_data(source, config, peer).loader(batch=GROUP))
+            next(ours), next(theirs)
+            pairing = alternate(
+                lambda ours=ours: next(ours),
+                lambda theirs=theirs: next(theirs),
+                rounds=rounds,
+                turn_seconds=turn_seconds,
+                synchronize=lambda: None,
+                clock=time.process_time,
+            )
+            yield _row(_named(path, "one process"), pairing, images=GROUP, peer=peer)
     for path in IN_PROCESSES:
+        if not chosen(path, f"{PROCESSES} loader processes"):
+            continue
         pairing = one_and_several(source, path, rounds=rounds, turn_seconds=turn_seconds)
-        name = f"{path}, {PROCESSES} loader processes, per second of the processors"
+        name = _named(path, f"{PROCESSES} loader processes, a core for each")
         yield _row(name, pairing, images=_whole_groups(source), peer="the same in one process")
     if device.type == "cuda":
         workers = min(len(os.sched_getaffinity(0)), 16)
         for path in TO_THE_DEVICE:
-            rate = parallel_rate(source, path=path, workers=workers, device=device)
+            if not chosen(path, f"{workers} loader processes to the GPU"):
+                continue
+            rate = parallel_rate(paths, path=path, workers=workers, device=device)
             yield Row(
                 kind="loader",
-                name=f"{path}, {workers} loader processes to the GPU",
+                name=_named(path, f"{workers} loader processes to the GPU"),
                 batch=GROUP,
                 images_per_s=rate,
                 images_per_s_per_core=rate / workers,
             )
+
+
+def script_data(source: FolderSource, config: RunConfig, peer: Script) -> ScriptData:
+    """Return the data of a peer, with the numbers of a run.
+
+    Args:
+        source: the files.
+        config: the run's configuration.
+        peer: one of those in ``PAIRS``.
+    """
+    if peer in (Script.TIMM_BARE, Script.TIMM_LOADER):
+        return timm_data(source, config, augments=peer is Script.TIMM_LOADER, mixes=False)
+    build = {Script.DEIT: deit_data, Script.DINO: dino_data, Script.VOLO: volo_data}[peer]
+    return build(source, config)
+
+
+def _named(path: str, how: str) -> str:
+    """Return the name of a row, with the decoder where that depends on what is installed."""
+    return f"{path}, {how}" + (f", {jpeg_decoder()}" if path in BY_DECODER else "")
 
 
 def _row(name: str, pairing: Pairing, *, images: int, peer: str) -> Row:
@@ -151,7 +157,8 @@ def one_and_several(
 ) -> Pairing:
     """Time whole epochs with loader processes (A) and without (B), all processor time counted.
 
-    A ratio of 1 means that a loader process makes as many images a second as this one would.
+    The time of A is divided among its processes, as if each had a core of its own: then the ratio
+    is the number of processes where nothing is lost.
 
     Args:
         source: the images.
@@ -159,14 +166,16 @@ def one_and_several(
         rounds: rounds of A B B A.
         turn_seconds: length of one turn.
     """
-    several, one = our_loader(source, path, workers=PROCESSES), our_loader(source, path)
+    several = our_loader(source, path_config(path, workers=PROCESSES))
+    one = our_loader(source, path_config(path))
     try:
         epoch_of(several)()
-        return alternate(
+        found = alternate(
             epoch_of(several),
             epoch_of(one),
             rounds=rounds,
             turn_seconds=turn_seconds,
+            min_steps=1,
             synchronize=lambda: None,
             clock=lambda: (
                 time.process_time() + sum(map(process_seconds, loader_processes(several)))
@@ -174,6 +183,7 @@ def one_and_several(
         )
     finally:
         several.close()
+    return replace(found, seconds_a=[seconds / PROCESSES for seconds in found.seconds_a])
 
 
 def epoch_of(loader: TrainLoader) -> Callable[[], None]:
@@ -201,21 +211,20 @@ def _whole_groups(source: FolderSource) -> int:
     return len(source) // GROUP * GROUP
 
 
-def parallel_rate(source: FolderSource, *, path: str, workers: int, device: torch.device) -> float:
+def parallel_rate(paths: list[Path], *, path: str, workers: int, device: torch.device) -> float:
     """Return images/s of a path with loader processes, normalised on a device; no start-up.
 
     Args:
-        source: the images.
+        paths: JPEG files.
         path: one of ours.
         workers: loader processes.
         device: device that receives the batches.
     """
     # Enough work for every process from few files, which are in the page cache anyway.
     steps = PARALLEL_STEPS_PER_WORKER * workers
-    repeats = -(-(steps + workers) * GROUP // len(source)) + 1
-    many = source.select(np.tile(np.arange(len(source)), repeats))
-    loader = our_loader(many, path, workers=workers, pin=device.type == "cuda")
-    data, wait = compose(["profile=paper"]).data, synchronizer(device)
+    config = path_config(path, workers=workers)
+    loader = our_loader(source_of(paths, images=(steps + workers) * GROUP), config, device)
+    data, wait = config.data, synchronizer(device)
     normalise = DeviceAugment(mean=data.mean, std=data.std, seed=0).normalise
     try:
         batches = loader.epoch(0)

@@ -8,25 +8,30 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from scaledrelu.bench.cases import PROFILES, Case, list_cases
+from scaledrelu.bench.end_cases import EndCase, list_end_cases
 from scaledrelu.bench.session import Session, open_session
 from scaledrelu.bench.table import Row
 from scaledrelu.config.ranges import COUNT, POSITIVE, within
 
 log = logging.getLogger(__name__)
 
-KINDS = ("step", "loader", "workers", "startup", "planning")
+KINDS = ("step", "loader", "end", "workers", "startup", "planning")
 COMPILE_SECONDS = 75.0  # first guess of what a compiled case costs; then the last one's time
 CASE_SECONDS = 8.0
+END_SECONDS = {False: 20.0, True: 95.0}  # from file to update; with and without compilation
+QUICK_ENDS = 2
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="bench.py", description="Speed of training steps, loaders, workers, start-up, plans."
+        prog="bench.py",
+        description="Speed of steps, loaders, whole loops, workers, start-up and plans.",
     )
     add = parser.add_argument
     add("--profile", action="append", choices=PROFILES, help="repeatable, default: those that fit")
@@ -61,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("scaledrelu").setLevel(logging.INFO)
     if options.list:
         device = "cpu" if options.device == "auto" else options.device
-        for case in chosen_cases(options, device):
+        for case in (*chosen_cases(options, device), *chosen_ends(options, device)):
             log.info("%s", case.label)
         return 0
     session = open_session(options, arguments)
@@ -69,6 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     for kind in KINDS:
         if kind in kinds:
             MEASURES[kind](session)
+    session.draw()
     log.info("%d rows in %s and .md", len(session.found), session.path)
     if session.left_out:
         log.info("not measured, the budget is used up: %s", ", ".join(session.left_out))
@@ -87,10 +93,19 @@ def chosen_cases(options: argparse.Namespace, device: str) -> list[Case]:
     return [c for c in cases if all(word in f" {c.label} " for word in options.match)]
 
 
+def chosen_ends(options: argparse.Namespace, device: str) -> list[EndCase]:
+    """Return what the command line asks for of the cases from file to update.
+
+    Args:
+        options: the command line.
+        device: cpu or cuda.
+    """
+    cases = list_end_cases(device)[: QUICK_ENDS if options.quick else None]
+    return [c for c in cases if all(word in f" {c.label} " for word in options.match)]
+
+
 def measure_steps(session: Session) -> None:
     """Time every training step that fits."""
-    import torch
-
     from scaledrelu.bench.measure import measure_case
 
     expected = {False: CASE_SECONDS, True: COMPILE_SECONDS}
@@ -106,28 +121,64 @@ def measure_steps(session: Session) -> None:
 
         cost = expected[case.compiled]
         expected[case.compiled] = session.attempt(case.label, cost, case.row(), rows)
-        if case.compiled:
-            torch.compiler.reset()
-        gc.collect()
-        if session.device.type == "cuda":
-            torch.cuda.empty_cache()
+        _forget(session, compiled=case.compiled)
+
+
+@contextmanager
+def jpegs(options: argparse.Namespace) -> Iterator[tuple[list[Path], str]]:
+    """Yield given or generated JPEG files, and how many of which kind they are.
+
+    Args:
+        options: the command line.
+    """
+    from scaledrelu.bench.data_paths import find_jpegs, generate_jpegs
+
+    with tempfile.TemporaryDirectory() as temporary:
+        given = options.images is not None
+        paths = find_jpegs(options.images) if given else generate_jpegs(Path(temporary))
+        yield paths, f"{len(paths)} {'real' if given else 'generated'} JPEGs"
 
 
 def measure_loaders(session: Session) -> None:
     """Time the data paths, on given or generated JPEGs."""
-    from scaledrelu.bench.loader import find_jpegs, generate_jpegs, measure_loader
+    from scaledrelu.bench.loader import measure_loader
 
-    def rows(folder: Path) -> Iterator[Row]:
-        given = session.options.images is not None
-        paths = find_jpegs(folder) if given else generate_jpegs(folder)
-        what = f"{len(paths)} {'real' if given else 'generated'} JPEGs"
-        timing = {"rounds": min(5, session.blocks), "turn_seconds": 4 * session.turn_seconds}
-        for row in measure_loader(paths, device=session.device, **timing):
-            yield replace(row, name=f"{row.name}, {what}")
+    timing = {"rounds": min(5, session.blocks), "turn_seconds": session.turn_seconds}
+    match = session.options.match
+    with jpegs(session.options) as (paths, what):
 
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = session.options.images or Path(temporary)
-        session.attempt("loader", 40.0, Row("loader", name="loader"), lambda: rows(folder))
+        def rows() -> Iterator[Row]:
+            for row in measure_loader(paths, device=session.device, match=match, **timing):
+                yield replace(row, name=f"{row.name}, {what}")
+
+        session.attempt("loader", 40.0, Row("loader", name="loader"), rows)
+
+
+def measure_ends(session: Session) -> None:
+    """Time scripts from JPEG files to updates."""
+    from scaledrelu.bench.end_to_end import measure_end
+
+    rounds = min(3 if session.device.type == "cuda" else 5, session.blocks)
+    with jpegs(session.options) as (paths, what):
+        for case in chosen_ends(session.options, session.device.type):
+            case = replace(case, name=", ".join(filter(None, [case.name, what])))
+
+            def rows(case: EndCase = case) -> Iterator[Row]:
+                yield measure_end(case, paths, session.device, rounds=rounds)
+
+            session.attempt(case.label, END_SECONDS[case.step.compiled], case.row(), rows)
+            _forget(session, compiled=case.step.compiled)
+
+
+def _forget(session: Session, *, compiled: bool) -> None:
+    """Free what a case leaves in memory."""
+    import torch
+
+    if compiled:
+        torch.compiler.reset()
+    gc.collect()
+    if session.device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def measure_workers(session: Session) -> None:
@@ -156,6 +207,7 @@ def measure_planning(session: Session) -> None:
 MEASURES: dict[str, Callable[[Session], None]] = {
     "step": measure_steps,
     "loader": measure_loaders,
+    "end": measure_ends,
     "workers": measure_workers,
     "startup": measure_startup,
     "planning": measure_planning,

@@ -28,6 +28,7 @@ from scaledrelu.data.batch import Batch, join_batches
 from scaledrelu.engine.distributed import World
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.build import build_task
+from scaledrelu.runs.feed import open_data
 from scaledrelu.tasks.base import Task
 from scaledrelu.tasks.volo import Volo
 
@@ -156,8 +157,8 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
     if config.launch.threads:
         torch.set_num_threads(config.launch.threads)
     world = World(0, 1, device)
-    feed = OurFeed(config, world) if case.whole_loop else None
-    num_classes = feed.num_classes if feed else config.data.num_classes
+    splits = open_data(config) if case.whole_loop else None
+    num_classes = splits.num_classes if splits else config.data.num_classes
     torch.manual_seed(derive_seed(config.seed, "init"))
     task = build_task(config, num_classes).to(device)
     twin = copy.deepcopy(task)
@@ -167,6 +168,7 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
         task.to(memory_format=torch.channels_last)
         if not case.defaults:
             twin.to(memory_format=torch.channels_last)
+    feed = OurFeed(config, splits, world, task) if splits else None
     steps = {"steps_per_epoch": feed.loader.steps_per_epoch} if feed else {}
     ours = OurStep(config, task, world, **steps)
     plain = build_plain(config, twin, lr=ours.schedule.at(0), defaults=case.defaults)

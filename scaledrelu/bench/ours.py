@@ -9,20 +9,21 @@ import torch
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch, RawBatch
+from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import agree, set_lr
 from scaledrelu.runs.build import build_update
 from scaledrelu.runs.dry import noise
-from scaledrelu.runs.feed import open_data, train_loader
+from scaledrelu.runs.feed import train_loader
 from scaledrelu.runs.optimisation import (
     build_optimizer,
     build_scaler,
     build_schedule,
     judge_rule,
 )
-from scaledrelu.runs.prepare import Prepare, prepare_for
+from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress, Task
 
 NOMINAL_STEPS = 1251  # per epoch, where no data set counts them (ImageNet-1k at 1024)
@@ -113,13 +114,19 @@ def _noisy(batch: Batch) -> Batch:
 
 
 class OurFeed:
-    """Our loader and everything that happens to a batch before the task sees it."""
+    """Our loader and everything that happens to a batch before the task sees it.
 
-    def __init__(self, config: RunConfig, world: World) -> None:
-        splits = open_data(config)
+    Args:
+        config: a run's configuration.
+        splits: the images.
+        world: one process.
+        task: the task that the batches are for.
+    """
+
+    def __init__(self, config: RunConfig, splits: Splits, world: World, task: Task) -> None:
         self.source, self.num_classes = splits.train, splits.num_classes
         self.loader = train_loader(config, splits, range(1), world)
-        self.prepare = Prepare(config, splits.num_classes, world.device)
+        self.prepare = prepare_for(config, task, splits.num_classes, world.device)
         self._steps = self._stream()
 
     def _stream(self) -> Iterator[list[RawBatch]]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-MIN_STEPS = 2  # per turn
+MIN_STEPS = 2  # per turn, unless the caller knows better
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ def alternate(
     turn_seconds: float,
     synchronize: Callable[[], None],
     clock: Callable[[], float] = time.perf_counter,
+    min_steps: int = MIN_STEPS,
 ) -> Pairing:
     """Time two sides in rounds of A B B A.
 
@@ -68,6 +69,7 @@ def alternate(
         turn_seconds: desired length of one turn; the slower side sets the number of steps.
         synchronize: waits for the device; called around turns, never inside.
         clock: returns seconds.
+        min_steps: fewest steps of a turn.
     """
 
     def turn(step: Callable[[], object], steps: int) -> float:
@@ -78,8 +80,8 @@ def alternate(
         synchronize()
         return (clock() - start) / steps
 
-    slower = max(turn(a, MIN_STEPS), turn(b, MIN_STEPS), 1e-9)
-    steps = max(MIN_STEPS, math.ceil(turn_seconds / slower))
+    slower = max(turn(a, min_steps), turn(b, min_steps), 1e-9)
+    steps = max(min_steps, math.ceil(turn_seconds / slower))
     seconds_a, seconds_b = [], []
     for _ in range(rounds):
         first_a, first_b = turn(a, steps), turn(b, steps)

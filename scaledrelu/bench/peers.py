@@ -111,7 +111,7 @@ def timms_own(model: nn.Module, drop_path: float) -> VOLO:
 
 
 class PlainDino(PlainStep):
-    """DINO as its training script does it, without the script's reads of the device.
+    """DINO as its training script does it; it reads from the device only with ``reads_loss``.
 
     The loss goes pair by pair, clipping and moving average tensor by tensor.
 
@@ -154,7 +154,10 @@ class PlainDino(PlainStep):
         self.scaler.unscale_(self.optimizer)
         for parameter in self.params:
             limit = self.clip / (parameter.grad.norm() + CLIP_EPS)
-            parameter.grad.mul_(limit.clamp(max=1.0))
+            if not self.reads_loss:
+                parameter.grad.mul_(limit.clamp(max=1.0))
+            elif limit < 1:  # which the script reads from the device
+                parameter.grad.mul_(limit)
         for parameter in self.task.student_head.last_layer.parameters():
             parameter.grad = None
 

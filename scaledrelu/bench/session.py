@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.bench.picture import draw_ratios, ratios
 from scaledrelu.bench.table import Origin, Row, flat, merge, render_csv, render_markdown
 
 log = logging.getLogger(__name__)
@@ -53,8 +54,14 @@ class Session:
         rows = merge(self.path, self.found)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(render_csv(rows))
-        self.path.with_suffix(".md").write_text(render_markdown(rows, self.peak_note))
+        picture = self.path.with_suffix(".png").name if ratios(rows) else None
+        page = render_markdown(rows, self.peak_note, picture=picture)
+        self.path.with_suffix(".md").write_text(page)
         log.info("  %s", _say(row))
+
+    def draw(self) -> None:
+        """Draw the picture of all rows, if some are beside others'."""
+        draw_ratios(merge(self.path, self.found), self.path.with_suffix(""))
 
     def attempt(
         self, label: str, cost: float, blank: Row, rows: Callable[[], Iterable[Row]]

@@ -46,7 +46,7 @@ class Row:
     ``ratios`` are speed over the peer's, one per block; above 1 we are faster.
     """
 
-    kind: str  # step | loop | loader | workers | startup | planning
+    kind: str  # step | loop | loader | end | workers | startup | planning
     name: str = ""
     profile: str = ""
     recipe: str = ""
@@ -156,6 +156,10 @@ STEP_COLUMNS = {
 SECTIONS = {
     "step": ("Training step, one batch that stays on the device", STEP_COLUMNS),
     "loop": ("Training loop, data and augmentation included", STEP_COLUMNS),
+    "end": (
+        "End to end, JPEG file to update",
+        {"what": "name", **STEP_COLUMNS},
+    ),
     "workers": (
         "One-thread workers side by side",
         {
@@ -190,15 +194,20 @@ SECTIONS = {
 }
 
 
-def render_markdown(rows: Sequence[dict[str, str]], peak_note: str) -> str:
+def render_markdown(
+    rows: Sequence[dict[str, str]], peak_note: str, *, picture: str | None = None
+) -> str:
     """Return the page: one section per kind, and below it what is needed to read the numbers.
 
     Args:
         rows: rows of the CSV.
         peak_note: what utilisation refers to.
+        picture: file name of the picture of these rows; None = there is none.
     """
     device = rows[0]["device"] if rows else "nothing"
     parts = [f"# Speed on {device}", ""]
+    if picture:
+        parts += [f"![Our speed over that of other scripts, at three levels]({picture})", ""]
     for kind, (title, columns) in SECTIONS.items():
         chosen = [row for row in rows if row["kind"] == kind]
         if not chosen:
@@ -215,6 +224,14 @@ def render_markdown(rows: Sequence[dict[str, str]], peak_note: str) -> str:
         "weight decay and the losses of the first three steps are checked to agree, before a side",
         "is compiled. Of several groups, ours normalises each by itself, the peer all together.",
         f"Model FLOPs (2 per multiply-add, backward included, SAM twice) over the {peak_note}.",
+        "",
+        "Loaders beside a peer are timed by processor seconds, one thread each, in the order A B B",
+        "A: other programs on the same cores change the ratio little. The peer is the script's",
+        "transform in torch's DataLoader, with the numbers of our run. With a core for each, the",
+        "time of all loader processes is divided by their number. From file to update, a turn is",
+        "an epoch, from empty queues to the last update; on a GPU both sides have as many loader",
+        "processes; on a CPU they load in the process that trains, and our augmentation in",
+        "batches, which is made for a GPU, takes that processor's time.",
         "",
         "Measured with:",
         "",

@@ -73,7 +73,8 @@ ARGUMENTS = ("--device", "cpu", "--budget", "60")  # seconds
 
 
 def test_what_runs_over_or_fails_stops_no_other_piece_and_is_told(tmp_path, monkeypatch) -> None:
-    pieces = {"tests": "import time; time.sleep(60)", "step": "1/0", "loader": "print('row')"}
+    pieces = {"tests": "import time; time.sleep(60)", "step": "1/0"}
+    pieces |= dict.fromkeys(("end", "loader"), "print('row')")
     for kind, text in pieces.items():
         make = lambda options, limit, kind=kind, text=text: Piece(kind, script(text))  # noqa: E731
         monkeypatch.setitem(gpu.WORK, kind, gpu.measure(kind, make))
@@ -82,10 +83,11 @@ def test_what_runs_over_or_fails_stops_no_other_piece_and_is_told(tmp_path, monk
     shown: list[str] = []
     arguments = [*ARGUMENTS, "--results", str(tmp_path)]
     assert gpu.main(arguments, show=shown.append) == 1
-    lines = [line.split() for line in "".join(shown).splitlines()[-4:]]
+    lines = [line.split() for line in "".join(shown).splitlines()[-5:]]
     assert [(words[0], words[1]) for words in lines] == [
         ("tests", "over"),
         ("step", "failed"),
+        ("end", "ok"),
         ("loader", "ok"),
         ("runs", "ok"),
     ]
@@ -105,12 +107,13 @@ def options(tmp_path: Path):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_every_piece_is_a_command_that_its_script_understands(options, device) -> None:
     options.device = device
-    for kind in ("step", "loader"):
+    for kind in ("step", "loader", "end"):
         command = gpu.bench_piece(kind, options, 60.0).command
         read = bench.parse(command[2:])
         assert (read.only, read.device) == ([kind], device)
         assert read.budget < 60
-        assert kind == "loader" or bench.chosen_cases(read, device)
+        assert kind != "step" or bench.chosen_cases(read, device)
+        assert kind != "end" or bench.chosen_ends(read, device)
     settings = load_settings(gpu.sweep_command(options, 30.0)[2:])
     assert (settings.profile, settings.tables, settings.budget_s) == (
         "small",

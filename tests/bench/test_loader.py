@@ -1,3 +1,5 @@
+"""The same images with the same operations on both sides, and rates of a processor."""
+
 from __future__ import annotations
 
 import multiprocessing
@@ -6,20 +8,40 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import functional
 
-from scaledrelu.bench import data_paths
+from scaledrelu.bench import data_paths, peer_data, peer_transforms
 from scaledrelu.bench import loader as bench
 from scaledrelu.bench.pairing import Pairing
+from scaledrelu.bench.scripts import Script
+from scaledrelu.config.run import RunConfig
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.errors import DataError
+from scaledrelu.labels.dense_targets import dense_targets
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def jpegs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    monkeypatch.setattr(bench, "GENERATED", 18)
-    return bench.generate_jpegs(tmp_path)
+@pytest.fixture(scope="module")
+def jpegs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data_paths, "GENERATED", 18)
+        return data_paths.generate_jpegs(tmp_path_factory.mktemp("jpegs"))
+
+
+@pytest.fixture(scope="module")
+def source(jpegs: list[Path]) -> FolderSource:
+    return data_paths.source_of(jpegs)
+
+
+@pytest.fixture(scope="module")
+def maps(source: FolderSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return data_paths.make_maps(tmp_path_factory.mktemp("maps"), source)
+
+
+@pytest.fixture(scope="module")
+def configs(maps: Path) -> dict[str, RunConfig]:
+    return {path: data_paths.path_config(path, maps=maps) for path in data_paths.PATHS}
 
 
 def test_generated_images_are_of_imagenets_size(jpegs: list[Path]):
@@ -29,36 +51,119 @@ def test_generated_images_are_of_imagenets_size(jpegs: list[Path]):
 
 def test_too_few_images_are_one_clear_line(tmp_path: Path):
     with pytest.raises(DataError, match="holds 0 JPEG files"):
-        bench.find_jpegs(tmp_path)
+        data_paths.find_jpegs(tmp_path)
 
 
-@pytest.fixture
-def source(jpegs: list[Path]) -> FolderSource:
-    names, targets = [p.name for p in jpegs], np.zeros(len(jpegs), dtype=np.int64)
-    return FolderSource(jpegs[0].parent, names, targets, ("x",))
+def test_files_are_used_again_where_an_epoch_needs_more(jpegs: list[Path]):
+    source = data_paths.source_of(jpegs, images=40)
+    names = [source.name_of(index) for index in range(40)]
+    assert names == [jpegs[index % 18].name for index in range(40)]
+    assert source.targets.tolist() == [index % 18 for index in range(40)]
 
 
-@pytest.mark.parametrize("path", [*data_paths.PATHS, data_paths.DINO_CROPS])
-def test_each_path_gives_the_batches_it_names(source: FolderSource, path: str):
-    batch = next(data_paths.our_batches(source, path))[0]
-    is_dino = path.startswith("DINO")
-    assert batch.images.dtype == (torch.float32 if path == "reference" else torch.uint8)
-    assert tuple(batch.images.shape) == ((1 + is_dino) * bench.GROUP, 3, 224, 224)
+@pytest.mark.parametrize("path", data_paths.PATHS)
+def test_each_path_gives_the_batches_it_names(source, configs, path: str):
+    (batch,) = next(data_paths.our_batches(source, configs[path]))
+    is_dino, on_host = path.startswith("DINO"), path in ("reference", "VOLO")
+    assert batch.images.dtype == (torch.float32 if on_host else torch.uint8)
+    assert tuple(batch.images.shape) == ((1 + is_dino) * data_paths.GROUP, 3, 224, 224)
     if is_dino:
-        assert tuple(batch.local.shape) == (8 * bench.GROUP, 3, 96, 96)
+        assert tuple(batch.local.shape) == (8 * data_paths.GROUP, 3, 96, 96)
+    assert (batch.maps is not None) == (path == "VOLO")
 
 
-def test_peers_give_what_their_scripts_give(jpegs: list[Path]):
-    whole = next(data_paths.deit_batches(jpegs))
+def host_batch(source: FolderSource, config: RunConfig, script: Script):
+    data = bench.script_data(source, config, script)
+    return next(iter(data.loader(batch=data_paths.GROUP)))
+
+
+def test_peers_give_what_their_scripts_give(source, configs):
+    whole, _ = host_batch(source, configs["device"], Script.DEIT)
     assert whole.dtype == torch.float32
-    for augments in (False, True):
-        pixels = next(data_paths.timm_batches(jpegs, augments=augments))
+    for script in (Script.TIMM_BARE, Script.TIMM_LOADER):
+        pixels, _ = host_batch(source, configs["device"], script)
         assert pixels.dtype == torch.uint8
-        assert pixels.shape == whole.shape == (bench.GROUP, 3, 224, 224)
-    views = next(data_paths.dino_batches(jpegs))
+        assert pixels.shape == whole.shape == (data_paths.GROUP, 3, 224, 224)
+    views, _ = host_batch(source, configs["DINO"], Script.DINO)
     assert {view.dtype for view in views} == {torch.float32}
     sizes = [tuple(view.shape) for view in views]
-    assert sizes == [(bench.GROUP, 3, 224, 224)] * 2 + [(bench.GROUP, 3, 96, 96)] * 8
+    assert sizes == [(16, 3, 224, 224)] * 2 + [(16, 3, 96, 96)] * 8
+    pixels, labels = host_batch(source, configs["VOLO"], Script.VOLO)
+    assert pixels.dtype == torch.uint8
+    assert (tuple(labels.maps.shape), tuple(labels.boxes.shape)) == ((16, 2, 5, 18, 18), (16, 4))
+
+
+def test_an_epoch_of_a_script_and_of_ours_see_the_same_images(source, configs, monkeypatch):
+    opened, loaded = [], []
+    files, real = peer_data.Files.__getitem__, FolderSource.load
+    monkeypatch.setattr(
+        peer_data.Files, "__getitem__", lambda s, i: opened.append(i) or files(s, i)
+    )
+    monkeypatch.setattr(FolderSource, "load", lambda s, i: loaded.append(i) or real(s, i))
+    whole = source.select(np.arange(16))
+    host_batch(whole, configs["device"], Script.TIMM_BARE)
+    next(data_paths.our_batches(whole, configs["device"]))
+    assert sorted(opened) == sorted(loaded) == list(range(16))
+
+
+OPERATIONS = {  # of each script, and the numbers of the run that must be in them
+    Script.DEIT: ("device", ("RandomResizedCropAndInterpolation(size=(224, 224), scale=(0.08, 1.0)",
+                             "interpolation=bicubic", "RandomHorizontalFlip(p=0.5)",
+                             "RandAugment(n=2", "m=9", "mstd=0.5", "RandomErasing(p=0.25")),
+    Script.TIMM_LOADER: ("device", ("scale=(0.08, 1.0)", "interpolation=bicubic", "p=0.5",
+                                    "RandAugment(n=2", "m=9")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", OPERATIONS)
+def test_a_script_augments_with_the_numbers_of_our_run(source, configs, script: Script):
+    path, words = OPERATIONS[script]
+    found = repr(bench.script_data(source, configs[path], script).files.transform)
+    assert not [word for word in words if word not in found]
+
+
+def test_without_randaugment_the_script_only_crops_and_flips(source, configs):
+    found = bench.script_data(source, configs["device"], Script.TIMM_BARE).files.transform
+    crop, flip, _to_bytes = found.transforms
+    names = [type(step).__name__ for step in (crop, flip)]
+    assert names == ["RandomResizedCropAndInterpolation", "RandomHorizontalFlip"]
+    assert found(source.load(0)).dtype == torch.uint8
+
+
+def test_ours_and_timms_crops_are_of_one_distribution(source, configs):
+    config = configs["device, decoder=tensor"]
+    ours = next(data_paths.our_batches(source, config))[0].images.float()
+    theirs, _ = host_batch(source, config, Script.TIMM_BARE)
+    assert float(ours.mean()) == pytest.approx(float(theirs.float().mean()), abs=6.0)
+    assert float(ours.std()) == pytest.approx(float(theirs.float().std()), rel=0.15)
+
+
+def test_volos_targets_are_those_of_ours(source, configs):
+    _, labels = host_batch(source, configs["VOLO"], Script.VOLO)
+    top, left, bottom, right = labels.boxes.T
+    ours = dense_targets(
+        labels.maps,
+        torch.stack([top, left, bottom - top, right - left], 1),
+        num_classes=1000,
+        grid=(14, 14),
+        smoothing=0.1,
+    )
+    theirs = peer_data.roi_targets(labels.maps, labels.boxes, configs["VOLO"], grid=(14, 14))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(mine, other, atol=1e-5)
+
+
+def test_a_flip_of_volos_moves_image_and_map(source, configs):
+    transform = peer_transforms.joint_transform(configs["VOLO"])
+    keep = {"moved": lambda *both: both, "cut": transform.keywords["cut"], "bare": np.asarray}
+    keep["cut"].scale, keep["cut"].ratio = (1.0, 1.0), (1.0, 1.0)
+    image = source.load(0).crop((0, 0, 300, 300))
+    labels = torch.rand(2, 5, 18, 18)
+    same, flipped = (peer_transforms.with_map(image, labels, hflip=p, **keep) for p in (0.0, 1.0))
+    assert torch.equal(flipped[1], functional.hflip(same[1]))
+    apart = np.abs(flipped[0].astype(int) - same[0][:, ::-1].astype(int))
+    assert apart.mean() < 3.0  # the two filters that are drawn differ by little
+    assert flipped[2].tolist() == [0, 0, 1, 1]
 
 
 def test_rates_are_images_per_second_of_a_processor(
@@ -67,22 +172,22 @@ def test_rates_are_images_per_second_of_a_processor(
     pairing = Pairing([0.5], [1.0], 1)
     monkeypatch.setattr(bench, "alternate", lambda *_, **__: pairing)
     monkeypatch.setattr(bench, "one_and_several", lambda *_, **__: pairing)
-    monkeypatch.setattr(bench, "PAIRS", bench.PAIRS[:2])
+    monkeypatch.setattr(bench, "PAIRS", bench.PAIRS[:1])
     rows = list(bench.measure_loader(jpegs, device=CPU, rounds=1, turn_seconds=0.0))
     assert {(row.images_per_s_per_core, row.plain_images_per_s) for row in rows} == {(32.0, 16.0)}
     assert {tuple(row.ratios) for row in rows} == {(2.0,)}
     names = [row.name for row in rows]
-    assert len(set(names)) == len(names) == 2 + len(bench.IN_PROCESSES)
+    assert len(set(names)) == len(names) == 1 + len(bench.IN_PROCESSES)
 
 
-def test_processor_time_of_loader_processes_is_counted(source: FolderSource):
+def test_processor_time_of_loader_processes_is_counted_and_shared_among_them(source):
     path = "device, decoder=tensor"
     pairing = bench.one_and_several(source, path, rounds=1, turn_seconds=0.0)
     assert min(pairing.seconds_a + pairing.seconds_b) > 0.01  # 16 images take more to decode
 
 
-def test_loader_processes_are_ended(source: FolderSource):
+def test_loader_processes_are_ended(jpegs: list[Path]):
     before = set(multiprocessing.active_children())
     for path in ("reference", "device"):
-        assert bench.parallel_rate(source, path=path, workers=1, device=CPU) > 0
+        assert bench.parallel_rate(jpegs, path=path, workers=1, device=CPU) > 0
     assert set(multiprocessing.active_children()) == before

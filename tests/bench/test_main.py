@@ -64,11 +64,31 @@ def test_published_commands_hold_no_folder_of_this_machine(
     assert rows_in(tmp_path)[0]["command"].endswith("--out out --only startup")
 
 
+def test_the_picture_lies_beside_the_table_and_is_shown_on_the_page(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def measure(session: Session) -> None:
+        session.keep(Row("startup", name="x", seconds=1.0))
+        assert "![" not in session.path.with_suffix(".md").read_text()
+        session.keep(Row("end", peer="DeiT's script", profile="paper", ratios=[2.0, 3.0]))
+
+    monkeypatch.setitem(bench.MEASURES, "end", measure)
+    assert bench.main([*arguments, "--only", "end"]) == 0
+    (page,) = (tmp_path / "out").glob("*.md")
+    for suffix in (".csv", ".png", ".svg"):
+        assert page.with_suffix(suffix).stat().st_size
+    assert f"]({page.stem}.png)" in page.read_text()
+    assert "2.500 [2.000, 3.000]" in page.read_text()
+
+
 def test_words_choose_cases():
     options = bench.parse(["--match", " sam ", "--match", "compile"])
     cases = bench.chosen_cases(options, "cuda")
     assert cases
     assert all(case.optimizer == "sam" and case.compiled for case in cases)
+    ends = bench.chosen_ends(bench.parse(["--match", "DeiT"]), "cuda")
+    assert ends
+    assert all(case.script == "DeiT's script" for case in ends)
 
 
 def test_help_and_lists_do_not_wait_for_torch():

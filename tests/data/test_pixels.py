@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ FILES = {
     ).save(path),
     "bytes-after-the-end.jpg": lambda path: _with_tail(path, b"\0\0"),
 }
-BY_TORCHVISION = ["rgb.jpg", "no-subsampling.jpg", "progressive.jpg", "keeps-rgb.jpg", "grey.jpg",
+NOT_BY_PILLOW = ["rgb.jpg", "no-subsampling.jpg", "progressive.jpg", "keeps-rgb.jpg", "grey.jpg",
                   "exif.jpg", "jpeg-called.png", "bytes-after-the-end.jpg"]  # fmt: skip
 
 
@@ -64,8 +65,17 @@ def pillow(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.array(decode(str(path)))).permute(2, 0, 1)
 
 
+@pytest.fixture(params=["simplejpeg", "torchvision"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "simplejpeg":
+        pytest.importorskip("simplejpeg", reason="needs the extra jpeg")
+    else:
+        monkeypatch.setattr(module, "_simplejpeg", lambda: None)
+    return request.param
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_the_pixels_are_pillows(tmp_path: Path, name: str) -> None:
+def test_the_pixels_are_pillows(tmp_path: Path, name: str, decoder: str) -> None:
     FILES[name](tmp_path / name)
     found = decode_pixels(str(tmp_path / name))
     assert found.dtype == torch.uint8
@@ -74,20 +84,20 @@ def test_the_pixels_are_pillows(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_torchvision_decodes_ordinary_jpegs_and_nothing_else(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+def test_ordinary_jpegs_and_nothing_else_are_decoded_by_others_than_pillow(
+    tmp_path: Path, name: str, decoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FILES[name](tmp_path / name)
-    seen = []
-    real = torchvision.io.decode_jpeg
-    monkeypatch.setattr(
-        torchvision.io, "decode_jpeg", lambda *a, **k: seen.append(a) or real(*a, **k)
-    )
+    place = importlib.import_module({"torchvision": "torchvision.io"}.get(decoder, decoder))
+    seen, real = [], place.decode_jpeg
+    monkeypatch.setattr(place, "decode_jpeg", lambda *a, **k: seen.append(a) or real(*a, **k))
     decode_pixels(str(tmp_path / name))
-    assert bool(seen) == (name in BY_TORCHVISION)
+    # simplejpeg sees the first of two pictures in a file, as Pillow does.
+    alone = decoder == "simplejpeg" and name == "two-pictures.jpg"
+    assert bool(seen) == (name in NOT_BY_PILLOW or alone)
 
 
-def test_a_file_cut_anywhere_is_refused_with_pillows_words(tmp_path: Path) -> None:
+def test_a_file_cut_anywhere_is_refused_with_pillows_words(tmp_path: Path, decoder: str) -> None:
     path = tmp_path / "0.jpg"
     picture().save(path)
     whole = path.read_bytes()
@@ -100,7 +110,7 @@ def test_a_file_cut_anywhere_is_refused_with_pillows_words(tmp_path: Path) -> No
         assert str(ours.value) == str(theirs.value)
 
 
-def test_damaged_bytes_give_what_pillow_makes_of_them(tmp_path: Path) -> None:
+def test_damaged_bytes_give_what_pillow_makes_of_them(tmp_path: Path, decoder: str) -> None:
     path = tmp_path / "0.jpg"
     picture().save(path)
     whole, draw = path.read_bytes(), np.random.RandomState(0)
@@ -124,11 +134,13 @@ def outcome(read: Callable[[str], Any], path: Path) -> str | list[Any]:
 
 
 def test_an_enormous_jpeg_is_refused_before_it_is_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoder: str
 ) -> None:
     picture().save(tmp_path / "0.jpg")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150)
     monkeypatch.setattr(module, "_decoded_jpeg", None)
+    if decoder == "simplejpeg":
+        monkeypatch.setattr(importlib.import_module(decoder), "decode_jpeg", None)
     with pytest.raises(BadImageError, match="has 4,350 pixels, above the limit"):
         decode_pixels(str(tmp_path / "0.jpg"))
 
@@ -142,8 +154,9 @@ def test_an_image_of_pillow_becomes_the_same_tensor() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_the_warning_of_torchvision_that_its_decoder_will_go_is_no_bad_image(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "_simplejpeg", lambda: None)
     picture().save(tmp_path / "0.jpg")
     assert torch.equal(decode_pixels(str(tmp_path / "0.jpg")), pillow(tmp_path / "0.jpg"))
 
@@ -152,13 +165,12 @@ def test_pillow_decodes_where_torchvision_has_no_decoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture().save(tmp_path / "0.jpg")
+    monkeypatch.setattr(module, "_simplejpeg", lambda: None)
     monkeypatch.delattr(torchvision.io, "decode_jpeg")
     assert torch.equal(decode_pixels(str(tmp_path / "0.jpg")), pillow(tmp_path / "0.jpg"))
 
 
-def test_a_source_decoded_by_torchvision_replaces_and_notes_bad_images(
-    image_folder, truncate
-) -> None:
+def test_a_source_of_tensors_replaces_and_notes_bad_images(image_folder, truncate, decoder) -> None:
     source = scan_folder(image_folder({"train": 3}) / "train", on_bad_image="skip")
     truncate(Path(source.path_of(1)))
     read = source.decoded_by(decode_pixels)

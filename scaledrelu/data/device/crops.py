@@ -38,12 +38,14 @@ class CropAugment:
         self._jitter = ColourJitter(crops.jitter, probability=crops.jitter_prob)
 
     def __call__(self, raw: RawBatch, *, epoch: int) -> RawBatch:
-        """Return the group with its crops augmented, still uint8.
+        """Return the group with its crops augmented, still uint8; float crops are left alone.
 
         Args:
             raw: a group with its crops; not changed.
             epoch: epoch of the run; a new epoch draws anew.
         """
+        if raw.images.is_floating_point():  # normalised already, as noise is
+            return raw
         local = raw.local
         if local is not None:
             last = NUM_GLOBAL + self._crops.num_local

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -119,3 +121,9 @@ def test_input_is_left_alone():
                      local=batch.local.clone())  # fmt: skip
     augment()(batch, epoch=0)
     assert same(batch, before)
+
+
+def test_crops_that_are_normalised_already_are_left_alone():
+    group = raw()
+    noise = replace(group, images=torch.randn(group.images.shape), local=None)
+    assert augment()(noise, epoch=0) is noise

@@ -1,0 +1,150 @@
+"""From JPEG files to updates: our loader and loop beside a script's own.
+
+A turn is one epoch, from empty queues to the last update, so that no side starts with images that
+its processes have made in the other's turn.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from scaledrelu.bench.data_paths import PATHS, make_maps, source_of
+from scaledrelu.bench.end_cases import EndCase
+from scaledrelu.bench.machine import step_clock, synchronizer
+from scaledrelu.bench.measure import Sides, build_sides, check_same_work
+from scaledrelu.bench.ours import OurFeed
+from scaledrelu.bench.pairing import alternate
+from scaledrelu.bench.peer_data import ScriptData, deit_data, dino_data, timm_data, volo_data
+from scaledrelu.bench.scripts import Script
+from scaledrelu.bench.table import Row
+from scaledrelu.data.batch import Batch
+from scaledrelu.data.datasets import Splits
+from scaledrelu.data.sources import FolderSource
+from scaledrelu.engine.distributed import World
+
+MOST_WORKERS = 16
+UPDATES_PER_WORKER = 2  # of an epoch; all processes work to its end
+OUR_PATH = {"deit": "device, decoder=tensor", "dino": "DINO", "volo": "VOLO"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Both sides: the next batch of each, and an update with it."""
+
+    sides: Sides
+    feed: OurFeed
+    next_of_theirs: Callable[[], Batch]
+    updates: int  # of an epoch
+
+    def ours(self) -> None:
+        """Go through one epoch of ours."""
+        for _ in range(self.updates):
+            self.sides.ours(self.feed(self.sides.ours.now))
+
+    def theirs(self) -> None:
+        """Go through one epoch of the script's."""
+        for _ in range(self.updates):
+            self.sides.plain(self.next_of_theirs())
+
+
+def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, rounds: int) -> Row:
+    """Time one case.
+
+    Args:
+        case: what to compare.
+        paths: JPEG files.
+        device: the device; on a GPU each side has loader processes.
+        rounds: rounds of A B B A.
+
+    Raises:
+        UnequalWorkError: if parameters or losses of the updates differ.
+    """
+    workers = min(len(os.sched_getaffinity(0)), MOST_WORKERS) if device.type == "cuda" else 0
+    updates = UPDATES_PER_WORKER * max(workers, 1)
+    source = source_of(paths, images=updates * case.step.batch)
+    with tempfile.TemporaryDirectory() as maps:
+        ends = build_ends(case, source, Path(maps), device, workers=workers)
+        with torch.compiler.set_stance("force_eager"):
+            gap = check_same_work(ends.sides)
+        if case.step.compiled:
+            ends.sides.plain.compile()  # ours compiles itself
+        try:
+            ends.ours(), ends.theirs()  # the first batches, and compilation
+            pairing = alternate(
+                ends.ours,
+                ends.theirs,
+                rounds=rounds,
+                turn_seconds=0.0,
+                min_steps=1,
+                synchronize=synchronizer(device),
+                clock=step_clock(device),
+            )
+        finally:
+            ends.feed.loader.close()
+    images = updates * case.step.batch
+    return replace(
+        case.row(),
+        model=ends.sides.config.model.label,
+        threads=torch.get_num_threads() if device.type == "cpu" else None,
+        steps_per_s=pairing.rate_a * updates,
+        images_per_s=pairing.rate_a * images,
+        plain_images_per_s=pairing.rate_b * images,
+        ratios=pairing.ratios,
+        parameters=sum(p.numel() for p in ends.sides.ours.task.parameters()),
+        loss_gap=gap,
+    )
+
+
+def build_ends(
+    case: EndCase, source: FolderSource, maps: Path, device: torch.device, *, workers: int
+) -> Ends:
+    """Build both sides with the numbers of one run.
+
+    Args:
+        case: what to compare.
+        source: the images of an epoch.
+        maps: folder for label maps, which are made where they are needed.
+        device: the device.
+        workers: loader processes of each side.
+    """
+    step, recipe = case.step, case.step.recipe
+    path = [word for word in PATHS[OUR_PATH[recipe]] if word.startswith("data.")]
+    more = [*path, "augment.repeats=1", f"launch.workers={workers}"]
+    if recipe == "volo":
+        more.append(f"data.token_labels={make_maps(maps, source)}")
+    sides = build_sides(replace(step, more=(*step.more, *more)), device)
+    splits = Splits(source, source, sides.config.data.num_classes)
+    feed = OurFeed(sides.config, splits, World(0, 1, device), sides.ours.task)
+    data = script_data(case, source, sides)
+    loader = data.loader(batch=step.batch, workers=workers, pin=device.type == "cuda")
+    batches = data.batches(loader, device)
+    keeps = step.channels_last and not step.defaults
+    layout = torch.channels_last if keeps else torch.contiguous_format
+
+    def next_of_theirs() -> Batch:
+        batch = next(batches)
+        crops = {"images": batch.images, "local": batch.local}
+        laid = {k: x.contiguous(memory_format=layout) for k, x in crops.items() if x is not None}
+        return replace(batch, **laid)
+
+    return Ends(sides, feed, next_of_theirs, len(source) // step.batch)
+
+
+def script_data(case: EndCase, source: FolderSource, sides: Sides) -> ScriptData:
+    """Return the data of a case's script, with the numbers of its run.
+
+    Args:
+        case: what is compared.
+        source: the images.
+        sides: both sides.
+    """
+    if case.script is Script.VOLO:
+        return volo_data(source, sides.config, grid=sides.twin.backbone.token_grid)
+    build = {Script.DEIT: deit_data, Script.DINO: dino_data}.get(case.script, timm_data)
+    return build(source, sides.config)

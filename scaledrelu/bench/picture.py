@@ -1,0 +1,198 @@
+"""One picture of a table: how fast ours is beside each script, at three levels; torch-free.
+
+Of the rows of a level that stand beside one script, the picture shows the most telling one: paper
+size before smaller ones, the conv stem before patchify, no switch that the table varies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaledrelu.bench.cases import BATCH, METHODS
+from scaledrelu.bench.scripts import Script
+from scaledrelu.reports.drawing import drawing, look, save_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Cells = Mapping[str, str]  # a row of the CSV
+
+
+class Level(StrEnum):
+    """What is timed."""
+
+    STEP = "step"
+    LOADER = "loader"
+    END = "end"
+
+
+TITLES = {
+    Level.STEP: "Update alone",
+    Level.LOADER: "Loader alone, per core",
+    Level.END: "JPEG file to update",
+}
+# The same update stands for two scripts: DeiT's loop does what timm's does by default.
+STEP_PEERS = {
+    Script.TIMM: ("deit", ("same switches",)),
+    Script.TIMM_DEFAULTS: ("deit", ("timm defaults",)),
+    Script.DEIT: ("deit", ("timm defaults",)),
+    Script.DINO: ("dino", (Script.DINO, "same switches")),
+    Script.VOLO: ("volo", ("timm defaults", "same switches")),
+}
+# Our path, and the peer's words, of the loader level.
+LOADER_PEERS = {
+    Script.TIMM: ("device, decoder=tensor", Script.TIMM_LOADER),
+    Script.TIMM_DEFAULTS: ("device, decoder=tensor", Script.TIMM_LOADER),
+    Script.TIMM_BARE: ("device, decoder=tensor", Script.TIMM_BARE),
+    Script.DEIT: ("device, decoder=tensor", Script.DEIT),
+    Script.DINO: ("DINO", Script.DINO),
+    Script.VOLO: ("VOLO", Script.VOLO),
+}
+SHOWN = (
+    Script.TIMM,
+    Script.TIMM_DEFAULTS,
+    Script.TIMM_BARE,
+    Script.DEIT,
+    Script.DINO,
+    Script.VOLO,
+)
+TICKS = (0.5, 1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Our speed over a script's: the median of the rounds and their range."""
+
+    script: Script
+    level: Level
+    median: float
+    low: float
+    high: float
+    small: bool  # measured at less than paper size
+
+
+def draw_ratios(rows: Sequence[Cells], place: Path) -> list[Path]:
+    """Write ``<place>.png`` and ``.svg``; nothing where no row stands beside a script.
+
+    Args:
+        rows: rows of the CSV, of one device.
+        place: path without suffix.
+    """
+    found = ratios(rows)
+    if not found:
+        return []
+    scripts = [script for script in SHOWN if any(one.script is script for one in found)]
+    low = min(one.low for one in found)
+    high = max(one.high for one in found)
+    with drawing(10.5, 1.7 + 0.45 * len(scripts), ncols=3, sharey=True) as (figure, panels):
+        for panel, level in zip(panels, Level, strict=True):
+            here = {one.script: one for one in found if one.level is level}
+            _draw_level(panel, scripts, here, look(list(Level).index(level)).dots)
+            for y, script in enumerate(scripts):
+                if script not in here and (script is not Script.TIMM_BARE or level is Level.LOADER):
+                    panel.text(1.04, y, "not measured", va="center", color="#444444", fontsize=8)
+            small = any(one.small for one in here.values())
+            panel.set_title(TITLES[level] + (", small model" if small else ""))
+            panel.set_xlim(0.85 * min(low, TICKS[0] / 0.7), 1.35 * max(high, 2))
+        panels[0].set_yticks(range(len(scripts)), scripts)
+        panels[0].set_ylim(len(scripts) - 0.4, -0.6)
+        figure.suptitle(f"Our speed over that of other scripts, {rows[0]['device']}")
+        figure.supxlabel(
+            "times as fast as the script (dot: median of the rounds, line: their range); "
+            "right of 1 ours is faster",
+            fontsize=9,
+        )
+        return save_picture(figure, place)
+
+
+def _draw_level(
+    panel: Axes, scripts: Sequence[Script], here: Mapping[Script, Ratio], dots: Mapping
+) -> None:
+    panel.set_xscale("log")
+    panel.axvline(1, color="#444444", linewidth=1)
+    for y, script in enumerate(scripts):
+        if script not in here:
+            continue
+        one = here[script]
+        panel.plot([one.low, one.high], [y, y], color=dots["color"], linewidth=1.6, marker="|")
+        panel.plot([one.median], [y], **dots, markersize=6)
+        panel.annotate(
+            f"{one.median:.2f}",
+            (one.median, y),
+            textcoords="offset points",
+            xytext=(0, 7),
+            ha="center",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        )
+    panel.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    panel.minorticks_off()
+
+
+def ratios(rows: Sequence[Cells]) -> list[Ratio]:
+    """Return what the picture shows of a table, level by level.
+
+    Args:
+        rows: rows of the CSV, of one device.
+    """
+    found = []
+    for level in Level:
+        of_level = [row for row in rows if row["kind"] == level and row.get("ratio")]
+        for script in SHOWN:
+            row = _CHOICES[level](of_level, script)
+            if row is not None:
+                numbers = (float(row[name]) for name in ("ratio", "ratio_min", "ratio_max"))
+                small = "small model" in row["name"] or row["profile"] not in ("", "paper")
+                found.append(Ratio(script, level, *numbers, small))
+    return found
+
+
+def _step(rows: Sequence[Cells], script: Script) -> Cells | None:
+    recipe, peers = STEP_PEERS.get(script, ("", ()))
+    plain = [
+        row
+        for row in rows
+        if row["recipe"] == recipe
+        and row["optimizer"] == "adamw"
+        and row["precision"] in ("fp16_2021", "fp32")
+        and row["layout"] == "channels_last"
+        and (row["compiled"], row["fused"]) == ("false", "true")
+        and not (row.get("groups") or row.get("sdpa"))  # older tables have no such columns
+        and row["batch"] == str(METHODS.get(recipe, BATCH)[row["profile"]])
+    ]
+    order = [*BATCH][::-1], ("conv", "patchify")
+
+    def rank(row: Cells) -> tuple[int, ...]:
+        return (order[0].index(row["profile"]), peers.index(row["peer"]),
+                order[1].index(row["stem"]))  # fmt: skip
+
+    fitting = [row for row in plain if row["peer"] in peers and row["stem"] in order[1]]
+    return min(fitting, key=rank, default=None)
+
+
+def _loader(rows: Sequence[Cells], script: Script) -> Cells | None:
+    path, peer = LOADER_PEERS[script]
+    fitting = [
+        row
+        for row in rows
+        if row["peer"] == peer and row["name"].startswith(f"{path}, one process")
+    ]
+    # simplejpeg is an extra: what is there without it comes first.
+    doubts = ("generated", "simplejpeg")
+    return min(fitting, key=lambda row: [word in row["name"] for word in doubts], default=None)
+
+
+def _end(rows: Sequence[Cells], script: Script) -> Cells | None:
+    fitting = [row for row in rows if row["peer"] == script]
+
+    def rank(row: Cells) -> tuple[bool, ...]:
+        return "generated" in row["name"], row["compiled"] == "true", row["stem"] != "conv"
+
+    return min(fitting, key=rank, default=None)
+
+
+_CHOICES = {Level.STEP: _step, Level.LOADER: _loader, Level.END: _end}
