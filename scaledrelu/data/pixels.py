@@ -6,6 +6,7 @@ Pillow still reads every header and has the last word on files that are not as t
 
 from __future__ import annotations
 
+import io
 import warnings
 
 import numpy as np
@@ -16,15 +17,19 @@ from torch import Tensor
 from scaledrelu.data.decoding import read_image, to_rgb
 
 
-def decode_pixels(path: str) -> Tensor:
+def decode_pixels(path: str, content: bytes | None = None) -> Tensor:
     """Decode a file to 3 x H x W, uint8, RGB, the three values of a pixel side by side in memory.
 
     The pixels, and the errors, are those of ``decoding.decode``.
 
+    Args:
+        path: the file.
+        content: its bytes, where they are at hand; the path is then only for messages.
+
     Raises:
         DataError, BadImageError: as ``decoding.decode``.
     """
-    return read_image(path, _decoded)
+    return read_image(path, _decoded, content)
 
 
 def to_pixels(image: Image.Image | Tensor) -> Tensor:
@@ -46,7 +51,12 @@ def _decoded(path: str, image: Image.Image) -> Tensor:
 def _decoded_jpeg(image: Image.Image) -> Tensor | None:
     """Return the pixels of an open JPEG; None if Pillow has to read it."""
     image.fp.seek(0)
-    content = np.fromfile(image.fp, dtype=np.uint8)
+    at_hand = isinstance(image.fp, io.BytesIO)
+    content = (
+        np.frombuffer(image.fp.getbuffer(), dtype=np.uint8)
+        if at_hand
+        else np.fromfile(image.fp, dtype=np.uint8)
+    )
     try:
         with warnings.catch_warnings():
             # torchvision 0.29 announces that its decoders will go, in favour of TorchCodec.
