@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scaledrelu.config.compose import readable_errors
 from scaledrelu.config.pack import SUFFIX
 from scaledrelu.errors import DataError
+from scaledrelu.text import data_size
 
 SPLITS = ("train", "val")
 
@@ -60,7 +61,7 @@ def main(options: argparse.Namespace) -> None:
         found = pack_folder(Path(options.data) / split, Path(options.out))
         print(
             f"{found.path}: {found.images:,} images in {found.classes:,} classes, "
-            f"{found.size / 1e6:,.1f} MB{'' if found.is_new else ', there already'}"
+            f"{data_size(found.size)}{'' if found.is_new else ', there already'}"
         )
 
 

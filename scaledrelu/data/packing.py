@@ -23,7 +23,7 @@ from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.errors import DataError, printable
 from scaledrelu.files import atomic_file
-from scaledrelu.text import duration
+from scaledrelu.text import data_size, duration
 
 log = logging.getLogger(__name__)
 
@@ -169,8 +169,8 @@ def _check_room(out: Path, size: int) -> None:
     free = shutil.disk_usage(out).free
     if free < size:
         raise DataError(
-            f"{out}: the images take {size / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free; make "
-            "room, or write the pack to another folder"
+            f"{out}: the images take {data_size(size)}, but {data_size(free)} are free; make room, "
+            "or write the pack to another folder"
         )
 
 
@@ -189,6 +189,6 @@ class _Progress:
         self._said = now
         left = (now - self._started) * (self._size - self._done) / max(self._done, 1)
         log.info(
-            "%s: %.1f of %.1f GB, eta %s",
-            self._path, self._done / 1e9, self._size / 1e9, duration(left),
+            "%s: %s of %s, eta %s",
+            self._path, data_size(self._done), data_size(self._size), duration(left),
         )  # fmt: skip
