@@ -63,7 +63,10 @@ def pack_folder(folder: Path, out: Path) -> Packed:
             little room, or another pack is in the way.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give the folder of the splits, and their names")
+        raise DataError(
+            f"{folder}: no such folder; give the folder of the splits with --data, and their names "
+            "with --splits"
+        )
     path = out / f"{folder.name}{SUFFIX}"
     if (out / folder.name).is_dir():
         raise DataError(
