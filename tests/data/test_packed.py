@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from scaledrelu.config import hashes
 from scaledrelu.config.compose import compose
 from scaledrelu.config.digest import data_parts
 from scaledrelu.config.hashes import digest_files
@@ -133,6 +134,19 @@ def test_other_images_in_a_pack_make_another_run(folder: Path, packed: Path) -> 
     pack_folder(folder / "train", packed)
     assert composed(packed).data.digest not in (before, None)
     assert composed(packed).data.digest == composed(folder).data.digest
+
+
+def test_the_digest_of_a_folder_is_not_taken_for_that_of_another_pack_beside_it(
+    folder: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "RACY_NS", 0)  # what was found is kept although files are new
+    (packed / "val.pack").unlink()
+    shutil.copytree(folder / "val", packed / "val")
+    before = composed(packed).data.digest
+    (packed / "train.pack").unlink()
+    (folder / "train/cat/0.jpg").write_bytes((folder / "train/cat/1.jpg").read_bytes())
+    pack_folder(folder / "train", packed)
+    assert composed(packed).data.digest not in (before, None)
 
 
 def test_parts_of_a_pack_have_the_digest_of_the_same_files(folder: Path, packed: Path) -> None:

@@ -18,6 +18,7 @@ from scaledrelu.data.sources import FolderSource
 from scaledrelu.data.transforms import eval_transform
 from scaledrelu.engine.distributed import World
 from scaledrelu.runs import feed
+from scaledrelu.runs.build import build
 from scaledrelu.runs.feed import Validation, decoded, open_data, train_loader, train_transform
 from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
@@ -120,6 +121,12 @@ def test_validation_files_are_decoded_once_a_run(
     found = [[raw.images for raw in validation] for _ in range(3)]
     assert len(reads) == passes * len(source)
     assert all(map(torch.equal, found[0], found[2]))
+
+
+def test_a_run_keeps_the_images_that_it_is_judged_on(files) -> None:
+    job = build(files("launch.workers=0"), CPU)
+    assert isinstance(job.validation._loader, KeptBatches)
+    job.close()
 
 
 def test_what_is_read_once_is_not_kept(files) -> None:
