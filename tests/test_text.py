@@ -1,6 +1,6 @@
 import pytest
 
-from scaledrelu.text import duration
+from scaledrelu.text import data_size, duration
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,11 @@ from scaledrelu.text import duration
 )
 def test_durations_are_readable(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [(0, "0.0 MB"), (45_957_000, "46.0 MB"), (999_949_999, "999.9 MB"), (7_526_400_000, "7.5 GB")],
+)
+def test_sizes_are_readable(num_bytes: int, text: str) -> None:
+    assert data_size(num_bytes) == text

@@ -16,6 +16,7 @@ from typing import Any
 
 from scaledrelu.config.hashes import Part, digest_files, file_sha256
 from scaledrelu.config.listing import all_files, class_images, label_files
+from scaledrelu.config.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.config.portion import check_portion
 from scaledrelu.config.reid_listing import (
     MARKET_FOLDERS,
@@ -136,15 +137,19 @@ def label_parts(folder: str | Path) -> list[Part]:
 
 
 def _image_folders(build: Mapping[str, Any], root: Path) -> list[Part]:
-    folders = {role: root / _split(build, role) for role in ROLES}
-    return [
-        _part(role, folder, chain.from_iterable(class_images(folder).values()))
-        for role, folder in folders.items()
-    ]
+    return [_image_folder(role, root / _split(build, role)) for role in ROLES]
+
+
+def _image_folder(role: str, folder: Path) -> Part:
+    path = pack_of(folder)
+    if path is None:
+        return _part(role, folder, chain.from_iterable(class_images(folder).values()))
+    pack = read_pack(path)
+    return Part(role, str(path), pack.names, pack.hashes)
 
 
 def _cifar10(build: Mapping[str, Any], root: Path) -> list[Part]:
-    return _image_folders(build, root) if (root / _split(build, "train")).is_dir() else []
+    return _image_folders(build, root) if is_image_folder(root / _split(build, "train")) else []
 
 
 def _cifar10_portion(build: Mapping[str, Any], root: Path) -> list[Part]:

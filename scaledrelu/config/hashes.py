@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaledrelu.config.hash_store import KEY, read_digest, read_hashes, write_store
+from scaledrelu.config.hash_store import HASH, KEY, read_digest, read_hashes, write_store
 from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
@@ -41,11 +41,14 @@ class Part:
         role: what the files are to the reader; part of the digest.
         root: the folder that names are relative to; not part of the digest.
         names: paths of the files in the order in which they are read.
+        hashes: SHA-256 of every file, 32 bytes each, where they are known (of a pack); then no
+            file is looked at.
     """
 
     role: str
     root: str
     names: Sequence[str]
+    hashes: bytes | None = None
 
 
 def digest_files(parts: Sequence[Part], *, store: Path | None) -> str:
@@ -57,18 +60,17 @@ def digest_files(parts: Sequence[Part], *, store: Path | None) -> str:
         parts: the files to hash.
         store: the file that hashes are kept in; if it is not writable, only time is lost.
     """
-    seen = _look_at(parts)
-    known = read_digest(store, seen.stamp) if store else None
+    to_read = [part for part in parts if part.hashes is None]
+    seen = _look_at(to_read)
+    whole = len(to_read) == len(parts)  # else the stamp does not stand for all of them
+    known = read_digest(store, seen.stamp) if store and whole else None
     if known is not None:
         return known
     hashes = _hashes(seen, store)
-    digest, keys = hashlib.sha256(), iter(seen.keys)
-    for part in parts:
-        digest.update(f"{part.role}\0{len(part.names)}\n".encode())
-        for name in part.names:
-            digest.update(os.fsencode(name) + b"\0" + hashes[next(keys)] + b"\n")
-    _keep(seen, hashes, store, digest=digest.hexdigest())
-    return digest.hexdigest()
+    digest = _digest(parts, (hashes[key] for key in seen.keys))
+    if to_read:
+        _keep(seen, hashes, store, digest=digest if whole else None)
+    return digest
 
 
 def file_sha256(path: Path, *, store: Path | None) -> str | None:
@@ -84,6 +86,26 @@ def file_sha256(path: Path, *, store: Path | None) -> str | None:
     _keep(seen, hashes, store, digest=None)
     found = hashes[seen.keys[0]]
     return None if found in (_ABSENT, _UNREADABLE) else found.hex()
+
+
+def _digest(parts: Sequence[Part], read: Iterator[bytes]) -> str:
+    """Return the digest of parts.
+
+    Args:
+        parts: the files.
+        read: hashes of the files of those parts that do not bring their own, in order.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{part.role}\0{len(part.names)}\n".encode())
+        found = read if part.hashes is None else _split(part.hashes)
+        for name in part.names:
+            digest.update(os.fsencode(name) + b"\0" + next(found) + b"\n")
+    return digest.hexdigest()
+
+
+def _split(hashes: bytes) -> Iterator[bytes]:
+    return (hashes[at : at + HASH] for at in range(0, len(hashes), HASH))
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ NEUTRAL: dict[str, Any] = {
     "init.sha256": None,
     "init.head_scale": None,
     "init.positions": "bicubic",
+    "launch.cache_val": True,
     "launch.groups_at_once": False,
     "launch.sdpa": "default",
     "wandb.paper": [],

@@ -23,6 +23,7 @@ class LaunchConfig(Group):
     device: str = word("auto", "cpu", "cuda")
     threads: int = number(Range("[0, 1024]", whole=True))  # per process; 0 = leave torch's choice
     workers: int = number(WORKERS)  # loader processes per device
+    cache_val: bool  # keep the crops of validation images where memory allows it
     compile: bool
     channels_last: bool
     groups_at_once: bool  # one forward pass for all groups of a device, each normalised by itself

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from scaledrelu.config.listing import IMAGE_SUFFIXES, class_images, image_names
+from scaledrelu.config.pack import SUFFIX, is_image_folder, pack_of, read_pack
 from scaledrelu.data.cifar import cifar10_batches, read_cifar10
 from scaledrelu.data.memory import decode_all
+from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.sources import FolderSource, ImageSource, MemorySource
 from scaledrelu.errors import ConfigError, DataError, nearest
 
@@ -49,6 +51,8 @@ def open_image_folder(
 ) -> Splits:
     """Open ``<root>/<train>/<class>/*`` and ``<root>/<val>/<class>/*``.
 
+    Where there is no such folder, ``<root>/<train>.pack`` stands for it.
+
     Args:
         root: folder of the data set.
         train: folder of the training images, relative to the root.
@@ -63,12 +67,12 @@ def open_image_folder(
     """
     folders = {split: Path(root) / split for split in (train, val)}
     for split, folder in folders.items():
-        if not folder.is_dir():
+        if not is_image_folder(folder):
             raise DataError(_no_folder(Path(root), split))
     sources = {
         split: scan_folder(folder, on_bad_image=on_bad_image) for split, folder in folders.items()
     }
-    _check_same_classes(folders[train], sources[train], folders[val], sources[val])
+    _check_same_classes(sources[train], sources[val])
     splits = Splits(sources[train], sources[val], len(sources[train].classes))
     report_counts(root, splits, expect or {})
     if not in_memory:
@@ -132,7 +136,7 @@ def open_cifar10(
     Raises:
         DataError: if there is neither copy and the download fails, or a copy is damaged.
     """
-    if (Path(root) / train).is_dir():
+    if is_image_folder(Path(root) / train):
         return open_image_folder(
             root=root,
             train=train,
@@ -157,13 +161,16 @@ def scan_folder(folder: Path | str, *, on_bad_image: str = "raise") -> FolderSou
     """List the images of a folder of class folders, in the order of torchvision's ImageFolder.
 
     Args:
-        folder: ``<folder>/<class>/*``.
+        folder: ``<folder>/<class>/*``; where it is missing, ``<folder>.pack`` stands for it.
         on_bad_image: raise | skip.
 
     Raises:
-        DataError: if there is no class folder, or one without images.
+        DataError: if there is no class folder, or one without images, or the pack is damaged.
     """
     folder = Path(folder)
+    pack = pack_of(folder)
+    if pack is not None:
+        return PackedSource(read_pack(pack), on_bad_image=on_bad_image)
     images = class_images(folder)
     if not images:
         found = len(image_names(folder))
@@ -225,8 +232,11 @@ def report_counts(root: str, splits: Splits, expect: Mapping[str, int]) -> None:
 
 def _no_folder(root: Path, split: str) -> str:
     if not root.is_dir():
-        return f"{root}: no such folder; set data.root to a folder with {split}/<class>/<images>"
-    found = sorted(e.name for e in os.scandir(root) if e.is_dir())
+        return (
+            f"{root}: no such folder; set data.root to a folder with {split}/<class>/<images>, or "
+            f"with {split}{SUFFIX}"
+        )
+    found = sorted(e.name for e in os.scandir(root) if e.is_dir() or e.name.endswith(SUFFIX))
     listing = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
     return (
         f"{root / split}: no such folder (found in {root}: {listing or 'nothing'}"
@@ -234,15 +244,13 @@ def _no_folder(root: Path, split: str) -> str:
     )
 
 
-def _check_same_classes(
-    train_folder: Path, train: FolderSource, val_folder: Path, val: FolderSource
-) -> None:
+def _check_same_classes(train: FolderSource, val: FolderSource) -> None:
     if train.classes == val.classes:
         return
     lacking = sorted(set(train.classes) - set(val.classes))
-    folder, other, names = val_folder, train_folder, lacking
+    folder, other, names = val.root, train.root, lacking
     if not lacking:
-        folder, other = train_folder, val_folder
+        folder, other = train.root, val.root
         names = sorted(set(val.classes) - set(train.classes))
     listing = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     raise DataError(

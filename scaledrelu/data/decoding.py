@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import warnings
@@ -50,25 +51,32 @@ class BadImageError(DataError):
         return printable(f"{path}: {reason}; {remedy}{otherwise}")
 
 
-def decode(path: str) -> Image.Image:
+def decode(path: str, content: bytes | None = None) -> Image.Image:
     """Decode a file to RGB.
 
     Grey values of 12 or 16 bits are scaled by their depth, not cut off.
+
+    Args:
+        path: the file.
+        content: its bytes, where they are at hand; the path is then only for messages.
 
     Raises:
         BadImageError: if the bytes are not a whole image, too large a one, or grey values of
             unknown range.
         DataError: if the file cannot be read at all.
     """
-    return read_image(path, to_rgb)
+    return read_image(path, to_rgb, content)
 
 
-def read_image(path: str, decoded: Callable[[str, Image.Image], Decoded]) -> Decoded:
+def read_image(
+    path: str, decoded: Callable[[str, Image.Image], Decoded], content: bytes | None = None
+) -> Decoded:
     """Open a file with Pillow, which reads its header, and return what ``decoded`` makes of it.
 
     Args:
         path: the file.
         decoded: gets the path and the open image; may raise anything.
+        content: the bytes of the file, where they are at hand.
 
     Raises:
         DataError, BadImageError: as ``decode``.
@@ -78,7 +86,7 @@ def read_image(path: str, decoded: Callable[[str, Image.Image], Decoded]) -> Dec
         with warnings.catch_warnings():
             # Pillow warns from half its limit on; such images are read like any other.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(path if content is None else io.BytesIO(content))
         with image:
             return decoded(path, image)
     except (DataError, MemoryError):

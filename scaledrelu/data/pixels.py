@@ -7,6 +7,7 @@ files that are not as they should be.
 
 from __future__ import annotations
 
+import io
 import warnings
 from functools import cache
 from types import ModuleType
@@ -21,16 +22,20 @@ from scaledrelu.data.decoding import MOST_PIXELS, read_image, to_rgb
 COLOURS = ("YCbCr", "Gray", "RGB")  # simplejpeg's words for what Pillow decodes alike
 
 
-def decode_pixels(path: str) -> Tensor:
+def decode_pixels(path: str, content: bytes | None = None) -> Tensor:
     """Decode a file to 3 x H x W, uint8, RGB, the three values of a pixel side by side in memory.
 
     The pixels, and the errors, are those of ``decoding.decode``.
 
+    Args:
+        path: the file.
+        content: its bytes, where they are at hand; the path is then only for messages.
+
     Raises:
         DataError, BadImageError: as ``decoding.decode``.
     """
-    pixels = None if _simplejpeg() is None else _by_simplejpeg(path)
-    return read_image(path, _decoded) if pixels is None else pixels
+    pixels = None if _simplejpeg() is None else _by_simplejpeg(path, content)
+    return read_image(path, _decoded, content) if pixels is None else pixels
 
 
 def to_pixels(image: Image.Image | Tensor) -> Tensor:
@@ -52,7 +57,12 @@ def _decoded(path: str, image: Image.Image) -> Tensor:
 def _decoded_jpeg(image: Image.Image) -> Tensor | None:
     """Return the pixels of an open JPEG by torchvision; None if Pillow has to read it."""
     image.fp.seek(0)
-    content = np.fromfile(image.fp, dtype=np.uint8)
+    at_hand = isinstance(image.fp, io.BytesIO)
+    content = (
+        np.frombuffer(image.fp.getbuffer(), dtype=np.uint8)
+        if at_hand
+        else np.fromfile(image.fp, dtype=np.uint8)
+    )
     try:
         with warnings.catch_warnings():
             # torchvision 0.29 announces that its decoders will go, in favour of TorchCodec.
@@ -79,12 +89,13 @@ def _simplejpeg() -> ModuleType | None:
     return simplejpeg
 
 
-def _by_simplejpeg(path: str) -> Tensor | None:
+def _by_simplejpeg(path: str, content: bytes | None) -> Tensor | None:
     """Return the pixels of an ordinary JPEG; None if Pillow has to judge the file."""
     library = _simplejpeg()
     try:
-        with open(path, "rb") as stream:
-            content = stream.read()
+        if content is None:
+            with open(path, "rb") as stream:
+                content = stream.read()
         height, width, colours, _ = library.decode_jpeg_header(content)
         # Pillow refuses larger images, and turns CMYK into RGB by a formula of its own.
         if height * width > 2 * (Image.MAX_IMAGE_PIXELS or MOST_PIXELS) or colours not in COLOURS:

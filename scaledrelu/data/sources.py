@@ -93,7 +93,7 @@ class FolderSource:
         self.on_bad_image = on_bad_image
         self.skipped: list[str] = []
         self._replaced: dict[int, int] = {}
-        self._decode: Callable[[str], Any] = decode
+        self._decode: Callable[..., Any] = decode
 
     def __len__(self) -> int:
         return len(self._names)
@@ -110,22 +110,19 @@ class FolderSource:
         """Return the path of the file."""
         return os.path.join(self.root, self.name_of(index))
 
-    def select(self, indices: np.ndarray) -> FolderSource:
+    def select(self, indices: np.ndarray) -> Self:
         """Return a source of these images only, with the same classes."""
-        chosen = FolderSource(
-            self.root,
-            self._names[indices],
-            self.targets[indices],
-            self.classes,
-            on_bad_image=self.on_bad_image,
-        )
-        return chosen.decoded_by(self._decode)
+        chosen = copy.copy(self)
+        chosen._names, chosen.targets = self._names[indices], self.targets[indices]
+        chosen.skipped, chosen._replaced = [], {}
+        return chosen
 
-    def decoded_by(self, decode: Callable[[str], Any]) -> FolderSource:
+    def decoded_by(self, decode: Callable[..., Any]) -> Self:
         """Return the same images, which another function decodes; both note what they skip.
 
         Args:
-            decode: path -> image in RGB; BadImageError for a bad one.
+            decode: path -> image in RGB; BadImageError for a bad one. It gets the bytes of the
+                file as well where they are at hand.
         """
         other = copy.copy(self)
         other._decode = decode
@@ -139,11 +136,19 @@ class FolderSource:
         """
         index = self.position_of(index)
         try:
-            return self._decode(self.path_of(index))
+            return self._decoded(index)
         except BadImageError:
             if self.on_bad_image != "skip":
                 raise
         return self._replace(index)
+
+    def files(self) -> Part:
+        """Return the files, for a digest."""
+        names = [self.name_of(index) for index in range(len(self))]
+        return Part("images", os.path.abspath(self.root), names)
+
+    def _decoded(self, index: int) -> Any:
+        return self._decode(self.path_of(index))
 
     def _replace(self, index: int) -> Any:
         same_class = np.flatnonzero(self.targets == self.targets[index])
@@ -151,7 +156,7 @@ class FolderSource:
         self._skip(index)
         for candidate in np.roll(same_class, -start)[1:].tolist():
             try:
-                image = self._decode(self.path_of(candidate))
+                image = self._decoded(candidate)
             except BadImageError:
                 self._skip(candidate)
                 continue
@@ -178,8 +183,7 @@ def content_digest(source: FolderSource, *, store: Path | None = None) -> str:
         source: images in files.
         store: the file that hashes are kept in; None = hash every file.
     """
-    names = [source.name_of(index) for index in range(len(source))]
-    return digest_files([Part("images", os.path.abspath(source.root), names)], store=store)
+    return digest_files([source.files()], store=store)
 
 
 class MemorySource:

@@ -107,12 +107,19 @@ def eval_transform(
     from torchvision import transforms
 
     normalise = transforms.Normalize(mean=list(mean), std=list(std))
-    if isinstance(image_size, int):
-        short_side = image_size if image_size <= SMALL else math.floor(image_size / crop)
-        fit = fit_to(image_size, resized=short_side)
-    else:
-        fit = fit_to(image_size, interpolation="bilinear")
-    return transforms.Compose([fit, transforms.ToTensor(), normalise])
+    return transforms.Compose([_eval_fit(image_size, crop), transforms.ToTensor(), normalise])
+
+
+def eval_crop(*, image_size: Size, crop: float) -> Callable[[Image], Tensor]:
+    """Return ``eval_transform`` before it normalises: PIL image -> 3 x H x W, uint8.
+
+    Args:
+        image_size: pixels of a side, or (height, width).
+        crop: the short side is resized to image_size / crop.
+    """
+    from torchvision import transforms
+
+    return transforms.Compose([_eval_fit(image_size, crop), transforms.PILToTensor()])
 
 
 def fit_to(
@@ -138,6 +145,13 @@ def fit_to(
             transforms.CenterCrop(image_size),
         ]
     )
+
+
+def _eval_fit(image_size: Size, crop: float) -> Callable[[Image], Image]:
+    if not isinstance(image_size, int):
+        return fit_to(image_size, interpolation="bilinear")
+    short_side = image_size if image_size <= SMALL else math.floor(image_size / crop)
+    return fit_to(image_size, resized=short_side)
 
 
 def _plain_crop(augment: AugmentConfig, image_size: Size) -> Callable[[Image], Image]:

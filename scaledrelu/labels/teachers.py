@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scaledrelu.config.pack import is_image_folder
 from scaledrelu.data.datasets import scan_folder
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.data.workers import Transform
@@ -68,7 +69,7 @@ def timm_teacher(
 
     Args:
         name: timm's name of the model, e.g. ``dm_nfnet_f6.dm_in1k``.
-        data: ``<data>/<class>/*``.
+        data: ``<data>/<class>/*``, or where that folder is missing ``<data>.pack``.
         pretrained: take timm's weights of that name (downloaded if missing).
         checkpoint: file of weights instead; it must have as many classes as the folder.
         image_size: side in pixels; None = the model's.
@@ -83,7 +84,7 @@ def timm_teacher(
         DataError: a folder without class folders, or with other classes than the model's.
     Source: recipes B.4 (NFNet-F6 at 576 pixels, crop 1.0).
     """
-    if data is None or not Path(data).is_dir():
+    if data is None or not is_image_folder(data):
         raise DataError(f"--data={data}: no such folder; give the folder of the class folders")
     if pretrained == (checkpoint is not None):
         raise ConfigError(

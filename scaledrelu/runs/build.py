@@ -79,7 +79,7 @@ def build(config: RunConfig, world: World) -> Job:
     task = task.to(world.device)
     if launch.channels_last:
         task = task.to(memory_format=layout(launch))
-    validation = Validation(config, splits.val, world)
+    validation = Validation(config, splits.val, world, keep=True)
     evaluate = build_evaluation(config, task, validation, world, splits)
     splits = embed_training_images(config, task, splits)
     loader = train_loader(config, splits, groups, world)

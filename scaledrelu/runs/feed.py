@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -16,18 +17,23 @@ from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.crops import crop_tensor, eval_tensor, multi_crop_tensor
 from scaledrelu.data.datasets import Splits
+from scaledrelu.data.device.normalise import HostNormalise
+from scaledrelu.data.kept import MOST, KeptBatches, free_memory
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.multicrop import multi_crop
 from scaledrelu.data.pixels import decode_pixels
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.data.sources import FolderSource, ImageSource, subset
-from scaledrelu.data.transforms import crop_train, eval_transform, reference_train
+from scaledrelu.data.transforms import crop_train, eval_crop, reference_train
 from scaledrelu.data.workers import Transform
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.labels.maps import LabelMaps
 from scaledrelu.labels.transforms import joint_train
 from scaledrelu.runs.create import create
+from scaledrelu.text import data_size
+
+log = logging.getLogger(__name__)
 
 PROBE_IMAGES = 64  # validation images for the extremes in the evidence file
 
@@ -125,15 +131,14 @@ def train_transform(
 
 
 def validation_transform(data: DataConfig, *, crop: float) -> Transform:
-    """Return what the host does to an image in a file before it is evaluated.
+    """Return what the host does to an image in a file before it is evaluated: cut to bytes.
 
     Args:
-        data: size and statistics of the images, and their decoder.
+        data: size of the images, and their decoder.
         crop: the short side is resized to image_size / crop.
     """
-    if data.decoder == "tensor":
-        return eval_tensor(image_size=data.size, crop=crop)
-    return eval_transform(image_size=data.size, crop=crop, mean=data.mean, std=data.std)
+    cut = eval_tensor if data.decoder == "tensor" else eval_crop
+    return cut(image_size=data.size, crop=crop)
 
 
 def layout(launch: LaunchConfig) -> torch.memory_format:
@@ -148,6 +153,7 @@ class Validation:
         config: the run's configuration.
         source: all images of the set.
         world: this process's place and device.
+        keep: there will be several passes: decode in the first alone where memory allows it.
 
     Raises:
         DataError: if there are fewer images than processes; no evaluator accepts an empty shard.
@@ -156,7 +162,9 @@ class Validation:
         probe: the first images of the shard, for the extremes; None before the first pass.
     """
 
-    def __init__(self, config: RunConfig, source: ImageSource, world: World) -> None:
+    def __init__(
+        self, config: RunConfig, source: ImageSource, world: World, *, keep: bool = False
+    ) -> None:
         data = config.data
         if len(source) < world.size:
             raise DataError(
@@ -166,19 +174,25 @@ class Validation:
         self.device, self.layout = world.device, layout(config.launch)
         self.num_images = len(source)
         self.probe: torch.Tensor | None = None
-        self._normalise = DeviceAugment(mean=data.mean, std=data.std, seed=0).normalise
+        whole, pin = hasattr(source, "images"), world.device.type == "cuda"
+        self._normalise = (
+            DeviceAugment(mean=data.mean, std=data.std, seed=0).normalise
+            if whole or data.decoder == "tensor"
+            else HostNormalise(mean=data.mean, std=data.std)
+        )
         crop = config.evaluation.crop
-        whole = hasattr(source, "images")
-        self._loader = EvalLoader(
+        loader = EvalLoader(
             decoded(source, data),
             rank=world.rank,
             world_size=world.size,
             batch=config.evaluation.batch,
             transform=None if whole else validation_transform(data, crop=crop),
             workers=config.launch.workers,
-            pin=world.device.type == "cuda",
+            pin=pin,
             device=world.device,
         )
+        keeps = keep and not whole and _has_room(config, source, world)
+        self._loader = KeptBatches(loader, pin=pin) if keeps else loader
 
     def __iter__(self) -> Iterator[RawBatch]:
         for raw in self._loader:
@@ -191,3 +205,17 @@ class Validation:
     def close(self) -> None:
         """End the loader processes."""
         self._loader.close()
+
+
+def _has_room(config: RunConfig, source: ImageSource, world: World) -> bool:
+    """Say whether the crops of all processes fit into memory, and in the log if they do not."""
+    if not config.launch.cache_val:
+        return False
+    size, free = len(source) * 3 * config.data.height * config.data.width, free_memory()
+    if size > MOST * free and world.is_main:
+        log.info(
+            "validation images are decoded at every evaluation: their crops take %s, more than "
+            "%.0f%% of the %s of free memory (launch.cache_val)",
+            data_size(size), 100 * MOST, data_size(free),
+        )  # fmt: skip
+    return size <= MOST * free

@@ -67,6 +67,7 @@ def test_everything_scientific_changes_the_id(base: RunConfig, override: str) ->
         ("data.on_bad_image", "skip"), ("evaluation.batch", 7), ("evaluation.report", "best"),
         ("launch.device", "cuda"), ("launch.threads", 7), ("launch.channels_last", False),
         ("launch.fp16_on_cpu", True), ("launch.groups_at_once", True), ("launch.sdpa", "cudnn"),
+        ("launch.cache_val", False),
         ("wandb.mode", "online"), ("wandb.tags", ["x"]),
         ("paths.results", "x"), ("trust", ["x"]),
     ],

@@ -271,6 +271,15 @@ def test_trainer_that_fails_within_an_epoch_ends_with_its_loader_processes(files
     assert "the trainer failed" in ended.stderr
 
 
+def test_images_in_memory_live_on_the_device_and_batches_are_selected_there(digits):
+    training = train_loader(digits, pin=True, device="meta")  # has no bytes to copy back
+    evaluated = EvalLoader(digits, rank=0, world_size=1, batch=100, pin=True, device="meta")
+    for batch in (*flat([next(training.epoch(0))]), *evaluated):
+        assert {batch.images.device.type, batch.targets.device.type} == {"meta"}
+        assert batch.images.dtype == torch.uint8
+        assert {batch.indices.device.type, batch.views.device.type} == {"cpu"}
+
+
 # --- evaluation
 
 

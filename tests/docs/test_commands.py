@@ -29,6 +29,7 @@ from scripts import (
     make_mini_data,
     make_token_labels,
     mirror,
+    pack_images,
 )
 from tests.helpers.documents import ROOT, WRITTEN, Shown, example_files, shown_commands
 
@@ -56,6 +57,7 @@ PARSERS = {
     "make_mini_data": make_mini_data.parse,
     "make_token_labels": make_token_labels.parse,
     "mirror": mirror.parse,
+    "pack_images": pack_images.parse,
 }
 PYTHON = ("python", ".venv/bin/python", "torchrun", "srun")
 OUTSIDE = ("pip", "squeue", "eval")  # programs of others

@@ -10,8 +10,15 @@ import torch
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.crops import TensorMultiCrop
+from scaledrelu.data.device.normalise import HostNormalise
+from scaledrelu.data.kept import KeptBatches
+from scaledrelu.data.loaders import EvalLoader
 from scaledrelu.data.pixels import decode_pixels
+from scaledrelu.data.sources import FolderSource
+from scaledrelu.data.transforms import eval_transform
 from scaledrelu.engine.distributed import World
+from scaledrelu.runs import feed
+from scaledrelu.runs.build import build
 from scaledrelu.runs.feed import Validation, decoded, open_data, train_loader, train_transform
 from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
@@ -80,6 +87,76 @@ def test_validation_images_hardly_depend_on_the_decoder(files) -> None:
         assert torch.equal(one.targets, other.targets)
         assert one.images.dtype == other.images.dtype == torch.float32
         assert (one.images - other.images).abs().mean() < 0.05 * LEVEL
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("cache", ["true", "false"])
+@pytest.mark.parametrize("crop", [0.875, 1.0])
+def test_validation_images_are_torchvisions_to_the_last_bit(
+    files, workers: int, cache: str, crop: float
+) -> None:
+    config = files(
+        f"launch.workers={workers}", f"launch.cache_val={cache}", f"evaluation.crop={crop}",
+        "data.image_size=36", "evaluation.batch=4",
+    )  # fmt: skip
+    source, data = open_data(config).val, config.data
+    one_by_one = eval_transform(image_size=36, crop=crop, mean=data.mean, std=data.std)
+    expected = torch.stack([one_by_one(source.load(i)) for i in range(len(source))])
+    validation = Validation(config, source, CPU, keep=True)
+    for _ in range(3):
+        assert torch.equal(torch.cat([raw.images for raw in validation]), expected)
+    validation.close()
+
+
+@pytest.mark.parametrize("decoder", ["pil", "tensor"])
+@pytest.mark.parametrize(("cache", "passes"), [("true", 1), ("false", 3)])
+def test_validation_files_are_decoded_once_a_run(
+    files, decoder: str, cache: str, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = files(f"data.decoder={decoder}", f"launch.cache_val={cache}", "launch.workers=0")
+    source = open_data(config).val
+    reads, load = [], FolderSource.load
+    monkeypatch.setattr(FolderSource, "load", lambda self, i: reads.append(i) or load(self, i))
+    validation = Validation(config, source, CPU, keep=True)
+    found = [[raw.images for raw in validation] for _ in range(3)]
+    assert len(reads) == passes * len(source)
+    assert all(map(torch.equal, found[0], found[2]))
+
+
+def test_a_run_keeps_the_images_that_it_is_judged_on(files) -> None:
+    job = build(files("launch.workers=0"), CPU)
+    assert isinstance(job.validation._loader, KeptBatches)
+    job.close()
+
+
+def test_what_is_read_once_is_not_kept(files) -> None:
+    assert isinstance(Validation(files(), open_data(files()).val, CPU)._loader, EvalLoader)
+
+
+def test_images_that_need_more_than_a_tenth_of_the_memory_are_decoded_again(
+    files, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    config = files("data.image_size=32")
+    source, size = open_data(config).val, 15 * 3 * 32 * 32
+    for free, keeps in ((10 * size, True), (10 * size - 1, False)):
+        monkeypatch.setattr(feed, "free_memory", lambda free=free: free)
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            for world in (CPU, World(1, 2, CPU.device)):
+                loader = Validation(config, source, world, keep=True)._loader
+                assert isinstance(loader, KeptBatches) == keeps
+        assert len(caplog.messages) == (0 if keeps else 1)
+    assert "more than 10% of the 0.5 MB of free memory (launch.cache_val)" in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_normalises_to_the_last_bit_as_the_host_does() -> None:
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8, generator=draw)
+    fields = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    on_gpu = HostNormalise(**fields)(images.cuda()).cpu()
+    assert torch.equal(on_gpu, HostNormalise(**fields)(images))
 
 
 def test_only_files_are_decoded_to_tensors_and_only_if_asked(files, smoke) -> None:

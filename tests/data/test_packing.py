@@ -1,0 +1,127 @@
+"""A pack is written whole or not at all, and what cannot be packed is refused in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scaledrelu.config.pack import read_pack
+from scaledrelu.data import packing
+from scaledrelu.data.packing import check_pack, pack_folder
+from scaledrelu.errors import DataError
+from scripts import pack_images
+
+
+def refused(*arguments: object) -> str:
+    with pytest.raises(DataError) as error:
+        pack_folder(*arguments)
+    return str(error.value)
+
+
+def test_a_pack_holds_the_files_one_after_the_other(image_folder, tmp_path: Path) -> None:
+    root = image_folder({"train": 3})
+    found = pack_folder(root / "train", tmp_path / "out")
+    files = sorted((root / "train").rglob("*.jpg"))
+    content = b"".join(path.read_bytes() for path in files)
+    assert (found.images, found.classes, found.size) == (9, 3, len(content))
+    assert content in found.path.read_bytes()
+    pack = read_pack(found.path)
+    assert list(pack.names) == [str(path.relative_to(root / "train")) for path in files]
+    assert pack.counts == {"cat": 3, "dog": 3, "owl": 3}
+    assert os.listdir(tmp_path / "out") == ["train.pack"]
+
+
+def test_a_pack_that_was_interrupted_leaves_nothing(
+    image_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = image_folder({"train": 3})
+    monkeypatch.setattr(packing, "_index", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        pack_folder(root / "train", tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_what_a_kill_left_is_never_read_and_is_replaced(image_folder, tmp_path: Path) -> None:
+    root, out = image_folder({"train": 3}), tmp_path / "out"
+    out.mkdir()
+    (out / ".train.pack.tmp").write_bytes(b"scaledrelu pack 1\n")
+    assert pack_folder(root / "train", out).is_new
+    assert os.listdir(out) == ["train.pack"]
+
+
+def test_a_finished_pack_is_kept_and_one_of_other_images_is_refused(
+    image_folder, tmp_path: Path
+) -> None:
+    root, out = image_folder({"train": 3}), tmp_path / "out"
+    before = pack_folder(root / "train", out).path.stat()
+    again = pack_folder(root / "train", out)
+    assert (again.is_new, again.path.stat().st_mtime_ns) == (False, before.st_mtime_ns)
+    (root / "train/cat/1.jpg").unlink()
+    assert "train.pack: holds other images than" in refused(root / "train", out)
+
+
+def test_what_cannot_be_packed_is_refused(
+    image_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = image_folder({"train": 2})
+    assert f"{root}/no: no such folder" in refused(root / "no", tmp_path / "out")
+    assert "this folder would be read in place of its pack" in refused(root / "train", root)
+    assert "cannot be written (Not a directory)" in refused(
+        root / "train", root / "train/cat/0.jpg/out"
+    )
+    (root / "train/owl/9.jpg").symlink_to("/nowhere")
+    assert "owl/9.jpg: cannot be read (No such file" in refused(root / "train", tmp_path / "out")
+    (root / "train/owl/9.jpg").unlink()
+    (root / "train/empty").mkdir()
+    assert "empty: class folder without images" in refused(root / "train", tmp_path / "out")
+    (root / "train/empty").rmdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 9))
+    assert "but 0.0 MB are free; make room" in refused(root / "train", tmp_path / "out")
+    assert not (tmp_path / "out/train.pack").exists()
+
+
+def test_a_check_reads_every_image(image_folder, tmp_path: Path) -> None:
+    path = pack_folder(image_folder({"train": 3}) / "train", tmp_path).path
+    assert check_pack(path).images == 9
+    content = bytearray(path.read_bytes())
+    content[read_first(path) + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"train\.pack/owl/2\.jpg: damaged"):
+        check_pack(path)
+
+
+def read_first(path: Path) -> int:
+    """Return where the last image begins."""
+    return int.from_bytes(read_pack(path).offsets[-16:-8], "little")
+
+
+def test_the_script_packs_every_split_and_checks_them(image_folder, tmp_path: Path, capsys) -> None:
+    root, out = image_folder({"train": 3, "test": 2}), str(tmp_path / "out")
+
+    def call(*arguments: str) -> str:
+        pack_images.main(pack_images.parse(list(arguments)))
+        return capsys.readouterr().out
+
+    pack = ("--data", str(root), "--splits", "train", "test", "--out", out)
+    first = call(*pack).splitlines()
+    assert first[0].startswith(f"{out}/train.pack: 9 images in 3 classes, 0.0 MB")
+    assert first[1].startswith(f"{out}/test.pack: 6 images in 3 classes, 0.0 MB")
+    assert [line.endswith(", there already") for line in call(*pack).splitlines()] == [True] * 2
+    assert call("--check", out).count("as they were packed") == 2
+    with pytest.raises(DataError, match="holds no packs"):
+        call("--check", str(root))
+    with pytest.raises(SystemExit):
+        pack_images.parse(["--data", "x"])
+
+
+def test_progress_says_how_much_is_left(
+    image_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    monkeypatch.setattr(packing, "_REPORT_S", 0.0)
+    with caplog.at_level("INFO"):
+        pack_folder(image_folder({"train": 2}) / "train", tmp_path)
+    assert len(caplog.messages) == 6
+    assert caplog.messages[-1].endswith("0.0 MB of 0.0 MB, eta 0s")
