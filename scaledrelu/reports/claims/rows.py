@@ -10,7 +10,7 @@ from scaledrelu.config.identity import canonical
 from scaledrelu.errors import TableError
 from scaledrelu.reports.claims.spec import OF_NUMBERS, WHERE, Check, Claims, RowName
 from scaledrelu.tables.composer import Compose
-from scaledrelu.tables.planner import PAPER, compose_at_paper
+from scaledrelu.tables.planner import OFFICIAL, compose_at_paper
 from scaledrelu.tables.spec import load_table, merge_overrides, table_names
 from scaledrelu.tables.table import Column, Row, Table
 
@@ -88,9 +88,9 @@ class Rows:
 
         Args:
             run: Hydra overrides.
-            compose: overrides -> composed config; compared at paper scale.
+            compose: overrides -> composed config; compared at the official profile.
         """
-        wanted = canonical(compose.unpinned(merge_overrides(run, (f"profile={PAPER}",))).config)
+        wanted = canonical(compose.unpinned(merge_overrides(run, (f"profile={OFFICIAL}",))).config)
         for name, (_, row) in self._rows.items():
             place = self.place(name)
             composed, upstream = compose_at_paper(compose, row, place.column)
