@@ -71,12 +71,14 @@ class Side:
         path: of a run's training images.
         workers: loader processes per GPU; 0 where images lie ready.
         copies: how often the images of an evaluation are classified.
+        keeps: whether crops for evaluations are decoded once a run.
     """
 
     steps: tuple[Step, ...]
     path: Callable[[RunConfig, Records], str]
     workers: Callable[[RunConfig], int]
     copies: Callable[[RunConfig], int]
+    keeps: Callable[[RunConfig], bool]
 
 
 def ours(records: Records) -> Side:
@@ -90,6 +92,7 @@ def ours(records: Records) -> Side:
         our_path,
         lambda config: 0 if config.data.in_memory else max(1, config.launch.workers),
         lambda config: 1,
+        lambda config: config.launch.cache_val,
     )
 
 
@@ -113,6 +116,7 @@ def official(records: Records) -> Side:
         official_path,
         lambda config: OFFICIAL_WORKERS[config.method],
         lambda config: config.launch.nproc if config.method in NOT_SHARED else 1,
+        lambda config: False,
     )
 
 
@@ -122,7 +126,9 @@ def tuned(records: Records) -> Side:
     Args:
         records: what was measured.
     """
-    return Side(records.official, official_path, lambda config: records.processes, lambda config: 1)
+    return replace(
+        official(records), workers=lambda config: records.processes, copies=lambda config: 1
+    )
 
 
 def cost_of(config: RunConfig, side: Side, records: Records) -> Cost | None:
@@ -145,8 +151,10 @@ def cost_of(config: RunConfig, side: Side, records: Records) -> Cost | None:
     step = _together(step_rate(config, side.steps), config.launch.nproc)
     by_loader = data is not None and data.likely < step.likely
     hours = _hours(training.images, step, data)
-    images = evaluations.images * side.copies(config)
-    hours += _hours(images, forward_rate(config, side.steps), decoded)
+    forward, copies = forward_rate(config, side.steps), side.copies(config)
+    kept = evaluations.again if side.keeps(config) else 0.0
+    hours += _hours(copies * (evaluations.images - kept), forward, decoded)
+    hours += _hours(copies * kept, forward, None)
     return Cost(hours, data.basis if by_loader else step.basis, by_loader)
 
 

@@ -30,6 +30,7 @@ class Part:
 
     Attributes:
         images: how many, over the whole run and all GPUs.
+        again: those of them that were seen before with the same crop: a run may have kept it.
         flops: operations on one image.
         bytes: what one image moves between a GPU and its memory at least, in 16 bits.
     """
@@ -37,6 +38,7 @@ class Part:
     images: float
     flops: float
     bytes: float
+    again: float = 0.0
 
 
 def parts_of(config: RunConfig) -> list[Part]:
@@ -51,9 +53,11 @@ def parts_of(config: RunConfig) -> list[Part]:
     images = expect["train"] * config.data.fraction
     height, width = config.data.height, config.data.width
     once = forward_flops(config, height, width), forward_bytes(config, height, width)
+    evaluated = _evaluated(config, expect, images)
+    again = max(0.0, evaluated - expect["val"]) if _keeps(config) else 0.0
     return [
         Part(images * config.run_epochs, step_flops(config), step_bytes(config)),
-        Part(_evaluated(config, expect, images), *once),
+        Part(evaluated, *once, again),
     ]
 
 
@@ -126,6 +130,11 @@ def _views(config: RunConfig) -> Iterator[tuple[float, int, int]]:
         yield passes * crops.num_local * TRAINING, crops.local_size, crops.local_size
     else:
         yield passes * TRAINING, height, width
+
+
+def _keeps(config: RunConfig) -> bool:
+    """Say whether a run evaluates nothing but one validation set, whose crops it can keep."""
+    return all(one["_target_"].rpartition(".")[2] == "Top1" for one in config.evaluation.build)
 
 
 def _evaluated(config: RunConfig, expect: Mapping[str, Any], training: float) -> float:

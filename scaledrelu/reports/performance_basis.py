@@ -137,7 +137,8 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         f"| loader processes of the official scripts | published: their defaults ({workers}) |",
         "| evaluations | modelled: a forward pass at the operations a second of the step, decoding "
         "as fast as the device path. DeiT without `--dist-eval` and DINO's linear evaluation "
-        "classify all images on every GPU (their code); ours shares them |",
+        "classify all images on every GPU (their code); ours shares them and, where memory "
+        "allows, decodes those for top-1 once a run |",
         f"| GPUs together | assumed: {likely} of their sum ({low} to {high:g}); never measured |",
         f"| the floor | modelled: the operations at {records.peak / 1e12:.0f} TFLOP/s, the fastest "
         f"large product measured, or the bytes at {BANDWIDTH / 1e12} TB/s (datasheet), whichever "

@@ -12,7 +12,9 @@ from scaledrelu.cost.work import step_bytes, step_flops
 from tests.helpers.speeds import CROPS, HOST, RECORDS, paper
 
 TRAIN, VAL, HOUR = 1_281_167, 50_000, 3600
-ALONE, SIXTEEN = ["launch.nproc=1"], "launch.workers=16"
+ALONE = ["launch.nproc=1", "launch.cache_val=false"]
+SIXTEEN = "launch.workers=16"
+WITH = (ours(RECORDS), RECORDS)
 
 
 def test_the_loader_decides_where_it_is_the_slower():
@@ -25,7 +27,8 @@ def test_the_loader_decides_where_it_is_the_slower():
 
 def test_the_step_decides_where_it_is_the_slower_and_eight_gpus_lose_some_of_it():
     overrides = ["stem=conv", *CROPS, SIXTEEN]
-    one, eight = (cost_of(paper(*overrides, *more), ours(RECORDS), RECORDS) for more in (ALONE, []))
+    decoding = ["launch.cache_val=false"]
+    one, eight = (cost_of(paper(*overrides, *more), *WITH) for more in (ALONE, decoding))
     evaluations = 300 * VAL / 2400
     assert not one.by_loader
     assert one.hours.likely == pytest.approx((300 * TRAIN / 2000 + evaluations) / HOUR)
@@ -46,6 +49,15 @@ def test_images_in_memory_wait_for_no_loader():
     cost = cost_of(waiting, ours(RECORDS), RECORDS)
     assert not cost.by_loader
     assert cost.hours.likely == pytest.approx((300 * TRAIN / 2000 + 300 * VAL / 6000) / HOUR)
+
+
+def test_kept_crops_are_decoded_once_and_then_wait_for_no_loader():
+    kept, decoded = (
+        cost_of(paper("stem=conv", *CROPS, SIXTEEN, f"launch.cache_val={word}"), *WITH).hours.likely
+        for word in ("true", "false")
+    )
+    saved = 299 * VAL * (1 / 2400 - 1 / 6000)  # device path, forward pass
+    assert decoded - kept == pytest.approx(saved / HOUR)
 
 
 def test_every_gpu_evaluates_all_images_in_the_official_script_unless_told_not_to():

@@ -69,5 +69,10 @@ def test_a_run_is_its_training_and_its_evaluations(overrides, trained, evaluated
     assert evaluations.images == evaluated
 
 
+def test_validation_images_come_again_and_those_of_knn_are_not_kept():
+    again = [parts_of(paper(*recipe))[1].again for recipe in ([], ["recipe=dino"], ["recipe=reid"])]
+    assert again == [299 * VAL, 0, 0]
+
+
 def test_images_that_nobody_counted_are_no_work(tmp_path):
     assert parts_of(paper("data=imagefolder", f"data.root={tmp_path}")) == []
