@@ -27,12 +27,12 @@ from scaledrelu.runs.feed import train_loader
 GROUP = 16  # images per batch
 CLASSES = 1000
 PATHS = {  # name -> overrides of the paper profile
-    "reference": ("data.augment=reference",),
+    "reference": ("data.augment=reference", "data.decoder=pil"),
     "device": ("data.augment=device", "data.decoder=pil"),
     "device, decoder=tensor": ("data.augment=device", "data.decoder=tensor"),
-    "DINO, reference": ("recipe=dino", "data.augment=reference"),
+    "DINO, reference": ("recipe=dino", "data.augment=reference", "data.decoder=pil"),
     "DINO": ("recipe=dino", "data.augment=device", "data.decoder=tensor"),
-    "VOLO": ("recipe=volo", "model=volo_d1", "data.augment=reference"),
+    "VOLO": ("recipe=volo", "model=volo_d1"),
 }
 SUFFIXES = (".jpg", ".jpeg")
 GENERATED = 64

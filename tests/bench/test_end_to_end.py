@@ -43,8 +43,9 @@ def test_both_sides_make_one_update_of_batches_alike(jpegs, tmp_path: Path, scri
                 means, spreads = zip(
                     *((float(x.mean()), float(x.std())) for x in pair), strict=True
                 )
-                assert means[0] == pytest.approx(means[1], abs=0.25)
-                assert spreads[0] == pytest.approx(spreads[1], rel=0.25)
+                # 16 images of other draws; bytes, or floats that were not normalised, lie far off.
+                assert means[0] == pytest.approx(means[1], abs=1.0)
+                assert spreads[0] == pytest.approx(spreads[1], rel=0.5)
         if script is not Script.DINO:
             assert mine.targets.shape == theirs.targets.shape
             sums = mine.targets.sum(1), theirs.targets.sum(1)

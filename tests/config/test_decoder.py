@@ -13,11 +13,30 @@ TENSOR = {**FILES, "data.decoder": "tensor"}
 
 
 def test_the_decoder_is_pillow_and_then_no_part_of_the_id() -> None:
-    config = composed("profile=paper")
+    config = composed("profile=official")
     assert config.data.decoder == NEUTRAL["data.decoder"] == "pil"
     assert "decoder" not in canonical(config)["data"]
     other = with_values(config, TENSOR)
     assert canonical(other)["data"]["decoder"] == "tensor"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "path"),
+    [
+        ("deit", ("device", "tensor")), ("dino", ("device", "tensor")),
+        ("linear_probe", ("device", "tensor")), ("volo", ("reference", "pil")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("data", ["imagenet1k", "imagefolder"])
+def test_the_device_augments_at_paper_size_but_for_label_maps(
+    recipe: str, data: str, path: tuple[str, str]
+) -> None:
+    ours, official = (
+        composed(f"profile={p}", f"recipe={recipe}", f"data={data}").data
+        for p in ("paper", "official")
+    )
+    assert (ours.augment, ours.decoder) == path
+    assert (official.augment, official.decoder) == ("reference", "pil")
 
 
 @pytest.mark.parametrize(

@@ -160,5 +160,5 @@ def test_small_profiles_augment_crops_on_the_host_wherever_images_are_augmented(
 
 @pytest.mark.parametrize("augment", ["reference", "device"])
 def test_crops_of_the_paper_are_augmented_where_images_are(augment: str) -> None:
-    config = composed("recipe=dino", "profile=paper", f"data.augment={augment}")
+    config = composed("recipe=dino", "profile=paper", f"data.augment={augment}", "data.decoder=pil")
     assert config.augment.multi_crop.pipeline == augment
