@@ -71,7 +71,12 @@ def step_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
 
 
 def forward_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
-    """Return how many images a second one GPU classifies: a forward pass is a third of a step."""
+    """Return how many images a second one GPU classifies: a forward pass is a third of a step.
+
+    Args:
+        config: resolved.
+        steps: measured ones of one side.
+    """
     rate = step_rate(config, steps)
     height, width = config.data.height, config.data.width
     share = step_flops(config) / forward_flops(config, height, width)

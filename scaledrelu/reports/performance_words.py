@@ -27,8 +27,8 @@ def days(hours: Hours, gpus: int) -> str:
     """Return how many days so many GPUs work.
 
     Args:
-        hours: of one GPU.
-        gpus: how many share them.
+        hours: GPU-hours.
+        gpus: number of GPUs that share them.
     """
     return f"{hours.likely / gpus / 24:.1f}"
 
