@@ -74,8 +74,8 @@ def forward_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
     """Return how many images a second one GPU classifies: a forward pass is a third of a step.
 
     Args:
-        config: the run's configuration.
-        steps: measured training steps.
+        config: resolved.
+        steps: measured ones of one side.
     """
     rate = step_rate(config, steps)
     height, width = config.data.height, config.data.width

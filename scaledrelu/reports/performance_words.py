@@ -27,7 +27,7 @@ def days(hours: Hours, gpus: int) -> str:
     """Return how many days so many GPUs work.
 
     Args:
-        hours: hours of one GPU.
+        hours: GPU-hours.
         gpus: number of GPUs that share them.
     """
     return f"{hours.likely / gpus / 24:.1f}"
