@@ -59,7 +59,7 @@ def _step(_: int, overrides: list[str]) -> None:
     config = compose([*COMMON, *overrides])
     plain = replace(config, launch=replace(config.launch, compile=False))
     expected = gradients(plain)
-    assert not counters["stats"]
+    counters.clear()
     found = gradients(config)
     assert counters["stats"]["unique_graphs"] > 0
     for a, b in zip(found, expected, strict=True):
