@@ -10,14 +10,13 @@ Run the same command again to continue where it stopped. About 8 KB per image at
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import readable_errors
 from scaledrelu.config.ranges import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS, within
+from scripts._resumable import run_resumable
 from scripts._runs import add_place_of_run
 
 
@@ -95,9 +94,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        with readable_errors():
-            main(parse(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted; run the same command again to continue")
+    run_resumable(lambda: main(parse(sys.argv[1:])))

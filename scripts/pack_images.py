@@ -10,16 +10,15 @@ is whole: after an interruption the same command packs what is missing.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import readable_errors
 from scaledrelu.config.pack import SUFFIX
 from scaledrelu.errors import DataError
 from scaledrelu.text import data_size
+from scripts._resumable import run_resumable
 
 SPLITS = ("train", "val")
 
@@ -73,9 +72,4 @@ def _packs_in(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        with readable_errors():
-            main(parse(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted; run the same command again to continue")
+    run_resumable(lambda: main(parse(sys.argv[1:])))
