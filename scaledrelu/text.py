@@ -18,6 +18,19 @@ def data_size(num_bytes: int) -> str:
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
 
 
+def ranged(low: float, likely: float, high: float) -> str:
+    """Return e.g. ``4,033 (3,427 to 5,196)``; the likely value alone where its ends read alike.
+
+    Args:
+        low: the least.
+        likely: the likely value.
+        high: the most.
+    """
+    if f"{low:,.0f}" == f"{high:,.0f}":
+        return f"{likely:,.0f}"
+    return f"{likely:,.0f} ({low:,.0f} to {high:,.0f})"
+
+
 def plural(n: int, word: str) -> str:
     """Return a number of things: ``1 row``, ``3 rows``.
 

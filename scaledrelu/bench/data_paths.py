@@ -54,11 +54,16 @@ def find_jpegs(folder: Path) -> list[Path]:
     return found
 
 
-def generate_jpegs(folder: Path) -> list[Path]:
-    """Write a handful of JPEGs of ImageNet's usual size: blurred noise, about 100 KB each."""
+def generate_jpegs(folder: Path, *, images: int = GENERATED) -> list[Path]:
+    """Write a handful of JPEGs of ImageNet's usual size: blurred noise, about 100 KB each.
+
+    Args:
+        folder: where to write them.
+        images: number of files.
+    """
     draw = np.random.default_rng(0)
     width, height = GENERATED_SIZE
-    for index in range(GENERATED):
+    for index in range(images):
         coarse = draw.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
         image = np.asarray(Image.fromarray(coarse).resize(GENERATED_SIZE, Image.BICUBIC), np.int16)
         noisy = np.clip(image + draw.normal(0, 12, image.shape), 0, 255).astype(np.uint8)

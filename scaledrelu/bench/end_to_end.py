@@ -6,7 +6,6 @@ its processes have made in the other's turn.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,19 +15,18 @@ import torch
 
 from scaledrelu.bench.data_paths import PATHS, make_maps, source_of
 from scaledrelu.bench.end_cases import EndCase
-from scaledrelu.bench.machine import step_clock, synchronizer
-from scaledrelu.bench.measure import Sides, build_sides, check_same_work
+from scaledrelu.bench.machine import loader_workers, step_clock, synchronizer
+from scaledrelu.bench.measure import Sides, build_sides, check_same_work, plain_layout
 from scaledrelu.bench.ours import OurFeed
 from scaledrelu.bench.pairing import alternate
 from scaledrelu.bench.peer_data import ScriptData, deit_data, dino_data, timm_data, volo_data
 from scaledrelu.bench.scripts import Script
 from scaledrelu.bench.table import Row
-from scaledrelu.data.batch import Batch
+from scaledrelu.data.batch import Batch, lay_out
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.engine.distributed import World
 
-MOST_WORKERS = 16
 UPDATES_PER_WORKER = 2  # of an epoch; all processes work to its end
 OUR_PATH = {"deit": "device, decoder=tensor", "dino": "DINO", "volo": "VOLO"}
 
@@ -65,7 +63,7 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
     Raises:
         UnequalWorkError: if parameters or losses of the updates differ.
     """
-    workers = min(len(os.sched_getaffinity(0)), MOST_WORKERS) if device.type == "cuda" else 0
+    workers = loader_workers() if device.type == "cuda" else 0
     updates = UPDATES_PER_WORKER * max(workers, 1)
     source = source_of(paths, images=updates * case.step.batch)
     with tempfile.TemporaryDirectory() as maps:
@@ -124,14 +122,10 @@ def build_ends(
     data = script_data(case, source, sides)
     loader = data.loader(batch=step.batch, workers=workers, pin=device.type == "cuda")
     batches = data.batches(loader, device)
-    keeps = step.channels_last and not step.defaults
-    layout = torch.channels_last if keeps else torch.contiguous_format
+    layout = plain_layout(step)
 
     def next_of_theirs() -> Batch:
-        batch = next(batches)
-        crops = {"images": batch.images, "local": batch.local}
-        laid = {k: x.contiguous(memory_format=layout) for k, x in crops.items() if x is not None}
-        return replace(batch, **laid)
+        return lay_out(next(batches), layout)
 
     return Ends(sides, feed, next_of_theirs, len(source) // step.batch)
 

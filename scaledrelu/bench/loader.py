@@ -23,7 +23,7 @@ from scaledrelu.bench.data_paths import (
     path_config,
     source_of,
 )
-from scaledrelu.bench.machine import synchronizer
+from scaledrelu.bench.machine import loader_workers, synchronizer
 from scaledrelu.bench.pairing import Pairing, alternate
 from scaledrelu.bench.peer_data import (
     ScriptData,
@@ -82,10 +82,10 @@ def measure_loader(
     torch.set_num_threads(1)
     source = source_of(paths)
     with tempfile.TemporaryDirectory() as folder:
-        maps = make_maps(Path(folder), source)
         for path, peer in PAIRS:
             if not chosen(path, f"one process beside {peer}"):
                 continue
+            maps = make_maps(Path(folder), source) if path == "VOLO" else None
             config = path_config(path, maps=maps)
             ours = our_batches(source, config)
             theirs = endless(script_data(source, config, peer).loader(batch=GROUP))
@@ -106,7 +106,7 @@ def measure_loader(
         name = _named(path, f"{PROCESSES} loader processes, a core for each")
         yield _row(name, pairing, images=_whole_groups(source), peer="the same in one process")
     if device.type == "cuda":
-        workers = min(len(os.sched_getaffinity(0)), 16)
+        workers = loader_workers()
         for path in TO_THE_DEVICE:
             if not chosen(path, f"{workers} loader processes to the GPU"):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -12,11 +13,17 @@ import torch
 from scaledrelu.engine.autocast import DTYPES
 
 PRODUCT = {"cuda": 8192, "cpu": 1024}  # side of the square matrix product
+MOST_WORKERS = 16
 
 
 def slug(name: str) -> str:
     """Return a device's name as a file name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def loader_workers() -> int:
+    """Return how many loader processes feed one GPU: one per core, up to sixteen."""
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
 def synchronizer(device: torch.device) -> Callable[[], object]:

@@ -145,22 +145,25 @@ def measure_loaders(session: Session) -> None:
 
     timing = {"rounds": min(5, session.blocks), "turn_seconds": session.turn_seconds}
     match = session.options.match
-    with jpegs(session.options) as (paths, what):
 
-        def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Row]:
+        with jpegs(session.options) as (paths, what):
             for row in measure_loader(paths, device=session.device, match=match, **timing):
                 yield replace(row, name=f"{row.name}, {what}")
 
-        session.attempt("loader", 40.0, Row("loader", name="loader"), rows)
+    session.attempt("loader", 40.0, Row("loader", name="loader"), rows)
 
 
 def measure_ends(session: Session) -> None:
     """Time scripts from JPEG files to updates."""
     from scaledrelu.bench.end_to_end import measure_end
 
+    cases = chosen_ends(session.options, session.device.type)
+    if not cases:
+        return
     rounds = min(3 if session.device.type == "cuda" else 5, session.blocks)
     with jpegs(session.options) as (paths, what):
-        for case in chosen_ends(session.options, session.device.type):
+        for case in cases:
             case = replace(case, name=", ".join(filter(None, [case.name, what])))
 
             def rows(case: EndCase = case) -> Iterator[Row]:

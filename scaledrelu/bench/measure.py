@@ -24,7 +24,7 @@ from scaledrelu.bench.plain import PlainStep, plain_batches
 from scaledrelu.bench.table import Row
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
-from scaledrelu.data.batch import Batch, join_batches
+from scaledrelu.data.batch import Batch, join_batches, lay_out
 from scaledrelu.engine.distributed import World
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.build import build_task
@@ -226,6 +226,12 @@ def without_chance(module: nn.Module) -> Iterator[None]:
         setattr(layer, name, value)
 
 
+def plain_layout(case: Case) -> torch.memory_format:
+    """Return the memory format of what the plain step is given."""
+    keeps = case.channels_last and not case.defaults
+    return torch.channels_last if keeps else torch.contiguous_format
+
+
 def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     """Return one step of each side as a call without arguments.
 
@@ -234,12 +240,9 @@ def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[
         case: what is compared.
     """
     ours, plain, batch, feed = sides.ours, sides.plain, sides.batch, sides.feed
-    keeps = case.channels_last and not case.defaults
-    layout = torch.channels_last if keeps else torch.contiguous_format
+    layout = plain_layout(case)
     if feed is None:
-        crops = (batch.images, batch.local)
-        images = [None if x is None else x.contiguous(memory_format=layout) for x in crops]
-        theirs = replace(batch, images=images[0], local=images[1])
+        theirs = lay_out(batch, layout)
         return lambda: ours(sides.groups), lambda: plain(theirs)
     data, augment, device = sides.config.data, sides.config.augment, batch.images.device
     classes = torch.as_tensor(feed.source.targets)

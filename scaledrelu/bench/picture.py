@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledrelu.bench.cases import BATCH, METHODS
+from scaledrelu.bench.end_cases import SMALL_NAME
 from scaledrelu.bench.scripts import Script
 from scaledrelu.reports.drawing import drawing, look, save_picture
 
@@ -38,10 +39,10 @@ TITLES = {
 # The same update stands for two scripts: DeiT's loop does what timm's does by default.
 STEP_PEERS = {
     Script.TIMM: ("deit", ("same switches",)),
-    Script.TIMM_DEFAULTS: ("deit", ("timm defaults",)),
-    Script.DEIT: ("deit", ("timm defaults",)),
+    Script.TIMM_DEFAULTS: ("deit", (Script.TIMM_DEFAULTS,)),
+    Script.DEIT: ("deit", (Script.TIMM_DEFAULTS,)),
     Script.DINO: ("dino", (Script.DINO, "same switches")),
-    Script.VOLO: ("volo", ("timm defaults", "same switches")),
+    Script.VOLO: ("volo", (Script.TIMM_DEFAULTS, "same switches")),
 }
 # Our path, and the peer's words, of the loader level.
 LOADER_PEERS = {
@@ -146,7 +147,7 @@ def ratios(rows: Sequence[Cells]) -> list[Ratio]:
             row = _CHOICES[level](of_level, script)
             if row is not None:
                 numbers = (float(row[name]) for name in ("ratio", "ratio_min", "ratio_max"))
-                small = "small model" in row["name"] or row["profile"] not in ("", "paper")
+                small = SMALL_NAME in row["name"] or row["profile"] not in ("", "paper")
                 found.append(Ratio(script, level, *numbers, small))
     return found
 

@@ -144,9 +144,10 @@ def cost_of(config: RunConfig, side: Side, records: Records) -> Cost | None:
     """
     path, workers = side.path(config, records), side.workers(config)
     paths = (path, evaluation_path(path)) if workers else ()
-    if not parts_of(config) or not records.alone.keys() >= set(paths):
+    parts = parts_of(config)
+    if not parts or not records.alone.keys() >= set(paths):
         return None
-    training, evaluations = parts_of(config)
+    training, evaluations = parts
     data, decoded = [loader_rate(one, workers, records) for one in paths] or (None, None)
     step = _together(step_rate(config, side.steps), config.launch.nproc)
     by_loader = data is not None and data.likely < step.likely

@@ -83,6 +83,18 @@ class Batch:
     local: Tensor | None = None
 
 
+def lay_out(batch: Batch, layout: torch.memory_format) -> Batch:
+    """Return a batch whose images, and crops, lie in memory in a given order.
+
+    Args:
+        batch: one group, or several joined ones.
+        layout: the order.
+    """
+    found = {"images": batch.images, "local": batch.local}
+    laid = {k: x.contiguous(memory_format=layout) for k, x in found.items() if x is not None}
+    return replace(batch, **laid)
+
+
 def join_batches(batches: Sequence[Batch]) -> Batch:
     """Return several groups as one batch, under the number of the first.
 

@@ -16,7 +16,7 @@ from scaledrelu.cost.work import parameters
 from scaledrelu.launch.estimate import Estimate
 from scaledrelu.runs.record import Saved
 from scaledrelu.tables.plan import PlannedRun
-from scaledrelu.text import duration
+from scaledrelu.text import duration, ranged
 
 BYTES = 4
 CHECKPOINTS = 2  # last.pt and the one before
@@ -59,13 +59,11 @@ def cost_text(
     hours, unknown = total(known), len(todo) - len(known)
     rest = f" and {unknown} runs of unknown length" if unknown else ""
     wall = duration(hours.likely * HOUR / gpus)
-    lines = [
-        f"cost: {_amount(hours)} GPU-hours{rest}, {wall} on {gpus} GPU{'s' if gpus > 1 else ''}; "
-        f"disk {disk:,.1f} GB"
-    ]
+    amount, machines = ranged(hours.low, hours.likely, hours.high), "GPUs" if gpus > 1 else "GPU"
+    lines = [f"cost: {amount} GPU-hours{rest}, {wall} on {gpus} {machines}; disk {disk:,.1f} GB"]
     if len(known) > len(costs):
         lines.append(f"  {len(known) - len(costs)} of {len(todo)} runs: measured here")
-    if records and costs:
+    if costs:
         lines.append(_basis(records, costs, len(todo)))
     return "\n".join(lines)
 
@@ -79,12 +77,6 @@ def disk_bytes(config: RunConfig) -> float:
 def _left(hours: Hours, saved: Saved | None) -> Hours:
     share = 1.0 - (saved.share if saved else 0.0)
     return Hours(share * hours.low, share * hours.likely, share * hours.high)
-
-
-def _amount(hours: Hours) -> str:
-    if hours.low == hours.high:
-        return f"{hours.likely:,.0f}"
-    return f"{hours.likely:,.0f} ({hours.low:,.0f} to {hours.high:,.0f})"
 
 
 def _basis(records: Records, costs: Sequence[Cost], number: int) -> str:

@@ -16,7 +16,8 @@ from scaledrelu.runs.record import Outcome, Result, Saved, read_config, read_res
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.text import duration
 
-PUBLISHED = CONF_DIR.parent / "results" / "published" / "mini"  # one-thread runs
+PROFILE = "mini"  # whose published runs, of one thread, tell about those of other machines
+PUBLISHED = CONF_DIR.parent / "results" / "published" / PROFILE
 SAM_FACTOR = 2.0  # two gradients
 
 Kind = tuple[Any, ...]
@@ -53,6 +54,8 @@ class Estimator:
         for relation, kind in enumerate(kinds):
             if kind in self._seconds:
                 return Estimate(self._seconds[kind] * work, measured=relation == 0)
+        if run.config.profile.name != PROFILE:
+            return Estimate(None, measured=False)
         elsewhere = _published(PUBLISHED)
         guess = next((elsewhere[kind] for kind in kinds if kind in elsewhere), None)
         return Estimate(None if guess is None else guess * work, measured=False)

@@ -29,7 +29,7 @@ from scaledrelu.cost.speed import (
 )
 from scaledrelu.cost.whole import OURS, Group
 from scaledrelu.cost.work import MOVES_OF_A_BLOCK, MOVES_OF_A_CONVOLUTION, parts_of
-from scaledrelu.reports.performance_words import NAMES, columns
+from scaledrelu.reports.performance_words import NAMES, columns, spread
 
 SHOWN = (1, 8, 10)  # loader processes whose rates are shown: one, and defaults of scripts
 MEASURED_STEMS = ("patchify", "conv")
@@ -52,7 +52,7 @@ def speeds(groups: Sequence[Group], records: Records) -> list[str]:
     loaders = []
     for path in dict.fromkeys([*records.together, *records.alone]):
         rates = [loader_rate(path, count, records) for count in counts]
-        loaders.append((path, *map(_rate, rates), rates[-1].basis))
+        loaders.append((path, *map(spread, rates), rates[-1].basis))
     processes = [f"{count} process{'' if count == 1 else 'es'}" for count in counts]
     return [
         "## Speeds",
@@ -182,9 +182,9 @@ def _step_row(group: Group, config: RunConfig, records: Records) -> tuple[str, .
     return (
         NAMES[group.method, group.sam],
         "conv" if config.stem.strides else "patchify",
-        _rate(theirs),
+        spread(theirs),
         theirs.basis,
-        _rate(own),
+        spread(own),
         own.basis,
         f"{most_images(parts_of(config)[0], records):,.0f}",
     )
@@ -197,9 +197,3 @@ def _plainest(configs: Sequence[RunConfig]) -> RunConfig:
 
 def _our_data(config: RunConfig, records: Records) -> Rate:
     return loader_rate(our_path(config, records), config.launch.workers, records)
-
-
-def _rate(rate: Rate) -> str:
-    if rate.low == rate.high:
-        return f"{rate.likely:,.0f}"
-    return f"{rate.likely:,.0f} ({rate.low:,.0f} to {rate.high:,.0f})"

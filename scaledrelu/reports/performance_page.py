@@ -7,14 +7,14 @@ from pathlib import Path
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.cost import whole
-from scaledrelu.cost.hours import Hours, Side, never_waiting, ours, total
+from scaledrelu.cost.hours import Hours, Side, cost_of, never_waiting, ours, total
 from scaledrelu.cost.records import Records
 from scaledrelu.cost.whole import OFFICIAL, OURS, TUNED, Group
 from scaledrelu.cost.work import SAM_PASSES, parts_of
 from scaledrelu.files import write_atomic
 from scaledrelu.reports.performance_basis import basis, example, speeds
 from scaledrelu.reports.performance_picture import draw
-from scaledrelu.reports.performance_words import NAMES, amount, columns, days
+from scaledrelu.reports.performance_words import NAMES, columns, days, spread
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import CRASH, Table
 
@@ -84,7 +84,7 @@ def _answer(plan: Plan, records: Records, groups: Sequence[Group]) -> list[str]:
     named = [(text, sums[side]) for side, text in SIDES.items()]
     named.append(("floor: the analytic limit of this card", Hours(floor, floor, floor)))
     rows = [
-        (text, amount(hours), days(hours, GPUS), f"{hours.likely / first:.2f}")
+        (text, spread(hours), days(hours, GPUS), f"{hours.likely / first:.2f}")
         for text, hours in named
     ]
     return [
@@ -109,7 +109,7 @@ def _by_method(groups: Sequence[Group]) -> list[str]:
     rows = []
     for one in groups:
         number, waiting = len(one.configs), sum(cost.by_loader for cost in one.costs[OURS])
-        hours = (amount(one.hours(side)) for side in SIDES)
+        hours = (spread(one.hours(side)) for side in SIDES)
         rows.append(
             (
                 NAMES[one.method, one.sam],
@@ -168,14 +168,13 @@ def _by_setting(plan: Plan, records: Records) -> list[str]:
 
 def _sum(configs: Sequence[RunConfig], side: Side, records: Records) -> tuple[str, str]:
     hours = total(cost.hours for cost in whole.costs_of(configs, side, records))
-    return amount(hours), days(hours, GPUS)
+    return spread(hours), days(hours, GPUS)
 
 
 def _printed(plan: Plan, records: Records) -> list[str]:
     side = ours(records)
     hours = {
-        name: whole.costs_of([run.config], side, records)[0].hours.likely
-        for name, run in plan.runs.items()
+        name: cost_of(run.config, side, records).hours.likely for name, run in plan.runs.items()
     }
     printed = [name for table in plan.tables for name in _trained_by(plan, table)]
     crashed = {

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from scaledrelu.cost.hours import Hours
+from scaledrelu.cost.speed import Rate
+from scaledrelu.reports.grid import head_lines, line
+from scaledrelu.text import ranged
 
 NAMES = {  # (method, with SAM)
     ("deit", False): "DeiT-S, AdamW",
@@ -16,11 +19,9 @@ NAMES = {  # (method, with SAM)
 }
 
 
-def amount(hours: Hours) -> str:
-    """Return GPU-hours and, in brackets, their range where they have one."""
-    if f"{hours.low:.0f}" == f"{hours.high:.0f}":
-        return f"{hours.likely:,.0f}"
-    return f"{hours.likely:,.0f} ({hours.low:,.0f} to {hours.high:,.0f})"
+def spread(number: Hours | Rate) -> str:
+    """Return the likely value and, in brackets, its range where it has one."""
+    return ranged(number.low, number.likely, number.high)
 
 
 def days(hours: Hours, gpus: int) -> str:
@@ -40,5 +41,4 @@ def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
         head: names of the columns.
         rows: cells.
     """
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    return [*head_lines(head), *map(line, rows)]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
 from scaledrelu.config.batch import BatchConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
-from scaledrelu.data.batch import Batch, RawBatch, join_batches
+from scaledrelu.data.batch import Batch, RawBatch, join_batches, lay_out
 from scaledrelu.data.device.crops import CropAugment
 from scaledrelu.data.mixup import mix_group
 from scaledrelu.errors import ConfigError
@@ -41,15 +40,6 @@ def prepare_for(config: RunConfig, task: Task, num_classes: int, device: torch.d
     """
     grid = getattr(task.backbone, "token_grid", None)
     return Prepare(config, num_classes, device, grid)
-
-
-def joins_groups(config: RunConfig) -> bool:
-    """Whether the groups of a process reach the task as one batch.
-
-    Args:
-        config: the run's configuration.
-    """
-    return config.batch.sync_bn or config.launch.groups_at_once
 
 
 class Prepare:
@@ -93,7 +83,8 @@ class Prepare:
             if crops is not None and crops.pipeline == "device"
             else None
         )
-        self.layout, self.joins = layout(config.launch), joins_groups(config)
+        self.layout = layout(config.launch)
+        self.joins = config.batch.sync_bn or config.launch.groups_at_once
         if data.has_labels and token_grid is None:
             raise ConfigError(
                 f"data.token_labels={data.token_labels}: needs a model with class logits for every "
@@ -110,7 +101,7 @@ class Prepare:
         batches = [self._one(raw.to(self.device), t) for raw in groups]
         if self.joins:
             batches = [join_batches(batches)]
-        return [self._lay_out(batch) for batch in batches]
+        return [lay_out(batch, self.layout) for batch in batches]
 
     def _one(self, raw: RawBatch, t: Progress) -> Batch:
         if self.augment.multi_crop is not None:
@@ -144,11 +135,3 @@ class Prepare:
             axes=self.augment.label_axes,
         )
         return Batch(images, class_targets, raw.group, token_targets)
-
-    def _lay_out(self, batch: Batch) -> Batch:
-        local = batch.local
-        return replace(
-            batch,
-            images=batch.images.contiguous(memory_format=self.layout),
-            local=None if local is None else local.contiguous(memory_format=self.layout),
-        )

@@ -21,9 +21,7 @@ SMALL = {case.script: case for case in list_end_cases("cpu")}
 
 @pytest.fixture(scope="module")
 def jpegs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data_paths, "GENERATED", 16)
-        return data_paths.generate_jpegs(tmp_path_factory.mktemp("jpegs"))
+    return data_paths.generate_jpegs(tmp_path_factory.mktemp("jpegs"), images=16)
 
 
 @pytest.mark.parametrize("script", [Script.TIMM, Script.DEIT, Script.DINO, Script.VOLO])

@@ -24,9 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def jpegs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data_paths, "GENERATED", 18)
-        return data_paths.generate_jpegs(tmp_path_factory.mktemp("jpegs"))
+    return data_paths.generate_jpegs(tmp_path_factory.mktemp("jpegs"), images=18)
 
 
 @pytest.fixture(scope="module")

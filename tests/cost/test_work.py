@@ -6,15 +6,11 @@ import pytest
 import torch
 
 from scaledrelu.bench.flops import training_flops
-from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.cost.work import forward_flops, parameters, parts_of, step_bytes, step_flops
 from scaledrelu.runs.build import build_task
+from tests.helpers.speeds import paper
 
 TRAIN, VAL = 1_281_167, 50_000
-
-
-def paper(*overrides):
-    return compose_unpinned(["profile=paper", *overrides])
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import yaml
 from scaledrelu.config.construct import construct
 from scaledrelu.config.identity import canonical
 from scaledrelu.config.run import RunConfig, plain
-from scaledrelu.runs.record import Outcome, Result, run_directory, write_result
+from scaledrelu.runs.record import Outcome, Result, Status, run_directory, write_result
 from scaledrelu.tables.composer import Composed
+from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
 from tests.helpers.configs import composed
@@ -180,3 +181,11 @@ def finish(
     folder = Path(run_directory(plan.results, run_id))
     write_result(folder, result, canonical(plan.runs[run_id].config))
     return folder
+
+
+def planned_run(config, run_id="deit-0", *, overrides=(), saved=None):
+    """Return a run of a plan that has not started, or has left a checkpoint."""
+    science, missing = canonical(config), Status.MISSING
+    return PlannedRun(
+        run_id, overrides, 0, config, science, None, None, 0, missing, None, saved=saved
+    )

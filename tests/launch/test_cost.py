@@ -5,23 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from scaledrelu.config.compose import compose_unpinned
-from scaledrelu.config.identity import canonical
 from scaledrelu.cost.hours import cost_of, ours
 from scaledrelu.cost.records import read_records
 from scaledrelu.launch.cost import cost_text, disk_bytes
 from scaledrelu.launch.estimate import Estimate
-from scaledrelu.runs.record import Saved, Status
-from scaledrelu.tables.plan import PlannedRun
+from scaledrelu.runs.record import Saved
+from tests.helpers.table_fakes import planned_run
 
 PAPER = ["profile=paper"]
 UNKNOWN = lambda run: Estimate(None, measured=False)  # noqa: E731
 
 
 def planned(config, number, saved=None):
-    name = f"deit-{number:012x}"
-    science = canonical(config)
-    status = Status.MISSING
-    return PlannedRun(name, (), 0, config, science, None, None, 0, status, None, None, saved)
+    return planned_run(config, f"deit-{number:012x}", saved=saved)
 
 
 def test_a_plan_says_gpu_hours_wall_time_and_disk_and_on_what_they_rest():

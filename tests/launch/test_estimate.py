@@ -7,17 +7,13 @@ import statistics
 
 import pytest
 
-from scaledrelu.config.identity import canonical
 from scaledrelu.launch.estimate import PUBLISHED, Estimate, Estimator
-from scaledrelu.runs.record import Status
-from scaledrelu.tables.plan import PlannedRun
 from tests.helpers.configs import composed
+from tests.helpers.table_fakes import planned_run
 
 
 def planned(*overrides):
-    config = composed("profile=mini", *overrides)
-    science, missing = canonical(config), Status.MISSING
-    return PlannedRun("deit-0", overrides, 0, config, science, None, None, 0, missing, None)
+    return planned_run(composed("profile=mini", *overrides), overrides=overrides)
 
 
 def published(task, **fields):
