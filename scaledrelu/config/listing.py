@@ -28,7 +28,6 @@ def is_image_name(name: str) -> bool:
 def class_images(folder: Path | str) -> dict[str, list[str]]:
     """Return the images of each class folder, in the order of torchvision's ImageFolder.
 
-    Paths are relative to the folder and lie at any depth below that of their class. A link to
     Paths are relative to the folder and lie at any depth below that of their class. A broken link
     with the name of an image counts: an image is missing there. A link to one of its own parent
     folders is skipped.

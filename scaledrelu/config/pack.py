@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaledrelu.config.hash_store import HASH
 from scaledrelu.errors import DataError
 
 SUFFIX = ".pack"
 HEAD = b"scaledrelu pack 1\n"  # raise the number when the format changes
-_OFFSET, _HASH = 8, 32  # bytes
+_OFFSET = 8  # bytes
 _TAIL = struct.Struct("<Q32s16s")  # where the index begins, its SHA-256, the mark
 _MARK = b"end of the pack\n"
 
@@ -106,7 +107,7 @@ def _parsed(path: Path, index: bytes) -> Pack:
     first, _, rest = index.partition(b"\n")
     counts = dict(json.loads(first)["classes"])
     offsets = _OFFSET * (sum(counts.values()) + 1)
-    hashes = offsets + _HASH * sum(counts.values())
+    hashes = offsets + HASH * sum(counts.values())
     names = os.fsdecode(rest[hashes:]).split("\0")
     return Pack(path, counts, names, rest[:offsets], rest[offsets:hashes])
 

@@ -16,11 +16,10 @@ from scaledrelu.config.augment import AugmentConfig
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.device.affine import mirror
 from scaledrelu.data.device.apply import apply_layers
-from scaledrelu.data.device.draws import keyed_uniforms, sent
+from scaledrelu.data.device.draws import batch_uniforms, sent
 from scaledrelu.data.device.erasing import NUM_DRAWS, erase
 from scaledrelu.data.device.jitter import ColourJitter
 from scaledrelu.data.device.policy import RandAugment
-from scaledrelu.randomness import derive_seed
 
 _DX, _DY, _FLIP = range(3)  # columns of the draws of one image; the others are those of erasing
 
@@ -73,12 +72,13 @@ class DeviceAugment:
             return images
         draws = None
         if self.shift or self.hflip or self.erasing:
-            draws = self._draws("augment", raw, epoch, NUM_DRAWS if self.erasing else _FLIP + 1)
+            num_draws = NUM_DRAWS if self.erasing else _FLIP + 1
+            draws = batch_uniforms(raw, num_draws, self.seed, "augment", epoch)
         if self.shift or self.hflip:
             images = self._move(images, draws)
         if self._colour is not None:
-            layers = self._colour.layers(self._draws("colour", raw, epoch, self._colour.num_draws))
-            images = apply_layers(images, layers, fill=self._fill)
+            colours = batch_uniforms(raw, self._colour.num_draws, self.seed, "colour", epoch)
+            images = apply_layers(images, self._colour.layers(colours), fill=self._fill)
         images = self.normalise(images)
         return erase(images, draws, self.erasing) if self.erasing else images
 
@@ -89,10 +89,6 @@ class DeviceAugment:
         if self._mean.device != images.device:
             self._mean, self._scale = self._mean.to(images.device), self._scale.to(images.device)
         return images.float().sub_(self._mean).mul_(self._scale)
-
-    def _draws(self, purpose: str, raw: RawBatch, epoch: int, num_draws: int) -> np.ndarray:
-        seed = derive_seed(self.seed, purpose, epoch)
-        return keyed_uniforms(seed, raw.indices.numpy(), raw.views.numpy(), num_draws)
 
     def _move(self, images: Tensor, draws: np.ndarray) -> Tensor:
         """Translate by whole pixels, zeros coming in, and flip: one gather for both."""

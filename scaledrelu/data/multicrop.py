@@ -88,7 +88,6 @@ def multi_crop(augment: AugmentConfig, *, image_size: int) -> MultiCrop:
     crops = augment.multi_crop
     assert crops is not None
     mode = transforms.InterpolationMode(augment.interpolation)
-    colour = _colour(augment) if crops.pipeline == "reference" else []
     views = []
     for view in range(NUM_GLOBAL + 1):
         is_global = view < NUM_GLOBAL
@@ -96,8 +95,8 @@ def multi_crop(augment: AugmentConfig, *, image_size: int) -> MultiCrop:
             (image_size, crops.global_scale) if is_global else (crops.local_size, crops.local_scale)
         )
         crop = transforms.RandomResizedCrop(size, scale, augment.crop_ratio, mode)
-        late = _late(crops, view) if crops.pipeline == "reference" else []
-        views.append(transforms.Compose([crop, *colour, *late, transforms.PILToTensor()]))
+        steps = [*_colour(augment), *_late(crops, view)] if crops.pipeline == "reference" else []
+        views.append(transforms.Compose([crop, *steps, transforms.PILToTensor()]))
     return MultiCrop(views, num_local=crops.num_local)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scaledrelu.config.hash_store import HASH
 from scaledrelu.config.hashes import Part
 from scaledrelu.config.pack import Pack
 from scaledrelu.data.decoding import BadImageError
@@ -35,7 +36,7 @@ class PackedSource(FolderSource):
             pack.path, list(pack.names), targets, tuple(pack.counts), on_bad_image=on_bad_image
         )
         self._offsets = np.frombuffer(pack.offsets, dtype="<u8")
-        self._hashes = np.frombuffer(pack.hashes, dtype=np.uint8).reshape(-1, 32)
+        self._hashes = np.frombuffer(pack.hashes, dtype=np.uint8).reshape(-1, HASH)
         self._places = np.arange(len(targets))  # in the pack
         self._sound = np.zeros(len(targets), dtype=bool)  # by place
         self._bytes: mmap.mmap | None = None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import array
 import hashlib
 import logging
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -119,13 +117,10 @@ def _write(stream: IO[bytes], source: FolderSource, progress: _Progress) -> None
 
 
 def _index(source: FolderSource, ends: Sequence[int], hashes: bytes) -> bytes:
-    offsets = array.array("Q", ends)
-    if sys.byteorder == "big":
-        offsets.byteswap()
+    offsets = np.array(ends, dtype="<u8").tobytes()
     images = np.bincount(source.targets, minlength=len(source.classes)).tolist()
     counts = dict(zip(source.classes, images, strict=True))
-    names = [source.name_of(index) for index in range(len(source))]
-    return index_bytes(counts, names, offsets.tobytes(), hashes)
+    return index_bytes(counts, source.files().names, offsets, hashes)
 
 
 def _contents(source: FolderSource) -> Iterator[tuple[bytes, bytes]]:
@@ -159,7 +154,7 @@ def _unreadable(source: FolderSource, index: int, error: OSError) -> DataError:
 
 def _check_alike(path: Path, source: FolderSource, sizes: Sequence[int]) -> None:
     pack = read_pack(path)
-    names = [source.name_of(index) for index in range(len(source))]
+    names = list(source.files().names)
     found = np.diff(np.frombuffer(pack.offsets, dtype="<u8")).tolist()
     if [names, list(sizes), list(source.classes)] != [list(pack.names), found, list(pack.counts)]:
         raise DataError(

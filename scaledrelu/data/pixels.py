@@ -34,7 +34,7 @@ def decode_pixels(path: str, content: bytes | None = None) -> Tensor:
     Raises:
         DataError, BadImageError: as ``decoding.decode``.
     """
-    pixels = None if _simplejpeg() is None else _by_simplejpeg(path, content)
+    pixels = _by_simplejpeg(path, content)
     return read_image(path, _decoded, content) if pixels is None else pixels
 
 
@@ -90,8 +90,10 @@ def _simplejpeg() -> ModuleType | None:
 
 
 def _by_simplejpeg(path: str, content: bytes | None) -> Tensor | None:
-    """Return the pixels of an ordinary JPEG; None if Pillow has to judge the file."""
+    """Return the pixels of an ordinary JPEG; None without simplejpeg, or for Pillow to judge."""
     library = _simplejpeg()
+    if library is None:
+        return None
     try:
         if content is None:
             with open(path, "rb") as stream:

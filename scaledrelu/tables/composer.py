@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from scaledrelu.config import compose as composition
 from scaledrelu.config.digest import Known
-from scaledrelu.config.hydra_tree import Trees, split_overrides
+from scaledrelu.config.hydra_tree import Trees, split_overrides, tree_digest
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.config.run import PathsConfig, RunConfig
 from scaledrelu.files import write_atomic
@@ -125,12 +125,9 @@ class Composer:
 
 
 def _digest(conf_dir: Path) -> str:
-    code_dir = Path(composition.__file__).parent
-    files = [(conf_dir, path) for path in sorted(conf_dir.rglob("*.yaml"))]
-    files += [(code_dir, path) for path in sorted(code_dir.glob("*.py"))]
-    known = hashlib.sha256()
-    for base, path in files:
-        known.update(f"{path.relative_to(base)}\0".encode() + path.read_bytes() + b"\0")
+    known = hashlib.sha256(tree_digest(conf_dir).encode())
+    for path in sorted(Path(composition.__file__).parent.glob("*.py")):
+        known.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
     return known.hexdigest()[:12]
 
 

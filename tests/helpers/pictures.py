@@ -16,6 +16,7 @@ from timm.data.auto_augment import solarize_add
 from torch import Tensor
 
 from scaledrelu.data.device.ops import Layer, Op
+from scaledrelu.data.pixels import to_pixels
 
 FILL = (124, 116, 104)  # ImageNet's mean
 _MOVED = {"resample": Image.Resampling.BICUBIC, "fillcolor": FILL}
@@ -72,12 +73,7 @@ def pictures(count: int, height: int, width: int) -> Tensor:
 
 def to_pil(image: Tensor) -> Image.Image:
     """Return a uint8 tensor as a PIL image."""
-    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-
-
-def from_pil(image: Image.Image) -> Tensor:
-    """Return a PIL image as a uint8 tensor."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return F.to_pil_image(image)
 
 
 def layer(ops: list[Op], amounts: list[float]) -> Layer:
@@ -92,7 +88,7 @@ def by_pillow(images: Tensor, layers: list[Layer]) -> Tensor:
         for i, (op, amount) in enumerate(zip(one.ops.tolist(), one.amounts.tolist(), strict=True)):
             if op:
                 found[i] = OF_PILLOW[Op(op)](found[i], amount)
-    return torch.stack([from_pil(image) for image in found])
+    return torch.stack([to_pixels(image) for image in found])
 
 
 def distance(found: Tensor, expected: Tensor) -> Tensor:

@@ -12,11 +12,10 @@ from scaledrelu.config.augment import MultiCropConfig
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.device.affine import mirror
 from scaledrelu.data.device.apply import apply_layers
-from scaledrelu.data.device.draws import keyed_uniforms
+from scaledrelu.data.device.draws import batch_uniforms
 from scaledrelu.data.device.jitter import ColourJitter
 from scaledrelu.data.device.ops import Layer, Op, join_layers
 from scaledrelu.data.multicrop import BLUR_RADIUS, NUM_GLOBAL, SOLARIZE_FROM
-from scaledrelu.randomness import derive_seed
 
 _FLIP, _GREY, _BLUR, _RADIUS, _SOLARIZE = range(5)  # columns of the draws of a crop
 _JITTER = 5  # from here on
@@ -54,15 +53,8 @@ class CropAugment:
                        local=local)  # fmt: skip
 
     def _change(self, images: Tensor, raw: RawBatch, crops: Sequence[int], epoch: int) -> Tensor:
-        draws = [
-            keyed_uniforms(
-                derive_seed(self._seed, "crop", epoch, crop),
-                raw.indices.numpy(),
-                raw.views.numpy(),
-                _JITTER + self._jitter.num_draws,
-            )
-            for crop in crops
-        ]
+        num_draws = _JITTER + self._jitter.num_draws
+        draws = [batch_uniforms(raw, num_draws, self._seed, "crop", epoch, crop) for crop in crops]
         if self._hflip:
             flip = np.concatenate([one[:, _FLIP] < self._hflip for one in draws])
             images = mirror(images, flip)

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaledrelu.data.batch import RawBatch
+from scaledrelu.randomness import derive_seed
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # splitmix64: increment and the two multipliers
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11, _S32 = (np.uint64(s) for s in (30, 27, 31, 11, 32))
@@ -28,6 +31,18 @@ def keyed_uniforms(seed: int, indices: np.ndarray, views: np.ndarray, num_draws:
         state = _mix(_mix(key + np.uint64(seed) * _GOLDEN) ^ np.uint64(seed))
         counter = np.arange(1, num_draws + 1, dtype=np.uint64) * _GOLDEN
         return (_mix(state[:, None] + counter) >> _S11) * 2.0**-53
+
+
+def batch_uniforms(raw: RawBatch, num_draws: int, *purpose: int | str) -> np.ndarray:
+    """Return B x num_draws numbers in [0, 1), each a function of purpose, image, view and column.
+
+    Args:
+        raw: a group; its numbers of images and views.
+        num_draws: columns.
+        purpose: what they are for: the run's seed first, then whatever tells draws apart.
+    """
+    seed = derive_seed(*purpose)
+    return keyed_uniforms(seed, raw.indices.numpy(), raw.views.numpy(), num_draws)
 
 
 def keyed_normal(keys: Tensor, shape: Sequence[int]) -> Tensor:

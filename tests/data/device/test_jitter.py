@@ -8,7 +8,8 @@ from scaledrelu.data.device.apply import apply_layers
 from scaledrelu.data.device.draws import keyed_uniforms
 from scaledrelu.data.device.jitter import ColourJitter
 from scaledrelu.data.device.ops import Op
-from tests.helpers.pictures import from_pil, pictures, to_pil
+from scaledrelu.data.pixels import to_pixels
+from tests.helpers.pictures import pictures, to_pil
 from tests.helpers.samples import same_counts, same_distribution
 
 DINO = (0.4, 0.4, 0.2, 0.1)
@@ -51,7 +52,7 @@ def test_images_are_those_of_torchvision_with_the_same_draws(monkeypatch):
         order = [OPS.index(one.ops[i]) for one in ours]
         draws = (torch.tensor(order), *(float(amounts[op]) for op in OPS))
         monkeypatch.setattr(theirs, "get_params", lambda *_, draws=draws: draws)
-        assert torch.equal(found[i], from_pil(theirs(to_pil(image))))
+        assert torch.equal(found[i], to_pixels(theirs(to_pil(image))))
 
 
 def test_jitter_happens_as_often_as_asked():

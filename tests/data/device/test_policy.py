@@ -9,8 +9,9 @@ from scaledrelu.data.device.apply import apply_layers
 from scaledrelu.data.device.draws import keyed_uniforms
 from scaledrelu.data.device.ops import Layer, Op
 from scaledrelu.data.device.policy import ENTRIES, RandAugment
+from scaledrelu.data.pixels import to_pixels
 from scaledrelu.errors import ConfigError
-from tests.helpers.pictures import FILL, distance, from_pil, pictures, to_pil
+from tests.helpers.pictures import FILL, distance, pictures, to_pil
 from tests.helpers.samples import same_counts, same_distribution
 
 OFFICIAL = "rand-m9-mstd0.5-inc1"
@@ -67,7 +68,7 @@ def test_whole_policy_is_timms_on_many_images():
     for image in images:
         expected, layers = recorder(to_pil(image))
         found = apply_layers(image[None], layers, fill=FILL)[0]
-        off.append(distance(found, from_pil(expected)).float())
+        off.append(distance(found, to_pixels(expected)).float())
     off = torch.stack(off)
     # A second operation may enlarge a difference of one level, in few places.
     assert off.mean() < 0.001
