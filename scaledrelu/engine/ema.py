@@ -19,16 +19,16 @@ class Ema:
         current = module.state_dict()
         self.state = {name: value.detach().clone() for name, value in current.items()}
         pairs = [(value, current[name]) for name, value in self.state.items()]
-        self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        self._others = [pair for pair in pairs if not pair[0].is_floating_point()]
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        others = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._floats, self._others = (list(zip(*some, strict=True)) for some in (floats, others))
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the average towards the module's present state; whole numbers are copied."""
-        averages, values = zip(*self._floats, strict=True)
-        torch._foreach_lerp_(averages, values, 1 - self.decay)
+        torch._foreach_lerp_(*self._floats, 1 - self.decay)
         if self._others:
-            torch._foreach_copy_(*zip(*self._others, strict=True))
+            torch._foreach_copy_(*self._others)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the averaged state."""

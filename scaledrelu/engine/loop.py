@@ -252,9 +252,8 @@ def agree(world: World, report: StepReport, stop: bool) -> Tensor:
     loss = report.loss
     asked = torch.full((), float(stop), dtype=loss.dtype, device=loss.device)
     values = torch.stack([loss, report.judged, (~report.finite).to(loss.dtype), asked]).double()
-    if world.size == 1:
-        return values
-    values[:2] /= world.size
+    if world.size > 1:
+        values[:2] /= world.size
     return world.reduce_sum(values)
 
 

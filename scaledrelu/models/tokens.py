@@ -8,7 +8,7 @@ Shapes: B images, N patch tokens, D width, C channels of a scaled-ReLU layer, h 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, singledispatch
@@ -77,13 +77,9 @@ def watch_tokens(model: nn.Module) -> Iterator[list[Tensor]]:
         ValueError: in training mode.
     """
     layers: list[Tensor] = []
-    handles = token_hooks(model, layers.append)
-    try:
+    with _hooked(token_hooks(model, layers.append)):
         _refuse_training(model)
         yield layers
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @singledispatch
@@ -172,16 +168,9 @@ def watch_largest(model: nn.Module) -> Iterator[LargestValues]:
     """
     zero = next(model.parameters()).detach().new_zeros(())
     largest = LargestValues(activation=zero, score=zero)
-    handles = [
-        leaf.register_forward_hook(lambda _, __, output: _see_activation(largest, output))
-        for leaf in _leaves(model)
-    ]
-    handles += score_hooks(model, largest)
-    try:
+    handles = [_after(leaf, partial(_see_activation, largest)) for leaf in _leaves(model)]
+    with _hooked([*handles, *score_hooks(model, largest)]):
         yield largest
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @singledispatch
@@ -211,13 +200,21 @@ def _(model: StemVOLO, largest: LargestValues) -> list[RemovableHandle]:
 
 def _hook_self_attention(attention: nn.Module, largest: LargestValues) -> RemovableHandle:
     heads = attention.num_heads
-    return attention.qkv.register_forward_hook(
-        lambda _, __, qkv: _see_scores(largest, qkv.flatten(1, -2), heads)
-    )
+    return _after(attention.qkv, lambda qkv: _see_scores(largest, qkv.flatten(1, -2), heads))
 
 
 def _tokens_of(map_BDHW: Tensor) -> Tensor:
     return map_BDHW.flatten(2).transpose(1, 2)
+
+
+@contextmanager
+def _hooked(handles: Sequence[RemovableHandle]) -> Iterator[None]:
+    """Remove hooks at the end, however it comes."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _after(module: nn.Module, see: SeeTokens) -> RemovableHandle:
@@ -245,7 +242,7 @@ def _leaves(module: nn.Module) -> list[nn.Module]:
 
 
 def _see_activation(largest: LargestValues, output: Tensor) -> None:
-    seen = output.detach().abs().amax().float()
+    seen = output.abs().amax().float()
     largest.activation = torch.maximum(largest.activation, seen)
 
 

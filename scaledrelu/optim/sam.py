@@ -32,8 +32,7 @@ class SamPerturbation:
         self.rho = rho
         self.finite: Tensor = torch.ones((), dtype=torch.bool)
         self._moved: list[nn.Parameter] = []
-        self._saved: list[Tensor] = []
-        self._spare: dict[nn.Parameter, Tensor] = {}  # room for copies, the same every time
+        self._spare: dict[nn.Parameter, Tensor] = {}  # their copies, in the same room every time
 
     @torch.no_grad()
     def __enter__(self) -> SamPerturbation:
@@ -42,12 +41,11 @@ class SamPerturbation:
         moved = [p for p in self.params if p.grad is not None]
         if not moved:
             return self
-        saved = [self._room_for(p) for p in moved]
-        torch._foreach_copy_(saved, moved)
+        torch._foreach_copy_([self._room_for(p) for p in moved], moved)
         grads = [p.grad for p in moved]
         norm = torch.nn.utils.get_total_norm(grads)
         self.finite = torch.isfinite(norm)
-        self._moved, self._saved = moved, saved
+        self._moved = moved
         if self.finite.device.type != "cpu":
             climb_unread(moved, grads, self.rho / (norm + _EPS), self.finite)
         elif self.finite:  # reading the flag costs nothing here
@@ -67,8 +65,8 @@ class SamPerturbation:
         trace: TracebackType | None,
     ) -> None:
         if self._moved:
-            torch._foreach_copy_(self._moved, self._saved)
-        self._moved, self._saved = [], []
+            torch._foreach_copy_(self._moved, [self._spare[p] for p in self._moved])
+        self._moved = []
 
 
 def climb_unread(
