@@ -18,7 +18,8 @@ from scaledrelu.config.evaluation import is_percent
 from scaledrelu.config.fields import number
 from scaledrelu.config.group import Group, require, typed
 from scaledrelu.config.places import CONF_DIR
-from scaledrelu.config.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SEED
+from scaledrelu.config.ranges import COUNT, NOT_NEGATIVE, POSITIVE
+from scaledrelu.config.seeds import ALLOWED, Seeds, seeds_of, unknown_profile
 from scaledrelu.errors import ConfigError, nearest
 
 FILE = "figure/curves.yaml"
@@ -72,7 +73,7 @@ class Milestones:
 
     items: tuple[Milestone, ...]
     tolerance: float | str
-    seeds: tuple[int, ...]
+    seeds: Seeds
 
     def within(self, milestone: Milestone) -> float:
         """Return how many points a run may differ from a milestone and still be on track."""
@@ -98,11 +99,10 @@ def load_milestones(conf_dir: Path | None = None) -> Milestones:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from error
     known = isinstance(raw, Mapping) and set(raw) == set(KEYS)
     require(known, f"{where}: must hold {', '.join(KEYS)}, and nothing else")
-    seeds = raw["seeds"]
-    require(
-        isinstance(seeds, list) and bool(seeds) and all(map(SEED.holds, seeds)),
-        f"{where}: seeds={typed(seeds)}: must be a list of whole numbers in {SEED.interval}",
-    )
+    seeds = seeds_of(raw["seeds"])
+    require(seeds is not None, f"{where}: seeds={typed(raw['seeds'])}: {ALLOWED}")
+    unknown = unknown_profile(seeds.at_profile, conf_dir or CONF_DIR)
+    require(unknown is None, f"{where}: seeds: {unknown}")
     require(
         isinstance(raw["milestones"], list) and bool(raw["milestones"]),
         f"{where}: milestones: must be a list of {{claim, run, metric, epoch, paper}}",
@@ -110,7 +110,7 @@ def load_milestones(conf_dir: Path | None = None) -> Milestones:
     items = tuple(
         _milestone(f"{where}, entry {i}", one) for i, one in enumerate(raw["milestones"], 1)
     )
-    return Milestones(items, _tolerance(where, raw["tolerance"], items), tuple(seeds))
+    return Milestones(items, _tolerance(where, raw["tolerance"], items), seeds)
 
 
 def _milestone(where: str, raw: Any) -> Milestone:

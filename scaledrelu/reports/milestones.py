@@ -54,7 +54,7 @@ def write_milestones(settings: Settings) -> list[Path]:
         ConfigError, TableError: what ``conf/figure/curves.yaml`` must not hold.
     """
     milestones = load_milestones(settings.conf_dir)
-    plan = plan_loaded([_table(milestones)], settings)
+    plan = plan_loaded([_table(milestones, settings.profile)], settings)
     if not any(run.status.done for run in plan.runs.values()):
         return []
     reached = [read_reached(plan, milestones, one) for one in milestones.items]
@@ -95,7 +95,7 @@ def csv_text(reached: Sequence[Reached]) -> str:
     return buffer.getvalue()
 
 
-def _table(milestones: Milestones) -> Table:
+def _table(milestones: Milestones, profile: str) -> Table:
     """Return the distinct runs behind the milestones as a table that prints nothing."""
     metrics = {one.metric: {"metric": one.metric, "header": one.metric} for one in milestones.items}
     runs = {one.run: None for one in milestones.items}
@@ -104,7 +104,7 @@ def _table(milestones: Milestones) -> Table:
     raw = {
         "source": 'section "The effects of scaled ReLU in conv-stem"',
         "title": "Convergence",
-        "seeds": list(milestones.seeds),
+        "seeds": list(milestones.seeds.at(profile)),
         "columns": {**LABELS, **metrics},
         "blocks": [{"label": MILESTONES, "rows": rows}],
     }

@@ -101,6 +101,8 @@ def load_figure(conf_dir: Path) -> Figure:
     labels = tuple(reading.a_text(one, "label", "", f"{where}, series") for one in series)
     if "" in labels or len(set(labels)) < len(labels):
         raise TableError(f"{where}: every series needs a label of its own")
+    table = _table(raw, series, where)
+    reading.check_profiles(table.seeds.at_profile, conf_dir, f"{where}: seeds")
     values = {
         label: found
         for label, one in zip(labels, series, strict=True)
@@ -108,7 +110,7 @@ def load_figure(conf_dir: Path) -> Figure:
     }
     statements = enumerate(reading.a_list(raw, "statements", where), 1)
     return Figure(
-        table=_table(raw, series, where),
+        table=table,
         labels=labels,
         values=values,
         layers=layers,

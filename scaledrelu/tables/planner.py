@@ -70,7 +70,7 @@ def build_plan(
     for table in tables:
         for row in table.rows:
             for column in table.metrics:
-                wanted = tuple(seeds or row.seeds or table.seeds)
+                wanted = tuple(seeds or (row.seeds or table.seeds).at(profile))
                 with _placed(table, row, overrides):
                     cells.append(planner.cell(table, row, column, wanted))
     return Plan(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from scaledrelu.config.ranges import SEED
+from scaledrelu.config.seeds import ALLOWED, Seeds, seeds_of, unknown_profile
 from scaledrelu.errors import TableError, nearest
 
 # What a row cannot override, and how to set it instead.
@@ -148,24 +148,31 @@ def overrides(raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def seeds(raw: Mapping[str, Any], default: tuple[int, ...] | None, where: str) -> Any:
-    """Return a tuple of seeds, or the default if there are none.
+def seeds(raw: Mapping[str, Any], where: str) -> Seeds | None:
+    """Return the seeds of a table or block; None if it names none.
 
     Args:
         raw: the mapping that may hold ``seeds``.
-        default: the value if the key is missing.
         where: place of the mapping, for the error.
     """
     if "seeds" not in raw:
-        return default
-    found = a_list(raw, "seeds", where)
-    whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in found)
-    fit = whole and all(SEED.holds(seed) for seed in found)
-    if not found or not fit or len(set(found)) < len(found):
-        raise TableError(
-            f"{where}: seeds={found}: must be different whole numbers in {SEED.interval}"
-        )
-    return tuple(found)
+        return None
+    found = seeds_of(raw["seeds"])
+    if found is None:
+        raise TableError(f"{where}: seeds={raw['seeds']}: {ALLOWED}")
+    return found
+
+
+def check_profiles(names: Iterable[str], conf_dir: Path, where: str) -> None:
+    """Refuse what is called a profile and is none.
+
+    Args:
+        names: what the file calls profiles.
+        conf_dir: the configuration tree.
+        where: place of the names, for the error.
+    """
+    if wrong := unknown_profile(names, conf_dir):
+        raise TableError(f"{where}: {wrong}")
 
 
 def a_number(value: Any, *, highest: float) -> bool:

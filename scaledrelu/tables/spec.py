@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.evaluation import is_percent
+from scaledrelu.config.seeds import Seeds
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading
 from scaledrelu.tables.grids import FOLDER, grid_names, written_out
@@ -80,6 +81,8 @@ def load_table(name: str, conf_dir: Path) -> Table:
     raw = written_out(name, conf_dir) if is_grid else reading.read_yaml(conf_dir / place, where)
     table = table_of(name, raw, where)
     at = {key: _profiles(raw, key, conf_dir, where) for key in ("only_at", "not_at")}
+    for seeds in filter(None, (table.seeds, *(row.seeds for row in table.rows))):
+        reading.check_profiles(seeds.at_profile, conf_dir, f"{where}: seeds")
     return replace(table, is_grid=is_grid, **at)
 
 
@@ -110,7 +113,7 @@ def table_of(name: str, raw: Any, where: str) -> Table:
         title=reading.a_text(raw, "title", "", where),
         columns=columns,
         rows=tuple(_rows(name, raw, metrics)),
-        seeds=reading.seeds(raw, (0,), where),
+        seeds=reading.seeds(raw, where) or Seeds((0,)),
         judged=reading.a_flag(raw, "judged", where),
     )
 
@@ -133,13 +136,7 @@ def merge_overrides(*layers: Iterable[str]) -> tuple[str, ...]:
 
 def _profiles(raw: Mapping[str, Any], key: str, conf_dir: Path, where: str) -> tuple[str, ...]:
     named = tuple(str(name) for name in reading.a_list(raw, key, where))
-    allowed = sorted(path.stem for path in (conf_dir / "profile").glob("*.yaml"))
-    for name in named:
-        if name not in allowed:
-            raise TableError(
-                f"{where}: {key}: no profile '{name}'{nearest(name, allowed)}; allowed: "
-                f"{', '.join(allowed)}"
-            )
+    reading.check_profiles(named, conf_dir, f"{where}: {key}")
     return named
 
 
@@ -223,7 +220,7 @@ def _row(
         corrected=_corrected(where, row),
         note=reading.a_text(row, "note", "", where),
         is_reference=reading.a_flag(row, "baseline", where),
-        seeds=reading.seeds(block, None, where),
+        seeds=reading.seeds(block, where),
     )
 
 

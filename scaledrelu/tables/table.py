@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from scaledrelu.config.seeds import Seeds
+
 CRASH, MISSING = "crash", "missing"  # what stands in place of a number
 
 
@@ -38,7 +40,7 @@ class Row:
     corrected: Mapping[str, float] = field(default_factory=dict)  # what is printed instead
     note: str = ""
     is_reference: bool = False  # a row of the table that its block's deltas refer to
-    seeds: tuple[int, ...] | None = None  # the block's own; None: the table's
+    seeds: Seeds | None = None  # the block's own; None: the table's
 
     @property
     def is_baseline(self) -> bool:
@@ -55,7 +57,7 @@ class Table:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    seeds: tuple[int, ...]
+    seeds: Seeds
     only_at: tuple[str, ...] = ()  # profiles that make it with tables=all; empty: every profile
     not_at: tuple[str, ...] = ()  # profiles that make it only where it is named
     judged: bool = False  # whether the loss that the crash rule judged is printed beside its limit

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaledrelu.config.seeds import Seeds
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables import reading
@@ -101,5 +102,5 @@ def _table(conf_dir: Path) -> Table:
         )
         for number, name in enumerate(runs, start=1)
     ]
-    seeds = reading.seeds(raw, (0,), where)
+    seeds = reading.seeds(raw, where) or Seeds((0,))
     return Table("theory", "", "The paper's theory", (*LABELS, TOP1), tuple(rows), seeds)

@@ -38,12 +38,11 @@ def test_both_sides_make_one_update_of_batches_alike(jpegs, tmp_path: Path, scri
             assert (pair[0] is None) == (pair[1] is None)
             if pair[0] is not None:
                 assert pair[0].shape == pair[1].shape
-                means, spreads = zip(
-                    *((float(x.mean()), float(x.std())) for x in pair), strict=True
-                )
-                # 16 images of other draws; bytes, or floats that were not normalised, lie far off.
-                assert means[0] == pytest.approx(means[1], abs=1.0)
-                assert spreads[0] == pytest.approx(spreads[1], rel=0.5)
+        for images in (mine.images, theirs.images):
+            # Bytes reach 255, floats that were not normalised never fall below 0; erasing in
+            # `pixel` mode writes normal noise.
+            assert -8 < float(images.min()) < -0.5
+            assert float(images.max()) < 8
         if script is not Script.DINO:
             assert mine.targets.shape == theirs.targets.shape
             sums = mine.targets.sum(1), theirs.targets.sum(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ SENTENCE = (
 def written(tmp_path: Path, **changes: object) -> Path:
     raw = yaml.safe_load((CONF_DIR / FILE).read_text()) | changes
     (tmp_path / "figure").mkdir()
+    shutil.copytree(CONF_DIR / "profile", tmp_path / "profile")
     (tmp_path / FILE).write_text(yaml.safe_dump(raw))
     return tmp_path
 
@@ -69,7 +71,8 @@ def test_a_number_of_points_is_a_tolerance_too(tmp_path: Path) -> None:
         ({"milestones": [entry()]}, "C01 has no other value of val/top1 at epoch 5"),
         ({"tolerance": 0}, "tolerance=0: must be half_gap or a number of points above 0"),
         ({"tolerance": "half"}, "tolerance=half: must be half_gap or a number"),
-        ({"seeds": [-1]}, "seeds=[-1]: must be a list of whole numbers"),
+        ({"seeds": [-1]}, "seeds=[-1]: must be different whole numbers"),
+        ({"seeds": {"default": [0], "mni": [1]}}, "seeds: no profile 'mni'; did you mean 'mini'?"),
         ({"more": 1}, "must hold tolerance, seeds, milestones, and nothing else"),
     ],
 )

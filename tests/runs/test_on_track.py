@@ -10,6 +10,7 @@ import pytest
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.milestones import Milestone, Milestones, load_milestones
+from scaledrelu.config.seeds import Seeds
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Evaluation
 from scaledrelu.runs import on_track
@@ -71,14 +72,14 @@ def test_the_line_says_where_the_run_is_and_which_rule_holds() -> None:
         "(within 3.8 points, half of the way to the other stem's)"
     )
     assert "off track (not within 3.8 points" in verdict(CONV, 14.2, milestones)
-    points = Milestones(milestones.items, 1.0, (0,))
+    points = Milestones(milestones.items, 1.0, Seeds((0,)))
     assert verdict(CONV, 17.2, points).endswith("on track (within 1 points)")
 
 
 def test_only_the_papers_epochs_are_told_at_their_end(caplog) -> None:
     expected = [milestone(5, 18.1), milestone(20, 53.6)]
     found = Evaluation({"val/top1": 50.0})
-    watched = Watched(lambda _: found, Milestones((), 2.0, (0,)), expected)
+    watched = Watched(lambda _: found, Milestones((), 2.0, Seeds((0,))), expected)
     with caplog.at_level(logging.INFO, logger="scaledrelu"):
         for epoch in range(30):
             assert watched(Progress(10 * epoch + 9, 3000, epoch, 10)) is found
@@ -110,7 +111,7 @@ def test_milestones_that_cannot_be_read_cost_a_line_not_the_run(tmp_path, monkey
 def test_a_real_run_tells_both_epochs(smoke, monkeypatch, caplog) -> None:
     """Smoke stands for the paper here: its data, two epochs, and what the paper had after them."""
     monkeypatch.setattr(on_track, "PAPER", "profile=smoke")
-    found = Milestones((milestone(1, 99.0), milestone(2, 10.0)), 50.0, (0,))
+    found = Milestones((milestone(1, 99.0), milestone(2, 10.0)), 50.0, Seeds((0,)))
     monkeypatch.setattr(on_track, "load_milestones", lambda: found)
     config = smoke(
         "schedule.epochs=2", "profile.epoch_scale=1.0", "warmup.epochs=0", "model.depth=1"

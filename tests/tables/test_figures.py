@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def written(tmp_path: Path, change) -> Path:
     raw = yaml.safe_load((CONF_DIR / FILE).read_text())
     change(raw)
     (tmp_path / "figure").mkdir()
+    shutil.copytree(CONF_DIR / "profile", tmp_path / "profile")
     (tmp_path / FILE).write_text(yaml.safe_dump(raw, sort_keys=False))
     return tmp_path
 

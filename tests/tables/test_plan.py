@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -126,6 +127,14 @@ def test_seeds_of_a_block_are_its_own_unless_the_plan_has_some(conf):
     write_table(conf / "conf", seeds=[0, 1, 2], blocks=blocks)
     assert [len(cell.run_ids) for cell in plan_of(conf, seeds=None).cells] == [2, 3]
     assert [len(cell.run_ids) for cell in plan_of(conf, seeds=(5,)).cells] == [1, 1]
+
+
+def test_a_profile_may_have_seeds_of_its_own(conf):
+    write_table(conf / "conf", seeds={"default": [0, 1, 2], "mini": [7]})
+    shutil.copytree(CONF_DIR / "profile", conf / "conf" / "profile")
+    found = {p: plan_of(conf, profile=p, seeds=None) for p in ("mini", "paper")}
+    seeds = {p: [run.seed for run in plan.runs.values()] for p, plan in found.items()}
+    assert seeds == {"mini": 2 * [7], "paper": 2 * [0, 1, 2]}
 
 
 def test_status_of_each_run_is_that_of_its_directory(conf):

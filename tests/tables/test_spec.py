@@ -3,6 +3,7 @@ import shutil
 import pytest
 
 from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.seeds import Seeds
 from scaledrelu.errors import TableError
 from scaledrelu.tables.spec import load_table, merge_overrides, table_names, tables_of
 from tests.helpers.table_fakes import write_table
@@ -42,7 +43,9 @@ def test_rows_with_a_wide_spread_are_published_with_more_seeds(name):
     for row in table.rows:
         deit = name in ("table1", "table3") or str(row.block).startswith("DeiT-Small")
         seeds = 16 if deit else 8 if name in ("table5", "table6") else 3
-        assert (row.seeds or table.seeds) == tuple(range(seeds)), row
+        wanted = row.seeds or table.seeds
+        assert wanted.at("mini") == tuple(range(seeds)), row
+        assert wanted.at("cifar") == wanted.at("paper") == (0, 1, 2), row
 
 
 def test_rows_inherit_base_and_block(tmp_path):
@@ -125,7 +128,9 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
         ),
         (block(seeds=[2**32]), r"must be different whole numbers in \[0, 4294967295\]"),
         (block(upstream="recipe=dino"), "upstream must be a list"),
-        ({"seeds": 3}, "seeds must be a list"),
+        ({"seeds": 3}, "seeds=3: must be different whole numbers"),
+        ({"seeds": {"mini": [0]}}, r"or {default: <such a list>, <profile>: <such a list>}"),
+        ({"seeds": {"default": [0], "mini": 3}}, "must be different whole numbers"),
         ({"seeds": []}, "must be different whole numbers"),
         ({"blocks": {"rows": []}}, "table8: blocks must be a list"),
         ({"blocks": ["x"]}, "block 1: must be 'key: value' pairs"),
@@ -173,7 +178,7 @@ def test_the_same_run_may_stand_in_two_blocks_and_as_the_baseline(tmp_path):
 def test_a_block_may_have_seeds_of_its_own(tmp_path):
     write_table(tmp_path, seeds=[0, 1], **block(seeds=[0, 1, 2]))
     table = load_table("table8", tmp_path)
-    assert (table.seeds, table.rows[0].seeds) == ((0, 1), (0, 1, 2))
+    assert (table.seeds, table.rows[0].seeds) == (Seeds((0, 1)), Seeds((0, 1, 2)))
 
 
 def test_misspelt_table_gets_the_nearest_name(tmp_path):
@@ -209,10 +214,18 @@ def test_a_table_is_made_at_the_profiles_that_it_names(tmp_path):
     assert "edge" in tables_of("cifar", conf)
 
 
-def test_a_profile_that_is_not_there_is_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("only_at: [cifar]", "only_at: [cifr]"),
+        ("seeds: [0, 1, 2]", "seeds: {default: [0], cifr: [1]}"),
+        ("blocks:\n  - ", "blocks:\n  - seeds: {default: [0], cifr: [1]}\n    "),
+    ],
+)
+def test_a_profile_that_is_not_there_is_one_line(tmp_path, right, wrong):
     conf = tmp_path / "conf"
     shutil.copytree(CONF_DIR, conf)
     edge = conf / "table" / "edge.yaml"
-    edge.write_text(edge.read_text().replace("only_at: [cifar]", "only_at: [cifr]"))
+    edge.write_text(edge.read_text().replace(right, wrong))
     with pytest.raises(TableError, match="no profile 'cifr'; did you mean 'cifar'"):
         load_table("edge", conf)
