@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "scaledrelu"
-LEAVES = {"errors", "files", "integrity", "randomness", "text"}
+LEAVES = {"countdown", "errors", "files", "integrity", "randomness", "text"}
 BASE = LEAVES | {"config"}
 PARTS = {"tasks", "models", "data", "labels", "evals", "optim"}
 ALLOWED = {

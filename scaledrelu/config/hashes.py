@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.config.hash_store import HASH, KEY, read_digest, read_hashes, write_store
-from scaledrelu.text import duration
+from scaledrelu.countdown import Countdown
+from scaledrelu.text import data_size
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 5.0  # shorter readings are not reported
-EVERY_S = 15.0
 RACY_NS = 2 * 10**9  # two writes within one tick of a file system's clock look like one
 _SMALL = 2**20  # bytes: read at once
 _CHUNK = 64  # files that a thread takes at a time
@@ -168,15 +167,14 @@ def _hashes(seen: _Seen, store: Path | None) -> dict[bytes, bytes]:
     hashes = read_hashes(store) if store else {}
     hashes |= dict.fromkeys(seen.absent, _ABSENT)
     unread = [i for i, key in enumerate(seen.keys) if key not in hashes]
-    size = sum(seen.sizes[i] for i in unread)
-    reading = _Reading(os.path.dirname(seen.paths[unread[0]]) if unread else "", len(unread), size)
+    reading = _countdown(seen, unread)
     saved = time.monotonic()
     try:
         for i, found in _read(seen, unread):
             hashes[seen.keys[i]] = found
             if found == _UNREADABLE:
                 seen.doubtful.add(seen.keys[i])
-            reading.advance(seen.sizes[i])
+            reading.add(seen.sizes[i])
             if time.monotonic() - saved > _SAVE_S:
                 _keep(seen, hashes, store, digest=None)
                 saved = time.monotonic()
@@ -184,6 +182,14 @@ def _hashes(seen: _Seen, store: Path | None) -> dict[bytes, bytes]:
         _keep(seen, hashes, store, digest=None)
         raise
     return hashes
+
+
+def _countdown(seen: _Seen, indices: Sequence[int]) -> Countdown:
+    folder = os.path.dirname(seen.paths[indices[0]]) if indices else ""
+    size = sum(seen.sizes[i] for i in indices)
+    what = f"{folder}: hashing {len(indices):,} data files once, for the run ids"
+    # A warning, since a plan shows nothing below that level and would seem to hang.
+    return Countdown(what, size, shown=data_size, say=log.warning)
 
 
 def _read(seen: _Seen, indices: Sequence[int]) -> Iterator[tuple[int, bytes]]:
@@ -223,37 +229,3 @@ def _keep(
     sure = {k: hashes[k] for k in seen.keys if k in hashes and k not in seen.doubtful}
     stamp = None if digest is None or seen.doubtful else seen.stamp
     write_store(store, sure, stamp=stamp, digest=digest)
-
-
-class _Reading:
-    """Counts what was read and logs how much is left.
-
-    Args:
-        where: a folder, for the message.
-        files: how many there are to read.
-        size: bytes in all.
-    """
-
-    def __init__(self, where: str, files: int, size: int) -> None:
-        self._where, self._files, self._size = where, files, size
-        self._start = time.monotonic()
-        self._next = self._start + QUIET_S
-        self._read, self._bytes = 0, 0
-
-    def advance(self, size: int) -> None:
-        """Count one more file of this size."""
-        self._read += 1
-        self._bytes += size
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + EVERY_S
-        share = max(self._read / self._files, 1e-9) if not self._size else self._bytes / self._size
-        left = (now - self._start) * (1 - share) / max(share, 1e-9)
-        # A warning, since a plan shows nothing below that level and would seem to hang.
-        log.warning(
-            "%s: hashing the data files once, for the run ids: %s of %s files (%.1f of %.1f GB), "
-            "about %s left",
-            self._where, f"{self._read:,}", f"{self._files:,}", self._bytes / 1e9, self._size / 1e9,
-            duration(left),
-        )  # fmt: skip

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from scaledrelu.countdown import Countdown
 from scaledrelu.data.sources import FolderSource, MemorySource, content_digest
 from scaledrelu.files import atomic_file
 
 log = logging.getLogger(__name__)
 
+_THREADS = 8
 _VERSION = 2  # raise it when the bytes that decode_all writes change
 
 
@@ -31,35 +36,69 @@ def decode_all(source: FolderSource, *, image_size: int) -> MemorySource:
     Raises:
         DataError: a bad image, unless the source skips it.
     """
-    import torch
-
     path = _cache_path(source, image_size)
     pixels = _read(path, (len(source), 3, image_size, image_size))
     if pixels is None:
-        log.info("%s: decoding %s images into memory", source.root, f"{len(source):,}")
-        pixels = _decode(source, image_size)
+        pixels = _pixels(source, (image_size, image_size), _fit(image_size))
         # The files changed meanwhile: it is not known which contents were decoded.
         if not source.skipped and path == _cache_path(source, image_size):
             _write(path, pixels)
+    return _in_memory(source, pixels)
+
+
+def resize_all(
+    source: FolderSource, *, height: int, width: int, resample: Image.Resampling
+) -> MemorySource:
+    """Decode every image and resize it as a whole, whatever its shape.
+
+    Args:
+        source: images in files.
+        height: pixels.
+        width: pixels.
+        resample: how to resize.
+
+    Raises:
+        DataError: a bad image, unless the source skips it.
+    """
+    pixels = _pixels(source, (height, width), lambda image: image.resize((width, height), resample))
+    return _in_memory(source, pixels)
+
+
+def _in_memory(source: FolderSource, pixels: np.ndarray) -> MemorySource:
+    import torch
+
     names = [source.name_of(source.position_of(i)) for i in range(len(source))]
     memory = MemorySource(torch.from_numpy(pixels), source.targets, source.classes, names=names)
     memory.skipped = source.skipped
     return memory
 
 
-def _decode(source: FolderSource, image_size: int) -> np.ndarray:
-    pixels = np.empty((len(source), 3, image_size, image_size), dtype=np.uint8)
-    fit = None
-    for index in range(len(source)):
-        image = source.load(index)
-        if image.size != (image_size, image_size):
-            if fit is None:
-                from scaledrelu.data.transforms import fit_to
+def _pixels(
+    source: FolderSource, size: tuple[int, int], fit: Callable[[Image.Image], Image.Image]
+) -> np.ndarray:
+    """Return N x 3 x H x W bytes, decoded by several threads: Pillow lets others run meanwhile."""
+    pixels = np.empty((len(source), 3, *size), dtype=np.uint8)
+    what = f"{source.root}: decoding the images into memory"
+    progress = Countdown(what, len(source), say=log.info)
 
-                fit = fit_to(image_size)
-            image = fit(image)
-        pixels[index] = np.asarray(image).transpose(2, 0, 1)
+    def decode(index: int) -> None:
+        pixels[index] = np.asarray(fit(source.load(index))).transpose(2, 0, 1)
+
+    # What was skipped is noted in the order of the images.
+    pool = ThreadPoolExecutor(_THREADS if source.on_bad_image == "raise" else 1)
+    try:
+        for _ in pool.map(decode, range(len(source))):
+            progress.add()
+    finally:
+        pool.shutdown(cancel_futures=True)
     return pixels
+
+
+def _fit(image_size: int) -> Callable[[Image.Image], Image.Image]:
+    from scaledrelu.data.transforms import fit_to
+
+    fit = fit_to(image_size)
+    return lambda image: image if image.size == (image_size, image_size) else fit(image)
 
 
 def _cache_path(source: FolderSource, image_size: int) -> Path | None:

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,18 +15,18 @@ from typing import IO
 import numpy as np
 
 from scaledrelu.config.pack import HEAD, SUFFIX, index_bytes, read_pack
+from scaledrelu.countdown import Countdown
 from scaledrelu.data.datasets import scan_folder
 from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.errors import DataError, printable
 from scaledrelu.files import atomic_file
-from scaledrelu.text import data_size, duration
+from scaledrelu.text import data_size
 
 log = logging.getLogger(__name__)
 
 _THREADS = 8
 _BLOCK = 256  # files in memory at a time
-_REPORT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def pack_folder(folder: Path, out: Path) -> Packed:
         out.mkdir(parents=True, exist_ok=True)
         _check_room(out, sum(sizes))
         with atomic_file(path, one_writer=True) as stream:
-            _write(stream, source, _Progress(path, sum(sizes)))
+            _write(stream, source, _countdown(path, sizes))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror}); make room, or choose another folder"
@@ -98,14 +97,14 @@ def check_pack(path: Path) -> Packed:
     pack = read_pack(path)
     source = PackedSource(pack)
     sizes = np.diff(np.frombuffer(pack.offsets, dtype="<u8")).tolist()
-    progress = _Progress(path, sum(sizes))
+    progress = _countdown(path, sizes)
     for index, size in enumerate(sizes):
         source.content(index)
         progress.add(size)
     return Packed(path, len(sizes), len(source.classes), sum(sizes), is_new=False)
 
 
-def _write(stream: IO[bytes], source: FolderSource, progress: _Progress) -> None:
+def _write(stream: IO[bytes], source: FolderSource, progress: Countdown) -> None:
     stream.write(HEAD)
     ends, hashes = [len(HEAD)], bytearray()
     for content, digest in _contents(source):
@@ -114,6 +113,10 @@ def _write(stream: IO[bytes], source: FolderSource, progress: _Progress) -> None
         hashes += digest
         progress.add(len(content))
     stream.write(_index(source, ends, bytes(hashes)))
+
+
+def _countdown(path: Path, sizes: Sequence[int]) -> Countdown:
+    return Countdown(str(path), sum(sizes), shown=data_size, say=log.info)
 
 
 def _index(source: FolderSource, ends: Sequence[int], hashes: bytes) -> bytes:
@@ -170,23 +173,3 @@ def _check_room(out: Path, size: int) -> None:
             f"{out}: the images take {data_size(size)}, but {data_size(free)} are free; make room, "
             "or write the pack to another folder"
         )
-
-
-class _Progress:
-    """Logs now and then how much is done and how long the rest will take."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self._path, self._size, self._done = path, size, 0
-        self._started = self._said = time.monotonic()
-
-    def add(self, size: int) -> None:
-        self._done += size
-        now = time.monotonic()
-        if now - self._said < _REPORT_S:
-            return
-        self._said = now
-        left = (now - self._started) * (self._size - self._done) / max(self._done, 1)
-        log.info(
-            "%s: %s of %s, eta %s",
-            self._path, data_size(self._done), data_size(self._size), duration(left),
-        )  # fmt: skip

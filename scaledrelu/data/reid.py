@@ -26,8 +26,9 @@ from scaledrelu.config.reid_listing import (
     msmt_lists,
 )
 from scaledrelu.data.decoding import BadImageError, decode
+from scaledrelu.data.memory import resize_all
 from scaledrelu.data.reid_files import Listing, check_counts, check_files, check_people
-from scaledrelu.data.sources import FolderSource, ImageSource, MemorySource
+from scaledrelu.data.sources import FolderSource, ImageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,15 +243,6 @@ def _load(source: FolderSource, loading: _Loading, resample: Image.Resampling) -
     """Return the source itself, or its images in memory."""
     if not loading.in_memory:
         return source
-    import torch
-
     size = loading.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    pixels = np.empty((len(source), 3, height, width), dtype=np.uint8)
-    for index in range(len(source)):
-        image = source.load(index).resize((width, height), resample)
-        pixels[index] = np.asarray(image).transpose(2, 0, 1)
-    names = [source.name_of(source.position_of(index)) for index in range(len(source))]
-    memory = MemorySource(torch.from_numpy(pixels), source.targets, source.classes, names=names)
-    memory.skipped = source.skipped
-    return memory
+    return resize_all(source, height=height, width=width, resample=resample)

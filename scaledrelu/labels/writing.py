@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor
 
 from scaledrelu.config.artifacts import MANIFEST, VERSION, artifact_directory
+from scaledrelu.countdown import Countdown
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.fetch import Request, open_fetch
 from scaledrelu.data.sources import FolderSource, content_digest
@@ -33,7 +33,6 @@ from scaledrelu.labels.dense_logits import dense_grid, dense_logits
 from scaledrelu.labels.folder import Making, check_space, claim, encode, missing_maps, write_map
 from scaledrelu.labels.maps import LabelMaps, label_path
 from scaledrelu.labels.teachers import Teacher, weights_digest
-from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,6 @@ KEPT = 5  # logits per position (recipes B.4)
 MOST_CLASSES = 2048  # half precision represents no larger class index exactly (recipes B.4)
 KIND = "token_labels"
 JUDGED_BY = "mean of the label maps over their positions"
-_REPORT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def make_label_maps(
         return MadeMaps(folder, making, manifest["sha256"], manifest["top1_of_teacher"])
     missing = missing_maps(folder, paths, making)
     check_space(folder, making, num_missing=len(missing))
-    progress = _Progress(len(missing))
+    progress = Countdown(f"{folder}: label maps", len(missing), say=log.info)
     for positions, maps in _maps(teacher, missing, device, batch=batch, workers=workers):
         for position, one in zip(positions, maps, strict=True):
             _check_finite(one, teacher, position)
@@ -235,23 +233,6 @@ def _strongest(map_2KHW: Tensor, num_classes: int) -> int:
     values, classes = map_2KHW.flatten(1)
     sums_C = torch.zeros(num_classes).index_add_(0, classes.long(), values.float())
     return int(sums_C.argmax())
-
-
-class _Progress:
-    """Logs now and then how many maps are written."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        self._started = self._said = time.monotonic()
-
-    def add(self, count: int) -> None:
-        self.done += count
-        now = time.monotonic()
-        if now - self._said < _REPORT_S and self.done < self.total:
-            return
-        self._said, rate = now, self.done / max(now - self._started, 1e-9)
-        eta = duration((self.total - self.done) / rate)
-        log.info("%d/%d label maps, %.0f images/s, eta %s", self.done, self.total, rate, eta)
 
 
 def _digest(parts: Iterator[str] | Sequence[str]) -> str:

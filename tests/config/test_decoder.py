@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scaledrelu.config.identity import NEUTRAL, canonical
@@ -37,6 +39,15 @@ def test_the_device_augments_at_paper_size_but_for_label_maps(
     )
     assert (ours.augment, ours.decoder) == path
     assert (official.augment, official.decoder) == ("reference", "pil")
+
+
+@pytest.mark.parametrize("data", ["market1501", "msmt17"])
+def test_people_live_on_the_device_at_paper_size(data: str) -> None:
+    ours, official = (
+        composed(f"profile={p}", "recipe=reid", f"data={data}").data for p in ("paper", "official")
+    )
+    assert (ours.augment, ours.in_memory) == ("device", True)
+    assert ours == replace(official, augment="device", in_memory=True)
 
 
 @pytest.mark.parametrize(

@@ -233,17 +233,17 @@ def test_cached_images_are_decoded_anew_when_a_file_changes_and_keeps_its_time(i
 
 def test_files_that_change_while_they_are_decoded_are_not_cached(image_folder, monkeypatch):
     root = image_folder(pixels=(16, 16))
-    path, decode = root / "train/cat/0.jpg", memory._decode
+    path, decode = root / "train/cat/0.jpg", memory._pixels
     original = path.read_bytes()
 
-    def change(source, size):
+    def change(*task):
         path.write_bytes((root / "train/owl/0.jpg").read_bytes())
-        pixels = decode(source, size)
+        pixels = decode(*task)
         path.write_bytes((root / "train/dog/0.jpg").read_bytes())
         return pixels
 
     with monkeypatch.context() as patch:
-        patch.setattr(memory, "_decode", change)
+        patch.setattr(memory, "_pixels", change)
         open_folder(root, in_memory=True)
     path.write_bytes(original)
     files, whole = open_folder(root).train, open_folder(root, in_memory=True).train

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scaledrelu import countdown
 from scaledrelu.config.pack import read_pack
 from scaledrelu.data import packing
 from scaledrelu.data.packing import check_pack, pack_folder
@@ -120,8 +121,9 @@ def test_the_script_packs_every_split_and_checks_them(image_folder, tmp_path: Pa
 def test_progress_says_how_much_is_left(
     image_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
-    monkeypatch.setattr(packing, "_REPORT_S", 0.0)
+    monkeypatch.setattr(countdown, "QUIET_S", 0.0)
+    monkeypatch.setattr(countdown, "EVERY_S", 0.0)
     with caplog.at_level("INFO"):
         pack_folder(image_folder({"train": 2}) / "train", tmp_path)
     assert len(caplog.messages) == 6
-    assert caplog.messages[-1].endswith("0.0 MB of 0.0 MB, eta 0s")
+    assert caplog.messages[-1].endswith("0.0 MB of 0.0 MB, about 0s left")

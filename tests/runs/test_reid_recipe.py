@@ -80,13 +80,13 @@ SETS = {  # recipes D.3
 }
 
 
-def paper(*overrides: str) -> RunConfig:
-    return compose(["recipe=reid", "profile=paper", "launch.device=cpu", *overrides])
+def official(*overrides: str) -> RunConfig:
+    return compose(["recipe=reid", "profile=official", "launch.device=cpu", *overrides])
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_settings_and_data_set_are_the_official_ones(name: str) -> None:
-    config = paper(f"data={name}")
+    config = official(f"data={name}")
     for key, expected in SETTINGS.items():
         assert plain(value_of(config, key)) == expected, key
     build = {k: v for k, v in config.data.build.items() if v is not None}
@@ -101,7 +101,7 @@ PEAKS = {  # recipes D.2: rate of an epoch, counted from 1
 
 @pytest.mark.parametrize("base", PEAKS)
 def test_rates_by_epoch_are_the_printed_ones(base: float) -> None:
-    schedule = build_schedule(paper(f"lr.base={base}"), steps_per_epoch=10)
+    schedule = build_schedule(official(f"lr.base={base}"), steps_per_epoch=10)
     assert schedule.total_steps == 1200
     for epoch, rate in PEAKS[base].items():
         first, last = 10 * (epoch - 1), 10 * epoch - 1
@@ -110,7 +110,7 @@ def test_rates_by_epoch_are_the_printed_ones(base: float) -> None:
 
 
 def test_biases_learn_twice_as_fast_and_everything_decays() -> None:
-    config = paper("model.depth=1", "stem=conv")
+    config = official("model.depth=1", "stem=conv")
     task = build_task(config, num_classes=8)
     optimizer, schedule = (
         build_optimizer(config.optimizer, task, lr=1.0),
