@@ -36,10 +36,11 @@ from scaledrelu.bench.peer_data import (
 from scaledrelu.bench.scripts import Script
 from scaledrelu.bench.table import Row
 from scaledrelu.config.run import RunConfig
-from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.pixels import jpeg_decoder
 from scaledrelu.data.sources import FolderSource
+from scaledrelu.runs.prepare import Prepare
+from scaledrelu.tasks.base import Progress
 
 PROCESSES = 2  # loader processes that are compared with one process
 PARALLEL_STEPS_PER_WORKER = 8
@@ -55,7 +56,8 @@ PAIRS = (  # our path, and the peer that it is timed beside
     ("DINO, reference", Script.DINO),
 )
 IN_PROCESSES = ("device, decoder=tensor", "reference", "DINO", "device")
-TO_THE_DEVICE = ("reference", "device", "device, decoder=tensor")
+TO_THE_DEVICE = ("reference", "device", "device, decoder=tensor", "DINO")
+ON_THE_DEVICE = ("device, decoder=tensor", "DINO")
 
 
 def measure_loader(
@@ -118,6 +120,12 @@ def measure_loader(
                 images_per_s=rate,
                 images_per_s_per_core=rate / workers,
             )
+        for path in ON_THE_DEVICE:
+            if not chosen(path, "augmentation alone on the GPU"):
+                continue
+            rate = augmentation_rate(paths, path=path, device=device, turn_seconds=turn_seconds)
+            name = _named(path, "augmentation alone on the GPU")
+            yield Row(kind="loader", name=name, batch=GROUP, images_per_s=rate)
 
 
 def script_data(source: FolderSource, config: RunConfig, peer: Script) -> ScriptData:
@@ -212,7 +220,9 @@ def _whole_groups(source: FolderSource) -> int:
 
 
 def parallel_rate(paths: list[Path], *, path: str, workers: int, device: torch.device) -> float:
-    """Return images/s of a path with loader processes, normalised on a device; no start-up.
+    """Return images/s of a path with loader processes, up to what an update gets; no start-up.
+
+    That includes what the device does to images: all augmentation behind the crop, mixup, CutMix.
 
     Args:
         paths: JPEG files.
@@ -224,18 +234,40 @@ def parallel_rate(paths: list[Path], *, path: str, workers: int, device: torch.d
     steps = PARALLEL_STEPS_PER_WORKER * workers
     config = path_config(path, workers=workers)
     loader = our_loader(source_of(paths, images=(steps + workers) * GROUP), config, device)
-    data, wait = config.data, synchronizer(device)
-    normalise = DeviceAugment(mean=data.mean, std=data.std, seed=0).normalise
+    wait, prepare = synchronizer(device), Prepare(config, config.data.num_classes, device)
     try:
         batches = loader.epoch(0)
         for _ in range(workers):
             next(batches)
         wait()
         start = time.perf_counter()
-        for _ in range(steps):
-            (batch,) = next(batches)
-            normalise(batch.to(device).images)
+        for step in range(steps):
+            prepare(next(batches), Progress(step, steps, 0, steps))
         wait()
         return steps * GROUP / (time.perf_counter() - start)
     finally:
         loader.close()
+
+
+def augmentation_rate(
+    paths: list[Path], *, path: str, device: torch.device, turn_seconds: float
+) -> float:
+    """Return images/s of all that a device does to images of a path before an update sees them.
+
+    Args:
+        paths: JPEG files.
+        path: one of ours.
+        device: the device, where the images lie already.
+        turn_seconds: least time to measure.
+    """
+    config = path_config(path)
+    raw = next(our_batches(source_of(paths), config))[0].to(device)
+    wait, prepare = synchronizer(device), Prepare(config, config.data.num_classes, device)
+    prepare([raw], Progress(0, 1, 0, 1))
+    wait()
+    start, steps = time.perf_counter(), 0
+    while time.perf_counter() - start < turn_seconds or not steps:
+        steps += 1
+        prepare([raw], Progress(steps, 1, 0, 1))
+        wait()
+    return steps * len(raw.targets) / (time.perf_counter() - start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable
@@ -10,10 +9,10 @@ from functools import lru_cache
 
 import torch
 
+from scaledrelu.config.launch import MOST_WORKERS, visible_cores
 from scaledrelu.engine.autocast import DTYPES
 
 PRODUCT = {"cuda": 8192, "cpu": 1024}  # side of the square matrix product
-MOST_WORKERS = 16
 
 
 def slug(name: str) -> str:
@@ -23,7 +22,7 @@ def slug(name: str) -> str:
 
 def loader_workers() -> int:
     """Return how many loader processes feed one GPU: one per core, up to sixteen."""
-    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    return min(visible_cores(), MOST_WORKERS)
 
 
 def synchronizer(device: torch.device) -> Callable[[], object]:

@@ -103,10 +103,11 @@ def open_session(options: argparse.Namespace, arguments: Sequence[str]) -> Sessi
     import torch
 
     from scaledrelu.bench.machine import peak_note, slug
-    from scaledrelu.engine.distributed import pick_device
+    from scaledrelu.engine.distributed import pick_device, take_device
     from scaledrelu.runs.provenance import device_name
 
     device = pick_device(options.device, 0)
+    take_device(device)
     name = device_name(device)
     log.info("%s, torch %s", name, torch.__version__)
     # Local folders mean nothing elsewhere and do not belong in a published file.

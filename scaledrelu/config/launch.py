@@ -12,6 +12,8 @@ from scaledrelu.config.fields import number, word
 from scaledrelu.config.group import Group
 from scaledrelu.config.ranges import COUNT, FEW, WORKERS, Range
 
+MOST_WORKERS = 16
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchConfig(Group):
@@ -22,7 +24,7 @@ class LaunchConfig(Group):
     nproc: int = number(FEW)
     device: str = word("auto", "cpu", "cuda")
     threads: int = number(Range("[0, 1024]", whole=True))  # per process; 0 = leave torch's choice
-    workers: int = number(WORKERS)  # loader processes per device
+    workers: int | None = number(WORKERS)  # loader processes per device; None: one for each core
     cache_val: bool  # keep the crops of validation images where memory allows it
     compile: bool
     channels_last: bool
@@ -34,6 +36,17 @@ class LaunchConfig(Group):
     progress: bool
     fp16_on_cpu: bool  # let fp16 train on a CPU, which only emulates it
     requeue: bool  # a SLURM job that saved before its time limit queues itself again
+
+    @property
+    def loader_processes(self) -> int:
+        """How many loader processes feed a device: those asked for, or one for each of its cores.
+
+        The processes of this machine share its cores; more than 16 were not measured.
+        """
+        if self.workers is not None:
+            return self.workers
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", self.nproc))  # set by torchrun
+        return min(MOST_WORKERS, max(1, visible_cores() // beside))
 
     @property
     def takes_gpu(self) -> bool:
@@ -61,6 +74,13 @@ class PathsConfig(Group):
     KEY: ClassVar[str] = "paths"
 
     results: str
+
+
+def visible_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:

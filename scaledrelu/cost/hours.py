@@ -90,10 +90,21 @@ def ours(records: Records) -> Side:
     return Side(
         records.ours,
         our_path,
-        lambda config: 0 if config.data.in_memory else max(1, config.launch.workers),
+        lambda config: 0 if config.data.in_memory else loader_processes(config, records),
         lambda config: 1,
         lambda config: config.launch.cache_val,
     )
+
+
+def loader_processes(config: RunConfig, records: Records) -> int:
+    """Return how many processes load a GPU's images; as many as were measured, if cores decide.
+
+    Args:
+        config: resolved.
+        records: what was measured.
+    """
+    asked = config.launch.workers
+    return records.processes if asked is None else max(1, asked)
 
 
 def never_waiting(records: Records) -> Side:

@@ -98,10 +98,11 @@ class DeviceAugment:
         steps = 2 * self.shift + 1
         dx, dy = (np.floor(draws[:, c] * steps).astype(np.int64) for c in (_DX, _DY))
         flip = draws[:, _FLIP, None] < self.hflip
-        columns = np.arange(width)[None]
-        columns = np.where(flip, width - 1 - columns, columns) + dx[:, None]
-        rows = (np.arange(height)[None] + dy[:, None]) * (width + 2 * self.shift)
-        rows, columns = (sent(a, images.device) for a in (rows, columns))
+        # Three short arrays cross to the device; whole indices would be too long to copy unnoticed.
+        dx, dy, flip = (sent(a, images.device) for a in (dx[:, None], dy[:, None], flip))
+        columns = torch.arange(width, device=images.device)
+        columns = torch.where(flip, width - 1 - columns, columns) + dx
+        rows = (torch.arange(height, device=images.device) + dy) * (width + 2 * self.shift)
         index = (rows[:, :, None] + columns[:, None, :]).flatten(1)
         padded = torch.nn.functional.pad(images, [self.shift] * 4).flatten(2)
         index = index[:, None].expand(-1, images.shape[1], -1)

@@ -19,7 +19,8 @@ class RawBatch:
             when the reference pipeline already did. With multi-crop 2B x 3 x H x W, uint8: the
             first global crop of all images, then the second.
         targets: B class indices, int64.
-        indices: B positions in the source, int64. Always on the host: augmentation is drawn there.
+        indices: B positions in the source, int64. On the host, where augmentation is drawn; in an
+            evaluation with the images.
         views: B repeats of the same image within the epoch (0 without repeated augmentation),
             int64, on the host.
         group: global number of the group; BatchNorm statistics and mixup are per group.

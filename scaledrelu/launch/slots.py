@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
-from scaledrelu.config.launch import visible_gpus
+from scaledrelu.config.launch import visible_cores, visible_gpus
 from scaledrelu.config.run import RunConfig
 
 MOST_JOBS = 16  # at a time, where n_jobs is not given
@@ -30,10 +29,10 @@ def slots_of(configs: Sequence[RunConfig], n_jobs: int | None = None) -> list[Sl
     small = all(map(is_small, configs))
     gpus = visible_gpus() if any(c.launch.takes_gpu for c in configs) else []
     if not gpus:
-        return [{}] * (n_jobs or (min(cores(), MOST_JOBS) if small else 1))
+        return [{}] * (n_jobs or (min(visible_cores(), MOST_JOBS) if small else 1))
     whole = range(0, len(gpus) - processes + 1, processes)
     groups = [gpus[at : at + processes] for at in whole] or [gpus]
-    count = n_jobs or (min(cores(), MOST_JOBS) if small else len(groups))
+    count = n_jobs or (min(visible_cores(), MOST_JOBS) if small else len(groups))
     return [{GPUS: ",".join(groups[i % len(groups)])} for i in range(count)]
 
 
@@ -46,13 +45,6 @@ def is_small(config: RunConfig) -> bool:
     if config.launch.nproc > 1 or _numbers_between_blocks(config) > SMALL:
         return False
     return config.launch.threads == 1 or not config.launch.takes_gpu
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _numbers_between_blocks(config: RunConfig) -> float:

@@ -13,6 +13,7 @@ from scaledrelu.cost.hours import (
     OFFICIAL_WORKERS,
     SCALING,
     cost_of,
+    loader_processes,
     most_images,
     ours,
 )
@@ -88,8 +89,8 @@ def example(configs: Sequence[RunConfig], records: Records) -> list[str]:
         f"DeiT-S with a conv-stem and AdamW trains on {config.run_epochs} x "
         f"{training.images / config.run_epochs:,.0f} = {training.images / 1e6:,.1f} million "
         f"images. Its steps make {step.likely:,.0f} images a second and GPU, times {share} for "
-        f"{config.launch.nproc} GPUs together; its {config.launch.workers} loader processes make "
-        f"{data.likely:,.0f}. The lower rate decides: {training.images:,.0f} / {decides:,.0f} / "
+        f"{config.launch.nproc} GPUs together; its {loader_processes(config, records)} loader "
+        f"processes make {data.likely:,.0f}. The lower rate decides: {training.images:,.0f} / {decides:,.0f} / "
         f"3600 = {hours:.1f} GPU-hours, and {cost.hours.likely - hours:.1f} for "
         f"{evaluations.images / 1e6:.0f} million images of evaluations.",
         "",
@@ -152,8 +153,11 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         f"more loader processes than {records.processes} or those of several GPUs side by side; "
         "disks (all files lay in memory); a whole run.",
         "",
-        "**Left out**: starting a run, compiling it, checkpoints; label maps for VOLO, which its "
-        "authors publish (making them anew is a forward pass of a large teacher over ImageNet); "
+        "**Left out**: starting a run, decoding what it keeps in memory, compiling, checkpoints; "
+        "what the GPU does to images before a step, about a thousand short operations for a batch "
+        "where it augments (never measured; at 5 to 10 microseconds each they would add an eighth "
+        "to a quarter to the step of DeiT-S); label maps for VOLO, which its authors publish "
+        "(making them anew is a forward pass of a large teacher over ImageNet); "
         "k-NN of the official scripts, which is a command of its own, where ours runs it twice per "
         "pre-training; the 800 epochs behind the released DINO weights that Tables 6 and 7 start "
         "from; further seeds.",
@@ -196,4 +200,4 @@ def _plainest(configs: Sequence[RunConfig]) -> RunConfig:
 
 
 def _our_data(config: RunConfig, records: Records) -> Rate:
-    return loader_rate(our_path(config, records), config.launch.workers, records)
+    return loader_rate(our_path(config, records), loader_processes(config, records), records)

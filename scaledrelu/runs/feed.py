@@ -84,7 +84,7 @@ def train_loader(
         instances=config.batch.instances,
         seed=config.seed,
         transform=train_transform(config.data, config.augment, in_memory=in_memory),
-        workers=config.launch.workers,
+        workers=config.launch.loader_processes,
         pin=world.device.type == "cuda",
         device=world.device,
         labels=labels,
@@ -187,7 +187,7 @@ class Validation:
             world_size=world.size,
             batch=config.evaluation.batch,
             transform=None if whole else validation_transform(data, crop=crop),
-            workers=config.launch.workers,
+            workers=config.launch.loader_processes,
             pin=pin,
             device=world.device,
         )
@@ -200,7 +200,9 @@ class Validation:
             images = self._normalise(raw.images).contiguous(memory_format=self.layout)
             if self.probe is None:
                 self.probe = images[:PROBE_IMAGES].clone()
-            yield dataclasses.replace(raw, images=images)
+            # An index that lies on the host would make every evaluator wait for the device.
+            indices = raw.indices.to(self.device, non_blocking=True)
+            yield dataclasses.replace(raw, images=images, indices=indices)
 
     def close(self) -> None:
         """End the loader processes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -14,8 +13,10 @@ from typing import Any
 
 import torch
 
+from scaledrelu.config.launch import visible_cores
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
+from scaledrelu.text import plural
 
 LISTED = 100  # names of bad images in a result; the count is always complete
 
@@ -69,9 +70,7 @@ def device_name(device: torch.device) -> str:
     """Return the name of the GPU, or of the processor with the cores that this process may use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    whole = not hasattr(os, "sched_getaffinity")  # macOS
-    cores = os.cpu_count() if whole else len(os.sched_getaffinity(0))
-    return f"CPU {_processor()}, {cores} core{'s' if cores != 1 else ''}"
+    return f"CPU {_processor()}, {plural(visible_cores(), 'core')}"
 
 
 def versions() -> dict[str, Any]:

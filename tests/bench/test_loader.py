@@ -184,6 +184,20 @@ def test_processor_time_of_loader_processes_is_counted_and_shared_among_them(sou
     assert min(pairing.seconds_a + pairing.seconds_b) > 0.01  # 16 images take more to decode
 
 
+def test_what_the_device_does_to_images_is_measured_by_itself(jpegs: list[Path], monkeypatch):
+    seen = []
+    prepare = bench.Prepare.__call__
+    monkeypatch.setattr(
+        bench.Prepare, "__call__", lambda *it: seen.append(prepare(*it)[0]) or [seen[-1]]
+    )
+    path = "device, decoder=tensor"
+    assert bench.augmentation_rate(jpegs, path=path, device=CPU, turn_seconds=0.0) > 0
+    first, again = seen
+    assert first.images.shape[1:] == (3, 224, 224)
+    assert first.images.is_floating_point()
+    assert not torch.equal(first.targets, again.targets)  # mixed, each step anew
+
+
 def test_loader_processes_are_ended(jpegs: list[Path]):
     before = set(multiprocessing.active_children())
     for path in ("reference", "device"):

@@ -7,9 +7,10 @@ import pytest
 
 from scaledrelu.config import launch as devices
 from scaledrelu.config.compose import compose
+from scaledrelu.config.launch import visible_cores
 from scaledrelu.config.run import RunConfig
 from scaledrelu.launch import slots as module
-from scaledrelu.launch.slots import cores, is_small, slots_of
+from scaledrelu.launch.slots import is_small, slots_of
 
 SIZES = {
     "mini": ["profile=mini"],
@@ -51,7 +52,7 @@ def test_a_gpu_is_shared_only_by_runs_that_ask_for_one_thread(configs, monkeypat
 
 
 def test_where_all_runs_are_small_they_share_the_cores_else_each_has_the_machine(configs):
-    assert len(slots_of([configs["mini"], configs["tiny"]])) == min(cores(), 16)
+    assert len(slots_of([configs["mini"], configs["tiny"]])) == min(visible_cores(), 16)
     assert slots_of([configs["mini"], configs["small"]]) == [{}]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_the_processor_has_a_name_even_where_the_kernel_tells_none(
     monkeypatch.setattr(provenance.Path, "read_text", read)
     monkeypatch.setattr(provenance.platform, "processor", lambda: "")
     monkeypatch.setattr(provenance.platform, "machine", lambda: "arm64")
-    monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _pid: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2}, raising=False)
     assert device_name(torch.device("cpu")) == expected
 
 

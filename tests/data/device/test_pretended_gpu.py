@@ -17,6 +17,7 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.device.crops import CropAugment
+from scaledrelu.data.device.hsv import hsv_tables
 from tests.helpers.configs import composed
 
 NUM_IMAGES = 16  # enough for every operation of the policy to be drawn
@@ -36,15 +37,21 @@ def pretended(config: RunConfig) -> RawBatch:
     """Return a group on a GPU that is not there; call in fake mode."""
     crops = config.augment.multi_crop
     views = 1 if crops is None else 2
-    images = torch.empty(
-        views * NUM_IMAGES, 3, config.data.size, config.data.size, dtype=torch.uint8, device="cuda"
-    )
+    shape = (views * NUM_IMAGES, 3, config.data.height, config.data.width)
+    images = torch.empty(shape, dtype=torch.uint8, device="cuda")
     local = None
     if crops is not None:
         shape = (crops.num_local * NUM_IMAGES, 3, crops.local_size, crops.local_size)
         local = torch.empty(shape, dtype=torch.uint8, device="cuda")
     numbers = OnHost(np.arange(NUM_IMAGES)), OnHost(np.zeros(NUM_IMAGES, dtype=np.int64))
     return RawBatch(images, torch.zeros(NUM_IMAGES), *numbers, group=0, local=local)
+
+
+@pytest.fixture(autouse=True)
+def tables_of_a_pretended_gpu():
+    """Colour tables are kept for each device; those made here are no numbers."""
+    yield
+    hsv_tables.cache_clear()
 
 
 def changed(config: RunConfig) -> list[torch.Tensor]:
@@ -59,7 +66,12 @@ def changed(config: RunConfig) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize(
     "overrides",
-    [["recipe=deit"], ["recipe=deit", "augment.rand_augment=null"], ["recipe=dino"]],
+    [
+        ["recipe=deit"],
+        ["recipe=deit", "augment.rand_augment=null"],
+        ["recipe=dino"],
+        ["recipe=reid"],
+    ],
 )
 def test_images_stay_on_the_gpu_and_nothing_is_asked_of_it(overrides: list[str]) -> None:
     config = composed("profile=paper", "data.augment=device", *overrides)
