@@ -87,10 +87,10 @@ def _draw_similarity(ax: Any, trained: Trained) -> None:
     setting = f"{DEIT}, AdamW, lr 1e-3"
     stems = list(dict.fromkeys(name for pair in WITH_AND_WITHOUT for name in pair))
     for number, name in enumerate(stems):
-        for run in trained.evidence.get((setting, name), ()):
+        runs = trained.evidence.get((setting, name), ())
+        for where, run in zip(np.linspace(-0.3, 0.3, len(runs)), runs, strict=True):
             style = CRASH if run.is_crash else look(number).dots
-            where = number + 0.1 * (run.seed - 2)
-            ax.plot([run.similarity_L[STEM]], [where], **style)
+            ax.plot([run.similarity_L[STEM]], [number + where], **{**style, "markersize": 4})
     ax.set_yticks(range(len(stems)), stems, fontsize=7)
     ax.invert_yaxis()
     ax.set(xlabel="mean absolute cosine behind the stem", xlim=(0, 1))

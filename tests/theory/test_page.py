@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.statistics import Estimate
 from scaledrelu.theory import (
     balance,
@@ -23,6 +24,8 @@ from scaledrelu.theory.finding import Finding, Section, Verdict, of_share, size,
 from scaledrelu.theory.networks import AroundReLU, Network
 from scaledrelu.theory.records import Norms
 
+ROOT = CONF_DIR.parent
+PUBLISHED, PAGE = ROOT / "results/published/mini", ROOT / "docs/theory.md"
 NOTHING = trained.Trained({}, (), ())
 
 
@@ -168,6 +171,15 @@ def test_the_page_says_whether_exempting_alpha_and_beta_shows(exempt, answer):
 
 def test_what_is_not_published_is_left_out(tmp_path):
     assert trained.measure(tmp_path) == NOTHING
+
+
+def test_the_page_says_what_is_published():
+    """Not its own networks, which are trained for it: `make theory` writes both."""
+    found = trained.measure(PUBLISHED)
+    assert len(found.differences) > 20
+    text = PAGE.read_text()
+    for line in trained_page.section(found, ()).lines:
+        assert line in text, "run make theory"
 
 
 @pytest.mark.parametrize(
