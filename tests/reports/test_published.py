@@ -1,4 +1,8 @@
-"""What is published of mini, the page too, is what its own records say, to the byte."""
+"""What is published is what its own records say, to the byte.
+
+Of mini everything is made again. At cifar the ids of runs depend on image files that are not here,
+so that the page alone is made again, from the published tables.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +21,28 @@ from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
 from tests.helpers.pages import read_page
 
-PUBLISHED = CONF_DIR.parent / "results" / "published" / "mini"
+ROOT = CONF_DIR.parent / "results" / "published"
+PUBLISHED = ROOT / "mini"
 TABLES = [path.stem for path in sorted(PUBLISHED.glob("*.csv"))]
+PAGES = [path.parent.name for path in sorted(ROOT.glob("*/report.html"))]
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory, composed_before: Path) -> Path:
-    """The folder of the reports that the published records make."""
-    results = tmp_path_factory.mktemp("published") / "results"
-    results.mkdir()
-    for name in ("runs", "artifacts"):
-        (results / name).symlink_to(PUBLISHED / name)
+def results(tmp_path_factory: pytest.TempPathFactory, composed_before: Path) -> Path:
+    """An empty results folder that knows what was composed before."""
+    folder = tmp_path_factory.mktemp("published") / "results"
+    folder.mkdir()
     cache = composed_before / ".cache"
     cache.mkdir(exist_ok=True)
-    (results / ".cache").symlink_to(cache)
+    (folder / ".cache").symlink_to(cache)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reports(results: Path) -> Path:
+    """The folder of the reports that the published records make."""
+    for name in ("runs", "artifacts"):
+        (results / name).symlink_to(PUBLISHED / name)
     settings = load_settings([f"results={results}", "seeds=table"], script="report")
     write_reports(plan_tables(settings), results=results)
     write_claims(settings)
@@ -54,29 +66,30 @@ def test_the_records_make_the_published_figure(reports: Path, name: str) -> None
     assert (reports / name).read_bytes() == (PUBLISHED / name).read_bytes()
 
 
-@pytest.fixture(scope="module")
-def page(reports: Path) -> Path:
+@pytest.fixture(scope="module", params=PAGES)
+def page(results: Path, request: pytest.FixtureRequest) -> Path:
     """The page that the published files and records make, away from them."""
-    folder = reports.parent / "published" / "mini"
+    folder = results / "published" / request.param
     folder.mkdir(parents=True)
-    for path in PUBLISHED.iterdir():
+    for path in (ROOT / request.param).iterdir():
         if path.name != "report.html":
             (folder / path.name).symlink_to(path)
-    arguments = [f"results={reports.parent}", "seeds=table", "tables=[table1]"]
-    return write_page(load_settings(arguments, script="report"), published=True)
+    asked = [f"profile={request.param}", f"results={results}", "seeds=table", "tables=[table1]"]
+    return write_page(load_settings(asked, script="report"), published=True)
 
 
 def test_the_page_is_about_every_published_table_and_its_links_lead_to_the_records(page) -> None:
+    published = ROOT / page.parent.name
     found = read_page(page.read_text())
     sections = {e.attributes["id"] for e in found.all("section")}
-    tables = {path.stem for path in table_files(PUBLISHED)}
+    tables = {path.stem for path in table_files(published)}
     assert tables <= sections
     assert found.dead_links(page.parent) == []
     links = {e.attributes["href"] for e in found.all("a") if "section" in e.parents}
-    lines = [line for name in tables for line in csv_lines(PUBLISHED / f"{name}.csv")]
+    lines = [line for name in tables for line in csv_lines(published / f"{name}.csv")]
     named = {run for line in lines for run in line["run_ids"].split()}
-    done = {run for run in named if (PUBLISHED / "runs" / run / "result.json").is_file()}
-    assert len(done) > 300
+    done = {run for run in named if (published / "runs" / run / "result.json").is_file()}
+    assert len(done) > 100
     assert {f"runs/{run}/result.json" for run in done} <= links
     assert not [link for link in links if link.startswith("..")]
 
@@ -85,9 +98,8 @@ def csv_lines(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
-@pytest.mark.parametrize("published", sorted(PUBLISHED.glob("report.html")))
-def test_the_records_make_the_published_page(page: Path, published: Path) -> None:
-    assert page.read_bytes() == published.read_bytes()
+def test_the_records_make_the_published_page(page: Path) -> None:
+    assert page.read_bytes() == (ROOT / page.parent.name / "report.html").read_bytes()
 
 
 def test_the_page_is_of_a_size_that_a_phone_loads(page: Path) -> None:
