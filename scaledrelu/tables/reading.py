@@ -14,7 +14,7 @@ from scaledrelu.errors import TableError, nearest
 
 # What a row cannot override, and how to set it instead.
 NOT_OF_A_ROW = {
-    "seed": "write seeds: [0, 1, 2] in the table or block",
+    "seed": "write seeds: [0, 1, 2] in the table, block or row",
     "profile": "set profile=<name> on the command line",
     "paths.results": "set results=<folder> on the command line",
     "trust": "set trust=[<module>] on the command line, which alone may trust code",
@@ -149,7 +149,7 @@ def overrides(raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
 
 
 def seeds(raw: Mapping[str, Any], where: str) -> Seeds | None:
-    """Return the seeds of a table or block; None if it names none.
+    """Return the seeds of a table, block or row; None if it names none.
 
     Args:
         raw: the mapping that may hold ``seeds``.

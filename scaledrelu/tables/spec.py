@@ -35,7 +35,7 @@ TABLE_KEYS = (
 COLUMN_KEYS = ("from", "caption", "metric", "judged_on", "of", "header", "digits", "run")
 MOST_DIGITS = 6
 JUDGED_ON_KEYS = ("metric", "name")
-ROW_KEYS = ("run", "upstream", "paper", "misprints", "corrected", "note", "baseline")
+ROW_KEYS = ("run", "upstream", "paper", "misprints", "corrected", "note", "baseline", "seeds")
 BLOCK_KEYS = ("label", "run", "upstream", "released_weights", "baseline", "rows", "seeds")
 
 
@@ -220,7 +220,7 @@ def _row(
         corrected=_corrected(where, row),
         note=reading.a_text(row, "note", "", where),
         is_reference=reading.a_flag(row, "baseline", where),
-        seeds=reading.seeds(block, where),
+        seeds=reading.seeds(row, where) or reading.seeds(block, where),
     )
 
 

@@ -40,7 +40,7 @@ class Row:
     corrected: Mapping[str, float] = field(default_factory=dict)  # what is printed instead
     note: str = ""
     is_reference: bool = False  # a row of the table that its block's deltas refer to
-    seeds: Seeds | None = None  # the block's own; None: the table's
+    seeds: Seeds | None = None  # the row's own or its block's; None: the table's
 
     @property
     def is_baseline(self) -> bool:

@@ -129,6 +129,14 @@ def test_seeds_of_a_block_are_its_own_unless_the_plan_has_some(conf):
     assert [len(cell.run_ids) for cell in plan_of(conf, seeds=(5,)).cells] == [1, 1]
 
 
+def test_seeds_of_a_row_are_its_own_unless_the_plan_has_some(conf):
+    rows = [{"run": [f"stem={stem}"], "paper": {"top1": 1.0}} for stem in ("conv", "patchify")]
+    rows[0]["seeds"] = [0, 1, 2, 3]
+    write_table(conf / "conf", seeds=[0], blocks=[{"label": "a", "seeds": [0, 1], "rows": rows}])
+    assert [len(cell.run_ids) for cell in plan_of(conf, seeds=None).cells] == [4, 2]
+    assert [len(cell.run_ids) for cell in plan_of(conf, seeds=(5,)).cells] == [1, 1]
+
+
 def test_a_profile_may_have_seeds_of_its_own(conf):
     write_table(conf / "conf", seeds={"default": [0, 1, 2], "mini": [7]})
     shutil.copytree(CONF_DIR / "profile", conf / "conf" / "profile")

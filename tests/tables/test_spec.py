@@ -48,6 +48,13 @@ def test_rows_with_a_wide_spread_are_published_with_more_seeds(name):
         assert wanted.at("cifar") == wanted.at("paper") == (0, 1, 2), row
 
 
+def test_rows_at_the_edge_of_stability_have_seeds_enough_to_decide_a_crash():
+    table = load_table("edge", CONF_DIR)
+    for row in table.rows:
+        number = 5 if "lr.base=4e-3" in row.run else 3
+        assert (row.seeds or table.seeds).at("cifar") == tuple(range(number)), row
+
+
 def test_rows_inherit_base_and_block(tmp_path):
     write_table(tmp_path, **block(run=["optimizer=sam", "lr.base=1"]))
     row = load_table("table8", tmp_path).rows[0]
@@ -121,6 +128,10 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
         (block(rows=[{"run": [], "paper": {"top1": 1}, "misprints": "top1"}]), "misprints must"),
         (block(seeds=[0, 0]), "must be different whole numbers"),
         (block(seeds=[True]), "must be different whole numbers"),
+        (
+            block(rows=[{"run": [], "paper": {"top1": 1}, "seeds": 3}]),
+            "block 1, row 1: seeds=3: must be different whole numbers",
+        ),
         (block(released_weights=["paper"]), "released_weights: must be 'key: value' pairs"),
         (
             block(released_weights=5),
@@ -181,6 +192,16 @@ def test_a_block_may_have_seeds_of_its_own(tmp_path):
     assert (table.seeds, table.rows[0].seeds) == (Seeds((0, 1)), Seeds((0, 1, 2)))
 
 
+def test_a_row_may_have_seeds_of_its_own_and_else_has_those_of_its_block(tmp_path):
+    rows = [{"run": [f"stem={stem}"], "paper": {"top1": 1}} for stem in ("conv", "patchify")]
+    rows[0]["seeds"] = {"default": [0], "mini": [0, 1, 2, 3]}
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "mini.yaml").touch()
+    write_table(tmp_path, seeds=[0, 1], **block(rows=rows, seeds=[0, 1, 2]))
+    found = [row.seeds for row in load_table("table8", tmp_path).rows]
+    assert found == [Seeds((0,), {"mini": (0, 1, 2, 3)}), Seeds((0, 1, 2))]
+
+
 def test_misspelt_table_gets_the_nearest_name(tmp_path):
     write_table(tmp_path)
     with pytest.raises(TableError, match="did you mean 'table8'"):
@@ -220,6 +241,7 @@ def test_a_table_is_made_at_the_profiles_that_it_names(tmp_path):
         ("only_at: [cifar]", "only_at: [cifr]"),
         ("seeds: [0, 1, 2]", "seeds: {default: [0], cifr: [1]}"),
         ("blocks:\n  - ", "blocks:\n  - seeds: {default: [0], cifr: [1]}\n    "),
+        ("seeds: [0, 1, 2, 3, 4]", "seeds: {default: [0], cifr: [1]}"),
     ],
 )
 def test_a_profile_that_is_not_there_is_one_line(tmp_path, right, wrong):

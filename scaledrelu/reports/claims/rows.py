@@ -9,6 +9,7 @@ from pathlib import Path
 from scaledrelu.config.identity import canonical
 from scaledrelu.errors import TableError
 from scaledrelu.reports.claims.spec import OF_NUMBERS, WHERE, Check, Claims, RowName
+from scaledrelu.reports.grid import row_name
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.planner import OFFICIAL, compose_at_paper
 from scaledrelu.tables.spec import load_table, merge_overrides, table_names
@@ -27,7 +28,7 @@ class Place:
     @property
     def title(self) -> str:
         """The row as people say it: ``Table 1, row 8``."""
-        return f"{table_title(self.table.name)}, row {self.row.number}"
+        return f"{table_title(self.table.name)}, row {row_name(self.row)}"
 
     @property
     def text(self) -> str:
@@ -128,11 +129,11 @@ class Rows:
             raise TableError(f"{where}: no table '{reference.table}'; see conf/table/")
         table = self.tables[reference.table]
         wanted = set(reference.run)
-        fitting = [row for row in table.rows if row.number and wanted <= set(row.run)]
+        fitting = [row for row in table.rows if wanted <= set(row.run)]
         least = min((len(row.run) for row in fitting), default=0)
         found = [row for row in fitting if len(row.run) == least]
         if len(found) != 1:
-            told = ", ".join(str(row.number) for row in found) or "no row"
+            told = ", ".join(map(row_name, found)) or "no row"
             raise TableError(
                 f"{where}: {list(reference.run)} fits {told} of {table.name}; give the overrides "
                 "that set one row apart"

@@ -84,7 +84,7 @@ def _place(table: str, cells: Sequence[CellName], is_there: bool) -> str:
     linked = f"[{title}]({table}.md)" if is_there else title
     if table == FIGURE1:
         return linked
-    return f"{linked}, {named_rows({str(cell.row) for cell in cells})}"
+    return f"{linked}, {named_rows({str(cell.row or 'base') for cell in cells})}"
 
 
 def _told(part: Part, *, alone: bool) -> str:

@@ -152,7 +152,7 @@ def _sensitivities(lines: Sequence[Line]) -> str:
 def _sensitivity_texts(value: Sensitivity) -> list[str]:
     mean = value.estimate
     left = [f"seed {seed}: no rate beats a guess" for seed in value.untrained]
-    left += [f"seed {seed}: a rate is missing" for seed in value.incomplete]
+    left += [f"seed {seed}: not at every rate" for seed in value.incomplete]
     return [
         DASH if mean is None else f"{mean.mean:.3f}{plus_minus(mean.half, 3)}",
         " ".join(f"{seed}={number:.3f}" for seed, number in value.by_seed.items()),

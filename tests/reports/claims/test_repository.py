@@ -11,6 +11,7 @@ from scaledrelu.reports.claims.decision import Verdict
 from scaledrelu.reports.claims.records import read_claims
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Relation, load_claims
+from scaledrelu.tables.spec import load_table
 
 ROOT = CONF_DIR.parent
 PUBLISHED = ROOT / "results" / "published" / "mini"
@@ -57,6 +58,29 @@ def test_no_number_of_a_table_stands_in_the_file_again():
             for name in (*check.rows, *check.others):
                 if name in CLAIMS.rows:
                     assert check.limit not in rows.place(name).row.paper.values()
+
+
+def test_claims_about_the_edge_of_stability_look_at_every_stem_once():
+    at_the_edge = [r for r in load_table("edge", CONF_DIR).rows if "lr.base=4e-3" in r.run]
+    checks = [check for name in ("A3", "A5", "A6") for check in BY_NAME[name].checks]
+    rows = Rows(CLAIMS, CONF_DIR)
+    looked_at = sorted(rows.place(name).row.number for check in checks for name in check.rows)
+    assert looked_at == [row.number for row in at_the_edge]
+
+
+@pytest.mark.parametrize("name", ["A1", "A2"])
+def test_a_claim_about_a_rate_that_patchify_does_not_take_asks_whether_it_does_not(name):
+    (asked,) = [check for check in BY_NAME["T1.1"].checks if check.relation is Relation.CRASHES]
+    assert asked in BY_NAME[name].checks
+
+
+@pytest.mark.parametrize("name", ["T5.1", "T5.2", "T5.3", "T5.4", "T5.5"])
+def test_rows_of_table_5_are_compared_over_all_seeds_of_their_block(name):
+    rows = Rows(CLAIMS, CONF_DIR)
+    for check in BY_NAME[name].checks:
+        one, other = (rows.place(row) for row in (*check.rows, *check.others))
+        seeds = [(p.row.seeds or p.table.seeds).at("mini") for p in (one, other)]
+        assert seeds[0] == seeds[1], check
 
 
 def test_the_published_claims_are_those_of_the_file(judged):

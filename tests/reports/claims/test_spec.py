@@ -1,14 +1,19 @@
 """A mistake in conf/claims.yaml is one line that says where and what is allowed."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import TableError
+from scaledrelu.reports.claims.decision import Verdict
+from scaledrelu.reports.claims.findings import CellName, Judged, Part, Said
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Relation, load_claims
+from scaledrelu.reports.claims.words import cells_text
 from tests.helpers.claim_fakes import ROWS, judged, write_conf
+from tests.helpers.table_fakes import write_table
 
 
 @pytest.mark.parametrize(
@@ -66,6 +71,26 @@ def test_a_name_means_the_row_with_these_overrides_and_the_fewest_others(tmp_pat
     found = Rows(load_claims(conf), conf)
     numbers = {name: found.place(name).row.number for name in ROWS}
     assert numbers == {name: number for name, (*_, number) in ROWS.items()}
+
+
+def test_the_base_row_of_a_block_has_a_name_like_any_other(tmp_path):
+    conf = write_conf(tmp_path, rows={"base": {"table8": ["stem=conv"]}})
+    base = {"paper": {"top1": 80.0}}
+    lines = [{"run": [f"lr.base={rate}"], "paper": {"top1": 1.0}} for rate in (1e-3, 2e-3)]
+    blocks = [
+        {"label": label, "run": [f"stem={stem}"], "baseline": base, "rows": lines}
+        for label, stem in (("first", "patchify"), ("second", "conv"))
+    ]
+    write_table(conf, blocks=blocks)
+    claims = load_claims(conf)
+    only = replace(claims, rows={"base": claims.rows["base"]}, claims=())
+    found = Rows(only, conf).place("base")
+    assert (found.row.number, found.row.block) == (0, "second")
+    assert found.title == "Table 8, row base (second)"
+    cell = CellName("table8", 0, "top1")
+    part = Part("", Relation.HIGHER, (cell,), *2 * [Said(Verdict.UNDECIDED)])
+    judged_claim = Judged("x", "", "", False, (part,))
+    assert cells_text(judged_claim, ["table8"]) == "[Table 8](table8.md), row base"
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_missing_result_leaves_its_seed_out_of_the_summaries_of_its_line_alone
     assert different[0][1]["by_seed"] == different[0][0]["by_seed"].rpartition(" ")[0]
     page = written.after["rates.md"].decode()
     assert "unfinished: 1e-3" in page
-    assert "seed 2: a rate is missing" in page
+    assert "seed 2: not at every rate" in page
     assert "1 run; to train what is missing: `python scripts/sweep.py tables=[rates]" in page
 
 
@@ -150,6 +150,33 @@ def test_any_table_can_be_asked_and_rows_that_start_elsewhere_are_no_rates(tmp_p
     plan = plan_of(tmp_path, "table8")
     assert [tuple(line.cells) for line in read_lines(plan, plan.tables[0])] == [(1e-4, 1e-3)]
     assert write_stability(plan, plan.tables[0], results=plan.results)
+
+
+def test_rates_of_a_line_may_have_different_numbers_of_seeds(tmp_path) -> None:
+    """A rate counts over its own seeds; the sensitivity is over those that have every rate."""
+    lines = [{"run": [f"lr.base={rate}"], "paper": {"top1": 1.0}} for rate in (1e-3, 2e-3)]
+    lines[1]["seeds"] = [0, 1, 2, 3, 4]
+    write_table(tmp_path / "conf", seeds=list(SEEDS), blocks=[{"label": "block", "rows": lines}])
+    plan = plan_of(tmp_path, seeds=None)
+    for cell, crashes in zip(plan.cells, (0, 3), strict=True):
+        for seed, name in enumerate(cell.run_ids):
+            crash = "collapsed" if seed < crashes else None
+            finish(plan, name, 90.0, crash=crash, more={"val/loss": 0.5 + seed / 10})
+    plan = plan_of(tmp_path, seeds=None)
+    written = write_stability(plan, plan.tables[0], results=plan.results)
+    files = {path.name: path.read_bytes() for path in written}
+    assert [(r["n"], r["n_crash"], r["n_missing"]) for r in rows(files["table8.csv"])] == [
+        ("3", "0", "0"),
+        ("5", "3", "0"),
+    ]
+    (edge,) = rows(files["table8_edges.csv"])
+    assert (edge["edge_half"], edge["next_half"]) == ("0.001", "0.002")
+    assert [pair[:2] for pair in edge["by_seed"].split()] == ["0=", "1=", "2="]
+    page = files["table8.md"].decode()
+    assert "seed 3: not at every rate; seed 4: not at every rate" in page
+    assert "unfinished" not in page
+    assert "Not here yet" not in page
+    assert "x 3/5" in texts(files["table8.svg"])
 
 
 def test_series_that_options_do_not_tell_apart_are_told_apart_by_their_rows(tmp_path) -> None:
