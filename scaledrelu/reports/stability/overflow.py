@@ -1,6 +1,6 @@
 """Would half precision have overflowed, and does that tell which runs crash?
 
-Every evaluation watches one batch of validation images: the largest output of any layer, and the
+Every evaluation watches the same few validation images: the largest output of any layer, and the
 largest product of a query and a key as fp16 would form it in the attention of 2021 (recipes
 section 2). Between two evaluations, on other images and in training mode, values may be larger.
 """
