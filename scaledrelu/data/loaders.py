@@ -132,6 +132,9 @@ class EvalLoader:
         workers: loader processes; 0 = load in this process. Not used for images in memory.
         pin: put batches in page-locked memory.
         device: where to keep the images of a source in memory; None = leave them.
+
+    Attributes:
+        shard_size: number of images on this rank.
     """
 
     def __init__(
@@ -148,6 +151,7 @@ class EvalLoader:
     ):
         self.source = source
         indices = np.arange(rank, len(source), world_size)
+        self.shard_size = len(indices)
         self._requests = [
             Request(0, 0, part, np.zeros_like(part))
             for part in (indices[at : at + batch] for at in range(0, len(indices), batch))

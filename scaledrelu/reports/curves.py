@@ -108,7 +108,8 @@ def csv_text(table: Table, rows: Sequence[RowCurves]) -> str:
                     where = [f"{point.epochs:.4f}", point.step, f"{point.value:.6g}"]
                     writer.writerow([*name, curve, *who, *where, of, ""])
             if history.crashed_at is not None:
-                end = [f"{history.crashed_at:.4f}", "", "", of, f"crash: {history.kind}"]
+                note = ", ".join(filter(None, [f"crash: {history.kind}", history.doubt]))
+                end = [f"{history.crashed_at:.4f}", "", "", of, note]
                 writer.writerow([*name, "", *who, *end])
             if history.absent:
                 writer.writerow([*name, "", *who, "", "", "", of, history.absent])

@@ -1,6 +1,7 @@
-"""Training curves as small multiples: a few rows of a block side by side, every seed a thin line.
+"""Training curves as small multiples: a few rows of a block side by side, every seed a line.
 
-Left the training loss, right the validation metric; a crash is marked where it happened.
+Left the training loss, right the validation metric; a crash is marked where it happened. Where a
+row has many seeds their lines are faint, and a bold one is their mean.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import math
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from scaledrelu.config.evaluation import is_percent
-from scaledrelu.reports.drawing import CRASH, Look, drawing, look, save_picture
+from scaledrelu.reports.drawing import CRASH, FAINT, MANY, Look, drawing, look, save_picture
 from scaledrelu.reports.grid import row_name
 from scaledrelu.reports.histories import History, Point
 from scaledrelu.tables.captions import rows_text
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 4  # in one panel; more cannot be told apart
 WIDTH, HEIGHT = 11.5, 2.35  # inches, of one panel
 LEGEND = 34  # characters of a line
+BOLD = 2.4  # points, of a mean
 NUMBER = re.compile(r"[\d.e+,()-]+")
 
 
@@ -53,6 +56,11 @@ class RowCurves:
     def short(self) -> str:
         """Its name beside the block's."""
         return "base" if self.cell.row.is_baseline else str(self.cell.row.number)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether it has too many seeds to follow each of them."""
+        return len(self.histories) > MANY
 
 
 def draw(rows: Sequence[RowCurves], place: Path) -> list[Path]:
@@ -96,12 +104,12 @@ def _is_there(panel: Sequence[RowCurves]) -> bool:
 def _draw_panel(left: Axes, right: Axes, rows: Sequence[RowCurves]) -> None:
     metric = rows[0].histories[0].metric
     for number, row in enumerate(rows):
-        for history in row.histories:
-            _draw_curve(left, history.loss, history, look(number))
-            _draw_curve(right, history.validation, history, look(number))
-        right.plot([], [], **look(number).settings, markersize=4, label=_legend(row, rows))
-    if any(h.crashed_at is not None for row in rows for h in row.histories):
-        right.plot([], [], **CRASH, label="crashed here")
+        _draw_row(left, row, [history.loss for history in row.histories], look(number))
+        _draw_row(right, row, [history.validation for history in row.histories], look(number))
+        width = BOLD if row.is_crowded else None
+        mark = {**look(number).settings, "markersize": 4, "linewidth": width}
+        right.plot([], [], **mark, label=_legend(row, rows))
+    _explain(right, rows)
     left.set_title(_title(rows), loc="left")
     left.set_ylabel("training loss")
     right.set_ylabel(f"{metric} (%)" if is_percent(metric) else metric)
@@ -111,21 +119,77 @@ def _draw_panel(left: Axes, right: Axes, rows: Sequence[RowCurves]) -> None:
     right.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=3, fontsize=8)
 
 
-def _draw_curve(axes: Axes, points: Sequence[Point], history: History, style: Look) -> None:
-    """Draw one seed, with a dot at its end and a mark where it crashed."""
-    x, y = [point.epochs for point in points], [point.value for point in points]
-    axes.plot(x, y, color=style.colour, linestyle=style.line, linewidth=1, alpha=0.8)
-    axes.plot(x[-1:], y[-1:], color=style.colour, marker=style.marker, markersize=4)
-    if history.crashed_at is None:
-        return
-    if points:
-        way = [x[-1], history.crashed_at]
-        axes.plot(way, [y[-1]] * 2, color=style.colour, linestyle=":", linewidth=0.8)
-        axes.plot(way[1:], y[-1:], **CRASH, zorder=4)
+def _explain(axes: Axes, rows: Sequence[RowCurves]) -> None:
+    """Say in the legend what crosses, faint lines and bold ones are, where there are any."""
+    crashes = [h for row in rows for h in row.histories if h.crashed_at is not None]
+    if crashes:
+        doubts = sorted({history.doubt for history in crashes} - {""})
+        axes.plot([], [], **CRASH, label=",\n    or ".join(["crashed here", *doubts]))
+    if any(row.is_crowded for row in rows):
+        axes.plot([], [], color="#444444", **FAINT, label="one seed; bold: mean of a row")
+
+
+def _draw_row(axes: Axes, row: RowCurves, curves: Sequence[Sequence[Point]], style: Look) -> None:
+    """Draw every seed of a row; of many seeds their mean too.
+
+    Args:
+        axes: the panel.
+        row: the row.
+        curves: the points of each seed.
+        style: the row's look.
+    """
+    line = FAINT if row.is_crowded else {"linestyle": style.line, "linewidth": 1, "alpha": 0.8}
+    for history, points in zip(row.histories, curves, strict=True):
+        x, y = [point.epochs for point in points], [point.value for point in points]
+        axes.plot(x, y, color=style.colour, **line)
+        dot = {"marker": style.marker, "markersize": 4, "alpha": line["alpha"]}
+        axes.plot(x[-1:], y[-1:], color=style.colour, **dot)
+        if history.crashed_at is not None:
+            _draw_crash(axes, history.crashed_at, x, y, style)
+    if row.is_crowded:
+        mean = mean_curve(curves)
+        x, y = [point.epochs for point in mean], [point.value for point in mean]
+        axes.plot(x, y, color=style.colour, linestyle=style.line, linewidth=BOLD, zorder=3)
+
+
+def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
+    """Return the mean over seeds, as far as all that have a curve go.
+
+    Beyond that it would be a mean over other seeds: those that held.
+
+    Args:
+        curves: the points of each seed; of one without a curve none.
+    """
+    seeds = [{point.step: point for point in points} for points in curves if points]
+    shared = [step for step in seeds[0] if all(step in one for one in seeds)] if seeds else []
+    return [
+        replace(seeds[0][step], value=fmean(one[step].value for one in seeds)) for step in shared
+    ]
+
+
+def _draw_crash(
+    axes: Axes, epochs: float, x: Sequence[float], y: Sequence[float], style: Look
+) -> None:
+    """Mark a crash on the curve, or beside it at the height of its nearer end.
+
+    Args:
+        axes: the panel.
+        epochs: where it crashed.
+        x: epochs of the curve.
+        y: its values.
+        style: the row's look.
+    """
+    at = {"zorder": 4}
+    if x:
+        import numpy as np
+
+        height = float(np.interp(epochs, x, y))
+        way = [epochs, min(max(epochs, x[0]), x[-1])]
+        axes.plot(way, [height] * 2, color=style.colour, linestyle=":", linewidth=0.8)
     else:  # crashed before anything was recorded: at the bottom
-        at = {"transform": axes.get_xaxis_transform(), "zorder": 4}
-        axes.plot([history.crashed_at], [0.04], color=style.colour, marker=style.marker, **at)
-        axes.plot([history.crashed_at], [0.04], **CRASH, **at)
+        height, at["transform"] = 0.04, axes.get_xaxis_transform()
+    axes.plot([epochs], [height], color=style.colour, marker=style.marker, markersize=4, **at)
+    axes.plot([epochs], [height], **CRASH, **at)
 
 
 def _title(rows: Sequence[RowCurves]) -> str:

@@ -65,6 +65,8 @@ LOOKS = (
     Look("#666666", "*", ":"),
     Look("#000000", "<", "-"),
 )
+MANY = 5  # lines of one look; of more, each is thin and faint
+FAINT = {"linewidth": 0.6, "alpha": 0.5}
 CRASH = {"marker": "x", "color": "#B00020", "linestyle": "none", "markersize": 8}
 PAPER = {"color": "#444444", "linestyle": "none", "marker": "_", "markersize": 12}
 

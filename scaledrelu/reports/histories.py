@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, read_text
-from scaledrelu.runs.record import Outcome, run_directory
+from scaledrelu.runs.record import Outcome, Result, run_directory
+from scaledrelu.runs.result import COLLAPSED
 from scaledrelu.tables.plan import Plan, PlannedRun
 
 METRICS = "metrics.jsonl"
 LOSS = "train/loss"
+UNDATED = "at the end: when is not recorded"  # the crash
+DEAD_ALREADY = "dead already when first judged"
 UPSTREAM = "upstream crashed"  # it starts from a run that crashed, and cannot start
 
 
@@ -41,7 +44,8 @@ class History:
         metric: name of the validation metric, the run's headline.
         loss: mean training loss.
         validation: its values.
-        crashed_at: epochs at the crash; None for a run that held, or where it is not known.
+        crashed_at: epochs at the crash, of a collapse at the start of the dead stretch that it
+            ended in; None for a run that held, or where it is not known.
         absent: why there are no curves; empty where there are.
     """
 
@@ -62,6 +66,16 @@ class History:
         """How it crashed; empty for a run that held."""
         return str((self.run.result.crash or {}).get("kind", "")) if self.run.result else ""
 
+    @property
+    def doubt(self) -> str:
+        """Why ``crashed_at`` need not be when a collapse began; empty where it is."""
+        if self.kind != COLLAPSED:
+            return ""
+        judged, dead_from = self.run.result.judgement or {}, self.run.result.dead_from
+        if dead_from is None:
+            return UNDATED
+        return DEAD_ALREADY if dead_from <= judged["judge_step"] - judged["window_steps"] else ""
+
 
 def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
     """Return the curves of a run; none, with the reason, where there are none.
@@ -80,11 +94,8 @@ def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
         points = {name: tuple(_points(rows, name, per_epoch)) for name in (LOSS, metric)}
     except RecordError as error:
         return History(run, metric, absent=str(error))
-    crash = run.result.crash or {}
-    step = crash.get("step")
-    crashed_at = (step + 1) / per_epoch if isinstance(step, int) else None
     loss = tuple(_one_an_epoch(points[LOSS]))
-    return History(run, metric, loss, points[metric], crashed_at)
+    return History(run, metric, loss, points[metric], _crashed_at(run.result, per_epoch))
 
 
 def headline_of(run: PlannedRun, otherwise: str) -> str:
@@ -128,6 +139,14 @@ def _steps_per_epoch(run: PlannedRun, rows: Sequence[Mapping[str, Any]]) -> floa
         if any(name.startswith("val/") for name in row):  # made at the end of an epoch
             return row["step"] / (row["epoch"] + 1)
     raise RecordError("the number of updates is not recorded")
+
+
+def _crashed_at(result: Result, per_epoch: float) -> float | None:
+    """Return the epochs that were done when a run crashed; None where nothing says it."""
+    if result.dead_from is not None:
+        return result.dead_from / per_epoch
+    step = (result.crash or {}).get("step")
+    return (step + 1) / per_epoch if isinstance(step, int) else None
 
 
 def _points(rows: Sequence[Mapping[str, Any]], name: str, per_epoch: float) -> Iterator[Point]:

@@ -28,6 +28,7 @@ from scaledrelu.data.transforms import crop_train, eval_crop, reference_train
 from scaledrelu.data.workers import Transform
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.evals.retrieval import spread_evenly
 from scaledrelu.labels.maps import LabelMaps
 from scaledrelu.labels.transforms import joint_train
 from scaledrelu.runs.create import create
@@ -35,7 +36,7 @@ from scaledrelu.text import data_size
 
 log = logging.getLogger(__name__)
 
-PROBE_IMAGES = 64  # validation images for the extremes in the evidence file
+PROBE_IMAGES = 64  # validation images on which every evaluation looks inside the network
 
 
 def open_data(config: RunConfig) -> Splits | ReidSplits:
@@ -159,7 +160,8 @@ class Validation:
         DataError: if there are fewer images than processes; no evaluator accepts an empty shard.
 
     Attributes:
-        probe: the first images of the shard, for the extremes; None before the first pass.
+        probe: images spread evenly over the shard, or all of a smaller one, for what an evaluation
+            records of the network itself; None before the end of the first whole pass.
     """
 
     def __init__(
@@ -193,20 +195,36 @@ class Validation:
         )
         keeps = keep and not whole and _has_room(config, source, world)
         self._loader = KeptBatches(loader, pin=pin) if keeps else loader
+        self._probed = spread_evenly(loader.shard_size, PROBE_IMAGES).tolist()
 
     def __iter__(self) -> Iterator[RawBatch]:
-        for raw in self._loader:
-            raw = raw.to(self.device)
-            images = self._normalise(raw.images).contiguous(memory_format=self.layout)
-            if self.probe is None:
-                self.probe = images[:PROBE_IMAGES].clone()
-            # An index that lies on the host would make every evaluator wait for the device.
-            indices = raw.indices.to(self.device, non_blocking=True)
-            yield dataclasses.replace(raw, images=images, indices=indices)
+        return self._batches() if self.probe is not None else self._probing(self._batches())
 
     def close(self) -> None:
         """End the loader processes."""
         self._loader.close()
+
+    def _probing(self, batches: Iterator[RawBatch]) -> Iterator[RawBatch]:
+        """Pass on all batches, and keep the probe's images; a pass that is broken off keeps none.
+
+        Args:
+            batches: the shard, in order.
+        """
+        start, kept = 0, []
+        for batch in batches:
+            end = start + len(batch.images)
+            kept += [batch.images[i - start].clone() for i in self._probed if start <= i < end]
+            start = end
+            yield batch
+        self.probe = torch.stack(kept).contiguous(memory_format=self.layout)
+
+    def _batches(self) -> Iterator[RawBatch]:
+        for raw in self._loader:
+            raw = raw.to(self.device)
+            images = self._normalise(raw.images).contiguous(memory_format=self.layout)
+            # An index that lies on the host would make every evaluator wait for the device.
+            indices = raw.indices.to(self.device, non_blocking=True)
+            yield dataclasses.replace(raw, images=images, indices=indices)
 
 
 def _has_room(config: RunConfig, source: ImageSource, world: World) -> bool:

@@ -43,7 +43,7 @@ class Evaluators:
     Attributes:
         task: its backbone is evaluated.
         evaluators: in the order of the recipe; the first one's headline is the run's.
-        validation: source of the probe's images; the evaluators have gone through it first.
+        validation: source of the probe's images; the evaluators have gone through all of it first.
         autocast: makes the context of the run's precision.
         with_channels: record the norms per channel that Theorem 1 relates, too.
     """

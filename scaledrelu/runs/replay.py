@@ -69,8 +69,7 @@ class Crashed:
     @property
     def dead_from(self) -> int | None:
         """First step of the dead stretch that a collapsed run ended in."""
-        stretches = (self.result.judgement or {}).get("dead_stretches") or []
-        return stretches[-1]["first_step"] if stretches else None
+        return self.result.dead_from
 
     @property
     def state(self) -> State:

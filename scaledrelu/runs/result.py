@@ -72,6 +72,14 @@ class Result:
         """The metric whose best value is kept as well; None if the run was never judged."""
         return next((name for name in sorted(self.metrics) if f"{name}_best" in self.metrics), None)
 
+    @property
+    def dead_from(self) -> int | None:
+        """First step of the dead stretch that a collapsed run ended in; None where not recorded."""
+        if (self.crash or {}).get("kind") != COLLAPSED:
+            return None
+        stretches = (self.judgement or {}).get("dead_stretches") or ()
+        return stretches[-1]["first_step"] if stretches else None
+
     def score(self, *, best: bool = False) -> float | None:
         """Return the headline metric, for a sweeper that looks for its largest value.
 

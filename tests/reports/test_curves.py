@@ -13,6 +13,7 @@ import pytest
 
 from scaledrelu.reports import curves_picture
 from scaledrelu.reports.curves import read_rows, write_curves
+from scaledrelu.reports.drawing import look
 from scaledrelu.reports.histories import LOSS, read_history
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.plan import Plan
@@ -121,6 +122,89 @@ def test_a_crash_is_marked_where_it_happened(plan: Plan, drawn) -> None:
     assert drawn[0][(2.5,), (last[-1]["val/top1"],), "x"] == 1
     assert "2: ViT_c\n    1 of 2 crashed" in drawn[0]
     assert drawn[0]["crashed here"] == 1
+
+
+def leave_collapsed(plan: Plan, dead_from: int | None) -> str:
+    """Leave a run of 4 epochs that collapsed at its end; the judge looked from step 20 on."""
+    name = list(plan.runs)[2]
+    folder = leave(plan, name, rows_of(2), steps=PER_EPOCH * EPOCHS, crash="collapsed")
+    result = json.loads((folder / "result.json").read_text())
+    result["crash"] |= {"step": 39, "epoch": 3}
+    result["judgement"] |= {"judge_step": 25, "window_steps": 5}
+    if dead_from is not None:
+        stretches = [(5, 9, True), (dead_from, 39, False)]
+        keys = ("first_step", "last_step", "left")
+        result["judgement"]["dead_stretches"] = [dict(zip(keys, x, strict=True)) for x in stretches]
+    (folder / "result.json").write_text(json.dumps(result))
+    return name
+
+
+@pytest.mark.parametrize(
+    ("dead_from", "epochs", "top1", "doubt"),
+    [
+        (25, 2.5, 17.0, ""),
+        (20, 2.0, 12.0, "dead already when first judged"),
+        (None, 4.0, 32.0, "at the end: when is not recorded"),
+    ],
+)
+def test_a_collapse_is_marked_where_the_dead_stretch_begins_that_it_ended_in(
+    plan: Plan, drawn, dead_from: int | None, epochs: float, top1: float, doubt: str
+) -> None:
+    name = leave_collapsed(plan, dead_from)
+    lines = [line for line in csv_of(again(plan)) if line["run_id"] == name and not line["value"]]
+    note = f"crash: collapsed, {doubt}" if doubt else "crash: collapsed"
+    assert [(float(line["epoch"]), line["note"]) for line in lines] == [(epochs, note)]
+    assert drawn[0][(epochs,), (top1,), "x"] == 1
+    assert drawn[0][f"crashed here,\n    or {doubt}" if doubt else "crashed here"] == 1
+
+
+def test_a_collapse_before_the_first_point_is_marked_beside_it(plan: Plan, drawn) -> None:
+    leave_collapsed(plan, 5)
+    csv_of(again(plan))
+    assert drawn[0][(0.5,), (2.0,), "x"] == 1
+    assert drawn[0][(0.5, 1.0), (2.0, 2.0), "None"] == 1
+
+
+def seeds_and_means(plan: Plan, drawn_lines: list) -> tuple[list, list]:
+    """Draw table8; return the lines of validation of its first row: seeds, and means."""
+    write_curves(plan, plan.tables[0], results=plan.results)
+    colour = look(0).colour
+    found = [line for line in drawn_lines if line.get_color() == colour]
+    found = [line for line in found if len(line.get_xdata()) > 1]
+    return [x for x in found if x.get_linewidth() < 2], [x for x in found if x.get_linewidth() > 2]
+
+
+@pytest.fixture
+def of_validation(monkeypatch: pytest.MonkeyPatch) -> list:
+    """The lines of the right panel."""
+    lines: list = []
+
+    def look_at(picture, _place) -> list[Path]:
+        lines.extend(picture.axes[1].get_lines())
+        return []
+
+    monkeypatch.setattr(curves_picture, "save_picture", look_at)
+    return lines
+
+
+@pytest.mark.parametrize(("count", "means"), [(5, 0), (6, 1)])
+def test_many_seeds_are_faint_lines_under_a_bold_mean(
+    tmp_path: Path, of_validation: list, count: int, means: int
+) -> None:
+    write_table(tmp_path / "conf")
+    plan = plan_of(tmp_path, seeds=range(count))
+    for number, name in enumerate(plan.runs):
+        leave(plan, name, rows_of(number, until=2 if number == 1 else 4))
+    seeds, bold = seeds_and_means(plan_of(tmp_path, seeds=range(count)), of_validation)
+    values = [tuple(line.get_ydata()) for line in seeds]
+    expected = [tuple(10.0 * e + n for e in range(2 if n == 1 else 4)) for n in range(count)]
+    assert values == expected, "every seed is there"
+    assert {line.get_alpha() for line in seeds} == {0.5 if means else 0.8}
+    assert len(bold) == means
+    for line in bold:
+        assert list(line.get_xdata()) == [1.0, 2.0], "no mean over those that went on alone"
+        assert list(line.get_ydata()) == [2.5, 12.5]
+        assert line.get_zorder() > max(seed.get_zorder() for seed in seeds)
 
 
 def test_a_crash_before_anything_was_recorded_is_marked_too(plan: Plan, drawn) -> None:

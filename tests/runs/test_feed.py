@@ -149,6 +149,70 @@ def test_images_that_need_more_than_a_tenth_of_the_memory_are_decoded_again(
     assert "more than 10% of the 0.5 MB of free memory (launch.cache_val)" in caplog.text
 
 
+def expected_probe(batches: list[Any], size: int) -> torch.Tensor:
+    """Every n-th image of a shard, picked from all of them."""
+    images = torch.cat([batch.images for batch in batches])
+    return images[[i * len(images) // size for i in range(size)]]
+
+
+@pytest.mark.parametrize("cache", ["true", "false"])
+@pytest.mark.parametrize("decoder", ["pil", "tensor"])
+def test_the_probe_has_images_of_every_class_of_a_set_that_is_sorted_by_class(
+    files, decoder: str, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PROBE_IMAGES", 6)
+    config = files(f"data.decoder={decoder}", f"launch.cache_val={cache}", "evaluation.batch=4")
+    source = open_data(config).val
+    assert list(source.targets) == sorted(source.targets)
+    validation = Validation(config, source, CPU, keep=True)
+    seen = list(validation)
+    assert torch.equal(validation.probe, expected_probe(seen, 6))
+    classes = torch.cat([batch.targets for batch in seen])[[i * 15 // 6 for i in range(6)]]
+    assert sorted(set(classes.tolist())) == [0, 1, 2]
+    validation.close()
+
+
+def test_the_probe_is_the_same_in_every_evaluation_and_complete_or_not_there(
+    files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PROBE_IMAGES", 6)
+    config = files("launch.channels_last=true", "evaluation.batch=4")
+    validation = Validation(config, open_data(config).val, CPU, keep=True)
+    broken_off = iter(validation)
+    next(broken_off)
+    broken_off.close()
+    assert validation.probe is None
+    first = expected_probe(list(validation), 6)
+    for _ in range(2):
+        assert torch.equal(validation.probe, first)
+        assert validation.probe.is_contiguous(memory_format=torch.channels_last)
+        list(validation)
+    validation.close()
+
+
+def test_every_process_probes_its_own_shard(files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "PROBE_IMAGES", 4)
+    config, probes = files("evaluation.batch=3"), []
+    for rank, shard in ((0, 8), (1, 7)):
+        validation = Validation(config, open_data(config).val, World(rank, 2, CPU.device))
+        seen = list(validation)
+        assert sum(len(batch.images) for batch in seen) == shard
+        probes.append(validation.probe)
+        assert torch.equal(probes[-1], expected_probe(seen, 4))
+        validation.close()
+    assert not torch.equal(*probes)
+
+
+@pytest.mark.parametrize("batch", [4, 100])
+def test_a_shard_smaller_than_the_probe_is_probed_whole(files, batch: int) -> None:
+    config = files(f"evaluation.batch={batch}")
+    validation = Validation(config, open_data(config).val, CPU)
+    seen = list(validation)
+    assert len(validation.probe) == 15
+    assert torch.equal(validation.probe, torch.cat([batch.images for batch in seen]))
+    validation.close()
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_normalises_to_the_last_bit_as_the_host_does() -> None:

@@ -19,7 +19,8 @@ from scaledrelu.reports.stability.edge import HALF, NONE, edge_of, sensitivity_o
 from scaledrelu.reports.stability.lines import Line, final_loss, read_lines, series_names, series_of
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Watched, watch_runs
 from scaledrelu.reports.stability.page import page
-from scaledrelu.reports.stability.pictures import draw_largest, draw_map, draw_rates
+from scaledrelu.reports.stability.pictures import draw_largest, draw_rates
+from scaledrelu.reports.stability.rate_map import draw_map
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.grids import FOLDER
 from scaledrelu.tables.plan import Cell, Plan

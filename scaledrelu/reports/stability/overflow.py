@@ -1,6 +1,6 @@
 """Would half precision have overflowed, and does that tell which runs crash?
 
-Every evaluation watches one batch of validation images: the largest output of any layer, and the
+Every evaluation watches the same few validation images: the largest output of any layer, and the
 largest product of a query and a key as fp16 would form it in the attention of 2021 (recipes
 section 2). Between two evaluations, on other images and in training mode, values may be larger.
 """
@@ -172,10 +172,6 @@ def predict(watched: Sequence[Watched], kind: str) -> Prediction | None:
 def _watched(run: PlannedRun, result: Result, folder: Path) -> Watched:
     crash, judgement = result.crash or {}, result.judgement or {}
     non_finite = crash.get("kind") == "non_finite"
-    dead = [stretch for stretch in judgement.get("dead_stretches") or () if not stretch["left"]]
-    died_at = crash.get("step")
-    if crash and not non_finite and dead:
-        died_at = dead[-1]["first_step"]
     series, maxima = _series(folder / METRICS), _maxima(folder / EVIDENCE)
     largest = {}
     for kind in KINDS:
@@ -185,7 +181,7 @@ def _watched(run: PlannedRun, result: Result, folder: Path) -> Watched:
         run=run,
         crashed=result.outcome is Outcome.CRASH,
         judged=math.inf if non_finite else judgement.get("last_mean"),
-        died_at=died_at,
+        died_at=crash.get("step") if result.dead_from is None else result.dead_from,
         largest=largest,
     )
 

@@ -166,12 +166,12 @@ def _overflow(watched: Sequence[Watched], picture: str) -> str:
     if not methods:
         return ""
     about = (
-        "At every evaluation one batch of validation images is watched: the largest output of any "
-        "layer, and the largest product of a query and a key as fp16 formed it in 2021, before it "
-        "is scaled (docs/recipes.md, section 2; in VOLO's class attention after). fp16 ends at "
-        "65,504. A run that did not train in fp16 says only what fp16 would have met on these "
-        "images at these moments; larger values in between, on other images or in gradients are "
-        "not seen."
+        "At every evaluation 64 validation images are watched (docs/reports.md says which): the "
+        "largest output of any layer, and the largest product of a query and a key as fp16 formed "
+        "it in 2021, before it is scaled (docs/recipes.md, section 2; in VOLO's class attention "
+        "after). fp16 ends at 65,504. A run that did not train in fp16 says only what fp16 would "
+        "have met on these images at these moments; larger values in between, on other images or "
+        "in gradients are not seen."
     )
     parts = ["## Would fp16 have overflowed?", about, *([picture] if picture else [])]
     for method in methods:

@@ -1,4 +1,4 @@
-"""The pictures of stability: a map of rates, seeds over rates, largest values along training."""
+"""Two pictures of stability: every seed over its rate, largest values along training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.drawing import CRASH, Look, drawing, look, save_picture
+from scaledrelu.reports.drawing import CRASH, FAINT, MANY, Look, drawing, look, save_picture
 from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
 from scaledrelu.reports.stability.overflow import KINDS, LIMIT, Watched
 from scaledrelu.runs.record import Status
@@ -20,35 +19,6 @@ TITLES = {"activation": "largest activation", "score": "largest attention score,
 HELD = {"marker": "o", "linestyle": "none", "markersize": 4}
 SPREAD = 1.05  # factor of the rate between two series, so that their seeds stand side by side
 ONLY_MAXIMUM = (1.04, 1.3)  # where runs are drawn that do not say when
-DARK = 0.7  # shares of the scale above it have white text
-
-
-def draw_map(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
-    """Draw accuracy by rate and warm-up: numbers in the cells, hatched where most seeds crash.
-
-    Args:
-        lines: the lines of a table, in its order.
-        column: what is printed.
-        place: path without suffix.
-    """
-    rates = rates_of(lines)
-    with drawing(2.6 + 0.9 * len(rates), 1.3 + 0.5 * len(lines)) as (figure, axes):
-        axes.grid(False)
-        for y, line in enumerate(lines):
-            for x, rate in enumerate(rates):
-                if rate in line.cells:
-                    _draw_cell(axes, x, y, line.cells[rate], column)
-        axes.set_xlim(-0.5, len(rates) - 0.5)
-        axes.set_ylim(len(lines) - 0.5, -0.5)
-        axes.set_xticks(range(len(rates)), [rate_text(rate) for rate in rates])
-        axes.set_yticks(range(len(lines)), [line.name for line in lines])
-        axes.set_xlabel("learning rate (lr.base)")
-        figure.suptitle(
-            f"{column.header}, mean over seeds\n"
-            "x k/n: k of n seeds crashed; hatched: more than half",
-            fontsize=9,
-        )
-        return save_picture(figure, place)
 
 
 def draw_rates(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
@@ -79,7 +49,8 @@ def draw_rates(lines: Sequence[Line], column: Column, place: Path) -> list[Path]
             axes.set_xlim(rates[0] / 1.3, rates[-1] * 1.3)
             axes.minorticks_off()
             axes.set_title(f"warm-up {warmup:g}")
-            axes.set_xlabel("learning rate (lr.base)")
+            beside = "\ndots of a rate stand side by side" if len(own) > 1 else ""
+            axes.set_xlabel(f"learning rate (lr.base){beside}")
         panels[0][0].set_ylabel(column.header)
         _legend(figure, panels[0], looks)
         return save_picture(figure, place)
@@ -96,13 +67,14 @@ def draw_largest(watched: Sequence[Watched], names: Mapping[str, str], place: Pa
         place: path without suffix.
     """
     looks = _looks(names[one.run.run_id] for one in watched)
+    line = FAINT if len(watched) > MANY * len(looks) else {"linewidth": 0.9, "alpha": 0.8}
     (left, right), timed = ONLY_MAXIMUM, [one for one in watched if one.has_series]
     places = {name: left + (right - left) * (n + 0.5) / len(looks) for n, name in enumerate(looks)}
     with drawing(10, 3.6 + 0.2 * len(looks), ncols=2) as (figure, panels):
         for axes, kind in zip(panels, KINDS, strict=True):
             for one in watched:
                 name = names[one.run.run_id]
-                _draw_run(axes, one, kind, looks[name], aside=places[name])
+                _draw_run(axes, one, kind, looks[name], line=line, aside=places[name])
             axes.set_xlim(
                 0 if timed else left - 0.02, 1.03 if len(timed) == len(watched) else right
             )
@@ -111,7 +83,7 @@ def draw_largest(watched: Sequence[Watched], names: Mapping[str, str], place: Pa
                 axes.axvspan(left - 0.02, right, color="#000000", alpha=0.05, linewidth=0)
                 axes.set_xticks([0, 0.25, 0.5, 0.75, 1, (left + right) / 2])
                 axes.set_xticklabels(["0", "0.25", "0.5", "0.75", "1", "maximum only"])
-            axes.axhline(LIMIT, color="black", linewidth=1)
+            axes.axhline(LIMIT, color="black", linestyle=(0, (6, 3)), linewidth=1.6, zorder=3)
             axes.annotate(
                 "fp16 ends: 65,504",
                 (0, LIMIT),
@@ -125,37 +97,6 @@ def draw_largest(watched: Sequence[Watched], names: Mapping[str, str], place: Pa
             axes.set_title(TITLES[kind])
         _legend(figure, panels, looks)
         return save_picture(figure, place)
-
-
-def _draw_cell(axes: Axes, x: int, y: int, value: CellValue, column: Column) -> None:
-    from matplotlib import colormaps
-    from matplotlib.patches import Rectangle
-
-    mean, finished = value.value, len(value.finished)
-    share = None if mean is None else min(max(mean / 100, 0.0), 1.0)
-    colour = "white" if share is None else colormaps["Blues"](0.85 * share)
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
-    if value.status is Status.CRASH:
-        axes.add_patch(
-            Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="////", edgecolor="#9a9a9a")
-        )
-    crashed = value.count(Status.CRASH)
-    texts = [f"{mean:.{column.digits}f}"] if mean is not None else []
-    texts += [f"x {crashed}/{finished}"] if crashed else []
-    left = len(value.seeds) - finished
-    texts += [f"{left} missing"] if left else []
-    dark = share is not None and share > DARK and value.status is not Status.CRASH
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
-    axes.text(
-        x,
-        y,
-        "\n".join(texts),
-        ha="center",
-        va="center",
-        fontsize=8,
-        color="white" if dark else "black",
-        bbox=box if value.status is Status.CRASH else None,
-    )
 
 
 def _draw_seeds(axes: Axes, line: Line, style: Look, *, shift: float) -> None:
@@ -176,13 +117,15 @@ def _draw_seeds(axes: Axes, line: Line, style: Look, *, shift: float) -> None:
             axes.plot([rate * shift], [seed.value], **{**mark, "color": style.colour})
 
 
-def _draw_run(axes: Axes, one: Watched, kind: str, style: Look, *, aside: float) -> None:
+def _draw_run(
+    axes: Axes, one: Watched, kind: str, style: Look, *, line: Mapping[str, float], aside: float
+) -> None:
     largest = one.largest[kind]
     if largest.series:
         total = one.run.result.provenance.get("steps") or max(largest.series)
         steps = [step / total for step in largest.series]
         drawn = list(largest.series.values())
-        axes.plot(steps, drawn, color=style.colour, linestyle=style.line, linewidth=0.9, alpha=0.8)
+        axes.plot(steps, drawn, color=style.colour, linestyle=style.line, **line)
         end = (steps[-1], drawn[-1])
         mark = {**style.dots, "markersize": 4}
     elif largest.value is not None:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def rows(content):
 
 
 def texts(picture):
-    return {text.strip() for text in re.findall(r">([^<>]+)</text>", picture.decode())}
+    return Counter(text.strip() for text in re.findall(r">([^<>]+)</text>", picture.decode()))
 
 
 def test_a_second_writing_changes_no_byte_and_nothing_is_of_this_machine(written) -> None:
@@ -77,7 +78,7 @@ def test_a_second_writing_changes_no_byte_and_nothing_is_of_this_machine(written
 
 def test_the_map_prints_numbers_and_how_many_crashed_and_hatches_the_crash_region(written) -> None:
     picture = written.first["rates.svg"]
-    assert {"91.0", "64.3", "x 1/3", "10.0", "x 3/3"} <= texts(picture)
+    assert {"91.0", "64.3", "x 1/3", "10.0", "x 3/3"} <= texts(picture).keys()
     assert picture.count(b"fill: url(#") == 1  # patchify at 2e-3 alone
     cells = {(r["series"], r["lr"]): r for r in rows(written.first["rates.csv"])}
     assert len(cells) == 6
@@ -102,7 +103,8 @@ def test_deleting_one_result_makes_exactly_its_cell_missing(written) -> None:
     assert now["values"] == "0=crash:10 1=91 2=missing"
     runs = {row["run_id"] for row in rows(before["rates_runs.csv"])}
     assert runs - {row["run_id"] for row in rows(after["rates_runs.csv"])} == {written.gone}
-    assert texts(after["rates.svg"]) - texts(before["rates.svg"]) == {"50.5", "x 1/2", "1 missing"}
+    new_texts = texts(after["rates.svg"]) - texts(before["rates.svg"])
+    assert new_texts == Counter(["50.5", "x 1/2", "1 missing"])
     dots = [files["rates_rates.svg"].count(b"<use ") for files in (before, after)]
     assert dots[0] - dots[1] == 1
 

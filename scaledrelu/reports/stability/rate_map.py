@@ -1,0 +1,127 @@
+"""The map of stability: accuracy by rate and warm-up, hatched where most seeds crash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaledrelu.reports.cells import CellValue
+from scaledrelu.reports.drawing import drawing, save_picture
+from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.table import Column
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+NARROWEST = 10.0  # range of the colours: noise over seeds should not look like an edge
+DARK = 0.75  # shares of the scale above it have white text
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The values that the lightest and the darkest colour stand for."""
+
+    low: float
+    high: float
+
+    def share(self, value: float) -> float:
+        """Return where a value lies between the two, from 0 to 1."""
+        return (value - self.low) / (self.high - self.low)
+
+
+def draw_map(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
+    """Draw accuracy by rate and warm-up; the scale of the colours is that of the map's values.
+
+    Args:
+        lines: the lines of a table, in its order.
+        column: what is printed.
+        place: path without suffix.
+    """
+    rates = rates_of(lines)
+    scale = _scale([value.value for line in lines for value in line.cells.values()])
+    with drawing(3.5 + 0.9 * len(rates), 1.3 + 0.5 * len(lines)) as (figure, axes):
+        axes.grid(False)
+        for y, line in enumerate(lines):
+            for x, rate in enumerate(rates):
+                if rate in line.cells:
+                    _draw_cell(axes, x, y, line.cells[rate], scale, column)
+        axes.set_xlim(-0.5, len(rates) - 0.5)
+        axes.set_ylim(len(lines) - 0.5, -0.5)
+        axes.set_xticks(range(len(rates)), [rate_text(rate) for rate in rates])
+        axes.set_yticks(range(len(lines)), [line.name for line in lines])
+        axes.set_xlabel("learning rate (lr.base)")
+        if scale is not None:
+            _draw_bar(figure, axes, scale, column)
+        figure.suptitle(
+            f"{column.header}, mean over seeds\n"
+            "x k/n: k of n seeds crashed; hatched: more than half",
+            fontsize=9,
+        )
+        return save_picture(figure, place)
+
+
+def _scale(means: Iterable[float | None]) -> Scale | None:
+    """Return the range of some means, widened to ``NARROWEST``; None where there is none."""
+    known = [mean for mean in means if mean is not None]
+    if not known:
+        return None
+    wider = max(NARROWEST - (max(known) - min(known)), 0) / 2
+    return Scale(min(known) - wider, max(known) + wider)
+
+
+def _colours() -> Colormap:
+    """Return the colours of the scale; its low end differs from a cell without a value."""
+    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
+
+    blues = colormaps["Blues"]
+    return LinearSegmentedColormap.from_list("map", [blues(0.1 + 0.075 * i) for i in range(11)])
+
+
+def _draw_bar(figure: Figure, axes: Axes, scale: Scale, column: Column) -> None:
+    """Draw the colour bar, with both ends of the scale printed."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    colours = ScalarMappable(Normalize(scale.low, scale.high), _colours())
+    ends = [scale.low, (scale.low + scale.high) / 2, scale.high]
+    bar = figure.colorbar(colours, ax=axes, shrink=0.6, aspect=15, label=column.header)
+    bar.set_ticks(ends, labels=[f"{value:.{column.digits}f}" for value in ends])
+    bar.outline.set_visible(False)
+
+
+def _draw_cell(
+    axes: Axes, x: int, y: int, value: CellValue, scale: Scale | None, column: Column
+) -> None:
+    from matplotlib.patches import Rectangle
+
+    mean, finished = value.value, len(value.finished)
+    share = None if mean is None or scale is None else scale.share(mean)
+    colour = "white" if share is None else _colours()(share)
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
+    if value.status is Status.CRASH:
+        axes.add_patch(
+            Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="////", edgecolor="#9a9a9a")
+        )
+    crashed = value.count(Status.CRASH)
+    texts = [f"{mean:.{column.digits}f}"] if mean is not None else []
+    texts += [f"x {crashed}/{finished}"] if crashed else []
+    left = len(value.seeds) - finished
+    texts += [f"{left} missing"] if left else []
+    dark = share is not None and share > DARK and value.status is not Status.CRASH
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
+    axes.text(
+        x,
+        y,
+        "\n".join(texts),
+        ha="center",
+        va="center",
+        fontsize=8,
+        color="white" if dark else "black",
+        bbox=box if value.status is Status.CRASH else None,
+    )
