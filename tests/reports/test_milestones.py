@@ -46,7 +46,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def train(settings: Settings, values: dict[int, list[float]]) -> Plan:
     """Leave runs, by row, that were evaluated with these values after epoch 5, one per seed."""
     milestones = milestones_module.load_milestones(settings.conf_dir)
-    plan = milestones_module.plan_loaded([milestones_module._table(milestones)], settings)
+    plan = milestones_module.plan_loaded(
+        [milestones_module._table(milestones, settings.profile)], settings
+    )
     for number, cell in enumerate(plan.cells):
         for run_id, value in zip(cell.run_ids, values.get(number, ()), strict=False):
             folder = finish(plan, run_id, steps=3000)

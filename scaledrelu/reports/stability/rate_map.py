@@ -93,6 +93,7 @@ def _draw_bar(figure: Figure, axes: Axes, scale: Scale, column: Column) -> None:
     bar = figure.colorbar(colours, ax=axes, shrink=0.6, aspect=15, label=column.header)
     bar.set_ticks(ends, labels=[f"{value:.{column.digits}f}" for value in ends])
     bar.outline.set_visible(False)
+    bar.solids.set_rasterized(False)  # a page holds no pictures but drawings
 
 
 def _draw_cell(
