@@ -90,8 +90,8 @@ def example(configs: Sequence[RunConfig], records: Records) -> list[str]:
         f"{training.images / config.run_epochs:,.0f} = {training.images / 1e6:,.1f} million "
         f"images. Its steps make {step.likely:,.0f} images a second and GPU, times {share} for "
         f"{config.launch.nproc} GPUs together; its {loader_processes(config, records)} loader "
-        f"processes make {data.likely:,.0f}. The lower rate decides: {training.images:,.0f} / {decides:,.0f} / "
-        f"3600 = {hours:.1f} GPU-hours, and {cost.hours.likely - hours:.1f} for "
+        f"processes make {data.likely:,.0f}. The lower rate decides: {training.images:,.0f} / "
+        f"{decides:,.0f} / 3600 = {hours:.1f} GPU-hours, and {cost.hours.likely - hours:.1f} for "
         f"{evaluations.images / 1e6:.0f} million images of evaluations.",
         "",
     ]
