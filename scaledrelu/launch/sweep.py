@@ -88,7 +88,7 @@ def launch_plan(
         ScaledReluError: one line: wrong settings, or results that cannot be written.
     """
     started = time.monotonic() if started is None else started
-    todo = in_order(runs_to_train(plan, settings.redo), settings.first)
+    todo = in_order(plan, runs_to_train(plan, settings.redo), settings.first)
     slots = slots_of([run.config for run in todo], settings.n_jobs)
     estimate = Estimator(plan.results, plan.runs)
     say(_plan_text(plan, todo, slots, settings, estimate))
@@ -137,10 +137,11 @@ def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
     return sorted(chosen, key=lambda run: run.wave)
 
 
-def in_order(todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRun]:
-    """Return runs, those first whose configuration has all of some values.
+def in_order(plan: Plan, todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRun]:
+    """Return runs, those first whose configuration has all of some values, and what these need.
 
     Args:
+        plan: what the runs belong to.
         todo: runs, upstream ones first; that order is kept.
         first: ``field=value``, e.g. ``optimizer.label=AdamW``; without any the order is kept.
 
@@ -154,13 +155,13 @@ def in_order(todo: Sequence[PlannedRun], first: Sequence[str]) -> list[PlannedRu
                 f"first={name}={value}: no run to train has a field '{name}'; write e.g. "
                 "first=[optimizer.label=AdamW]"
             )
-    return sorted(
-        todo,
-        key=lambda run: (
-            run.wave,
-            any(str(_field(run.config, name)) != value for name, value in wanted),
-        ),
-    )
+    ahead: set[str | None] = set()
+    for run in reversed(todo):  # a run before what it starts from
+        fits = all(str(_field(run.config, name)) == value for name, value in wanted)
+        if fits or run.run_id in ahead:
+            artifact = plan.artifacts.get(run.artifact)
+            ahead |= {run.run_id, run.upstream, artifact and artifact.artifact.teacher_id}
+    return sorted(todo, key=lambda run: (run.run_id not in ahead, run.wave))
 
 
 def _field(config: RunConfig, name: str) -> Any:
