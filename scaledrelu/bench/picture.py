@@ -47,7 +47,6 @@ STEP_PEERS = {
 # Our path, and the peer's words, of the loader level.
 LOADER_PEERS = {
     Script.TIMM: ("device, decoder=tensor", Script.TIMM_LOADER),
-    Script.TIMM_DEFAULTS: ("device, decoder=tensor", Script.TIMM_LOADER),
     Script.TIMM_BARE: ("device, decoder=tensor", Script.TIMM_BARE),
     Script.DEIT: ("device, decoder=tensor", Script.DEIT),
     Script.DINO: ("DINO", Script.DINO),
@@ -94,8 +93,9 @@ def draw_ratios(rows: Sequence[Cells], place: Path) -> list[Path]:
             here = {one.script: one for one in found if one.level is level}
             _draw_level(panel, scripts, here, look(list(Level).index(level)).dots)
             for y, script in enumerate(scripts):
-                if script not in here and (script is not Script.TIMM_BARE or level is Level.LOADER):
-                    panel.text(1.04, y, "not measured", va="center", color="#444444", fontsize=8)
+                if script not in here:
+                    words = _absent(script, level)
+                    panel.text(1.04, y, words, va="center", color="#444444", fontsize=8)
             small = any(one.small for one in here.values())
             panel.set_title(TITLES[level] + (", small model" if small else ""))
             panel.set_xlim(0.85 * min(low, TICKS[0] / 0.7), 1.35 * max(high, 2))
@@ -108,6 +108,13 @@ def draw_ratios(rows: Sequence[Cells], place: Path) -> list[Path]:
             fontsize=9,
         )
         return save_picture(figure, place)
+
+
+def _absent(script: Script, level: Level) -> str:
+    """Return what stands where a script has no ratio."""
+    if (script, level) == (Script.TIMM_DEFAULTS, Level.LOADER):
+        return "as above"  # its loader is that of the best flags
+    return "" if script is Script.TIMM_BARE and level is not Level.LOADER else "not measured"
 
 
 def _draw_level(
@@ -176,7 +183,7 @@ def _step(rows: Sequence[Cells], script: Script) -> Cells | None:
 
 
 def _loader(rows: Sequence[Cells], script: Script) -> Cells | None:
-    path, peer = LOADER_PEERS[script]
+    path, peer = LOADER_PEERS.get(script, ("", ""))
     fitting = [
         row
         for row in rows
