@@ -46,7 +46,10 @@ class LaunchConfig(Group):
         if self.workers is not None:
             return self.workers
         beside = int(os.environ.get("LOCAL_WORLD_SIZE", self.nproc))  # set by torchrun
-        return min(MOST_WORKERS, max(1, visible_cores() // beside))
+        cores = visible_cores() // beside
+        if beside == 1:  # a task of a SLURM step may see the cores of the others
+            cores = int(os.environ.get("SLURM_CPUS_PER_TASK", cores))
+        return min(MOST_WORKERS, max(1, cores))
 
     @property
     def takes_gpu(self) -> bool:
