@@ -74,3 +74,13 @@ def _expand_override(text: str) -> str:
     if key in PLACES and not value.isascii() and _BARE.fullmatch(value):
         text = f"{key}={quoted(value)}"  # Hydra's grammar knows no letters beyond ASCII
     return _HOME.sub(lambda found: quoted(expand_home(found[2] or found[3], key=key)), text)
+
+
+def options_of(conf_dir: Path, group: str) -> tuple[str, ...]:
+    """Return the names of a folder's YAML files, such as the options of a group.
+
+    Args:
+        conf_dir: the configuration tree.
+        group: folder in it.
+    """
+    return tuple(sorted(path.stem for path in (conf_dir / group).glob("*.yaml")))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from scaledrelu.config.places import options_of
 from scaledrelu.config.ranges import SEED
 from scaledrelu.errors import nearest
 
@@ -28,7 +28,7 @@ class Seeds:
     """
 
     default: tuple[int, ...]
-    at_profile: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    at_profile: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def at(self, profile: str) -> tuple[int, ...]:
         """Return the seeds of a profile, an option of ``conf/profile``."""
@@ -55,7 +55,7 @@ def unknown_profile(names: Iterable[str], conf_dir: Path) -> str | None:
         names: what a file calls profiles.
         conf_dir: the configuration tree.
     """
-    allowed = sorted(path.stem for path in (conf_dir / "profile").glob("*.yaml"))
+    allowed = options_of(conf_dir, "profile")
     for name in names:
         if name not in allowed:
             return f"no profile '{name}'{nearest(name, allowed)}; allowed: {', '.join(allowed)}"

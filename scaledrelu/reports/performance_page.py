@@ -150,12 +150,11 @@ def _by_setting(plan: Plan, records: Records) -> list[str]:
     configs = [run.config for run in plan.runs.values()]
     before = whole.switched(configs, whole.official_data)
     side, few = ours(records), OFFICIAL_WORKERS["deit"]
-    fewer, compiled = (
-        whole.switched(before, whole.workers(few)),
-        whole.switched(configs, whole.compiled),
-    )
+    compiled = whole.switched(configs, whole.compiled)
     choices = {
-        f"`PROFILE=official` with `launch.workers={few}`": fewer,
+        f"`PROFILE=official` with `launch.workers={few}`": whole.switched(
+            before, whole.workers(few)
+        ),
         "`PROFILE=official`: the official data path": before,
         "`PROFILE=paper`": configs,
         "`PROFILE=paper` with `launch.compile=true`": compiled,

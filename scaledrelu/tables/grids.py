@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.places import options_of
 from scaledrelu.errors import TableError
 from scaledrelu.tables import reading
 
@@ -29,7 +30,7 @@ METRIC = "metric"  # name of the column that holds what is measured
 
 def grid_names(conf_dir: Path) -> list[str]:
     """Return the names of all grids that exist as files."""
-    return sorted(path.stem for path in (conf_dir / FOLDER).glob("*.yaml"))
+    return list(options_of(conf_dir, FOLDER))
 
 
 def written_out(name: str, conf_dir: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.config.places import expand_overrides
+from scaledrelu.config.places import expand_overrides, options_of
 from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.tables.grids import grid_names
 from scaledrelu.tables.spec import table_names, tables_of
@@ -108,7 +108,7 @@ def load_settings(
     raw = yaml.safe_load((conf_dir / "sweep.yaml").read_text())
     raw |= DEFAULTS.get(script, {}) | _given(arguments, raw, USED[script], script)
     overrides = expand_overrides(_overrides(raw["overrides"]))
-    profile = _choice("profile", raw["profile"], _options(conf_dir, "profile"))
+    profile = _choice("profile", raw["profile"], options_of(conf_dir, "profile"))
     slurm = _slurm(raw["slurm"])
     launcher = _launcher(raw["launcher"], slurm)
     return Settings(
@@ -181,10 +181,6 @@ def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str
     for key, value in DEFAULTS.get(script, {}).items():
         found[key] = f"{key}: {value}  #{found[key].partition('#')[2]}"
     return "\n".join(line for key, line in found.items() if key in USED[script])
-
-
-def _options(conf_dir: Path, group: str) -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in (conf_dir / group).glob("*.yaml")))
 
 
 def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.evaluation import is_percent
+from scaledrelu.config.places import options_of
 from scaledrelu.config.seeds import Seeds
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading
@@ -41,7 +42,7 @@ BLOCK_KEYS = ("label", "run", "upstream", "released_weights", "baseline", "rows"
 
 def table_names(conf_dir: Path) -> list[str]:
     """Return the names of all tables that exist as files."""
-    return sorted(path.stem for path in (conf_dir / "table").glob("*.yaml"))
+    return list(options_of(conf_dir, "table"))
 
 
 def tables_of(profile: str, conf_dir: Path) -> list[str]:
