@@ -26,10 +26,13 @@ from scaledrelu.runs.feed import train_loader
 
 GROUP = 16  # images per batch
 CLASSES = 1000
+REPEATED = "device, decoder=tensor, repeated augmentation"  # as DeiT's recipe has it, on one GPU
+REPEATED_IMAGES = 256  # at least; what DeiT's sampler takes of fewer images is nothing
 PATHS = {  # name -> overrides of the paper profile
     "reference": ("data.augment=reference", "data.decoder=pil"),
     "device": ("data.augment=device", "data.decoder=pil"),
     "device, decoder=tensor": ("data.augment=device", "data.decoder=tensor"),
+    REPEATED: ("data.augment=device", "data.decoder=tensor", "augment.repeats=3"),
     "DINO, reference": ("recipe=dino", "data.augment=reference", "data.decoder=pil"),
     "DINO": ("recipe=dino", "data.augment=device", "data.decoder=tensor"),
     "VOLO": ("recipe=volo", "model=volo_d1"),
@@ -115,11 +118,11 @@ def path_config(
         [
             "profile=paper",
             "launch=local",
+            "augment.repeats=1",  # most of the scripts know nothing of it
             *PATHS[path],
             *([f"data.token_labels={maps}"] if path == "VOLO" else []),
             f"batch.total={batch}",
             f"batch.group={batch}",
-            "augment.repeats=1",  # which of the files: the scripts' loops know nothing of it
             f"launch.workers={workers}",
         ]
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from scaledrelu.bench.data_paths import PATHS, make_maps, source_of
+from scaledrelu.bench.data_paths import PATHS, REPEATED, REPEATED_IMAGES, make_maps, source_of
 from scaledrelu.bench.end_cases import EndCase
 from scaledrelu.bench.machine import loader_workers, step_clock, synchronizer
 from scaledrelu.bench.measure import Sides, build_sides, check_same_work, plain_layout
@@ -28,7 +28,13 @@ from scaledrelu.data.sources import FolderSource
 from scaledrelu.engine.distributed import World
 
 UPDATES_PER_WORKER = 2  # of an epoch; all processes work to its end
-OUR_PATH = {"deit": "device, decoder=tensor", "dino": "DINO", "volo": "VOLO"}
+OUR_PATH = {
+    Script.DEIT: REPEATED,
+    Script.TIMM: "device, decoder=tensor",
+    Script.TIMM_DEFAULTS: "device, decoder=tensor",
+    Script.DINO: "DINO",
+    Script.VOLO: "VOLO",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,8 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
     """
     workers = loader_workers() if device.type == "cuda" else 0
     updates = UPDATES_PER_WORKER * max(workers, 1)
-    source = source_of(paths, images=updates * case.step.batch)
+    least = REPEATED_IMAGES if OUR_PATH[case.script] == REPEATED else 0
+    source = source_of(paths, images=max(updates * case.step.batch, least))
     with tempfile.TemporaryDirectory() as maps:
         ends = build_ends(case, source, Path(maps), device, workers=workers)
         with torch.compiler.set_stance("force_eager"):
@@ -85,12 +92,12 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
             )
         finally:
             ends.feed.loader.close()
-    images = updates * case.step.batch
+    images = ends.updates * case.step.batch
     return replace(
         case.row(),
         model=ends.sides.config.model.label,
         threads=torch.get_num_threads() if device.type == "cpu" else None,
-        steps_per_s=pairing.rate_a * updates,
+        steps_per_s=pairing.rate_a * ends.updates,
         images_per_s=pairing.rate_a * images,
         plain_images_per_s=pairing.rate_b * images,
         ratios=pairing.ratios,
@@ -111,10 +118,10 @@ def build_ends(
         device: the device.
         workers: loader processes of each side.
     """
-    step, recipe = case.step, case.step.recipe
-    path = [word for word in PATHS[OUR_PATH[recipe]] if word.startswith("data.")]
-    more = [*path, "augment.repeats=1", f"launch.workers={workers}"]
-    if recipe == "volo":
+    step = case.step
+    path = [word for word in PATHS[OUR_PATH[case.script]] if word.startswith(("data.", "augment."))]
+    more = ["augment.repeats=1", *path, f"launch.workers={workers}"]
+    if step.recipe == "volo":
         more.append(f"data.token_labels={make_maps(maps, source)}")
     sides = build_sides(replace(step, more=(*step.more, *more)), device)
     splits = Splits(source, source, sides.config.data.num_classes)

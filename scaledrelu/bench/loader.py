@@ -17,6 +17,8 @@ import torch
 
 from scaledrelu.bench.data_paths import (
     GROUP,
+    REPEATED,
+    REPEATED_IMAGES,
     make_maps,
     our_batches,
     our_loader,
@@ -44,11 +46,12 @@ from scaledrelu.tasks.base import Progress
 
 PROCESSES = 2  # loader processes that are compared with one process
 PARALLEL_STEPS_PER_WORKER = 8
-BY_DECODER = ("device, decoder=tensor", "DINO")
+BY_DECODER = ("device, decoder=tensor", REPEATED, "DINO")
 PAIRS = (  # our path, and the peer that it is timed beside
     ("device, decoder=tensor", Script.TIMM_BARE),
     ("device, decoder=tensor", Script.TIMM_LOADER),
     ("device, decoder=tensor", Script.DEIT),
+    (REPEATED, Script.DEIT),
     ("DINO", Script.DINO),
     ("VOLO", Script.VOLO),
     ("device", Script.TIMM_BARE),
@@ -82,11 +85,12 @@ def measure_loader(
         return all(word in f" {path}, {how} " for word in match)
 
     torch.set_num_threads(1)
-    source = source_of(paths)
+    once, often = source_of(paths), source_of(paths, images=max(len(paths), REPEATED_IMAGES))
     with tempfile.TemporaryDirectory() as folder:
         for path, peer in PAIRS:
             if not chosen(path, f"one process beside {peer}"):
                 continue
+            source = often if path == REPEATED else once
             maps = make_maps(Path(folder), source) if path == "VOLO" else None
             config = path_config(path, maps=maps)
             ours = our_batches(source, config)
@@ -104,9 +108,9 @@ def measure_loader(
     for path in IN_PROCESSES:
         if not chosen(path, f"{PROCESSES} loader processes"):
             continue
-        pairing = one_and_several(source, path, rounds=rounds, turn_seconds=turn_seconds)
+        pairing = one_and_several(once, path, rounds=rounds, turn_seconds=turn_seconds)
         name = _named(path, f"{PROCESSES} loader processes, a core for each")
-        yield _row(name, pairing, images=_whole_groups(source), peer="the same in one process")
+        yield _row(name, pairing, images=_whole_groups(once), peer="the same in one process")
     if device.type == "cuda":
         workers = loader_workers()
         for path in TO_THE_DEVICE:

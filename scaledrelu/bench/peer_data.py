@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from timm.data import FastCollateMixup, Mixup
+from timm.data.distributed_sampler import RepeatAugSampler
 from timm.data.loader import PrefetchLoader, fast_collate
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -65,11 +66,13 @@ class ScriptData:
         files: item by item, on the host.
         collate: items -> what goes to the device.
         finish: (loader, device) -> batches on the device.
+        repeats: how often each image comes in an epoch, in a row.
     """
 
     files: Files
     collate: Callable[[list], Any]
     finish: Finish
+    repeats: int = 1
 
     def loader(self, *, batch: int, workers: int = 0, pin: bool = False) -> DataLoader:
         """Return torch's loader of one epoch after the other, shuffled, the tail dropped.
@@ -79,10 +82,14 @@ class ScriptData:
             workers: loader processes, which stay; 0 = load in this process.
             pin: put batches in page-locked memory.
         """
+        repeated = None
+        if self.repeats > 1:
+            repeated = RepeatAugSampler(self.files, 1, 0, num_repeats=self.repeats)
         return DataLoader(
             self.files,
             batch_size=batch,
-            shuffle=True,
+            sampler=repeated,
+            shuffle=repeated is None,
             drop_last=True,
             num_workers=workers,
             pin_memory=pin,
@@ -110,6 +117,8 @@ def endless(loader: DataLoader) -> Iterator[Any]:
 def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
     """Return DeiT's: timm's whole transform on the host, float batches, mixup on the device.
 
+    With repeated augmentation it decodes each copy of an image anew.
+
     Args:
         source: the files.
         config: the numbers.
@@ -122,7 +131,7 @@ def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
             images, targets = (x.to(device, non_blocking=True) for x in (images, targets))
             yield Batch(*mix(images, targets), group=0)
 
-    return ScriptData(Files(source, transform), default_collate, finish)
+    return ScriptData(Files(source, transform), default_collate, finish, config.augment.repeats)
 
 
 def timm_data(

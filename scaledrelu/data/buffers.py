@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-NUM_BUFFERS = 16  # of a loader process; made when needed, beyond them memory is used once
+NUM_BUFFERS = 32  # of a loader process; made when needed, beyond them memory is used once
 FREE, SENT, HELD = range(3)  # SENT: on its way to the trainer, or lost with an epoch left early
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -35,6 +37,7 @@ def open_fetch(
     pin: bool,
     device: Any,
     labels: LabelsByPosition | None = None,
+    together: int = 1,
 ) -> MemoryFetch | FileFetch:
     """Choose the way to fetch: with a transform image by image, without one from memory.
 
@@ -47,12 +50,21 @@ def open_fetch(
         pin: put batches in page-locked memory.
         device: where to keep images that lie in memory; None = leave them.
         labels: label maps by position in the source; None = there are none.
+        together: requests in a row that one process loads image by image, since they share images.
 
     Raises:
         ConfigError: if there is neither a transform nor a tensor in memory.
     """
     if transform is not None:
-        return FileFetch(source, transform, seed=seed, workers=workers, pin=pin, labels=labels)
+        return FileFetch(
+            source,
+            transform,
+            seed=seed,
+            workers=workers,
+            pin=pin,
+            labels=labels,
+            together=together,
+        )
     if not hasattr(source, "images"):
         raise ConfigError(
             "these images are files, which need a transform; pass one of "
@@ -103,6 +115,7 @@ class FileFetch:
         workers: loader processes; 0 = load in this process.
         pin: put batches in page-locked memory.
         labels: label maps by position in the source; None = there are none.
+        together: requests in a row that one process loads image by image, since they share images.
     """
 
     def __init__(
@@ -114,8 +127,9 @@ class FileFetch:
         workers: int,
         pin: bool,
         labels: LabelsByPosition | None = None,
+        together: int = 1,
     ):
-        self._source = source
+        self._source, self._together = source, together
         self._targets = torch.from_numpy(source.targets)
         self._requests: Sequence[Request] = ()
         self._round, self._pin = 0, pin
@@ -144,7 +158,7 @@ class FileFetch:
         self._requests = [replace(request, round=self._round) for request in requests]
         try:
             with sigterm_held_back():
-                answers = iter(self._loader)
+                answers = chain.from_iterable(iter(self._loader))
             for request, answer in zip(requests, answers, strict=True):
                 self._note(answer.skipped)
                 if answer.error is not None:
@@ -204,8 +218,9 @@ class _Current:
     def __init__(self, owner: FileFetch):
         self._owner = owner
 
-    def __iter__(self) -> Iterator[Request]:
-        return iter(self._owner._requests)
+    def __iter__(self) -> Iterator[Sequence[Request]]:
+        requests, size = self._owner._requests, self._owner._together
+        return (requests[at : at + size] for at in range(0, len(requests), size))
 
     def __len__(self) -> int:
-        return len(self._owner._requests)
+        return math.ceil(len(self._owner._requests) / self._owner._together)

@@ -75,6 +75,8 @@ class TrainLoader:
             pin=pin,
             device=device,
             labels=labels,
+            # The copies of an image go to neighbouring groups: together they need it decoded once.
+            together=len(self._groups) if repeats > 1 else 1,
         )
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[list[RawBatch]]:

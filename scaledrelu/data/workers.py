@@ -1,4 +1,4 @@
-"""What a loader process does: it takes a request and returns a whole batch."""
+"""What a loader process does: it takes requests and returns whole batches."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LabelsByPosition(Protocol):
         ...
 
 
-# PIL image -> tensor or Views; with label maps (PIL image, map) -> Views.
+# PIL image, left unchanged -> tensor or Views; with label maps (PIL image, map) -> Views.
 Transform = Callable[..., Any]
 
 
@@ -90,7 +90,10 @@ class Answer:
 
 
 class Images:
-    """The data set behind a DataLoader: takes a Request, returns an Answer.
+    """The data set behind a DataLoader: takes requests, returns an Answer to each.
+
+    Images are loaded in the order of the epoch over all requests. Where an image stands several
+    times in a row (repeated augmentation), its file is decoded once.
 
     Args:
         source: the images.
@@ -112,40 +115,50 @@ class Images:
         self._source, self._transform, self._seed = source, transform, seed
         self._labels, self._states = labels, states
         self._buffers: Buffers | None = None
+        self._last: tuple[int, Any] | None = None  # position and image
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, request: Request) -> Answer:
+    def __getitem__(self, requests: Sequence[Request]) -> list[Answer]:
         before = len(self._source.skipped)
-        tensors, error, places = {}, None, {}
         worker = get_worker_info()
         if worker is not None:
             self._buffers = self._buffers or Buffers(self._states[worker.id])
-            self._buffers.begin(request.round)
+            self._buffers.begin(requests[0].round)
+        loaded, error = [{} for _ in requests], None
         try:
-            tensors = self._load(request)
+            loaded = self._load(requests)
         except ScaledReluError as caught:  # raised in a worker, it would come with a traceback
             error = caught
-        if worker is not None:
-            found = {name: self._buffers.place_of(tensor) for name, tensor in tensors.items()}
-            places = {name: (worker.id, at) for name, at in found.items() if at is not None}
-        return Answer(tensors, error, tuple(self._source.skipped[before:]), places)
+        skipped = tuple(self._source.skipped[before:])
+        return [Answer(tensors, error, skipped, self._places(tensors)) for tensors in loaded]
 
-    def _load(self, request: Request) -> dict[str, Tensor]:
-        views = request.views.tolist()
+    def _load(self, requests: Sequence[Request]) -> list[dict[str, Tensor]]:
+        positions = (zip(r.indices.tolist(), r.views.tolist(), strict=True) for r in requests)
         with _own_randomness():
             found = [
-                self._one(request.epoch, index, view)
-                for index, view in zip(request.indices.tolist(), views, strict=True)
+                [self._one(requests[0].epoch, index, view) for index, view in neighbours]
+                for neighbours in zip(*positions, strict=True)
             ]
+        return [self._collate(batch) for batch in zip(*found, strict=True)]
+
+    def _collate(self, found: Sequence[Tensor | Views]) -> dict[str, Tensor]:
         joined = partial(stack, buffers=self._buffers)
         if isinstance(found[0], Tensor):
             return {"images": joined(found)}
         return found[0].collate(found, joined)
 
+    def _places(self, tensors: dict[str, Tensor]) -> dict[str, tuple[int, int]]:
+        """Return the loader process and the buffer of each tensor that lies in a buffer."""
+        worker = get_worker_info()
+        if worker is None:
+            return {}
+        found = {name: self._buffers.place_of(tensor) for name, tensor in tensors.items()}
+        return {name: (worker.id, at) for name, at in found.items() if at is not None}
+
     def _one(self, epoch: int, index: int, view: int) -> Tensor | Views:
-        content = [self._source.load(index)]
+        content = [self._image(index)]
         if self._labels is not None:
             content.append(self._labels[self._source.position_of(index)])
         seed = derive_seed(self._seed, "augment", epoch, index, view)
@@ -154,6 +167,13 @@ class Images:
         # Not torch.manual_seed: that queues a call for every CUDA device, stack trace included.
         torch.default_generator.manual_seed(seed)
         return self._transform(*content)
+
+    def _image(self, index: int) -> Any:
+        """Return an image of the source, decoded unless it is the last one again."""
+        if self._last is None or self._last[0] != index:
+            self._last = None  # an image may be large: not two at a time
+            self._last = index, self._source.load(index)
+        return self._last[1]
 
 
 @contextmanager

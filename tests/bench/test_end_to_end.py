@@ -27,10 +27,12 @@ def jpegs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.parametrize("script", [Script.TIMM, Script.DEIT, Script.DINO, Script.VOLO])
 def test_both_sides_make_one_update_of_batches_alike(jpegs, tmp_path: Path, script: Script):
     case = SMALL[script]
-    source = data_paths.source_of(jpegs)
+    repeated = script is Script.DEIT
+    source = data_paths.source_of(jpegs, images=256 if repeated else None)
     ends = build_ends(case, source, tmp_path, CPU, workers=0)
     try:
         check_same_work(ends.sides)
+        assert ends.sides.config.augment.repeats == (3 if repeated else 1)
         (mine,) = ends.feed(ends.sides.ours.now)
         theirs = ends.next_of_theirs()
         for name in ("images", "local", "token_targets"):

@@ -33,6 +33,11 @@ def source(jpegs: list[Path]) -> FolderSource:
 
 
 @pytest.fixture(scope="module")
+def often(jpegs: list[Path]) -> FolderSource:
+    return data_paths.source_of(jpegs, images=data_paths.REPEATED_IMAGES)
+
+
+@pytest.fixture(scope="module")
 def maps(source: FolderSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_paths.make_maps(tmp_path_factory.mktemp("maps"), source)
 
@@ -60,7 +65,8 @@ def test_files_are_used_again_where_an_epoch_needs_more(jpegs: list[Path]):
 
 
 @pytest.mark.parametrize("path", data_paths.PATHS)
-def test_each_path_gives_the_batches_it_names(source, configs, path: str):
+def test_each_path_gives_the_batches_it_names(source, often, configs, path: str):
+    source = often if path == data_paths.REPEATED else source
     (batch,) = next(data_paths.our_batches(source, configs[path]))
     is_dino, on_host = path.startswith("DINO"), path in ("reference", "VOLO")
     assert batch.images.dtype == (torch.float32 if on_host else torch.uint8)
@@ -102,6 +108,26 @@ def test_an_epoch_of_a_script_and_of_ours_see_the_same_images(source, configs, m
     host_batch(whole, configs["device"], Script.TIMM_BARE)
     next(data_paths.our_batches(whole, configs["device"]))
     assert sorted(opened) == sorted(loaded) == list(range(16))
+
+
+def test_with_repeated_augmentation_deits_script_decodes_every_copy_and_ours_every_image(
+    often, configs, monkeypatch
+):
+    opened, loaded = [], []
+    files, real = peer_data.Files.__getitem__, FolderSource.load
+    monkeypatch.setattr(
+        peer_data.Files, "__getitem__", lambda s, i: opened.append(i) or files(s, i)
+    )
+    monkeypatch.setattr(FolderSource, "load", lambda s, i: loaded.append(i) or real(s, i))
+    config = configs[data_paths.REPEATED]
+    theirs = iter(bench.script_data(often, config, Script.DEIT).loader(batch=data_paths.GROUP))
+    ours = data_paths.our_batches(often, config)
+    indices = [index for _ in range(3) for (raw,) in [next(ours)] for index in raw.indices.tolist()]
+    for _ in range(3):
+        next(theirs)
+    assert opened == indices == sorted(indices, key=indices.index)
+    assert loaded == list(dict.fromkeys(indices))
+    assert len(opened) == 3 * len(loaded) == 48
 
 
 OPERATIONS = {  # of each script, and the numbers of the run that must be in them

@@ -163,6 +163,52 @@ def test_repeats_of_an_image_are_augmented_differently(image_folder):
     assert not torch.equal(batches[1].images[0], batches[2].images[0])
 
 
+@pytest.mark.parametrize(("groups", "of"), [([0], 1), (range(8), 8), ([4, 5, 6, 7], 8)])
+def test_repeats_of_an_image_in_groups_of_one_process_are_decoded_once(
+    image_folder, monkeypatch, groups, of
+):
+    source = scan_folder(image_folder({"train": 86}, pixels=(12, 12)) / "train")
+    decoded, load = [], type(source).load
+    monkeypatch.setattr(
+        type(source), "load", lambda s, index: decoded.append(index) or load(s, index)
+    )
+    loader = train_loader(
+        source, transform=deit_transform(8), repeats=3, groups=groups, num_groups=of, group_size=12
+    )
+    steps = list(loader.epoch(0))
+    rows = [torch.stack([batch.indices for batch in step], dim=1).flatten() for step in steps]
+    expected = torch.cat(rows).unique_consecutive().tolist()
+    assert decoded == expected
+    images = sum(len(batch.indices) for step in steps for batch in step)
+    assert images == 256 // of // 12 * 12 * len(groups)
+    assert len(decoded) * (3 if len(groups) == of else 2) <= images + 3 * len(steps)
+
+
+def test_groups_loaded_together_are_those_of_a_loader_for_each(image_folder):
+    source = scan_folder(image_folder({"train": 86}, pixels=(12, 12)) / "train")
+    fields = {"transform": deit_transform(8), "repeats": 3, "num_groups": 4, "group_size": 12}
+    alone = [flat(train_loader(source, groups=[g], **fields).epoch(1)) for g in range(4)]
+    for workers in (0, 2):
+        loader = train_loader(source, groups=range(4), workers=workers, **fields)
+        found = flat(loader.epoch(1))
+        same(found, [batch for step in zip(*alone, strict=True) for batch in step])
+        same(flat(loader.epoch(1, start_step=2)), found[8:])
+        loader.close()
+
+
+def test_a_transform_finds_an_image_that_is_repeated_as_it_was(image_folder):
+    source = scan_folder(image_folder({"train": 86}, pixels=(12, 12)) / "train")
+    seen = []
+
+    def transform(image):
+        seen.append(np.array(image).tobytes())
+        return deit_transform(8)(image)
+
+    loader = train_loader(source, transform=transform, repeats=3, groups=[0], num_groups=1)
+    next(loader.epoch(0))
+    assert seen[0] == seen[1] == seen[2]
+
+
 def test_loading_in_process_leaves_the_global_generators_alone(files):
     loader = train_loader(files().train, transform=deit_transform())
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
