@@ -1,8 +1,8 @@
 """One image file to a tensor of bytes: an ordinary JPEG by the fastest decoder, others by Pillow.
 
-simplejpeg (``pip install -e '.[jpeg]'``) where it is installed, else torchvision. All decode
-with libjpeg-turbo, so the bytes are the same; only the time differs. Pillow has the last word on
-files that are not as they should be.
+That is simplejpeg, or torchvision on a machine that lacks it. All decode with libjpeg-turbo, so the
+bytes are the same; only the time differs. Pillow has the last word on files that are not as they
+should be.
 """
 
 from __future__ import annotations
