@@ -28,6 +28,7 @@ from scaledrelu.config.hydra_tree import (
 from scaledrelu.config.overrides import check_overrides
 from scaledrelu.config.places import CONF_DIR as CONF_DIR
 from scaledrelu.config.places import expand_overrides, expand_places
+from scaledrelu.config.recorded import pin_recorded_files, pin_recorded_labels
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
@@ -105,7 +106,9 @@ def pin_files(
     *,
     known: Known | None = None,
 ) -> RunConfig:
-    """Fill in every digest of files that a run depends on; null where the files are missing.
+    """Fill in every digest of files that a run depends on.
+
+    Where files are missing, runs on disk that were trained on them tell it; without any it is null.
 
     Args:
         config: a run's configuration without digests.
@@ -116,8 +119,9 @@ def pin_files(
     """
     config = pin_made_data(config, conf_dir)
     config = pin_data_digest(config, known=known)
-    config = pin_init_digest(config)
-    return pin_label_digest(config, conf_dir, compose_teacher, known=known)
+    config = pin_recorded_files(pin_init_digest(config), known=known)
+    config = pin_label_digest(config, conf_dir, compose_teacher, known=known)
+    return pin_recorded_labels(config, known=known)
 
 
 def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunConfig:

@@ -1,4 +1,7 @@
-"""Paths that a person gives: ``~`` means the home folder, in the shell and in files alike."""
+"""Where things lie: the configuration, the runs, and paths that a person gives.
+
+``~`` means the home folder, in the shell and in files alike.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,17 @@ from typing import Any
 from scaledrelu.errors import ConfigError
 
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
+CONFIG = "config.json"  # in the folder of a run: what was trained
 PLACES = ("paths.results", "data.root", "data.token_labels", "init.path")
 
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # what Hydra reads as one string without quotes
 _BARE = re.compile(r"""[^~'",$\\\[\](){}][^'",$\\\[\](){}]*""")  # a path without quotes
 _HOME = re.compile(r"""(?<=[=,])(?:(['"])(~[^'"]*)\1|(~[^,'"\[\](){}]*))""")  # in an override
+
+
+def runs_root(results: str | Path) -> Path:
+    """Return the folder that holds every run directory."""
+    return Path(results) / "runs"
 
 
 def expand_home(text: str, *, key: str) -> str:

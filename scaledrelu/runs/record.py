@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.group import folder_name
+from scaledrelu.config.places import CONFIG as CONFIG
+from scaledrelu.config.places import runs_root as runs_root
 from scaledrelu.engine.saved import Saved as Saved
 from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.files import write_atomic
@@ -33,7 +35,6 @@ from scaledrelu.runs.result import RESULT as RESULT
 from scaledrelu.runs.result import Outcome as Outcome
 from scaledrelu.runs.result import Result as Result
 
-CONFIG = "config.json"
 ERROR = "error.txt"
 LONGEST_REASON = 1000  # characters
 
@@ -52,11 +53,6 @@ class Status(StrEnum):
     def done(self) -> bool:
         """Whether a result exists; a crash is a result."""
         return self in (Status.OK, Status.CRASH)
-
-
-def runs_root(results: str | Path) -> Path:
-    """Return the folder that holds every run directory."""
-    return Path(results) / "runs"
 
 
 def run_directory(results: str | Path, run_id: str) -> Path:

@@ -1,0 +1,140 @@
+"""Digests of files that this machine does not have, from runs on disk that were trained on them.
+
+Results are also read where the images are not: on a laptop, on a login node. What a run is called
+there rests on the digest of its files all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from scaledrelu.config.digest import Known
+from scaledrelu.config.identity import canonical
+from scaledrelu.config.places import CONFIG, runs_root
+from scaledrelu.config.run import RunConfig
+
+log = logging.getLogger(__name__)
+
+Science = Mapping[str, Any]  # of a config.json
+
+
+def pin_recorded_files(config: RunConfig, *, known: Known | None = None) -> RunConfig:
+    """Fill in ``data.digest`` and ``init.sha256`` where their files are missing and runs tell them.
+
+    Args:
+        config: a run's configuration with the digests of the files that are here.
+        known: digests found so far, by what they are of; filled in.
+    """
+    data, init = config.data, config.init
+    if data.digest is None and _is_missing(data.root):
+        what = ("data.root", data.root, data.name, repr(sorted(data.build.items(), key=str)))
+        digest = _recorded(config, "data.digest", what, _same_images, known)
+        config = replace(config, data=replace(data, digest=digest))
+    if init.kind == "checkpoint" and init.sha256 is None and _is_missing(init.path):
+        what = ("init.path", init.path, repr(config.stem), repr(config.model))
+        digest = _recorded(config, "init.sha256", what, _same_start, known)
+        config = replace(config, init=replace(init, sha256=digest))
+    return config
+
+
+def pin_recorded_labels(config: RunConfig, *, known: Known | None = None) -> RunConfig:
+    """Fill in ``data.token_labels_digest`` where the folder is missing and runs tell it.
+
+    Args:
+        config: a run's configuration with the digest of its images.
+        known: digests found so far, by what they are of; filled in.
+    """
+    data = config.data
+    if not data.has_labels or data.token_labels_digest or not _is_missing(data.token_labels):
+        return config
+    what = ("data.token_labels", data.token_labels, str(data.digest))
+    digest = _recorded(config, "data.token_labels_digest", what, _same_labels, known)
+    return replace(config, data=replace(data, token_labels_digest=digest))
+
+
+def _recorded(
+    config: RunConfig,
+    key: str,
+    what: tuple[str, ...],
+    is_alike: Callable[[Science, Science], bool],
+    known: Known | None,
+) -> str | None:
+    """Return the digest that runs alike were trained with, if it is one; say so once.
+
+    Args:
+        config: the configuration that lacks it.
+        key: where it stands in a configuration.
+        what: key and value of the place that is missing, and all else that decides.
+        is_alike: (science of a run, that of this configuration) -> whether they share the files.
+        known: digests found so far.
+    """
+    known = {} if known is None else known
+    if what in known:
+        return known[what]
+    group, field = key.split(".")
+    runs, science = runs_root(config.paths.results), canonical(config)
+    found = {one[group].get(field) for one in _sciences(runs) if is_alike(one, science)} - {None}
+    known[what] = found.pop() if len(found) == 1 else None
+    if known[what] is not None:
+        log.warning(
+            "%s=%s: not on this machine; taken for what the runs in %s were trained with (digest "
+            "%s)", *what[:2], runs, known[what],
+        )  # fmt: skip
+    elif found:
+        log.warning(
+            "%s=%s: not on this machine, and the runs in %s were trained with different files; set "
+            "%s to one of %s", *what[:2], runs, key, ", ".join(sorted(found)),
+        )  # fmt: skip
+    return known[what]
+
+
+def _same_images(one: Science, other: Science) -> bool:
+    return all(one["data"].get(key) == other["data"].get(key) for key in ("name", "build"))
+
+
+def _same_labels(one: Science, other: Science) -> bool:
+    keys = ("name", "build", "digest", "token_labels")
+    by_a_run_of_ours = str(one["data"].get("token_labels_digest")).startswith("labels-")
+    return not by_a_run_of_ours and all(one["data"].get(k) == other["data"].get(k) for k in keys)
+
+
+def _same_start(one: Science, other: Science) -> bool:
+    starts = ({**science["init"], "sha256": None} for science in (one, other))
+    first, second = starts
+    return first == second and all(one[group] == other[group] for group in ("stem", "model"))
+
+
+def _is_missing(place: str | None) -> bool:
+    return place is not None and not os.path.exists(place)
+
+
+def _sciences(runs: Path) -> tuple[Science, ...]:
+    try:
+        return _read(runs, runs.stat().st_mtime_ns)
+    except OSError:
+        return ()
+
+
+@lru_cache(maxsize=2)
+def _read(runs: Path, _: int) -> tuple[Science, ...]:
+    """Return what was trained in every run of a folder that has not changed since."""
+    found = (_science(path) for path in sorted(runs.glob(f"[!.]*/{CONFIG}")))
+    return tuple(science for science in found if science is not None)
+
+
+def _science(path: Path) -> Science | None:
+    """Return a run's science; None if the file is damaged, which reports say by themselves."""
+    try:
+        science = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    groups = ("data", "init", "stem", "model")
+    whole = isinstance(science, dict) and all(isinstance(science.get(g), dict) for g in groups)
+    return science if whole else None
