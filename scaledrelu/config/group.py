@@ -103,7 +103,8 @@ def _check_field(one: Field, value: Any) -> None:
     elif isinstance(value, list | tuple) and not one.many:
         raise ConfigError(f"{key}={typed(value)}: {_what(one)}")
     elif allowed.range is not None:
-        require(allowed.range.accepts(value), f"{key}={typed(value)}: {allowed.range}")
+        or_null = ", or null" if one.optional else ""
+        require(allowed.range.accepts(value), f"{key}={typed(value)}: {allowed.range}{or_null}")
     elif allowed.words:
         _check_words(one, value)
     elif one.kind is bool:

@@ -37,6 +37,7 @@ WRONG = [
     ("data.std=[a,b,c]", "data.std=[a,b,c]: must be 3 numbers in (0, 10]"),
     ("wandb.tags=5", "wandb.tags=5: must be a list: wandb.tags=[5]"),
     ("model.depth=2.5", "model.depth=2.5: must lie in [1, 1024], a whole number"),
+    ("launch.workers=many", "launch.workers=many: must lie in [0, 1024], a whole number, or null"),
     ("stem.strides=2", "stem.strides=2: must be a list: stem.strides=[2]"),
     ("data.root=null data=imagefolder profile=paper", "data.root=null: open_image_folder reads"),
     ("data.root=null data=cifar10 profile=small", "data.root=null: open_cifar10 reads files"),
