@@ -15,9 +15,9 @@ class RawBatch:
     """One group as the loader yields it, before anything that happens on the device.
 
     Attributes:
-        images: B x 3 x H x W; uint8 in [0, 255] when the device augments, float and normalised
-            when the reference pipeline already did. With multi-crop 2B x 3 x H x W, uint8: the
-            first global crop of all images, then the second.
+        images: B x 3 x H x W; uint8 in [0, 255] when the device augments or normalises, float and
+            normalised when the reference pipeline already did. With multi-crop 2B x 3 x H x W,
+            uint8: the first global crop of all images, then the second.
         targets: B class indices, int64.
         indices: B positions in the source, int64. On the host, where augmentation is drawn; in an
             evaluation with the images.
@@ -30,6 +30,11 @@ class RawBatch:
             it; None without token labels.
         local: LB x 3 x h x w, uint8: the local crops of multi-crop, crop by crop; None where there
             are none.
+        erased: E x 5, int64: boxes to erase once the images are normalised, each as position in the
+            batch and rows and columns as half-open ranges (top, bottom, left, right); None where
+            nothing is erased, or the device draws what is.
+        noise: float32: what comes into these boxes, one after the other, each channel by channel
+            and row by row; None where they are.
     """
 
     images: Tensor
@@ -40,6 +45,8 @@ class RawBatch:
     maps: Tensor | None = None
     boxes: Tensor | None = None
     local: Tensor | None = None
+    erased: Tensor | None = None
+    noise: Tensor | None = None
 
     def to(self, device: Any, *, non_blocking: bool = True) -> RawBatch:
         """Return the batch with its tensors on ``device``; indices and views stay on the host.
@@ -57,7 +64,7 @@ class RawBatch:
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> RawBatch:
-        names = ("images", "targets", "maps", "boxes", "local")
+        names = ("images", "targets", "maps", "boxes", "local", "erased", "noise")
         found = {name: getattr(self, name) for name in names}
         return replace(self, **{name: change(x) for name, x in found.items() if x is not None})
 

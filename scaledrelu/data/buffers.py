@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-NUM_BUFFERS = 32  # of a loader process; made when needed, beyond them memory is used once
+# Of a loader process: for three updates of eight groups, or six batches of VOLO. Made when needed;
+# beyond them memory is used once.
+NUM_BUFFERS = 32
 FREE, SENT, HELD = range(3)  # SENT: on its way to the trainer, or lost with an epoch left early
 
 

@@ -2,7 +2,8 @@
 
 Flip and RandAugment come first and also move the map; the crop comes last, cuts the image only and
 is returned as a box beside the map. Everything is drawn from the global generators of random, numpy
-and torch, in the official order.
+and torch, in the official order. The image stays bytes, a quarter of the size of floats; it is
+normalised, and erased as drawn here, on the device.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from scaledrelu.config.augment import AugmentConfig
 from scaledrelu.errors import ConfigError
+from scaledrelu.labels.erasing import DrawErasing, Erased
 from scaledrelu.labels.rand_augment import JointRandAugment
 
 if TYPE_CHECKING:
@@ -30,14 +32,16 @@ class Labelled:
     """One training image with its labels.
 
     Attributes:
-        image: 3 x H x W, float, normalised.
+        image: 3 x H x W, uint8, pixel by pixel in memory.
         map: 2 x K x h x w, half; of the whole image before the crop.
         box: the crop as (top, left, height, width) fractions of that image, float32.
+        erased: what is to be erased of the normalised image; None = nothing.
     """
 
     image: Tensor
     map: Tensor
     box: Tensor
+    erased: Erased | None
 
     @staticmethod
     def collate(
@@ -53,28 +57,27 @@ class Labelled:
             "images": stack([one.image for one in found]),
             "maps": stack([one.map for one in found]),
             "boxes": stack([one.box for one in found]),
+            **Erased.collate([one.erased for one in found], stack),
         }
 
 
 def joint_train(
-    augment: AugmentConfig, *, image_size: int, mean: Sequence[float], std: Sequence[float]
+    augment: AugmentConfig, *, image_size: int, mean: Sequence[float]
 ) -> JointTransform:
     """Return the official training pipeline with label maps: (PIL image, map) -> Labelled.
 
-    Flip, RandAugment (or colour jitter where there is none), random resized crop, tensor,
-    normalise, erasing with per-pixel noise.
+    Flip, RandAugment (or colour jitter where there is none), random resized crop, and the draws of
+    erasing with per-pixel noise.
 
     Args:
         augment: the augmentation.
         image_size: side in pixels.
-        mean: 3 channel means, in [0, 1].
-        std: 3 channel standard deviations.
+        mean: 3 channel means, in [0, 1]: what RandAugment fills in.
 
     Raises:
         ConfigError: another kind of crop, or a policy that is not RandAugment.
     Source: recipes B.3, B.4 (TLT ``label_transforms_factory.py: transforms_imagenet_train``).
     """
-    from timm.data.random_erasing import RandomErasing
     from timm.data.transforms import RandomResizedCropAndInterpolation
 
     if augment.crop != "random_resized":
@@ -94,7 +97,6 @@ def joint_train(
         from torchvision.transforms import ColorJitter
 
         colour = _ImageOnly(ColorJitter(*[augment.color_jitter] * 3))
-    erasing = augment.erasing
     return JointTransform(
         hflip=augment.hflip,
         colour=colour,
@@ -104,8 +106,7 @@ def joint_train(
             ratio=tuple(augment.crop_ratio),
             interpolation=augment.interpolation,
         ),
-        normalise=_Normalise(mean, std),
-        erase=RandomErasing(erasing, mode="pixel", max_count=1, device="cpu") if erasing else None,
+        erase=DrawErasing(augment.erasing) if augment.erasing else None,
     )
 
 
@@ -118,14 +119,12 @@ class JointTransform:
         hflip: float,
         colour: Callable[[Image, Tensor], tuple[Image, Tensor]] | None,
         crop: Any,
-        normalise: Callable[[Image], Tensor],
-        erase: Callable[[Tensor], Tensor] | None,
+        erase: Callable[[torch.Size], Erased | None] | None,
     ):
-        self._hflip, self._colour, self._crop = hflip, colour, crop
-        self._normalise, self._erase = normalise, erase
+        self._hflip, self._colour, self._crop, self._erase = hflip, colour, crop, erase
 
     def __call__(self, image: Image, labels: Tensor) -> Labelled:
-        """Return the augmented image, its moved map and the box of the crop.
+        """Return the augmented image, its moved map, the box of the crop and what to erase.
 
         Args:
             image: RGB, of any size.
@@ -136,8 +135,9 @@ class JointTransform:
         if self._colour is not None:
             image, labels = self._colour(image, labels)
         image, box = self._cut(image)
-        tensor = self._normalise(image)
-        return Labelled(tensor if self._erase is None else self._erase(tensor), labels, box)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        erased = None if self._erase is None else self._erase(pixels.shape)
+        return Labelled(pixels, labels, box, erased)
 
     def _cut(self, image: Image) -> tuple[Image, Tensor]:
         """Cut out and resize a random box; return it and its place in fractions of the image."""
@@ -151,23 +151,6 @@ class JointTransform:
             mode = random.choice(mode)
         part = image.crop((left, top, left + width, top + height))
         return part.resize(crop.size, Resampling[mode.name]), box
-
-
-class _Normalise:
-    """PIL image -> 3 x H x W, float, mean and std applied: torchvision's steps in one."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]):
-        # Includes the division by 255.
-        self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1) * 255.0
-        self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1) * 255.0
-
-    def __call__(self, image: Image) -> Tensor:
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        return (
-            pixels.to(torch.float32, memory_format=torch.contiguous_format)
-            .sub_(self._mean)
-            .div_(self._std)
-        )
 
 
 class _ImageOnly:

@@ -120,11 +120,10 @@ def train_transform(
     if augment.multi_crop is not None:
         crops = multi_crop_tensor if data.decoder == "tensor" else multi_crop
         return crops(augment, image_size=data.image_size)
-    pixels = {"image_size": data.size, "mean": data.mean, "std": data.std}
     if data.has_labels:
-        return joint_train(augment, **pixels)
+        return joint_train(augment, image_size=data.size, mean=data.mean)
     if data.augment == "reference":
-        return reference_train(augment, **pixels)
+        return reference_train(augment, image_size=data.size, mean=data.mean, std=data.std)
     if in_memory and augment.crop != "random_resized":
         return None
     crop = crop_tensor if data.decoder == "tensor" else crop_train

@@ -11,6 +11,8 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import Batch, RawBatch, join_batches, lay_out
 from scaledrelu.data.device.crops import CropAugment
+from scaledrelu.data.device.erasing import fill
+from scaledrelu.data.device.normalise import LevelNormalise
 from scaledrelu.data.mixup import mix_group
 from scaledrelu.errors import ConfigError
 from scaledrelu.labels.dense_targets import dense_targets
@@ -69,7 +71,7 @@ class Prepare:
         data, augment = config.data, config.augment
         self.seed, self.device, self.num_classes = config.seed, device, num_classes
         self.augment, self.token_grid = augment, token_grid
-        # Label maps need an image that was augmented on the host, whatever data.augment says.
+        # An image with a label map was augmented on the host, whatever data.augment says.
         on_device = data.augment == "device" and not data.has_labels
         self.on_device = DeviceAugment(
             mean=data.mean,
@@ -77,6 +79,7 @@ class Prepare:
             seed=self.seed,
             augment=augment if on_device else None,
         )
+        self.normalise_labelled = LevelNormalise(mean=data.mean, std=data.std)
         crops = augment.multi_crop
         self.on_crops = (
             CropAugment(crops, hflip=augment.hflip, seed=self.seed)
@@ -106,9 +109,9 @@ class Prepare:
     def _one(self, raw: RawBatch, t: Progress) -> Batch:
         if self.augment.multi_crop is not None:
             return self._crops(raw, t)
-        images = self.on_device(raw, epoch=t.epoch)
         if raw.maps is not None:
-            return self._dense(raw, images)
+            return self._dense(raw)
+        images = self.on_device(raw, epoch=t.epoch)
         mixed = mix_group(
             images,
             raw.targets,
@@ -125,7 +128,7 @@ class Prepare:
         images = self.on_device.normalise(raw.images)
         return Batch(images, raw.targets, raw.group, local=local)
 
-    def _dense(self, raw: RawBatch, images: torch.Tensor) -> Batch:
+    def _dense(self, raw: RawBatch) -> Batch:
         class_targets, token_targets = dense_targets(
             raw.maps,
             raw.boxes,
@@ -134,4 +137,11 @@ class Prepare:
             smoothing=self.augment.smoothing,
             axes=self.augment.label_axes,
         )
-        return Batch(images, class_targets, raw.group, token_targets)
+        return Batch(self._labelled(raw), class_targets, raw.group, token_targets)
+
+    def _labelled(self, raw: RawBatch) -> torch.Tensor:
+        """Return images with label maps, normalised, and erased as the host drew it."""
+        if raw.images.is_floating_point():  # normalised already, as noise is
+            return raw.images
+        images = self.normalise_labelled(raw.images)
+        return images if raw.noise is None else fill(images, raw.erased, raw.noise)

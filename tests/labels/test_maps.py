@@ -8,6 +8,7 @@ from PIL import Image
 from scaledrelu.config.compose import compose
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import open_digits, scan_folder
+from scaledrelu.data.device.normalise import LevelNormalise
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.memory import decode_all
 from scaledrelu.data.sources import MemorySource
@@ -47,7 +48,6 @@ def joint(**changes):
     fields = {
         "image_size": 8,
         "mean": [0.5] * 3,
-        "std": [0.5] * 3,
         "crop": "random_resized",
         "crop_scale": [0.2, 1.0],
         "crop_ratio": [0.75, 4 / 3],
@@ -59,7 +59,7 @@ def joint(**changes):
         "erasing": 0.25,
     }
     fields |= changes
-    pixels = {name: fields.pop(name) for name in ("image_size", "mean", "std")}
+    pixels = {name: fields.pop(name) for name in ("image_size", "mean")}
     return joint_train(augment_with(**fields), **pixels)
 
 
@@ -330,9 +330,11 @@ def test_maps_and_boxes_move_with_the_images():
         0,
         maps=torch.zeros(2, 2, 5, 4, 4).half(),
         boxes=torch.zeros(2, 4),
+        erased=torch.zeros(1, 5).long(),
+        noise=torch.zeros(12),
     )
     moved = batch.to(torch.device("meta"))
-    for name in ("images", "targets", "maps", "boxes"):
+    for name in ("images", "targets", "maps", "boxes", "erased", "noise"):
         assert getattr(moved, name).device.type == "meta", name
     assert moved.indices.device.type == moved.views.device.type == "cpu"
 
@@ -384,21 +386,21 @@ def test_run_follows_the_axes_that_it_names(volo):
 
 
 def test_images_with_label_maps_are_not_augmented_again_on_the_device(volo):
-    config, splits = volo(hflip=0.5, erasing=0.5)
+    config, splits = volo(hflip=0.5)
     assert config.data.augment == "device"
     raw = first_group(config, splits)
-    assert raw.images.dtype == torch.float32
+    assert raw.images.dtype == torch.uint8
     (batch,) = Prepare(config, 10, CPU, (2, 2))([raw], START)
-    assert torch.equal(batch.images, raw.images)
+    normalise = LevelNormalise(mean=config.data.mean, std=config.data.std)
+    assert torch.equal(batch.images, normalise(raw.images))
 
 
 def test_host_augments_images_with_label_maps_whatever_the_data_says(volo):
     config, splits = volo(erasing=1.0)
     transform = train_transform(config.data, config.augment, in_memory=True)
     found = transform(splits.train.load(0), label_map(0, classes=10))
-    assert found.image.dtype == torch.float32
-    # Digits are grey: only erased pixels differ between the channels.
-    assert not torch.equal(found.image[0], found.image[1])
+    assert found.image.shape == (3, config.data.height, config.data.width)
+    assert found.erased is not None
 
 
 def test_run_without_label_maps_opens_no_folder(volo):

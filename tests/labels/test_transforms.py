@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from scaledrelu.data.device.erasing import fill
+from scaledrelu.data.device.normalise import LevelNormalise
 from scaledrelu.errors import ConfigError
 from scaledrelu.labels.rand_augment import MOVES, JointRandAugment, move_map
-from scaledrelu.labels.transforms import JointTransform, joint_train
+from scaledrelu.labels.transforms import JointTransform, Labelled, joint_train
 from tests.helpers.configs import augment_with
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -20,7 +22,6 @@ def joint(**changes):
     fields = {
         "image_size": 32,
         "mean": [0.0] * 3,
-        "std": [1.0] * 3,
         "crop": "random_resized",
         "crop_scale": [1.0, 1.0],
         "crop_ratio": [1.0, 1.0],
@@ -32,8 +33,15 @@ def joint(**changes):
         "erasing": 0.0,
         **changes,
     }
-    pixels = {name: fields.pop(name) for name in ("image_size", "mean", "std")}
+    pixels = {name: fields.pop(name) for name in ("image_size", "mean")}
     return joint_train(augment_with(**fields), **pixels)
+
+
+def finished(found):
+    """What the device makes of one image."""
+    images = LevelNormalise(mean=MEAN, std=STD)(found.image[None])
+    fields = Labelled.collate([found], torch.stack)
+    return (fill(images, fields["erased"], fields["noise"]) if found.erased else images)[0]
 
 
 def seed(value=0):
@@ -186,7 +194,7 @@ def test_box_is_the_crop():
         seed(value)
         found = transform(gradient(40, 60), some_map())
         top, left, height, width = found.box.tolist()
-        columns, rows = found.image[0] * 255 / 4, found.image[1] * 255 / 4
+        columns, rows = found.image[0] / 4, found.image[1] / 4
         # Pixel centres: the first sample of a crop of w pixels lies half a step inside it.
         inner = slice(8, 56)
         want_c = left * 60 - 0.5 + (torch.arange(64) + 0.5) * width * 60 / 64
@@ -203,7 +211,7 @@ def test_box_belongs_to_the_flipped_image():
     found = transform(gradient(40, 60), some_map())
     left, width = found.box[1], found.box[3]
     middle = 59 - (left + width / 2) * 60 + 0.5
-    assert abs(found.image[0, 32].mean() * 255 / 4 - middle) < 0.7
+    assert abs(found.image[0, 32].float().mean() / 4 - middle) < 0.7
 
 
 def test_crop_leaves_the_map_whole():
@@ -232,7 +240,6 @@ def test_pixels_are_those_of_the_reference_steps(interpolation):
     ours = joint(
         image_size=24,
         mean=MEAN,
-        std=STD,
         hflip=0.5,
         erasing=0.5,
         crop_scale=[0.2, 1.0],
@@ -244,8 +251,8 @@ def test_pixels_are_those_of_the_reference_steps(interpolation):
         expected = reference(gradient())
         seed(value)
         found = ours(gradient(), some_map())
-        torch.testing.assert_close(found.image, expected, rtol=0, atol=1e-5)
-        assert found.image.is_contiguous()
+        torch.testing.assert_close(finished(found), expected, rtol=0, atol=1e-5)
+        assert found.image.permute(1, 2, 0).is_contiguous()
 
 
 def test_random_interpolation_is_drawn_per_image():
@@ -279,6 +286,7 @@ def test_transform_travels_to_a_loader_process():
         found = there(gradient(), some_map())
         assert torch.equal(here.image, found.image)
         assert torch.equal(here.map, found.map)
+        assert torch.equal(finished(here), finished(found))
 
 
 # --- what is refused

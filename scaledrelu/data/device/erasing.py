@@ -1,4 +1,4 @@
-"""Random erasing: the boxes are drawn on the host, the noise on the device."""
+"""Random erasing: the boxes are drawn on the host, the noise on the device or on the host, too."""
 
 from __future__ import annotations
 
@@ -44,17 +44,28 @@ def erase(images: Tensor, draws: np.ndarray, probability: float) -> Tensor:
     if not len(boxes.samples):
         return images
     device = images.device
-    samples, top, bottom, left, right = (
+    samples, *sides = (
         sent(a, device) for a in (boxes.samples, boxes.top, boxes.bottom, boxes.left, boxes.right)
     )
-    y = torch.arange(height, device=device)[None, :, None]
-    x = torch.arange(width, device=device)[None, None, :]
-    rows = (y >= top[:, None, None]) & (y < bottom[:, None, None])
-    columns = (x >= left[:, None, None]) & (x < right[:, None, None])
-    inside = (rows & columns)[:, None]
     keys = sent((draws[boxes.samples, _NOISE] * 2.0**32).astype(np.int64), device)
     noise = keyed_normal(keys, images.shape[1:])
-    images[samples] = torch.where(inside, noise, images[samples])
+    images[samples] = torch.where(_inside(*sides, height, width), noise, images[samples])
+    return images
+
+
+def fill(images: Tensor, boxes: Tensor, noise: Tensor) -> Tensor:
+    """Fill boxes of some images with noise that was drawn on the host, in place.
+
+    Args:
+        images: B x 3 x H x W, float, normalised.
+        boxes: E x 5, int64, an image at most once: position in the batch, then rows and columns as
+            half-open ranges (top, bottom, left, right).
+        noise: float; box by box, channel by channel, row by row.
+    """
+    samples, *sides = boxes.unbind(1)
+    inside = _inside(*sides, *images.shape[-2:])
+    # Scattering fills in just this order, and need not know on the host how much there is.
+    images[samples] = images[samples].masked_scatter_(inside, noise)
     return images
 
 
@@ -83,6 +94,17 @@ def draw_boxes(draws: np.ndarray, probability: float, height: int, width: int) -
     top = np.floor(tries[rows, first, 2] * (height - tall + 1)).astype(np.int64)
     left = np.floor(tries[rows, first, 3] * (width - wide + 1)).astype(np.int64)
     return Boxes(samples, top, top + tall, left, left + wide)
+
+
+def _inside(
+    top: Tensor, bottom: Tensor, left: Tensor, right: Tensor, height: int, width: int
+) -> Tensor:
+    """Return E x 1 x H x W: whether a pixel lies in the box of its image."""
+    y = torch.arange(height, device=top.device)[None, :, None]
+    x = torch.arange(width, device=top.device)[None, None, :]
+    rows = (y >= top[:, None, None]) & (y < bottom[:, None, None])
+    columns = (x >= left[:, None, None]) & (x < right[:, None, None])
+    return (rows & columns)[:, None]
 
 
 def _between(unit: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The end of the host's pipelines, for a batch of bytes wherever it lies."""
+"""The ends of the host's pipelines, for a batch of bytes wherever it lies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,24 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+
+class _Constants:
+    """Numbers of the channels, on the device where they were last needed.
+
+    Divisors are tensors: CUDA multiplies by the rounded reciprocal of a number.
+
+    Args:
+        values: 3 numbers, or one, of each.
+    """
+
+    def __init__(self, *values: Tensor):
+        self._values = tuple(one.view(1, -1, 1, 1) for one in values)
+
+    def on(self, device: torch.device) -> tuple[Tensor, ...]:
+        if self._values[0].device != device:
+            self._values = tuple(one.to(device) for one in self._values)
+        return self._values
 
 
 class HostNormalise:
@@ -19,11 +37,7 @@ class HostNormalise:
     """
 
     def __init__(self, *, mean: Sequence[float], std: Sequence[float]):
-        # Divisors are tensors: CUDA multiplies by the rounded reciprocal of a number.
-        self._constants = tuple(
-            torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
-            for values in ([255.0], mean, std)
-        )
+        self._constants = _Constants(*map(_single, ([255.0], mean, std)))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return B x 3 x H x W, float, normalised.
@@ -31,7 +45,34 @@ class HostNormalise:
         Args:
             images: B x 3 x H x W, uint8.
         """
-        if self._constants[0].device != images.device:
-            self._constants = tuple(one.to(images.device) for one in self._constants)
-        whole, mean, std = self._constants
+        whole, mean, std = self._constants.on(images.device)
         return images.float().div_(whole).sub_(mean).div_(std)
+
+
+class LevelNormalise:
+    """Mean and std in levels of 0 to 255, as TokenLabeling's loader applies them.
+
+    One pass less over the images than ``HostNormalise``, and rounded otherwise.
+
+    Args:
+        mean: 3 channel means, in [0, 1].
+        std: 3 channel standard deviations.
+
+    Source: timm ``PrefetchLoader``.
+    """
+
+    def __init__(self, *, mean: Sequence[float], std: Sequence[float]):
+        self._constants = _Constants(_single(mean) * 255.0, _single(std) * 255.0)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return B x 3 x H x W, float, normalised.
+
+        Args:
+            images: B x 3 x H x W, uint8.
+        """
+        mean, std = self._constants.on(images.device)
+        return images.float().sub_(mean).div_(std)
+
+
+def _single(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)

@@ -6,7 +6,7 @@ for one, or combines a tensor of the host with one of the GPU, raises, here as w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -18,6 +18,8 @@ from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.device.crops import CropAugment
 from scaledrelu.data.device.hsv import hsv_tables
+from scaledrelu.runs.prepare import Prepare
+from scaledrelu.tasks.base import Progress
 from tests.helpers.configs import composed
 
 NUM_IMAGES = 16  # enough for every operation of the policy to be drawn
@@ -77,6 +79,23 @@ def test_images_stay_on_the_gpu_and_nothing_is_asked_of_it(overrides: list[str])
     config = composed("profile=paper", "data.augment=device", *overrides)
     for images in changed(config):
         assert images.device.type == "cuda"
+
+
+def test_images_with_label_maps_become_targets_and_floats_on_the_gpu() -> None:
+    config = composed("profile=paper", "recipe=volo", "model=volo_d1", "launch=local")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        gpu = torch.device("cuda")
+        raw = replace(
+            pretended(config),
+            maps=torch.empty(NUM_IMAGES, 2, 5, 18, 18, dtype=torch.float16, device=gpu),
+            boxes=torch.empty(NUM_IMAGES, 4, device=gpu),
+            erased=torch.empty(4, 5, dtype=torch.int64, device=gpu),
+            noise=torch.empty(3 * 1000, device=gpu),
+        )
+        (batch,) = Prepare(config, 1000, gpu, (14, 14))([raw], Progress(0, 10, 0, 5))
+    assert batch.images.dtype == torch.float32
+    for tensor in (batch.images, batch.targets, batch.token_targets):
+        assert tensor.device.type == "cuda"
 
 
 def test_a_pretended_gpu_notices_what_asks_for_a_value_and_what_mixes_devices() -> None:
