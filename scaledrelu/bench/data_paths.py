@@ -25,6 +25,7 @@ from scaledrelu.runs.dry import MAP_DEPTH, MAP_SIDE
 from scaledrelu.runs.feed import train_loader
 
 GROUP = 16  # images per batch
+GRID = (14, 14)  # rows and columns of VOLO's tokens
 CLASSES = 1000
 REPEATED = "device, decoder=tensor, repeated augmentation"  # as DeiT's recipe has it, on one GPU
 REPEATED_IMAGES = 256  # at least; what DeiT's sampler takes of fewer images is nothing

@@ -22,6 +22,7 @@ from timm.data.loader import PrefetchLoader, fast_collate
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from scaledrelu.bench.data_paths import GRID
 from scaledrelu.bench.peer_transforms import dino_views, joint_transform, timm_transform
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
@@ -175,9 +176,7 @@ def dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
     )
 
 
-def volo_data(
-    source: FolderSource, config: RunConfig, grid: tuple[int, int] = (14, 14)
-) -> ScriptData:
+def volo_data(source: FolderSource, config: RunConfig, grid: tuple[int, int] = GRID) -> ScriptData:
     """Return VOLO's: image and label map together on the host, bytes; dense targets on the device.
 
     Args:

@@ -12,6 +12,7 @@ from torchvision.transforms import functional
 
 from scaledrelu.bench import data_paths, peer_data, peer_transforms
 from scaledrelu.bench import loader as bench
+from scaledrelu.bench import loader_processes as processes
 from scaledrelu.bench.pairing import Pairing
 from scaledrelu.bench.scripts import Script
 from scaledrelu.config.run import RunConfig
@@ -206,26 +207,26 @@ def test_rates_are_images_per_second_of_a_processor(
 
 def test_processor_time_of_loader_processes_is_counted_and_shared_among_them(source):
     path = "device, decoder=tensor"
-    pairing = bench.one_and_several(source, path, rounds=1, turn_seconds=0.0)
+    pairing = processes.one_and_several(source, path, rounds=1, turn_seconds=0.0)
     assert min(pairing.seconds_a + pairing.seconds_b) > 0.01  # 16 images take more to decode
 
 
 def test_what_the_device_does_to_images_is_measured_by_itself(jpegs: list[Path], monkeypatch):
     seen = []
-    prepare = bench.Prepare.__call__
+    prepare = processes.Prepare.__call__
     monkeypatch.setattr(
-        bench.Prepare, "__call__", lambda *it: seen.append(prepare(*it)[0]) or [seen[-1]]
+        processes.Prepare, "__call__", lambda *it: seen.append(prepare(*it)[0]) or [seen[-1]]
     )
     path = "device, decoder=tensor"
-    assert bench.augmentation_rate(jpegs, path=path, device=CPU, turn_seconds=0.0) > 0
+    assert processes.augmentation_rate(jpegs, path, device=CPU, turn_seconds=0.0) > 0
     first, again = seen
     assert first.images.shape[1:] == (3, 224, 224)
     assert first.images.is_floating_point()
     assert not torch.equal(first.targets, again.targets)  # mixed, each step anew
 
 
-def test_loader_processes_are_ended(jpegs: list[Path]):
+def test_loader_processes_are_ended(jpegs: list[Path], maps: Path):
     before = set(multiprocessing.active_children())
-    for path in ("reference", "device"):
-        assert bench.parallel_rate(jpegs, path=path, workers=1, device=CPU) > 0
+    for path in ("reference", "device", "VOLO"):
+        assert processes.parallel_rate(jpegs, path, workers=1, device=CPU, maps=maps) > 0
     assert set(multiprocessing.active_children()) == before
