@@ -63,7 +63,7 @@ def remade(results: Path) -> Callable[[str], Path]:
 def settings_of(profile: str, results: Path) -> Settings:
     tables = ",".join(path.stem for path in table_files(ROOT / profile))
     arguments = [f"profile={profile}", f"results={results}", "seeds=table", f"tables=[{tables}]"]
-    files = [] if profile == "mini" else ["overrides=[data.root=nowhere]"]  # digits need no files
+    files = [] if profile == "mini" else ["overrides=[data.root=/nowhere]"]  # digits need no files
     return load_settings([*arguments, *files], script="report")
 
 
