@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -57,6 +58,7 @@ PAIRS = (  # our path, and the peer that it is timed beside
     ("reference", Script.DEIT),
     ("DINO, reference", Script.DINO),
 )
+BESIDE_DEIT = (Script.TIMM_BARE, Script.TIMM_LOADER, Script.DINO, Script.VOLO)
 IN_PROCESSES = ("device, decoder=tensor", "reference", "DINO", "device", "VOLO")
 TO_THE_DEVICE = ("reference", "device", "device, decoder=tensor", "DINO", "VOLO")
 ON_THE_DEVICE = ("device, decoder=tensor", "DINO")
@@ -88,18 +90,35 @@ class LoaderBench:
             images = max(len(self.paths), REPEATED_IMAGES) if path == REPEATED else None
             source = source_of(self.paths, images=images)
             config = path_config(path, maps=self.maps)
-            ours = our_batches(source, config)
-            theirs = endless(script_data(source, config, peer).loader(batch=GROUP))
-            next(ours), next(theirs)
-            pairing = alternate(
-                lambda ours=ours: next(ours),
-                lambda theirs=theirs: next(theirs),
-                rounds=self.rounds,
-                turn_seconds=self.turn_seconds,
-                synchronize=lambda: None,
-                clock=time.process_time,
-            )
+            theirs = script_data(source, config, peer).loader(batch=GROUP)
+            pairing = self._paired(our_batches(source, config), endless(theirs))
             yield _row(_named(path, "one process"), pairing, images=GROUP, peer=peer)
+
+    def scripts(self) -> Iterator[Row]:
+        """Yield each script beside DeiT's: minutes apart, a machine may be slower by half."""
+        source = source_of(self.paths)
+        for script in BESIDE_DEIT:
+            if not self._chosen(script, f"one process beside {Script.DEIT}"):
+                continue
+            one, deit = (self._script_batches(source, which) for which in (script, Script.DEIT))
+            pairing = self._paired(one, deit)
+            yield _row(f"{script}, one process", pairing, images=GROUP, peer=Script.DEIT)
+
+    def _script_batches(self, source: FolderSource, script: Script) -> Iterator[Any]:
+        path = next(path for path, peer in PAIRS if peer == script)
+        config = path_config(path, maps=self.maps)
+        return endless(script_data(source, config, script).loader(batch=GROUP))
+
+    def _paired(self, first: Iterator[Any], second: Iterator[Any]) -> Pairing:
+        next(first), next(second)
+        return alternate(
+            lambda: next(first),
+            lambda: next(second),
+            rounds=self.rounds,
+            turn_seconds=self.turn_seconds,
+            synchronize=lambda: None,
+            clock=time.process_time,
+        )
 
     def in_processes(self) -> Iterator[Row]:
         """Yield loader processes beside the same work in this process."""
@@ -168,6 +187,7 @@ def measure_loader(
         maps = make_maps(Path(folder), source_of(paths))
         bench = LoaderBench(paths, maps, rounds, turn_seconds, match)
         yield from bench.beside_peers()
+        yield from bench.scripts()
         yield from bench.in_processes()
         if device.type == "cuda":
             yield from bench.to_the_gpu(device)

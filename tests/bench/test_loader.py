@@ -197,12 +197,14 @@ def test_rates_are_images_per_second_of_a_processor(
     pairing = Pairing([0.5], [1.0], 1)
     monkeypatch.setattr(bench, "alternate", lambda *_, **__: pairing)
     monkeypatch.setattr(bench, "one_and_several", lambda *_, **__: pairing)
+    monkeypatch.setattr(bench.LoaderBench, "_script_batches", lambda *_: iter("ab"))
     monkeypatch.setattr(bench, "PAIRS", bench.PAIRS[:1])
     rows = list(bench.measure_loader(jpegs, device=CPU, rounds=1, turn_seconds=0.0))
     assert {(row.images_per_s_per_core, row.plain_images_per_s) for row in rows} == {(32.0, 16.0)}
     assert {tuple(row.ratios) for row in rows} == {(2.0,)}
     names = [row.name for row in rows]
-    assert len(set(names)) == len(names) == 1 + len(bench.IN_PROCESSES)
+    assert len(set(names)) == len(names) == 1 + 4 + len(bench.IN_PROCESSES)
+    assert {row.peer for row in rows[1:5]} == {Script.DEIT}
 
 
 def test_processor_time_of_loader_processes_is_counted_and_shared_among_them(source):

@@ -91,6 +91,8 @@ def test_a_path_measured_elsewhere_is_as_fast_beside_deits_script_as_there(rows,
     other = [
         loader_row(rows, "new", DEIT, rate=20, plain=10, ratio=2.5),
         loader_row(rows, "crops", "a script", rate=90, plain=4, ratio=7.0),
+        loader_row(rows, "views", "beside", rate=90, plain=4, ratio=2.0),
+        loader_row(rows, "beside", DEIT, rate=9, plain=10, ratio=0.7),
     ]
     with (tmp_path / "cpu.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
@@ -100,4 +102,6 @@ def test_a_path_measured_elsewhere_is_as_fast_beside_deits_script_as_there(rows,
     assert alone["new"] == pytest.approx(2.5 * alone[DEIT])
     assert alone["a script"] == pytest.approx(0.4 * alone[DEIT])
     assert alone["crops"] == pytest.approx(7.0 * 0.4 * alone[DEIT])
+    assert alone["beside"] == pytest.approx(0.7 * alone[DEIT])
+    assert alone["views"] == pytest.approx(2.0 * 0.7 * alone[DEIT])
     assert alone["device"] == float(the(rows, name="device, one process, 200 real JPEGs")[CORE])
