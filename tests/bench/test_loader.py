@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,9 @@ def test_each_path_gives_the_batches_it_names(source, often, configs, path: str)
 
 
 def host_batch(source: FolderSource, config: RunConfig, script: Script):
+    # Drawn anew, one box in some thousands lies where rounding decides how many samples RoI align
+    # takes of a cell.
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)
     data = bench.script_data(source, config, script)
     return next(iter(data.loader(batch=data_paths.GROUP)))
 
@@ -175,7 +179,7 @@ def test_volos_targets_are_those_of_ours(source, configs):
     )
     theirs = peer_data.roi_targets(labels.maps, labels.boxes, configs["VOLO"], grid=(14, 14))
     for mine, other in zip(ours, theirs, strict=True):
-        assert torch.allclose(mine, other, atol=1e-5)
+        assert torch.allclose(mine, other, atol=5e-5)  # sums of logits up to 20, in fp32
 
 
 def test_a_flip_of_volos_moves_image_and_map(source, configs):
