@@ -1,7 +1,7 @@
 """From JPEG files to updates: our loader and loop beside a script's own.
 
-A turn is one epoch, from empty queues to the last update, so that no side starts with images that
-its processes have made in the other's turn.
+With loader processes a turn is one epoch, from empty queues to the last update, so that no side
+starts with images that its processes have made in the other's turn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from scaledrelu.data.datasets import Splits
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.engine.distributed import World
 
-UPDATES_PER_WORKER = 2  # of an epoch; all processes work to its end
+UPDATES_PER_WORKER = 2  # of a turn; all processes work to its end
 OUR_PATH = {
     Script.DEIT: REPEATED,
     Script.TIMM: "device, decoder=tensor",
@@ -44,15 +44,15 @@ class Ends:
     sides: Sides
     feed: OurFeed
     next_of_theirs: Callable[[], Batch]
-    updates: int  # of an epoch
+    updates: int  # of a turn
 
     def ours(self) -> None:
-        """Go through one epoch of ours."""
+        """Make the updates of one turn with ours."""
         for _ in range(self.updates):
             self.sides.ours(self.feed(self.sides.ours.now))
 
     def theirs(self) -> None:
-        """Go through one epoch of the script's."""
+        """Make the updates of one turn with the script's."""
         for _ in range(self.updates):
             self.sides.plain(self.next_of_theirs())
 
@@ -134,7 +134,8 @@ def build_ends(
     def next_of_theirs() -> Batch:
         return lay_out(next(batches), layout)
 
-    return Ends(sides, feed, next_of_theirs, len(source) // step.batch)
+    updates = len(source) // step.batch if workers else UPDATES_PER_WORKER
+    return Ends(sides, feed, next_of_theirs, updates)
 
 
 def script_data(case: EndCase, source: FolderSource, sides: Sides) -> ScriptData:
