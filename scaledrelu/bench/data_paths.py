@@ -104,6 +104,11 @@ def make_maps(folder: Path, source: FolderSource) -> Path:
     return folder
 
 
+def path_overrides(path: str) -> tuple[str, ...]:
+    """Return the overrides of a data path of ``PATHS``."""
+    return "augment.repeats=1", *PATHS[path]  # most of the scripts know nothing of repeats
+
+
 def path_config(
     path: str, *, batch: int = GROUP, workers: int = 0, maps: Path | None = None
 ) -> RunConfig:
@@ -119,8 +124,7 @@ def path_config(
         [
             "profile=paper",
             "launch=local",
-            "augment.repeats=1",  # most of the scripts know nothing of it
-            *PATHS[path],
+            *path_overrides(path),
             *([f"data.token_labels={maps}"] if path == "VOLO" else []),
             f"batch.total={batch}",
             f"batch.group={batch}",

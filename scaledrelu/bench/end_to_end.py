@@ -13,7 +13,13 @@ from pathlib import Path
 
 import torch
 
-from scaledrelu.bench.data_paths import PATHS, REPEATED, REPEATED_IMAGES, make_maps, source_of
+from scaledrelu.bench.data_paths import (
+    REPEATED,
+    REPEATED_IMAGES,
+    make_maps,
+    path_overrides,
+    source_of,
+)
 from scaledrelu.bench.end_cases import EndCase
 from scaledrelu.bench.machine import loader_workers, step_clock, synchronizer
 from scaledrelu.bench.measure import Sides, build_sides, check_same_work, plain_layout
@@ -119,8 +125,9 @@ def build_ends(
         workers: loader processes of each side.
     """
     step = case.step
-    path = [word for word in PATHS[OUR_PATH[case.script]] if word.startswith(("data.", "augment."))]
-    more = ["augment.repeats=1", *path, f"launch.workers={workers}"]
+    overrides = path_overrides(OUR_PATH[case.script])
+    path = [word for word in overrides if word.startswith(("data.", "augment."))]
+    more = [*path, f"launch.workers={workers}"]
     if step.recipe == "volo":
         more.append(f"data.token_labels={make_maps(maps, source)}")
     sides = build_sides(replace(step, more=(*step.more, *more)), device)

@@ -106,9 +106,8 @@ def _same_labels(one: Science, other: Science) -> bool:
 
 
 def _same_start(one: Science, other: Science) -> bool:
-    starts = ({**science["init"], "sha256": None} for science in (one, other))
-    first, second = starts
-    return first == second and all(one[group] == other[group] for group in ("stem", "model"))
+    same_network = all(one[group] == other[group] for group in ("stem", "model"))
+    return same_network and {**one["init"], "sha256": None} == {**other["init"], "sha256": None}
 
 
 def _is_missing(place: str | None) -> bool:

@@ -19,6 +19,7 @@ from scaledrelu.data.device.apply import apply_layers
 from scaledrelu.data.device.draws import batch_uniforms, sent
 from scaledrelu.data.device.erasing import NUM_DRAWS, erase
 from scaledrelu.data.device.jitter import ColourJitter
+from scaledrelu.data.device.normalise import ChannelConstants
 from scaledrelu.data.device.policy import RandAugment
 
 _DX, _DY, _FLIP = range(3)  # columns of the draws of one image; the others are those of erasing
@@ -57,8 +58,8 @@ class DeviceAugment:
             self._colour = _colour(augment)
         self._fill = [min(255, round(255 * x)) for x in mean]
         # Includes ToTensor's division by 255.
-        self._mean = torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1) * 255.0
-        self._scale = 1.0 / (torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1) * 255.0)
+        means, stds = (torch.tensor(values, dtype=torch.float32) * 255.0 for values in (mean, std))
+        self._constants = ChannelConstants(means, 1.0 / stds)
 
     def __call__(self, raw: RawBatch, *, epoch: int) -> Tensor:
         """Return B x 3 x H x W, float, normalised.
@@ -86,9 +87,8 @@ class DeviceAugment:
         """Return float images with mean and std applied; floats are returned as they are."""
         if images.is_floating_point():
             return images
-        if self._mean.device != images.device:
-            self._mean, self._scale = self._mean.to(images.device), self._scale.to(images.device)
-        return images.float().sub_(self._mean).mul_(self._scale)
+        mean, scale = self._constants.on(images.device)
+        return images.float().sub_(mean).mul_(scale)
 
     def _move(self, images: Tensor, draws: np.ndarray) -> Tensor:
         """Translate by whole pixels, zeros coming in, and flip: one gather for both."""

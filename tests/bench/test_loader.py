@@ -102,13 +102,20 @@ def test_peers_give_what_their_scripts_give(source, configs):
     assert (tuple(labels.maps.shape), tuple(labels.boxes.shape)) == ((16, 2, 5, 18, 18), (16, 4))
 
 
-def test_an_epoch_of_a_script_and_of_ours_see_the_same_images(source, configs, monkeypatch):
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[int]]:
+    """The positions of the images that a script, and that ours, has decoded so far."""
     opened, loaded = [], []
     files, real = peer_data.Files.__getitem__, FolderSource.load
     monkeypatch.setattr(
         peer_data.Files, "__getitem__", lambda s, i: opened.append(i) or files(s, i)
     )
     monkeypatch.setattr(FolderSource, "load", lambda s, i: loaded.append(i) or real(s, i))
+    return opened, loaded
+
+
+def test_an_epoch_of_a_script_and_of_ours_see_the_same_images(source, configs, decoded):
+    opened, loaded = decoded
     whole = source.select(np.arange(16))
     host_batch(whole, configs["device"], Script.TIMM_BARE)
     next(data_paths.our_batches(whole, configs["device"]))
@@ -116,14 +123,9 @@ def test_an_epoch_of_a_script_and_of_ours_see_the_same_images(source, configs, m
 
 
 def test_with_repeated_augmentation_deits_script_decodes_every_copy_and_ours_every_image(
-    often, configs, monkeypatch
+    often, configs, decoded
 ):
-    opened, loaded = [], []
-    files, real = peer_data.Files.__getitem__, FolderSource.load
-    monkeypatch.setattr(
-        peer_data.Files, "__getitem__", lambda s, i: opened.append(i) or files(s, i)
-    )
-    monkeypatch.setattr(FolderSource, "load", lambda s, i: loaded.append(i) or real(s, i))
+    opened, loaded = decoded
     config = configs[data_paths.REPEATED]
     theirs = iter(bench.script_data(often, config, Script.DEIT).loader(batch=data_paths.GROUP))
     ours = data_paths.our_batches(often, config)

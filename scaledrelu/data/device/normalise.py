@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class _Constants:
+class ChannelConstants:
     """Numbers of the channels, on the device where they were last needed.
 
     Divisors are tensors: CUDA multiplies by the rounded reciprocal of a number.
@@ -21,6 +21,7 @@ class _Constants:
         self._values = tuple(one.view(1, -1, 1, 1) for one in values)
 
     def on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Return the numbers, 1 x 3 x 1 x 1 each, on a device."""
         if self._values[0].device != device:
             self._values = tuple(one.to(device) for one in self._values)
         return self._values
@@ -37,7 +38,7 @@ class HostNormalise:
     """
 
     def __init__(self, *, mean: Sequence[float], std: Sequence[float]):
-        self._constants = _Constants(*map(_single, ([255.0], mean, std)))
+        self._constants = ChannelConstants(*map(_single, ([255.0], mean, std)))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return B x 3 x H x W, float, normalised.
@@ -62,7 +63,7 @@ class LevelNormalise:
     """
 
     def __init__(self, *, mean: Sequence[float], std: Sequence[float]):
-        self._constants = _Constants(_single(mean) * 255.0, _single(std) * 255.0)
+        self._constants = ChannelConstants(_single(mean) * 255.0, _single(std) * 255.0)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return B x 3 x H x W, float, normalised.
