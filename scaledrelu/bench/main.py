@@ -17,6 +17,7 @@ from scaledrelu.bench.end_cases import EndCase, list_end_cases
 from scaledrelu.bench.session import Session, open_session
 from scaledrelu.bench.table import Row
 from scaledrelu.config.ranges import COUNT, POSITIVE, within
+from scaledrelu.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         for case in (*chosen_cases(options, device), *chosen_ends(options, device)):
             log.info("%s", case.label)
         return 0
+    check_images(options)
     session = open_session(options, arguments)
     kinds = options.only or KINDS
     for kind in KINDS:
@@ -122,6 +124,25 @@ def measure_steps(session: Session) -> None:
         cost = expected[case.compiled]
         expected[case.compiled] = session.attempt(case.label, cost, case.row(), rows)
         _forget(session, compiled=case.compiled)
+
+
+def check_images(options: argparse.Namespace) -> None:
+    """Refuse a folder without images before anything is measured or written.
+
+    Args:
+        options: the command line.
+
+    Raises:
+        ConfigError: if ``--images`` holds too few of them.
+    """
+    if options.images is None:
+        return
+    from scaledrelu.bench.data_paths import find_jpegs
+
+    try:
+        find_jpegs(options.images)
+    except DataError as error:
+        raise ConfigError(f"--images: {error}") from error
 
 
 @contextmanager

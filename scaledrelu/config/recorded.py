@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +83,22 @@ def _recorded(
     found = {one[group].get(field) for one in _sciences(runs) if is_alike(one, science)} - {None}
     known[what] = found.pop() if len(found) == 1 else None
     if known[what] is not None:
-        log.warning(
-            "%s=%s: not on this machine; taken for what the runs in %s were trained with (digest "
-            "%s)", *what[:2], runs, known[what],
-        )  # fmt: skip
+        _say(
+            f"{what[0]}={what[1]}: not on this machine; taken for what the runs in {runs} were "
+            f"trained with (digest {known[what]})"
+        )
     elif found:
-        log.warning(
-            "%s=%s: not on this machine, and the runs in %s were trained with different files; set "
-            "%s to one of %s", *what[:2], runs, key, ", ".join(sorted(found)),
-        )  # fmt: skip
+        _say(
+            f"{what[0]}={what[1]}: not on this machine, and the runs in {runs} were trained with "
+            f"different files; set {key} to one of {', '.join(sorted(found))}"
+        )
     return known[what]
+
+
+@cache
+def _say(message: str) -> None:
+    """Log a line once, however many plans a command makes."""
+    log.warning("%s", message)
 
 
 def _same_images(one: Science, other: Science) -> bool:

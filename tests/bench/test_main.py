@@ -11,6 +11,7 @@ import pytest
 from scaledrelu.bench import main as bench
 from scaledrelu.bench.session import Session
 from scaledrelu.bench.table import Row
+from scaledrelu.errors import ConfigError
 
 
 @pytest.fixture
@@ -79,6 +80,13 @@ def test_the_picture_lies_beside_the_table_and_is_shown_on_the_page(
         assert page.with_suffix(suffix).stat().st_size
     assert f"]({page.stem}.png)" in page.read_text()
     assert "2.500 [2.000, 3.000]" in page.read_text()
+
+
+def test_a_folder_without_images_is_refused_before_anything_is_written(tmp_path):
+    arguments = ["--only", "loader", "--images", str(tmp_path / "none"), "--out", str(tmp_path)]
+    with pytest.raises(ConfigError, match=r"--images: .*none: holds 0 JPEG files"):
+        bench.main(arguments)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_words_choose_cases():

@@ -69,6 +69,7 @@ def test_a_run_keeps_its_name_without_its_images(tmp_path, images, caplog) -> No
     assert after.data.digest == before.data.digest is not None
     assert run_id(after) == run_id(before) != run_id(other)
     assert other.data.digest == before.data.digest, "a run that was not trained, of the same images"
+    assert len(notes(caplog)) == 1
     assert notes(caplog)[0] == (
         f"data.root={images}: not on this machine; taken for what the runs in "
         f"{tmp_path / 'results' / 'runs'} were trained with (digest {before.data.digest})"
