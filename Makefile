@@ -10,6 +10,8 @@ RUN      := $(VENV)/bin/python
 # A machine that is at hand for minutes has its packages already: make gpu installs nothing.
 GPU_RUN  := $(if $(wildcard $(RUN)),$(RUN),$(PYTHON))
 READY    := $(VENV)/.ready
+# What has no wheels for another system is pinned by itself.
+LOCKS    := requirements.lock $(if $(filter Linux,$(shell uname -s)),requirements-linux.lock)
 # exec: a signal to make reaches the script, not a shell that would leave it behind.
 SWEEP    := exec $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(SEEDS)]
 
@@ -27,9 +29,9 @@ help: ## this list
 	@echo "variables: PROFILE=mini|cifar|small|paper|smoke  SEEDS=0,1,2|table  JOBS=2 (of test)  BUDGET=540 (of gpu)  PYTHON=python3 (makes .venv)"
 	@echo "           ARGS='n_jobs=4 ...': settings of scripts/sweep.py, see its --help; of dry, bench and gpu those of their scripts"
 
-$(READY): requirements.lock pyproject.toml
+$(READY): $(LOCKS) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$(LOCKS))
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 

@@ -44,9 +44,10 @@ from scaledrelu.bench.scripts import Script
 from scaledrelu.bench.table import Row
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.pixels import jpeg_decoder
+from scaledrelu.data.regions import region_decoder
 from scaledrelu.data.sources import FolderSource
 
-BY_DECODER = ("device, decoder=tensor", REPEATED, "DINO")
+ONE_BOX, WHOLE = ("device, decoder=tensor",), (REPEATED, "DINO")  # what is decoded of a file
 PAIRS = (  # our path, and the peer that it is timed beside
     ("device, decoder=tensor", Script.TIMM_BARE),
     ("device, decoder=tensor", Script.TIMM_LOADER),
@@ -209,7 +210,8 @@ def script_data(source: FolderSource, config: RunConfig, peer: Script) -> Script
 
 def _named(path: str, how: str) -> str:
     """Return the name of a row, with the decoder where that depends on what is installed."""
-    return f"{path}, {how}" + (f", {jpeg_decoder()}" if path in BY_DECODER else "")
+    decoder = region_decoder() if path in ONE_BOX else jpeg_decoder() if path in WHOLE else None
+    return f"{path}, {how}" + (f", {decoder}" if decoder else "")
 
 
 def _row(name: str, pairing: Pairing, *, images: int, peer: str) -> Row:

@@ -189,8 +189,8 @@ def _loader(rows: Sequence[Cells], script: Script) -> Cells | None:
         for row in rows
         if row["peer"] == peer and row["name"].startswith(f"{path}, one process")
     ]
-    # What is installed decodes with simplejpeg.
-    doubts = ("generated", "torchvision")
+    # What is installed decodes with nvImageCodec, else with simplejpeg.
+    doubts = ("generated", "torchvision", "simplejpeg")
     return min(fitting, key=lambda row: [word in row["name"] for word in doubts], default=None)
 
 

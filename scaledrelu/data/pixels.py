@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
@@ -89,8 +90,28 @@ def _simplejpeg() -> ModuleType | None:
     return simplejpeg
 
 
-def _by_simplejpeg(path: str, content: bytes | None) -> Tensor | None:
-    """Return the pixels of an ordinary JPEG; None without simplejpeg, or for Pillow to judge."""
+@dataclass(frozen=True, slots=True)
+class Jpeg:
+    """An ordinary JPEG: bytes that simplejpeg decodes to what Pillow would.
+
+    Attributes:
+        content: the bytes of the file.
+        height: rows of the image.
+        width: columns of the image.
+    """
+
+    content: bytes
+    height: int
+    width: int
+
+
+def ordinary_jpeg(path: str, content: bytes | None = None) -> Jpeg | None:
+    """Read the header of a file; None if it is not an ordinary JPEG, or without simplejpeg.
+
+    Args:
+        path: the file.
+        content: its bytes, where they are at hand.
+    """
     library = _simplejpeg()
     if library is None:
         return None
@@ -99,10 +120,21 @@ def _by_simplejpeg(path: str, content: bytes | None) -> Tensor | None:
             with open(path, "rb") as stream:
                 content = stream.read()
         height, width, colours, _ = library.decode_jpeg_header(content)
-        # Pillow refuses larger images, and turns CMYK into RGB by a formula of its own.
-        if height * width > 2 * (Image.MAX_IMAGE_PIXELS or MOST_PIXELS) or colours not in COLOURS:
-            return None
-        pixels = library.decode_jpeg(content, colorspace="RGB")
-    except (OSError, ValueError):  # also bytes that it would decode with a warning only
+    except (OSError, ValueError):
+        return None
+    # Pillow refuses larger images, and turns CMYK into RGB by a formula of its own.
+    if height * width > 2 * (Image.MAX_IMAGE_PIXELS or MOST_PIXELS) or colours not in COLOURS:
+        return None
+    return Jpeg(content, height, width)
+
+
+def _by_simplejpeg(path: str, content: bytes | None) -> Tensor | None:
+    """Return the pixels of an ordinary JPEG; None without simplejpeg, or for Pillow to judge."""
+    jpeg = ordinary_jpeg(path, content)
+    if jpeg is None:
+        return None
+    try:
+        pixels = _simplejpeg().decode_jpeg(jpeg.content, colorspace="RGB")
+    except ValueError:  # also bytes that it would decode with a warning only
         return None
     return torch.from_numpy(pixels).permute(2, 0, 1)

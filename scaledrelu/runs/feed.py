@@ -22,6 +22,7 @@ from scaledrelu.data.kept import MOST, KeptBatches, free_memory
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.multicrop import multi_crop
 from scaledrelu.data.pixels import decode_pixels
+from scaledrelu.data.regions import open_regions
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.data.sources import FolderSource, ImageSource, subset
 from scaledrelu.data.transforms import crop_train, eval_crop, reference_train
@@ -77,7 +78,7 @@ def train_loader(
         labels = LabelMaps(label_folder(config), splits.train, num_classes=splits.num_classes)
     in_memory = hasattr(splits.train, "images")
     return TrainLoader(
-        decoded(splits.train, config.data),
+        decoded(splits.train, config.data, boxes=_cuts_one_box(config, groups)),
         groups=groups,
         num_groups=len(groups) * world.size,
         group_size=config.batch.group,
@@ -92,16 +93,32 @@ def train_loader(
     )
 
 
-def decoded(source: ImageSource, data: DataConfig) -> ImageSource:
+def decoded(source: ImageSource, data: DataConfig, *, boxes: bool = False) -> ImageSource:
     """Return a source whose files are decoded by ``data.decoder``.
 
     Args:
         source: images in files or in memory; the latter are decoded already.
         data: which decoder.
+        boxes: leave JPEGs undecoded where the box that is cut out can be decoded alone.
     """
     if data.decoder == "tensor" and isinstance(source, FolderSource):
-        return source.decoded_by(decode_pixels)
+        return source.decoded_by(open_regions if boxes else decode_pixels)
     return source
+
+
+def _cuts_one_box(config: RunConfig, groups: Sequence[int]) -> bool:
+    """Say whether this process cuts one box out of an image each time that it opens the file.
+
+    Args:
+        config: the run's configuration.
+        groups: global numbers of the groups that this process works through.
+    """
+    augment = config.augment
+    if augment.multi_crop is not None or augment.crop != "random_resized":
+        return False
+    if config.data.on_bad_image == "skip":
+        return False  # damage outside of the box would go unnoticed, and the image not be replaced
+    return augment.repeats == 1 or len(groups) == 1
 
 
 def train_transform(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -230,6 +232,42 @@ def test_only_files_are_decoded_to_tensors_and_only_if_asked(files, smoke) -> No
     assert decoded(source, files("data.decoder=pil").data) is source
     digits = open_data(smoke()).train
     assert decoded(digits, config.data) is digits
+
+
+@pytest.mark.parametrize(
+    ("overrides", "groups", "alone"),
+    [
+        ((), [0], True),
+        (("augment.repeats=3",), [0], True),
+        (("augment.repeats=3",), [0, 1], False),  # one image for both groups
+        (("data.on_bad_image=skip",), [0], False),  # damage is looked for in the whole image
+        (("augment.crop=none",), [0], False),
+    ],
+)
+def test_a_box_is_decoded_alone_where_one_is_cut_out_of_an_image(
+    files, monkeypatch: pytest.MonkeyPatch, overrides, groups: list[int], alone: bool
+) -> None:
+    opened = []
+    monkeypatch.setattr(feed, "open_regions", lambda *a: opened.append(a) or decode_pixels(*a))
+    config = files("data.decoder=tensor", "batch.group=4", *overrides)
+    splits = open_data(config)
+    many = splits.train.select(np.resize(np.arange(90), 256))  # repeated augmentation wants 256
+    next(train_loader(config, replace(splits, train=many), groups, CPU).epoch(0))
+    assert bool(opened) == alone
+
+
+def test_the_crops_of_multi_crop_are_cut_from_the_whole_image(files) -> None:
+    config = files("data.decoder=tensor", "recipe=dino", "augment.multi_crop.pipeline=device")
+    loader = train_loader(config, open_data(config), [0], CPU)
+    assert loader.source._decode is decode_pixels
+
+
+def test_what_is_trained_on_does_not_depend_on_what_is_decoded(
+    files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = trained_on(files("data.decoder=tensor"))
+    monkeypatch.setattr(feed, "open_regions", decode_pixels)
+    assert torch.equal(boxes.images, trained_on(files("data.decoder=tensor")).images)
 
 
 def test_the_device_gets_every_colour_by_itself_in_memory(files) -> None:
