@@ -66,11 +66,6 @@ class What(StrEnum):
     DIED = "died"  # killed without a message; it is tried once more
     LEFT_OUT = "left out"
 
-    @property
-    def final(self) -> bool:
-        """Whether the job needs no more attention of this sweep."""
-        return self in (What.DONE, What.FAILED, What.STOPPED, What.LEFT_OUT)
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
