@@ -26,7 +26,7 @@ $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); allowed: $(KNOWN)))
 
 help: ## this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
-	@echo "variables: PROFILE=mini|cifar|small|paper|smoke  SEEDS=0,1,2|table  JOBS=2 (of test)  BUDGET=540 (of gpu)  PYTHON=python3 (makes .venv)"
+	@echo "variables: PROFILE=mini|cifar|small|paper|official|smoke  SEEDS=0,1,2|table  JOBS=2 (of test)  BUDGET=540 (of gpu)  PYTHON=python3 (makes .venv)"
 	@echo "           ARGS='n_jobs=4 ...': settings of scripts/sweep.py, see its --help; of dry, bench and gpu those of their scripts"
 
 $(READY): $(LOCKS) pyproject.toml
@@ -103,4 +103,4 @@ format: $(READY) ## let ruff fix what it can
 	$(VENV)/bin/ruff format .
 
 clean: ## remove what this checkout made, except published results
-	rm -rf results/runs results/artifacts results/gpu results/.cache results/mini results/cifar results/small results/paper results/smoke
+	rm -rf results/runs results/artifacts results/gpu results/.cache results/mini results/cifar results/small results/paper results/official results/smoke

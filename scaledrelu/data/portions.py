@@ -58,7 +58,7 @@ def open_cifar10_portion(
         DataError: if CIFAR-10 is not there and the download fails, or it is damaged.
         ConfigError: a word, a range or a number that is not allowed.
 
-    Source: the protocol measured for Table 2 on natural images (docs/results.md).
+    Source: the protocol measured for Table 2 on natural images (docs/cifar.md).
     """
     check_portion(
         {

@@ -107,7 +107,8 @@ def _runs(runs: Sequence[TheoryRun]) -> list[str]:
     return [
         "## Runs",
         "",
-        "`conf/theory.yaml` names them; `results/runs/` holds them, one folder per id.",
+        "`conf/theory.yaml` names them; `make theory` leaves them in `results/runs/`, one folder "
+        "per id. Their records are not published.",
         "",
         *table(("name", "seed", "run", "outcome", "top-1"), rows),
     ]
