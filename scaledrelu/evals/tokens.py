@@ -39,6 +39,13 @@ def layer_similarity(tokens_BND: Tensor) -> Similarity:
         raise ValueError(f"similarity needs at least 2 tokens, got {count}")
     unit_BND = F.normalize(tokens_BND.float(), dim=-1)
     cosine_BNN = unit_BND @ unit_BND.transpose(1, 2)
-    off = ~torch.eye(count, dtype=torch.bool, device=cosine_BNN.device)
-    pairs_BP = cosine_BNN[:, off]
-    return Similarity(pairs_BP.abs().mean(), pairs_BP.mean())
+    # In place and without a mask, which would copy all pairs and make the host wait for a GPU.
+    cosine_BNN.diagonal(dim1=1, dim2=2).zero_()
+    signed = _mean_of_pairs(cosine_BNN)
+    return Similarity(_mean_of_pairs(cosine_BNN.abs_()), signed)
+
+
+def _mean_of_pairs(values_BNN: Tensor) -> Tensor:
+    """Return the mean over i != j and over images, where the diagonal is zero."""
+    rows_BN = values_BNN.sum(dim=-1, dtype=torch.float32)
+    return rows_BN.mean() / (values_BNN.shape[1] - 1)

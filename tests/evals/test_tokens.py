@@ -6,8 +6,13 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from scaledrelu.evals.tokens import layer_similarity
+from tests.helpers.memory import Allocated
+
+B, N, D = 3, 12, 4  # images, tokens, channels: B x N x N is more than anything else
 
 
 def slow(tokens: torch.Tensor, *, absolute: bool) -> float:
@@ -43,3 +48,37 @@ def test_orthogonal_tokens_are_zero_and_scale_does_not_matter() -> None:
 def test_one_token_has_no_pairs() -> None:
     with pytest.raises(ValueError, match="at least 2 tokens"):
         layer_similarity(torch.ones(1, 1, 3))
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0])  # tokens all over, and tokens of much the same way
+def test_many_tokens_cost_no_accuracy(offset: float) -> None:
+    tokens = torch.randn(4, 784, 32, generator=torch.Generator().manual_seed(0)) + offset
+    unit = F.normalize(tokens.double(), dim=-1)
+    cosine = unit @ unit.transpose(1, 2)
+    cosine = cosine[:, ~torch.eye(784, dtype=torch.bool)]
+    found = layer_similarity(tokens)
+    assert float(found.absolute) == pytest.approx(float(cosine.abs().mean()), abs=2e-7)
+    assert float(found.signed) == pytest.approx(float(cosine.mean()), abs=2e-7)
+
+
+def test_the_tokens_are_left_alone_and_a_bad_one_shows() -> None:
+    tokens = torch.randn(B, N, D)
+    before = tokens.clone()
+    layer_similarity(tokens)
+    assert torch.equal(tokens, before)
+    tokens[1, 2, 3] = torch.nan
+    assert layer_similarity(tokens).absolute.isnan()
+    assert layer_similarity(tokens).signed.isnan()
+
+
+def test_a_gpu_is_asked_for_no_value() -> None:
+    with FakeTensorMode():
+        found = layer_similarity(torch.empty(B, N, D, device="cuda"))
+    assert found.absolute.device.type == found.signed.device.type == "cuda"
+
+
+def test_only_the_cosines_take_the_memory_of_all_pairs() -> None:
+    tokens = torch.randn(B, N, D)
+    with Allocated() as memory:
+        layer_similarity(tokens)
+    assert sorted(memory.sizes)[-2:] == [4 * B * N * D, 4 * B * N * N]
