@@ -1,7 +1,8 @@
 """Watches every module of a task during training updates, without changing a bit of them.
 
 For each update: what went into and came out of every module, and which gradients came back, in
-the order of time. Hooks only read; what they read stays on the device until an update ends.
+the order of time. Hooks only read; what they read stays on the device until an update ends, and
+then comes to the host at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 LOSS = "the loss"  # the task itself, whose output is the loss
 OUTPUT, GRADIENT, WEIGHT_GRADIENT = "output", "gradient at its output", "gradient of its weights"
 NOTHING = 0.0
+PIECE = 2**22  # elements of an output that are held in float64 at a time: 32 MiB a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,7 @@ class Watch:
 
     task: nn.Module
     seen: list[Seen] = field(default_factory=list)
-    _open: list[tuple[str, str, tuple[Tensor, Tensor, Tensor] | Tensor]] = field(
-        default_factory=list
-    )
+    _open: list[tuple[str, str, tuple[Tensor, ...]]] = field(default_factory=list)
 
     def end_update(self, step: int, *, scale: float) -> None:
         """Take what happened since the last call for one update.
@@ -67,19 +68,19 @@ class Watch:
             step: the update, from 0.
             scale: loss scale, by which gradients are divided.
         """
+        sizes = {name: _largest(list(own)) for name, own in _own_parameters(self.task).items()}
+        reads = [value for _, _, read in self._open for value in read]
+        values = iter(_on_host([*reads, *sizes.values()]))
         events = []
-        for module, what, read in self._open:
+        for module, what, _ in self._open:
             if what == OUTPUT:
-                size, fed, spread = torch.stack(read).tolist()
+                size, fed, spread = islice(values, 3)
                 kept = None if spread < 0 else spread
                 events.append(Event(module, what, size, fed, kept))
             else:
-                events.append(Event(module, what, float(read) / scale))
+                events.append(Event(module, what, next(values) / scale))
         self._open.clear()
-        weights = {name: _largest(list(own)) for name, own in _own_parameters(self.task).items()}
-        self.seen.append(
-            Seen(step, tuple(events), {name: float(size) for name, size in weights.items()})
-        )
+        self.seen.append(Seen(step, tuple(events), dict(zip(sizes, values, strict=True))))
 
     def see_output(self, name: str, _: nn.Module, inputs: Any, output: Any) -> None:
         """Read what goes in and out of a module; follow the gradient of what comes out.
@@ -107,7 +108,7 @@ class Watch:
             what: ``GRADIENT`` or ``WEIGHT_GRADIENT``.
             gradient: the gradient, scaled as the loss is.
         """
-        self._open.append((name, what, _largest([gradient])))
+        self._open.append((name, what, (_largest([gradient]),)))
 
 
 @contextmanager
@@ -154,17 +155,31 @@ def _tensors(value: Any) -> list[Tensor]:
     return []
 
 
+def _on_host(values: list[Tensor]) -> list[float]:
+    """Return scalars of one device as numbers; the host waits for it once."""
+    return torch.stack(values).tolist() if values else []
+
+
 @torch.no_grad()
 def _largest(tensors: list[Tensor]) -> Tensor:
-    return torch.stack([tensor.detach().abs().amax().double() for tensor in tensors]).amax()
+    whole = [tensor.detach() for tensor in tensors]
+    ends = [end.double() for tensor in whole for end in (tensor.amin(), tensor.amax())]
+    return torch.stack(ends).abs().amax()  # not of every element, which would be a whole copy
 
 
 @torch.no_grad()
 def _spread(tensor: Tensor) -> Tensor:
     """Return the spread over the first dimension; -1 where there is none."""
-    values = tensor.detach().double()
+    values = tensor.detach()
     if values.dim() < 2 or len(values) < 2:
         return torch.full((), -1.0, dtype=torch.float64, device=tensor.device)
-    size = values.square().mean().sqrt()
-    varies = (values - values.mean(dim=0, keepdim=True)).square().mean().sqrt()
+    width = max(1, PIECE * values.shape[1] // values.numel())
+    sums = torch.stack([_squares(piece.double()) for piece in values.split(width, dim=1)])
+    size, varies = (sums.sum(dim=0) / values.numel()).sqrt()
     return torch.where(size == 0, torch.zeros_like(size), varies / size)
+
+
+def _squares(values: Tensor) -> Tensor:
+    """Return the sum of squares, and that of the differences from the mean over the images."""
+    differences = values - values.mean(dim=0, keepdim=True)
+    return torch.stack((values.square().sum(), differences.square().sum()))
