@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.buffers import Borrowed, new_states
-from scaledrelu.data.sources import ImageSource
+from scaledrelu.data.sources import ImageSource, MemorySource
 from scaledrelu.data.workers import (
     Answer,
     Images,
@@ -77,13 +77,13 @@ class MemoryFetch:
     """Batches by indexing one uint8 tensor.
 
     Args:
-        source: a source with ``images``: N x 3 x H x W, uint8.
+        source: images in memory; fetches of the same source share their copy on a device.
         pin: put batches in page-locked memory.
         device: where to keep images that lie in memory; None = leave them.
     """
 
-    def __init__(self, source: Any, *, pin: bool, device: Any):
-        self._images = source.images if device is None else source.images.to(device)
+    def __init__(self, source: MemorySource, *, pin: bool, device: Any):
+        self._images = source.images_on(device)
         self._targets = torch.from_numpy(source.targets).to(self._images.device)
         self._pin = pin and self._images.device.type == "cpu"
 

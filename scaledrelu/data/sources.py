@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -209,9 +210,28 @@ class MemorySource:
         self.classes = tuple(classes)
         self.skipped: list[str] = []
         self._names = names
+        self._moved: dict[str, weakref.ref[Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_moved": {}}  # references to copies belong to this process
+
+    def images_on(self, device: Any) -> Tensor:
+        """Return the images on a device: one copy for all who hold it at a time.
+
+        Nothing may be written into it. It is freed when nobody holds it any longer.
+
+        Args:
+            device: where; None = where they are.
+        """
+        held = self._moved.get(str(device))
+        images = held() if held is not None else None
+        if images is None:
+            images = self.images if device is None else self.images.to(device)
+            self._moved[str(device)] = weakref.ref(images)
+        return images
 
     def name_of(self, index: int) -> str:
         """Return the name of the image in its original data set."""

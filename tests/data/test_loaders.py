@@ -1,9 +1,11 @@
 import os
+import pickle
 import random
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from scaledrelu.data.transforms import eval_transform, reference_train
 from scaledrelu.data.workers import leave_signals_to_trainer
 from scaledrelu.errors import ConfigError, DataError, RunError
 from tests.helpers.configs import augment_with
+from tests.helpers.memory import Allocated
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -324,6 +327,41 @@ def test_images_in_memory_live_on_the_device_and_batches_are_selected_there(digi
         assert {batch.images.device.type, batch.targets.device.type} == {"meta"}
         assert batch.images.dtype == torch.uint8
         assert {batch.indices.device.type, batch.views.device.type} == {"cpu"}
+
+
+def evaluating(source, device):
+    return EvalLoader(source, rank=0, world_size=1, batch=100, device=device)
+
+
+def test_loaders_of_the_same_images_share_one_copy_on_a_device(digits):
+    with Allocated() as memory:
+        loaders = [train_loader(digits, device="meta"), evaluating(digits, torch.device("meta"))]
+        loaders.append(evaluating(digits, "meta"))
+    assert memory.sizes.count(digits.images.nbytes) == 1
+    again = pickle.loads(pickle.dumps(digits))  # as loader processes may get it
+    assert torch.equal(again.images, digits.images)
+
+
+def test_the_copy_on_a_device_goes_with_the_last_loader_that_needs_it(digits):
+    copy = weakref.ref(digits.images_on("meta"))
+    assert copy() is None
+    loader = evaluating(digits, "meta")
+    copy = weakref.ref(digits.images_on("meta"))
+    assert copy() is not None
+    del loader
+    assert copy() is None
+    assert digits.images_on("cpu") is digits.images_on(None) is digits.images
+
+
+def test_selected_images_have_a_copy_of_their_own(digits):
+    kept = evaluating(digits, "meta"), train_loader(digits, device="cpu")
+    order = np.array([7, 3, 11])
+    part = digits.select(order)
+    (there,), (here,) = evaluating(part, "meta"), evaluating(part, "cpu")
+    assert there.images.device.type == "meta"
+    assert there.images.shape == here.images.shape == (3, *digits.images.shape[1:])
+    assert torch.equal(here.images, digits.images[order])
+    assert len(kept) == 2  # alive until here
 
 
 # --- evaluation

@@ -30,7 +30,8 @@ class Allocated(TorchDispatchMode):
     def _hold(self, value: Any) -> list[int]:
         """Keep the memory of all tensors, so that no new one gets its address; return new sizes."""
         tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
-        places = {place.data_ptr(): place for place in (t.untyped_storage() for t in tensors)}
+        storages = [tensor.untyped_storage() for tensor in tensors]
+        places = {storage._cdata: storage for storage in storages}  # has no data_ptr on "meta"
         new = {at: place for at, place in places.items() if at not in self._held}
         self._held |= new
         return [place.nbytes() for place in new.values()]

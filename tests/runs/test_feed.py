@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -22,8 +23,10 @@ from scaledrelu.engine.distributed import World
 from scaledrelu.runs import feed
 from scaledrelu.runs.build import build
 from scaledrelu.runs.feed import Validation, decoded, open_data, train_loader, train_transform
+from scaledrelu.runs.observe import shard_of
 from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
+from tests.helpers.memory import Allocated
 
 CPU = World(0, 1, torch.device("cpu"))
 LEVEL = 1 / (255 * 0.2)  # about one grey level of a normalised image
@@ -275,3 +278,19 @@ def test_the_device_gets_every_colour_by_itself_in_memory(files) -> None:
     (raw,) = next(train_loader(config, open_data(config), [0], CPU).epoch(0))
     assert not raw.images.is_contiguous()
     assert raw.to("cpu").images.is_contiguous()
+
+
+def test_evaluating_the_training_set_copies_nothing_that_training_holds_on_the_device(
+    smoke,
+) -> None:
+    config, away = (
+        smoke("augment.crop=none", "evaluation.batch=100"),
+        World(0, 1, torch.device("meta")),
+    )
+    splits = open_data(config)
+    with Allocated() as memory:
+        loader = train_loader(config, splits, [0], away)
+        num_batches = sum(1 for _ in shard_of(config, splits.train, away))
+    assert num_batches == math.ceil(len(splits.train) / config.evaluation.batch)
+    assert memory.sizes.count(splits.train.images.nbytes) == 1
+    loader.close()
