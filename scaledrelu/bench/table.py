@@ -192,6 +192,11 @@ SECTIONS = {
         {"what": "name", "seconds": "seconds", "GiB": "memory_gib", "problem": "problem"},
     ),
 }
+HOST_WAITS = (
+    "Host waits are those in a step that torch.cuda.set_sync_debug_mode sees; it does not see a",
+    "copy from memory that is not page-locked, for which the driver may wait even where torch is",
+    "asked not to (non_blocking), above all beyond 64 KB.",
+)
 
 
 def render_markdown(
@@ -224,6 +229,7 @@ def render_markdown(
         "weight decay and the losses of the first three steps are checked to agree, before a side",
         "is compiled. Of several groups, ours normalises each by itself, the peer all together.",
         f"Model FLOPs (2 per multiply-add, backward included, SAM twice) over the {peak_note}.",
+        *(HOST_WAITS if any(_cell(row, "host_syncs") for row in rows) else ()),
         "",
         "Loaders beside a peer are timed by processor seconds, one thread each, in the order A B B",
         "A: other programs on the same cores change the ratio little. The peer is the script's",

@@ -26,6 +26,16 @@ def test_a_ratio_is_printed_with_its_range():
     assert "ceiling" in page
 
 
+def test_host_waits_are_explained_where_they_are_shown():
+    said = "does not see a copy from memory that is not page-locked"
+    waiting, silent = (
+        " ".join(render_markdown([flat(row, ORIGIN)], "ceiling").split())
+        for row in (replace(STEP, host_syncs=0), STEP)
+    )
+    assert said in waiting
+    assert said not in silent
+
+
 def test_measuring_again_replaces_that_row_alone(tmp_path: Path):
     path = tmp_path / "gpu.csv"
     other = replace(STEP, optimizer="sam")
