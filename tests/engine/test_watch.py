@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from scaledrelu.engine import watch
 from scaledrelu.engine.watch import GRADIENT, OUTPUT, WEIGHT_GRADIENT, Watch, watching
 from tests.helpers.memory import Allocated
+from tests.helpers.pretended_gpu import pretended_gpu
 
 PIECE = 64  # elements, in the tests about pieces
 
@@ -112,7 +112,7 @@ def test_single_images_have_no_spread() -> None:
 
 
 def test_watching_an_update_asks_a_gpu_for_no_value() -> None:
-    with FakeTensorMode(), torch.device("cuda"):
+    with pretended_gpu(), torch.device("cuda"):
         net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 1))
         with watching(net) as found:
             output = net(torch.empty(2, 3, 8, 8))

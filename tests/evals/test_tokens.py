@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from scaledrelu.evals.tokens import layer_similarity
 from tests.helpers.memory import Allocated
+from tests.helpers.pretended_gpu import pretended_gpu
 
 B, N, D = 3, 12, 4  # images, tokens, channels: B x N x N is more than anything else
 
@@ -72,7 +72,7 @@ def test_the_tokens_are_left_alone_and_a_bad_one_shows() -> None:
 
 
 def test_a_gpu_is_asked_for_no_value() -> None:
-    with FakeTensorMode():
+    with pretended_gpu():
         found = layer_similarity(torch.empty(B, N, D, device="cuda"))
     assert found.absolute.device.type == found.signed.device.type == "cuda"
 
