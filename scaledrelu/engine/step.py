@@ -5,7 +5,9 @@
 
 Decides what is unscaled, clipped, applied or masked, and when. Leaves the gradient to
 `engine/gradients.py`, the rate to the schedule, the verdict to the judge. Neither half waits for
-the device, except `apply` with a flag for an unscaled optimizer that is not fused.
+the device, except `apply` of an optimizer that is not fused: there the host reads the flag, or the
+loss scaler whether the gradient overflowed. AdamW is fused by its option, torch's SGD on a GPU by
+`runs/optimisation.py`; Lion, which is timm's, has no fused kernel.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
@@ -21,6 +20,7 @@ from scaledrelu.data.device.hsv import hsv_tables
 from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
 from tests.helpers.configs import composed
+from tests.helpers.pretended import pretended_gpu
 
 NUM_IMAGES = 16  # enough for every operation of the policy to be drawn
 
@@ -57,7 +57,7 @@ def tables_of_a_pretended_gpu():
 
 
 def changed(config: RunConfig) -> list[torch.Tensor]:
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with pretended_gpu():
         raw, data = pretended(config), config.data
         if config.augment.multi_crop is None:
             augment = DeviceAugment(mean=data.mean, std=data.std, seed=0, augment=config.augment)
@@ -83,7 +83,7 @@ def test_images_stay_on_the_gpu_and_nothing_is_asked_of_it(overrides: list[str])
 
 def test_images_with_label_maps_become_targets_and_floats_on_the_gpu() -> None:
     config = composed("profile=paper", "recipe=volo", "model=volo_d1", "launch=local")
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with pretended_gpu():
         gpu = torch.device("cuda")
         raw = replace(
             pretended(config),
@@ -99,7 +99,7 @@ def test_images_with_label_maps_become_targets_and_floats_on_the_gpu() -> None:
 
 
 def test_a_pretended_gpu_notices_what_asks_for_a_value_and_what_mixes_devices() -> None:
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with pretended_gpu():
         there = torch.zeros(4, device="cuda")
         with pytest.raises(Exception, match="_local_scalar_dense"):
             bool(there.sum() > 0)
