@@ -232,6 +232,8 @@ def clip_each(params: Sequence[nn.Parameter], limit: float) -> None:
     torch._foreach_reciprocal_(factors)
     torch._foreach_mul_(factors, limit)
     torch._foreach_clamp_max_(factors, 1.0)
+    # One kernel for each gradient: torch joins them only where both lists have the same shapes, or
+    # where the factors are numbers, which the host would have to wait for.
     torch._foreach_mul_(grads, factors)
 
 
