@@ -113,9 +113,7 @@ class BatchGradient:
                     passes.second.append(self._backward(batch, group, t, pass_index=1))
             # Before the sum, so that every rank sees it and skips alike.
             make_gradient_infinite(self.params, ~self.perturbation.finite)
-            for p in self.params:
-                if p.grad is not None:
-                    total[p] = total[p].add_(p.grad) if p in total else p.grad
+            add_gradients(total, self.params)
         for p in self.params:
             p.grad = total.get(p)
         self._average_over_ranks()
@@ -179,8 +177,13 @@ class BatchGradient:
         flat = torch.cat([grad.reshape(-1) for grad in grads])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
-        for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-            grad.copy_(mean.view_as(grad))
+        rows = flat.split([grad.numel() for grad in grads])
+        pairs = [(grad, row.view_as(grad)) for grad, row in zip(grads, rows, strict=True)]
+        # Apart, because torch copies all of a list one by one where the strides of one pair differ.
+        for alike in (True, False):
+            some = [pair for pair in pairs if pair[0].is_contiguous() is alike]
+            if some:
+                torch._foreach_copy_(*zip(*some, strict=True))
 
     def _autocast(self) -> AbstractContextManager[Any]:
         # Entered for each forward: its cache of cast weights must not outlive SAM's move.
@@ -205,6 +208,21 @@ def seed_draws(seed: int, device: torch.device) -> None:
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.default_generators[index].manual_seed(seed)
+
+
+@torch.no_grad()
+def add_gradients(total: dict[nn.Parameter, Tensor], params: Sequence[nn.Parameter]) -> None:
+    """Add the gradients that parameters hold to a sum, on a GPU in a few kernels for all.
+
+    Args:
+        total: the sum so far, changed in place; a first gradient becomes the sum itself.
+        params: parameters; those without a gradient are skipped.
+    """
+    held = [p for p in params if p.grad is not None]
+    known = [p for p in held if p in total]
+    if known:
+        torch._foreach_add_([total[p] for p in known], [p.grad for p in known])
+    total.update({p: p.grad for p in held if p not in total})
 
 
 @torch.no_grad()

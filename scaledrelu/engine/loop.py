@@ -24,6 +24,7 @@ from scaledrelu.errors import CheckpointError
 from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import set_lr, set_weight_decay
 from scaledrelu.optim.schedule import LrSchedule
+from scaledrelu.optim.state import load_state
 from scaledrelu.tasks.base import Progress, Task
 
 log = logging.getLogger(__name__)
@@ -201,7 +202,7 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
         logbook.rewind(0)
         return Cursor()
     run.task.load_state_dict(state["task"])
-    run.optimizer.load_state_dict(state["optimizer"])
+    load_state(run.optimizer, state["optimizer"])
     try:
         run.judge.load_state_dict(state["judge"])
     except CheckpointError as error:

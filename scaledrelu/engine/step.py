@@ -5,7 +5,9 @@
 
 Decides what is unscaled, clipped, applied or masked, and when. Leaves the gradient to
 `engine/gradients.py`, the rate to the schedule, the verdict to the judge. Neither half waits for
-the device, except `apply` with a flag for an unscaled optimizer that is not fused.
+the device, except `apply` of an optimizer that is not fused: there the host reads the flag, or the
+loss scaler whether the gradient overflowed. AdamW is fused by its option, torch's SGD on a GPU by
+`runs/optimisation.py`; Lion, which is timm's, has no fused kernel.
 """
 
 from __future__ import annotations
@@ -230,6 +232,8 @@ def clip_each(params: Sequence[nn.Parameter], limit: float) -> None:
     torch._foreach_reciprocal_(factors)
     torch._foreach_mul_(factors, limit)
     torch._foreach_clamp_max_(factors, 1.0)
+    # One kernel for each gradient: torch joins them only where both lists have the same shapes, or
+    # where the factors are numbers, which the host would have to wait for.
     torch._foreach_mul_(grads, factors)
 
 

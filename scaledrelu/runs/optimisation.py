@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -14,7 +16,8 @@ from scaledrelu.engine.windows import Rule
 from scaledrelu.optim.cosine import CosineSchedule, half_cosine
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.optim.schedule import Curve, LrSchedule
-from scaledrelu.runs.create import create
+from scaledrelu.optim.state import start_momentum
+from scaledrelu.runs.create import create, target_of
 from scaledrelu.tasks.base import Task
 
 
@@ -50,10 +53,16 @@ def build_weight_decay(config: RunConfig, total_steps: int) -> CosineSchedule | 
 def build_optimizer(optimizer: OptimizerConfig, task: Task, *, lr: float) -> torch.optim.Optimizer:
     """Build the base optimizer over the official parameter groups.
 
+    On a GPU torch's SGD takes its fused kernel, unless the configuration chooses: only that one can
+    mask an update on the device, and for the others the host waits at every update.
+
     Args:
         optimizer: class, arguments and rules of decay.
-        task: its trainable parameters are optimized.
+        task: its trainable parameters are optimized, where they are.
         lr: first learning rate; the schedule sets it before every update.
+
+    Raises:
+        ConfigError: arguments that the class does not take, or a fused SGD with dampening.
     """
     build = dict(optimizer.build)
     groups = parameter_groups(
@@ -63,7 +72,18 @@ def build_optimizer(optimizer: OptimizerConfig, task: Task, *, lr: float) -> tor
         decay_all=optimizer.decay_all,
         bias_lr_factor=optimizer.bias_lr_factor,
     )
-    return create(build, groups, lr=lr)
+    if _can_be_fused_sgd(build) and all(p.is_cuda for group in groups for p in group["params"]):
+        build["fused"] = True
+    built = create(build, groups, lr=lr)
+    start_momentum(built)
+    return built
+
+
+def _can_be_fused_sgd(build: Mapping[str, Any]) -> bool:
+    """Whether it is torch's SGD, nobody chose its kernel and its fused one is safe to start."""
+    chosen = build.keys() & {"fused", "foreach", "differentiable"}
+    dampened = build.get("dampening") and build.get("momentum")
+    return target_of(build) is torch.optim.SGD and not chosen and not dampened
 
 
 def build_scaler(precision: PrecisionConfig, device: torch.device) -> torch.amp.GradScaler | None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from scaledrelu.engine.gradients import seed_draws
+from scaledrelu.engine.gradients import add_gradients, seed_draws
 from tests.helpers.step_toys import (
     DropPath,
     Toy,
@@ -130,6 +131,29 @@ def test_draws_on_a_gpu_are_those_of_torchs_own_seeding():
         seed_draws(7, torch.device(device))
         assert torch.equal(torch.rand(5), expected[0])
         assert torch.equal(torch.rand(5, device=device), expected[1])
+
+
+class Calls(TorchDispatchMode):
+    """Counts what is asked of the device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **kwargs or {})
+
+
+def test_gradients_are_added_in_one_call_and_those_that_a_group_lacks_count_as_zero():
+    params = [nn.Parameter(torch.zeros(3)) for _ in range(4)]
+    total, calls = {}, []
+    for held in ([0, 1], [0, 1, 2], [1, 2]):
+        for i, p in enumerate(params):
+            p.grad = torch.full((3,), float(10**i)) if i in held else None
+        with Calls() as seen:
+            add_gradients(total, params)
+        calls.append(seen.count)
+    assert calls == [0, 1, 1]
+    assert [total[p][0].item() if p in total else None for p in params] == [2, 30, 200, None]
 
 
 @pytest.mark.parametrize("same_masks", [False, True])

@@ -35,6 +35,30 @@ def test_a_run_stopped_after_any_step_ends_in_the_same_state_in_every_part(
     assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+@pytest.mark.parametrize("layouts", [LAYOUTS, LAYOUTS[::-1]], ids=str)
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_run_that_goes_on_in_another_memory_layout_ends_with_the_same_weights(
+    fused: bool, layouts: list[torch.memory_format], tmp_path: Path
+) -> None:
+    first, second = layouts
+    go(build(layout=first, fused=fused), tmp_path / "whole")
+    go(build(layout=first, fused=fused), tmp_path / "cut", stop_after=1)
+    resumed = build(layout=second, fused=fused)
+    go(resumed, tmp_path / "cut")
+    whole, cut = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "cut"))
+    for part in ("task", "ema"):
+        for name, value in whole[part].items():
+            torch.testing.assert_close(cut[part][name], value, rtol=1e-9, atol=1e-12, msg=name)
+    kernel = resumed.task.backbone[0].weight
+    assert kernel.is_contiguous(memory_format=second)
+    states = [resumed.optimizer.state[kernel][name] for name in ("exp_avg", "exp_avg_sq")]
+    averages = [resumed.ema.state["backbone.0.weight"]]
+    assert {value.stride() for value in states + averages} == {kernel.stride()}
+
+
 def test_a_run_killed_between_two_checkpoints_repeats_the_lost_steps_alike(
     whole: Path, tmp_path: Path
 ) -> None:

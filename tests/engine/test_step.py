@@ -19,6 +19,7 @@ from tests.helpers.step_toys import (
     make_update,
     pictures,
     sam,
+    sgd,
     smooth_net,
     state_of,
     vectors,
@@ -285,12 +286,13 @@ def test_the_kernel_is_preferred_in_every_forward_pass():
 @pytest.mark.gpu
 @pytest.mark.parametrize("scaled", [False, True], ids=["bf16", "fp16"])
 @pytest.mark.parametrize("spec", MODES, ids=MODE_IDS)
-def test_on_a_gpu_an_update_never_waits_and_a_flag_masks_it(spec, scaled):
+@pytest.mark.parametrize("make", [adamw, sgd])
+def test_on_a_gpu_an_update_never_waits_and_a_flag_masks_it(make, spec, scaled):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     device = torch.device("cuda")
     task = Toy(conv_net(dtype=torch.float32)).to(device)
-    optimizer = adamw(task, fused=True)
+    optimizer = make(task, fused=True)
     scaler = torch.amp.GradScaler("cuda", init_scale=1024.0) if scaled else None
     update = make_update(
         task, optimizer, sam=spec, scaler=scaler, device=device,

@@ -56,6 +56,8 @@ def build(
     bad: tuple[tuple[int, int], ...] = (),
     read_every: int = 1,
     rule: Rule | None = None,
+    layout: torch.memory_format = torch.contiguous_format,
+    fused: bool = False,
 ) -> Training:
     """Build a training with everything that has state.
 
@@ -64,9 +66,11 @@ def build(
         bad: (step, group) of the images that are NaN.
         read_every: how rarely the judge's flag is read, as on a GPU.
         rule: of the judge; None = one that no finite run breaks.
+        layout: how the kernels of convolutions lie in memory.
+        fused: whether AdamW is.
     """
-    task = Toy(conv_net())
-    optimizer = adamw(task)
+    task = Toy(conv_net()).to(memory_format=layout)
+    optimizer = adamw(task, fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=5)
     wrapped = task if world.size == 1 else DistributedDataParallel(task, broadcast_buffers=False)
     judge = Judge(rule or PASSES, device=world.device, read_every=1)

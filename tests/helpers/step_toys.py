@@ -103,6 +103,10 @@ def adamw(task: nn.Module, **changes) -> torch.optim.AdamW:
     return torch.optim.AdamW(task.parameters(), **({"lr": 0.01, "weight_decay": 0.05} | changes))
 
 
+def sgd(task: nn.Module, **changes) -> torch.optim.SGD:
+    return torch.optim.SGD(task.parameters(), **({"lr": 0.01, "momentum": 0.9} | changes))
+
+
 def make_update(task: nn.Module, optimizer: torch.optim.Optimizer, **changes) -> Update:
     fields = {
         "autocast": "none",

@@ -21,12 +21,14 @@ from scaledrelu.engine.distributed import World
 from scaledrelu.evals.knn import nearest
 from scaledrelu.evals.ranking import rank_gallery
 from scaledrelu.models.sync_batchnorm import sync_batchnorm
+from scaledrelu.runs.build import build_task
 from scaledrelu.runs.dry import dry_step
 from scaledrelu.runs.execute import execute
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
 from tests.helpers.two_ranks import on_two_ranks
+from tests.helpers.updates import CLASSES, SGD_ROWS, config_of, update_of
 
 pytestmark = [
     pytest.mark.gpu,
@@ -106,6 +108,16 @@ def test_between_two_readings_the_loop_never_waits(case: Case) -> None:
     assert host_syncs(step, device) == 0
 
 
+@pytest.mark.parametrize("row", SGD_ROWS, ids=" ".join)
+def test_with_sgd_the_loop_never_waits_either(row: tuple[str, ...]) -> None:
+    config, device = config_of((*row, ON)), torch.device(GPU, 0)
+    task = build_task(config, CLASSES).to(device).to(memory_format=torch.channels_last)
+    _, step = update_of(config, task, device)
+    for _ in range(3):  # what is allocated or chosen once
+        step()
+    assert host_syncs(step, device) == 0
+
+
 def test_a_step_that_the_loss_scaler_skips_is_no_crash(smoke: Smoke) -> None:
     config = smoke(ON, "stem=conv", "precision=fp16", "precision.initial_scale=1099511627776")
     assert run_job(config).ended == "ok"
@@ -114,8 +126,13 @@ def test_a_step_that_the_loss_scaler_skips_is_no_crash(smoke: Smoke) -> None:
     assert 0 < scales[-1] < 2.0**40
 
 
-def test_a_stopped_run_goes_on_from_its_checkpoint(smoke: Smoke) -> None:
-    config = smoke(ON, "stem=conv", "precision=fp16_2021", "optimizer=sam", "seed=3")
+@pytest.mark.parametrize("optimizer", ["sam", "sgd"])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_a_stopped_run_goes_on_from_its_checkpoint_in_either_memory_layout(
+    smoke: Smoke, optimizer: str, channels_last: bool
+) -> None:
+    config = smoke(ON, "stem=conv", "precision=fp16_2021", f"optimizer={optimizer}", "seed=3")
+    assert config.launch.channels_last
     folder = folder_of(config)
     folder.mkdir(parents=True)
     asked = iter([False])
@@ -123,7 +140,8 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(smoke: Smoke) -> None:
     assert execute(config, world, folder, wants_stop=lambda: next(asked, True)) is None
     stopped = load_latest(folder)["cursor"]["step"]
     assert stopped > 0
-    assert run_job(config).ended in ("ok", "crash")
+    resumed = replace(config, launch=replace(config.launch, channels_last=channels_last))
+    assert run_job(resumed).ended in ("ok", "crash")
     assert load_latest(folder)["cursor"]["step"] > stopped
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").open()]
     assert steps == sorted(steps)

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import load_latest
-from tests.helpers.tiny_runs import fingerprint, folder_of
+from tests.helpers.tiny_runs import fingerprint, folder_of, weights_of
 
 # Everything that has state or draws at random, in twelve steps of which every third is logged.
 EVERYTHING = (
@@ -93,3 +94,25 @@ def test_fp16_with_loss_scaling_resumes_alike(tmp_path, in_child) -> None:
     assert in_child(cut, at_step=9) is None
     assert in_child(cut) == "ok"
     assert fingerprint(cut) == fingerprint(whole)
+
+
+def test_a_fused_sgd_resumes_alike(tmp_path, in_child) -> None:
+    overrides = ("optimizer=sgd", "+optimizer.build.fused=true")
+    whole, cut = tiny(tmp_path / "a", *overrides), tiny(tmp_path / "b", *overrides)
+    assert in_child(whole) == "ok"
+    assert in_child(cut, at_step=6) is None
+    assert in_child(cut) == "ok"
+    assert fingerprint(cut) == fingerprint(whole)
+
+
+@pytest.mark.parametrize("layouts", [("true", "false"), ("false", "true")])
+def test_a_run_goes_on_in_another_memory_layout_up_to_rounding(layouts, tmp_path, in_child) -> None:
+    first, second = (f"launch.channels_last={value}" for value in layouts)
+    whole = tiny(tmp_path / "a", first)
+    cut, resumed = (tiny(tmp_path / "b", layout) for layout in (first, second))
+    assert in_child(whole) == "ok"
+    assert in_child(cut, at_step=6) is None
+    assert in_child(resumed) == "ok"
+    expected, found = weights_of(whole), weights_of(resumed)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
