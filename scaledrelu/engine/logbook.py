@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.evaluation import is_epoch
 from scaledrelu.tasks.base import Progress
 from scaledrelu.text import duration
 
@@ -192,5 +193,9 @@ def _json_number(value: Any) -> Any:
 
 
 def in_words(metrics: Mapping[str, float]) -> str:
-    """Return the metrics of an evaluation as part of a log line."""
-    return " ".join(f"{name} {value:.2f}" for name, value in sorted(metrics.items()))
+    """Return metrics as part of a log line; an epoch counts from 1, as everywhere in the log."""
+    return " ".join(f"{name} {_number(name, value)}" for name, value in sorted(metrics.items()))
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value + 1:.0f}" if is_epoch(name) else f"{value:.2f}"
