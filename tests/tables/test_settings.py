@@ -141,6 +141,13 @@ def test_help_lists_what_does_something_in_a_script_and_all_else_is_refused_ther
             load_settings([f"{key}=1"], script=script)
 
 
+@pytest.mark.parametrize("script", [script for script in USED if "profile" in USED[script]])
+def test_help_shows_the_profile_that_a_script_takes_by_default(script):
+    (line,) = (x for x in settings_help(script).splitlines() if x.startswith("profile: "))
+    profile = "paper" if script == "dry" else "mini"
+    assert line.split()[1] == load_settings([], script=script).profile == profile
+
+
 @pytest.mark.parametrize(
     "name",
     ["1", "010", "1.10", "2026-01-31", "1_0", "my results", "it's", "a: b", "x ", "${y}", "#1"],
