@@ -80,10 +80,7 @@ def test_options_of_jobs_choose_slurm():
         ("seeds=[table,1]", "must be whole numbers"),
         ("seeds=[0,,1]", r"'seeds=\[0,,1\]': an item of the list is empty; leave out a comma"),
         ("seeds=[,1]", "an item of the list is empty"),
-        (
-            "seeds=[[0]]",
-            r"has brackets twice; write SEEDS=0 with make, else seeds=0",
-        ),
+        ("seeds=[[0]]", "has brackets twice; write SEEDS=0 with make, else seeds=0"),
         ("seeds=[[0,2]]", "write SEEDS=0,2 with make, else seeds=0,2"),
         ("seeds=[[0],[2]]", "must be whole numbers"),
         ("seeds=010", "seeds=010: must be whole numbers"),  # of YAML these are 8, 16, 10 and 90
