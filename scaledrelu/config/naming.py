@@ -35,10 +35,10 @@ def name_of_layers(*, strides: Sequence[int], norm: Layer, act: Layer, tail: Seq
     """Return the name of a stem of which only its fields are known, see :data:`LAYERS`.
 
     Args:
-        strides: of the convolutions; empty = patchify.
-        norm: after each convolution.
-        act: after each normalisation.
-        tail: after the projection.
+        strides: strides of the convolutions; empty = patchify.
+        norm: what follows each convolution.
+        act: what follows each normalisation.
+        tail: what follows the projection.
     """
     ends = [_layer(one) for one in tail]
     if not strides:
