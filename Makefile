@@ -75,7 +75,7 @@ claims: $(READY) ## the paper's claims with verdicts, all seeds of each table; t
 publish: $(READY) ## copy tables, claims, figures, page and slim run records to results/published/<profile>/
 	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] publish=true $(ARGS)
 
-dashboard: $(READY) ## save a workspace and a report per table at W&B; needs the extra [dashboards]
+dashboard: $(READY) ## save a workspace and a report per table at W&B
 	@exec $(RUN) scripts/dashboard.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
 
 dry: $(READY) ## one training and one evaluation step of every row of the paper profile, on noise

@@ -13,6 +13,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
+def capital(text: str) -> str:
+    """Return a text whose first letter is a capital, as a sentence begins; the rest stays."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def data_size(num_bytes: int) -> str:
     """Return e.g. ``0.4 MB``, ``46.0 MB`` or ``144.3 GB``."""
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

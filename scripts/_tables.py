@@ -42,9 +42,19 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
     """
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
-        say(f"{text}\n{settings_help(script)}")
+        say(f"{text}\n{settings_help(script)}\n\n{ending_text(script)}")
         return 0
     return concluded(lambda: work(load_settings(arguments, script=script), SAY.get(script, say)))
+
+
+def ending_text(script: str) -> str:
+    """Return what the exit status of a script means, as the last line of its help.
+
+    Args:
+        script: name of the script.
+    """
+    good, bad = ENDINGS.get(script, DONE)
+    return f"Exit status: 0 {good}; 1 {bad}; 2 wrong input; 130 interrupted"
 
 
 def concluded(work: Callable[[], int]) -> int:
@@ -66,3 +76,11 @@ def concluded(work: Callable[[], int]) -> int:
 SAY = dict.fromkeys(
     ("sweep", "figure1"), say_and_go_on
 )  # of the others, what nobody reads need not be done
+DONE = ("it is done", "it cannot be done")
+TRAINED = ("every run has a result (a crash is one), or SLURM has it", "some have none")
+ENDINGS = {
+    **dict.fromkeys(("sweep", "figure1", "theory"), TRAINED),
+    "status": ("every run is shown, however it stands", DONE[1]),
+    "dry": ("every row took its steps", "a row cannot take its steps"),
+    "mirror": ("everything is sent", "some could not be sent"),
+}  # script -> what 0 and 1 mean

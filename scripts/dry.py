@@ -54,6 +54,4 @@ def dry(settings: Settings, say: Callable[[str], None]) -> int:
 
 
 if __name__ == "__main__":
-    if not any(argument.startswith("profile=") for argument in sys.argv[1:]):
-        sys.argv.append("profile=paper")
     sys.exit(run_script("dry", dry, __doc__))

@@ -29,7 +29,7 @@ from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.mirrored import Sender, check_online
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
-from scripts._tables import concluded, say
+from scripts._tables import concluded, ending_text, say
 
 EVERY_SEED = "seeds=table"  # unless others are asked for
 
@@ -38,7 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog=f"settings of tables:\n{settings_help('mirror')}",
+        epilog=f"settings of tables:\n{settings_help('mirror')}\n\n{ending_text('mirror')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", metavar="ID", action="append", default=[], help="a finished run")

@@ -1,6 +1,6 @@
 import pytest
 
-from scaledrelu.text import data_size, duration
+from scaledrelu.text import capital, data_size, duration
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,11 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
 )
 def test_sizes_are_readable(num_bytes: int, text: str) -> None:
     assert data_size(num_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a table of our own", "A table of our own"), ("DINO's rows", "DINO's rows"), ("", "")],
+)
+def test_only_the_first_letter_becomes_a_capital(text: str, shown: str) -> None:
+    assert capital(text) == shown

@@ -26,6 +26,7 @@ COMPILE_SECONDS = 75.0  # first guess of what a compiled case costs; then the la
 CASE_SECONDS = 8.0
 END_SECONDS = {False: 20.0, True: 95.0}  # from file to update; with and without compilation
 QUICK_ENDS = 2
+PUBLISHED = Path("results/published/bench")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -49,12 +50,23 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--batch", type=within(COUNT), metavar="B", help="images per update, default: the profile's"
     )
-    add("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    add(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="default: auto, a GPU if there is one",
+    )
     add("--images", type=Path, metavar="DIR", help="JPEGs for the loader, default: generated")
     add(
         "--budget", type=float, default=float("inf"), metavar="SECONDS", help="stop after this time"
     )
-    add("--out", type=Path, default=Path("results/published/bench"), metavar="DIR")
+    add(
+        "--out",
+        type=Path,
+        default=PUBLISHED,
+        metavar="DIR",
+        help=f"folder of the table and its picture, default: {PUBLISHED}, which git tracks",
+    )
     add("--note", default="", help="remark for readers, e.g. who shared the machine")
     add("--list", action="store_true", help="print the cases in their order and exit")
     return parser.parse_args(arguments)

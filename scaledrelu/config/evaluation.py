@@ -30,6 +30,7 @@ REPORTED: dict[str, tuple[str, ...]] = {
     ),
 }
 PERCENT = ("val/top1", "val/knn", "val/map", "val/rank")
+BEST_EPOCH = "_best_epoch"  # behind the name of the headline
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class EvaluationConfig(Group):
         if any(one[TARGET] not in REPORTED for one in self.build):
             return None
         found = {name for one in self.build for name in _names(one)}
-        best = {f"{_headline(self.build[0])}{suffix}" for suffix in ("_best", "_best_epoch")}
+        best = {f"{_headline(self.build[0])}{suffix}" for suffix in ("_best", BEST_EPOCH)}
         start = {f"{name}_start" for name in found} if self.at_start else set()
         return found | best | start
 
@@ -75,7 +76,12 @@ def knn_headline(neighbours: Sequence[int]) -> str:
 
 def is_percent(metric: str) -> bool:
     """Say whether a metric cannot be larger than 100."""
-    return metric.startswith(PERCENT) and not metric.endswith("_best_epoch")
+    return metric.startswith(PERCENT) and not is_epoch(metric)
+
+
+def is_epoch(metric: str) -> bool:
+    """Say whether a metric is the number of an epoch; what is stored counts from 0."""
+    return metric.endswith(BEST_EPOCH)
 
 
 def _headline(one: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ alone, so that a run has the same name whether a table or a person asked for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from scaledrelu.config.differences import number_text
@@ -17,6 +18,8 @@ from scaledrelu.config.stem import StemConfig
 SHORT = {"batch": "bn", "layernorm": "ln", "none": ""}
 USUAL_STRIDES = (2, 1, 1)
 USUAL_METHOD, USUAL_FFN = "deit", "MLP"
+LAYERS = ("strides", "norm", "act", "tail")  # the fields that make the name of a stem
+Layer = str | dict[str, Any]
 
 
 def stem_name(stem: StemConfig) -> str:
@@ -25,17 +28,29 @@ def stem_name(stem: StemConfig) -> str:
     Args:
         stem: the group ``stem``; its label is the same for several stems.
     """
-    tail = [_layer(one) for one in stem.tail]
-    if not stem.strides:
-        return "_".join(["patchify", *tail])
-    norm, act = _layer(stem.norm), _layer(stem.act)
+    return name_of_layers(**{key: getattr(stem, key) for key in LAYERS})
+
+
+def name_of_layers(*, strides: Sequence[int], norm: Layer, act: Layer, tail: Sequence[str]) -> str:
+    """Return the name of a stem of which only its fields are known, see :data:`LAYERS`.
+
+    Args:
+        strides: strides of the convolutions; empty = patchify.
+        norm: what follows each convolution.
+        act: what follows each normalisation.
+        tail: what follows the projection.
+    """
+    ends = [_layer(one) for one in tail]
+    if not strides:
+        return "_".join(["patchify", *ends])
+    norm, act = _layer(norm), _layer(act)
     if (norm, act) == ("bn", "relu"):
         parts = []
     elif norm == "bn" and act:
         parts = [act]  # an activation in the place of ReLU
     else:
         parts = [part for part in (norm, act) if part] or ["plain"]
-    return "_".join(["conv", *parts, *tail])
+    return "_".join(["conv", *parts, *ends])
 
 
 def readable_name(config: RunConfig, upstream: RunConfig | None = None) -> str:
@@ -109,7 +124,7 @@ def _training(config: RunConfig) -> str:
     return f"lr {rate} {config.optimizer.label.lower()} wm{number_text(warmup)}"
 
 
-def _layer(kind: str | dict[str, Any]) -> str:
+def _layer(kind: Layer) -> str:
     if isinstance(kind, dict):
         return str(kind[TARGET]).rpartition(".")[2]
     return SHORT.get(kind, kind)

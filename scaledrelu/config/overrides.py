@@ -126,6 +126,23 @@ def check_overrides(overrides: Sequence[str], conf_dir: Path, *more: Path) -> No
             _check_option(key, value, groups[key], text)
 
 
+def is_list(key: str) -> bool | None:
+    """Say whether a field is a list; None inside a free dictionary, where nobody knows.
+
+    Args:
+        key: dotted key of a field, or the name of a group.
+    """
+    owner, many = RunConfig, False
+    for part in key.split("."):
+        if not issubclass(owner, Group):
+            return None
+        field = {one.name: one for one in fields_of(owner)}.get(part)
+        if field is None:  # a group that is no field, such as recipe
+            return False
+        owner, many = field.kind, field.many
+    return many
+
+
 def _check_option(group: str, value: Any, options: list[str], text: str) -> None:
     if isinstance(value, str) and not _is_number(value):
         value = value.strip("'\"")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from scaledrelu.config.overrides import (
     check_overrides,
     expand_glob,
     group_options,
+    is_list,
     parse_overrides,
 )
 from scaledrelu.errors import ConfigError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 RUN_FLAGS = ("--run", "-r")
 PLACE = "paths.results="
+HYDRA_MODE = "hydra.mode"  # RUN or MULTIRUN, as -m says it
 ONE_OF = ("run", "multirun", "cfg", "info", "shell_completion")
 COMPLETION = re.compile(r"(install|uninstall|query)=(bash|fish|zsh)")
 
@@ -100,8 +103,13 @@ def ready_for_hydra(asked: Namespace, conf_dir: Path) -> list[str]:
     groups = group_options(conf_dir, *folders)
     overrides = [expand_glob(text, groups) for text in asked.overrides]
     check_overrides(overrides, conf_dir, *folders)
-    for override in parse_overrides(overrides):
+    parsed = parse_overrides(overrides)
+    for override in parsed:
         _check_sweep(override)
+    if not asked.multirun and all(one.key_or_group != HYDRA_MODE for one in parsed):
+        for text, override in zip(asked.overrides, parsed, strict=True):
+            if override.is_sweep_override():
+                raise ConfigError(f"{text}: {_single(text, override, asked)}")
     return [*overrides, *sweeper_settings(overrides), *asked.flags]
 
 
@@ -117,6 +125,22 @@ def _check_sweep(override: Override) -> None:
         raise ConfigError(
             f"{override.input_line}: the list or range is empty; give at least one value"
         )
+
+
+def _single(text: str, override: Override, asked: Namespace) -> str:
+    """Return what to type instead of several values where one run is asked for."""
+    key, _, values = text.partition("=")
+    if override.key_or_group.startswith("hydra"):
+        return "give one value"
+    if asked.cfg or asked.info:
+        return f"--{'cfg' if asked.cfg else 'info'} shows one run; give one value"
+    brackets = f"a list needs brackets: {key}=[{values}]"
+    can_be_list = is_list(override.key_or_group)
+    if can_be_list:
+        return brackets
+    again = shlex.join(["-m", *asked.flags, *asked.overrides])
+    several = f"several values need -m: python scripts/train.py {again}"
+    return several if can_be_list is False else f"{several}; {brackets}"
 
 
 def visible_words(words: Iterable[str], conf_dir: Path) -> list[str]:

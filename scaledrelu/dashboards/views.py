@@ -71,7 +71,7 @@ def report(where: Where, table: Table) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
     blocks: list[Any] = [
-        wr.P(f"{table.source}: {table.title}. Profile {where.profile}. Made by `make dashboard`."),
+        wr.P(f"{table.opening} Profile {where.profile}. Made by `make dashboard`."),
         wr.H2("Result"),
         _grid(where, _tables_of(where, table.name), _result_panels(table.name)),
     ]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.evaluation import is_epoch
 from scaledrelu.tasks.base import Progress
 from scaledrelu.text import duration
 
@@ -43,7 +44,7 @@ class Logbook:
         self._bar_wanted = progress and folder is not None and sys.stderr.isatty()
         self._bar: Any = None
         self._mark: tuple[int, float] | None = None
-        self._line = ""
+        self._recorded: tuple[int, str] | None = None  # step of the last record, and its words
 
     def train(
         self,
@@ -73,8 +74,9 @@ class Logbook:
             row["train/loss_scale"] = scale
         self._write(t, row)
         self._write_timing(t, seconds)
-        self._line = f"loss {loss:.3f} lr {lr:.3g}"
-        self._draw(t)
+        words = f"loss {loss:.3f} lr {lr:.3g}"
+        self._recorded = (t.step + 1, words)
+        self._draw(t, words)
 
     def evaluation(
         self,
@@ -98,12 +100,12 @@ class Logbook:
         done = t.step + 1
         eta = seconds / done * (t.total_steps - done)
         log.info(
-            "%s epoch %d step %d/%d %s %s eta %s",
+            "%s epoch %d step %d/%d %s%s eta %s",
             self.name,
             t.epoch + 1,
             done,
             t.total_steps,
-            self._line,
+            self._last_record(done),
             in_words(metrics),
             duration(eta),
         )
@@ -149,6 +151,16 @@ class Logbook:
         if self._bar is not None:
             self._bar.close()
 
+    def _last_record(self, done: int) -> str:
+        """Return loss and rate as last recorded, and of which step where it is an earlier one.
+
+        Reading the loss of this step would make the host wait for a GPU.
+        """
+        if self._recorded is None:  # before the first record of this process
+            return ""
+        step, words = self._recorded
+        return f"{words} " if step == done else f"{words} (step {step}) "
+
     def _write(self, t: Progress, values: dict[str, Any]) -> None:
         if self._stream is None:
             return
@@ -175,7 +187,7 @@ class Logbook:
         with (self.folder / TIMING).open("a") as stream:
             stream.write(json.dumps(row) + "\n")
 
-    def _draw(self, t: Progress) -> None:
+    def _draw(self, t: Progress, words: str) -> None:
         if not self._bar_wanted:
             return
         if self._bar is None:
@@ -183,7 +195,7 @@ class Logbook:
 
             self._bar = tqdm(total=t.total_steps, desc=self.name, unit="step", dynamic_ncols=True)
         self._bar.n = t.step + 1
-        self._bar.set_postfix_str(self._line)
+        self._bar.set_postfix_str(words)
 
 
 def _json_number(value: Any) -> Any:
@@ -192,5 +204,9 @@ def _json_number(value: Any) -> Any:
 
 
 def in_words(metrics: Mapping[str, float]) -> str:
-    """Return the metrics of an evaluation as part of a log line."""
-    return " ".join(f"{name} {value:.2f}" for name, value in sorted(metrics.items()))
+    """Return metrics as part of a log line; an epoch counts from 1, as everywhere in the log."""
+    return " ".join(f"{name} {_number(name, value)}" for name, value in sorted(metrics.items()))
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value + 1:.0f}" if is_epoch(name) else f"{value:.2f}"

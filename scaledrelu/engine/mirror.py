@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.engine.wandb_run import place_of
 from scaledrelu.errors import RunError
 
 log = logging.getLogger(__name__)
@@ -32,6 +31,8 @@ FINISH_S = 60.0  # to send the rest when a run has ended
 PROGRAM = Path(__file__).with_name("mirror_process.py")
 OWN_LOG = "mirror.log"
 USE_OFFLINE = "use wandb=offline and send the copies later with `wandb sync`"
+AFTERWARDS = "When the run has finished, scripts/mirror.py sends what is missing"
+LOGIN_HINT = " Use `wandb login` to log in."  # wandb 0.31 adds it where our lines say it as well
 
 
 class WandbMirror:
@@ -82,36 +83,36 @@ class WandbMirror:
             self._kill()
 
     def _start(self) -> None:
-        trouble = self._try(self._mode)
-        if trouble and self._mode == ONLINE:
-            self._warn(trouble)
-            trouble = self._try(OFFLINE)
-        if trouble:
-            self._warn(trouble)
+        answer = self._try(self._mode)
+        if "address" in answer:
+            log.info("W&B: %s", answer["address"])
+            return
+        trouble = _reason(answer["trouble"])
+        if self._mode == ONLINE:
+            answer = self._try(OFFLINE)
+            if "address" in answer:
+                send = f"wandb sync {answer['address']}"
+                self._warn(trouble, f"A copy is kept; once `wandb login` works, send it: {send}")
+                return
+            trouble = f"{trouble}; offline: {_reason(answer['trouble'])}"
+        self._warn(trouble)
 
-    def _try(self, mode: str) -> str | None:
-        """Start the process and wait for its first answer; return the problem, if any."""
+    def _try(self, mode: str) -> dict[str, str]:
+        """Start the process and return its first answer: the copy's ``address``, or ``trouble``."""
         self._process = process = start_process()
         said = listen(process)
         tell(process, {**self._spec, "mode": mode})
         answer = answer_in(said, START_S[mode])
         if "trouble" in answer:
             self._kill()
-            return answer["trouble"]
-        log.info("W&B: %s", answer["address"])
-        return None
+        return answer
 
     def _kill(self) -> None:
         process, self._process = self._process, None
         kill_group(process)
 
-    def _warn(self, trouble: str) -> None:
-        log.warning(
-            "W&B: %s; training is not affected. To send a copy later use wandb=offline, which "
-            "keeps it under %s, and `wandb sync`",
-            trouble.rstrip("."),
-            place_of(Path(self._spec["folder"])) / "wandb",
-        )
+    def _warn(self, trouble: str, advice: str = AFTERWARDS) -> None:
+        log.warning("W&B: %s; training is not affected. %s", trouble, advice)
 
 
 def mode_here(asked: str) -> str:
@@ -146,7 +147,7 @@ def check_online(limit_s: float = START_S[ONLINE], *, instead: str = USE_OFFLINE
     finally:
         kill_group(process)
     if trouble:
-        raise RunError(f"W&B: {trouble.rstrip('.')}; run `wandb login`, or {instead}")
+        raise RunError(f"W&B: {_reason(trouble)}; run `wandb login`, or {instead}")
 
 
 def start_process() -> subprocess.Popen[bytes]:
@@ -205,3 +206,8 @@ def answer_in(said: queue.Queue[dict[str, Any]], limit_s: float) -> dict[str, An
         return said.get(timeout=limit_s)
     except queue.Empty:
         return {"trouble": f"no answer within {limit_s:.0f} s"}
+
+
+def _reason(trouble: str) -> str:
+    """Return what W&B says is wrong, without the advice that our own line gives."""
+    return trouble.removesuffix(LOGIN_HINT).rstrip(".")

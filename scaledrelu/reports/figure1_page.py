@@ -43,7 +43,7 @@ def page(plan: Plan, figure: Figure, values: Sequence[CellValue], series: Sequen
     table = figure.table
     judged = judge(figure.statements, series)
     blocks = [
-        f"# Figure 1, {plan.profile} profile\n\n{table.title}. {table.source}.",
+        f"# Figure 1, {plan.profile} profile\n\n{table.opening}",
         *(f"> {note}" for note in values[0].cell.composed.config.profile.notes),
         f"![{table.title}]({FIGURE1}.png)",
         *ABOUT,

@@ -66,7 +66,7 @@ def title_of(table: Table) -> str:
 
 def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
     cells = plan.cells_of(table)
-    lines = [f"# {title_of(table)}, {plan.profile} profile", "", f"{table.title}. {table.source}."]
+    lines = [f"# {title_of(table)}, {plan.profile} profile", "", table.opening]
     lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
     if plan.overrides:
         shown = " ".join(shown_overrides(plan.overrides))

@@ -17,6 +17,7 @@ import yaml
 
 from scaledrelu.config.group import typed
 from scaledrelu.config.identity import NEUTRAL, id_of
+from scaledrelu.config.naming import LAYERS, name_of_layers
 from scaledrelu.config.stored import CONFIG_YAML, from_yaml
 from scaledrelu.errors import ConfigError
 from scaledrelu.reports.readable_config import readable_value
@@ -158,7 +159,7 @@ def _config(folder: Path, science: Mapping[str, Any] | None, known: dict[str, Ro
     Raises:
         RecordError: its file is damaged.
     """
-    found = _planned_config(folder, known) | (flat(science) if science else {})
+    found = _planned_config(folder, known) | (_flat_config(science) if science else {})
     return {"method": _method(folder), **NEUTRAL, **found} if found else {}
 
 
@@ -184,7 +185,16 @@ def _planned_config(folder: Path, known: dict[str, Row]) -> Row:
 
 def _read_block(block: str) -> Row:
     has_content = any(line.strip() and line[0] != "#" for line in block.splitlines())
-    return flat(from_yaml(block)) if has_content else {}
+    return _flat_config(from_yaml(block)) if has_content else {}
+
+
+def _flat_config(nested: Mapping[str, Any]) -> Row:
+    """Return a configuration, flat, with ``stem.name``: it tells apart stems with one label."""
+    stem = nested.get("stem", {})
+    if set(LAYERS) <= set(stem):
+        name = name_of_layers(**{key: stem[key] for key in LAYERS})
+        nested = {**nested, "stem": {**stem, "name": name}}
+    return flat(nested)
 
 
 def flat(value: Mapping[str, Any], path: str = "") -> Row:

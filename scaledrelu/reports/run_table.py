@@ -26,7 +26,8 @@ from scaledrelu.text import duration, plural
 
 HEADERS = {"run_id": "run"}
 KIND = ("method", "profile.name", "data.name", "model.label")  # what decides most of the others
-FIRST = (*KIND, "stem.label", "ffn.label", "optimizer.label", "lr.base", "warmup.epochs")
+STEM_LABEL, STEM_NAME = "stem.label", "stem.name"
+FIRST = (*KIND, STEM_LABEL, STEM_NAME, "ffn.label", "optimizer.label", "lr.base", "warmup.epochs")
 NUMBERS = ("lr.base", "warmup.epochs", "seed")  # said wherever they vary
 NO_WARMUP = "warmup.label"  # says no more than that a warm-up has 0 epochs
 LONGEST = 60  # characters of a reason in a terminal
@@ -54,6 +55,8 @@ def telling_keys(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
     """
     known = [row for row in rows if has_config(row)]
     names = [key for key in varying if is_name(key) and key != NO_WARMUP]
+    if STEM_NAME in names and _decide(known, [STEM_LABEL], STEM_NAME):
+        names.remove(STEM_NAME)
     kind = [key for key in KIND if key in names]
 
     def follows(key: str) -> bool:
@@ -66,7 +69,7 @@ def telling_keys(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
 
 def is_name(key: str) -> bool:
     """Say whether a key of the configuration names what others spell out."""
-    return key in KIND or key.endswith(".label")
+    return key in (*KIND, STEM_NAME) or key.endswith(".label")
 
 
 def headlines(rows: Iterable[Row]) -> list[str]:

@@ -21,7 +21,7 @@ from scaledrelu.reports.published_tables import (
 from scaledrelu.reports.row_pairs import Comparison, Kind, Outcome, Pair, comparisons, orders
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import named_rows
-from scaledrelu.text import plural
+from scaledrelu.text import capital, plural
 
 MOST_NAMED = 3  # pairs of one kind; differences to the base row are all named
 GUESS = 'the constant guess "never a crash"'
@@ -173,7 +173,7 @@ def _about_pairs(table: PublishedTable, found: Verdicts) -> None:
         ):
             if n := sum(comparison.count(outcome) for comparison in own):
                 verb = "are" if n > 1 else "is"
-                head = f"{_subject(kind)}: {n} of {plural(total, 'pair')} {verb} {outcome}"
+                head = f"{capital(kind)}: {n} of {plural(total, 'pair')} {verb} {outcome}"
                 if outcome is Outcome.UNDECIDED:
                     sentences.append(f"{head}{_leanings(own)}.")
                 else:
@@ -190,10 +190,6 @@ def _leanings(own: Sequence[Comparison]) -> str:
     ]
     parts = [f"{told.count(outcome)} {outcome}" for outcome in (Outcome.REVERSED, Outcome.ALIKE)]
     return f" (by their means alone {', '.join(parts)})"
-
-
-def _subject(kind: Kind) -> str:
-    return f"{kind[0].upper()}{kind[1:]}"
 
 
 def _strongest(

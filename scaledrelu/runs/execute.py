@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from scaledrelu.config.evaluation import BEST_EPOCH
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.datasets import Splits
@@ -108,7 +109,7 @@ def make_result(
         headline = job.training.headline
         metrics |= {
             f"{headline}_best": cursor.best["value"],
-            f"{headline}_best_epoch": cursor.best["epoch"],
+            f"{headline}{BEST_EPOCH}": cursor.best["epoch"],
         }
     return Result(
         run_id=run_id(config),

@@ -54,6 +54,7 @@ USED = {  # script -> settings that do something there
 }
 DEFAULTS = {  # where a script has others
     "claims": {"seeds": "table"},  # one seed decides no claim
+    "dry": {"profile": "paper"},
     "performance": {"profile": "paper"},
 }
 OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead

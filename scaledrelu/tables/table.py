@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scaledrelu.config.seeds import Seeds
+from scaledrelu.text import capital
 
 CRASH, MISSING = "crash", "missing"  # what stands in place of a number
 
@@ -62,6 +63,11 @@ class Table:
     not_at: tuple[str, ...] = ()  # profiles that make it only where it is named
     judged: bool = False  # whether the loss that the crash rule judged is printed beside its limit
     is_grid: bool = False  # of learning rates and warm-ups, from conf/stability
+
+    @property
+    def opening(self) -> str:
+        """The sentences that its reports open with: what it shows, and where the paper has it."""
+        return f"{capital(self.title)}. {capital(self.source)}."
 
     @property
     def labels(self) -> tuple[Column, ...]:

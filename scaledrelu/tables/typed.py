@@ -13,6 +13,7 @@ from scaledrelu.errors import ConfigError
 
 MOST_SEED = 2**32 - 1
 _YAML_INT = "tag:yaml.org,2002:int"
+_EMPTY_ITEM = re.compile(r"[\[,]\s*,")
 
 
 class _Loader(yaml.SafeLoader):
@@ -35,11 +36,15 @@ def read_value(argument: str, text: str) -> Any:
         text: the text of the value.
 
     Raises:
-        ConfigError: an open bracket or quote.
+        ConfigError: an open bracket or quote, or two commas with nothing in between.
     """
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
+        if _EMPTY_ITEM.search(text):
+            raise ConfigError(
+                f"'{argument}': an item of the list is empty; leave out a comma"
+            ) from error
         raise ConfigError(f"cannot parse '{argument}'; unbalanced brackets or quotes?") from error
 
 
@@ -82,6 +87,13 @@ def as_seeds(value: Any) -> tuple[int, ...] | None:
     """
     if value in (None, "table", ["table"], [None]):  # [..]: make SEEDS=table
         return None
+    match value:
+        case [[*inner]]:  # make puts brackets around SEEDS
+            plain = as_typed(inner)[1:-1]
+            raise ConfigError(
+                f"seeds={as_typed(value)}: has brackets twice; write SEEDS={plain} with make, else "
+                f"seeds={plain}"
+            )
     seeds = [_whole(item) for item in as_list(value)]
     if not seeds or any(seed is None or seed > MOST_SEED for seed in seeds):
         raise ConfigError(

@@ -24,6 +24,13 @@ def rows_in(folder: Path) -> list[dict[str, str]]:
     return [row for path in files for row in csv.DictReader(path.open())]
 
 
+def test_the_help_says_where_the_table_goes(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        bench.parse(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"default: {bench.parse([]).out}, which git tracks" in told
+
+
 @pytest.mark.slow
 def test_a_spent_budget_measures_nothing_and_says_so(
     arguments: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture

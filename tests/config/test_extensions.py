@@ -134,8 +134,10 @@ def test_a_larger_vit_is_one_file_and_its_sizes_at_mini(conf: Path) -> None:
 
 def test_a_table_is_one_file(conf: Path, tmp_path: Path) -> None:
     add(conf, "conf/table/table8.yaml", "conf/optimizer/lamb.yaml")
+    table = load_table("table8", conf)
+    assert table.opening == "Two optimizers that the paper does not have. A table of our own."
     plan = build_plan(
-        [load_table("table8", conf)],
+        [table],
         profile="mini",
         seeds=(0, 1),
         results=tmp_path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,28 @@ def test_bad_input_is_one_line_and_exit_2(script: str, arguments: list[str], lin
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "one"),
+    [
+        ("sweep", "1 some have none"),
+        ("figure1", "1 some have none"),
+        ("status", "1 it cannot be done"),
+        ("dry", "1 a row cannot take its steps"),
+        ("mirror", "1 some could not be sent"),
+    ],
+)
+def test_help_ends_with_what_the_exit_status_means(
+    script: str, one: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--help"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
+    assert left.value.code == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("Exit status: 0 ")
+    assert f"; {one}; 2 wrong input; 130 interrupted" in last
 
 
 @pytest.mark.slow  # test_train_shell.py has the statuses, runs/test_job.py the missing folder

@@ -115,7 +115,11 @@ def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         ("-cn sweep", "--config-dir <folder>"),
         ("--experimental-rerun x.pickle", "not supported"),
         ("conv", "cannot parse 'conv'"),
-        ("stem=conv,patchify", "add --multirun"),
+        ("--cfg job stem=conv,patchify", "shows one run; give one value"),
+        ("hydra/launcher=slots,basic", "hydra/launcher=slots,basic: give one value\n"),
+        ("stem.strides=2,2,1", "a list needs brackets: stem.strides=[2,2,1]\n"),
+        ("+stem.strides=2,2,1", "a list needs brackets: +stem.strides=[2,2,1]\n"),
+        ("optimizer.build.betas=0.9,0.99", "; a list needs brackets: optimizer.build.betas=[0.9,"),
         ("-m stem=glob(nope*)", "no option of group 'stem' matches; allowed: conv, "),
         ("-m lr.base=glob(1*)", "'lr.base' is not a group"),
         ("-m stem=choice(conv,convv)", "stem=convv: no such option"),
@@ -144,6 +148,26 @@ def test_what_cannot_be_is_one_line_and_exit_2(shell: Callable, typed: str, line
     assert line in said.err
     assert "Traceback" not in said.err
     assert len(said.err.strip().splitlines()) == (2 if "-1,-2" in typed else 1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "again"),
+    [
+        ("stem=conv,patchify", "stem=conv,patchify"),
+        ("seed=0,1", "seed=0,1"),
+        ("lr.base=1e-3 seed=range(0,3)", "lr.base=1e-3 'seed=range(0,3)'"),
+        ("stem=glob(conv*)", "'stem=glob(conv*)'"),
+        ("hydra/launcher=slots ++seed=choice(0,1)", "hydra/launcher=slots '++seed=choice(0,1)'"),
+        ("lr.base=interval(1e-4,1e-2)", "'lr.base=interval(1e-4,1e-2)'"),
+    ],
+)
+def test_several_values_without_m_are_one_line_with_the_command_to_type(
+    shell: Callable, typed: str, again: str
+) -> None:
+    said = shell(*typed.split(), results=None)
+    several = typed.split()[-1]
+    line = f"error: {several}: several values need -m: python scripts/train.py -m {again}\n"
+    assert (said.status, said.err) == (2, line)
 
 
 @pytest.mark.parametrize(

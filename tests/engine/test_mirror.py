@@ -174,9 +174,35 @@ def test_a_server_that_refuses_or_is_silent_costs_one_line_and_the_copy_is_kept(
     (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert line.startswith("W&B: ")
     assert "\n" not in line
-    assert "wandb=offline" in line
+    (copy,) = run.glob("wandb/offline-run-*")
+    assert line.endswith(f"; training is not affected. A copy is kept; once `wandb login` works, "
+                         f"send it: wandb sync {copy}")  # fmt: skip
     assert "global_step" in read_back(run)
     server.hang.clear()
+
+
+def test_a_missing_key_is_named_with_one_way_to_send_the_copy(
+    run: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    finish(run)
+    opened(run).end(exit_code=0, preempted=False)
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert line.count("wandb login") == 1
+    assert line.startswith("W&B: UsageError: No API key configured; training is not affected. ")
+    assert line.endswith(f": wandb sync {next(run.glob('wandb/offline-run-*'))}")
+
+
+def test_where_no_copy_can_be_kept_the_line_names_both_reasons(
+    run: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "answer_in", lambda _said, limit_s: {"trouble": f"{limit_s:.0f} s"})
+    opened(run).end(exit_code=0, preempted=False)
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert line.startswith("W&B: 30 s; offline: 60 s; training is not affected. ")
+    assert "scripts/mirror.py" in line
+    assert "kept" not in line
 
 
 def test_a_server_that_dies_in_the_middle_cannot_hold_the_end_up(
@@ -267,8 +293,9 @@ def test_one_question_tells_before_a_sweep_whether_online_can_work(
     server.hang.clear()
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("HOME", "/nonexistent")
-    with pytest.raises(RunError, match=r"W&B: .*wandb=offline"):
+    with pytest.raises(RunError, match=r"W&B: .*wandb=offline") as refused:
         check_online()
+    assert str(refused.value).count("wandb login") == 1
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import options_of
 from scaledrelu.reports import run_plot
 from scaledrelu.reports.run_groups import group_runs
 from scaledrelu.reports.run_rows import read_rows
@@ -78,14 +80,37 @@ def test_keys_are_what_is_asked_for(shell: Callable, unchanged: Path) -> None:
 
 def test_a_setting_that_no_label_decides_is_shown(tmp_path: Path) -> None:
     leave(tmp_path, run_of("conv", seed=0), 90.0)
-    leave(tmp_path, run_of("conv", seed=0, stem__norm="layernorm"), 80.0)
+    leave(tmp_path, run_of("conv", seed=0, stem__hidden=32), 80.0)
     leave(tmp_path, run_of("patchify", seed=0, warmup__epochs=10.0, launch__threads=2), 80.0)
     rows = read_rows(tmp_path)
     varying = varying_keys(rows)
     assert "launch.threads" not in varying, "where a run happens is not what it is"
     assert telling_keys(rows, varying)[:2] == ["stem.label", "warmup.epochs"]
-    assert "stem.norm" in telling_keys(rows, varying)
+    assert "stem.hidden" in telling_keys(rows, varying)
     assert "stem.act" not in telling_keys(rows, varying)
+    assert "stem.name" not in telling_keys(rows, varying), "its label says as much"
+
+
+@pytest.mark.parametrize("slim", [False, True])
+def test_stems_that_share_a_label_are_told_apart_by_their_names(
+    shell: Callable, tmp_path: Path, slim: bool
+) -> None:
+    stems = sorted(option for option in options_of(CONF_DIR, "stem") if option.startswith("conv"))
+    for place, stem in enumerate(stems):
+        for seed in (0, 1):
+            leave(tmp_path, run_of(stem, seed=seed), 50.0 + place, slim=slim)
+    _, (_, *lines, _, over), _ = shell("--by", "stem.name", results=tmp_path)
+    assert [cells(line)[:2] for line in lines] == [[stem, "2"] for stem in stems]
+    means = [cells(line)[-1].split()[0] for line in lines]
+    assert means == [f"{50 + place}.00" for place in range(len(stems))]
+    assert over == "settings that vary inside the groups: seed"
+    _, (header, *_), _ = shell(results=tmp_path)
+    labels = [] if slim else ["stem.label"]
+    assert cells(header)[5:] == [*labels, "stem.name", "seed"], "norm and act follow from it"
+    _, (*_, over), _ = shell("--by", "method", results=tmp_path)
+    assert "stem.name" in over
+    _, lines, _ = shell("stem.name=conv_*", "--by", "stem.name", results=tmp_path)
+    assert len(lines) == len(stems) - 1 + 3
 
 
 def test_means_and_intervals_are_those_of_scipy(unchanged: Path) -> None:

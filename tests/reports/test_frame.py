@@ -76,6 +76,7 @@ def test_a_row_says_what_its_files_say(unchanged: Path) -> None:
         assert (row["device"], row["commit"]) == ("a CPU", "0123abc")
         assert (row["method"], row["seed"]) == (config["method"], config["seed"])
         assert row["tags"] == ", ".join(config["wandb"]["tags"])
+        assert row["stem.name"] == {"ViT_c": "conv", "ViT_p": "patchify"}[config["stem"]["label"]]
         for group in ("stem", "lr", "warmup", "optimizer", "batch", "profile"):
             for key, value in config[group].items():
                 if isinstance(value, str | int | float | bool | None):
@@ -102,6 +103,7 @@ CHOICES: list[tuple[str, Callable[[pandas.DataFrame], pandas.Series]]] = [
     ("optimizer.build.fused=true", lambda f: f["optimizer.build.fused"].astype(bool)),
     ("stem.strides=[2,1,1,1],[]", lambda f: f["stem.strides"].isin(["[2,1,1,1]", "[]"])),
     ("stem.norm=none", lambda f: f["stem.norm"] == "none"),
+    ("stem.name=conv", lambda f: f["stem.label"] == "ViT_c"),
 ]
 
 

@@ -142,12 +142,12 @@ def test_the_papers_value_is_a_tick_only_on_the_papers_data(conf):
 
 
 def test_what_a_table_says_cannot_break_the_page(conf):
-    write_table(conf / "conf", title='A <script>alert("1")</script> & <b>more', source="x</title>")
+    write_table(conf / "conf", title='A <script>alert("1")</script> & <b>more', source="X</title>")
     finished(conf)
     found = read_page(page_of(conf, seeds=SEEDS))
     assert not found.all("script")
     assert (
-        'A <script>alert("1")</script> & <b>more. x</title>.'
+        'A <script>alert("1")</script> & <b>more. X</title>.'
         in found.all("p", class_="about")[0].text
     )
 

@@ -78,6 +78,11 @@ def test_options_of_jobs_choose_slurm():
         ("seeds=[]", "seeds=table"),
         ("seeds=", "seeds=: is empty"),
         ("seeds=[table,1]", "must be whole numbers"),
+        ("seeds=[0,,1]", r"'seeds=\[0,,1\]': an item of the list is empty; leave out a comma"),
+        ("seeds=[,1]", "an item of the list is empty"),
+        ("seeds=[[0]]", "has brackets twice; write SEEDS=0 with make, else seeds=0"),
+        ("seeds=[[0,2]]", "write SEEDS=0,2 with make, else seeds=0,2"),
+        ("seeds=[[0],[2]]", "must be whole numbers"),
         ("seeds=010", "seeds=010: must be whole numbers"),  # of YAML these are 8, 16, 10 and 90
         ("seeds=[0x10]", "must be whole numbers"),
         ("seeds=1_0", "must be whole numbers"),
@@ -139,6 +144,13 @@ def test_help_lists_what_does_something_in_a_script_and_all_else_is_refused_ther
     for key in set(every) - set(known):
         with pytest.raises(ConfigError, match=f"it has no effect in {script}.py"):
             load_settings([f"{key}=1"], script=script)
+
+
+@pytest.mark.parametrize("script", [script for script in USED if "profile" in USED[script]])
+def test_help_shows_the_profile_that_a_script_takes_by_default(script):
+    (line,) = (x for x in settings_help(script).splitlines() if x.startswith("profile: "))
+    profile = "paper" if script == "dry" else "mini"
+    assert line.split()[1] == load_settings([], script=script).profile == profile
 
 
 @pytest.mark.parametrize(

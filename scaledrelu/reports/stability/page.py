@@ -76,8 +76,7 @@ def edge_text(edge: Edge | None) -> str:
 
 def _head(plan: Plan, table: Table) -> str:
     composed = [cell.composed.config for cell in plan.cells_of(table)]
-    lines = [f"# Stability: {table.name}, {plan.profile} profile", ""]
-    lines += [f"{table.title}. {table.source}."]
+    lines = [f"# Stability: {table.name}, {plan.profile} profile", "", table.opening]
     lines += [f"\n> {note}" for note in composed[0].profile.notes]
     if plan.overrides:
         shown = " ".join(shown_overrides(plan.overrides))
