@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from scaledrelu.errors import RunError, ScaledReluError, reader_may_leave
+from scaledrelu.files import cannot_read
 from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_WRONG_INPUT
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
 
@@ -61,6 +62,12 @@ def concluded(work: Callable[[], int]) -> int:
     except ScaledReluError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILED if isinstance(error, RunError) else EXIT_WRONG_INPUT
+    except PermissionError as error:
+        line = cannot_read(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return EXIT_WRONG_INPUT
 
 
 SAY = dict.fromkeys(
