@@ -10,9 +10,15 @@ from collections.abc import Callable
 from scaledrelu.errors import RunError, ScaledReluError, reader_may_leave
 from scaledrelu.files import cannot_read
 from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_WRONG_INPUT
-from scaledrelu.tables.settings import Settings, load_settings, settings_help
+from scaledrelu.tables.settings import (
+    Settings,
+    check_typed_results,
+    load_settings,
+    settings_help,
+)
 
 Say = Callable[[str], None]
+READERS = ("report", "claims", "curves", "stability", "status", "dashboard")  # train nothing
 
 
 def say(line: str) -> None:
@@ -45,7 +51,14 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
     if any(argument in ("-h", "--help") for argument in arguments):
         say(f"{text}\n{settings_help(script)}")
         return 0
-    return concluded(lambda: work(load_settings(arguments, script=script), SAY.get(script, say)))
+
+    def read_and_work() -> int:
+        settings = load_settings(arguments, script=script)
+        if script in READERS:
+            check_typed_results(settings)
+        return work(settings, SAY.get(script, say))
+
+    return concluded(read_and_work)
 
 
 def concluded(work: Callable[[], int]) -> int:

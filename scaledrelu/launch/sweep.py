@@ -62,6 +62,7 @@ def launch_tables(
     started = time.monotonic()
     check_options(settings.slurm)
     plan = plan_tables(_for_its_launcher(settings))
+    _check_profile(plan)
     return launch_plan(plan, settings, say, train=train, preload=preload, started=started)
 
 
@@ -250,6 +251,21 @@ def _drive(
         finally:
             executor.close()
     return bool(asked)
+
+
+def _check_profile(plan: Plan) -> None:
+    """Refuse a table that says at which profiles alone it is trained, at any other.
+
+    Raises:
+        ConfigError: naming the table and its profiles.
+    """
+    for table in plan.tables:
+        if table.only_at and plan.profile not in table.only_at:
+            raise ConfigError(
+                f"tables=[{table.name}]: is trained at profile {' or '.join(table.only_at)} only, "
+                f"not at {plan.profile}; write profile={table.only_at[0]} (make: "
+                f"PROFILE={table.only_at[0]})"
+            )
 
 
 def _for_its_launcher(settings: Settings) -> Settings:

@@ -58,7 +58,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     seeds: Seeds
-    only_at: tuple[str, ...] = ()  # profiles that make it with tables=all; empty: every profile
+    only_at: tuple[str, ...] = ()  # the only profiles that it is trained at; empty: every profile
     not_at: tuple[str, ...] = ()  # profiles that make it only where it is named
     judged: bool = False  # whether the loss that the crash rule judged is printed beside its limit
     is_grid: bool = False  # of learning rates and warm-ups, from conf/stability

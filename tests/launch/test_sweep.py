@@ -26,7 +26,7 @@ from scripts.sweep import sweep
 from tests.helpers import sandboxes
 from tests.helpers.processes import lives, until
 from tests.helpers.sandboxes import TABLE as TABLE
-from tests.helpers.sandboxes import settings_in
+from tests.helpers.sandboxes import settings_in, write_only_table
 
 
 def test_missing_runs_are_trained_once_and_reported(sandbox):
@@ -418,6 +418,31 @@ def test_a_plan_needs_no_file_of_its_own(sandbox, full_disk):
     full_disk("tables.composer.write_atomic")
     assert sandbox.sweep("dry_run=true") == 0
     assert not (sandbox.base / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "seeds"), [((), None), (("seeds=0",), (0,)), (("seeds=[0,1]",), (0, 1))]
+)
+def test_claims_of_a_report_rest_on_every_seed_unless_some_are_asked_for(
+    sandbox, monkeypatch, typed, seeds
+):
+    asked = []
+    monkeypatch.setattr("scripts.report.write_claims", lambda s: (asked.append(s.seeds) or [], []))
+    (sandbox.base / "conf" / "claims.yaml").touch()
+    report(settings_in(sandbox.base, *typed, script="report"), sandbox.said.append)
+    assert asked == [seeds]
+
+
+def test_a_table_is_trained_at_its_own_profiles_only(sandbox):
+    write_only_table(sandbox.base, TABLE | {"only_at": ["cifar", "small"]})
+    said = (
+        r"tables=\[table8\]: is trained at profile cifar or small only, not at mini; write "
+        r"profile=cifar \(make: PROFILE=cifar\)"
+    )
+    for more in ((), ("dry_run=true",)):
+        with pytest.raises(ConfigError, match=said):
+            sandbox.sweep("tables=[table8]", *more)
+    assert sandbox.started() == []
 
 
 @pytest.mark.parametrize("work", [sweep, report])
