@@ -27,6 +27,7 @@ from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import SLURM, Settings
+from scaledrelu.text import plural
 
 REDO = ("none", "failed", "all")
 POLL_S = 1.0
@@ -207,10 +208,7 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
     if undone:
         others = undone - len(failed) - len(damaged)
         if failed or others:
-            say(
-                f"{len(failed)} runs failed and {others} have no result; run the same command "
-                "again to retry"
-            )
+            say(_what_to_do(plan, launched, failed=len(failed), others=others))
         if damaged:
             say(
                 f"{len(damaged)} records are damaged; redo=<run id> sets one aside and trains it "
@@ -218,6 +216,16 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
             )
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _what_to_do(plan: Plan, launched: Launched, *, failed: int, others: int) -> str:
+    """Return how many runs have no result, and what would change that."""
+    verb = "has" if others == 1 else "have"
+    counts = [f"{plural(failed, 'run')} failed"] if failed else []
+    counts += [f"{others if failed else plural(others, 'run')} {verb} no result"] if others else []
+    short = launched.budget.too_short_for(plan, launched.todo) if launched.budget else None
+    again = "run the same command again to retry"
+    return f"{' and '.join(counts)}; {again if failed or not short else short}"
 
 
 def _drive(

@@ -72,7 +72,7 @@ def build_plan(
     for table in tables:
         for row in table.rows:
             for column in table.metrics:
-                wanted = tuple(seeds or (row.seeds or table.seeds).at(profile))
+                wanted = tuple(seeds or table.seeds_of(row).at(profile))
                 with _placed(table, row, overrides):
                     cells.append(planner.cell(table, row, column, wanted))
     return Plan(

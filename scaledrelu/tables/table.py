@@ -85,6 +85,10 @@ class Table:
         """
         return profile not in self.not_at and profile in (self.only_at or (profile,))
 
+    def seeds_of(self, row: Row) -> Seeds:
+        """Return a row's own seeds, or those of its block; else the table's."""
+        return row.seeds or self.seeds
+
     def baseline_of(self, row: Row) -> Row | None:
         """Return what a row is compared with in its block; None for itself or where none is."""
         same = (r for r in self.rows if r.block == row.block)
