@@ -2,6 +2,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -53,6 +54,32 @@ def test_the_eta_weighs_runs_by_what_they_may_take(tmp_path, monkeypatch):
         progress.see(Event(name, What.FAILED, "out of memory"))
     assert said[0] == "[1/2] a-1 failed: out of memory  10s ETA 30s"
     assert said[1].endswith("40s ETA 0s")
+
+
+@pytest.mark.parametrize(("n_jobs", "count"), [(1, 3), (2, 8), (4, 16), (4, 5), (2, 13)])
+@pytest.mark.parametrize("pace", [0.5, 1.0, 3.0])
+def test_the_eta_counts_what_the_other_slots_have_half_done(
+    tmp_path, monkeypatch, n_jobs, count, pace
+):
+    """Runs of different lengths, all so many times as long as expected, on a clock that jumps."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    expected = {f"a-{i}": 10.0 + i % 3 for i in range(count)}
+    said, waiting, running, ended = [], list(expected), {}, []
+    progress = progress_of(expected, tmp_path, said)
+    while waiting or running:
+        while waiting and len(running) < n_jobs:
+            name = waiting.pop(0)
+            running[name] = now[0] + pace * expected[name]
+            progress.see(Event(name, What.STARTED))
+        name = min(running, key=running.get)
+        now[0] = running.pop(name)
+        progress.see(Event(name, What.DONE))
+        ended.append(now[0])
+    etas = [re.search(r"ETA (?:(\d+)m )?(\d+)s", line).groups("0") for line in said]
+    for at, (minutes, seconds) in zip(ended, etas, strict=True):
+        eta = 60 * int(minutes) + int(seconds)
+        assert eta == pytest.approx(now[0] - at, abs=1 + pace * 12 / 2), (at, said)
 
 
 def test_only_what_a_person_can_use_is_told(tmp_path):
