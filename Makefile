@@ -43,7 +43,7 @@ table%: $(READY) ## train what is missing of one table and write results/<profil
 	$(SWEEP) tables=[$@] $(ARGS)
 
 # Its own profile and seeds, as conf/table/edge.yaml has them.
-edge: $(READY) ## every stem at four learning rates, 126 runs on CIFAR-10 (PROFILE=cifar): hours
+edge: $(READY) ## every stem at four learning rates, 126 runs on CIFAR-10 (PROFILE=cifar), about two hours
 	exec $(RUN) scripts/sweep.py profile=$(call unless_given,PROFILE,cifar) seeds=[$(call unless_given,SEEDS,table)] tables=[$@] $(ARGS)
 
 tables: $(READY) ## the same for every table

@@ -139,7 +139,7 @@ def check_typed_results(settings: Settings) -> None:
     """Refuse a results folder that was typed and holds no runs: its name may be a slip.
 
     Args:
-        settings: of a script that reads what others trained.
+        settings: those of a script that trains nothing.
 
     Raises:
         ConfigError: there is no folder of runs.
