@@ -30,6 +30,7 @@ class Progress:
         self._say = say
         self.left_out = 0  # jobs that were not started or submitted
         self._start = time.monotonic()
+        self._first: float | None = None  # when the first run was started
         self._begun: dict[str, float] = {}  # run -> when it was started
         self._took = self._expected = 0.0  # seconds of the runs that were seen from start to end
 
@@ -37,7 +38,8 @@ class Progress:
         """Print a line about an event, if it is worth one."""
         self.left_out += event.what is What.LEFT_OUT
         if event.what is What.STARTED and event.name in self._waiting:
-            self._begun[event.name] = time.monotonic()
+            self._begun[event.name] = now = time.monotonic()
+            self._first = now if self._first is None else self._first
         elif event.what in (What.DONE, What.FAILED):
             self._say(self._line(event) if event.name in self._waiting else self._made(event))
         elif event.what not in QUIET and (event.reason or event.what is not What.LEFT_OUT):
@@ -64,7 +66,8 @@ class Progress:
             for name, seconds in self._waiting.items()
         }
         rest = sum(open_.values())
-        together = (now - self._start) * rest / max(self._all_seconds - rest, 1e-9)
+        since = self._start if self._first is None else self._first
+        together = (now - since) * rest / max(self._all_seconds - rest, 1e-9)
         return max(together, pace * max(open_.values(), default=0.0))
 
     def _ending(self, event: Event) -> str:

@@ -67,6 +67,7 @@ def test_the_eta_counts_what_the_other_slots_have_half_done(
     expected = {f"a-{i}": 10.0 + i % 3 for i in range(count)}
     said, waiting, running, ended = [], list(expected), {}, []
     progress = progress_of(expected, tmp_path, said)
+    now[0] = 30.0  # until the modules that runs need are loaded
     while waiting or running:
         while waiting and len(running) < n_jobs:
             name = waiting.pop(0)
