@@ -12,6 +12,10 @@ GPU_RUN  := $(if $(wildcard $(RUN)),$(RUN),$(PYTHON))
 READY    := $(VENV)/.ready
 # What has no wheels for another system is pinned by itself.
 LOCKS    := requirements.lock $(if $(filter Linux,$(shell uname -s)),requirements-linux.lock)
+# What a target takes unless the variable is given: $(call unless_given,SEEDS,table).
+unless_given = $(if $(filter file,$(origin $1)),$2,$($1))
+# Where none are given, a script has seeds of its own.
+GIVEN_SEEDS := $(if $(filter file,$(origin SEEDS)),,seeds=[$(SEEDS)])
 # exec: a signal to make reaches the script, not a shell that would leave it behind.
 SWEEP    := exec $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(SEEDS)]
 
@@ -38,8 +42,9 @@ $(READY): $(LOCKS) pyproject.toml
 table%: $(READY) ## train what is missing of one table and write results/<profile>/table<N>.{csv,md}
 	$(SWEEP) tables=[$@] $(ARGS)
 
-edge: $(READY) ## every stem at four learning rates, three seeds: with PROFILE=cifar
-	$(SWEEP) tables=[$@] $(ARGS)
+# Its own profile and seeds, as conf/table/edge.yaml has them.
+edge: $(READY) ## every stem at four learning rates, 126 runs on CIFAR-10 (PROFILE=cifar), about two hours
+	exec $(RUN) scripts/sweep.py profile=$(call unless_given,PROFILE,cifar) seeds=[$(call unless_given,SEEDS,table)] tables=[$@] $(ARGS)
 
 tables: $(READY) ## the same for every table
 	$(SWEEP) $(ARGS)
@@ -52,7 +57,7 @@ curves: $(READY) ## training curves of every row, from what is done: results/<pr
 
 # Its own seeds, unless SEEDS says otherwise: an edge needs more than one.
 stability: $(READY) ## train what is missing of conf/stability/stems.yaml; map of rates, stability edge
-	exec $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(if $(filter file,$(origin SEEDS)),table,$(SEEDS))] tables=[stems] $(ARGS)
+	exec $(RUN) scripts/sweep.py profile=$(PROFILE) seeds=[$(call unless_given,SEEDS,table)] tables=[stems] $(ARGS)
 
 theory: $(READY) ## the paper's theorems in numbers: trains a few runs, writes docs/theory.md
 	exec $(RUN) scripts/theory.py $(ARGS)
@@ -67,13 +72,13 @@ status: $(READY) ## one line a run: queued, running (epoch, images/s, ETA, loss)
 	@exec $(RUN) scripts/status.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
 
 report: $(READY) ## rewrite the tables and the page, report.html, from what is done; trains nothing
-	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)
+	@exec $(RUN) scripts/report.py profile=$(PROFILE) $(GIVEN_SEEDS) $(ARGS)
 
 claims: $(READY) ## the paper's claims with verdicts, all seeds of each table; trains nothing
-	@exec $(RUN) scripts/claims.py profile=$(PROFILE) $(if $(filter file,$(origin SEEDS)),,seeds=[$(SEEDS)]) $(ARGS)
+	@exec $(RUN) scripts/claims.py profile=$(PROFILE) $(GIVEN_SEEDS) $(ARGS)
 
 publish: $(READY) ## copy tables, claims, figures, page and slim run records to results/published/<profile>/
-	@exec $(RUN) scripts/report.py profile=$(PROFILE) seeds=[$(SEEDS)] publish=true $(ARGS)
+	@exec $(RUN) scripts/report.py profile=$(PROFILE) $(GIVEN_SEEDS) publish=true $(ARGS)
 
 dashboard: $(READY) ## save a workspace and a report per table at W&B
 	@exec $(RUN) scripts/dashboard.py profile=$(PROFILE) seeds=[$(SEEDS)] $(ARGS)

@@ -1,4 +1,4 @@
-"""Files that readers see whole or not at all, and error messages where none can be written."""
+"""Files that readers see whole or not at all; one line where none can be written or read."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 OCCUPIED = {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
 WRITE_ERRORS = "EACCES EDQUOT ENAMETOOLONG ENOSPC EPERM EROFS"
 CANNOT_WRITE = OCCUPIED | {getattr(errno, name) for name in WRITE_ERRORS.split()}
+REMEDIES = {  # of what another folder is the only remedy has no line here
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, or "),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "give write permission there, or "),
+    **dict.fromkeys(OCCUPIED, "move away the file or folder that is in its place, or "),
+}
 
 
 @contextlib.contextmanager
@@ -90,8 +95,39 @@ def write_changed(path: Path, content: bytes | str, *, durable: bool = True) -> 
     return path
 
 
-def cannot_write(error: OSError, folder: str | Path) -> str | None:
-    """Return one line if an error says that the results folder is not writable, else None.
+def cannot_read(error: OSError) -> str | None:
+    """Return one line if an error says that something may not be read, else None.
+
+    Args:
+        error: an error of any file operation.
+    """
+    if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
+        return None
+    return refused_reading(Path(error.filename))
+
+
+def refused_reading(path: Path) -> str | None:
+    """Return one line if a file or folder may not be read; None if it may, or is not there.
+
+    Args:
+        path: the file or folder; named is the outermost folder above it that may not be entered.
+    """
+    place = path
+    try:
+        for place in reversed(path.parents):
+            os.stat(f"{place}/.")  # only who may enter a folder is told
+        place = path
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        os.stat(f"{path}/.")
+    except PermissionError as error:
+        return f"{place}: cannot be read ({error.strerror}); give read permission"
+    except OSError:
+        return None
+    return None
+
+
+def cannot_use(error: OSError, folder: str | Path) -> str | None:
+    """Return one line if an error says that the results folder is no place for results, else None.
 
     Args:
         error: an error of any file operation.
@@ -104,9 +140,9 @@ def cannot_write(error: OSError, folder: str | Path) -> str | None:
         return None
     if name is None and error.errno not in FULL_OR_READ_ONLY:
         return None
-    return (
-        f"cannot write {name or folder}: {error.strerror}; make room, or choose another folder "
-        "with paths.results=<folder>"
+    return cannot_read(error) or (
+        f"cannot write {name or folder}: {error.strerror}; {REMEDIES.get(error.errno, '')}"
+        "choose another folder with paths.results=<folder>"
     )
 
 
@@ -115,19 +151,19 @@ def writing_to(results: Path) -> Iterator[None]:
     """Turn errors of a read-only or full results folder inside the block into one line.
 
     Raises:
-        RunError: which file, and why it cannot be written.
+        RunError: which file, and why it cannot be written, or read.
     """
     try:
         yield
     except OSError as error:
+        if line := cannot_read(error):
+            raise RunError(line) from error
         if error.errno not in CANNOT_WRITE:
             raise
-        remedy = "make room or give write permission there"
-        if error.errno in OCCUPIED:
-            remedy = "move away the file or folder that is in its place"
         raise RunError(  # the second name is that of the file, where the first is a temporary one
             f"{error.filename2 or error.filename or results}: cannot be written "
-            f"({error.strerror}); {remedy}, or set results=<folder>; finished runs are kept"
+            f"({error.strerror}); {REMEDIES.get(error.errno, '')}set results=<folder>; finished "
+            "runs are kept"
         ) from error
 
 

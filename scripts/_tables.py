@@ -8,10 +8,17 @@ import sys
 from collections.abc import Callable
 
 from scaledrelu.errors import RunError, ScaledReluError, reader_may_leave
+from scaledrelu.files import cannot_read
 from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_WRONG_INPUT
-from scaledrelu.tables.settings import Settings, load_settings, settings_help
+from scaledrelu.tables.settings import (
+    Settings,
+    check_typed_results,
+    load_settings,
+    settings_help,
+)
 
 Say = Callable[[str], None]
+READERS = ("report", "claims", "curves", "stability", "status", "dashboard")  # train nothing
 
 
 def say(line: str) -> None:
@@ -44,7 +51,14 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
     if any(argument in ("-h", "--help") for argument in arguments):
         say(f"{text}\n{settings_help(script)}\n\n{ending_text(script)}")
         return 0
-    return concluded(lambda: work(load_settings(arguments, script=script), SAY.get(script, say)))
+
+    def read_and_work() -> int:
+        settings = load_settings(arguments, script=script)
+        if script in READERS:
+            check_typed_results(settings)
+        return work(settings, SAY.get(script, say))
+
+    return concluded(read_and_work)
 
 
 def ending_text(script: str) -> str:
@@ -71,6 +85,12 @@ def concluded(work: Callable[[], int]) -> int:
     except ScaledReluError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILED if isinstance(error, RunError) else EXIT_WRONG_INPUT
+    except PermissionError as error:
+        line = cannot_read(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return EXIT_WRONG_INPUT
 
 
 SAY = dict.fromkeys(

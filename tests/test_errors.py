@@ -1,10 +1,14 @@
-"""What the scripts do when their output is not read to its end."""
+"""What the scripts do when their output is not read to its end, or an input may not be read."""
 
 import os
 import sys
 
+import pytest
+
+from scaledrelu.config.compose import readable_errors
 from scaledrelu.errors import ConfigError, RunError
-from scripts._tables import run_script
+from scripts._tables import READERS, run_script
+from tests.helpers.permissions import closed
 
 
 def test_a_reader_that_leaves_early_is_no_error(monkeypatch):
@@ -53,3 +57,46 @@ def test_what_a_script_returns_is_its_exit_status_while_somebody_reads(monkeypat
     monkeypatch.setattr(sys, "argv", ["sweep.py", "seed=3"])
     assert run_script("sweep", lambda settings, say: 0, "a script") == 2
     assert capsys.readouterr().err.startswith("error: 'seed=3'")
+
+
+def test_what_a_script_may_not_read_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["sweep.py"])
+    with closed(tmp_path / "file"):
+        assert run_script("sweep", lambda *_: len((tmp_path / "file").read_text()), "") == 2
+        with pytest.raises(SystemExit) as ended, readable_errors():
+            (tmp_path / "file").read_text()
+    assert ended.value.code == 2
+    said = f"error: {tmp_path / 'file'}: cannot be read (Permission denied); give read permission"
+    assert capsys.readouterr().err.splitlines() == [said, said]
+
+
+def test_a_script_that_may_not_write_keeps_its_traceback(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["sweep.py"])
+    with closed(tmp_path, 0o555):
+        with pytest.raises(PermissionError):
+            run_script("sweep", lambda *_: (tmp_path / "file").write_text(""), "")
+        with pytest.raises(PermissionError), readable_errors():
+            (tmp_path / "file").touch()
+
+
+@pytest.mark.parametrize("script", READERS)
+def test_a_results_folder_that_is_typed_has_runs_where_nothing_is_trained(
+    tmp_path, monkeypatch, capsys, script
+):
+    monkeypatch.chdir(tmp_path)
+    for typed, status in (("results=nowhere", 2), ("results=results", 2), (None, 0)):
+        monkeypatch.setattr(sys, "argv", list(filter(None, ["x.py", typed])))
+        assert run_script(script, lambda *_: 0, "") == status
+        if typed:
+            place = typed.partition("=")[2]
+            said = f"error: {typed}: holds no runs (there is no folder {place}/runs); "
+            assert capsys.readouterr().err.startswith(said)
+    monkeypatch.setattr(sys, "argv", ["x.py", "results=nowhere"])
+    (tmp_path / "nowhere" / "runs").mkdir(parents=True)
+    assert run_script(script, lambda *_: 0, "") == 0
+
+
+def test_a_sweep_may_have_a_new_results_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["sweep.py", f"results={tmp_path / 'new'}"])
+    assert run_script("sweep", lambda *_: 0, "") == 0

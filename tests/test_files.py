@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from scaledrelu.files import atomic_file, write_atomic
+from scaledrelu.errors import RunError
+from scaledrelu.files import atomic_file, cannot_read, cannot_use, write_atomic, writing_to
+from tests.helpers.permissions import closed
 
 
 def names(folder: Path) -> list[str]:
@@ -87,3 +90,50 @@ def test_what_a_kill_left_is_replaced_where_one_process_writes(tmp_path: Path) -
         stream.write(b"new")
     assert names(tmp_path) == ["file", "precious"]
     assert precious.read_text() == "of somebody"
+
+
+@pytest.mark.parametrize(
+    ("shut", "mode"), [("runs", 0o000), ("runs", 0o600), ("runs/a", 0o000), ("runs/a/file", 0o000)]
+)
+def test_what_may_not_be_read_is_named_and_not_taken_for_a_write(
+    tmp_path: Path, shut: str, mode: int
+) -> None:
+    path = tmp_path / "runs" / "a" / "file"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    said = f"{tmp_path / shut}: cannot be read (Permission denied); give read permission"
+    with closed(tmp_path / shut, mode):
+        with pytest.raises(RunError) as caught, writing_to(tmp_path):
+            path.read_text()
+        assert str(caught.value) == said
+        assert cannot_use(caught.value.__cause__, tmp_path) == said
+
+
+def test_what_may_be_read_but_not_written_is_no_trouble_with_reading(tmp_path: Path) -> None:
+    with closed(tmp_path, 0o555):
+        with pytest.raises(PermissionError) as caught:
+            write_atomic(tmp_path / "file", "x")
+        assert cannot_read(caught.value) is None
+        assert "cannot write" in cannot_use(caught.value, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "make room, or "),
+        (errno.EDQUOT, "make room, or "),
+        (errno.EACCES, "give write permission there, or "),
+        (errno.EPERM, "give write permission there, or "),
+        (errno.EROFS, ""),
+        (errno.ENAMETOOLONG, ""),
+        (errno.ENOTDIR, "move away the file or folder that is in its place, or "),
+    ],
+)
+def test_the_remedy_fits_the_reason(tmp_path: Path, code: int, remedy: str) -> None:
+    error = OSError(code, os.strerror(code), str(tmp_path / "file"))
+    said = f"({os.strerror(code)}); {remedy}set results=<folder>; finished runs are kept"
+    with pytest.raises(RunError) as caught, writing_to(tmp_path):
+        raise error
+    assert str(caught.value).endswith(said)
+    said = f"{os.strerror(code)}; {remedy}choose another folder with paths.results=<folder>"
+    assert cannot_use(error, tmp_path).endswith(said)

@@ -32,6 +32,7 @@ from scaledrelu.config.recorded import pin_recorded_files, pin_recorded_labels
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
+from scaledrelu.files import cannot_read
 
 
 def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunConfig:
@@ -204,6 +205,10 @@ def readable_errors() -> Iterator[None]:
         message = str(error)
     except (HydraException, OmegaConfBaseException) as error:
         message = one_line(error)
+    except PermissionError as error:
+        message = cannot_read(error)
+        if message is None:
+            raise
     else:
         return
     print(f"error: {message}", file=sys.stderr)

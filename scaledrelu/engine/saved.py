@@ -6,6 +6,7 @@ Written after the checkpoint, so it never claims more than is saved; read by pla
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,8 @@ def write_saved(folder: Path, *, step: int, total_steps: int) -> None:
 
 
 def read_saved(folder: Path) -> Saved | None:
-    """Return how far a run's checkpoint is; None without a checkpoint."""
-    if not any((folder / name).exists() for name in (LAST, PREVIOUS)):
+    """Return how far a run's checkpoint is; None without one, or where it may not be seen."""
+    if not any(os.path.exists(folder / name) for name in (LAST, PREVIOUS)):
         return None
     try:
         raw = json.loads((folder / PROGRESS).read_bytes())

@@ -6,6 +6,7 @@ yet one run is started, and the others wait for its result. At the deadline runn
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 
@@ -41,7 +42,10 @@ class Budget:
         started: float,
         estimate: Estimator,
     ) -> None:
-        self.deadline = started + seconds - min(SAVE_S, SAVE_SHARE * seconds)
+        self._usable = seconds - min(SAVE_S, SAVE_SHARE * seconds)
+        self.deadline = started + self._usable
+        self._at_first = self.left  # when the first run was asked about
+        self._asked = False
         self.left_out: dict[str, str] = {}  # run -> why it was not started
         self._plan, self._estimate = plan, estimate
         self._runs = {run.run_id: run for run in todo}
@@ -60,10 +64,12 @@ class Budget:
             name: id of a run or artifact.
             running: ids of what is running now.
         """
+        if not self._asked:
+            self._at_first, self._asked = self.left, True
         if name not in self._runs:
             return self.left > 0
         expected = self._expected(name)
-        needed = self._start_s if expected is None else CAUTION * expected + self._start_s
+        needed = self._needed(expected)
         if needed > self.left:
             self.left_out[name] = _too_long(expected, needed, self.left)
         elif expected is None and any(self._expected(other) is None for other in running):
@@ -93,6 +99,30 @@ class Budget:
                 reasons.setdefault(self._why(run), []).append(run.run_id)
         return [f"{reason}: {', '.join(names)}" for reason, names in reasons.items()]
 
+    def too_short_for(self, plan: Plan, todo: Sequence[PlannedRun]) -> str | None:
+        """Return which limit to give if not even the shortest run fits this one, else None.
+
+        Args:
+            plan: made after the last run.
+            todo: the runs that were to be trained.
+        """
+        left = [plan.runs[item.run_id] for item in todo]
+        needs = [
+            self._needed(time_left(self._estimate(run), run.saved).seconds)
+            for run in left
+            if run.status is Status.MISSING and _may_start(plan, run)
+        ]
+        if not needs or min(needs) <= self._at_first:
+            return None
+        whole = min(needs) + self._usable - self._at_first
+        seconds = math.ceil(min(whole / (1 - SAVE_SHARE), whole + SAVE_S)) + 1
+        needed = duration(min(needs))
+        return f"the shortest needs about {needed}: set budget_s={seconds} or more"
+
+    def _needed(self, expected: float | None) -> float:
+        """Return the seconds that have to be left for a run to start."""
+        return self._start_s if expected is None else CAUTION * expected + self._start_s
+
     def _why(self, run: PlannedRun) -> str:
         if run.run_id in self.left_out:
             return f"not started: {self.left_out[run.run_id]}"
@@ -112,6 +142,10 @@ class Budget:
         if result is not None:
             trained = result.seconds * (1 - (run.saved.share if run.saved else 0))
             self._start_s = max(1.0, seconds - trained)
+
+
+def _may_start(plan: Plan, run: PlannedRun) -> bool:
+    return run.upstream is None or plan.runs[run.upstream].status is Status.OK
 
 
 def _too_long(expected: float | None, needed: float, left: float) -> str:

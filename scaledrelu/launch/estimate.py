@@ -16,8 +16,7 @@ from scaledrelu.runs.record import Outcome, Result, Saved, read_config, read_res
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.text import duration
 
-PROFILE = "mini"  # whose published runs, of one thread, tell about those of other machines
-PUBLISHED = CONF_DIR.parent / "results" / "published" / PROFILE
+PUBLISHED = CONF_DIR.parent / "results" / "published"  # holds a folder of each profile
 SAM_FACTOR = 2.0  # two gradients
 
 Kind = tuple[Any, ...]
@@ -35,7 +34,7 @@ class Estimator:
     """Medians of the finished runs under one results folder, by what makes runs alike.
 
     If no similar run has finished, one with another stem or optimizer is used as a guess, and after
-    that the published runs, which other machines have trained.
+    that the published runs of the same profile, which other machines have trained.
 
     Args:
         results: results folder.
@@ -54,9 +53,7 @@ class Estimator:
         for relation, kind in enumerate(kinds):
             if kind in self._seconds:
                 return Estimate(self._seconds[kind] * work, measured=relation == 0)
-        if run.config.profile.name != PROFILE:
-            return Estimate(None, measured=False)
-        elsewhere = _published(PUBLISHED)
+        elsewhere = _published(PUBLISHED / run.config.profile.name)
         guess = next((elsewhere[kind] for kind in kinds if kind in elsewhere), None)
         return Estimate(None if guess is None else guess * work, measured=False)
 

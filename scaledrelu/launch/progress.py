@@ -30,23 +30,45 @@ class Progress:
         self._say = say
         self.left_out = 0  # jobs that were not started or submitted
         self._start = time.monotonic()
+        self._first: float | None = None  # when the first run was started
+        self._begun: dict[str, float] = {}  # run -> when it was started
+        self._took = self._expected = 0.0  # seconds of the runs that were seen from start to end
 
     def see(self, event: Event) -> None:
         """Print a line about an event, if it is worth one."""
         self.left_out += event.what is What.LEFT_OUT
-        if event.what in (What.DONE, What.FAILED):
+        if event.what is What.STARTED and event.name in self._waiting:
+            self._begun[event.name] = now = time.monotonic()
+            self._first = now if self._first is None else self._first
+        elif event.what in (What.DONE, What.FAILED):
             self._say(self._line(event) if event.name in self._waiting else self._made(event))
         elif event.what not in QUIET and (event.reason or event.what is not What.LEFT_OUT):
+            self._begun.pop(event.name, None)
             self._say(f"{event.name} {_in_words(event)}")
 
     def _line(self, event: Event) -> str:
-        del self._waiting[event.name]
+        now = time.monotonic()
+        expected, begun = self._waiting.pop(event.name), self._begun.pop(event.name, None)
+        if event.what is What.DONE and begun is not None:
+            self._took += now - begun
+            self._expected += expected
         done = self._total - len(self._waiting)
-        elapsed = time.monotonic() - self._start
-        open_seconds = sum(self._waiting.values())
-        left = elapsed * open_seconds / max(self._all_seconds - open_seconds, 1e-9)
-        clock = f"{duration(elapsed)} ETA {duration(left)}"
+        clock = f"{duration(now - self._start)} ETA {duration(self._left(now))}"
         return f"[{done}/{self._total}] {event.name} {self._ending(event)}  {clock}"
+
+    def _left(self, now: float) -> float:
+        """Return the seconds until the last run ends: at the pace so far, other slots included."""
+        pace = self._took / self._expected if self._expected else 0.0  # seconds per expected one
+        open_ = {
+            name: max(0.0, seconds - (now - self._begun[name]) / pace)
+            if pace and name in self._begun
+            else seconds
+            for name, seconds in self._waiting.items()
+        }
+        rest = sum(open_.values())
+        since = self._start if self._first is None else self._first
+        together = (now - since) * rest / max(self._all_seconds - rest, 1e-9)
+        return max(together, pace * max(open_.values(), default=0.0))
 
     def _ending(self, event: Event) -> str:
         if event.what is What.FAILED:

@@ -27,6 +27,7 @@ from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import SLURM, Settings
+from scaledrelu.text import plural
 
 REDO = ("none", "failed", "all")
 POLL_S = 1.0
@@ -62,6 +63,7 @@ def launch_tables(
     started = time.monotonic()
     check_options(settings.slurm)
     plan = plan_tables(_for_its_launcher(settings))
+    _check_profile(plan)
     return launch_plan(plan, settings, say, train=train, preload=preload, started=started)
 
 
@@ -206,10 +208,7 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
     if undone:
         others = undone - len(failed) - len(damaged)
         if failed or others:
-            say(
-                f"{len(failed)} runs failed and {others} have no result; run the same command "
-                "again to retry"
-            )
+            say(_what_to_do(plan, launched, failed=len(failed), others=others))
         if damaged:
             say(
                 f"{len(damaged)} records are damaged; redo=<run id> sets one aside and trains it "
@@ -217,6 +216,16 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
             )
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _what_to_do(plan: Plan, launched: Launched, *, failed: int, others: int) -> str:
+    """Return how many runs have no result, and what would change that."""
+    verb = "has" if others == 1 else "have"
+    counts = [f"{plural(failed, 'run')} failed"] if failed else []
+    counts += [f"{others if failed else plural(others, 'run')} {verb} no result"] if others else []
+    short = launched.budget.too_short_for(plan, launched.todo) if launched.budget else None
+    again = "run the same command again to retry"
+    return f"{' and '.join(counts)}; {again if failed or not short else short}"
 
 
 def _drive(
@@ -250,6 +259,21 @@ def _drive(
         finally:
             executor.close()
     return bool(asked)
+
+
+def _check_profile(plan: Plan) -> None:
+    """Refuse a table that says at which profiles alone it is trained, at any other.
+
+    Raises:
+        ConfigError: naming the table and its profiles.
+    """
+    for table in plan.tables:
+        if table.only_at and plan.profile not in table.only_at:
+            raise ConfigError(
+                f"tables=[{table.name}]: is trained at profile {' or '.join(table.only_at)} only, "
+                f"not at {plan.profile}; write profile={table.only_at[0]} (make: "
+                f"PROFILE={table.only_at[0]})"
+            )
 
 
 def _for_its_launcher(settings: Settings) -> Settings:

@@ -50,7 +50,7 @@ class Links:
         return text if target is None else tag("a", text, href=target, **attributes)
 
     def target(self, name: str) -> str | None:
-        """Return the relative address of a record; None where there is none.
+        """Return the relative address of a record; None where there is none, or it may not be seen.
 
         Args:
             name: id of the run or artifact.
@@ -59,7 +59,7 @@ class Links:
             run_directory(self.root, name) / RESULT,
             artifact_directory(self.root, name) / MANIFEST,
         )
-        found = next((path for path in places if path.is_file()), None)
+        found = next((path for path in places if os.path.isfile(path)), None)
         return None if found is None else Path(os.path.relpath(found, self.folder)).as_posix()
 
     def files(self, *names: str) -> Html | None:

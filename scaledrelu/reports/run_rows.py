@@ -21,7 +21,15 @@ from scaledrelu.config.naming import LAYERS, name_of_layers
 from scaledrelu.config.stored import CONFIG_YAML, from_yaml
 from scaledrelu.errors import ConfigError
 from scaledrelu.reports.readable_config import readable_value
-from scaledrelu.runs.damage import UNREADABLE, RecordError, check_files, in_short, keep, read_text
+from scaledrelu.runs.damage import (
+    UNREADABLE,
+    RecordError,
+    check_files,
+    check_runs,
+    in_short,
+    keep,
+    read_text,
+)
 from scaledrelu.runs.record import (
     RESULT,
     Status,
@@ -51,9 +59,11 @@ def read_rows(results: str | Path, *, only: Collection[str] | None = None) -> li
         only: ids of the runs to read; None = all.
 
     Raises:
-        ConfigError: there is no such folder, or it cannot be read.
+        ConfigError: there is no such folder.
+        RecordError: it may not be read.
     """
     root = runs_root(results)
+    check_runs(results)
     try:
         names = sorted(name for name in os.listdir(root) if not name.startswith("."))
     except OSError as error:

@@ -47,11 +47,11 @@ class Judged:
     @property
     def verdict(self) -> str:
         """What our runs say of it."""
+        if self.statement.kind is Kind.HIGHER:
+            return UNSTATED
         size = self.size
         if size is None:
             return NOT_RUN
-        if self.statement.kind is Kind.HIGHER:
-            return UNSTATED
         if not size.leaves_out_zero:
             return UNDECIDED
         return SUPPORTED if size.mean < 0 else CONTRADICTED

@@ -31,7 +31,7 @@ from scaledrelu.config.shell import (
     visible_words,
 )
 from scaledrelu.errors import ScaledReluError, reader_may_leave
-from scaledrelu.files import cannot_write
+from scaledrelu.files import cannot_use
 from scaledrelu.runs.ending import (
     EXIT_CTRL_C,
     EXIT_FAILED,
@@ -177,7 +177,7 @@ class Command:
 def reason_outside(error: Exception) -> str | None:
     """Return one line if the results folder or a worker of a launcher failed; None for a bug."""
     if isinstance(error, OSError):
-        return cannot_write(error, MultirunFolder.path or ".")
+        return cannot_use(error, MultirunFolder.path or ".")
     if type(error).__module__.startswith(LAUNCHERS):
         first = str(error).strip().splitlines()[:1]
         kind = type(error).__name__

@@ -12,7 +12,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.places import runs_root
 from scaledrelu.errors import ScaledReluError
+from scaledrelu.files import refused_reading
 
 REDONE = ".redone"  # below the runs: results that were set aside to be made again
 # Files with these suffixes in a run directory must be regular files; the second kind is written in
@@ -65,7 +67,7 @@ def read_text(path: Path, *, advice: str) -> str | None:
     except UnicodeError as error:
         raise RecordError(f"{path}: damaged (not text); {advice}") from error
     except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+        raise _unreadable(path, error) from error
 
 
 def read_json(text: str) -> dict[str, Any]:
@@ -75,6 +77,19 @@ def read_json(text: str) -> dict[str, Any]:
         TypeError, ValueError, RecursionError: if it is not a JSON object.
     """
     return mapping_of(json.loads(text, parse_constant=_refuse), "it")
+
+
+def check_runs(results: str | Path) -> None:
+    """Refuse a folder of runs that may not be read: all of its runs would seem to be missing.
+
+    Args:
+        results: results folder; without runs it is fine.
+
+    Raises:
+        RecordError: naming what may not be read.
+    """
+    if line := refused_reading(runs_root(results)):
+        raise RecordError(line)
 
 
 def check_files(run_dir: str | Path) -> None:
@@ -95,7 +110,7 @@ def check_files(run_dir: str | Path) -> None:
             return
         raise RecordError(f"{run_dir}: is a file, not the folder of a run; move it away") from error
     except OSError as error:
-        raise RecordError(f"{run_dir}: cannot be read ({error.strerror})") from error
+        raise _unreadable(run_dir, error) from error
     for path in (run_dir / name for name in odd):
         if path.is_symlink() and path.name.endswith(WRITTEN_IN_PLACE):
             raise RecordError(f"{path}: is a link, but a run writes to it; move it away")
@@ -159,6 +174,11 @@ def finite_of(value: Any, what: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{what} is {number}")
     return number
+
+
+def _unreadable(path: Path, error: OSError) -> RecordError:
+    line = refused_reading(path)
+    return RecordError(line or f"{path}: cannot be read ({error.strerror})")
 
 
 def _of_type(value: Any, kind: type, what: str) -> Any:

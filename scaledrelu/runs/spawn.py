@@ -18,7 +18,7 @@ from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
 from scaledrelu.errors import ConfigError, RunError, ScaledReluError
-from scaledrelu.files import cannot_write
+from scaledrelu.files import cannot_use
 from scaledrelu.runs import blame, record
 from scaledrelu.runs.ending import Ended as Ended
 from scaledrelu.runs.ending import JobReport as JobReport
@@ -110,7 +110,7 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
             name, Ended.INTERRUPTED, "interrupted; run the same command again to continue"
         )
     except (SystemExit, Exception) as error:
-        unwritable = isinstance(error, OSError) and cannot_write(error, config.paths.results)
+        unwritable = isinstance(error, OSError) and cannot_use(error, config.paths.results)
         reason, trace = blame.cause(error, folder)
         return _failed(name, folder, unwritable or reason, trace)
 

@@ -109,7 +109,8 @@ class Composer:
     def save(self) -> None:
         """Store what was composed anew and drop caches of other configuration trees.
 
-        A read-only or full folder costs time, not correctness.
+        A read-only or full folder costs time, not correctness; what has to be written there says
+        what is wrong.
         """
         if not self._dirty:
             return
@@ -119,8 +120,8 @@ class Composer:
             for old in self._path.parent.glob("composed-*.json"):
                 if old != self._path:
                     old.unlink(missing_ok=True)
-        except OSError as error:  # costs time, not correctness
-            log.warning("%s: composed configs not cached (%s)", self._path, error.strerror)
+        except OSError as error:
+            log.info("%s: composed configs not cached (%s)", self._path, error.strerror)
         self._dirty = False
 
 

@@ -17,7 +17,7 @@ from scaledrelu.config.data import MADE
 from scaledrelu.config.identity import canonical, id_of, is_transient, with_start
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, TableError, nearest
-from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.damage import RecordError, check_runs
 from scaledrelu.runs.record import (
     Result,
     Saved,
@@ -64,13 +64,15 @@ def build_plan(
     Raises:
         TableError: a row that contradicts the configuration.
         ConfigError: an override that does not compose.
+        RecordError: the runs may not be read.
     """
+    check_runs(results)
     planner = _Planner(profile, results, compose, tuple(overrides))
     cells = []
     for table in tables:
         for row in table.rows:
             for column in table.metrics:
-                wanted = tuple(seeds or (row.seeds or table.seeds).at(profile))
+                wanted = tuple(seeds or table.seeds_of(row).at(profile))
                 with _placed(table, row, overrides):
                     cells.append(planner.cell(table, row, column, wanted))
     return Plan(

@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.config.places import expand_overrides, options_of
+from scaledrelu.config.places import expand_overrides, options_of, runs_root
 from scaledrelu.errors import ConfigError, nearest
+from scaledrelu.runs.damage import check_runs
 from scaledrelu.tables.grids import grid_names
 from scaledrelu.tables.spec import table_names, tables_of
 from scaledrelu.tables.typed import (
@@ -89,6 +90,7 @@ class Settings:
     publish: bool
     force: bool
     conf_dir: Path
+    given: frozenset[str] = frozenset()  # the settings that were typed
 
 
 def load_settings(
@@ -107,7 +109,8 @@ def load_settings(
     """
     conf_dir = conf_dir or CONF_DIR
     raw = yaml.safe_load((conf_dir / "sweep.yaml").read_text())
-    raw |= DEFAULTS.get(script, {}) | _given(arguments, raw, USED[script], script)
+    given = _given(arguments, raw, USED[script], script)
+    raw |= DEFAULTS.get(script, {}) | given
     overrides = expand_overrides(_overrides(raw["overrides"]))
     profile = _choice("profile", raw["profile"], options_of(conf_dir, "profile"))
     slurm = _slurm(raw["slurm"])
@@ -129,6 +132,27 @@ def load_settings(
         publish=as_flag("publish", raw["publish"]),
         force=as_flag("force", raw["force"]),
         conf_dir=conf_dir,
+        given=frozenset(given),
+    )
+
+
+def check_typed_results(settings: Settings) -> None:
+    """Refuse a results folder that was typed and holds no runs: its name may be a slip.
+
+    Args:
+        settings: those of a script that trains nothing.
+
+    Raises:
+        ConfigError: there is no folder of runs.
+        RecordError: it may not be read.
+    """
+    root = runs_root(settings.results)
+    check_runs(settings.results)
+    if "results" not in settings.given or root.is_dir():
+        return
+    raise ConfigError(
+        f"results={settings.results}: holds no runs (there is no folder {root}); check the name, "
+        f"or train there first, e.g. make table1 ARGS=results={settings.results}"
     )
 
 

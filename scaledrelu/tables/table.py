@@ -59,7 +59,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     seeds: Seeds
-    only_at: tuple[str, ...] = ()  # profiles that make it with tables=all; empty: every profile
+    only_at: tuple[str, ...] = ()  # the only profiles that it is trained at; empty: every profile
     not_at: tuple[str, ...] = ()  # profiles that make it only where it is named
     judged: bool = False  # whether the loss that the crash rule judged is printed beside its limit
     is_grid: bool = False  # of learning rates and warm-ups, from conf/stability
@@ -90,6 +90,10 @@ class Table:
             profile: an option of ``conf/profile``.
         """
         return profile not in self.not_at and profile in (self.only_at or (profile,))
+
+    def seeds_of(self, row: Row) -> Seeds:
+        """Return a row's own seeds, or those of its block; else the table's."""
+        return row.seeds or self.seeds
 
     def baseline_of(self, row: Row) -> Row | None:
         """Return what a row is compared with in its block; None for itself or where none is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -108,6 +109,25 @@ def test_what_does_not_fit_is_not_started_and_the_sweep_says_so_and_reports(sand
     assert sandbox.started() == []
     assert any("not started: it needs about" in line for line in sandbox.said)
     assert (sandbox.base / "results" / "mini" / "table8.md").exists()
+
+
+def test_where_not_even_the_shortest_run_fits_the_budget_to_give_is_named(sandbox):
+    sandbox.behave()
+    assert sandbox.sweep("budget_s=5") == 1
+    said = r"3 runs have no result; the shortest needs about (\d+)s: set budget_s=(\d+) or more"
+    needed, budget = map(int, re.fullmatch(said, sandbox.said[-1]).groups())
+    assert needed < budget < 1.2 * needed + 5
+    assert sandbox.sweep(f"budget_s={budget}") == 0
+
+
+@pytest.mark.usefixtures("nothing_known")
+def test_what_would_fit_alone_goes_on_with_the_same_command(tmp_path):
+    plan = plan_of_seeds(tmp_path, 2)
+    limited, _ = batches_of(plan, 300.0, took=200.0)
+    todo = list(plan.runs.values())
+    assert limited.too_short_for(plan, todo) is None
+    spent = Budget(100.0, plan, todo, started=0.0, estimate=Estimator(plan.results, plan.runs))
+    assert spent.too_short_for(plan, todo).startswith("the shortest needs about 3m")
 
 
 def test_results_that_were_to_be_made_again_stay_where_the_budget_starts_nothing(sandbox):

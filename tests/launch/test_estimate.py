@@ -7,19 +7,20 @@ import statistics
 
 import pytest
 
+from scaledrelu.launch import estimate
 from scaledrelu.launch.estimate import PUBLISHED, Estimate, Estimator
 from tests.helpers.configs import composed
 from tests.helpers.table_fakes import planned_run
 
 
-def planned(*overrides):
-    return planned_run(composed("profile=mini", *overrides), overrides=overrides)
+def planned(*overrides, profile="mini"):
+    return planned_run(composed(f"profile={profile}", *overrides), overrides=overrides)
 
 
-def published(task, **fields):
+def published(task, profile="mini", **fields):
     """Return the seconds of published runs that held, SAM's halved, by what they say themselves."""
     found = []
-    for folder in (PUBLISHED / "runs").iterdir():
+    for folder in (PUBLISHED / profile / "runs").iterdir():
         science = json.loads((folder / "config.json").read_text())
         result = json.loads((folder / "result.json").read_text())
         has = {
@@ -51,6 +52,21 @@ def test_a_fresh_clone_guesses_the_median_of_published_runs_alike(
     assert len(alike) > 2
     assert not found.measured
     assert found.seconds == pytest.approx(gradients * statistics.median(alike))
+
+
+@pytest.mark.parametrize("profile", [page.parent.name for page in PUBLISHED.glob("*/report.html")])
+def test_a_guess_comes_from_the_published_runs_of_the_same_profile(tmp_path, profile):
+    found = Estimator(tmp_path, {})(planned("stem=conv", profile=profile))
+    alike = published("Classification", profile, stem=True, sam=False, whole=True)
+    assert found.seconds is not None
+    assert not found.measured
+    assert min(alike) <= found.seconds <= max(alike)
+
+
+def test_a_profile_without_published_runs_has_no_guess(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "PUBLISHED", tmp_path)
+    run = planned("stem=conv")
+    assert Estimator(tmp_path / "results", {})(run) == Estimate(None, measured=False)
 
 
 def test_what_nobody_has_trained_has_no_guess(tmp_path):

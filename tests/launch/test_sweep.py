@@ -2,6 +2,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from scripts.sweep import sweep
 from tests.helpers import sandboxes
 from tests.helpers.processes import lives, until
 from tests.helpers.sandboxes import TABLE as TABLE
-from tests.helpers.sandboxes import settings_in
+from tests.helpers.sandboxes import settings_in, write_only_table
 
 
 def test_missing_runs_are_trained_once_and_reported(sandbox):
@@ -53,6 +54,33 @@ def test_the_eta_weighs_runs_by_what_they_may_take(tmp_path, monkeypatch):
         progress.see(Event(name, What.FAILED, "out of memory"))
     assert said[0] == "[1/2] a-1 failed: out of memory  10s ETA 30s"
     assert said[1].endswith("40s ETA 0s")
+
+
+@pytest.mark.parametrize(("n_jobs", "count"), [(1, 3), (2, 8), (4, 16), (4, 5), (2, 13)])
+@pytest.mark.parametrize("pace", [0.5, 1.0, 3.0])
+def test_the_eta_counts_what_the_other_slots_have_half_done(
+    tmp_path, monkeypatch, n_jobs, count, pace
+):
+    """Runs of different lengths, all so many times as long as expected, on a clock that jumps."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    expected = {f"a-{i}": 10.0 + i % 3 for i in range(count)}
+    said, waiting, running, ended = [], list(expected), {}, []
+    progress = progress_of(expected, tmp_path, said)
+    now[0] = 30.0  # until the modules that runs need are loaded
+    while waiting or running:
+        while waiting and len(running) < n_jobs:
+            name = waiting.pop(0)
+            running[name] = now[0] + pace * expected[name]
+            progress.see(Event(name, What.STARTED))
+        name = min(running, key=running.get)
+        now[0] = running.pop(name)
+        progress.see(Event(name, What.DONE))
+        ended.append(now[0])
+    etas = [re.search(r"ETA (?:(\d+)m )?(\d+)s", line).groups("0") for line in said]
+    for at, (minutes, seconds) in zip(ended, etas, strict=True):
+        eta = 60 * int(minutes) + int(seconds)
+        assert eta == pytest.approx(now[0] - at, abs=1 + pace * 12 / 2), (at, said)
 
 
 def test_only_what_a_person_can_use_is_told(tmp_path):
@@ -418,6 +446,31 @@ def test_a_plan_needs_no_file_of_its_own(sandbox, full_disk):
     full_disk("tables.composer.write_atomic")
     assert sandbox.sweep("dry_run=true") == 0
     assert not (sandbox.base / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "seeds"), [((), None), (("seeds=0",), (0,)), (("seeds=[0,1]",), (0, 1))]
+)
+def test_claims_of_a_report_rest_on_every_seed_unless_some_are_asked_for(
+    sandbox, monkeypatch, typed, seeds
+):
+    asked = []
+    monkeypatch.setattr("scripts.report.write_claims", lambda s: (asked.append(s.seeds) or [], []))
+    (sandbox.base / "conf" / "claims.yaml").touch()
+    report(settings_in(sandbox.base, *typed, script="report"), sandbox.said.append)
+    assert asked == [seeds]
+
+
+def test_a_table_is_trained_at_its_own_profiles_only(sandbox):
+    write_only_table(sandbox.base, TABLE | {"only_at": ["cifar", "small"]})
+    said = (
+        r"tables=\[table8\]: is trained at profile cifar or small only, not at mini; write "
+        r"profile=cifar \(make: PROFILE=cifar\)"
+    )
+    for more in ((), ("dry_run=true",)):
+        with pytest.raises(ConfigError, match=said):
+            sandbox.sweep("tables=[table8]", *more)
+    assert sandbox.started() == []
 
 
 @pytest.mark.parametrize("work", [sweep, report])

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import os
 import re
 import shutil
@@ -14,11 +15,16 @@ from scaledrelu.launch.executor import Files, Job
 from scaledrelu.launch.jobs import make_ready
 from scaledrelu.launch.local import LocalExecutor
 from scaledrelu.launch.overview import plan_text
+from scaledrelu.launch.status import status_lines
 from scaledrelu.launch.sweep import runs_to_train
+from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
+from scaledrelu.reports.run_rows import read_rows
+from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import Status, read_result
 from scaledrelu.tables.composer import Composer
+from tests.helpers.permissions import closed
 from tests.helpers.table_fakes import finish, plan_of, write_table
 
 CHAIN = {
@@ -172,6 +178,39 @@ def test_a_damaged_record_costs_its_own_cells_only(finished, conf, case):
     assert sorted(os.walk(folder_of(finished, hurt))) == before
 
 
+@pytest.mark.parametrize("shut", ["", "result.json", "config.json"])
+def test_a_record_that_may_not_be_read_costs_its_own_cells_only(finished, conf, shut):
+    hurt, whole = finished.runs
+    with closed(folder_of(finished, hurt) / shut):
+        plan = plan_of(conf)
+        (row,) = [row for row in read_rows(plan.results) if row["run_id"] == hurt]
+        reports = [path.read_text() for path in write_reports(plan, results=plan.results)]
+        (line,) = [line for line in status_lines(plan) if hurt in line]
+        address = Links(plan.results / "mini", plan.results, frozenset()).target(hurt)
+    said = "cannot be read (Permission denied); give read permission"
+    said = f"{shut}: {said}" if shut else said
+    assert (plan.runs[hurt].status, plan.runs[whole].status) == (Status.DAMAGED, Status.OK)
+    assert plan.runs[hurt].reason == said
+    assert line.endswith(f"damaged: {said}")
+    assert row["outcome"] == "damaged"
+    assert row["reason"].endswith(said)
+    assert all(said in text for text in reports)
+    assert runs_to_train(plan, "failed") == []
+    assert (address is None) == (shut == "")
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
+@pytest.mark.parametrize("shut", ["runs", "."])
+def test_runs_that_may_not_be_read_are_not_taken_for_missing(finished, conf, shut, mode):
+    place = finished.results / shut
+    if shut == "." and mode == 0o100:  # what lies in it can be read, though not listed
+        return
+    said = re.escape(f"{place}: cannot be read (Permission denied); give read permission")
+    for read in (lambda: plan_of(conf), lambda: read_rows(finished.results)):
+        with closed(place, mode), pytest.raises(RecordError, match=f"^{said}$"):
+            read()
+
+
 @pytest.mark.parametrize("case", ["binary result", "no config", "another config"])
 def test_redo_puts_a_damaged_record_aside_whole(finished, conf, case):
     hurt = next(iter(finished.runs))
@@ -265,10 +304,12 @@ def test_a_damaged_cache_of_configs_is_composed_again(tmp_path):
     assert composer._path.read_bytes() == data
 
 
-def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, caplog):
+def test_a_cache_that_cannot_be_written_costs_time_and_no_word(tmp_path, caplog):
     composer = Composer(tmp_path)
     composer(["profile=mini"])
     shutil.rmtree(tmp_path / ".cache", ignore_errors=True)
     (tmp_path / ".cache").write_text("a file")
-    composer.save()
+    with caplog.at_level(logging.INFO):
+        composer.save()
+    assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "composed configs not cached" in caplog.text

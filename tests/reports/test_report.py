@@ -276,6 +276,18 @@ def test_the_head_counts_devices_versions_and_commits(conf):
     )
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [((1,), "Seed 1 alone"), ((0, 2), "Seeds 0, 2 alone"), ((2, 1, 0), ""), (None, "")],
+)
+def test_the_head_says_which_seeds_were_asked_for_instead_of_the_tables_own(conf, seeds, said):
+    write_table(conf / "conf", seeds=[0, 1, 2])
+    head = report(conf, seeds=seeds)[1].partition("| row |")[0]
+    sentence = f"\n> {said}; SEEDS chooses which seeds a report shows.\n"
+    assert (sentence in head) == bool(said)
+    assert ("SEEDS" in head) == bool(said)
+
+
 def test_a_block_may_name_more_seeds_than_its_table(conf):
     rows = [{"run": ["stem=conv"], "paper": {"top1": 80.0}}]
     blocks = [{"label": "edge", "rows": rows, "seeds": [0, 1, 2, 3, 4]}]

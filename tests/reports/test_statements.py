@@ -54,7 +54,10 @@ def test_what_seeds_cannot_resolve_is_undecided_and_so_is_one_seed() -> None:
 def test_no_run_is_not_run() -> None:
     nothing = series("a", FLAT + NOISE[0], lost=(0, 1, 2, 3, 4))
     assert verdicts(POSITION, nothing) == ["not run"]
-    assert verdicts(against(Kind.LOWER), nothing, series("b", FLAT + NOISE[1])) == ["not run"]
+    other = series("b", FLAT + NOISE[1])
+    assert verdicts(against(Kind.LOWER), nothing, other) == ["not run"]
+    # What no run can decide is so before there are any.
+    assert verdicts(against(Kind.HIGHER), nothing, other) == ["no sign stated"]
 
 
 def test_lower_and_higher_layers_are_the_two_halves() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.files import cannot_write
+from scaledrelu.files import cannot_use
 from scaledrelu.runs.ending import (
     EXIT_BUSY,
     EXIT_FAILED,
@@ -18,6 +18,7 @@ from scaledrelu.runs.ending import (
     exit_status,
 )
 from scaledrelu.runs.spawn import run_job
+from tests.helpers.permissions import closed
 
 
 def test_the_exit_status_says_the_worst_of_all_endings() -> None:
@@ -51,7 +52,7 @@ def test_only_trouble_with_the_results_folder_is_told_as_such(
     tmp_path: Path, code: int, name: str | None, said: bool
 ) -> None:
     path = None if name is None else str(tmp_path / name)
-    line = cannot_write(OSError(code, "not today", path), tmp_path / "results")
+    line = cannot_use(OSError(code, "not today", path), tmp_path / "results")
     assert (line is not None) == said
     assert not said or ("not today" in line and "paths.results=" in line)
 
@@ -61,4 +62,14 @@ def test_a_run_without_a_place_for_its_results_fails_in_one_line(smoke, tmp_path
     report = run_job(smoke(f"paths.results={tmp_path / 'file'}"))
     assert report.ended == Ended.FAILED
     assert report.reason.startswith(f"cannot write {tmp_path / 'file'}")
+    assert "make room" not in report.reason
     assert "choose another folder with paths.results=" in report.reason
+
+
+def test_a_run_whose_folder_may_not_be_read_fails_in_one_line(smoke, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with closed(tmp_path / "runs"):
+        report = run_job(smoke(f"paths.results={tmp_path}"))
+    assert report.ended == Ended.FAILED
+    said = f"{tmp_path / 'runs'}: cannot be read (Permission denied); give read permission"
+    assert report.reason == said

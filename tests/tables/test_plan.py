@@ -202,7 +202,9 @@ def test_a_guess_holds_until_a_run_alike_has_finished_and_is_of_those_nearest(co
     plan = plan_of_three(conf)
     conv, _, sam = runs = list(plan.runs.values())
     finish(plan, sam.run_id, seconds=100.0)
-    monkeypatch.setattr(estimate, "PUBLISHED", plan.results.rename(conf / "published"))
+    (conf / "published").mkdir()
+    plan.results.rename(conf / "published" / "mini")
+    monkeypatch.setattr(estimate, "PUBLISHED", conf / "published")
     guess = Estimator(plan.results, plan.runs)
     assert [guess(run) for run in runs] == [
         Estimate(seconds, measured=False) for seconds in (50.0, 50.0, 100.0)

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 
 import pytest
@@ -15,6 +16,12 @@ def test_defaults_are_every_table_at_mini():
     assert settings.tables == tuple(tables_of("mini", CONF_DIR))
     assert (settings.profile, settings.seeds, settings.redo) == ("mini", (0,), "failed")
     assert (settings.launcher, settings.n_jobs, settings.budget_s) == ("local", None, None)
+
+
+def test_settings_know_which_of_them_were_typed():
+    assert load_settings([]).given == frozenset()
+    typed = ["results=results", "slurm.partition=gpu", "seeds=0"]
+    assert load_settings(typed).given == {"results", "slurm", "seeds"}
 
 
 @pytest.mark.parametrize("text", ["tables=[table1,table3]", "tables=table1,table3"])
@@ -187,6 +194,28 @@ def test_make_refuses_a_variable_that_it_does_not_know(wrong):
 def test_make_passes_the_variables_that_it_knows():
     done = make("table1", "PROFILE=small", "SEEDS=table", "ARGS=n_jobs=1 redo=all", "JOBS=1")
     assert "profile=small seeds=[table] tables=[table1] n_jobs=1 redo=all" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "own"),
+    [
+        ("edge", "profile=cifar seeds=[table] tables=[edge]"),
+        ("stability", "profile=mini seeds=[table] tables=[stems]"),
+        ("claims", "profile=mini"),
+        ("report", "profile=mini"),
+        ("publish", "profile=mini publish=true"),
+    ],
+)
+def test_make_leaves_profile_and_seeds_to_a_target_unless_they_are_given(target, own):
+    def asked(*given):
+        (typed,) = re.findall(r"scripts/\w+\.py(.*)", make(target, *given).stdout)
+        return typed.split()
+
+    assert asked() == own.split()
+    for seeds in ("0", "1,2", "table"):
+        given = asked("PROFILE=small", f"SEEDS={seeds}")
+        rest = [word for word in own.split() if word[:6] not in ("profil", "seeds=")]
+        assert given == ["profile=small", f"seeds=[{seeds}]", *rest]
 
 
 def test_a_signal_to_make_reaches_the_script():
