@@ -13,5 +13,6 @@ def pretended_gpu() -> FakeTensorMode:
     for it, and autograd would refuse to work in every process that is forked later; so one is made
     before.
     """
-    torch.autograd.backward(torch.zeros((), requires_grad=True))  # not a method that a test replaces
+    # Not Tensor.backward, which a test may have replaced.
+    torch.autograd.backward(torch.zeros((), requires_grad=True))
     return FakeTensorMode(allow_non_fake_inputs=True)
