@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
 from scaledrelu.runs import build
 from scaledrelu.runs.dry import noise
+from scaledrelu.runs.feed import Validation
+from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.runs.optimisation import build_optimizer
 from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress
@@ -150,3 +153,26 @@ def test_scores_of_2021_overflow_in_a_compiled_network_as_well(method):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the code for a CPU has to be compiled")
 def test_scores_of_2021_overflow_in_the_code_that_is_written_for_them(tmp_path):
     in_a_process(_overflow, [*METHODS["deit"], "stem=patchify", "model.depth=1"], tmp_path)
+
+
+def _evaluation(_: int) -> None:
+    """Evaluate twice on images of which the last batch has fewer, compiled and not."""
+    overrides = [*COMMON, *METHODS["deit"], "stem=patchify", "evaluation.batch=100"]
+    config, world = compose(overrides), World(0, 1, CPU)
+    plain = replace(config, launch=replace(config.launch, compile=False))
+    splits = build.open_data(config)
+    assert len(splits.val) % 100 > 0
+    task = build.build_task(config, splits.num_classes).eval()
+    found = []
+    for one in (plain, config):
+        if one.launch.compile:
+            build.compile_networks(task, backend="eager")
+        with closing(Validation(one, splits.val, world)) as images:
+            evaluate = build_evaluation(one, task, images, world, splits).evaluators[0]
+            found += [evaluate(task.backbone)[0] for _ in range(2)]
+    assert found[0] == found[1] == found[2] == found[3]
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+def test_no_graph_is_compiled_for_a_last_batch_with_fewer_images():
+    in_a_process(_evaluation)
