@@ -192,6 +192,11 @@ SECTIONS = {
         {"what": "name", "seconds": "seconds", "GiB": "memory_gib", "problem": "problem"},
     ),
 }
+TRAINS = ("step", "loop")
+MEMORY = (  # below a table of these kinds with a column GiB
+    "GiB: the most memory of the GPU that is taken while ours trains. What the peer keeps from",
+    "step to step is counted too: its batch, and with AdamW 12 bytes a parameter.",
+)
 
 
 def render_markdown(
@@ -224,6 +229,7 @@ def render_markdown(
         "weight decay and the losses of the first three steps are checked to agree, before a side",
         "is compiled. Of several groups, ours normalises each by itself, the peer all together.",
         f"Model FLOPs (2 per multiply-add, backward included, SAM twice) over the {peak_note}.",
+        *(MEMORY if any(r["kind"] in TRAINS and r.get("memory_gib") for r in rows) else ()),
         "",
         "Loaders beside a peer are timed by processor seconds, one thread each, in the order A B B",
         "A: other programs on the same cores change the ratio little. The peer is the script's",
