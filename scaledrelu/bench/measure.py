@@ -281,7 +281,9 @@ def host_syncs(step: Callable[[], object], device: torch.device) -> int | None:
 def warm_up(
     ours: Callable[[], object], plain: Callable[[], object], device: torch.device
 ) -> tuple[float, float | None]:
-    """Warm up both sides; return the seconds of our first step, compilation included, and our GiB.
+    """Warm up both sides; return the seconds of our first step, and the most GiB while ours trains.
+
+    The seconds include compilation; the GiB, None on a CPU, what the plain side keeps on the GPU.
 
     Args:
         ours: one step of our side.

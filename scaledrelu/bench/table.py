@@ -197,6 +197,11 @@ HOST_WAITS = (
     "copy from memory that is not page-locked, for which the driver may wait even where torch is",
     "asked not to (non_blocking), above all beyond 64 KB.",
 )
+TRAINS = ("step", "loop")
+MEMORY = (  # below a table of these kinds with a column GiB
+    "GiB: the most memory of the GPU that is taken while ours trains. What the peer keeps from",
+    "step to step is counted too: its batch, and with AdamW 12 bytes a parameter.",
+)
 
 
 def render_markdown(
@@ -230,6 +235,7 @@ def render_markdown(
         "is compiled. Of several groups, ours normalises each by itself, the peer all together.",
         f"Model FLOPs (2 per multiply-add, backward included, SAM twice) over the {peak_note}.",
         *(HOST_WAITS if any(_cell(row, "host_syncs") for row in rows) else ()),
+        *(MEMORY if any(r["kind"] in TRAINS and r.get("memory_gib") for r in rows) else ()),
         "",
         "Loaders beside a peer are timed by processor seconds, one thread each, in the order A B B",
         "A: other programs on the same cores change the ratio little. The peer is the script's",

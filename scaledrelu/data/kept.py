@@ -36,9 +36,9 @@ class KeptBatches:
             return
         kept = []
         for raw in self._loader:
-            # The loader needs its buffer again.
+            # The loader needs its buffer again, and other programs page-locked memory.
             images = raw.images.clone(memory_format=torch.contiguous_format)
-            kept.append(replace(raw, images=images))
+            kept.append(replace(raw, images=images, targets=raw.targets.clone()))
             yield raw
         self._kept = kept
         self._loader.close()

@@ -144,14 +144,19 @@ def pick_device(device: str, local_rank: int) -> torch.device:
 
 
 def take_device(device: torch.device) -> None:
-    """Make a GPU the one of this process; cuDNN tries which of its convolutions is the fastest.
+    """Make a GPU the one of this process, and say how cuDNN computes convolutions on it.
 
-    Images keep their size over a run. The official DeiT, DINO, TransReID and timm scripts set this
-    as well; two runs on a GPU may differ in the last bits for it.
+    It tries which of its ways is the fastest: images keep their size over a run. The official DeiT,
+    DINO, TransReID and timm scripts set this as well; two runs on a GPU may differ in the last bits
+    for it. In fp32 it keeps all bits of its operands.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
+        # By default torch rounds operands of convolutions to 10 bits (TF32) from Ampere on, while
+        # linear layers keep 23. Under autocast convolutions are in half precision anyway. Not
+        # cudnn.conv.fp32_precision: after it cudnn.flags() raises (torch 2.11 to 2.15).
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def _slurm_rendezvous() -> None:

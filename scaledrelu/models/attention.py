@@ -1,6 +1,6 @@
 """Attention as the code of 2021 computed it: scores first, scale afterwards.
 
-Shapes: B images, N tokens, D width, h heads, d = D/h features per head.
+Shapes: B images, N tokens, D width, h heads, d = D/h features per head, P = B * h products.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ class ScoresThenScale(Attention):
         B, N, _ = tokens_BND.shape
         qkv_BN3hd = self.qkv(tokens_BND).reshape(B, N, 3, self.num_heads, self.head_dim)
         q_BhNd, k_BhNd, v_BhNd = qkv_BN3hd.permute(2, 0, 3, 1, 4).unbind(0)
-        scores_BhNN = (q_BhNd @ k_BhNd.transpose(-2, -1)) * self.scale
-        weights_BhNN = self.attn_drop(scores_BhNN.softmax(dim=-1))
-        mixed_BND = (weights_BhNN @ v_BhNd).transpose(1, 2).reshape(B, N, self.attn_dim)
+        # Three dimensions, the form that matmul gives them in any case: of four, torch.compile
+        # makes fused attention where there are no gradients or B = 1 (torch 2.11 to 2.15).
+        q_PNd, v_PNd = q_BhNd.flatten(0, 1), v_BhNd.flatten(0, 1)
+        scores_PNN = (q_PNd @ k_BhNd.transpose(-2, -1).flatten(0, 1)) * self.scale
+        weights_PNN = self.attn_drop(scores_PNN.softmax(dim=-1))
+        mixed_BhNd = (weights_PNN @ v_PNd).unflatten(0, (B, self.num_heads))
+        mixed_BND = mixed_BhNd.transpose(1, 2).reshape(B, N, self.attn_dim)
         return self.proj_drop(self.proj(mixed_BND))

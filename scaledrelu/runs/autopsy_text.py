@@ -20,6 +20,7 @@ from scaledrelu.runs.autopsy import (
 )
 from scaledrelu.runs.replay import Replay
 
+CLOSE = 0.01  # assumption: how far rounding alone takes a loss or gradient norm in a replay
 NAMES = {FP32: "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
@@ -54,7 +55,7 @@ def _start(found: Autopsy) -> str:
 
 
 def _faithful(found: Autopsy) -> str:
-    """Say how far the replay repeats the record, bit for bit or by how much not."""
+    """Say how far the replay repeats the record: bit for bit, up to rounding, or not."""
     same, own = compare(found.crashed, found.own), NAMES[found.own.autocast]
     if not same.steps:
         return "the record holds no loss of these steps, so the replay could not be compared"
@@ -62,14 +63,19 @@ def _faithful(found: Autopsy) -> str:
     if same.largest == 0:
         return f"the replay in {own} repeats the {what} exactly"
     made_on = found.crashed.result.provenance.get("device", "an unknown device")
+    if same.largest <= CLOSE:
+        return (
+            f"the replay in {own} repeats the {what} to within {same.largest:.2g}, relative, which "
+            f"may be rounding; they were recorded on {made_on}"
+        )
     by = (
         "some are finite on one side only"
         if math.isinf(same.largest)
         else (f"they differ by up to {same.largest:.2g}, relative")
     )
     return (
-        f"the replay in {own} does not repeat the {what}: {by}; it was made on {made_on}, so what "
-        "follows is about the replay"
+        f"the replay in {own} does not repeat the {what}: {by}; they were recorded on {made_on}, "
+        "so what follows is about the replay"
     )
 
 

@@ -79,3 +79,10 @@ def test_the_page_says_how_every_number_was_measured():
 def test_a_measurement_that_failed_is_shown_as_such():
     failed = replace(STEP, images_per_s=None, ratios=[], problem="OutOfMemoryError: 80 GiB")
     assert "OutOfMemoryError: 80 GiB" in render_markdown([flat(failed, ORIGIN)], "ceiling")
+
+
+def test_whose_memory_a_step_is_said_to_take_stands_below_the_table():
+    words = "GiB: the most memory of the GPU"
+    assert words in render_markdown([flat(replace(STEP, memory_gib=7.0), ORIGIN)], "ceiling")
+    planning = flat(Row("planning", name="plan", seconds=1.0, memory_gib=0.1), ORIGIN)
+    assert words not in render_markdown([flat(STEP, ORIGIN), planning], "ceiling")

@@ -57,10 +57,11 @@ def test_a_pass_that_was_left_early_keeps_nothing(source: FolderSource) -> None:
     assert len(list(batches)) == 4
 
 
-def test_kept_images_lie_in_memory_of_their_own(source: FolderSource) -> None:
+def test_kept_batches_lie_in_memory_of_their_own(source: FolderSource) -> None:
     batches = KeptBatches(loader_of(source, workers=1), pin=False)
-    list(batches)
-    for raw in batches:
+    first = list(batches)
+    for read, raw in zip(first, batches, strict=True):
+        assert raw.targets.data_ptr() != read.targets.data_ptr()  # which may be page-locked
         assert raw.images.is_contiguous()
         assert raw.images.dtype == torch.uint8
         assert raw.images.untyped_storage().nbytes() == raw.images.nbytes

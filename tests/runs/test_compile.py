@@ -1,24 +1,37 @@
 """Every network of the tables compiles into whole graphs, whose results are those without.
 
 A break of the graph raises an error here: fullgraph=True. The back-end only replays what was
-traced, since what a real one makes of it is torch's affair. Each network is compiled in a process
-of its own, because no process can fork one that trains after it has compiled.
+traced, since what a real one makes of it is torch's affair; but where scores may overflow, they
+must do so in torch's own back-end as well. Each network is compiled in a process of its own,
+because no process can fork one that trains after it has compiled.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as mp
+from functorch.compile import make_boxed_func
 from torch._dynamo.utils import counters
+from torch._inductor.compile_fx import compile_fx
+from torch.fx import GraphModule
 
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.overrides import group_options
+from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
 from scaledrelu.runs import build
 from scaledrelu.runs.dry import noise
+from scaledrelu.runs.feed import Validation
+from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.runs.optimisation import build_optimizer
 from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress
@@ -46,10 +59,14 @@ ALL = [(method, stem, "mlp") for method in METHODS for stem in OPTIONS["stem"]]
 ALL += [(m, s, f) for m in ("deit", "volo") for s in ("patchify", "conv") for f in OPTIONS["ffn"]]
 
 
+def in_a_process(function: Callable[..., None], *args: object) -> None:
+    start_method = "spawn" if torch.cuda.is_available() else "fork"
+    mp.start_processes(function, args=args, nprocs=1, start_method=start_method)
+
+
 def step(overrides: list[str]) -> None:
     """Compare the gradients of an update with and without compiled networks."""
-    start_method = "spawn" if torch.cuda.is_available() else "fork"
-    mp.start_processes(_step, args=(overrides,), nprocs=1, start_method=start_method)
+    in_a_process(_step, overrides)
 
 
 def _step(_: int, overrides: list[str]) -> None:
@@ -77,6 +94,40 @@ def gradients(config: build.RunConfig) -> list[torch.Tensor]:
     return [report.loss, *(p.grad for p in task.parameters() if p.grad is not None)]
 
 
+def replay(graph: GraphModule, inputs: Sequence[torch.Tensor], **_: object) -> Callable:
+    """Run a graph as torch's own back-end has rewritten it, in place of the code it would write."""
+    return make_boxed_func(graph.forward)
+
+
+def _overflow(_: int, overrides: list[str], cache: Path | None) -> None:
+    """Compare a forward pass in fp16 with and without compiled networks, and gradients.
+
+    Args:
+        cache: folder for the code that torch's back-end writes; None replays its graphs.
+    """
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    backend = "inductor" if cache else partial(compile_fx, inner_compile=replay)
+    config = compose([*COMMON, "precision=fp16_2021", "launch.fp16_on_cpu=true", *overrides])
+    torch.manual_seed(0)
+    task = build.build_task(config, 10).eval()
+    images = torch.randn(2, 3, config.data.height, config.data.width)
+    with torch.no_grad():
+        for name, weight in task.backbone.named_parameters():
+            if name.endswith("attn.qkv.weight"):
+                weight.mul_(3000)  # q k^T > 65,504, and finite were q scaled before
+    with autocast_context("fp16", CPU):
+        expected = task.backbone(images)
+        build.compile_networks(task, backend=backend)
+        found = [task.backbone(images)]
+        with torch.no_grad():
+            found.append(task.backbone(images))
+    assert expected.isnan().all()
+    assert all(logits.isnan().all() for logits in found)
+    assert counters["stats"]["unique_graphs"] == 2
+    assert counters["inductor"]["pattern_matcher_count"] > 0
+    assert counters["inductor"]["fuse_attention"] == 0
+
+
 def test_a_compiled_network_is_one_graph_with_the_same_gradients():
     step([*METHODS["deit"], "stem=conv", "model.depth=1", *HALF])
 
@@ -91,3 +142,37 @@ def test_every_kind_of_compiled_network_has_the_same_gradients(name):
 @pytest.mark.parametrize(("method", "stem", "ffn"), ALL, ids=lambda word: word)
 def test_every_method_stem_and_ffn_is_one_graph(method, stem, ffn):
     step([*METHODS[method], f"stem={stem}", f"ffn={ffn}"])
+
+
+@pytest.mark.parametrize("method", ["deit", "volo", "dino"])  # volo: a grid; dino: the teacher
+def test_scores_of_2021_overflow_in_a_compiled_network_as_well(method):
+    in_a_process(_overflow, [*METHODS[method], "stem=patchify"], None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the code for a CPU has to be compiled")
+def test_scores_of_2021_overflow_in_the_code_that_is_written_for_them(tmp_path):
+    in_a_process(_overflow, [*METHODS["deit"], "stem=patchify", "model.depth=1"], tmp_path)
+
+
+def _evaluation(_: int) -> None:
+    """Evaluate twice on images of which the last batch has fewer, compiled and not."""
+    overrides = [*COMMON, *METHODS["deit"], "stem=patchify", "evaluation.batch=100"]
+    config, world = compose(overrides), World(0, 1, CPU)
+    plain = replace(config, launch=replace(config.launch, compile=False))
+    splits = build.open_data(config)
+    assert len(splits.val) % 100 > 0
+    task = build.build_task(config, splits.num_classes).eval()
+    found = []
+    for one in (plain, config):
+        if one.launch.compile:
+            build.compile_networks(task, backend="eager")
+        with closing(Validation(one, splits.val, world)) as images:
+            evaluate = build_evaluation(one, task, images, world, splits).evaluators[0]
+            found += [evaluate(task.backbone)[0] for _ in range(2)]
+    assert found[0] == found[1] == found[2] == found[3]
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+def test_no_graph_is_compiled_for_a_last_batch_with_fewer_images():
+    in_a_process(_evaluation)

@@ -20,6 +20,7 @@ from scaledrelu.engine.checkpoint import load_latest
 from scaledrelu.engine.distributed import World
 from scaledrelu.evals.knn import nearest
 from scaledrelu.evals.ranking import rank_gallery
+from scaledrelu.models.attention import ScoresThenScale
 from scaledrelu.models.sync_batchnorm import sync_batchnorm
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.dry import dry_step
@@ -203,3 +204,16 @@ def test_a_compiled_run_leaves_the_same_kind_of_evidence(smoke: Smoke) -> None:
     assert run_job(compiled).ended == "ok"
     evidence = np.load(folder_of(compiled) / "evidence.npz")
     assert evidence["max.activation"] > 0, "the probe's hooks must be seen by a compiled network"
+
+
+def test_unscaled_scores_overflow_in_compiled_attention_as_well() -> None:
+    # d = 64 features of 48: q k^T = 147,456 > 65,504, scaled 18,432.
+    attention = ScoresThenScale(64, num_heads=1, qkv_bias=True).to(GPU)
+    nn.init.zeros_(attention.qkv.weight)
+    nn.init.constant_(attention.qkv.bias, 48.0)
+    attention.compile(dynamic=False)
+    tokens = torch.randn(2, 3, 64, device=GPU)
+    with torch.autocast(GPU, dtype=torch.float16):
+        assert attention(tokens).isnan().all()
+        with torch.no_grad():
+            assert attention(tokens).isnan().all()
