@@ -26,7 +26,7 @@ _DX, _DY, _FLIP = range(3)  # columns of the draws of one image; the others are 
 
 
 class DeviceAugment:
-    """Shift, flip, recolour, normalise and erase a group of uint8 images.
+    """Shift, flip, recolour, normalise and erase uint8 images of one group, or of several.
 
     Float images come from the reference pipeline, already augmented and normalised; they are left
     alone.
@@ -65,7 +65,7 @@ class DeviceAugment:
         """Return B x 3 x H x W, float, normalised.
 
         Args:
-            raw: a group; its uint8 images are not changed.
+            raw: one group, or several joined ones; its uint8 images are not changed.
             epoch: epoch of the run; a new epoch draws anew.
         """
         images = raw.images

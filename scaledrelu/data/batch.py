@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
-    """One group as the loader yields it, before anything that happens on the device.
+    """One group as the loader yields it, before anything that happens on the device; or several.
 
     Attributes:
         images: B x 3 x H x W; uint8 in [0, 255] when the device augments or normalises, float and
@@ -23,7 +23,8 @@ class RawBatch:
             evaluation with the images.
         views: B repeats of the same image within the epoch (0 without repeated augmentation),
             int64, on the host.
-        group: global number of the group; BatchNorm statistics and mixup are per group.
+        group: global number of the group, the first of several; BatchNorm statistics and mixup are
+            per group.
         maps: B x 2 x K x h x w, half: label maps as in their files (plane 0 logits, plane 1 class
             indices), moved with the image but not cropped; None without token labels.
         boxes: B x 4, float: the crop as (top, left, height, width) fractions of the image before
@@ -103,6 +104,34 @@ def lay_out(batch: Batch, layout: torch.memory_format) -> Batch:
     return replace(batch, **laid)
 
 
+def join_groups(groups: Sequence[RawBatch]) -> RawBatch:
+    """Return several groups as one, under the number of the first; one alone is returned as it is.
+
+    Args:
+        groups: alike, of any sizes, without label maps. Crops stay crop by crop.
+    """
+    if len(groups) == 1:
+        return groups[0]
+    numbers = {x: torch.cat([getattr(raw, x) for raw in groups]) for x in ("indices", "views")}
+    return replace(groups[0], **_joined(groups, ("images", "targets", "local")), **numbers)
+
+
+def split_groups(joined: RawBatch, groups: Sequence[RawBatch]) -> list[RawBatch]:
+    """Return the groups that ``join_groups`` made one of, with what became of their images.
+
+    Args:
+        joined: all groups; images and crops may have changed.
+        groups: the groups as they were.
+    """
+    sizes = [len(raw.targets) for raw in groups]
+    found = {"images": joined.images, "local": joined.local}
+    parts = {name: split_views(x, sizes) for name, x in found.items() if x is not None}
+    return [
+        replace(raw, **{name: part[at] for name, part in parts.items()})
+        for at, raw in enumerate(groups)
+    ]
+
+
 def join_batches(batches: Sequence[Batch]) -> Batch:
     """Return several groups as one batch, under the number of the first.
 
@@ -111,11 +140,27 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
     """
     if len(batches) == 1:
         return batches[0]
-    names = ("images", "targets", "token_targets", "local")
-    found = {name: [getattr(batch, name) for batch in batches] for name in names}
-    sizes = [len(batch.targets) for batch in batches]
-    joined = {name: _join(x, sizes) for name, x in found.items() if x[0] is not None}
-    return replace(batches[0], **joined)
+    return replace(batches[0], **_joined(batches, ("images", "targets", "token_targets", "local")))
+
+
+def split_views(images: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Return the rows of each group, view by view; of a single view or group without a copy.
+
+    Args:
+        images: V x B rows of all groups, view by view; V is whatever the rows say.
+        sizes: images of each group, B in all.
+    """
+    if len(sizes) == 1:
+        return [images]
+    parts = images.unflatten(0, (-1, sum(sizes))).split(list(sizes), dim=1)
+    return [part.flatten(0, 1) for part in parts]
+
+
+def _joined(parts: Sequence[Any], names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the tensors of several groups as one each, view by view; without those not there."""
+    found = {name: [getattr(part, name) for part in parts] for name in names}
+    sizes = [len(part.targets) for part in parts]
+    return {name: _join(x, sizes) for name, x in found.items() if x[0] is not None}
 
 
 def _join(parts: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:

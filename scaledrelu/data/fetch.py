@@ -140,6 +140,7 @@ class FileFetch:
             batch_size=None,
             sampler=_Current(self),
             num_workers=workers,
+            prefetch_factor=_ahead(workers, together),
             pin_memory=pin,
             persistent_workers=workers > 0,
             multiprocessing_context=_context(workers),
@@ -210,6 +211,16 @@ def _context(workers: int) -> str | None:
     A pool such as joblib's sets a start method that cannot start loader processes.
     """
     return "fork" if workers and sys.platform == "linux" else None
+
+
+def _ahead(workers: int, together: int) -> int | None:
+    """Return how many answers a loader process works ahead; None = as torch has it: two.
+
+    Requests that are loaded together are a whole update, hundreds of megabytes: one from each
+    process is enough to have waiting, and takes half the memory. Only where updates wait for their
+    images do they take longer: by 2 to 6 % with 2 to 16 processes that merely slept.
+    """
+    return 1 if workers and together > 1 else None
 
 
 class _Current:

@@ -35,16 +35,18 @@ def mix_group(
     *,
     num_classes: int,
     seed: int,
+    in_place: bool = False,
 ) -> Mixed:
     """Mix a group with its own reverse; one draw serves the whole group.
 
     Args:
-        images: B x 3 x H x W, float, normalised; left unchanged.
+        images: B x 3 x H x W, float, normalised.
         targets: B class indices, int64.
         augment: mixup, CutMix, how often, and label smoothing, which is folded into the targets
             before they are mixed.
         num_classes: C.
         seed: this draw's seed; derive it from the run's seed, step and group.
+        in_place: the mixed images are written where the images lay, which else stay as they are.
 
     Raises:
         ConfigError: if a group that is to be mixed has an odd number of images.
@@ -70,7 +72,7 @@ def mix_group(
     if mix.lam == 1.0:
         return Mixed(images=images, targets=soft)
     soft = soft * mix.lam + soft.flip(0) * (1.0 - mix.lam)
-    return Mixed(images=_blend(images, mix), targets=soft)
+    return Mixed(images=_blend(images if in_place else images.clone(), mix), targets=soft)
 
 
 def draw_mix(
@@ -133,9 +135,10 @@ def _cut(size: int, cut: int, rng: np.random.RandomState) -> slice:
 
 
 def _blend(images: Tensor, mix: Mix) -> Tensor:
+    """Mix images in place; a reversed tensor is a copy."""
     if mix.box is None:
-        return images * mix.lam + images.flip(0).mul_(1.0 - mix.lam)
-    rows, columns = mix.box
-    mixed = images.clone()
-    mixed[:, :, rows, columns] = images[:, :, rows, columns].flip(0)
-    return mixed
+        other = images.flip(0).mul_(1.0 - mix.lam)
+        return images.mul_(mix.lam).add_(other)
+    box = (..., *mix.box)
+    images[box] = images[box].flip(0)
+    return images

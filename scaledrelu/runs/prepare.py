@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from scaledrelu.config.batch import BatchConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
-from scaledrelu.data.batch import Batch, RawBatch, join_batches, lay_out
+from scaledrelu.data.batch import (
+    Batch,
+    RawBatch,
+    join_batches,
+    join_groups,
+    lay_out,
+    split_groups,
+    split_views,
+)
 from scaledrelu.data.device.crops import CropAugment
 from scaledrelu.data.device.erasing import fill
 from scaledrelu.data.device.normalise import LevelNormalise
@@ -47,9 +56,13 @@ def prepare_for(config: RunConfig, task: Task, num_classes: int, device: torch.d
 class Prepare:
     """Moves groups to the device, augments and mixes them there, or makes their dense targets.
 
+    All groups of an update are augmented together: every draw is one image's, so that they become
+    what they would alone, and a GPU gets one list of operations instead of one for each group.
+    Mixing, with its one draw a group, and dense targets, whose logits of all classes would take
+    1.3 MB an image, go group by group.
+
     With ``batch.sync_bn`` it returns one batch of all groups, so that BatchNorm sees them together,
-    and with ``launch.groups_at_once`` as well; random draws are still made image by image and group
-    by group.
+    and with ``launch.groups_at_once`` as well.
 
     Args:
         config: the run's configuration.
@@ -101,32 +114,51 @@ class Prepare:
             groups: one RawBatch per group.
             t: where training stands; keys the randomness.
         """
-        batches = [self._one(raw.to(self.device), t) for raw in groups]
+        moved = [raw.to(self.device) for raw in groups]
+        if self.augment.multi_crop is not None:
+            batches = self._crops(moved, t)
+        elif moved[0].maps is not None:
+            batches = [self._dense(raw) for raw in moved]
+        else:
+            batches = self._images(moved, t)
         if self.joins:
             batches = [join_batches(batches)]
         return [lay_out(batch, self.layout) for batch in batches]
 
-    def _one(self, raw: RawBatch, t: Progress) -> Batch:
-        if self.augment.multi_crop is not None:
-            return self._crops(raw, t)
-        if raw.maps is not None:
-            return self._dense(raw)
-        images = self.on_device(raw, epoch=t.epoch)
+    def _images(self, groups: Sequence[RawBatch], t: Progress) -> list[Batch]:
+        if groups[0].images.is_floating_point():  # augmented on the host; perhaps its memory
+            return [self._mixed(raw.images, raw, t, in_place=False) for raw in groups]
+        images = self.on_device(join_groups(groups), epoch=t.epoch)
+        parts = zip(split_views(images, [len(raw.targets) for raw in groups]), groups, strict=True)
+        batches = [self._mixed(part, raw, t, in_place=True) for part, raw in parts]
+        if not self.joins or len(groups) == 1:
+            return batches
+        # Mixed where they lay, the images need no second join.
+        return [Batch(images, torch.cat([batch.targets for batch in batches]), groups[0].group)]
+
+    def _mixed(self, images: Tensor, raw: RawBatch, t: Progress, *, in_place: bool) -> Batch:
         mixed = mix_group(
             images,
             raw.targets,
             self.augment,
             num_classes=self.num_classes,
             seed=derive_seed(self.seed, "mixup", t.step, raw.group),
+            in_place=in_place,
         )
         return Batch(mixed.images, mixed.targets, raw.group)
 
-    def _crops(self, raw: RawBatch, t: Progress) -> Batch:
+    def _crops(self, groups: Sequence[RawBatch], t: Progress) -> list[Batch]:
+        whole = join_groups(groups)
         if self.on_crops is not None:
-            raw = self.on_crops(raw, epoch=t.epoch)
-        local = None if raw.local is None else self.on_device.normalise(raw.local)
-        images = self.on_device.normalise(raw.images)
-        return Batch(images, raw.targets, raw.group, local=local)
+            whole = self.on_crops(whole, epoch=t.epoch)
+        # Bytes are split, not floats: crops of one group are not neighbours, and have to be copied.
+        parts = [whole] if self.joins else split_groups(whole, groups)
+        return [self._normalised(raw) for raw in parts]
+
+    def _normalised(self, crops: RawBatch) -> Batch:
+        normalise = self.on_device.normalise
+        local = None if crops.local is None else normalise(crops.local)
+        return Batch(normalise(crops.images), crops.targets, crops.group, local=local)
 
     def _dense(self, raw: RawBatch) -> Batch:
         class_targets, token_targets = dense_targets(
@@ -139,7 +171,7 @@ class Prepare:
         )
         return Batch(self._labelled(raw), class_targets, raw.group, token_targets)
 
-    def _labelled(self, raw: RawBatch) -> torch.Tensor:
+    def _labelled(self, raw: RawBatch) -> Tensor:
         """Return images with label maps, normalised, and erased as the host drew it."""
         if raw.images.is_floating_point():  # normalised already, as noise is
             return raw.images

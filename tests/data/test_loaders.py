@@ -16,7 +16,7 @@ from scaledrelu.data import fetch
 from scaledrelu.data.datasets import open_digits, open_image_folder, scan_folder
 from scaledrelu.data.loaders import EvalLoader, TrainLoader
 from scaledrelu.data.transforms import eval_transform, reference_train
-from scaledrelu.data.workers import leave_signals_to_trainer
+from scaledrelu.data.workers import Request, leave_signals_to_trainer
 from scaledrelu.errors import ConfigError, DataError, RunError
 from tests.helpers.configs import augment_with
 from tests.helpers.memory import Allocated
@@ -197,6 +197,32 @@ def test_groups_loaded_together_are_those_of_a_loader_for_each(image_folder):
         same(found, [batch for step in zip(*alone, strict=True) for batch in step])
         same(flat(loader.epoch(1, start_step=2)), found[8:])
         loader.close()
+
+
+@pytest.mark.parametrize(("repeats", "requests"), [(3, 4), (1, 2)])
+def test_a_process_loads_one_update_ahead_or_two_groups(image_folder, repeats, requests):
+    """An update of many groups is hundreds of megabytes, so one from each process has to do."""
+    source = scan_folder(image_folder({"train": 86}, pixels=(12, 12)) / "train")
+    loaded = torch.zeros(2, dtype=torch.int64).share_memory_()  # images, by process
+
+    def transform(image):
+        loaded[torch.utils.data.get_worker_info().id] += 1
+        return torch.zeros(3, 8, 8, dtype=torch.uint8)
+
+    loader = train_loader(
+        source, transform=transform, repeats=repeats, groups=range(4), num_groups=4, workers=2
+    )
+    batches = loader._fetch(
+        [Request(0, group, np.arange(3), np.zeros(3, dtype=np.int64)) for group in range(4)] * 10
+    )
+    next(batches)
+    ahead = 2 * requests + (4 if repeats > 1 else 1)  # and as much anew as was handed out
+    give_up = time.monotonic() + 60
+    while loaded.sum() < 3 * ahead and time.monotonic() < give_up:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert int(loaded.sum()) == 3 * ahead
+    loader.close()
 
 
 def test_a_transform_finds_an_image_that_is_repeated_as_it_was(image_folder):

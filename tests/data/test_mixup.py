@@ -118,6 +118,20 @@ def test_inputs_are_left_alone():
     assert torch.equal(images, before)
 
 
+@pytest.mark.parametrize("kind", [{"cutmix": 0.0}, {"mixup": 0.0}], ids=str)
+def test_mixing_in_place_gives_the_same_where_the_images_lay(kind):
+    images, targets = group()
+    fields = {**OFFICIAL, "smoothing": 0.1, **kind}
+    for seed in range(4):
+        expected, own = mix(images, targets, seed=seed, **kind), images.clone()
+        found = mix_group(
+            own, targets, augment_with(**fields), num_classes=10, seed=seed, in_place=True
+        )
+        assert found.images.data_ptr() == own.data_ptr()
+        assert torch.equal(found.images, expected.images)
+        assert torch.equal(found.targets, expected.targets)
+
+
 def test_same_seed_gives_the_same_mix_and_another_seed_another():
     images, targets = group()
     first = mix(images, targets, seed=2**62 + 1).images

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scaledrelu.data.batch import Batch, RawBatch
+from scaledrelu.data.batch import Batch, RawBatch, join_batches, lay_out
 from scaledrelu.data.device.crops import CropAugment
 from scaledrelu.runs.prepare import Prepare, batch_groups
 from scaledrelu.tasks.base import Progress
@@ -130,3 +130,94 @@ def test_the_update_is_told_of_as_many_batches_as_it_gets(smoke, sync_bn, expect
     assert list(groups) == expected
     made = Prepare(config, 10, CPU)([crops(1), crops(2)], Progress(3, 100, 0, 100))
     assert len(made) == len(expected)
+
+
+# --- groups are augmented together, and become what they would alone
+
+DEIT = (
+    "augment.rand_augment=rand-m9-mstd0.5-inc1", "augment.shift=0", "augment.hflip=0.5",
+    "augment.erasing=0.5", "augment.mixup=0.8", "augment.cutmix=1.0", "augment.mix_prob=0.7",
+)  # fmt: skip
+SHIFTED = ("augment.shift=2", "augment.hflip=0.5", "augment.erasing=0.5", "augment.mixup=0.8")
+DINO = (
+    *CROPS, "augment.hflip=0.5", "augment.multi_crop.jitter=[0.4, 0.4, 0.2, 0.1]",
+    "augment.multi_crop.jitter_prob=0.8", "augment.multi_crop.grey_prob=0.2",
+    "augment.multi_crop.blur_prob=[1, 0.3, 0.5]", "augment.multi_crop.solarize_prob=0.4",
+)  # fmt: skip
+ON_DEVICE = (*DINO, "augment.multi_crop.pipeline=device")
+T = Progress(3, 100, 0, 100)
+
+
+def noisy(group: int, count: int, *, num_local: int | None) -> RawBatch:
+    """A group of random images, or of two large and some small crops of each, seen repeatedly."""
+    draw = torch.Generator().manual_seed(group)
+
+    def levels(crops: int, side: int) -> torch.Tensor:
+        shape = (crops * count, 3, side, side)
+        return torch.randint(0, 256, shape, generator=draw, dtype=torch.uint8)
+
+    indices = torch.randint(0, 1000, (count,), generator=draw)
+    views = torch.randint(0, 3, (count,), generator=draw)
+    images = levels(1 if num_local is None else 2, 16)
+    local = levels(num_local, 8) if num_local else None
+    return RawBatch(images, indices % 10, indices, views, group, local=local)
+
+
+def same(first: Batch, second: Batch) -> None:
+    for name in ("images", "targets", "local"):
+        one, other = getattr(first, name), getattr(second, name)
+        assert one is other is None or torch.equal(one, other), name
+        assert one is None or one.stride() == other.stride(), name
+    assert first.group == second.group
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize(
+    ("overrides", "num_local"),
+    [(DEIT, None), (SHIFTED, None), (DINO, 3), (ON_DEVICE, 3), (ON_DEVICE, 0)],
+    ids=["deit", "shifted", "dino on the host", "dino", "dino without local crops"],
+)
+def test_groups_become_what_each_becomes_alone(smoke, overrides, num_local, joined) -> None:
+    more = () if num_local != 0 else ("augment.multi_crop.num_local=0",)
+    prepare = Prepare(smoke(*overrides, *more, f"batch.sync_bn={joined}"), 10, CPU)
+    groups = [
+        noisy(group, count, num_local=num_local)
+        for group, count in ((4, 32), (5, 32), (6, 6), (7, 32))
+    ]
+    before = [raw.images.clone() for raw in groups]
+    alone = [prepare([raw], T)[0] for raw in groups]
+    together = prepare(groups, T)
+    expected = [lay_out(join_batches(alone), prepare.layout)] if joined else alone
+    for one, other in zip(together, expected, strict=True):
+        same(one, other)
+    assert all(torch.equal(raw.images, old) for raw, old in zip(groups, before, strict=True))
+    assert not torch.equal(alone[0].images, alone[1].images)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_images_of_the_host_are_mixed_elsewhere_than_in_its_memory(smoke, joined) -> None:
+    config = smoke("augment.mixup=0.8", "augment.mix_prob=1", f"batch.sync_bn={joined}")
+    groups = [replace(raw(group), images=torch.randn(8, 3, 16, 16)) for group in range(2)]
+    before = [one.images.clone() for one in groups]
+    made = Prepare(config, 10, CPU)(groups, T)
+    assert not torch.equal(made[0].images[:8], before[0])
+    assert all(torch.equal(one.images, old) for one, old in zip(groups, before, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    ("overrides", "num_local"), [(DEIT, None), (SHIFTED, None), (ON_DEVICE, 3)], ids=str
+)
+def test_a_gpu_makes_of_all_groups_what_it_makes_of_each(smoke, overrides, num_local) -> None:
+    gpu = torch.device("cuda")
+    prepare = Prepare(smoke(*overrides, "batch.sync_bn=false"), 10, gpu)
+    groups = [noisy(group, 400, num_local=num_local).pin_memory() for group in range(4)]
+    alone = [prepare([raw], T)[0] for raw in groups]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        together = prepare(groups, T)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for one, other in zip(together, alone, strict=True):
+        same(one, other)

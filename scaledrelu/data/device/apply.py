@@ -13,6 +13,7 @@ from scaledrelu.data.device.colour import grey, saturate, sharpen, turn_hue
 from scaledrelu.data.device.draws import sent
 from scaledrelu.data.device.lut import look_up
 from scaledrelu.data.device.ops import Layer, Op
+from scaledrelu.data.device.portions import portions
 
 _ALONE: dict[Op, Callable[[Tensor, np.ndarray], Tensor]] = {
     Op.COLOR: saturate,
@@ -23,7 +24,6 @@ _ALONE: dict[Op, Callable[[Tensor, np.ndarray], Tensor]] = {
 }
 _TOGETHER = [(Op.INVERT, Op.EQUALIZE), (Op.SHEAR_X, Op.TRANSLATE_X), (Op.SHEAR_Y, Op.TRANSLATE_Y),
              (Op.ROTATE, Op.ROTATE), *((op, op) for op in _ALONE)]  # fmt: skip
-_PIXELS_IN_CACHE = 1 << 17
 
 
 def apply_layers(images: Tensor, layers: Sequence[Layer], *, fill: Sequence[int] = ()) -> Tensor:
@@ -51,19 +51,10 @@ def _apply(images: Tensor, layer: Layer, fill: Sequence[int]) -> None:
     for first, last in _TOGETHER:
         start = int(np.searchsorted(ops, first))
         stop = int(np.searchsorted(ops, last, side="right"))
-        step = _at_once(images)
-        for at in range(start, stop, step):
-            part = slice(at, min(at + step, stop))
+        for part in portions(images, start, stop):
             where = order[part]
             chosen = images.index_select(0, where)
             images.index_copy_(0, where, _change(chosen, ops[part], amounts[part], fill))
-
-
-def _at_once(images: Tensor) -> int:
-    """Return how many images to change together: what a CPU's cache holds, elsewhere all."""
-    if images.device.type != "cpu":
-        return len(images)
-    return max(1, _PIXELS_IN_CACHE // (images.shape[-2] * images.shape[-1]))
 
 
 def _change(images: Tensor, ops: np.ndarray, amounts: np.ndarray, fill: Sequence[int]) -> Tensor:

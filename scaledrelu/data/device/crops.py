@@ -37,10 +37,10 @@ class CropAugment:
         self._jitter = ColourJitter(crops.jitter, probability=crops.jitter_prob)
 
     def __call__(self, raw: RawBatch, *, epoch: int) -> RawBatch:
-        """Return the group with its crops augmented, still uint8; float crops are left alone.
+        """Return the images with their crops augmented, still uint8; float crops are left alone.
 
         Args:
-            raw: a group with its crops; not changed.
+            raw: one group with its crops, or several joined ones; not changed.
             epoch: epoch of the run; a new epoch draws anew.
         """
         if raw.images.is_floating_point():  # normalised already, as noise is

@@ -14,6 +14,8 @@ from scaledrelu.randomness import derive_seed
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # splitmix64: increment and the two multipliers
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+# Bytes of one copy: a driver lets a longer one from ordinary memory wait for the device's queue.
+_MOST_AT_ONCE = 1 << 16
 _S30, _S27, _S31, _S11, _S32 = (np.uint64(s) for s in (30, 27, 31, 11, 32))
 
 
@@ -37,7 +39,7 @@ def batch_uniforms(raw: RawBatch, num_draws: int, *purpose: int | str) -> np.nda
     """Return B x num_draws numbers in [0, 1), each a function of purpose, image, view and column.
 
     Args:
-        raw: a group; its numbers of images and views.
+        raw: one group, or several joined ones; its numbers of images and views.
         num_draws: columns.
         purpose: what they are for: the run's seed first, then whatever tells draws apart.
     """
@@ -62,9 +64,9 @@ def keyed_normal(keys: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _hash32(x: Tensor) -> Tensor:
     """Mix 32-bit numbers held in int64: two rounds of xor-shift and multiply."""
-    x = (((x >> 16) ^ x) * 0x21F0AAAD) & 0xFFFFFFFF
-    x = (((x >> 15) ^ x) * 0x735A2D97) & 0xFFFFFFFF
-    return (x >> 15) ^ x
+    for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97)):
+        x = (x >> shift).bitwise_xor_(x).mul_(factor).bitwise_and_(0xFFFFFFFF)
+    return (x >> 15).bitwise_xor_(x)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
@@ -81,4 +83,8 @@ def sent(values: np.ndarray, device: torch.device) -> Tensor:
         values: numbers on the host.
         device: where they are wanted.
     """
-    return torch.from_numpy(values).to(device, non_blocking=True)
+    numbers = torch.from_numpy(values)
+    if values.nbytes <= _MOST_AT_ONCE or device.type == "cpu":
+        return numbers.to(device, non_blocking=True)
+    rows = max(1, _MOST_AT_ONCE * len(values) // values.nbytes)
+    return torch.cat([part.to(device, non_blocking=True) for part in numbers.split(rows)])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scaledrelu.data.device.draws import keyed_normal, sent
+from scaledrelu.data.device.portions import portions
 
 # Columns of the draws of one image; DeviceAugment has the first three.
 _ERASE, _NOISE = 3, 4
@@ -48,8 +49,10 @@ def erase(images: Tensor, draws: np.ndarray, probability: float) -> Tensor:
         sent(a, device) for a in (boxes.samples, boxes.top, boxes.bottom, boxes.left, boxes.right)
     )
     keys = sent((draws[boxes.samples, _NOISE] * 2.0**32).astype(np.int64), device)
-    noise = keyed_normal(keys, images.shape[1:])
-    images[samples] = torch.where(_inside(*sides, height, width), noise, images[samples])
+    for part in portions(images, 0, len(boxes.samples)):
+        where, noise = samples[part], keyed_normal(keys[part], images.shape[1:])
+        inside = _inside(*(side[part] for side in sides), height, width)
+        images[where] = torch.where(inside, noise, images[where])
     return images
 
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.device.crops import CropAugment
+from scaledrelu.data.device.draws import sent
 from scaledrelu.data.device.hsv import hsv_tables
 from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
@@ -36,19 +38,26 @@ class OnHost:
     def numpy(self) -> np.ndarray:
         return self.values
 
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None) -> OnHost:
+        assert func is torch.cat
+        return cls(np.concatenate([part.values for part in args[0]]))
 
-def pretended(config: RunConfig) -> RawBatch:
+
+def pretended(config: RunConfig, count: int = NUM_IMAGES, group: int = 0) -> RawBatch:
     """Return a group on a GPU that is not there; call in fake mode."""
     crops = config.augment.multi_crop
     views = 1 if crops is None else 2
-    shape = (views * NUM_IMAGES, 3, config.data.height, config.data.width)
+    shape = (views * count, 3, config.data.height, config.data.width)
     images = torch.empty(shape, dtype=torch.uint8, device="cuda")
     local = None
     if crops is not None:
-        shape = (crops.num_local * NUM_IMAGES, 3, crops.local_size, crops.local_size)
+        shape = (crops.num_local * count, 3, crops.local_size, crops.local_size)
         local = torch.empty(shape, dtype=torch.uint8, device="cuda")
-    numbers = OnHost(np.arange(NUM_IMAGES)), OnHost(np.zeros(NUM_IMAGES, dtype=np.int64))
-    return RawBatch(images, torch.zeros(NUM_IMAGES), *numbers, group=0, local=local)
+    indices = np.arange(group * count, (group + 1) * count)
+    numbers = OnHost(indices), OnHost(np.zeros(count, dtype=np.int64))
+    targets = torch.zeros(count, dtype=torch.int64, device="cuda")
+    return RawBatch(images, targets, *numbers, group=group, local=local)
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +130,80 @@ def test_processes_that_are_forked_after_a_pretended_gpu_can_train() -> None:
         "raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Launches(TorchDispatchMode):
+    """Counts what a GPU is asked to do, and notes the bytes of each copy from the host."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations, self.copies = 0, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        # To ask a fake tensor for its device is an operation, too.
+        self.operations += func.namespace != "prim" and not func.is_view
+        if func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu":
+            self.copies.append(args[0].nbytes if result.device.type == "cuda" else 0)
+        return result
+
+
+def launches(config: RunConfig, *, groups: int, size: int) -> Launches:
+    """Return what one update asks of a GPU to which its groups have been copied."""
+    with pretended_gpu():
+        prepare = Prepare(config, 1000, torch.device("cuda"))
+        for step in range(2):  # in the first one, tables are copied that stay there
+            update = [pretended(config, size, group) for group in range(groups)]
+            with Launches() as seen:
+                prepare(update, Progress(step, 10, 0, 5))
+    return seen
+
+
+AUGMENTED = pytest.mark.parametrize(
+    ("overrides", "size"),
+    [
+        (["recipe=deit"], 128),
+        (["recipe=deit", "augment.rand_augment=null"], 128),
+        (["recipe=dino"], 64),
+        (["recipe=dino", "batch.sync_bn=false"], 64),
+        (["recipe=reid"], 64),
+    ],
+    ids=["deit", "deit with jitter", "dino", "dino in groups", "reid"],
+)
+
+
+@AUGMENTED
+def test_more_groups_ask_for_no_more_operations_than_one_that_holds_their_images(
+    overrides: list[str], size: int
+) -> None:
+    """But for joining and mixing them: a dozen operations a group.
+
+    The images are small, so that an operation changes all of them at once.
+    """
+    config = composed("profile=paper", "data.augment=device", "data.image_size=32", *overrides)
+    one = launches(config, groups=1, size=8 * size)
+    several = launches(config, groups=8, size=size)
+    assert several.operations - one.operations <= 8 * 12
+    assert len(several.copies) == len(one.copies)
+
+
+@AUGMENTED
+def test_nothing_of_an_update_at_paper_size_is_too_long_to_copy_unnoticed(
+    overrides: list[str], size: int
+) -> None:
+    seen = launches(
+        composed("profile=paper", "data.augment=device", *overrides), groups=8, size=size
+    )
+    assert len(seen.copies) > 3
+    assert max(seen.copies) <= 1 << 16
+
+
+@pytest.mark.parametrize("shape", [(1 << 16,), (70_000,), (600, 256), (3, 65_536), (600, 1, 1, 1)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_what_is_sent_in_several_copies_arrives_as_one(shape: tuple[int, ...], kind: type) -> None:
+    with pretended_gpu(), Launches() as seen:
+        found = sent(np.zeros(shape, dtype=kind), torch.device("cuda"))
+    assert found.shape == shape
+    assert found.dtype == torch.from_numpy(np.zeros(0, dtype=kind)).dtype
+    assert sum(seen.copies) == found.nbytes
+    assert max(seen.copies) <= max(1 << 16, found.nbytes // shape[0])
