@@ -135,7 +135,7 @@ def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunC
 
     Raises:
         ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
-            ``_target_`` outside the trusted modules.
+            ``_target_`` outside the trusted modules, or a ``data.root`` without effect.
     """
     conf_dir = conf_dir or CONF_DIR
     values = expand_places(values)
@@ -145,6 +145,7 @@ def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunC
         raise ConfigError(_unknown_key(error, conf_dir)) from error
     check_targets(values, trust=config.trust)
     check_method(config, conf_dir)
+    config.data.refuse_root_without_effect()
     return config
 
 
