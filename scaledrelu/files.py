@@ -12,7 +12,8 @@ from typing import IO
 
 from scaledrelu.errors import RunError
 
-FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_OR_READ_ONLY = (*FULL, errno.EROFS)
 OCCUPIED = {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
 WRITE_ERRORS = "EACCES EDQUOT ENAMETOOLONG ENOSPC EPERM EROFS"
 CANNOT_WRITE = OCCUPIED | {getattr(errno, name) for name in WRITE_ERRORS.split()}
@@ -90,6 +91,17 @@ def write_changed(path: Path, content: bytes | str, *, durable: bool = True) -> 
     return path
 
 
+def make_writable(folder: Path) -> None:
+    """Make a folder if it is missing.
+
+    Raises:
+        OSError: it cannot be made, or nothing can be written there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
 def cannot_write(error: OSError, folder: str | Path) -> str | None:
     """Return one line if an error says that the results folder is not writable, else None.
 
@@ -122,13 +134,24 @@ def writing_to(results: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
-        remedy = "make room or give write permission there"
-        if error.errno in OCCUPIED:
-            remedy = "move away the file or folder that is in its place"
-        raise RunError(  # the second name is that of the file, where the first is a temporary one
-            f"{error.filename2 or error.filename or results}: cannot be written "
-            f"({error.strerror}); {remedy}, or set results=<folder>; finished runs are kept"
-        ) from error
+        raise RunError(unwritable(error, results)) from error
+
+
+def unwritable(error: OSError, results: Path) -> str:
+    """Return one line about a file of a script's results folder that cannot be written.
+
+    Args:
+        error: what a file operation raised.
+        results: the results folder.
+    """
+    remedy = "make room or give write permission there"
+    if error.errno in OCCUPIED:
+        remedy = "move away the file or folder that is in its place"
+    # The second name is that of the file, where the first is a temporary one.
+    return (
+        f"{error.filename2 or error.filename or results}: cannot be written ({error.strerror}); "
+        f"{remedy}, or set results=<folder>; finished runs are kept"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

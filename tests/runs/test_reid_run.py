@@ -217,7 +217,8 @@ def test_a_data_set_that_was_not_made_is_said_in_one_line(smoke) -> None:
     assert said.startswith(f"{artifacts_root(config.paths.results)}/data-")
     assert "the data set has not been generated; run `python scripts/make_mini_data.py" in said
     report = run_job(config)
-    assert (report.ended, report.reason) == (Ended.FAILED, said)
+    assert (report.ended, report.reason) == (Ended.REFUSED, said)
+    assert not folder_of(config).exists()
 
 
 def test_a_half_made_data_set_counts_as_none(smoke) -> None:
