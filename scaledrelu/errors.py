@@ -15,6 +15,11 @@ class ScaledReluError(Exception):
     def __str__(self) -> str:
         return printable(super().__str__())
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a person is told: one line, unless there are several reasons."""
+        return (str(self),)
+
 
 class ConfigError(ScaledReluError):
     """A key, value or option that the configuration does not allow."""
@@ -34,6 +39,23 @@ class RunError(ScaledReluError):
 
 class TableError(ScaledReluError):
     """A table file that contradicts itself or the configuration."""
+
+
+class RefusedError(ScaledReluError):
+    """Every reason why nothing was started, a line each.
+
+    Args:
+        reasons: the lines.
+    """
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self._reasons = tuple(map(printable, reasons))
+        super().__init__("; ".join(self._reasons))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The reasons."""
+        return self._reasons
 
 
 def printable(text: str) -> str:

@@ -12,12 +12,13 @@ from typing import IO
 
 from scaledrelu.errors import RunError
 
-FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_OR_READ_ONLY = (*FULL, errno.EROFS)
 OCCUPIED = {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
 WRITE_ERRORS = "EACCES EDQUOT ENAMETOOLONG ENOSPC EPERM EROFS"
 CANNOT_WRITE = OCCUPIED | {getattr(errno, name) for name in WRITE_ERRORS.split()}
 REMEDIES = {  # of what another folder is the only remedy has no line here
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, or "),
+    **dict.fromkeys(FULL, "make room, or "),
     **dict.fromkeys((errno.EACCES, errno.EPERM), "give write permission there, or "),
     **dict.fromkeys(OCCUPIED, "move away the file or folder that is in its place, or "),
 }
@@ -95,6 +96,17 @@ def write_changed(path: Path, content: bytes | str, *, durable: bool = True) -> 
     return path
 
 
+def make_writable(folder: Path) -> None:
+    """Make a folder if it is missing.
+
+    Raises:
+        OSError: it cannot be made, or nothing can be written there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
 def cannot_read(error: OSError) -> str | None:
     """Return one line if an error says that something may not be read, else None.
 
@@ -160,11 +172,21 @@ def writing_to(results: Path) -> Iterator[None]:
             raise RunError(line) from error
         if error.errno not in CANNOT_WRITE:
             raise
-        raise RunError(  # the second name is that of the file, where the first is a temporary one
-            f"{error.filename2 or error.filename or results}: cannot be written "
-            f"({error.strerror}); {REMEDIES.get(error.errno, '')}set results=<folder>; finished "
-            "runs are kept"
-        ) from error
+        raise RunError(unwritable(error, results)) from error
+
+
+def unwritable(error: OSError, results: Path) -> str:
+    """Return one line about a file of a script's results folder that cannot be written.
+
+    Args:
+        error: what a file operation raised.
+        results: the results folder.
+    """
+    # The second name is that of the file, where the first is a temporary one.
+    return (
+        f"{error.filename2 or error.filename or results}: cannot be written ({error.strerror}); "
+        f"{REMEDIES.get(error.errno, '')}set results=<folder>; finished runs are kept"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -83,7 +83,8 @@ def concluded(work: Callable[[], int]) -> int:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return EXIT_CTRL_C
     except ScaledReluError as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in error.lines:
+            print(f"error: {line}", file=sys.stderr)
         return EXIT_FAILED if isinstance(error, RunError) else EXIT_WRONG_INPUT
     except PermissionError as error:
         line = cannot_read(error)

@@ -46,7 +46,7 @@ def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunCon
         ConfigError: one line naming the key, the value and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
-    config = from_values(_values(overrides, conf_dir), conf_dir=conf_dir)
+    config = compose_unpinned(overrides, conf_dir=conf_dir)
     return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
 
 
@@ -106,10 +106,9 @@ def pin_files(
     compose_teacher: ComposeFunction,
     *,
     known: Known | None = None,
+    recorded: bool = False,
 ) -> RunConfig:
-    """Fill in every digest of files that a run depends on.
-
-    Where files are missing, runs on disk that were trained on them tell it; without any it is null.
+    """Fill in every digest of files that a run depends on; null where they are missing.
 
     Args:
         config: a run's configuration without digests.
@@ -117,12 +116,15 @@ def pin_files(
         compose_teacher: overrides -> configuration, for the teacher of label maps.
         known: digests found so far, by what they are of; filled in, so that a plan of many runs
             reads every file once.
+        recorded: where files are missing, take the digest from runs on disk that were trained on
+            such files. For those who read results; what is trained needs the files themselves.
     """
     config = pin_made_data(config, conf_dir)
-    config = pin_data_digest(config, known=known)
-    config = pin_recorded_files(pin_init_digest(config), known=known)
+    config = pin_init_digest(pin_data_digest(config, known=known))
+    if recorded:
+        config = pin_recorded_files(config, known=known)
     config = pin_label_digest(config, conf_dir, compose_teacher, known=known)
-    return pin_recorded_labels(config, known=known)
+    return pin_recorded_labels(config, known=known) if recorded else config
 
 
 def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunConfig:
@@ -134,7 +136,7 @@ def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunC
 
     Raises:
         ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
-            ``_target_`` outside the trusted modules.
+            ``_target_`` outside the trusted modules, or a ``data.root`` without effect.
     """
     conf_dir = conf_dir or CONF_DIR
     values = expand_places(values)
@@ -144,6 +146,7 @@ def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunC
         raise ConfigError(_unknown_key(error, conf_dir)) from error
     check_targets(values, trust=config.trust)
     check_method(config, conf_dir)
+    config.data.refuse_root_without_effect()
     return config
 
 

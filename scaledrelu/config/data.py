@@ -10,7 +10,8 @@ from scaledrelu.config.group import TARGET, Group, require
 from scaledrelu.config.ranges import PIXELS, SEED, Range
 
 NONE, MADE = "none", "made"  # words of token_labels; ``made`` is one of root, too
-_OWN_OPENERS, _WITHOUT_FILES = "scaledrelu.data.", "scaledrelu.data.datasets.open_digits"
+OWN_OPENERS = "scaledrelu.data."  # what their names begin with
+_WITHOUT_FILES = f"{OWN_OPENERS}datasets.open_digits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,28 @@ class DataConfig(Group):
     def check(self) -> None:
         """Refuse one of our own openers that reads files and has no folder."""
         opener = str(self.build.get(TARGET))
-        foreign = not opener.startswith(_OWN_OPENERS)
+        foreign = not opener.startswith(OWN_OPENERS)
         require(
             self.root is not None or opener == _WITHOUT_FILES or foreign,
             f"data.root=null: {opener.rpartition('.')[2]} reads files; set data.root=<folder>",
         )
         if self.decoder == "tensor":
             self._check_tensors()
+
+    def refuse_root_without_effect(self) -> None:
+        """Refuse a folder beside images that come with a package: it would go unnoticed.
+
+        Not a part of :meth:`check`, so that runs that were stored with one can still be read.
+
+        Raises:
+            ConfigError: naming the folder.
+        """
+        require(
+            self.root is None or self.build.get(TARGET) != _WITHOUT_FILES,
+            f"data.root={self.root}: has no effect, since {self.name} come with scikit-learn (at "
+            "mini and smoke they stand in for imagenet1k); write data=imagefolder to train on your "
+            "own images",
+        )
 
     def _check_tensors(self) -> None:
         """Refuse what works on Pillow's images alone."""

@@ -14,6 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.data import OWN_OPENERS
+from scaledrelu.config.first_look import split_of
 from scaledrelu.config.hashes import Part, digest_files, file_sha256
 from scaledrelu.config.listing import all_files, class_images, label_files
 from scaledrelu.config.pack import is_image_folder, pack_of, read_pack
@@ -27,7 +29,7 @@ from scaledrelu.config.reid_listing import (
     msmt_lists,
 )
 from scaledrelu.config.run import RunConfig
-from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ def data_parts(build: Mapping[str, Any], root: str | Path) -> list[Part]:
         DataError: if the files are not there, or not what the opener reads.
         ConfigError: for a field of the opener that is out of its range.
     """
-    opener = str(build["_target_"]).removeprefix(_PACKAGE)
+    opener = str(build["_target_"]).removeprefix(OWN_OPENERS)
     return _PARTS.get(opener, _whole_folders)(build, Path(os.path.abspath(root)))
 
 
@@ -137,7 +139,7 @@ def label_parts(folder: str | Path) -> list[Part]:
 
 
 def _image_folders(build: Mapping[str, Any], root: Path) -> list[Part]:
-    return [_image_folder(role, root / _split(build, role)) for role in ROLES]
+    return [_image_folder(role, root / split_of(build, role)) for role in ROLES]
 
 
 def _image_folder(role: str, folder: Path) -> Part:
@@ -149,7 +151,7 @@ def _image_folder(role: str, folder: Path) -> Part:
 
 
 def _cifar10(build: Mapping[str, Any], root: Path) -> list[Part]:
-    return _image_folders(build, root) if is_image_folder(root / _split(build, "train")) else []
+    return _image_folders(build, root) if is_image_folder(root / split_of(build, "train")) else []
 
 
 def _cifar10_portion(build: Mapping[str, Any], root: Path) -> list[Part]:
@@ -185,20 +187,10 @@ def _whole_folders(build: Mapping[str, Any], root: Path) -> list[Part]:
     return [_part(role, folder, all_files(folder)) for role, folder in folders.items()]
 
 
-def _split(build: Mapping[str, Any], role: str) -> str:
-    if not isinstance(build.get(role), str):
-        raise ConfigError(
-            f"data.build.{role}={build.get(role)}: must be the name of a folder in data.root, the "
-            f"one with the {role} images"
-        )
-    return build[role]
-
-
 def _part(role: str, root: str | Path, names: Iterable[str]) -> Part:
     return Part(role, str(root), list(names))
 
 
-_PACKAGE = "scaledrelu.data."
 _PARTS: dict[str, Callable[[Mapping[str, Any], Path], list[Part]]] = {
     "datasets.open_image_folder": _image_folders,
     "datasets.open_cifar10": _cifar10,

@@ -1,7 +1,8 @@
 """Digests of files that this machine does not have, from runs on disk that were trained on them.
 
 Results are also read where the images are not: on a laptop, on a login node. What a run is called
-there rests on the digest of its files all the same.
+there rests on the digest of its files all the same. For plans and reports alone: a run that is
+about to be trained on files that are missing has no name, and is refused.
 """
 
 from __future__ import annotations
@@ -15,14 +16,21 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from scaledrelu.config.digest import Known
 from scaledrelu.config.identity import canonical
 from scaledrelu.config.places import CONFIG, runs_root
 from scaledrelu.config.run import RunConfig
+from scaledrelu.config.stored import CONFIG_YAML, from_yaml
 
 log = logging.getLogger(__name__)
 
-Science = Mapping[str, Any]  # of a config.json
+# Any two folders have this name: of images that lay elsewhere nothing says that they are the same.
+# The others name one data set, which lies in another place on every machine.
+WITHOUT_A_NAME = "imagefolder"
+
+Science = Mapping[str, Any]  # of a config.json; where its images lay, too, if that may count
 
 
 def pin_recorded_files(config: RunConfig, *, known: Known | None = None) -> RunConfig:
@@ -80,6 +88,7 @@ def _recorded(
         return known[what]
     group, field = key.split(".")
     runs, science = runs_root(config.paths.results), canonical(config)
+    science["data"]["root"] = _place(config.data.root)
     found = {one[group].get(field) for one in _sciences(runs) if is_alike(one, science)} - {None}
     known[what] = found.pop() if len(found) == 1 else None
     if known[what] is not None:
@@ -102,7 +111,9 @@ def _say(message: str) -> None:
 
 
 def _same_images(one: Science, other: Science) -> bool:
-    return all(one["data"].get(key) == other["data"].get(key) for key in ("name", "build"))
+    place = ("root",) if other["data"]["name"] == WITHOUT_A_NAME else ()
+    keys = ("name", "build", *place)
+    return all(one["data"].get(key) == other["data"].get(key) for key in keys)
 
 
 def _same_labels(one: Science, other: Science) -> bool:
@@ -141,5 +152,20 @@ def _science(path: Path) -> Science | None:
     except (OSError, ValueError):
         return None
     groups = ("data", "init", "stem", "model")
-    whole = isinstance(science, dict) and all(isinstance(science.get(g), dict) for g in groups)
-    return science if whole else None
+    if not isinstance(science, dict) or not all(isinstance(science.get(g), dict) for g in groups):
+        return None
+    if science["data"].get("name") == WITHOUT_A_NAME:
+        science["data"]["root"] = _stored_place(path.with_name(CONFIG_YAML))
+    return science
+
+
+def _stored_place(path: Path) -> str | None:
+    """Return where the images of a run lay when it was trained; None if no file says it."""
+    try:
+        return _place(from_yaml(path.read_text(encoding="utf-8"))["data"]["root"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return None
+
+
+def _place(root: str | None) -> str | None:
+    return root and os.path.normpath(root)

@@ -49,7 +49,8 @@ def find_root(root: Path, inner: str, entries: Sequence[str], *, hint: str) -> P
     places = [place for place in (root, root / inner) if place.is_dir()]
     if not places:
         raise DataError(
-            f"{root}: no such folder; set data.root to a folder with {', '.join(entries)}"
+            f"{root}: no such folder; set data.root to a folder with {', '.join(entries)}, or "
+            "link one there"
         )
     for place in places:
         if all((place / entry).exists() for entry in entries):

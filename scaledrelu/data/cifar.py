@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from scaledrelu.config.first_look import CIFAR10_BATCHES, has_cifar10
 from scaledrelu.data.sources import MemorySource
 from scaledrelu.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FOLDER = "cifar-10-batches-py"
 _BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 _META = "batches.meta"
 # Published checksums (torchvision's CIFAR10): the files are pickles, which can run code.
@@ -41,16 +41,16 @@ def cifar10_batches(root: Path) -> Path:
     Raises:
         DataError: if the download fails.
     """
-    folder = root / _FOLDER
+    folder = root / CIFAR10_BATCHES
     try:
         with _one_at_a_time():
-            if not folder.is_dir():
+            if not has_cifar10(root):
                 _download(root)
     except (OSError, RuntimeError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{root}: CIFAR-10 is not there and could not be downloaded ({reason}); put {_FOLDER}/ "
-            "or class folders train/ and test/ there, or set data.root"
+            f"{root}: CIFAR-10 is not there and could not be downloaded ({reason}); put "
+            f"{CIFAR10_BATCHES}/ or class folders train/ and test/ there, or set data.root"
         ) from None
     return folder
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from scaledrelu.config.first_look import find_image_folders
 from scaledrelu.config.listing import IMAGE_SUFFIXES, class_images, image_names
-from scaledrelu.config.pack import SUFFIX, is_image_folder, pack_of, read_pack
+from scaledrelu.config.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.data.cifar import cifar10_batches, read_cifar10
 from scaledrelu.data.memory import decode_all
 from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.sources import FolderSource, ImageSource, MemorySource
-from scaledrelu.errors import ConfigError, DataError, nearest
+from scaledrelu.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +65,10 @@ def open_image_folder(
     Raises:
         DataError: a missing folder, an empty class, or classes that differ between splits.
     """
-    folders = {split: Path(root) / split for split in (train, val)}
-    for split, folder in folders.items():
-        if not is_image_folder(folder):
-            raise DataError(_no_folder(Path(root), split))
-    sources = {
-        split: scan_folder(folder, on_bad_image=on_bad_image) for split, folder in folders.items()
-    }
-    _check_same_classes(sources[train], sources[val])
-    splits = Splits(sources[train], sources[val], len(sources[train].classes))
+    folders = find_image_folders(Path(root), train, val)
+    trained, judged = (scan_folder(folder, on_bad_image=on_bad_image) for folder in folders)
+    _check_same_classes(trained, judged)
+    splits = Splits(trained, judged, len(trained.classes))
     report_counts(root, splits, expect or {})
     if not in_memory:
         return splits
@@ -228,20 +223,6 @@ def report_counts(root: str, splits: Splits, expect: Mapping[str, int]) -> None:
                 root, f"{found[what]:,}", "classes" if what == "classes" else f"{what} images",
                 f"{count:,}",
             )  # fmt: skip
-
-
-def _no_folder(root: Path, split: str) -> str:
-    if not root.is_dir():
-        return (
-            f"{root}: no such folder; set data.root to a folder with {split}/<class>/<images>, or "
-            f"with {split}{SUFFIX}"
-        )
-    found = sorted(e.name for e in os.scandir(root) if e.is_dir() or e.name.endswith(SUFFIX))
-    listing = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-    return (
-        f"{root / split}: no such folder (found in {root}: {listing or 'nothing'}"
-        f"{nearest(split, found)}); set data.root, or data.build.train and data.build.val"
-    )
 
 
 def _check_same_classes(train: FolderSource, val: FolderSource) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaledrelu.config.first_look import find_labels
 from scaledrelu.config.listing import LABEL_SUFFIX
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.errors import DataError
@@ -54,11 +55,9 @@ class LabelMaps:
     """
 
     def __init__(self, folder: Path | str, source: ImageSource, *, num_classes: int):
-        self._root, self._source, self._num_classes = Path(folder), source, num_classes
+        self._root, self._source, self._num_classes = find_labels(folder), source, num_classes
         self._whole: Tensor | None = None
         self.shape: tuple[int, ...] | None = None
-        if not self._root.is_dir():
-            raise DataError(_no_folder(self._root))
         _check_files(self._root, source)
         self.shape = tuple(self._read(0).shape)
         size = 2 * len(source) * torch.Size(self.shape).numel()
@@ -138,12 +137,3 @@ def _check_files(root: Path, source: ImageSource) -> None:
             f"{root}: no label maps for {missing:,} of {len(source):,} training images "
             f"(first: {first}); {_WHERE}"
         )
-
-
-def _no_folder(root: Path) -> str:
-    return (
-        f"{root}: no such folder; set data.token_labels to the label maps of NFNet-F6 for "
-        "ImageNet-1k's training images (published by TokenLabeling, about 9 GB, "
-        f"{root}/<class>/<image>{LABEL_SUFFIX}), or train without them: data.token_labels=none "
-        "(83.8 top-1 instead of 84.2 by the VOLO authors, 81.72 without mixing augmentation)"
-    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,18 @@ from omegaconf import DictConfig, open_dict
 from scaledrelu.config.compose import finalize
 from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.lacking import lacking_here
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.launch.executor import Event, Files, Job, What, note_signals
 from scaledrelu.launch.jobs import trust_of
 from scaledrelu.launch.local import LocalExecutor
 from scaledrelu.launch.slots import slots_of
+from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.ending import Ended, JobReport
 from scaledrelu.runs.multirun import score_of, write_ending
 from scaledrelu.runs.planned import PlanWriter
-from scaledrelu.runs.record import read_result, run_directory
+from scaledrelu.runs.record import read_result, read_status, run_directory
 from scaledrelu.tables.typed import is_whole
 
 POLL_S = 1.0
@@ -108,7 +111,9 @@ class SlotsLauncher(Launcher):
             typed = tuple(config.hydra.overrides.task)
             with open_dict(config):
                 del config["hydra"]
-            return _Composed(typed, finalize(config))
+            run = finalize(config)
+            refused = _refusal(run)
+            return _Composed(typed, None if refused else run, refused)
         except ScaledReluError as error:
             return _Composed(tuple(overrides), None, str(error))
 
@@ -143,6 +148,14 @@ class SlotsLauncher(Launcher):
             work=partial(train, results, name, changes=changes),
             prepare=partial(writer.write, composed.config, folder, planned_as=words),
         )
+
+
+def _refusal(config: RunConfig) -> str:
+    """Return what a run needs and this machine lacks, empty if nothing, or if it is done."""
+    with suppress(RecordError):  # the process of the run says it
+        if read_status(run_directory(config.paths.results, run_id(config))).done:
+            return ""
+    return next(iter(lacking_here(config)), "")
 
 
 def _note(events: Sequence[Event], reports: dict[str, JobReport], results: Path) -> None:

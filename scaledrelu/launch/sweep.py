@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scaledrelu.config.run import RunConfig, value_of
-from scaledrelu.errors import ConfigError, nearest
+from scaledrelu.errors import ConfigError, RefusedError, nearest
 from scaledrelu.files import writing_to
 from scaledrelu.launch.budget import Budget
 from scaledrelu.launch.estimate import Estimator, time_left
 from scaledrelu.launch.executor import Event, Executor, Job, Say, note_signals
 from scaledrelu.launch.jobs import Train, files_of, jobs_of, write_plan
 from scaledrelu.launch.local import LocalExecutor, anything
+from scaledrelu.launch.obstacles import files_not_here, obstacles_here
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.progress import Progress
 from scaledrelu.launch.slots import GPUS, Slot, slots_of
@@ -58,7 +59,8 @@ def launch_tables(
         preload: modules that every such process needs.
 
     Raises:
-        ScaledReluError: one line: wrong settings or tables, or results that cannot be written.
+        ScaledReluError: wrong settings or tables, runs that cannot be trained here, or results
+            that cannot be written.
     """
     started = time.monotonic()
     check_options(settings.slurm)
@@ -87,6 +89,7 @@ def launch_plan(
         started: when the sweep began, on the monotonic clock; now if None.
 
     Raises:
+        RefusedError: some of what is to be trained cannot be trained here; nothing is started.
         ScaledReluError: one line: wrong settings, or results that cannot be written.
     """
     started = time.monotonic() if started is None else started
@@ -96,6 +99,8 @@ def launch_plan(
     say(_plan_text(plan, todo, slots, settings, estimate))
     if settings.dry_run:
         return None
+    if obstacles := obstacles_here(todo, settings):
+        raise RefusedError(obstacles)
     if any(mode_here(run.config.wandb.mode) == ONLINE for run in todo):
         check_online()
     budget = None
@@ -312,7 +317,8 @@ def _plan_text(
         jobs = settings.n_jobs or max(1, len(todo))
         per_node, nodes = (int(settings.slurm.get(k, 1)) for k in ("gpus_per_node", "nodes"))
         count = per_node * nodes * (settings.n_jobs or 1)
-    return plan_text(plan, todo, n_jobs=jobs, estimate=estimate, gpus=count)
+    text = plan_text(plan, todo, n_jobs=jobs, estimate=estimate, gpus=count)
+    return "\n".join([text, *files_not_here(todo, settings)])
 
 
 def _seconds(todo: Sequence[PlannedRun], estimate: Estimator) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from scaledrelu.config.first_look import find_weights
 from scaledrelu.errors import CheckpointError
 from scaledrelu.integrity import find_damage, is_checked
 
@@ -32,10 +33,7 @@ def open_weights(path: str | Path) -> dict[Any, Any]:
     Raises:
         CheckpointError: if it is missing, damaged, not a checkpoint, or not plain data.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(f"{path}: {found}; give the path of one checkpoint file")
+    path = find_weights(path)
     try:
         check_whole(path)
         state = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)

@@ -1,12 +1,15 @@
-"""What the log says before a run trains: its id, rates, length and devices."""
+"""What the log says before a run trains: its id, rates, images, length and devices."""
 
 from __future__ import annotations
 
 import logging
 
+from scaledrelu.config.artifacts import data_root
 from scaledrelu.config.differences import recipe_differences
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
+from scaledrelu.data.datasets import Splits
+from scaledrelu.data.reid import ReidSplits
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import Job
@@ -18,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def announce(config: RunConfig, job: Job, world: World) -> None:
-    """Log id, differences from the recipe, rates, steps, batch per device and devices.
+    """Log id, differences from the recipe, rates, images, steps, batch per device and devices.
 
     On the main process only; the others would compose for nothing.
 
@@ -42,6 +45,7 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
         config.batch.total,
         config.profile.lr_scale,
     )
+    log.info("  %s", images_line(config, job.splits))
     log.info(
         "  %d steps = %d epochs x %d, of them %d warm-up; batch %d = %d device(s) x %d group(s) x "
         "%d; %s, %s",
@@ -56,6 +60,22 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
         config.precision.label,
         device_name(world.device),
     )
+
+
+def images_line(config: RunConfig, splits: Splits | ReidSplits) -> str:
+    """Say in one line which images a run is trained and judged on, how many, and where they lie.
+
+    Args:
+        config: the run's configuration.
+        splits: what was opened of its data set.
+    """
+    root, fraction = data_root(config), config.data.fraction
+    where = f" at {root}" if root is not None else ""
+    part = f" (data.fraction={fraction:g})" if fraction < 1 else ""
+    judged = f"{len(splits.val)} validation images"
+    if isinstance(splits, ReidSplits):
+        judged = f"{len(splits.query)} query images, {len(splits.gallery)} gallery images"
+    return f"{config.data.name}{where}: {len(splits.train)} training images{part}, {judged}"
 
 
 def differences_line(config: RunConfig) -> str:

@@ -31,7 +31,7 @@ from scaledrelu.config.shell import (
     visible_words,
 )
 from scaledrelu.errors import ScaledReluError, reader_may_leave
-from scaledrelu.files import cannot_use
+from scaledrelu.files import FULL, cannot_use
 from scaledrelu.runs.ending import (
     EXIT_CTRL_C,
     EXIT_FAILED,
@@ -40,7 +40,13 @@ from scaledrelu.runs.ending import (
     JobReport,
     exit_status,
 )
-from scaledrelu.runs.multirun import MultirunFolder, leave_ending, read_endings, score_of
+from scaledrelu.runs.multirun import (
+    MultirunFolder,
+    has_endings,
+    leave_ending,
+    read_endings,
+    score_of,
+)
 from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.spawn import run_job, run_planned
 
@@ -80,6 +86,7 @@ class Command:
         if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, which may be killed
             stop_with_parent(os.getppid())
         self.reports.clear()
+        MultirunFolder.path = None
         with readable_errors():
             if (planned := planned_run(sys.argv[1:])) is not None:
                 return self._train_planned(planned)
@@ -132,7 +139,6 @@ class Command:
 
     def _run(self, job: Callable[[], object], asked: Namespace) -> int:
         """Let Hydra run what is asked and return the exit status."""
-        MultirunFolder.path = None
         status = 0
         try:
             job()
@@ -148,7 +154,7 @@ class Command:
             if (line := reason_outside(error)) is None:
                 raise
             print_error(line)
-            status = EXIT_FAILED
+            status = EXIT_WRONG_INPUT if has_no_place(error) else EXIT_FAILED
         return status or self._conclude()
 
     def _conclude_search(self, error: Exception) -> int:
@@ -186,6 +192,13 @@ def reason_outside(error: Exception) -> str | None:
             "the same command again to continue"
         )
     return None
+
+
+def has_no_place(error: Exception) -> bool:
+    """Say whether no job was started, since the results folder cannot be written."""
+    folder = MultirunFolder.path
+    is_wrong = isinstance(error, OSError) and error.errno not in FULL
+    return is_wrong and folder is not None and not has_endings(folder)
 
 
 def is_of_optuna(error: Exception) -> bool:

@@ -92,6 +92,11 @@ def take_folder(asked: Path) -> Path:
             return folder
 
 
+def has_endings(folder: Path) -> bool:
+    """Say whether a multirun has its folder, which is made before its first job starts."""
+    return (folder / FOLDER).is_dir()
+
+
 def leave_ending(report: JobReport) -> None:
     """Record how the current Hydra job ended, if it belongs to a multirun.
 

@@ -77,6 +77,8 @@ def read_planned(results: str | Path, name: str, *, changes: Sequence[str] = ())
             raise ConfigError(f"{override.input_line}: --run trains one run; give one value")
         _change(raw, override.key_or_group, override.value(), override.input_line)
     config = from_stored(expand_places(raw))
+    if any(change.startswith("data.root=") for change in changes):
+        config.data.refuse_root_without_effect()
     check_targets(raw, trust=config.trust)
     config = replace(config, paths=PathsConfig(results=str(results)))
     if (found := run_id(config)) != name:

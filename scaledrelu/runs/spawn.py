@@ -15,10 +15,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.lacking import lacking_here
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
-from scaledrelu.errors import ConfigError, RunError, ScaledReluError
-from scaledrelu.files import cannot_use
+from scaledrelu.errors import RunError, ScaledReluError
+from scaledrelu.files import FULL, cannot_use, make_writable
 from scaledrelu.runs import blame, record
 from scaledrelu.runs.ending import Ended as Ended
 from scaledrelu.runs.ending import JobReport as JobReport
@@ -98,9 +99,8 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
             return JobReport(name, Ended(done.value))
         if is_orphan():
             return JobReport(name, Ended.INTERRUPTED, "not started: its parent process is gone")
-        if (problem := _problem_here(config)) is not None:
+        if problem := next(iter(lacking_here(config)), None) or _no_place(config, folder):
             return JobReport(name, Ended.REFUSED, problem)
-        folder.mkdir(parents=True, exist_ok=True)
         return _attempt(config, name, folder, copies)
     except BusyError as error:  # the other process will report how the run ended
         log.error("%s", error)
@@ -115,12 +115,15 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
         return _failed(name, folder, unwritable or reason, trace)
 
 
-def _problem_here(config: RunConfig) -> str | None:
-    """Return what the configuration needs and this machine lacks, None if nothing."""
+def _no_place(config: RunConfig, folder: Path) -> str | None:
+    """Make the run directory; return one line where there can be none, None if it is there."""
     try:
-        config.refuse_fp16_on_cpu(on_cpu=not config.launch.takes_gpu)
-    except ConfigError as error:
-        return str(error)
+        make_writable(folder)
+    except OSError as error:
+        line = cannot_use(error, config.paths.results)
+        if line is None or error.errno in FULL:  # as long as there is no room; no wrong input
+            raise
+        return line
     return None
 
 

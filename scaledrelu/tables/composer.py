@@ -80,6 +80,7 @@ class Composer:
                 self.conf_dir,
                 lambda teacher: self(teacher).config,
                 known=self._digests,
+                recorded=True,  # a plan is also made where results are only read
             )
             self._pinned[key] = replace(found, config=pinned)
         return self._pinned[key]

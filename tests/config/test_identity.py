@@ -33,7 +33,7 @@ def test_id_has_the_method_in_front(base: RunConfig) -> None:
         ["stem=conv", "lr.base=1e-3", "launch.workers=7", "launch.compile=true"],
         ["stem=conv", "lr.base=1e-3", "wandb=offline", "wandb.tags=[table1]"],
         ["stem=conv", "lr.base=1e-3", "stem.label=other", "optimizer.label=other"],
-        ["stem=conv", "lr.base=1e-3", "data.root=/nowhere", "evaluation.report=best"],
+        ["stem=conv", "lr.base=1e-3", "data.on_bad_image=skip", "evaluation.report=best"],
     ],
 )
 def test_order_spelling_paths_and_transient_fields_do_not_change_the_id(

@@ -12,7 +12,9 @@ from scaledrelu.config import recorded
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
+from scaledrelu.config.stored import CONFIG_YAML
 from scaledrelu.runs.record import CONFIG, run_directory
+from scaledrelu.tables.composer import Composer
 from tests.helpers.run_folders import leave
 
 LABELLED = ("recipe=volo", "model=volo_d1", "stem=conv")
@@ -48,8 +50,9 @@ def maps(tmp_path: Path) -> Path:
 
 
 def run(tmp_path: Path, *more: str, images: str | Path = "images") -> RunConfig:
-    places = (f"data.root={tmp_path / images}", f"paths.results={tmp_path / 'results'}")
-    return compose(["data=imagefolder", *places, *more])
+    """A run as plans and reports name it."""
+    composer = Composer(tmp_path / "results")
+    return composer(["data=imagefolder", f"data.root={tmp_path / images}", *more]).config
 
 
 def away(path: Path) -> None:
@@ -74,6 +77,46 @@ def test_a_run_keeps_its_name_without_its_images(tmp_path, images, caplog) -> No
         f"data.root={images}: not on this machine; taken for what the runs in "
         f"{tmp_path / 'results' / 'runs'} were trained with (digest {before.data.digest})"
     )
+
+
+def test_what_is_about_to_be_trained_takes_no_name_from_records(
+    tmp_path, images, maps, weights, caplog
+) -> None:
+    """A root that is wrong would else be answered with the results of other images."""
+    asked = [
+        "data=imagefolder", f"data.root={images}", *LABELLED, f"data.token_labels={maps}",
+        "init=checkpoint", f"init.path={weights}", f"paths.results={tmp_path / 'results'}",
+    ]  # fmt: skip
+    trained = compose(asked)
+    leave(tmp_path / "results", trained, 70.0)
+    for place in (images, weights, maps):
+        away(place)
+    again = compose(asked)
+    assert (again.data.digest, again.init.sha256, again.data.token_labels_digest) == (None,) * 3
+    assert run_id(again) != run_id(trained)
+    assert notes(caplog) == []
+
+
+def test_images_of_a_data_set_without_a_name_of_its_own_are_known_by_their_place(
+    tmp_path, images
+) -> None:
+    """``imagefolder`` says nothing about the images: only the place where they lay does."""
+    config = run(tmp_path)
+    leave(tmp_path / "results", config, 70.0)
+    away(images)
+    assert run(tmp_path, images="elsewhere").data.digest is None
+    assert run(tmp_path, images="images/").data.digest == config.data.digest
+    (run_directory(tmp_path / "results", run_id(config)) / CONFIG_YAML).unlink()
+    recorded._read.cache_clear()
+    assert run(tmp_path).data.digest is None, "a record that does not say where they lay"
+
+
+def test_images_of_a_named_data_set_are_known_wherever_they_lay(tmp_path, images) -> None:
+    config = run(tmp_path, "data.name=flowers")
+    leave(tmp_path / "results", config, 70.0)
+    away(images)
+    elsewhere = run(tmp_path, "data.name=flowers", images="elsewhere")
+    assert run_id(elsewhere) == run_id(config)
 
 
 def test_images_that_are_here_are_never_taken_for_others(tmp_path, images, caplog) -> None:

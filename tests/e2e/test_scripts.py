@@ -141,12 +141,14 @@ def test_help_ends_with_what_the_exit_status_means(
     assert f"; {one}; 2 wrong input; 130 interrupted" in last
 
 
-@pytest.mark.slow  # test_train_shell.py has the statuses, runs/test_job.py the missing folder
+@pytest.mark.slow  # test_train_shell.py has the statuses
 def test_a_failing_single_run_exits_1(tmp_path: Path) -> None:
-    common = ["profile=smoke", f"paths.results={tmp_path}"]
-    bad = shell("train.py", *common, "data=imagefolder", f"data.root={tmp_path}/no", check=False)
+    for split in ("train", "val"):
+        (tmp_path / "images" / split / "empty").mkdir(parents=True)
+    place = ["data=imagefolder", f"data.root={tmp_path / 'images'}"]
+    bad = shell("train.py", "profile=smoke", f"paths.results={tmp_path}", *place, check=False)
     assert bad.returncode == 1
-    assert "no" in bad.stdout + bad.stderr
+    assert "empty: class folder without images" in bad.stdout + bad.stderr
     assert "Traceback" not in bad.stdout + bad.stderr
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from scaledrelu.config import launchers
-from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options
 from scaledrelu.config.run import RunConfig
@@ -24,7 +25,7 @@ from scaledrelu.config.shell import read_arguments, ready_for_hydra
 from scaledrelu.runs import command
 from scaledrelu.runs.ending import Ended, JobReport
 from scaledrelu.runs.multirun import read_endings
-from tests.helpers.run_folders import CRASHED, leave, run_of
+from tests.helpers.run_folders import CRASHED, leave, plan_in, run_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "scripts" / "train.py"
@@ -79,7 +80,13 @@ def ending_of(config: RunConfig) -> JobReport:
 
 
 @pytest.fixture
-def shell(train, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Callable:
+def shell(real_shell: Callable, trained: list[dict]) -> Callable:
+    """Call train.py, which trains nothing."""
+    return real_shell
+
+
+@pytest.fixture
+def real_shell(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Callable:
     """Call train.py in an empty folder, with results elsewhere."""
     cwd = tmp_path / "cwd"
     cwd.mkdir()
@@ -432,18 +439,99 @@ def test_nothing_is_written_where_the_command_was_typed(shell: Callable, tmp_pat
     assert list((tmp_path / "cwd").iterdir()) == []
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("typed", ["seed=0", "-m seed=0,2", "-m seed=0,2 hydra/launcher=joblib"])
 def test_results_that_cannot_be_written_are_one_line(
-    shell: Callable, tmp_path: Path, launcher: str
+    real_shell: Callable, tmp_path: Path, typed: str
 ) -> None:
     (tmp_path / "file").write_text("")
-    said = shell(
-        "-m", "seed=0,2", f"hydra/launcher={launcher}", "profile=smoke", results=tmp_path / "file"
-    )
-    assert said.status == 1
+    said = real_shell(*typed.split(), "profile=smoke", results=tmp_path / "file")
+    assert said.status == 2, "nothing was tried"
     assert said.err.startswith(f"error: cannot write {tmp_path / 'file'}")
     assert "choose another folder with paths.results=" in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (
+            "data=imagefolder",
+            "data/imagefolder: no such folder; set data.root to a folder with "
+            "train/<class>/<images>, or with train.pack",
+        ),
+        ("data=imagefolder data.root=/no/such/place", "/no/such/place: no such folder; set data."),
+        (
+            "data=imagefolder data.root={images}",
+            "{images}/val: no such folder (found in {images}: ",
+        ),
+        ("data=imagefolder profile=paper precision=fp32 data.root=/no", "/no: no such folder"),
+        ("data=cifar10 data.root={images}/file/x", "{images}/file/x: CIFAR-10 is not there"),
+        ("init=checkpoint init.path=/no/such.pth", "/no/such.pth: no such file"),
+        (
+            "recipe=volo model=volo_d1 data.token_labels=/no/such/maps",
+            "/no/such/maps: no such folder; set data.token_labels",
+        ),
+        ("recipe=reid", "data.root=made, but the data set has not been generated; run `python "),
+        (
+            "data.root=/no/such/place",
+            "data.root=/no/such/place: has no effect, since digits come with scikit-learn (at mini "
+            "and smoke they stand in for imagenet1k); write data=imagefolder to train on your own "
+            "images",
+        ),
+    ],
+)
+@pytest.mark.parametrize("several", [False, True], ids=["one", "multirun"])
+def test_files_that_are_not_there_are_one_line_and_no_folder_of_a_run_is_made(
+    real_shell: Callable, tmp_path: Path, typed: str, line: str, several: bool
+) -> None:
+    images = write_images(tmp_path / "images")
+    shutil.rmtree(images / "val")
+    (images / "file").touch()
+    words = typed.format(images=images).split()
+    profile = [] if "profile" in typed else ["profile=smoke"]
+    jobs = ["-m", "seed=0,1", "hydra/launcher=slots"] if several else []
+    said = real_shell(*jobs, *words, *profile)
+    assert said.status == 2, said.out + said.err
+    assert line.format(images=images) in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert list((tmp_path / "results" / "runs").glob("*-*/")) == []
+
+
+@pytest.mark.parametrize("root", ["data.root={tmp}/nowhere", "data.root=data/imagefolder"])
+def test_results_of_other_images_are_no_answer_where_the_images_are_missing(
+    real_shell: Callable, tmp_path: Path, root: str
+) -> None:
+    asked = ["data=imagefolder", "profile=smoke"]
+    images = f"data.root={write_images(tmp_path / 'images')}"
+    place = f"paths.results={tmp_path / 'results'}"
+    leave(tmp_path / "results", compose([*asked, images, place]), 70.0)
+    assert real_shell(*asked, images).status == 0, "done already"
+    said = real_shell(*asked, root.format(tmp=tmp_path))
+    assert said.status == 2
+    assert "no such folder; set data.root to a folder" in said.err
+
+
+def test_a_run_that_is_done_needs_no_data_if_its_file_or_a_digest_says_which(
+    real_shell: Callable, tmp_path: Path
+) -> None:
+    images = write_images(tmp_path / "images")
+    asked = ["data=imagefolder", f"data.root={images}", "profile=smoke"]
+    config = compose([*asked, f"paths.results={tmp_path / 'results'}"])
+    leave(tmp_path / "results", config, 70.0)
+    shutil.rmtree(images)
+    assert real_shell("--run", run_id(config)).status == 0
+    assert real_shell(*asked, f"data.digest={config.data.digest}").status == 0
+    assert real_shell(*asked, f"data.digest={config.data.digest}", "seed=1").status == 2
+
+
+def test_a_planned_run_is_refused_a_folder_that_has_no_effect(
+    real_shell: Callable, tmp_path: Path
+) -> None:
+    config = run_of()
+    plan_in(tmp_path / "results", config)
+    said = real_shell("--run", run_id(config), "data.root=/no/such/place")
+    assert said.status == 2
+    assert "data.root=/no/such/place: has no effect" in said.err
 
 
 def test_a_folder_of_ones_own_adds_options(

@@ -87,8 +87,8 @@ def test_a_set_that_was_not_made_names_the_command_that_makes_it(tmp_path):
 
 
 def test_a_set_that_nothing_makes_is_refused_in_one_line():
-    with pytest.raises(ConfigError, match=r"data\.root=made: no script generates digits"):
-        compose(["data.root=made"])
+    with pytest.raises(ConfigError, match=r"data\.root=made: no script generates imagefolder"):
+        compose(["data=imagefolder", "data.root=made"])
 
 
 def test_plan_and_job_agree_on_the_set_and_a_folder_of_ones_own_is_another_run(tmp_path):

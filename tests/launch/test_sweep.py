@@ -482,14 +482,6 @@ def test_results_that_cannot_be_written_are_one_line_that_names_the_file(sandbox
     assert sandbox.started() == []
 
 
-def test_results_that_are_a_file_are_one_line(sandbox):
-    shutil.rmtree(sandbox.base / "results")
-    (sandbox.base / "results").touch()
-    assert sandbox.sweep("dry_run=true") == 0
-    with pytest.raises(RunError, match="cannot be written"):
-        sandbox.sweep()
-
-
 def test_a_folder_in_the_place_of_a_report_is_named_and_not_taken_for_a_full_disk(sandbox):
     sandbox.behave()
     (sandbox.base / "results" / "mini" / "table8.md").mkdir(parents=True)

@@ -33,6 +33,18 @@ def test_the_log_opens_with_differences_rates_steps_batch_and_devices(smoke, cap
     assert "batch 64 = 1 device(s) x 2 group(s) x 32; fp32, CPU " in text
 
 
+def test_the_log_says_which_images_are_trained_on_and_where_they_lie(
+    smoke, image_folder, caplog
+) -> None:
+    said = "\n  digits: 142 training images (data.fraction=0.1), 360 validation images\n"
+    assert said in opening_of(smoke(), caplog)
+    caplog.clear()
+    root = image_folder({"train": 30, "val": 4})
+    config = smoke("data=imagefolder", f"data.root={root}", "data.fraction=1", "launch.workers=0")
+    said = f"\n  imagefolder at {root}: 90 training images, 12 validation images\n"
+    assert said in opening_of(config, caplog)
+
+
 def test_a_run_that_is_its_recipe_says_so(smoke, caplog) -> None:
     assert ": recipe deit at smoke, unchanged\n" in opening_of(smoke(), caplog)
 

@@ -57,10 +57,12 @@ def test_only_trouble_with_the_results_folder_is_told_as_such(
     assert not said or ("not today" in line and "paths.results=" in line)
 
 
-def test_a_run_without_a_place_for_its_results_fails_in_one_line(smoke, tmp_path: Path) -> None:
+def test_a_run_without_a_place_for_its_results_is_refused_in_one_line(
+    smoke, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     report = run_job(smoke(f"paths.results={tmp_path / 'file'}"))
-    assert report.ended == Ended.FAILED
+    assert report.ended == Ended.REFUSED
     assert report.reason.startswith(f"cannot write {tmp_path / 'file'}")
     assert "make room" not in report.reason
     assert "choose another folder with paths.results=" in report.reason
@@ -73,3 +75,17 @@ def test_a_run_whose_folder_may_not_be_read_fails_in_one_line(smoke, tmp_path: P
     assert report.ended == Ended.FAILED
     said = f"{tmp_path / 'runs'}: cannot be read (Permission denied); give read permission"
     assert report.reason == said
+
+
+@pytest.mark.parametrize(
+    ("code", "ended"), [(errno.EACCES, Ended.REFUSED), (errno.ENOSPC, Ended.FAILED)]
+)
+def test_a_folder_that_may_not_be_written_is_wrong_input_and_a_full_one_is_not(
+    smoke, monkeypatch: pytest.MonkeyPatch, code: int, ended: Ended
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise OSError(code, "not today", str(folder))
+
+    monkeypatch.setattr("scaledrelu.runs.spawn.make_writable", refuse)
+    report = run_job(smoke())
+    assert (report.ended, "not today" in report.reason) == (ended, True)

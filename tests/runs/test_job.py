@@ -194,12 +194,18 @@ def test_whatever_a_job_raises_becomes_a_failure_that_is_tried_again(
     assert not (folder_of(config) / "error.txt").exists()
 
 
-def test_a_missing_data_folder_is_a_failure_in_one_line(smoke, tmp_path: Path) -> None:
-    config = smoke("data=imagefolder", f"data.root={tmp_path / 'nowhere'}", "data.image_size=16")
+EIGHT = ("batch.group=8", "launch.nproc=8")
+
+
+def test_a_missing_data_folder_is_refused_in_one_line_and_nothing_is_left(
+    smoke, tmp_path: Path
+) -> None:
+    config = smoke("data=imagefolder", f"data.root={tmp_path / 'nowhere'}", *EIGHT)
     report = run_job(config)
-    assert report.ended == Ended.FAILED
+    assert report.ended == Ended.REFUSED
     assert str(tmp_path / "nowhere") in report.reason
     assert "\n" not in report.reason
+    assert not folder_of(config).exists()
 
 
 def test_two_processes_never_train_one_run(smoke) -> None:

@@ -114,6 +114,12 @@ def test_a_run_leaves_retrieval_and_both_parts_of_its_loss(trained) -> None:
     rows = [row for row in map(json.loads, lines) if "train/loss" in row]
     assert {"train/loss/id", "train/loss/triplet", "train/accuracy"} <= rows[0].keys()
     assert rows[0]["train/loss/id"] == pytest.approx(np.log(32), abs=0.02)  # 32 people
+    place = artifact_directory(trained.paths.results, trained.data.digest)
+    log = (folder_of(trained) / "rank0.log").read_text()
+    assert re.search(
+        rf"  mini_market at {place}: \d+ training images, 122 query images, \d+ gallery images\n",
+        log,
+    )
 
 
 def test_every_group_of_a_run_holds_four_upright_images_of_each_of_its_people(results) -> None:
@@ -211,7 +217,8 @@ def test_a_data_set_that_was_not_made_is_said_in_one_line(smoke) -> None:
     assert said.startswith(f"{artifacts_root(config.paths.results)}/data-")
     assert "the data set has not been generated; run `python scripts/make_mini_data.py" in said
     report = run_job(config)
-    assert (report.ended, report.reason) == (Ended.FAILED, said)
+    assert (report.ended, report.reason) == (Ended.REFUSED, said)
+    assert not folder_of(config).exists()
 
 
 def test_a_half_made_data_set_counts_as_none(smoke) -> None:

@@ -1,0 +1,100 @@
+"""What a run needs and this machine lacks, found before a process is started for it.
+
+Only what a first look shows: folders and files that are not there, a precision that the device does
+not have. Reads no file, lists no images, imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from scaledrelu.config.artifacts import data_root, label_folder
+from scaledrelu.config.data import MADE, OWN_OPENERS
+from scaledrelu.config.first_look import downloads, find_labels, find_weights, look_at_data
+from scaledrelu.config.group import TARGET
+from scaledrelu.config.run import RunConfig
+from scaledrelu.errors import ConfigError, ScaledReluError
+
+
+def lacking_here(config: RunConfig) -> list[str]:
+    """Return what keeps a run from being trained by this process, in a line each.
+
+    Args:
+        config: the run's configuration.
+    """
+    return [*lacking_device(config), *lacking_files(config, made=True)]
+
+
+def lacking_device(config: RunConfig) -> list[str]:
+    """Return a line if the device that a run would take here cannot train in its precision.
+
+    Args:
+        config: the run's configuration.
+    """
+    try:
+        config.refuse_fp16_on_cpu(on_cpu=not config.launch.takes_gpu)
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def lacking_files(config: RunConfig, *, made: bool) -> list[str]:
+    """Return a line for each of images, weights and label maps that is not on this machine.
+
+    Args:
+        config: the run's configuration.
+        made: whether what a plan makes before the run (``made``) has to be there already.
+    """
+    looks = (_look_at_images, _look_at_weights, _look_at_labels)
+    return [line for line in (_refusal(look, config, made) for look in looks) if line]
+
+
+def lacking_download(config: RunConfig) -> list[str]:
+    """Return a line if a run lacks images that it downloads when it starts.
+
+    Args:
+        config: the run's configuration.
+    """
+    data, opener = config.data, _own_opener(config)
+    if opener is None or _refusal(_look_at_images, config, False):
+        return []
+    if data.root is None or not downloads(opener, data.build, Path(data.root)):
+        return []
+    return [f"{data.root}: CIFAR-10 is not there; the first run that starts downloads its 170 MB"]
+
+
+def _refusal(look: Callable[[RunConfig, bool], None], config: RunConfig, made: bool) -> str | None:
+    try:
+        look(config, made)
+    except ScaledReluError as error:
+        return str(error)
+    except OSError as error:  # a folder around it that may not be entered
+        return (
+            f"{error.filename}: cannot be looked at ({error.strerror}); check that you may read it"
+        )
+    return None
+
+
+def _look_at_images(config: RunConfig, made: bool) -> None:
+    data, opener = config.data, _own_opener(config)
+    if opener is None or data.root is None or (data.root == MADE and not made):
+        return
+    look_at_data(opener, data.build, Path(str(data_root(config))))
+
+
+def _look_at_weights(config: RunConfig, _made: bool) -> None:
+    if config.init.kind == "checkpoint":
+        find_weights(str(config.init.path))
+
+
+def _look_at_labels(config: RunConfig, made: bool) -> None:
+    data = config.data
+    if data.has_labels and (data.token_labels != MADE or made):
+        find_labels(label_folder(config))
+
+
+def _own_opener(config: RunConfig) -> str | None:
+    """Return the opener's name in ``scaledrelu.data``; None for one from elsewhere."""
+    target = str(config.data.build.get(TARGET))
+    return target.removeprefix(OWN_OPENERS) if target.startswith(OWN_OPENERS) else None
