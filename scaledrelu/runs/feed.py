@@ -79,7 +79,7 @@ def train_loader(
         labels = LabelMaps(label_folder(config), splits.train, num_classes=splits.num_classes)
     in_memory = hasattr(splits.train, "images")
     return TrainLoader(
-        decoded(splits.train, config.data, boxes=_cuts_one_box(config, groups)),
+        decoded(splits.train, config.data, boxes=_cuts_one_box(config, groups, world)),
         groups=groups,
         num_groups=len(groups) * world.size,
         group_size=config.batch.group,
@@ -107,19 +107,21 @@ def decoded(source: ImageSource, data: DataConfig, *, boxes: bool = False) -> Im
     return source
 
 
-def _cuts_one_box(config: RunConfig, groups: Sequence[int]) -> bool:
+def _cuts_one_box(config: RunConfig, groups: Sequence[int], world: World) -> bool:
     """Say whether this process cuts one box out of an image each time that it opens the file.
 
     Args:
         config: the run's configuration.
         groups: global numbers of the groups that this process works through.
+        world: this process's place; all processes have as many groups.
     """
     augment = config.augment
     if augment.multi_crop is not None or augment.crop != "random_resized":
         return False
     if config.data.on_bad_image == "skip":
         return False  # damage outside of the box would go unnoticed, and the image not be replaced
-    return augment.repeats == 1 or len(groups) == 1
+    # The copies of an image go to neighbouring groups, round and round.
+    return augment.repeats == 1 or (len(groups) == 1 and world.size >= augment.repeats)
 
 
 def train_transform(

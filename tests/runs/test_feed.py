@@ -238,25 +238,35 @@ def test_only_files_are_decoded_to_tensors_and_only_if_asked(files, smoke) -> No
 
 
 @pytest.mark.parametrize(
-    ("overrides", "groups", "alone"),
+    ("overrides", "groups", "processes", "alone"),
     [
-        ((), [0], True),
-        (("augment.repeats=3",), [0], True),
-        (("augment.repeats=3",), [0, 1], False),  # one image for both groups
-        (("data.on_bad_image=skip",), [0], False),  # damage is looked for in the whole image
-        (("augment.crop=none",), [0], False),
+        ((), [0], 1, True),
+        ((), [0, 1], 1, True),
+        (("augment.repeats=3",), [0], 3, True),
+        (("augment.repeats=3",), [0], 2, False),  # a process gets two of the three copies
+        (("augment.repeats=3",), [0, 1], 4, False),
+        (("data.on_bad_image=skip",), [0], 1, False),  # damage is looked for in the whole image
+        (("augment.crop=none",), [0], 1, False),
     ],
 )
 def test_a_box_is_decoded_alone_where_one_is_cut_out_of_an_image(
-    files, monkeypatch: pytest.MonkeyPatch, overrides, groups: list[int], alone: bool
+    files,
+    monkeypatch: pytest.MonkeyPatch,
+    overrides,
+    groups: list[int],
+    processes: int,
+    alone: bool,
 ) -> None:
     opened = []
     monkeypatch.setattr(feed, "open_regions", lambda *a: opened.append(a) or decode_pixels(*a))
     config = files("data.decoder=tensor", "batch.group=4", *overrides)
     splits = open_data(config)
     many = splits.train.select(np.resize(np.arange(90), 256))  # repeated augmentation wants 256
-    next(train_loader(config, replace(splits, train=many), groups, CPU).epoch(0))
+    world = World(0, processes, torch.device("cpu"))
+    next(train_loader(config, replace(splits, train=many), groups, world).epoch(0))
     assert bool(opened) == alone
+    loaded = [path for path, *_ in opened]
+    assert len(set(loaded)) == len(loaded)
 
 
 def test_the_crops_of_multi_crop_are_cut_from_the_whole_image(files) -> None:
