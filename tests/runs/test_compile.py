@@ -144,7 +144,12 @@ def test_every_method_stem_and_ffn_is_one_graph(method, stem, ffn):
     step([*METHODS[method], f"stem={stem}", f"ffn={ffn}"])
 
 
-@pytest.mark.parametrize("method", ["deit", "volo", "dino"])  # volo: a grid; dino: the teacher
+SLOWER = [  # a grid of tokens, and a teacher without gradients
+    pytest.param(method, marks=pytest.mark.slow) for method in ("volo", "dino")
+]
+
+
+@pytest.mark.parametrize("method", ["deit", *SLOWER])
 def test_scores_of_2021_overflow_in_a_compiled_network_as_well(method):
     in_a_process(_overflow, [*METHODS[method], "stem=patchify"], None)
 
