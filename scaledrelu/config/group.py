@@ -98,13 +98,13 @@ def _check_field(one: Field, value: Any) -> None:
     if value is None:
         require(one.optional, f"{key}=null: {_what(one)}")
     elif one.many and not isinstance(value, list | tuple):
-        which = f"; {_bounds(one)}" if allowed.range else ""
+        which = f"; {allowed.range}" if allowed.range else ""
         raise ConfigError(f"{key}={typed(value)}: must be a list: {key}=[{typed(value)}]{which}")
     elif isinstance(value, list | tuple) and not one.many:
         raise ConfigError(f"{key}={typed(value)}: {_what(one)}")
     elif allowed.range is not None:
         or_null = ", or null" if one.optional else ""
-        require(allowed.range.accepts(value), f"{key}={typed(value)}: {_bounds(one)}{or_null}")
+        require(allowed.range.accepts(value), f"{key}={typed(value)}: {allowed.range}{or_null}")
     elif allowed.words:
         _check_words(one, value)
     elif one.kind is bool:
@@ -168,17 +168,10 @@ def _hint(value: Any, allowed: tuple[str, ...]) -> str:
 
 def _what(one: Field) -> str:
     if one.allowed.range is not None:
-        return _bounds(one)
+        return str(one.allowed.range)
     if one.allowed.words:
         return f"allowed: {', '.join(one.allowed.words)}"
     return "allowed: true, false" if one.kind is bool else "must be a single value"
-
-
-def _bounds(one: Field) -> str:
-    """Return what a number may be, or each of a list whose range says nothing of lists."""
-    allowed = one.allowed.range
-    is_each = one.many and allowed.count is None and not allowed.least
-    return f"each {allowed}" if is_each else str(allowed)
 
 
 def require(condition: bool, message: str) -> None:

@@ -59,13 +59,13 @@ class Range:
         if self.least:
             some = f"at least {self.least} " if self.least > 1 else ""
             return f"must be a list of {some}{kind} in {self.interval}"
-        kind = "a whole number" if self.whole else "a number"
-        return f"must be {kind}{BOUNDS.get(self.interval, f' in {self.interval}')}"
+        bound = BOUNDS.get(self.interval, f"must lie in {self.interval}")
+        return bound + (", a whole number" if self.whole else "")
 
 
 BOUNDS = {  # in words, where there is one bound only
-    "(0, inf)": " greater than 0 and finite",
-    "[0, inf)": ", at least 0 and finite",
+    "(0, inf)": "must be greater than 0 and finite",
+    "[0, inf)": "must be at least 0 and finite",
 }
 SHARE = Range("[0, 1]")
 POSITIVE = Range("(0, inf)")

@@ -62,7 +62,7 @@ def test_a_number_of_points_is_a_tolerance_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"milestones": [entry(epoch=0)]}, "entry 1: milestone.epoch=0: must be a whole number in"),
+        ({"milestones": [entry(epoch=0)]}, "entry 1: milestone.epoch=0: must lie in"),
         ({"milestones": [entry(paper=101)]}, "paper=101: val/top1 is a percentage"),
         ({"milestones": [entry(paper=None)]}, "milestone.paper: has no value"),
         ({"milestones": [entry(papr=1)]}, "unknown key 'milestone.papr'; did you mean 'paper'?"),

@@ -225,7 +225,7 @@ def test_crops_do_not_depend_on_loader_processes_groups_or_restarts():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hflip": 1.5}, r"augment\.hflip=1\.5: must be a number in"),
+        ({"hflip": 1.5}, r"augment\.hflip=1\.5: must lie in"),
         ({"grey_prob": -0.1}, r"multi_crop\.grey_prob=-0\.1"),
         ({"blur_prob": [1.0, 0.1]}, "must be 3 numbers"),
         ({"global_scale": [0.4, 1.2]}, r"global_scale=\[0\.4,1\.2\]"),

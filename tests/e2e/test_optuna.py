@@ -68,5 +68,5 @@ def test_where_no_trial_has_a_result_the_reasons_are_said_and_nothing_else(tmp_p
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert all("must be a number greater than 0" in line for line in said)
+    assert all("must be greater than 0" in line for line in said)
     assert len(said) == 2

@@ -223,9 +223,9 @@ def test_zero_warmup_stays_zero_at_every_scale():
     [
         ({"unit": "steps"}, "schedule.unit=steps; did you mean 'step'"),
         ({"warmup_shape": "cosine"}, "warmup.shape=cosine.*allowed: linear, none"),
-        ({"epochs": 0}, "schedule.epochs=0: must be a whole number in"),
-        ({"warmup_epochs": -1}, "warmup.epochs=-1: must be a number, at least 0"),
-        ({"delay_epochs": -2}, "schedule.delay_epochs=-2: must be a whole number in .-1,"),
+        ({"epochs": 0}, "schedule.epochs=0: must lie in"),
+        ({"warmup_epochs": -1}, "warmup.epochs=-1: must be at least 0"),
+        ({"delay_epochs": -2}, "schedule.delay_epochs=-2: must lie in .-1,"),
         ({"min_lr": None}, "exactly one of min_lr and"),
         ({"min_lr_fraction": 0.01}, "exactly one of min_lr and"),
         ({"min_lr": -1e-5}, "schedule.min_lr=-1e-05"),

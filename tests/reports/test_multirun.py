@@ -36,7 +36,7 @@ def multirun(tmp_path: Path) -> tuple[Path, list[str]]:
         end(folder, 0, good, Ended.OK),
         end(folder, 1, crashed, Ended.CRASH),
         end(folder, 2, failed, Ended.FAILED, "out of memory"),
-        end(folder, 3, None, Ended.REFUSED, "seed=-1: must be a whole number in [0, 4294967295]"),
+        end(folder, 3, None, Ended.REFUSED, "seed=-1: must lie in [0, 4294967295]"),
     ]
     return folder, [*names, run_id(other)]
 
@@ -56,7 +56,7 @@ def test_the_table_has_the_runs_of_the_multirun_and_no_others(multirun, tmp_path
         "ok",
         "crash: collapsed at step 7",
         "failed: out of memory",
-        "refused: seed=-1: must be a whole number in [0, 4294967295]",
+        "refused: seed=-1: must lie in [0, 4294967295]",
     ]
     assert count == "2 of 4 runs failed"
     assert other not in "".join(lines)
