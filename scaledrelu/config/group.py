@@ -104,7 +104,9 @@ def _check_field(one: Field, value: Any) -> None:
         raise ConfigError(f"{key}={typed(value)}: {_what(one)}")
     elif allowed.range is not None:
         or_null = ", or null" if one.optional else ""
-        require(allowed.range.accepts(value), f"{key}={typed(value)}: {allowed.range}{or_null}")
+        wrong = "not a number; " if isinstance(value, str) else ""
+        line = f"{key}={typed(value)}: {wrong}{allowed.range}{or_null}"
+        require(allowed.range.accepts(value), line)
     elif allowed.words:
         _check_words(one, value)
     elif one.kind is bool:
