@@ -102,7 +102,7 @@ def test_an_update_is_read_in_the_order_of_time_and_from_the_device_once(monkeyp
     assert {event.what for event in backward} == {GRADIENT, WEIGHT_GRADIENT}
     assert [event.size for event in backward if event.module == "the loss"] == [1.0]
     assert seen.weights == {
-        name: max(float(p.abs().max()) for p in net[int(name)].parameters()) for name in "02"
+        name: max(p.abs().max().item() for p in net[int(name)].parameters()) for name in "02"
     }
 
 

@@ -123,7 +123,7 @@ def _overflow(_: int, overrides: list[str], cache: Path | None) -> None:
             found.append(task.backbone(images))
     assert expected.isnan().all()
     assert all(logits.isnan().all() for logits in found)
-    assert counters["stats"]["unique_graphs"] == 2
+    assert counters["stats"]["unique_graphs"] >= 2  # with gradients and without
     assert counters["inductor"]["pattern_matcher_count"] > 0
     assert counters["inductor"]["fuse_attention"] == 0
 
@@ -168,15 +168,20 @@ def _evaluation(_: int) -> None:
     splits = build.open_data(config)
     assert len(splits.val) % 100 > 0
     task = build.build_task(config, splits.num_classes).eval()
-    found = []
+    shape, sizes, found = (3, config.data.height, config.data.width), set(), []
+
+    def note(graph: GraphModule, inputs: Sequence[torch.Tensor]) -> Callable:
+        sizes.update(len(x) for x in inputs if tuple(x.shape[1:]) == shape)
+        return graph.forward
+
     for one in (plain, config):
         if one.launch.compile:
-            build.compile_networks(task, backend="eager")
+            build.compile_networks(task, backend=note)
         with closing(Validation(one, splits.val, world)) as images:
             evaluate = build_evaluation(one, task, images, world, splits).evaluators[0]
             found += [evaluate(task.backbone)[0] for _ in range(2)]
     assert found[0] == found[1] == found[2] == found[3]
-    assert counters["stats"]["unique_graphs"] == 1
+    assert sizes == {100}
 
 
 def test_no_graph_is_compiled_for_a_last_batch_with_fewer_images():
