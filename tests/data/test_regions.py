@@ -15,10 +15,9 @@ import torch
 from scaledrelu.data import regions
 from scaledrelu.data.crops import RandomCrop
 from scaledrelu.data.datasets import scan_folder
-from scaledrelu.data.decoding import BadImageError, decode
 from scaledrelu.data.pixels import decode_pixels
 from scaledrelu.data.regions import Encoded, open_regions
-from tests.data.test_pixels import FILES, NOT_BY_PILLOW, outcome, picture
+from tests.data.test_pixels import FILES, NOT_BY_PILLOW, outcome, picture, refuse_cut_files
 
 simplejpeg = pytest.importorskip("simplejpeg")
 pytestmark = pytest.mark.skipif(
@@ -87,16 +86,7 @@ def test_what_is_no_ordinary_jpeg_is_decoded_at_once(tmp_path: Path, name: str) 
 
 
 def test_a_file_cut_anywhere_is_refused_when_it_is_opened(tmp_path: Path) -> None:
-    path = tmp_path / "0.jpg"
-    picture().save(path)
-    whole = path.read_bytes()
-    for length in [0, 2, 30, 400, len(whole) // 2, len(whole) - 20, len(whole) - 2, len(whole) - 1]:
-        path.write_bytes(whole[:length])
-        with pytest.raises(BadImageError) as theirs:
-            decode(str(path))
-        with pytest.raises(BadImageError) as ours:
-            open_regions(str(path))
-        assert str(ours.value) == str(theirs.value)
+    refuse_cut_files(open_regions, tmp_path / "0.jpg")
 
 
 def test_damaged_bytes_give_what_pillow_makes_of_them(tmp_path: Path) -> None:
