@@ -59,7 +59,7 @@ def list_end_cases(device: str) -> list[EndCase]:
     """
     if device == "cpu":
         return [_small(script, recipe) for script, recipe in RECIPES.items()]
-    deit = Case("paper", "conv", precision="fp16_2021", batch=BATCH["paper"])
+    deit = Case("paper", "conv", precision="fp16_2021", batch=BATCH["paper"], compiled=True)
     dino, volo = (
         replace(deit, recipe=recipe, batch=METHODS[recipe]["paper"]) for recipe in ("dino", "volo")
     )
@@ -69,7 +69,7 @@ def list_end_cases(device: str) -> list[EndCase]:
         EndCase(Script.DINO, replace(dino, defaults=True)),
         EndCase(Script.VOLO, replace(volo, defaults=True)),
         EndCase(Script.TIMM_DEFAULTS, replace(deit, defaults=True)),
-        EndCase(Script.TIMM, replace(deit, precision="bf16", compiled=True)),
+        EndCase(Script.TIMM, replace(deit, precision="bf16")),
         EndCase(Script.DEIT, replace(deit, stem="patchify", defaults=True)),
         EndCase(Script.TIMM, replace(deit, stem="patchify")),
     ]

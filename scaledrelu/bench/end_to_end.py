@@ -83,8 +83,9 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
         ends = build_ends(case, source, Path(maps), device, workers=workers)
         with torch.compiler.set_stance("force_eager"):
             gap = check_same_work(ends.sides)
-        if case.step.compiled:
-            ends.sides.plain.compile()  # ours compiles itself
+        if case.step.compiles_peer:
+            mode = ends.sides.config.launch.compile_mode
+            ends.sides.plain.compile(mode)  # ours compiles itself
         try:
             ends.ours(), ends.theirs()  # the first batches, and compilation
             pairing = alternate(

@@ -19,7 +19,7 @@ from scaledrelu.bench.flops import task_flops, training_flops
 from scaledrelu.bench.machine import peak_tflops, step_clock, synchronizer
 from scaledrelu.bench.ours import OurFeed, OurStep, noise_batches
 from scaledrelu.bench.pairing import Pairing, alternate, join
-from scaledrelu.bench.peers import build_plain
+from scaledrelu.bench.peers import build_plain, write_plainly
 from scaledrelu.bench.plain import PlainStep, plain_batches
 from scaledrelu.bench.table import Row
 from scaledrelu.config.compose import compose
@@ -78,8 +78,8 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
             gap = max(gap, check_same_work(sides))
         steps = steppers(sides, case)
         flops = flops or step_flops(case, sides)
-        if case.compiled and not case.eager_peer:
-            sides.plain.compile()  # ours compiles itself
+        if case.compiles_peer:
+            sides.plain.compile(sides.config.launch.compile_mode)  # ours compiles itself
         first_s, memory = warm_up(*steps, device)
         syncs = host_syncs(steps[0], device)
         found.append(
@@ -164,6 +164,7 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
     twin = copy.deepcopy(task)
     if swapped:
         task, twin = twin, task
+    write_plainly(twin)
     if case.channels_last:
         task.to(memory_format=torch.channels_last)
         if not case.defaults:

@@ -87,9 +87,13 @@ class PlainStep:
             loss.item()
         return loss.detach()
 
-    def compile(self) -> None:
-        """Compile what the loss calls."""
-        self.model.compile()
+    def compile(self, mode: str) -> None:
+        """Compile what the loss calls.
+
+        Args:
+            mode: of ``torch.compile``.
+        """
+        self.model.compile(mode=mode)
 
     def after_backward(self) -> None:
         """Do nothing with the gradient."""

@@ -110,7 +110,7 @@ def _check_field(one: Field, value: Any) -> None:
     elif allowed.words:
         _check_words(one, value)
     elif one.kind is bool:
-        require(isinstance(value, bool), f"{key}={typed(value)}: allowed: true, false")
+        require(isinstance(value, bool), f"{key}={typed(value)}: {_what(one)}")
     elif one.kind is str:
         for item in value if one.many else (value,):
             _check_text(one, item)
@@ -173,7 +173,8 @@ def _what(one: Field) -> str:
         return str(one.allowed.range)
     if one.allowed.words:
         return f"allowed: {', '.join(one.allowed.words)}"
-    return "allowed: true, false" if one.kind is bool else "must be a single value"
+    or_null = ", null" if one.optional else ""
+    return f"allowed: true, false{or_null}" if one.kind is bool else "must be a single value"
 
 
 def require(condition: bool, message: str) -> None:

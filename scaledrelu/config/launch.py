@@ -26,7 +26,11 @@ class LaunchConfig(Group):
     threads: int = number(Range("[0, 1024]", whole=True))  # per process; 0 = leave torch's choice
     workers: int | None = number(WORKERS)  # loader processes per device; None: one for each core
     cache_val: bool  # keep the crops of validation images where memory allows it
-    compile: bool
+    compile: bool | None  # None: on a GPU, and where that fails the run goes on uncompiled
+    # of torch.compile; the second and the last record CUDA graphs and replay them
+    compile_mode: str = word(
+        "default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"
+    )
     channels_last: bool
     groups_at_once: bool  # one forward pass for all groups of a device, each normalised by itself
     sdpa: str = word("default", "cudnn")  # the kernel that fused attention tries first on a GPU
@@ -50,6 +54,14 @@ class LaunchConfig(Group):
         if beside == 1:  # a task of a SLURM step may see the cores of the others
             cores = int(os.environ.get("SLURM_CPUS_PER_TASK", cores))
         return min(MOST_WORKERS, max(1, cores))
+
+    def compiles(self, device: str) -> bool:
+        """Whether networks are compiled.
+
+        Args:
+            device: kind of device, cpu or cuda.
+        """
+        return device == "cuda" if self.compile is None else self.compile
 
     @property
     def takes_gpu(self) -> bool:

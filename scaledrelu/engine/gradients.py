@@ -49,6 +49,7 @@ class BatchGradient:
         sdpa: kernel that fused attention tries first: default | cudnn.
         draw_joined: None for one pass per group. Otherwise there is one batch of all groups, and
             this draws what is random in the pass of one of them, given its place in the batch.
+        compiled: whether the task's networks are compiled.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class BatchGradient:
         groups_local: Sequence[int],
         sdpa: str = "default",
         draw_joined: Callable[[int], None] | None = None,
+        compiled: bool = False,
     ) -> None:
         self.draw_joined = draw_joined
+        self.compiled = compiled
         self.sdpa = sdpa
         self.task = task
         self.params = params
@@ -87,6 +90,10 @@ class BatchGradient:
             t: where training stands; keys the randomness.
         """
         self._clear()
+        if self.compiled:
+            # CUDA graphs put their results, gradients too, where those of the last step were. By
+            # itself torch takes each network's call for a step where no backward is due.
+            torch.compiler.cudagraph_mark_step_begin()
         if self.sam is None:
             return Passes(self._accumulate(batches, t, pass_index=0), [])
         return self._per_group(batches, t) if self.sam.per_group else self._together(batches, t)

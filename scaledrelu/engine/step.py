@@ -73,6 +73,7 @@ class Update:
         sdpa: kernel that fused attention tries first: default | cudnn.
         draw_joined: draws what is random in the pass of one group, given its place in a batch that
             holds all of them; None for one pass per group.
+        compiled: whether the task's networks are compiled.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Update:
         clip: str = "global",
         sdpa: str = "default",
         draw_joined: Callable[[int], None] | None = None,
+        compiled: bool = False,
     ) -> None:
         self.module: Task = unwrap(task)
         self.optimizer = optimizer
@@ -111,6 +113,7 @@ class Update:
             groups_local=tuple(groups_local),
             sdpa=sdpa,
             draw_joined=draw_joined,
+            compiled=compiled,
         )
         self._one = torch.ones((), device=self.device)
         self._norm: Tensor | None = None

@@ -1,12 +1,22 @@
 """Attention as the code of 2021 computed it: scores first, scale afterwards.
 
-Shapes: B images, N tokens, D width, h heads, d = D/h features per head, P = B * h products.
+Shapes: B images, N tokens, D width, h heads, d = D/h features per head, P = B * h products, M >= N
+tokens as keys, of which those behind N are none.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+import torch
 from timm.layers import Attention
 from torch import Tensor
+from torch.nn import functional as F
+
+ALIGNED = (
+    8  # half-precision numbers in 16 bytes, what a fast product wants a row to be a multiple of
+)
 
 
 class ScoresThenScale(Attention):
@@ -15,8 +25,15 @@ class ScoresThenScale(Attention):
     Under fp16 autocast the unscaled product is a half-precision number: it overflows where a fused
     or pre-scaled attention would not, and that is one way the official code crashed. Parameters
     and their names are those of timm's class.
+
+    Attributes:
+        aligns: whether keys are filled up on a GPU, so that the rows of the scores are aligned: 197
+            tokens to 200. Products with rows of 197 half-precision numbers take three times as
+            long (H200). A key that is none has the score -inf, hence the weight 0.
     Source: recipes section 2 (timm 0.3.2, DINO and VOLO ``Attention``).
     """
+
+    aligns = True
 
     def forward(
         self, tokens_BND: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
@@ -38,9 +55,42 @@ class ScoresThenScale(Attention):
         q_BhNd, k_BhNd, v_BhNd = qkv_BN3hd.permute(2, 0, 3, 1, 4).unbind(0)
         # Three dimensions, the form that matmul gives them in any case: of four, torch.compile
         # makes fused attention where there are no gradients or B = 1 (torch 2.11 to 2.15).
-        q_PNd, v_PNd = q_BhNd.flatten(0, 1), v_BhNd.flatten(0, 1)
-        scores_PNN = (q_PNd @ k_BhNd.transpose(-2, -1).flatten(0, 1)) * self.scale
-        weights_PNN = self.attn_drop(scores_PNN.softmax(dim=-1))
-        mixed_BhNd = (weights_PNN @ v_PNd).unflatten(0, (B, self.num_heads))
+        q_PNd, v_PMd = q_BhNd.flatten(0, 1), v_BhNd.flatten(0, 1)
+        k_PdM = k_BhNd.transpose(-2, -1).flatten(0, 1)
+        if tokens_BND.is_cuda and self.aligns:
+            k_PdM, v_PMd = add_no_tokens(k_PdM, v_PMd, -N % ALIGNED)
+        mixed_PNd = attend(q_PNd, k_PdM, v_PMd, scale=self.scale, drop=self.attn_drop, tokens=N)
+        mixed_BhNd = mixed_PNd.unflatten(0, (B, self.num_heads))
         mixed_BND = mixed_BhNd.transpose(1, 2).reshape(B, N, self.attn_dim)
         return self.proj_drop(self.proj(mixed_BND))
+
+
+def attend(
+    q_PNd: Tensor,
+    k_PdM: Tensor,
+    v_PMd: Tensor,
+    *,
+    scale: float,
+    drop: Callable[[Tensor], Tensor],
+    tokens: int,
+) -> Tensor:
+    """Return softmax(q k^T scale) v, P x N x d; the product comes before the scale.
+
+    Args:
+        q_PNd: queries.
+        k_PdM: keys.
+        v_PMd: values.
+        scale: factor of the scores.
+        drop: dropout of the weights.
+        tokens: N, how many of the keys are tokens.
+    """
+    scores_PNM = (q_PNd @ k_PdM) * scale
+    if k_PdM.shape[-1] > tokens:
+        is_none_M = torch.arange(k_PdM.shape[-1], device=k_PdM.device) >= tokens
+        scores_PNM = scores_PNM.masked_fill(is_none_M, -math.inf)
+    return drop(scores_PNM.softmax(dim=-1)) @ v_PMd
+
+
+def add_no_tokens(k_PdN: Tensor, v_PNd: Tensor, extra: int) -> tuple[Tensor, Tensor]:
+    """Return keys (P, d, N + extra) and values (P, N + extra, d), filled up with zeros."""
+    return F.pad(k_PdN, (0, extra)), F.pad(v_PNd, (0, 0, 0, extra))

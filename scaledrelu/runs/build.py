@@ -192,6 +192,7 @@ def build_update(
         groups_local=groups,
         sdpa=config.launch.sdpa,
         draw_joined=joined.draw if joined else None,
+        compiled=config.launch.compiles(world.device.type),
     )
 
 
@@ -220,20 +221,35 @@ def join_groups(config: RunConfig, task: Task, groups: int, device: torch.device
     return JoinedGroups(task, groups=groups, images=config.batch.group, device=device)
 
 
-def compile_networks(task: Task, **options: Any) -> None:
+def compile_networks(task: Task, *, may_fail: bool = False, **options: Any) -> None:
     """Compile the backbones in place, one graph for every shape that they see.
 
     Args:
         task: its networks are compiled when they are first called.
+        may_fail: go on uncompiled, with a warning, where torch cannot compile: without a C compiler
+            on the node, say.
         options: keyword arguments of ``torch.compile``.
     """
     from torch._dynamo import config
 
+    config.suppress_errors = may_fail
     # A graph for each network, crop size and mode, with and without moving statistics: DINO has
     # more than the eight after which torch gives up and goes on uncompiled.
     config.recompile_limit = max(config.recompile_limit, 64)
     for network in task.networks():
         network.compile(dynamic=False, **options)
+
+
+def compiler_options(mode: str) -> dict[str, Any]:
+    """Return what ``torch.compile`` takes as ``options`` for one of its modes.
+
+    Drop path draws from torch's generator in any mode, as in networks that are not compiled: so a
+    compiled run differs by rounding only.
+
+    Args:
+        mode: of ``torch.compile``.
+    """
+    return {**torch._inductor.list_mode_options(mode), "fallback_random": True}
 
 
 def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
@@ -244,8 +260,10 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
         task: the task, on its device.
         world: this process's place among the run's processes.
     """
-    if config.launch.compile:
-        compile_networks(task)
+    launch = config.launch
+    if launch.compiles(world.device.type):
+        options = compiler_options(launch.compile_mode)
+        compile_networks(task, may_fail=launch.compile is None, options=options)
     if world.size == 1:
         return task
     if config.batch.sync_bn:

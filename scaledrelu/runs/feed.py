@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 
 import torch
 
@@ -193,7 +192,6 @@ class Validation:
                 f"use at most {len(source)} processes (launch.nproc), or more images"
             )
         self.device, self.layout = world.device, layout(config.launch)
-        self._compiled = config.launch.compile
         self.num_images = len(source)
         self.probe: torch.Tensor | None = None
         whole, pin = hasattr(source, "images"), world.device.type == "cuda"
@@ -239,17 +237,12 @@ class Validation:
         self.probe = torch.stack(kept).contiguous(memory_format=self.layout)
 
     def _batches(self) -> Iterator[RawBatch]:
-        most = 0
         for raw in self._loader:
             raw = raw.to(self.device)
             images = self._normalise(raw.images).contiguous(memory_format=self.layout)
             # An index that lies on the host would make every evaluator wait for the device.
             indices = raw.indices.to(self.device, non_blocking=True)
-            most = max(most, len(images))
-            # A graph of its own for the last, smaller batch takes longer than it will ever save.
-            plain = self._compiled and len(images) < most
-            with torch.compiler.set_stance("force_eager") if plain else nullcontext():
-                yield dataclasses.replace(raw, images=images, indices=indices)
+            yield dataclasses.replace(raw, images=images, indices=indices)
 
 
 def _has_room(config: RunConfig, source: ImageSource, world: World) -> bool:

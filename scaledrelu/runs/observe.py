@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -46,6 +46,8 @@ class Evaluators:
         validation: source of the probe's images; the evaluators have gone through all of it first.
         autocast: makes the context of the run's precision.
         with_channels: record the norms per channel that Theorem 1 relates, too.
+        uncompiled: makes a context in which compiled networks run as they were written. To compile
+            them for images without gradients would take longer than it saves.
     """
 
     task: Task
@@ -53,6 +55,7 @@ class Evaluators:
     validation: Validation
     autocast: partial[AbstractContextManager[Any]]
     with_channels: bool = False
+    uncompiled: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     @property
     def headline(self) -> str:
@@ -61,6 +64,10 @@ class Evaluators:
 
     def __call__(self, t: Progress) -> Evaluation:
         """Return all metrics and arrays of the backbone as it is now."""
+        with self.uncompiled():
+            return self._evaluate()
+
+    def _evaluate(self) -> Evaluation:
         backbone = self.task.backbone
         metrics: dict[str, float] = {}
         arrays: dict[str, Tensor] = {}
@@ -71,7 +78,7 @@ class Evaluators:
         images = self.validation.probe
         with self.autocast():
             with watch_largest(backbone) as largest, watch_tokens(backbone) as layers:
-                backbone.forward(images)  # uncompiled: a compiled call skips new hooks
+                backbone(images)
             observed = look_inside(backbone, layers or layer_tokens(backbone, images))
         arrays["max/activation"] = largest.activation.cpu()
         arrays["max/score"] = largest.score.cpu()
@@ -171,7 +178,12 @@ def build_evaluation(
         evaluators.append(
             create(build, **{name: value for name, value in offered.items() if name in wanted})
         )
-    return Evaluators(task, evaluators, validation, autocast, config.evaluation.channels)
+    # Not without need: it loads the compiler, which takes seconds.
+    compiled = config.launch.compiles(world.device.type)
+    uncompiled = partial(torch.compiler.set_stance, "force_eager") if compiled else nullcontext
+    return Evaluators(
+        task, evaluators, validation, autocast, config.evaluation.channels, uncompiled
+    )
 
 
 def shard_of(config: RunConfig, source: ImageSource, world: World) -> Iterator[RawBatch]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scaledrelu.models.attention import ScoresThenScale
+from scaledrelu.models.attention import ALIGNED, ScoresThenScale, add_no_tokens, attend
 from tests.helpers.model_builders import make_vit
 
 
@@ -68,3 +68,43 @@ def test_scale_comes_after_the_product():
 def test_masks_are_refused():
     with pytest.raises(ValueError, match="no masks"):
         ScoresThenScale(8, num_heads=2)(torch.randn(1, 3, 8), is_causal=True)
+
+
+def parts(tokens, dtype=torch.float64):
+    q, k, v = (torch.randn(6, tokens, 8, dtype=dtype, requires_grad=True) for _ in range(3))
+    return q, k, v
+
+
+def attended(q, k, v, *, extra, scale=0.25):
+    k, v = add_no_tokens(k.transpose(-2, -1), v, extra)
+    return attend(q, k, v, scale=scale, drop=torch.nn.Identity(), tokens=q.shape[1])
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 8, 37])
+def test_keys_that_are_no_tokens_change_nothing(tokens):
+    q_k_v, extra = parts(tokens), -tokens % ALIGNED
+    assert (tokens + extra) % ALIGNED == 0
+    plain, filled = (attended(*q_k_v, extra=count) for count in (0, extra))
+    torch.testing.assert_close(filled, plain)
+    toward = torch.randn_like(plain)
+    grads = [torch.autograd.grad(output, q_k_v, toward) for output in (plain, filled)]
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_scores_overflow_among_keys_that_are_no_tokens_as_well():
+    q_k_v = [torch.full((1, 5, 64), 48.0) for _ in range(3)]
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert attended(*q_k_v, extra=3, scale=0.125).isnan().all()
+    assert attended(*q_k_v, extra=3, scale=0.125).isfinite().all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_attention_on_a_gpu_is_that_of_the_host():
+    attention = ScoresThenScale(24, num_heads=3, qkv_bias=True).double()
+    tokens = torch.randn(2, 37, 24, dtype=torch.float64)
+    expected = attention(tokens)
+    found = attention.to("cuda")(tokens.to("cuda"))
+    torch.testing.assert_close(found.cpu(), expected)
+    assert type(attention).aligns

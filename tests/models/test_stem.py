@@ -5,9 +5,16 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from scaledrelu.errors import ConfigError
-from scaledrelu.models.stem import AffineReLU, ChannelLayerNorm, ScaledReLU
+from scaledrelu.models.stem import (
+    AffineReLU,
+    ChannelLayerNorm,
+    Projection,
+    ScaledReLU,
+    project_patches,
+)
 from tests.helpers.model_builders import MINI_STEM, STEMS, STRIDE_2, make_stem
 
 VARIANTS = [(name, {}) for name in STEMS] + [(n, STRIDE_2) for n in STEMS if "conv" in n]
@@ -168,3 +175,39 @@ def test_an_image_that_cannot_be_cut_into_patches_is_refused():
     stem = make_stem("patchify")(width=8, patch_size=16, image_size=32)
     with pytest.raises(ConfigError, match=r"40x32"):
         stem(torch.zeros(1, 3, 40, 32))
+
+
+PATCHES = [(5, 1, 7, 4, 6), (3, 2, 4, 6, 8), (3, 16, 6, 32, 16), (64, 8, 12, 16, 24)]
+
+
+@pytest.mark.parametrize(("channels", "patch", "width", "height", "row"), PATCHES)
+def test_one_product_of_matrices_is_the_convolution_of_patches(channels, patch, width, height, row):
+    image = torch.randn(2, channels, height, row, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(width, channels, patch, patch, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(width, dtype=torch.float64, requires_grad=True)
+    inputs = (image, weight, bias)
+    outputs = F.conv2d(*inputs, stride=patch), project_patches(*inputs)
+    torch.testing.assert_close(*outputs)
+    assert outputs[1].is_contiguous(memory_format=torch.channels_last)
+    toward = torch.randn_like(outputs[0])
+    grads = [torch.autograd.grad(output, inputs, toward) for output in outputs]
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(8, 8, 0), (8, 2, 3), (3, 3, 1)])
+def test_a_projection_on_a_gpu_is_that_of_the_host(kernel, stride, padding, channels_last):
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    host = Projection(6, 10, kernel, stride=stride, padding=padding).double()
+    device = Projection(6, 10, kernel, stride=stride, padding=padding).double()
+    device.load_state_dict(host.state_dict())
+    device.to("cuda").to(memory_format=layout)
+    image = torch.randn(2, 6, 24, 24, dtype=torch.float64)
+    expected, found = host(image), device(image.to("cuda").contiguous(memory_format=layout))
+    torch.testing.assert_close(found.cpu(), expected)
+    expected.square().sum().backward()
+    found.square().sum().backward()
+    torch.testing.assert_close(device.weight.grad.cpu(), host.weight.grad)
