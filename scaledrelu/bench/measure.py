@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from scaledrelu.bench.cases import Case
 from scaledrelu.bench.flops import task_flops, training_flops
+from scaledrelu.bench.gpu_step import count_kernels, host_syncs
 from scaledrelu.bench.machine import peak_tflops, step_clock, synchronizer
 from scaledrelu.bench.ours import OurFeed, OurStep, noise_batches
 from scaledrelu.bench.pairing import Pairing, alternate, join
@@ -92,13 +92,17 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
             )
         )
     pairing = join(found) if rebuilds else found[0]
-    row = describe(case, sides, pairing, device, flops)
+    ours, plain = (count_kernels(step, device) for step in steps)
     return replace(
-        row,
+        describe(case, sides, pairing, device, flops),
         loss_gap=gap,
         memory_gib=memory,
         first_step_s=first_s if case.compiled else None,
         host_syncs=syncs,
+        kernels=ours and ours.count,
+        gpu_ms=ours and ours.ms,
+        plain_kernels=plain and plain.count,
+        plain_gpu_ms=plain and plain.ms,
     )
 
 
@@ -257,26 +261,6 @@ def steppers(sides: Sides, case: Case) -> tuple[Callable[[], Tensor], Callable[[
         layout=layout,
     )
     return lambda: ours(feed(ours.now)), lambda: plain(next(batches))
-
-
-def host_syncs(step: Callable[[], object], device: torch.device) -> int | None:
-    """Return how often one step makes the host wait for the GPU; None on a CPU.
-
-    Args:
-        step: one training step.
-        device: the device.
-    """
-    if device.type != "cuda":
-        return None
-    torch.cuda.synchronize(device)
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as seen:
-            warnings.simplefilter("always")
-            step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return sum("synchronizing CUDA operation" in str(warning.message) for warning in seen)
 
 
 def warm_up(

@@ -93,7 +93,7 @@ class PlainVolo(PlainStep):
         """Compile the training pass.
 
         Args:
-            mode: of ``torch.compile``.
+            mode: name of a mode of ``torch.compile``.
         """
         self.model.forward_train = torch.compile(self.model.forward_train, mode=mode)
 
@@ -149,7 +149,7 @@ class PlainDino(PlainStep):
         """Compile both backbones.
 
         Args:
-            mode: of ``torch.compile``.
+            mode: name of a mode of ``torch.compile``.
         """
         self.task.student.compile(mode=mode)
         self.task.teacher.compile(mode=mode)

@@ -169,7 +169,7 @@ def _step(rows: Sequence[Cells], script: Script) -> Cells | None:
         and row["precision"] in ("fp16_2021", "fp32")
         and row["layout"] == "channels_last"
         and (row["compiled"], row["fused"]) == ("false", "true")
-        and not (row.get("groups") or row.get("sdpa"))  # older tables have no such columns
+        and not (row.get("groups") or row.get("compile_mode"))  # which older tables do not have
         and row["batch"] == str(METHODS.get(recipe, BATCH)[row["profile"]])
     ]
     order = [*BATCH][::-1], ("conv", "patchify")

@@ -91,7 +91,7 @@ class PlainStep:
         """Compile what the loss calls.
 
         Args:
-            mode: of ``torch.compile``.
+            mode: name of a mode of ``torch.compile``.
         """
         self.model.compile(mode=mode)
 

@@ -20,9 +20,9 @@ KEY = (
     "batch",
     "layout",
     "compiled",
+    "compile_mode",
     "fused",
     "groups",
-    "sdpa",
     "peer",
 )
 
@@ -58,9 +58,9 @@ class Row:
     batch: int | None = None
     layout: str = ""
     compiled: bool | None = None
+    compile_mode: str = ""  # of torch.compile, if not its default
     fused: bool | None = None
     groups: str = ""  # of an update with several, and whether in turn or at once
-    sdpa: str = ""  # kernel that fused attention tries first, if not torch's own choice
     peer: str = ""
     threads: int | None = None
     steps_per_s: float | None = None
@@ -77,6 +77,10 @@ class Row:
     first_step_s: float | None = None
     memory_gib: float | None = None
     host_syncs: int | None = None  # of one step of ours: how often the host waits for the GPU
+    kernels: int | None = None  # that a step of ours starts on the GPU
+    gpu_ms: float | None = None  # that the GPU works on them
+    plain_kernels: int | None = None
+    plain_gpu_ms: float | None = None
     problem: str = ""
 
 
@@ -140,9 +144,9 @@ STEP_COLUMNS = {
     "B": "batch",
     "layout": "layout",
     "compile": "compiled",
+    "mode": "compile_mode",
     "fused": "fused",
     "groups": "groups",
-    "attention": "sdpa",
     "images/s": "images_per_s",
     "MFU %": "mfu_percent",
     "peer": "peer",
@@ -151,6 +155,10 @@ STEP_COLUMNS = {
     "first step s": "first_step_s",
     "GiB": "memory_gib",
     "host waits": "host_syncs",
+    "kernels": "kernels",
+    "GPU ms": "gpu_ms",
+    "peer kernels": "plain_kernels",
+    "peer GPU ms": "plain_gpu_ms",
     "problem": "problem",
 }
 SECTIONS = {
@@ -197,6 +205,10 @@ HOST_WAITS = (
     "copy from memory that is not page-locked, for which the driver may wait even where torch is",
     "asked not to (non_blocking), above all beyond 64 KB.",
 )
+KERNELS = (
+    "Kernels of a step and the time that the GPU works on them are torch.profiler's; where a step",
+    "takes longer than that, the GPU waits for the host.",
+)
 TRAINS = ("step", "loop")
 MEMORY = (  # below a table of these kinds with a column GiB
     "GiB: the most memory of the GPU that is taken while ours trains. What the peer keeps from",
@@ -235,6 +247,7 @@ def render_markdown(
         "is compiled. Of several groups, ours normalises each by itself, the peer all together.",
         f"Model FLOPs (2 per multiply-add, backward included, SAM twice) over the {peak_note}.",
         *(HOST_WAITS if any(_cell(row, "host_syncs") for row in rows) else ()),
+        *(KERNELS if any(_cell(row, "kernels") for row in rows) else ()),
         *(MEMORY if any(r["kind"] in TRAINS and r.get("memory_gib") for r in rows) else ()),
         "",
         "Loaders beside a peer are timed by processor seconds, one thread each, in the order A B B",

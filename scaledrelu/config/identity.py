@@ -68,7 +68,7 @@ NEUTRAL: dict[str, Any] = {
     "init.positions": "bicubic",
     "launch.cache_val": True,
     "launch.groups_at_once": False,
-    "launch.sdpa": "default",
+    "launch.compile_mode": "default",
     "wandb.paper": [],
 }
 

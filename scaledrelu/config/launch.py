@@ -33,7 +33,6 @@ class LaunchConfig(Group):
     )
     channels_last: bool
     groups_at_once: bool  # one forward pass for all groups of a device, each normalised by itself
-    sdpa: str = word("default", "cudnn")  # the kernel that fused attention tries first on a GPU
     timeout_s: int = number(Range("[1, 604800]", whole=True))  # collectives: ends a dead rank's run
     checkpoint_every_steps: int = number(COUNT)
     log_every_steps: int = number(COUNT)

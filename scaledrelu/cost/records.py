@@ -116,7 +116,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _is_paper_step(row: Row) -> bool:
     """Say whether a row is about a step as the paper profile makes it by default, or compiled."""
     usual = row["layout"] == "channels_last" and row["fused"] == "true"
-    other = row.get("groups") or row.get("sdpa")
+    other = row.get("groups") or row.get("compile_mode")
     return row["kind"] == "step" and row["profile"] == PAPER and usual and not other
 
 

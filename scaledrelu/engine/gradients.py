@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.config.optimizer import SamConfig
-from scaledrelu.engine.autocast import autocast_context, sdpa_context
+from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.statistics import RunningStatistics
 from scaledrelu.optim.sam import SamPerturbation
 from scaledrelu.randomness import derive_seed
@@ -46,7 +46,6 @@ class BatchGradient:
         seed: the run's seed.
         device: the task's device.
         groups_local: numbers of this process's groups, in the order of the batches.
-        sdpa: kernel that fused attention tries first: default | cudnn.
         draw_joined: None for one pass per group. Otherwise there is one batch of all groups, and
             this draws what is random in the pass of one of them, given its place in the batch.
         compiled: whether the task's networks are compiled.
@@ -64,13 +63,11 @@ class BatchGradient:
         seed: int,
         device: torch.device,
         groups_local: Sequence[int],
-        sdpa: str = "default",
         draw_joined: Callable[[int], None] | None = None,
         compiled: bool = False,
     ) -> None:
         self.draw_joined = draw_joined
         self.compiled = compiled
-        self.sdpa = sdpa
         self.task = task
         self.params = params
         self.statistics = statistics
@@ -164,7 +161,7 @@ class BatchGradient:
     ) -> TaskOutput:
         """Forward and backward of one of equal parts of the loss; statistics follow group 0."""
         follows = group == 0 and (pass_index == 0 or self.sam.stats_in_second_pass)
-        with self.statistics.frozen(not follows), self._autocast(), sdpa_context(self.sdpa):
+        with self.statistics.frozen(not follows), self._autocast():
             output = self.task(batch, t)
         loss = output.loss / parts
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()

@@ -70,7 +70,6 @@ class Update:
         seed: the run's seed.
         device: the task's device.
         groups_local: numbers of this process's groups, in the order of the batches.
-        sdpa: kernel that fused attention tries first: default | cudnn.
         draw_joined: draws what is random in the pass of one group, given its place in a batch that
             holds all of them; None for one pass per group.
         compiled: whether the task's networks are compiled.
@@ -89,7 +88,6 @@ class Update:
         device: torch.device,
         groups_local: Sequence[int],
         clip: str = "global",
-        sdpa: str = "default",
         draw_joined: Callable[[int], None] | None = None,
         compiled: bool = False,
     ) -> None:
@@ -111,7 +109,6 @@ class Update:
             seed=seed,
             device=self.device,
             groups_local=tuple(groups_local),
-            sdpa=sdpa,
             draw_joined=draw_joined,
             compiled=compiled,
         )

@@ -14,9 +14,10 @@ from timm.layers import Attention
 from torch import Tensor
 from torch.nn import functional as F
 
-ALIGNED = (
-    8  # half-precision numbers in 16 bytes, what a fast product wants a row to be a multiple of
-)
+# Half-precision numbers in 16 bytes: a fast product wants the length of rows to be a multiple.
+# Half-precision numbers in 16 bytes: a fast product wants the length of rows to be a multiple.
+# Half-precision numbers in 16 bytes: a fast product wants the length of rows to be a multiple.
+ALIGNED = 8
 
 
 class ScoresThenScale(Attention):
@@ -92,5 +93,11 @@ def attend(
 
 
 def add_no_tokens(k_PdN: Tensor, v_PNd: Tensor, extra: int) -> tuple[Tensor, Tensor]:
-    """Return keys (P, d, N + extra) and values (P, N + extra, d), filled up with zeros."""
+    """Return keys (P, d, N + extra) and values (P, N + extra, d), filled up with zeros.
+
+    Args:
+        k_PdN: keys.
+        v_PNd: values.
+        extra: how many keys and values are added.
+    """
     return F.pad(k_PdN, (0, extra)), F.pad(v_PNd, (0, 0, 0, extra))

@@ -103,12 +103,8 @@ def project_patches(features_BCHW: Tensor, weight_DCpp: Tensor, bias_D: Tensor) 
         B x D x H/p x W/p, the features of a patch side by side in memory.
     """
     p = weight_DCpp.shape[-1]
-    patches_BhwppC = (
-        features_BCHW.permute(0, 2, 3, 1)
-        .unflatten(2, (-1, p))
-        .unflatten(1, (-1, p))
-        .transpose(2, 3)
-    )
+    features_BHWC = features_BCHW.permute(0, 2, 3, 1)
+    patches_BhwppC = features_BHWC.unflatten(2, (-1, p)).unflatten(1, (-1, p)).transpose(2, 3)
     rows_BhwK = patches_BhwppC.flatten(3)
     kernels_DK = weight_DCpp.permute(0, 2, 3, 1).flatten(1)
     return F.linear(rows_BhwK, kernels_DK, bias_D).permute(0, 3, 1, 2)

@@ -190,7 +190,6 @@ def build_update(
         seed=config.seed,
         device=world.device,
         groups_local=groups,
-        sdpa=config.launch.sdpa,
         draw_joined=joined.draw if joined else None,
         compiled=config.launch.compiles(world.device.type),
     )
@@ -247,7 +246,7 @@ def compiler_options(mode: str) -> dict[str, Any]:
     compiled run differs by rounding only.
 
     Args:
-        mode: of ``torch.compile``.
+        mode: name of a mode of ``torch.compile``.
     """
     return {**torch._inductor.list_mode_options(mode), "fallback_random": True}
 

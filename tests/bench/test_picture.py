@@ -57,7 +57,7 @@ def test_median_and_range_of_each_level_are_those_of_the_table():
         {"optimizer": "sam"},
         {"batch": 256},
         {"groups": "8 at once"},
-        {"sdpa": "cudnn"},
+        {"compile_mode": "reduce-overhead"},
         {"stem": "conv_bn"},
     ],
 )
@@ -86,7 +86,7 @@ def test_paper_size_the_conv_stem_and_real_files_come_first():
 
 
 def test_tables_from_before_the_last_columns_can_be_drawn():
-    old = {k: v for k, v in flat(STEP, ORIGIN).items() if k not in ("groups", "sdpa")}
+    old = {k: v for k, v in flat(STEP, ORIGIN).items() if k not in ("groups", "compile_mode")}
     assert [one.median for one in ratios([old])] == [1.1]
 
 

@@ -25,6 +25,7 @@ from torch._inductor.compile_fx import compile_fx
 from torch.fx import GraphModule
 
 from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.launch import LaunchConfig
 from scaledrelu.config.overrides import group_options
 from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
@@ -94,6 +95,34 @@ def gradients(config: build.RunConfig) -> list[torch.Tensor]:
     return [report.loss, *(p.grad for p in task.parameters() if p.grad is not None)]
 
 
+def _fails(_: int, compiled: bool | None) -> None:
+    """Take an update whose networks cannot be compiled."""
+
+    def backend(graph: GraphModule, inputs: Sequence[torch.Tensor]) -> Callable:
+        raise RuntimeError("no C compiler")
+
+    compiles = build.compile_networks
+    build.compile_networks = lambda task, *, may_fail, options: compiles(
+        task, may_fail=may_fail, backend=backend
+    )
+    LaunchConfig.compiles = lambda self, device: self.compile is not False
+    config = compose([*COMMON, *METHODS["deit"], "stem=patchify", "model.depth=1"])
+    plain, tried = (
+        replace(config, launch=replace(config.launch, compile=one)) for one in (False, compiled)
+    )
+    for a, b in zip(gradients(tried), gradients(plain), strict=True):
+        assert torch.equal(a, b)
+
+
+def _draws(_: int, cache: Path) -> None:
+    """Compare gradients with drop path in the code that torch's back-end writes."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    config = compose([*COMMON, *METHODS["deit"], "stem=patchify", "model.drop_path=0.5"])
+    plain = replace(config, launch=replace(config.launch, compile=False))
+    for a, b in zip(gradients(config), gradients(plain), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
 def replay(graph: GraphModule, inputs: Sequence[torch.Tensor], **_: object) -> Callable:
     """Run a graph as torch's own back-end has rewritten it, in place of the code it would write."""
     return make_boxed_func(graph.forward)
@@ -158,6 +187,18 @@ def test_scores_of_2021_overflow_in_a_compiled_network_as_well(method):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the code for a CPU has to be compiled")
 def test_scores_of_2021_overflow_in_the_code_that_is_written_for_them(tmp_path):
     in_a_process(_overflow, [*METHODS["deit"], "stem=patchify", "model.depth=1"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the code for a CPU has to be compiled")
+def test_a_compiled_network_drops_the_same_paths(tmp_path):
+    in_a_process(_draws, tmp_path)
+
+
+def test_where_compiling_is_no_request_a_network_that_fails_trains_as_it_is():
+    in_a_process(_fails, None)
+    with pytest.raises(mp.ProcessRaisedException, match="no C compiler"):
+        in_a_process(_fails, True)
 
 
 def _evaluation(_: int) -> None:
