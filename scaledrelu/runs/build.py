@@ -242,7 +242,7 @@ def compile_networks(task: Task, *, may_fail: bool = False, **options: Any) -> N
 def compiler_options(mode: str) -> dict[str, Any]:
     """Return what ``torch.compile`` takes as ``options`` for one of its modes.
 
-    Drop path draws from torch's generator in any mode, as in networks that are not compiled: so a
+    Drop path draws from torch's generator on a GPU, too, as in networks that are not compiled: so a
     compiled run differs by rounding only.
 
     Args:
