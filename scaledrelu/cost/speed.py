@@ -61,7 +61,7 @@ def step_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
     eager, compiled = ([one for one in same if one.compiled == way] for way in (False, True))
     if not eager:
         return _from_operations(config, steps)
-    if not (config.launch.compile and compiled):
+    if not (config.launch.compiles("cuda") and compiled):
         return _rate(config, eager)
     if found := _measured(config, compiled):
         return found

@@ -92,9 +92,9 @@ def workers(number: int) -> Switch:
     return lambda config: replace(config, launch=replace(config.launch, workers=number))
 
 
-def compiled(config: RunConfig) -> RunConfig:
-    """Return a run with compiled networks."""
-    return replace(config, launch=replace(config.launch, compile=True))
+def uncompiled(config: RunConfig) -> RunConfig:
+    """Return a run whose networks are not compiled."""
+    return replace(config, launch=replace(config.launch, compile=False))
 
 
 def official_data(config: RunConfig) -> RunConfig:
