@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,14 +27,15 @@ from scaledrelu.errors import ConfigError
 Show = Callable[[str], None]  # takes text
 
 ROOT = CONF_DIR.parent
-SHARES = {"tests": 1 / 6, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most
+SHARES = {"tests": 1 / 5, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most
 PUBLISH_SHARE = 1 / 18
 KINDS = (*SHARES, "runs")
 FIRST = "first=[method=deit,optimizer.label=AdamW]"
 MATCH = {"step": "patchify", "end": "DeiT", "loader": "timm"}  # of QUICK
 LONG_S = 1800.0  # from here on all tables are planned; a shorter budget never gets to the others
+COMPILED, COMPILING = 6, "compile"  # networks that are compiled beside the tests
 LEFT_S = 5.0  # a piece with less than this is not started
-TEST_PROCESSES = "4"  # most of a short test is loading and building
+TEST_PROCESSES = "8"  # most of a short test is loading and building
 QUICK = ("--profile", "mini", "--quick", "--blocks", "1", "--turn", "0.05")
 
 
@@ -100,11 +102,42 @@ def main(arguments: Sequence[str], *, show: Show) -> int:
     clock = Clock(options.budget, time.monotonic())
     chosen = [kind for kind in KINDS if kind in (options.only or KINDS)]
     reports = []
+    compiling = Beside(compile_piece(options), SHARES["tests"] * clock.budget, options)
+    if "step" in chosen and options.device == "cuda":
+        compiling.start()
     for kind in chosen:
-        work = WORK[kind]
-        reports += work(options, clock, show)
+        if kind == "step":
+            reports += compiling.reports()
+        reports += WORK[kind](options, clock, show)
     show(summary(reports, options.budget - clock.left))
-    return int(any(report.ended is not Ended.OK for report in reports))
+    fine = [r.ended is Ended.OK or (r.name == COMPILING and r.ended is Ended.OVER) for r in reports]
+    return int(not all(fine))
+
+
+class Beside(threading.Thread):
+    """A piece that runs beside others and prints to its log alone.
+
+    Args:
+        piece: what to run.
+        limit_s: seconds that it may take.
+        options: the command line.
+    """
+
+    def __init__(self, piece: Piece, limit_s: float, options: argparse.Namespace) -> None:
+        super().__init__()
+        self.piece, self.limit_s, self.folder = piece, limit_s, options.results / "gpu"
+        self.found: list[Report] = []
+
+    def run(self) -> None:
+        """Run the piece; `start` calls this in a thread."""
+        report = run_piece(self.piece, limit_s=self.limit_s, folder=self.folder, show=len)
+        self.found.append(report)
+
+    def reports(self) -> list[Report]:
+        """Wait for the piece and return how it ended; nothing if it was not started."""
+        if self.ident is not None:
+            self.join()
+        return self.found
 
 
 def measure(kind: str, piece: Callable[[argparse.Namespace, float], Piece]) -> Work:
@@ -175,6 +208,20 @@ def bench_piece(kind: str, options: argparse.Namespace, limit_s: float) -> Piece
     if options.images and kind != "step":
         arguments += ["--images", str(options.images)]
     return Piece(kind, [sys.executable, str(ROOT / "scripts" / "bench.py"), *arguments])
+
+
+def compile_piece(options: argparse.Namespace) -> Piece:
+    """Return what compiles the networks of the most important steps, while tests run.
+
+    What is not ready in time is compiled again by the bench: no failure.
+
+    Args:
+        options: the command line.
+    """
+    arguments = ["--only", "step", "--compile-only", str(COMPILED)]
+    arguments += ["--device", options.device, "--profile", "paper"]
+    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), *arguments]
+    return Piece(COMPILING, command, good=frozenset({0, 1}))
 
 
 def whole_runs(options: argparse.Namespace, clock: Clock, show: Show) -> list[Report]:

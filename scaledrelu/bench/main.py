@@ -69,6 +69,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add("--note", default="", help="remark for readers, e.g. who shared the machine")
     add("--list", action="store_true", help="print the cases in their order and exit")
+    add(
+        "--compile-only",
+        type=within(COUNT),
+        metavar="N",
+        help="compile the networks of the first N steps, several at once, and time nothing: a "
+        "later call finds them in torch's cache",
+    )
     return parser.parse_args(arguments)
 
 
@@ -82,6 +89,12 @@ def main(arguments: Sequence[str]) -> int:
         for case in (*chosen_cases(options, device), *chosen_ends(options, device)):
             log.info("%s", case.label)
         return 0
+    if options.compile_only:
+        from scaledrelu.bench.compiling import compile_ahead, to_compile
+
+        device = "cuda" if options.device == "auto" else options.device
+        cases = to_compile(chosen_cases(options, device))[: options.compile_only]
+        return int(compile_ahead(cases, device) > 0)
     check_images(options)
     session = open_session(options, arguments)
     kinds = options.only or KINDS

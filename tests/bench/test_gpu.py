@@ -12,9 +12,11 @@ import pytest
 
 from scaledrelu.bench import gpu
 from scaledrelu.bench import main as bench
+from scaledrelu.bench.compiling import to_compile
 from scaledrelu.bench.pieces import Ended, Piece, Report, run_piece
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.settings import load_settings
+from tests.helpers.processes import until
 
 
 def script(text: str) -> list[str]:
@@ -95,6 +97,27 @@ def test_what_runs_over_or_fails_stops_no_other_piece_and_is_told(tmp_path, monk
     assert gpu.main([*arguments, "--only", "loader"], show=shown.append) == 0
 
 
+def test_networks_are_compiled_beside_the_tests_and_may_be_late(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(gpu, "visible_gpus", lambda: ["0"])
+    late = Piece(gpu.COMPILING, ["sh", "-c", "echo up; sleep 60"])
+    monkeypatch.setattr(gpu, "compile_piece", lambda options: late)
+    monkeypatch.setitem(gpu.SHARES, "tests", 0.1)
+    log, order = tmp_path / "gpu" / f"{gpu.COMPILING}.log", []
+
+    def beside(options, clock, show):
+        until(lambda: log.exists() and log.read_text() == "up\n")
+        order.append("tests")
+        return []
+
+    monkeypatch.setitem(gpu.WORK, "tests", beside)
+    monkeypatch.setitem(gpu.WORK, "step", lambda *_: order.append("step") or [])
+    shown: list[str] = []
+    arguments = ["--budget", "30", "--only", "tests", "--only", "step", "--results", str(tmp_path)]
+    assert gpu.main(arguments, show=shown.append) == 0
+    assert order == ["tests", "step"]
+    assert "compile  over time" in "".join(shown)
+
+
 def done(name: str, folder: Path, *, status: int = 0) -> Report:
     return Report(name, Ended.OK, status, 1.0, folder / f"{name}.log")
 
@@ -114,6 +137,8 @@ def test_every_piece_is_a_command_that_its_script_understands(options, device) -
         assert read.budget < 60
         assert kind != "step" or bench.chosen_cases(read, device)
         assert kind != "end" or bench.chosen_ends(read, device)
+    ahead = bench.parse(gpu.compile_piece(options).command[2:])
+    assert len(to_compile(bench.chosen_cases(ahead, "cuda"))) >= ahead.compile_only == gpu.COMPILED
     settings = load_settings(gpu.sweep_command(options, 30.0)[2:])
     assert (settings.profile, settings.tables, settings.budget_s) == (
         "small",

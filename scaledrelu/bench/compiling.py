@@ -1,0 +1,73 @@
+"""Compiles networks before they are timed, several at once: torch keeps the result on disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+
+from scaledrelu.bench.cases import Case
+from scaledrelu.config.launch import visible_cores
+
+log = logging.getLogger(__name__)
+
+CORES = 3  # of one process, which compiles in as many threads
+MOST = 6  # processes beside each other: each holds a network, a batch and their activations
+
+
+def to_compile(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases whose networks differ once compiled, in their order.
+
+    Args:
+        cases: any; those that compile nothing are left out.
+    """
+    same = [replace(case, defaults=False, eager_peer=False) for case in cases if case.compiled]
+    return list(dict.fromkeys(same))
+
+
+def compile_ahead(cases: Sequence[Case], device: str) -> int:
+    """Compile the networks of both sides of each case; return how many could not be compiled.
+
+    Args:
+        cases: what is timed later, in a process of its own.
+        device: cpu or cuda.
+    """
+    failures = 0
+    count = max(1, min(MOST, len(cases), visible_cores() // CORES))
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(CORES))
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(compile_case, case, device): case for case in cases}
+        for done in as_completed(waiting):
+            label, error = waiting[done].label, done.exception()
+            failures += error is not None
+            log.info("%s: %s", label, error or f"compiled in {done.result():.0f} s")
+    return failures
+
+
+def compile_case(case: Case, device: str) -> float:
+    """Take two steps of both sides, the first of which compiles; return the seconds of both.
+
+    Args:
+        case: a case that is compiled.
+        device: cpu or cuda.
+    """
+    import torch
+
+    from scaledrelu.bench.measure import build_sides, steppers
+    from scaledrelu.engine.distributed import pick_device, take_device
+
+    place = pick_device(device, 0)
+    take_device(place)
+    sides = build_sides(case, place)
+    sides.plain.compile(sides.config.launch.compile_mode)
+    start = time.perf_counter()
+    for step in steppers(sides, case):
+        for _ in range(2):
+            step()
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+    return time.perf_counter() - start
