@@ -43,6 +43,7 @@ class Logbook:
         self._stream = None if folder is None else (folder / METRICS).open("ab")
         self._bar_wanted = progress and folder is not None and sys.stderr.isatty()
         self._bar: Any = None
+        self._first: tuple[int, float] | None = None  # finished steps at a record, and seconds
         self._mark: tuple[int, float] | None = None
         self._recorded: tuple[int, str] | None = None  # step of the last record, and its words
 
@@ -98,7 +99,6 @@ class Logbook:
         if self.folder is None or self._bar_wanted:
             return
         done = t.step + 1
-        eta = seconds / done * (t.total_steps - done)
         log.info(
             "%s epoch %d step %d/%d %s%s eta %s",
             self.name,
@@ -107,7 +107,7 @@ class Logbook:
             t.total_steps,
             self._last_record(done),
             in_words(metrics),
-            duration(eta),
+            duration(self._seconds_per_step(done, seconds) * (t.total_steps - done)),
         )
 
     def rewind(self, offset: int, *, step: int = 0) -> None:
@@ -151,6 +151,18 @@ class Logbook:
         if self._bar is not None:
             self._bar.close()
 
+    def _seconds_per_step(self, done: int, seconds: float) -> float:
+        """Return the seconds of a step as a forecast: in the first ones networks are compiled.
+
+        Args:
+            done: finished steps.
+            seconds: seconds of training so far.
+        """
+        step, before = self._first or (0, 0.0)
+        if done < 2 * step:  # too few since then
+            step, before = 0, 0.0
+        return (seconds - before) / (done - step)
+
     def _last_record(self, done: int) -> str:
         """Return loss and rate as last recorded, and of which step where it is an earlier one.
 
@@ -179,6 +191,7 @@ class Logbook:
             else None
         )
         self._mark = (t.step + 1, seconds)
+        self._first = self._first or self._mark
         row = {
             "step": t.step + 1,
             "seconds": round(seconds, 3),

@@ -52,6 +52,19 @@ def test_an_evaluation_before_the_first_record_says_nothing_of_the_loss(logbook,
     assert line_of(logbook, 22, caplog).startswith("toy epoch 1 step 22/352 val/top1 50.00 eta ")
 
 
+def test_the_time_left_counts_no_compilation_in_the_first_steps(logbook, caplog) -> None:
+    def left(step: int, seconds: float) -> str:
+        caplog.clear()
+        logbook.evaluation(after(step), {}, observed={}, seconds=seconds)
+        return caplog.messages[0].split(" eta ")[1]
+
+    assert left(22, 22.0) == "5m 30s"
+    logbook.train(after(50), loss=2.0, lr=0.1, **{**SHOWN, "seconds": 100.0})
+    assert left(88, 138.0) == "6m 54s", "too few steps since the first record"
+    assert left(132, 182.0) == "3m 40s"
+    assert left(352, 402.0) == "0s"
+
+
 def test_the_lines_of_a_resumed_run_have_no_empty_field(tmp_path, caplog) -> None:
     caplog.set_level(logging.INFO, logger="scaledrelu")
     pace = replace(build().pace, log_every=5)
