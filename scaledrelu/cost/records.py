@@ -9,7 +9,7 @@ import csv
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scaledrelu.config.places import CONF_DIR
@@ -100,7 +100,10 @@ def read_records(folder: Path | None = None) -> Records | None:
         card=steps[0]["device"],
         path=path,
         ours=tuple(_step(row, "images_per_s") for row in steps if row not in official),
-        official=tuple(_step(row, "plain_images_per_s") for row in official),
+        # Scripts as they come compile nothing, also where they were timed beside ours compiled.
+        official=tuple(
+            replace(_step(row, "plain_images_per_s"), compiled=False) for row in official
+        ),
         alone=_alone(files[path], [rows for other, rows in files.items() if other != path]),
         together={name: rate for name, (_, rate) in together.items()},
         processes=max((count for count, _ in together.values()), default=0),
