@@ -168,15 +168,16 @@ def _step(rows: Sequence[Cells], script: Script) -> Cells | None:
         and row["optimizer"] == "adamw"
         and row["precision"] in ("fp16_2021", "fp32")
         and row["layout"] == "channels_last"
-        and (row["compiled"], row["fused"]) == ("false", "true")
+        and row["fused"] == "true"
         and not (row.get("groups") or row.get("compile_mode"))  # which older tables do not have
         and row["batch"] == str(METHODS.get(recipe, BATCH)[row["profile"]])
     ]
     order = [*BATCH][::-1], ("conv", "patchify")
 
     def rank(row: Cells) -> tuple[int, ...]:
+        # The paper profile compiles.
         return (order[0].index(row["profile"]), peers.index(row["peer"]),
-                order[1].index(row["stem"]))  # fmt: skip
+                row["compiled"] != "true", order[1].index(row["stem"]))  # fmt: skip
 
     fitting = [row for row in plain if row["peer"] in peers and row["stem"] in order[1]]
     return min(fitting, key=rank, default=None)
@@ -198,7 +199,7 @@ def _end(rows: Sequence[Cells], script: Script) -> Cells | None:
     fitting = [row for row in rows if row["peer"] == script]
 
     def rank(row: Cells) -> tuple[bool, ...]:
-        return "generated" in row["name"], row["compiled"] == "true", row["stem"] != "conv"
+        return "generated" in row["name"], row["precision"] == "bf16", row["stem"] != "conv"
 
     return min(fitting, key=rank, default=None)
 

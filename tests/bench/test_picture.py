@@ -50,7 +50,6 @@ def test_median_and_range_of_each_level_are_those_of_the_table():
 @pytest.mark.parametrize(
     "other",
     [
-        {"compiled": True},
         {"fused": False},
         {"layout": "contiguous"},
         {"precision": "bf16"},
@@ -81,7 +80,9 @@ def test_paper_size_the_conv_stem_and_real_files_come_first():
         loader("DINO, reference", Script.DINO, 1.0),
     ]
     assert shown(*files)[Script.DINO, Level.LOADER].median == 7.0
-    ends = [replace(END, compiled=True, ratios=[9.0]), END]
+    compiled = replace(STEP, compiled=True, ratios=[1.3])
+    assert shown(STEP, compiled)[Script.TIMM, Level.STEP].median == 1.3
+    ends = [replace(END, precision="bf16", ratios=[9.0]), END]
     assert shown(*ends)[Script.DEIT, Level.END].median == 2.5
 
 
