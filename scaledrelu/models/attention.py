@@ -15,8 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # Half-precision numbers in 16 bytes: a fast product wants the length of rows to be a multiple.
-# Half-precision numbers in 16 bytes: a fast product wants the length of rows to be a multiple.
-# Half-precision numbers in 16 bytes: a fast product wants the length of rows to be a multiple.
 ALIGNED = 8
 
 
