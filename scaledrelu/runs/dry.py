@@ -12,6 +12,7 @@ from scaledrelu.data.multicrop import NUM_GLOBAL
 from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
 from scaledrelu.runs.build import build_task, build_update, local_groups
+from scaledrelu.runs.observe import uncompiled
 from scaledrelu.runs.optimisation import build_optimizer, build_scaler, build_schedule
 from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress
@@ -56,7 +57,8 @@ def dry_step(config: RunConfig, *, num_classes: int, device: str = "cpu") -> Dry
     if not (torch.isfinite(report.loss) and (scaled or torch.isfinite(report.grad_norm))):
         raise RuntimeError(f"loss {float(report.loss)}, gradient norm {float(report.grad_norm)}")
     task.eval()
-    with torch.no_grad(), autocast_context(config.precision.autocast, world.device):
+    autocast = autocast_context(config.precision.autocast, world.device)
+    with torch.no_grad(), autocast, uncompiled(config, world.device):
         images = groups[0].images[: config.batch.group]  # with multi-crop there are two views
         logits_BC = task.backbone(images.to(world.device))
     return DryReport(

@@ -178,12 +178,26 @@ def build_evaluation(
         evaluators.append(
             create(build, **{name: value for name, value in offered.items() if name in wanted})
         )
-    # Not without need: it loads the compiler, which takes seconds.
-    compiled = config.launch.compiles(world.device.type)
-    uncompiled = partial(torch.compiler.set_stance, "force_eager") if compiled else nullcontext
     return Evaluators(
-        task, evaluators, validation, autocast, config.evaluation.channels, uncompiled
+        task,
+        evaluators,
+        validation,
+        autocast,
+        config.evaluation.channels,
+        partial(uncompiled, config, world.device),
     )
+
+
+def uncompiled(config: RunConfig, device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which compiled networks run as they were written.
+
+    Args:
+        config: the run's configuration.
+        device: the device of its networks.
+    """
+    if not config.launch.compiles(device.type):
+        return nullcontext()  # not without need: the other loads the compiler, which takes seconds
+    return torch.compiler.set_stance("force_eager")
 
 
 def shard_of(config: RunConfig, source: ImageSource, world: World) -> Iterator[RawBatch]:

@@ -20,6 +20,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.utils import counters
 from torch._inductor.compile_fx import compile_fx
 from torch.fx import GraphModule
@@ -30,7 +31,7 @@ from scaledrelu.config.overrides import group_options
 from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
 from scaledrelu.runs import build
-from scaledrelu.runs.dry import noise
+from scaledrelu.runs.dry import dry_step, noise
 from scaledrelu.runs.feed import Validation
 from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.runs.optimisation import build_optimizer
@@ -95,15 +96,21 @@ def gradients(config: build.RunConfig) -> list[torch.Tensor]:
     return [report.loss, *(p.grad for p in task.parameters() if p.grad is not None)]
 
 
-def _fails(_: int, compiled: bool | None) -> None:
-    """Take an update whose networks cannot be compiled."""
+def _raises(graph: GraphModule, inputs: Sequence[torch.Tensor]) -> Callable:
+    raise RuntimeError("no C compiler")
 
-    def backend(graph: GraphModule, inputs: Sequence[torch.Tensor]) -> Callable:
-        raise RuntimeError("no C compiler")
 
+FAILING = {
+    "network": _raises,
+    "gradient": aot_autograd(fw_compiler=lambda graph, _: graph, bw_compiler=_raises),
+}
+
+
+def _fails(_: int, what: str, compiled: bool | None) -> None:
+    """Take an update whose networks, or their gradients, cannot be compiled."""
     compiles = build.compile_networks
     build.compile_networks = lambda task, *, may_fail, options: compiles(
-        task, may_fail=may_fail, backend=backend
+        task, may_fail=may_fail, backend=FAILING[what]
     )
     LaunchConfig.compiles = lambda self, device: self.compile is not False
     config = compose([*COMMON, *METHODS["deit"], "stem=patchify", "model.depth=1"])
@@ -180,10 +187,29 @@ def test_scores_of_2021_overflow_in_the_code_that_is_written_for_them(tmp_path):
     in_a_process(_overflow, [*METHODS["deit"], "stem=patchify", "model.depth=1"], tmp_path)
 
 
-def test_where_compiling_is_no_request_a_network_that_fails_trains_as_it_is():
-    in_a_process(_fails, None)
+@pytest.mark.parametrize("what", FAILING)
+def test_where_compiling_is_no_request_a_network_that_fails_trains_as_it_is(what):
+    in_a_process(_fails, what, None)
     with pytest.raises(mp.ProcessRaisedException, match="no C compiler"):
-        in_a_process(_fails, True)
+        in_a_process(_fails, what, True)
+
+
+def _dry(_: int) -> None:
+    """Take a dry step; only its training pass may be compiled."""
+    trains = []
+
+    def note(graph: GraphModule, inputs: Sequence[torch.Tensor]) -> Callable:
+        trains.append(torch.is_grad_enabled())
+        return graph.forward
+
+    compiles = build.compile_networks
+    build.compile_networks = lambda task, **_: compiles(task, backend=note)
+    dry_step(compose([*COMMON, *METHODS["deit"], "stem=patchify"]), num_classes=10)
+    assert trains == [True]
+
+
+def test_a_dry_step_compiles_nothing_for_its_evaluation():
+    in_a_process(_dry)
 
 
 def _evaluation(_: int) -> None:
