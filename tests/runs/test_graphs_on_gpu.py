@@ -2,112 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch._inductor import cudagraph_trees
-from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
-from scaledrelu.engine.distributed import World, take_device
-from scaledrelu.runs import build
-from scaledrelu.runs.dry import noise
-from scaledrelu.runs.optimisation import build_optimizer, build_scaler
-from scaledrelu.runs.prepare import prepare_for
-from scaledrelu.tasks.base import Progress
+from tests.helpers.compiled_rows import COMMON, ROWS, Trained, ddp_of_one, train_steps
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-STEPS = 4
-COMMON = ["profile=smoke", "launch.device=cuda", "batch.total=16", "batch.group=8"]
-COMMON += ["profile.batch_scale=1.0", "launch.channels_last=true", "model.drop_path=0.2"]
-VIT = ["model=vit_small", "model.depth=2", "stem=conv", "stem.hidden=4"]
-DEIT = ["recipe=deit", *VIT]
-ROWS = {
-    "groups in turn": DEIT,
-    "groups in turn, fp16 as in 2021": [*DEIT, "precision=fp16_2021"],
-    "groups at once": [*DEIT, "launch.groups_at_once=true"],
-    "SAM, each group by itself": [*DEIT, "optimizer=sam"],
-    "convolutional FFNs": [*DEIT, "ffn=conv1d_bn"],
-    "volo": ["recipe=volo", "model=volo_d1", "model.drop_path=0.2", "data.token_labels=none"],
-    "dino": ["recipe=dino", *VIT],
-}
+GRAPHS = "reduce-overhead"  # the mode of torch.compile that replays CUDA graphs
+IN_DDP = ["groups in turn", "SAM, each group by itself", "dino"]
+NOISE = 5e-5  # norm of a gradient that is zero but for rounding, as of a bias before BatchNorm
 
 
-def trained(config: RunConfig) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the losses of a few updates, and the last gradient."""
-    device = torch.device("cuda", 0)
-    take_device(device)
-    torch.manual_seed(0)
-    task = build.build_task(config, 10).to(device).to(memory_format=torch.channels_last).train()
-    optimizer, world = build_optimizer(config.optimizer, task, lr=1e-3), World(0, 1, device)
-    update = build.build_update(
-        config, task, optimizer, build_scaler(config.precision, device), world
-    )
-    prepare, losses = prepare_for(config, task, 10, device), []
-    for step in range(STEPS):
-        t = Progress(step, 10, 0, 10)
-        groups = [noise(config, 10, group) for group in build.local_groups(config, world)]
-        losses.append(update(prepare(groups, t), t).loss.clone())
-    grads = [p.grad.clone() for p in task.parameters() if p.grad is not None]
+def composed(row: list[str], *launch: str) -> RunConfig:
+    return compose([*COMMON, *row, "launch.device=cuda", *launch])
+
+
+def trained(config: RunConfig) -> Trained:
+    found = train_steps(config, torch.device("cuda", 0))
     torch.compiler.reset()
-    return losses, grads
+    return found
 
 
-def compare(row: list[str]) -> None:
-    plain, graphs = (
-        compose([*COMMON, *row, f"launch.compile={word}"]) for word in ("false", "true")
-    )
-    expected, found = trained(plain), trained(graphs)
+def compare(row: list[str], mode: str) -> None:
+    plain = composed(row, "launch.compile=false")
+    expected = trained(plain)
+    found = trained(composed(row, "launch.compile=true", f"launch.compile_mode={mode}"))
     half = plain.precision.autocast != "none"
-    for a, b in zip(found[0], expected[0], strict=True):
-        torch.testing.assert_close(a, b, rtol=2e-2 if half else 1e-3, atol=0)
-    for a, b in zip(found[1], expected[1], strict=True):
-        assert (a - b).norm() <= (0.1 if half else 0.02) * b.norm() + 1e-6
+    for a, b in zip(found.seen, expected.seen, strict=True):
+        torch.testing.assert_close(a, b, rtol=5e-2 if half else 1e-2, atol=0)
+    # A lost or doubled group changes the gradient by about half.
+    for a, b in zip(found.grads, expected.grads, strict=True):
+        assert (a - b).norm() <= (0.3 if half else 0.05) * b.norm() + NOISE
+    assert torch.equal(found.drawn, expected.drawn), "drop path drew other numbers"
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_replayed_graphs_train_as_networks_that_are_not_compiled(name: str) -> None:
-    compare(ROWS[name])
+    compare(ROWS[name], GRAPHS)
 
 
-def test_some_graphs_are_replayed() -> None:
-    managers = []
-    real = cudagraph_trees.get_manager
-    cudagraph_trees.get_manager = lambda *args, **kw: managers.append(1) or real(*args, **kw)
-    try:
-        trained(compose([*COMMON, *DEIT, "launch.compile=true"]))
-    finally:
-        cudagraph_trees.get_manager = real
-    assert managers
+@pytest.mark.parametrize("name", ["groups in turn, fp16 as in 2021", "volo", "dino"])
+def test_compiled_networks_train_as_those_that_are_not(name: str) -> None:
+    compare(ROWS[name], "default")
 
 
-def _wrapped(wrap: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    def both(config: RunConfig, task: nn.Module, world: World) -> nn.Module:
-        return DistributedDataParallel(
-            wrap(config, task, world), device_ids=[0], broadcast_buffers=False,
-            gradient_as_bucket_view=True,
-        )  # fmt: skip
-
-    return both
+@pytest.mark.parametrize("name", ["groups in turn", "groups at once", "volo", "dino"])
+def test_all_networks_are_replayed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    real = cudagraph_trees.CUDAGraphNode.run
+    monkeypatch.setattr(
+        cudagraph_trees.CUDAGraphNode, "run", lambda *args: calls.append(1) or real(*args)
+    )
+    counters.clear()
+    trained(composed(ROWS[name], "launch.compile=true", f"launch.compile_mode={GRAPHS}"))
+    assert calls
+    assert counters["inductor"]["cudagraph_skips"] == 0
 
 
 def _in_ddp(_: int, folder: Path, row: list[str]) -> None:
-    meet = f"file://{folder}/meet"
-    dist.init_process_group("nccl", init_method=meet, rank=0, world_size=1)
-    build.wrap = _wrapped(build.wrap)
-    compare(row)
-    dist.destroy_process_group()
+    with ddp_of_one(folder, torch.device("cuda", 0)):
+        compare(row, GRAPHS)
 
 
-@pytest.mark.parametrize("name", ["groups in turn", "SAM, each group by itself", "dino"])
+@pytest.mark.parametrize("name", IN_DDP)
 def test_graphs_and_ddp_train_together(tmp_path: Path, name: str) -> None:
     mp.start_processes(_in_ddp, args=(tmp_path, ROWS[name]), nprocs=1, start_method="spawn")
