@@ -89,12 +89,7 @@ class PlainVolo(PlainStep):
         model.mix_token, model.beta = True, 1.0
         super().__init__(model, loss=partial(volo_loss, token_weight=token_weight), **common)
 
-    def compile(self, mode: str) -> None:
-        """Compile the training pass.
-
-        Args:
-            mode: name of a mode of ``torch.compile``.
-        """
+    def _compile_networks(self, mode: str) -> None:
         self.model.forward_train = torch.compile(self.model.forward_train, mode=mode)
 
 
@@ -145,12 +140,7 @@ class PlainDino(PlainStep):
         super().__init__(trained, loss=self._pairs, **common)
         self.task, self.clip, self.seen = task, clip, task.centre.clone()
 
-    def compile(self, mode: str) -> None:
-        """Compile both backbones.
-
-        Args:
-            mode: name of a mode of ``torch.compile``.
-        """
+    def _compile_networks(self, mode: str) -> None:
         self.task.student.compile(mode=mode)
         self.task.teacher.compile(mode=mode)
 

@@ -65,9 +65,14 @@ class PlainStep:
         self.norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.ema = ModelEmaV3(model, decay=ema_decay) if ema_decay is not None else None
+        self.compiled = False
 
     def __call__(self, batch: Batch) -> Tensor:
         """Train on one batch, on the device, and return its (first) loss."""
+        if self.compiled:
+            # Once one side marks its steps, torch finds no others by itself, and CUDA graphs would
+            # be recorded anew in every step of the side that does not.
+            torch.compiler.cudagraph_mark_step_begin()
         loss = self._backward(batch)
         self.after_backward()
         if self.rho is not None:
@@ -93,13 +98,17 @@ class PlainStep:
         Args:
             mode: name of a mode of ``torch.compile``.
         """
-        self.model.compile(mode=mode)
+        self.compiled = True
+        self._compile_networks(mode)
 
     def after_backward(self) -> None:
         """Do nothing with the gradient."""
 
     def after_update(self) -> None:
         """Do nothing after an update."""
+
+    def _compile_networks(self, mode: str) -> None:
+        self.model.compile(mode=mode)
 
     def _backward(self, batch: Batch) -> Tensor:
         with torch.autocast(

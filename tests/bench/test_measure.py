@@ -59,6 +59,19 @@ def test_the_plain_step_does_the_work_of_ours(case: Case):
     )
 
 
+@pytest.mark.parametrize("recipe", ["deit", "volo", "dino"])
+def test_compiled_sides_mark_every_step(monkeypatch: pytest.MonkeyPatch, recipe: str):
+    marks = []
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append(1))
+    case = replace(TINY, recipe=recipe, optimizer="sam" if recipe == "deit" else "adamw", batch=8)
+    sides = build_sides(replace(case, compiled=True), CPU)
+    sides.plain.compile("default")
+    for number, step in enumerate(steppers(sides, case), start=1):
+        with torch.compiler.set_stance("force_eager"):
+            step()
+        assert len(marks) == number
+
+
 def test_another_rate_of_the_plain_step_is_noticed():
     with pytest.raises(UnequalWorkError, match="loss gaps"):
         check_same_work(sides_of(TINY, peak_lr_scale=3.0))
