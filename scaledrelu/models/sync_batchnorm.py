@@ -40,6 +40,19 @@ def sync_batchnorm(module: M, device: torch.device) -> M:
     return module
 
 
+def leave_uncompiled(module: nn.Module) -> None:
+    """Let compiled networks call the BatchNorms over all ranks in a module as they are written.
+
+    torch's own reads from the device which ranks had images, which no graph can hold.
+
+    Args:
+        module: a task or network; before it is first called.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.SyncBatchNorm | RanksBatchNorm):
+            layer.forward = torch.compiler.disable(layer.forward)
+
+
 class RanksBatchNorm(_BatchNorm):
     """BatchNorm over all ranks in plain, differentiable tensor operations; any device.
 

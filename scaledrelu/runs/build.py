@@ -21,7 +21,7 @@ from scaledrelu.engine.step import Update
 from scaledrelu.errors import ConfigError
 from scaledrelu.models.joined_groups import JoinedGroups
 from scaledrelu.models.parts import Parts
-from scaledrelu.models.sync_batchnorm import sync_batchnorm
+from scaledrelu.models.sync_batchnorm import leave_uncompiled, sync_batchnorm
 from scaledrelu.randomness import derive_seed
 from scaledrelu.runs.create import create, parameters_of, target_of
 from scaledrelu.runs.features import embed_training_images
@@ -266,14 +266,16 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
         task: the task, on its device.
         world: this process's place among the run's processes.
     """
-    launch = config.launch
-    if launch.compiles(world.device.type):
+    launch, compiles = config.launch, config.launch.compiles(world.device.type)
+    if compiles:
         options = compiler_options(launch.compile_mode)
         compile_networks(task, may_fail=launch.compile is None, options=options)
     if world.size == 1:
         return task
     if config.batch.sync_bn:
         task = sync_batchnorm(task, world.device)
+        if compiles:
+            leave_uncompiled(task)
     devices = [world.device.index] if world.device.type == "cuda" else None
     # Running statistics follow group 0 and are broadcast before they are read (sync_buffers).
     # Not static_graph: with it torch 2.15 loses the gradients that no_sync() accumulated.

@@ -20,6 +20,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from functorch.compile import make_boxed_func
+from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.utils import counters
 from torch._inductor.compile_fx import compile_fx
@@ -30,6 +31,7 @@ from scaledrelu.config.launch import LaunchConfig
 from scaledrelu.config.overrides import group_options
 from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
+from scaledrelu.models.sync_batchnorm import RanksBatchNorm, leave_uncompiled
 from scaledrelu.runs import build
 from scaledrelu.runs.dry import dry_step, noise
 from scaledrelu.runs.feed import Validation
@@ -210,6 +212,36 @@ def _dry(_: int) -> None:
 
 def test_a_dry_step_compiles_nothing_for_its_evaluation():
     in_a_process(_dry)
+
+
+class AroundNorm(nn.Module):
+    """A layer, a BatchNorm over all ranks and another layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.norm = RanksBatchNorm.like(nn.BatchNorm1d(4))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.second(self.norm(self.first(rows)))
+
+
+def _over_ranks(_: int) -> None:
+    network, rows, calls = AroundNorm().eval(), torch.randn(5, 3), []
+    expected = network(rows)
+
+    def note(graph: GraphModule, inputs: Sequence[torch.Tensor]) -> Callable:
+        calls.extend(node.target for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    leave_uncompiled(network)
+    network.compile(backend=note)
+    assert torch.equal(network(rows), expected)
+    assert calls == 2 * [nn.functional.linear]
+
+
+def test_a_norm_over_all_ranks_is_in_no_graph():
+    in_a_process(_over_ranks)
 
 
 def _evaluation(_: int) -> None:
