@@ -27,7 +27,7 @@ from scaledrelu.errors import ConfigError
 Show = Callable[[str], None]  # takes text
 
 ROOT = CONF_DIR.parent
-SHARES = {"tests": 1 / 5, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most
+SHARES = {"tests": 1 / 4, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most
 PUBLISH_SHARE = 1 / 18
 KINDS = (*SHARES, "runs")
 FIRST = "first=[method=deit,optimizer.label=AdamW]"
