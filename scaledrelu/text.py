@@ -1,6 +1,8 @@
-"""Formatting of numbers in messages that several packages share."""
+"""Formatting of numbers and tables in messages that several packages share."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 
 def duration(seconds: float) -> str:
@@ -54,3 +56,16 @@ def plus_minus(half: float | None, digits: int) -> str:
         digits: digits after the decimal point.
     """
     return "" if half is None else f" +/- {half:.{digits}f}"
+
+
+def markdown_table(headers: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in markdown.
+
+    Args:
+        headers: what its columns are.
+        rows: their cells.
+    """
+    headers = list(headers)
+    lines = [headers, ["---"] * len(headers), *rows]
+    escaped = ((cell.replace("|", "\\|") for cell in cells) for cells in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)

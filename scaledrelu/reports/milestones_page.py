@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from scaledrelu.config.milestones import HALF_GAP, Milestones
 from scaledrelu.reports.command import shown_overrides
-from scaledrelu.reports.grid import head_lines, line, signed
+from scaledrelu.reports.grid import signed
 from scaledrelu.reports.reached import Reached
 from scaledrelu.tables.plan import Plan
-from scaledrelu.text import plus_minus
+from scaledrelu.text import markdown_table, plus_minus
 
 
 def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> str:
@@ -25,21 +25,21 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
     head = ["claim", *(column.header for column in reached[0].cell.table.labels), "metric"]
     head += ["epoch, paper", "paper", "epoch, ours", "ours"]
     head += ["delta", "on track"] if compared else []
-    lines = head_lines(head)
+    lines = []
     for one in reached:
         labels = one.cell.labels.values()
         cells = [one.milestone.claim, *labels, one.milestone.metric, str(one.milestone.epoch)]
         cells += [f"{one.milestone.paper:g}", _our_epoch(one), _size(one)]
         if compared:
             cells += ["-" if one.delta is None else signed(one.delta, 1), one.on_track or "-"]
-        lines.append(line(cells))
+        lines.append(cells)
     notes = [f"- {note}" for note in _notes(milestones, reached, compared=compared)]
     blocks = [
         f"# Convergence, {plan.profile} profile",
         'What the section "The effects of scaled ReLU in conv-stem" says runs had reached.',
         *(f"> {note}" for note in config.profile.notes),
         *([f"> Extra overrides in every run: `{_shown(plan)}`"] if plan.overrides else []),
-        "\n".join(lines),
+        markdown_table(head, lines),
         "\n".join(notes),
     ]
     return "\n\n".join(blocks) + "\n"
