@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 
 
@@ -69,3 +71,20 @@ def markdown_table(headers: Iterable[str], rows: Iterable[Sequence[str]]) -> str
     lines = [headers, ["---"] * len(headers), *rows]
     escaped = ((cell.replace("|", "\\|") for cell in cells) for cells in lines)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
+
+
+def csv_of(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table as CSV.
+
+    Args:
+        columns: their names.
+        rows: their cells.
+    """
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
+    return buffer.getvalue()
+
+
+def four_digits(number: float | None) -> str:
+    """Return a number as the CSVs of reports hold it: ``92.1667``; nothing for None."""
+    return "" if number is None else f"{number:.4f}"

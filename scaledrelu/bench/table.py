@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from scaledrelu.text import markdown_table
+from scaledrelu.text import csv_of, markdown_table
 
 KEY = (
     "kind",
@@ -130,11 +130,7 @@ def merge(path: Path, new: Iterable[dict[str, str]]) -> list[dict[str, str]]:
 def render_csv(rows: Sequence[dict[str, str]]) -> str:
     """Return rows as CSV."""
     names = list(flat(Row("step"), Origin("", "", "", "", "")))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_of(names, ([row.get(name, "") for name in names] for row in rows))
 
 
 STEP_COLUMNS = {

@@ -6,8 +6,6 @@ named, and keeps nothing else from being drawn.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from scaledrelu.reports.histories import LOSS, UPSTREAM, headline_of, read_histo
 from scaledrelu.reports.published_tables import CURVES
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Table
+from scaledrelu.text import csv_of
 
 COLUMNS = (
     "table",
@@ -95,9 +94,7 @@ def csv_text(table: Table, rows: Sequence[RowCurves]) -> str:
         table: the table.
         rows: its rows with their curves.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines = []
     for row in rows:
         name = [table.name.removeprefix("table"), row.cell.row.number, row.cell.row.block, row.data]
         for history in row.histories:
@@ -106,14 +103,14 @@ def csv_text(table: Table, rows: Sequence[RowCurves]) -> str:
             for curve, points in ((LOSS, history.loss), (history.metric, history.validation)):
                 for point in points:
                     where = [f"{point.epochs:.4f}", point.step, f"{point.value:.6g}"]
-                    writer.writerow([*name, curve, *who, *where, of, ""])
+                    lines.append([*name, curve, *who, *where, of, ""])
             if history.crashed_at is not None:
                 note = ", ".join(filter(None, [f"crash: {history.kind}", history.doubt]))
                 end = [f"{history.crashed_at:.4f}", "", "", of, note]
-                writer.writerow([*name, "", *who, *end])
+                lines.append([*name, "", *who, *end])
             if history.absent:
-                writer.writerow([*name, "", *who, "", "", "", of, history.absent])
-    return buffer.getvalue()
+                lines.append([*name, "", *who, "", "", "", of, history.absent])
+    return csv_of(COLUMNS, lines)
 
 
 def _lines(plan: Plan, table: Table, rows: Sequence[RowCurves]) -> list[str]:

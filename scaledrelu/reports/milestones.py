@@ -5,8 +5,6 @@ Writes ``<results>/<profile>/curves/milestones.{csv,md}`` from what the runs lef
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import table_of
 from scaledrelu.tables.table import MISSING, Table
+from scaledrelu.text import csv_of, four_digits
 
 LABELS = {
     "components": {"caption": "components", "header": "components in conv-stem"},
@@ -69,13 +68,11 @@ def csv_text(reached: Sequence[Reached]) -> str:
     Args:
         reached: what our runs had reached.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for one in reached:
         size, values = one.size, one.values
-        numbers = [f"{size.mean:.4f}", _number(size.half)] if size else ["", ""]
-        writer.writerow(
+        numbers = [four_digits(size and size.mean), four_digits(size and size.half)]
+        rows.append(
             [
                 one.milestone.claim,
                 one.milestone.epoch,
@@ -85,14 +82,14 @@ def csv_text(reached: Sequence[Reached]) -> str:
                 f"{one.as_paper_epoch:g}",
                 len(values),
                 *numbers,
-                _number(one.delta),
+                four_digits(one.delta),
                 one.on_track,
                 " ".join(f"{seed}={value:.4f}" for seed, value in values.items()),
                 " ".join(one.cell.run_ids),
                 "; ".join(one.lacking),
             ]
         )
-    return buffer.getvalue()
+    return csv_of(COLUMNS, rows)
 
 
 def _table(milestones: Milestones, profile: str) -> Table:
@@ -109,7 +106,3 @@ def _table(milestones: Milestones, profile: str) -> Table:
         "blocks": [{"label": MILESTONES, "rows": rows}],
     }
     return table_of(MILESTONES, raw, "conf/figure/curves.yaml")
-
-
-def _number(number: float | None) -> str:
-    return "" if number is None else f"{number:.4f}"

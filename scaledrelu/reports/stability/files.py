@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from scaledrelu.runs.record import Status
 from scaledrelu.tables.grids import FOLDER
 from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.table import Table
+from scaledrelu.text import csv_of
 
 START = "what other runs start from"
 
@@ -147,13 +146,8 @@ def _by_run(plan: Plan, table: Table, name_of: Callable[[Cell], str]) -> dict[st
 
 
 def _csv(rows: Iterable[Mapping[str, object]]) -> str:
-    buffer, writer = io.StringIO(), None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(buffer, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
-    return buffer.getvalue()
+    rows = list(rows)
+    return csv_of(rows[0], (row.values() for row in rows)) if rows else ""
 
 
 def _by_seed(value: CellValue, numbers: Mapping[int, float | None]) -> str:
