@@ -14,7 +14,7 @@ from scaledrelu.files import write_changed
 from scaledrelu.reports.command import command, left_out
 from scaledrelu.reports.curves_picture import RowCurves, draw
 from scaledrelu.reports.grid import grid_columns, grid_title
-from scaledrelu.reports.histories import LOSS, UPSTREAM, headline_of, read_history
+from scaledrelu.reports.histories import LOSS, UPSTREAM, read_history
 from scaledrelu.reports.published_tables import CURVES
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Table
@@ -80,9 +80,8 @@ def read_rows(plan: Plan, table: Table) -> list[RowCurves]:
         for cell in plan.cells_of(table):
             if cell.column is columns[0]:
                 runs = [plan.runs[name] for name in cell.run_ids]
-                histories = [
-                    read_history(plan, run, headline_of(run, cell.column.source)) for run in runs
-                ]
+                metric = cell.composed.config.evaluation.headline or cell.column.source
+                histories = [read_history(plan, run, metric) for run in runs]
                 found.append(RowCurves(cell, data, tuple(histories)))
     return found
 

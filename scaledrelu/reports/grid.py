@@ -134,7 +134,7 @@ def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> lis
     who = f"{name}, ours" if printed else name
     how = ": mean over all seeds +/- 95 % t interval" if _are_repeated(own) else ""
     parts.append(Part(who + how, _all_seeds))
-    if _are_mixed(own):
+    if any(value.count(Status.CRASH) and value.held for value in own):
         parts.append(Part(f"{who}: over the seeds that held", _held))
     if any(against_paper(value) for value in own):
         parts.append(Part("delta", lambda v: _difference(against_paper(v), digits, v)))
@@ -261,7 +261,3 @@ def _reaches_beyond(found: Estimate | None) -> bool:
 
 def _are_repeated(values: Sequence[CellValue]) -> bool:
     return any(value.all_seeds and value.all_seeds.n > 1 for value in values)
-
-
-def _are_mixed(values: Sequence[CellValue]) -> bool:
-    return any(value.count(Status.CRASH) and value.held for value in values)

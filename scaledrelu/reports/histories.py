@@ -98,16 +98,6 @@ def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
     return History(run, metric, loss, points[metric], _crashed_at(run.result, per_epoch))
 
 
-def headline_of(run: PlannedRun, otherwise: str) -> str:
-    """Return the metric whose best value a run keeps.
-
-    Args:
-        run: a planned run.
-        otherwise: the metric of a run whose evaluators are not ours.
-    """
-    return run.config.evaluation.headline or otherwise
-
-
 def _rows(path: Path) -> list[Mapping[str, Any]]:
     """Return the rows of the metrics file.
 

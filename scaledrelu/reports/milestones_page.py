@@ -34,11 +34,12 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
             cells += ["-" if one.delta is None else signed(one.delta, 1), one.on_track or "-"]
         lines.append(cells)
     notes = [f"- {note}" for note in _notes(milestones, reached, compared=compared)]
+    shown = " ".join(shown_overrides(plan.overrides))
     blocks = [
         f"# Convergence, {plan.profile} profile",
         'What the section "The effects of scaled ReLU in conv-stem" says runs had reached.',
         *(f"> {note}" for note in config.profile.notes),
-        *([f"> Extra overrides in every run: `{_shown(plan)}`"] if plan.overrides else []),
+        *([f"> Extra overrides in every run: `{shown}`"] if plan.overrides else []),
         markdown_table(head, lines),
         "\n".join(notes),
     ]
@@ -77,7 +78,3 @@ def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool
     elif compared:
         notes.append(f"On track: within {milestones.tolerance:g} points of the paper's value.")
     return [*notes, *dict.fromkeys(lack for one in reached for lack in one.lacking)]
-
-
-def _shown(plan: Plan) -> str:
-    return " ".join(shown_overrides(plan.overrides))

@@ -140,14 +140,11 @@ def _seeds(cells: Sequence[CellValue]) -> str:
 
 
 def _contents(parts: Sequence[Part]) -> Html:
-    lines = (
-        joined([tag("a", part.title, href=f"#{part.anchor}"), _aside(part.about)]) for part in parts
-    )
+    lines = []
+    for part in parts:
+        aside = tag("span", f" {part.about}", class_="aside") if part.about else None
+        lines.append(joined([tag("a", part.title, href=f"#{part.anchor}"), aside]))
     return tag("nav", tag("h2", "Contents", id="contents"), listed(lines), aria_label="Contents")
-
-
-def _aside(text: str) -> Html | None:
-    return tag("span", f" {text}", class_="aside") if text else None
 
 
 def _recipe(reports: Sequence[TableReport], links: Links) -> Html:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from scaledrelu.reports.html import Html, joined, listed, section, tag
 from scaledrelu.reports.page_links import Links
@@ -52,14 +52,12 @@ def guide_section(rules: Mapping[str, Sequence[str]], links: Links) -> Html:
         rules: what counts as a crash, in a sentence -> the tables where it does.
         links: where records are.
     """
-    crashes = listed(_rules(rules, links))
+    crashes = listed(
+        joined([text_line(sentence, links), tag("span", f" ({'; '.join(tables)})")])
+        for sentence, tables in rules.items()
+    )
     heading = tag("h3", "What counts as a crash") if crashes else None
     return section("guide", "How to read this page", listed(SENTENCES), heading, crashes)
-
-
-def _rules(rules: Mapping[str, Sequence[str]], links: Links) -> Iterable[Html]:
-    for sentence, tables in rules.items():
-        yield joined([text_line(sentence, links), tag("span", f" ({'; '.join(tables)})")])
 
 
 def _sign(parts: Sequence[Html]) -> Html:

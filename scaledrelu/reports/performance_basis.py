@@ -22,7 +22,6 @@ from scaledrelu.cost.speed import (
     FULL_PRECISION,
     NEAR,
     Basis,
-    Rate,
     loader_rate,
     our_path,
     shared_speed,
@@ -75,7 +74,8 @@ def example(configs: Sequence[RunConfig], records: Records) -> list[str]:
     """
     config = next(c for c in configs if c.method == "deit" and c.stem.strides)
     training, evaluations = parts_of(config)
-    step, data = step_rate(config, records.ours), _our_data(config, records)
+    step, processes = step_rate(config, records.ours), loader_processes(config, records)
+    data = loader_rate(our_path(config, records), processes, records)
     cost, share = cost_of(config, ours(records), records), SCALING[1]
     decides = min(share * step.likely, data.likely)
     hours = training.images / decides / HOUR
@@ -84,7 +84,7 @@ def example(configs: Sequence[RunConfig], records: Records) -> list[str]:
         f"DeiT-S with a conv-stem and AdamW trains on {config.run_epochs} x "
         f"{training.images / config.run_epochs:,.0f} = {training.images / 1e6:,.1f} million "
         f"images. Its steps make {step.likely:,.0f} images a second and GPU, times {share} for "
-        f"{config.launch.nproc} GPUs together; its {loader_processes(config, records)} loader "
+        f"{config.launch.nproc} GPUs together; its {processes} loader "
         f"processes make {data.likely:,.0f}. The lower rate decides: {training.images:,.0f} / "
         f"{decides:,.0f} / 3600 = {hours:.1f} GPU-hours, and {cost.hours.likely - hours:.1f} for "
         f"{evaluations.images / 1e6:.0f} million images of evaluations.",
@@ -188,7 +188,3 @@ def _step_row(group: Group, config: RunConfig, records: Records) -> tuple[str, .
 def _plainest(configs: Sequence[RunConfig]) -> RunConfig:
     """Return the first with a stem that was measured, else the first."""
     return next((c for c in configs if stem_name(c.stem) in MEASURED_STEMS), configs[0])
-
-
-def _our_data(config: RunConfig, records: Records) -> Rate:
-    return loader_rate(our_path(config, records), loader_processes(config, records), records)

@@ -107,7 +107,8 @@ def _row(folder: Path, known: dict[str, Row]) -> Row:
         check_files(folder)
         science = _science(folder)
         row |= _config(folder, science, known)
-        row["tags"] = _tags(row.get(TAGS))
+        if (tags := row.get(TAGS)) is not None:
+            row["tags"] = tags.strip("[]").replace(",", ", ")
         row |= _ending(folder, has_science=science is not None)
     except RecordError as error:
         row |= {"outcome": str(Status.DAMAGED), "reason": str(error)}
@@ -224,7 +225,3 @@ def flat(value: Mapping[str, Any], path: str = "") -> Row:
         else:
             found[key] = typed(item) if isinstance(item, list) else item
     return found
-
-
-def _tags(typed_list: str | None) -> str | None:
-    return None if typed_list is None else typed_list.strip("[]").replace(",", ", ")

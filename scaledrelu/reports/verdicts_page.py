@@ -104,7 +104,8 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
     ]
     lines = []
     for table in tables:
-        cells = [f"[{table.number}](#table-{_anchor(table)})", *_crashes(crash_count(table))]
+        anchor = table.number.replace(",", "").replace(" ", "-")
+        cells = [f"[{table.number}](#table-{anchor})", *_crashes(crash_count(table))]
         lines.append([*cells, *_outcomes(comparisons(table))])
     counts = [crash_count(table) for table in tables]
     total = CrashCount(*(sum(c) for c in zip(*map(astuple, counts), strict=True)))
@@ -112,10 +113,6 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
     lines.append(["all", *_crashes(total), *_outcomes(found)])
     shared = "A row that two tables share counts in each of them."
     return f"{markdown_table(headers, lines)}\n\n{shared}"
-
-
-def _anchor(table: PublishedTable) -> str:
-    return table.number.replace(",", "").replace(" ", "-")
 
 
 def _crashes(count: CrashCount) -> list[str]:

@@ -92,11 +92,8 @@ def shown_config(config: RunConfig) -> dict[str, Any]:
         shown[group] = {"label": getattr(config, group).label, **shown[group]}
     shown["stem"]["name"] = stem_name(config.stem)
     shown["profile"] = {"name": config.profile.name, **shown["profile"]}
-    return {"method": config.method, **shown, **_effective(config)}
-
-
-def _effective(config: RunConfig) -> dict[str, Any]:
-    return {"effective": {"lr": config.peak_lr, "epochs": config.run_epochs}}
+    effective = {"lr": config.peak_lr, "epochs": config.run_epochs}
+    return {"method": config.method, **shown, "effective": effective}
 
 
 def _printed(item: str) -> tuple[str, float | str]:

@@ -109,7 +109,8 @@ def look_inside(backbone: nn.Module, layers: Sequence[Tensor]) -> dict[str, floa
     if scales is not None:
         for name, value_C in (("alpha", scales.alpha), ("beta", scales.beta)):
             summary = torch.stack([value_C.min(), value_C.mean(), value_C.max()]).tolist()
-            observed |= dict(zip(_over_channels(name), summary, strict=True))
+            kinds = (f"stem/{name}_{what}" for what in ("min", "mean", "max"))
+            observed |= dict(zip(kinds, summary, strict=True))
     return observed
 
 
@@ -128,10 +129,6 @@ def channel_norms(backbone: nn.Module) -> dict[str, float]:
             values = enumerate(norm_C.tolist())
             found |= {f"channel/{name}_{kind}_{c:03d}": value for c, value in values}
     return found
-
-
-def _over_channels(name: str) -> tuple[str, ...]:
-    return tuple(f"stem/{name}_{what}" for what in ("min", "mean", "max"))
 
 
 def build_evaluation(

@@ -219,12 +219,13 @@ def _penalty(facts: Penalty) -> Iterator[str]:
         "Theorem 1 is no strength that adapts, but part of what is penalised."
     )
     fitted, errors = facts.fitted, facts.fitted.errors
+    zero_rows = int((np.abs(fitted.descended) < ZERO).all(axis=1).sum())
     yield (
         f"The difference shows in what becomes zero. A {ROWS} x {COLUMNS} matrix (normal, rows of "
         "growing size, seed 0) is fitted by scale times weights, with gradient descent and weight "
         f"decay {DECAY} on both: the solution differs by {size(errors[0])} from the group "
         f"lasso's and by up to {size(errors[1])} from the entrywise one. It has "
-        f"{_zero_rows(fitted.descended)} of {ROWS} channels at zero as a whole and "
+        f"{zero_rows} of {ROWS} channels at zero as a whole and "
         f"{_single_zeros(fitted.descended)} single weights at zero in the others; the entrywise "
         f"lasso has {_single_zeros(fitted.entries)} such weights."
     )
@@ -256,10 +257,6 @@ def grouped(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
 def _per_weight(compared: Sequence[Compared]) -> str:
     values = np.concatenate([c.per_effective_weight for c in compared])
     return span(values, "{:.6f}".format)
-
-
-def _zero_rows(matrix: np.ndarray) -> int:
-    return int((np.abs(matrix) < ZERO).all(axis=1).sum())
 
 
 def _single_zeros(matrix: np.ndarray) -> int:
@@ -302,7 +299,7 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
         "Remark 1: the same with a LayerNorm before the attention",
         _same_function(facts.behind_norm),
         f"outputs move by {span(facts.behind_norm)}; exact for the LayerNorm's own weight and bias",
-        f"{len(SEEDS)} random layers; {_count(facts.moved, ATTENTION)} networks",
+        f"{len(SEEDS)} random layers; {sum(m.pair == ATTENTION for m in facts.moved)} networks",
     )
     yield Finding(
         "Theorem 1: the penalty is an l1 norm of the attention weights",
@@ -323,7 +320,3 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
 def _same_function(errors: Sequence[float]) -> Verdict:
     """Judge how far rescaling moves outputs; without a measurement it was not run."""
     return judged(max(errors) < ROUNDING) if errors else Verdict.NOT_RUN
-
-
-def _count(moved: Sequence[Moved], pair: str) -> int:
-    return sum(m.pair == pair for m in moved)

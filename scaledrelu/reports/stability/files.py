@@ -42,13 +42,16 @@ def write_stability(plan: Plan, table: Table, *, results: Path) -> list[Path]:
     place = results / plan.profile / FOLDER / table.name
     place.parent.mkdir(parents=True, exist_ok=True)
     lines, watched = read_lines(plan, table), watch_runs(plan, table)
-    names = _series_of_runs(plan, table)
+    series = series_names(plan.cells_of(table))
+    names = _by_run(plan, table, lambda cell: series[series_of(cell)])
     written = []
     if lines:
         written += draw_map(lines, table.metrics[0], place)
         written += draw_rates(lines, table.metrics[0], _beside(place, "_rates"))
     if watched:
-        drawn = names if len(set(names.values())) <= len(LOOKS) else _stems_of_runs(plan, table)
+        drawn = names
+        if len(set(names.values())) > len(LOOKS):  # coarser names
+            drawn = _by_run(plan, table, lambda cell: cell.composed.choices["stem"])
         written += draw_largest(watched, drawn, _beside(place, "_largest"))
     pictures = [path.stem for path in written if path.suffix == ".png"]
     texts = {
@@ -127,16 +130,6 @@ def _runs(watched: Sequence[Watched], names: Mapping[str, str]) -> Iterator[dict
         fields["overflow"] = "not recorded" if over is None else ("yes" if over else "no")
         fields["overflow_seen_at"] = (first or "") if one.has_series else "not recorded"
         yield fields
-
-
-def _series_of_runs(plan: Plan, table: Table) -> dict[str, str]:
-    names = series_names(plan.cells_of(table))
-    return _by_run(plan, table, lambda cell: names[series_of(cell)])
-
-
-def _stems_of_runs(plan: Plan, table: Table) -> dict[str, str]:
-    """Return coarser names, where there are more series than looks."""
-    return _by_run(plan, table, lambda cell: cell.composed.choices["stem"])
 
 
 def _by_run(plan: Plan, table: Table, name_of: Callable[[Cell], str]) -> dict[str, str]:

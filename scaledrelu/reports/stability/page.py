@@ -15,8 +15,9 @@ from scaledrelu.reports.stability.edge import (
     edge_of,
     sensitivity_of,
 )
-from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
+from scaledrelu.reports.stability.lines import Line, rates_of
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
+from scaledrelu.tables.captions import value_text
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Column, Table
 from scaledrelu.text import markdown_table, plural, plus_minus
@@ -67,9 +68,9 @@ def edge_text(edge: Edge | None) -> str:
     if edge.rate is None:
         text = "below the smallest rate"
     elif edge.next_rate is None:
-        text = f"{rate_text(edge.rate)} or more: the largest rate holds"
+        text = f"{value_text(edge.rate)} or more: the largest rate holds"
     else:
-        text = f"{rate_text(edge.rate)} (next: {rate_text(edge.next_rate)})"
+        text = f"{value_text(edge.rate)} (next: {value_text(edge.next_rate)})"
     text += f"; smaller rates do not hold: {_rates(edge.smaller)}" if edge.smaller else ""
     return text + (f"; unfinished: {_rates(edge.unfinished)}" if edge.unfinished else "")
 
@@ -93,7 +94,7 @@ def _map(lines: Sequence[Line], column: Column, pictures: Sequence[str]) -> str:
         )
     rates = rates_of(lines)
     rows = [[one.name, *(_cell_text(one, rate, column) for rate in rates)] for one in lines]
-    grid = markdown_table(["", *map(rate_text, rates)], rows)
+    grid = markdown_table(["", *map(value_text, rates)], rows)
     about = (
         f"{column.header} by learning rate (`lr.base`) and warm-up (epochs of the paper): the mean "
         "over all finished seeds, crashed ones with what they ended at."
@@ -132,7 +133,7 @@ def _sensitivities(lines: Sequence[Line]) -> str:
     headers = ["", "rates", "sensitivity", "by seed", "loss at the best rate", "left out"]
     rows = []
     for name, (one, value) in found.items():
-        span = f"{rate_text(min(one.cells))} to {rate_text(max(one.cells))} ({len(one.cells)})"
+        span = f"{value_text(min(one.cells))} to {value_text(max(one.cells))} ({len(one.cells)})"
         rows.append([name, span, *_sensitivity_texts(value)])
     about = (
         f"How much the final loss depends on the rate ({WHOSE}): the mean over the tested rates of "
@@ -227,4 +228,4 @@ def _holes(plan: Plan, table: Table) -> str:
 
 
 def _rates(rates: Sequence[float]) -> str:
-    return ", ".join(map(rate_text, rates))
+    return ", ".join(map(value_text, rates))
