@@ -143,9 +143,6 @@ def copies_of_folder(results: Path, printers: Printers, names: Sequence[str] = (
 def copies_of_tables(plan: Plan) -> list[Copy]:
     """Return the tables of a plan as they were written, each with its files, and what is beside.
 
-    Args:
-        plan: the tables.
-
     Raises:
         TableError: a table that has not been written yet.
     """
@@ -196,11 +193,7 @@ def picture_key(name: str, path: Path) -> str:
 
 
 def typed_rows(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows of a CSV; a column of numbers alone as numbers, holes as None.
-
-    Args:
-        path: the file.
-    """
+    """Return header and rows of a CSV; a column of numbers alone as numbers, holes as None."""
     with path.open(encoding="utf-8", newline="") as stream:
         header, *rows = csv.reader(stream)
     columns = [_typed([row[place] for row in rows]) for place in range(len(header))]

@@ -79,11 +79,7 @@ def save_views(plan: Plan, where: Where) -> Iterator[tuple[str, str]]:
 
 
 def save_workspace(where: Where) -> str:
-    """Save the workspace of a profile over the one that is there; return its address.
-
-    Args:
-        where: the project and the profile.
-    """
+    """Save the workspace of a profile over the one that is there; return its address."""
     import wandb_workspaces.workspaces as ws
 
     new = workspace(where)
@@ -99,11 +95,7 @@ def save_workspace(where: Where) -> str:
 
 
 def save_report(new: Any) -> str:
-    """Save a report over the one with the same title; return its address.
-
-    Args:
-        new: the report.
-    """
+    """Save a report over the one with the same title; return its address."""
     known = _reports(new.entity, new.project, new.title)
     if known:
         new.id = known[0]

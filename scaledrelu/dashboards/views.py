@@ -31,11 +31,7 @@ class Where:
 
 
 def workspace(where: Where) -> Any:
-    """Return the workspace of a profile: every run of it, table by table.
-
-    Args:
-        where: the project and the profile.
-    """
+    """Return the workspace of a profile: every run of it, table by table."""
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces import expr
 

@@ -63,11 +63,7 @@ def write_milestones(settings: Settings) -> list[Path]:
 
 
 def csv_text(reached: Sequence[Reached]) -> str:
-    """Return one line per milestone.
-
-    Args:
-        reached: what our runs had reached.
-    """
+    """Return one line per milestone."""
     rows = []
     for one in reached:
         size, values = one.size, one.values

@@ -119,9 +119,6 @@ def channel_norms(backbone: nn.Module) -> dict[str, float]:
 
     ``channel/<pair>_scale_000`` is ``|(alpha, beta)|`` of a channel, ``channel/<pair>_reader_000``
     the L2 norm of the weights that read it; the pairs are those of ``models/channels.py``.
-
-    Args:
-        backbone: the network.
     """
     found = {}
     for name, pair in channel_pairs(backbone).items():

@@ -52,11 +52,7 @@ class Decay:
     flow: Flow
 
     def showing(self, pair: str) -> list[Balance]:
-        """Return the runs that show a pair; one with that of Theorem 1 shows no other.
-
-        Args:
-            pair: name of the pair.
-        """
+        """Return the runs that show a pair; one with that of Theorem 1 shows no other."""
         runs = [one for one in self.runs if pair in one.norms]
         return [one for one in runs if (THEOREM in one.norms) == (pair == THEOREM)]
 
@@ -164,11 +160,7 @@ def _labels(axes: Sequence[Any]) -> tuple[list[Any], list[str]]:
 
 
 def section(facts: Decay) -> Section:
-    """Return the section's text and findings.
-
-    Args:
-        facts: the numbers.
-    """
+    """Return the section's text and findings."""
     lines = ["## Weight decay as it is applied", *_premise(facts), *_measured(facts)]
     return Section(tuple(lines), tuple(_findings(facts)))
 

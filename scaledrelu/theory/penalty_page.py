@@ -104,11 +104,7 @@ def _draw_matrices(axes: Sequence[Any], fitted: Fitted) -> None:
 
 
 def section(facts: Penalty) -> Section:
-    """Return the section's text and findings.
-
-    Args:
-        facts: the numbers.
-    """
+    """Return the section's text and findings."""
     lines = [*_forms(facts), *_equality(facts.moved), *_penalty(facts)]
     return Section(tuple(lines), tuple(_findings(facts)))
 
@@ -237,11 +233,7 @@ def _penalty(facts: Penalty) -> Iterator[str]:
 
 
 def grouped(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
-    """Return the compared layers by what they are; kinds without a layer are left out.
-
-    Args:
-        compared: all of them.
-    """
+    """Return the compared layers by what they are; kinds without a layer are left out."""
     kinds = {
         "random layers": "random",
         "stem: BatchNorm, projection": PROJECTION,

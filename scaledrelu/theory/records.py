@@ -89,9 +89,6 @@ def channel_norms(folder: Path) -> dict[str, Norms]:
 def steps_per_epoch(folder: Path) -> int:
     """Return how many updates an epoch of a finished run had.
 
-    Args:
-        folder: run directory.
-
     Raises:
         RunError: its metrics cannot be read.
     """

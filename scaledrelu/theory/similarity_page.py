@@ -135,11 +135,7 @@ def _draw_map(ax: Any, facts: Similarities) -> None:
 
 
 def section(facts: Similarities) -> Section:
-    """Return the section's text and findings.
-
-    Args:
-        facts: the numbers.
-    """
+    """Return the section's text and findings."""
     lines = ["## Theorem 2 and Eq. 6", *_norms(facts), *_bound(facts), *_cosine(facts)]
     return Section(tuple(lines), tuple(_findings(facts)))
 

@@ -59,11 +59,7 @@ SIDES = (  # columns of either side
 
 
 def csv_text(judged: Iterable[Judged]) -> str:
-    """Return one line per relation, in the order of the file.
-
-    Args:
-        judged: the claims.
-    """
+    """Return one line per relation, in the order of the file."""
     rows = [
         {**_of_claim(one), "part": number, **_of_part(part)}
         for one in judged
@@ -74,9 +70,6 @@ def csv_text(judged: Iterable[Judged]) -> str:
 
 def read_claims(path: Path) -> list[Judged]:
     """Read a CSV that `csv_text` wrote.
-
-    Args:
-        path: the file.
 
     Raises:
         TableError: it cannot be read, or another version wrote it.

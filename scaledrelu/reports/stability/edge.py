@@ -81,11 +81,7 @@ def edge_of(line: Line, *, allowed: float) -> Edge | None:
 
 
 def sensitivity_of(line: Line) -> Sensitivity | None:
-    """Return the sensitivity of a line to its rate; None for one rate or runs without a loss.
-
-    Args:
-        line: runs at some rates.
-    """
+    """Return the sensitivity of a line to its rate; None for one rate or runs without a loss."""
     seeds = sorted({s.run.seed for value in line.cells.values() for s in value.seeds})
     starts = {seed: loss for seed in seeds if (loss := guess_loss(line, seed)) is not None}
     by_seed, best, untrained, incomplete = {}, {}, [], []

@@ -75,9 +75,6 @@ def series_names(cells: Sequence[Cell]) -> dict[str, str]:
     """Return a short name for every series of some cells: the options in which they differ.
 
     Where options do not tell two series apart, the numbers of their rows do.
-
-    Args:
-        cells: the cells of one table.
     """
     of_series: dict[str, list[Cell]] = {}
     for cell in cells:
