@@ -41,9 +41,6 @@ def write_figure1(plan: Plan, *, results: Path) -> list[Path]:
     Args:
         plan: the plan behind the table of the figure.
         results: results folder.
-
-    Returns:
-        The files.
     """
     table = next(table for table in plan.tables if table.name == FIGURE1)
     figure = replace(load_figure(plan.conf_dir), table=table)

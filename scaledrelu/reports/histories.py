@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.places import METRICS
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, read_text
 from scaledrelu.runs.record import Outcome, Result, run_directory
 from scaledrelu.runs.result import COLLAPSED
 from scaledrelu.tables.plan import Plan, PlannedRun
 
-METRICS = "metrics.jsonl"
 LOSS = "train/loss"
 UNDATED = "at the end: when is not recorded"  # the crash
 DEAD_ALREADY = "dead already when first judged"

@@ -68,9 +68,6 @@ def write_page(settings: Settings, *, published: bool = False) -> Path:
         settings: profile, seeds, results folder and overrides.
         published: about what is published, from the published records alone.
 
-    Returns:
-        The page.
-
     Raises:
         TableError, ConfigError: as planning, or a file beside the page that another version wrote.
     """

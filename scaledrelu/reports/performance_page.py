@@ -43,9 +43,6 @@ def write_page(plan: Plan, records: Records, *, docs: Path) -> list[Path]:
         plan: all tables at the paper's size.
         records: what was measured.
         docs: folder of the page.
-
-    Returns:
-        The files written.
     """
     groups = whole.groups_of((run.config for run in plan.runs.values()), records)
     place = docs / PICTURE

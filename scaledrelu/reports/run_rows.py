@@ -18,6 +18,7 @@ import yaml
 from scaledrelu.config.group import typed
 from scaledrelu.config.identity import NEUTRAL, id_of
 from scaledrelu.config.naming import LAYERS, name_of_layers
+from scaledrelu.config.places import CONFIG
 from scaledrelu.config.stored import CONFIG_YAML, from_yaml
 from scaledrelu.errors import ConfigError
 from scaledrelu.reports.readable_config import readable_value
@@ -156,7 +157,7 @@ def _unfinished(folder: Path) -> Row:
     if status is Status.FAILED:
         reason = read_error(folder) or ""
     elif status is Status.MISSING:
-        if not any((folder / name).exists() for name in (CONFIG_YAML, "config.json")):
+        if not any((folder / name).exists() for name in (CONFIG_YAML, CONFIG)):
             raise RecordError(f"{folder}: not the folder of a run (no {CONFIG_YAML}); move it away")
         saved = read_saved(folder)
         if saved is not None and saved.step is not None:

@@ -35,9 +35,6 @@ def write_page(plan: Plan, *, docs: Path, published: Path, say: Say) -> list[Pat
         docs: folder of the page.
         published: folder with published results, one folder per profile below it.
         say: prints one line.
-
-    Returns:
-        The files written.
     """
     runs, pictures = theory_runs(plan), docs / PICTURES
     pictures.mkdir(parents=True, exist_ok=True)

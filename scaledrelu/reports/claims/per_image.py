@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from scaledrelu.config.places import EVIDENCE
 from scaledrelu.reports.comparison import NO_SHARES
-from scaledrelu.reports.similarity import EVIDENCE, UNREADABLE
+from scaledrelu.reports.similarity import UNREADABLE
 from scaledrelu.reports.statistics import NORMAL, estimate
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.plan import PlannedRun

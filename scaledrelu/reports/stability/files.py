@@ -35,9 +35,6 @@ def write_stability(plan: Plan, table: Table, *, results: Path) -> list[Path]:
         plan: the plan that the table belongs to.
         table: a grid, or any other table.
         results: results folder.
-
-    Returns:
-        The files.
     """
     place = results / plan.profile / FOLDER / table.name
     place.parent.mkdir(parents=True, exist_ok=True)
