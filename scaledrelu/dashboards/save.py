@@ -83,7 +83,8 @@ def save_workspace(where: Where) -> str:
     import wandb_workspaces.workspaces as ws
 
     new = workspace(where)
-    name = view_id(where.profile)
+    # Our name for the workspace, in the form that W&B gives such names.
+    name = hashlib.sha256(f"scaledrelu/{where.profile}".encode()).hexdigest()[:11]
     try:
         known = ws.Workspace.from_url(f"{ANY_HOST}/{where.entity}/{where.project}?nw={name}")
     except ValueError:  # not saved yet, or no such project: saving says which
@@ -100,11 +101,6 @@ def save_report(new: Any) -> str:
     if known:
         new.id = known[0]
     return new.save().url
-
-
-def view_id(profile: str) -> str:
-    """Return our name for a profile's workspace, in the form that W&B gives such names."""
-    return hashlib.sha256(f"scaledrelu/{profile}".encode()).hexdigest()[:11]
 
 
 def _reports(entity: str, project: str, title: str) -> Sequence[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaledrelu.reports.grid import row_name
-from scaledrelu.reports.readable_config import NONE, declared_sizes, describe_run
+from scaledrelu.reports.readable_config import NONE, describe_run
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.table import Table
@@ -107,7 +107,7 @@ def _known_sizes(plan: Plan, cells: Iterable[Cell]) -> dict[str, Mapping[str, in
     for cell in cells:
         configs = (cell.paper, cell.paper_upstream, cell.composed, cell.upstream)
         for composed in filter(None, configs):
-            if declared := declared_sizes(composed.config):
+            if declared := composed.config.data.build.get("expect"):
                 known[composed.config.data.name] = declared
     declared_names = set(known)
     for name in dict.fromkeys(run_id for cell in cells for run_id in cell.run_ids):

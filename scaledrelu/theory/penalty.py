@@ -107,17 +107,11 @@ def measure(networks: Sequence[Network]) -> Penalty:
     )
 
 
-def random_layer(seed: int, *, channels: int = CHANNELS, weights: int = WEIGHTS) -> FirstLayer:
-    """Return a layer with normal alpha, beta (of both signs) and weights.
-
-    Args:
-        seed: decides the draw.
-        channels: C.
-        weights: K, per channel.
-    """
+def random_layer(seed: int) -> FirstLayer:
+    """Return a layer with normal alpha, beta (of both signs) and weights."""
     rng = np.random.default_rng(seed)
-    alpha, beta = rng.normal(size=(2, channels))
-    return FirstLayer(alpha, beta, rng.normal(size=(channels, weights)))
+    alpha, beta = rng.normal(size=(2, CHANNELS))
+    return FirstLayer(alpha, beta, rng.normal(size=(CHANNELS, WEIGHTS)))
 
 
 def rescaled_errors(layer: FirstLayer, seed: int) -> dict[str, float]:
