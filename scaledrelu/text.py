@@ -1,6 +1,10 @@
-"""Formatting of numbers in messages that several packages share."""
+"""Formatting of numbers and tables in messages that several packages share."""
 
 from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
 
 
 def duration(seconds: float) -> str:
@@ -54,3 +58,33 @@ def plus_minus(half: float | None, digits: int) -> str:
         digits: digits after the decimal point.
     """
     return "" if half is None else f" +/- {half:.{digits}f}"
+
+
+def markdown_table(headers: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in markdown.
+
+    Args:
+        headers: what its columns are.
+        rows: their cells.
+    """
+    headers = list(headers)
+    lines = [headers, ["---"] * len(headers), *rows]
+    escaped = ((cell.replace("|", "\\|") for cell in cells) for cells in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
+
+
+def csv_of(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table as CSV.
+
+    Args:
+        columns: their names.
+        rows: their cells.
+    """
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
+    return buffer.getvalue()
+
+
+def four_digits(number: float | None) -> str:
+    """Return a number as the CSVs of reports hold it: ``92.1667``; nothing for None."""
+    return "" if number is None else f"{number:.4f}"

@@ -62,11 +62,7 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
 
 
 def ending_text(script: str) -> str:
-    """Return what the exit status of a script means, as the last line of its help.
-
-    Args:
-        script: name of the script.
-    """
+    """Return what the exit status of a script means, as the last line of its help."""
     good, bad = ENDINGS.get(script, DONE)
     return f"Exit status: 0 {good}; 1 {bad}; 2 wrong input; 130 interrupted"
 

@@ -53,9 +53,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def read_settings(options: argparse.Namespace) -> Settings:
     """Return the settings, after checking that exactly one kind of thing is asked for.
 
-    Args:
-        options: the command line.
-
     Raises:
         ConfigError: nothing is asked for, or two kinds of things.
     """

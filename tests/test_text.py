@@ -1,6 +1,6 @@
 import pytest
 
-from scaledrelu.text import capital, data_size, duration
+from scaledrelu.text import capital, data_size, duration, markdown_table
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,7 @@ def test_sizes_are_readable(num_bytes: int, text: str) -> None:
 )
 def test_only_the_first_letter_becomes_a_capital(text: str, shown: str) -> None:
     assert capital(text) == shown
+
+
+def test_a_bar_in_a_cell_of_a_markdown_table_does_not_end_the_cell() -> None:
+    assert markdown_table(["a", "b"], [["x|y", ""]]) == "| a | b |\n| --- | --- |\n| x\\|y |  |"

@@ -109,14 +109,11 @@ def path_overrides(path: str) -> tuple[str, ...]:
     return "augment.repeats=1", *PATHS[path]  # most of the scripts know nothing of repeats
 
 
-def path_config(
-    path: str, *, batch: int = GROUP, workers: int = 0, maps: Path | None = None
-) -> RunConfig:
+def path_config(path: str, *, workers: int = 0, maps: Path | None = None) -> RunConfig:
     """Return the run of the paper profile that has a data path.
 
     Args:
         path: one of ``PATHS``.
-        batch: images of an update, in one group.
         workers: loader processes.
         maps: folder of label maps; VOLO needs one.
     """
@@ -126,8 +123,8 @@ def path_config(
             "launch=local",
             *path_overrides(path),
             *([f"data.token_labels={maps}"] if path == "VOLO" else []),
-            f"batch.total={batch}",
-            f"batch.group={batch}",
+            f"batch.total={GROUP}",
+            f"batch.group={GROUP}",
             f"launch.workers={workers}",
         ]
     )

@@ -154,9 +154,6 @@ def measure_steps(session: Session) -> None:
 def check_images(options: argparse.Namespace) -> None:
     """Refuse a folder without images before anything is measured or written.
 
-    Args:
-        options: the command line.
-
     Raises:
         ConfigError: if ``--images`` holds too few of them.
     """
@@ -172,11 +169,7 @@ def check_images(options: argparse.Namespace) -> None:
 
 @contextmanager
 def jpegs(options: argparse.Namespace) -> Iterator[tuple[list[Path], str]]:
-    """Yield given or generated JPEG files, and how many of which kind they are.
-
-    Args:
-        options: the command line.
-    """
+    """Yield given or generated JPEG files, and how many of which kind they are."""
     from scaledrelu.bench.data_paths import find_jpegs, generate_jpegs
 
     with tempfile.TemporaryDirectory() as temporary:

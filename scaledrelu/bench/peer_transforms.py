@@ -44,9 +44,6 @@ def timm_transform(config: RunConfig, *, augments: bool, use_prefetcher: bool) -
 def dino_views(config: RunConfig) -> Sequence[Callable[[Image.Image], Tensor]]:
     """Return the transform of every crop.
 
-    Args:
-        config: the numbers.
-
     Source: DINO main_dino.py ``DataAugmentationDINO``.
     """
     from torchvision import transforms as T
@@ -72,9 +69,6 @@ def dino_views(config: RunConfig) -> Sequence[Callable[[Image.Image], Tensor]]:
 
 def joint_transform(config: RunConfig) -> Callable[[Image.Image, Tensor], tuple]:
     """Return flip, RandAugment of image and map, and crop of the image, with its box.
-
-    Args:
-        config: the numbers.
 
     Source: recipes B.4.
     """

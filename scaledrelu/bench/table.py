@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from scaledrelu.text import csv_of, markdown_table
+
 KEY = (
     "kind",
     "name",
@@ -128,11 +130,7 @@ def merge(path: Path, new: Iterable[dict[str, str]]) -> list[dict[str, str]]:
 def render_csv(rows: Sequence[dict[str, str]]) -> str:
     """Return rows as CSV."""
     names = list(flat(Row("step"), Origin("", "", "", "", "")))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_of(names, ([row.get(name, "") for name in names] for row in rows))
 
 
 STEP_COLUMNS = {
@@ -235,9 +233,8 @@ def render_markdown(
         if not chosen:
             continue
         shown = {head: key for head, key in columns.items() if any(_cell(r, key) for r in chosen)}
-        parts += [f"## {title}", "", _line(shown), _line("---" for _ in shown)]
-        parts += [_line(_cell(row, key) for key in shown.values()) for row in chosen]
-        parts.append("")
+        cells = [[_cell(row, key) for key in shown.values()] for row in chosen]
+        parts += [f"## {title}", "", markdown_table(shown, cells), ""]
     parts += [
         "Ratios are our speed over the peer's: median of the blocks (order A B B A, same process)",
         "and their range; above 1 we are faster. The peer is a plain training step as in timm's",
@@ -268,10 +265,6 @@ def render_markdown(
         for date, torch, timm, command, note in sorted(seen)
     ]
     return "\n".join(parts) + "\n"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _cell(row: dict[str, str], key: str) -> str:

@@ -81,23 +81,20 @@ def _trees(conf_dir: Path, digest: str) -> Trees:
     return Trees(conf_dir)
 
 
-def finalize(composed: DictConfig, *, conf_dir: Path | None = None) -> RunConfig:
+def finalize(composed: DictConfig) -> RunConfig:
     """Turn what Hydra composed for a job into a checked configuration with the data digests.
 
     Args:
         composed: the composed tree without the ``hydra`` node.
-        conf_dir: the configuration tree; the repository's by default.
 
     Raises:
         ConfigError: an unknown key, a wrong type, values that clash or an untrusted ``_target_``.
     """
-    conf_dir = conf_dir or CONF_DIR
     try:
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
-    config = from_values(values, conf_dir=conf_dir)
-    return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
+    return pin_files(from_values(values, conf_dir=CONF_DIR), CONF_DIR, compose)
 
 
 def pin_files(

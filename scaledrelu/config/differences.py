@@ -28,9 +28,6 @@ def recipe_differences(run: RunConfig) -> list[str]:
     Groups first (``stem=conv``), then what no option explains (``lr.base=1e-3``). Composes once,
     and once more where an option differs; a tenth of a second each.
 
-    Args:
-        run: the configuration of a run.
-
     Raises:
         ConfigError: if ``conf/`` has no such recipe or profile.
     """

@@ -18,20 +18,12 @@ from scaledrelu.errors import ConfigError, ScaledReluError
 
 
 def lacking_here(config: RunConfig) -> list[str]:
-    """Return what keeps a run from being trained by this process, in a line each.
-
-    Args:
-        config: the run's configuration.
-    """
+    """Return what keeps a run from being trained by this process, in a line each."""
     return [*lacking_device(config), *lacking_files(config, made=True)]
 
 
 def lacking_device(config: RunConfig) -> list[str]:
-    """Return a line if the device that a run would take here cannot train in its precision.
-
-    Args:
-        config: the run's configuration.
-    """
+    """Return a line if the device that a run would take here cannot train in its precision."""
     try:
         config.refuse_fp16_on_cpu(on_cpu=not config.launch.takes_gpu)
     except ConfigError as error:
@@ -51,11 +43,7 @@ def lacking_files(config: RunConfig, *, made: bool) -> list[str]:
 
 
 def lacking_download(config: RunConfig) -> list[str]:
-    """Return a line if a run lacks images that it downloads when it starts.
-
-    Args:
-        config: the run's configuration.
-    """
+    """Return a line if a run lacks images that it downloads when it starts."""
     data, opener = config.data, _own_opener(config)
     if opener is None or _refusal(_look_at_images, config, False):
         return []

@@ -14,7 +14,9 @@ from typing import Any
 from scaledrelu.errors import ConfigError
 
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
-CONFIG = "config.json"  # in the folder of a run: what was trained
+# In the folder of a run: what was trained, numbers along training, its pace, arrays for reports.
+CONFIG, METRICS, TIMING = "config.json", "metrics.jsonl", "timing.jsonl"
+EVIDENCE = "evidence.npz"
 PLACES = ("paths.results", "data.root", "data.token_labels", "init.path")
 
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # what Hydra reads as one string without quotes

@@ -82,11 +82,7 @@ class Side:
 
 
 def ours(records: Records) -> Side:
-    """Return this program, as a run is configured: ``launch.workers`` and what images go through.
-
-    Args:
-        records: what was measured.
-    """
+    """Return this program, as a run is configured: ``launch.workers`` and the path of images."""
     return Side(
         records.ours,
         our_path,
@@ -108,20 +104,12 @@ def loader_processes(config: RunConfig, records: Records) -> int:
 
 
 def never_waiting(records: Records) -> Side:
-    """Return ours as if every image lay ready.
-
-    Args:
-        records: what was measured.
-    """
+    """Return ours as if every image lay ready."""
     return replace(ours(records), workers=lambda config: 0)
 
 
 def official(records: Records) -> Side:
-    """Return the official scripts with their defaults.
-
-    Args:
-        records: what was measured.
-    """
+    """Return the official scripts with their defaults."""
     return Side(
         records.official,
         official_path,
@@ -132,11 +120,7 @@ def official(records: Records) -> Side:
 
 
 def tuned(records: Records) -> Side:
-    """Return the same with a loader process on every core, and evaluations that are shared.
-
-    Args:
-        records: what was measured.
-    """
+    """Return the same with a loader process on every core, and evaluations that are shared."""
     return replace(
         official(records), workers=lambda config: records.processes, copies=lambda config: 1
     )

@@ -84,11 +84,7 @@ def switched(configs: Iterable[RunConfig], switch: Switch) -> list[RunConfig]:
 
 
 def workers(number: int) -> Switch:
-    """Return the switch to so many loader processes per GPU.
-
-    Args:
-        number: how many.
-    """
+    """Return the switch to so many loader processes per GPU."""
     return lambda config: replace(config, launch=replace(config.launch, workers=number))
 
 

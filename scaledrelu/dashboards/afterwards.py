@@ -143,9 +143,6 @@ def copies_of_folder(results: Path, printers: Printers, names: Sequence[str] = (
 def copies_of_tables(plan: Plan) -> list[Copy]:
     """Return the tables of a plan as they were written, each with its files, and what is beside.
 
-    Args:
-        plan: the tables.
-
     Raises:
         TableError: a table that has not been written yet.
     """
@@ -185,22 +182,8 @@ def send_all(copies: Sequence[Copy], sender: Sender, say: Say) -> Counts:
     return counts
 
 
-def picture_key(name: str, path: Path) -> str:
-    """Return the key under which a picture of a table is shown: its folder tells them apart.
-
-    Args:
-        name: the table.
-        path: the picture.
-    """
-    return f"{name}_curves" if path.parent.name == "curves" else f"{name}_picture"
-
-
 def typed_rows(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows of a CSV; a column of numbers alone as numbers, holes as None.
-
-    Args:
-        path: the file.
-    """
+    """Return header and rows of a CSV; a column of numbers alone as numbers, holes as None."""
     with path.open(encoding="utf-8", newline="") as stream:
         header, *rows = csv.reader(stream)
     columns = [_typed([row[place] for row in rows]) for place in range(len(header))]
@@ -245,7 +228,11 @@ def _copy_of_files(plan: Plan, name: str) -> Copy:
         "columns": columns,
         "rows": rows,
         "files": [str(one) for one in files],
-        "pictures": {picture_key(name, one): str(one) for one in files if one.suffix == ".png"},
+        "pictures": {  # their folders tell them apart
+            f"{name}_{'curves' if one.parent.name == 'curves' else 'picture'}": str(one)
+            for one in files
+            if one.suffix == ".png"
+        },
     }
     return Copy(told["run_id"], folder, told)
 

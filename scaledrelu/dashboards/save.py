@@ -79,15 +79,12 @@ def save_views(plan: Plan, where: Where) -> Iterator[tuple[str, str]]:
 
 
 def save_workspace(where: Where) -> str:
-    """Save the workspace of a profile over the one that is there; return its address.
-
-    Args:
-        where: the project and the profile.
-    """
+    """Save the workspace of a profile over the one that is there; return its address."""
     import wandb_workspaces.workspaces as ws
 
     new = workspace(where)
-    name = view_id(where.profile)
+    # Our name for the workspace, in the form that W&B gives such names.
+    name = hashlib.sha256(f"scaledrelu/{where.profile}".encode()).hexdigest()[:11]
     try:
         known = ws.Workspace.from_url(f"{ANY_HOST}/{where.entity}/{where.project}?nw={name}")
     except ValueError:  # not saved yet, or no such project: saving says which
@@ -99,20 +96,11 @@ def save_workspace(where: Where) -> str:
 
 
 def save_report(new: Any) -> str:
-    """Save a report over the one with the same title; return its address.
-
-    Args:
-        new: the report.
-    """
+    """Save a report over the one with the same title; return its address."""
     known = _reports(new.entity, new.project, new.title)
     if known:
         new.id = known[0]
     return new.save().url
-
-
-def view_id(profile: str) -> str:
-    """Return our name for a profile's workspace, in the form that W&B gives such names."""
-    return hashlib.sha256(f"scaledrelu/{profile}".encode()).hexdigest()[:11]
 
 
 def _reports(entity: str, project: str, title: str) -> Sequence[str]:

@@ -31,18 +31,14 @@ class Where:
 
 
 def workspace(where: Where) -> Any:
-    """Return the workspace of a profile: every run of it, table by table.
-
-    Args:
-        where: the project and the profile.
-    """
+    """Return the workspace of a profile: every run of it, table by table."""
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces import expr
 
     return ws.Workspace(
         entity=where.entity,
         project=where.project,
-        name=workspace_title(where.profile),
+        name=f"scaledrelu {where.profile}",
         sections=[
             ws.Section(name=title, panels=panels, is_open=True)
             for title, panels in sections(where, where.metric).items()
@@ -85,7 +81,7 @@ def report(where: Where, table: Table) -> Any:
     return wr.Report(
         entity=where.entity,
         project=where.project,
-        title=report_title(table.name, where.profile),
+        title=f"scaledrelu {table.name} ({where.profile})",  # by which it is found again
         description=table.title,
         blocks=blocks,
         width="fluid",
@@ -106,21 +102,6 @@ def sections(where: Where, metric: str) -> dict[str, list[Any]]:
         "Figure 1: token similarity": _similarity(where.layers),
         "Inside the network": _inside(),
     }
-
-
-def workspace_title(profile: str) -> str:
-    """Return the name of a profile's workspace."""
-    return f"scaledrelu {profile}"
-
-
-def report_title(table: str, profile: str) -> str:
-    """Return the title of a table's report, by which it is found again.
-
-    Args:
-        table: name of the table.
-        profile: name of the profile.
-    """
-    return f"scaledrelu {table} ({profile})"
 
 
 def backend_key(key: str) -> str:

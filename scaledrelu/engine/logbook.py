@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.evaluation import is_epoch
+from scaledrelu.config.places import METRICS, TIMING
 from scaledrelu.tasks.base import Progress
 from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
-
-METRICS = "metrics.jsonl"
-TIMING = "timing.jsonl"
 
 
 class Logbook:

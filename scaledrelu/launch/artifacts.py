@@ -36,16 +36,6 @@ def make_artifact(artifact: Artifact, *, results: Path) -> int:
         return EXIT_BUSY
 
 
-def forget_artifact(results: Path, artifact_id: str) -> None:
-    """Let an artifact be made again, because the run it is made from is trained again.
-
-    Args:
-        results: results folder.
-        artifact_id: the artifact's id.
-    """
-    (artifact_directory(results, artifact_id) / MANIFEST).unlink(missing_ok=True)
-
-
 def _make(artifact: Artifact, folder: Path, results: Path) -> int:
     if (folder / MANIFEST).exists():  # made by another process, a moment ago
         return EXIT_OK

@@ -11,7 +11,7 @@ from pathlib import Path
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.stored import CONFIG_YAML
-from scaledrelu.launch.artifacts import forget_artifact, make_artifact
+from scaledrelu.launch.artifacts import make_artifact
 from scaledrelu.launch.executor import Files, Job
 from scaledrelu.runs.damage import REDONE
 from scaledrelu.runs.lock import claim
@@ -113,7 +113,8 @@ def _artifact_job(
 ) -> Job:
     redo = any(name in again for name in item.artifact.upstream)
     files = files_of(plan)
-    forget = partial(forget_artifact, plan.results, item.artifact_id)
+    manifest = artifact_directory(plan.results, item.artifact_id) / MANIFEST
+    forget = partial(manifest.unlink, missing_ok=True)  # so that it is made again
     return Job(
         name=item.artifact_id,
         work=partial(make_artifact, item.artifact, results=plan.results),

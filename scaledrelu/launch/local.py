@@ -163,7 +163,8 @@ class LocalExecutor:
             if state is Status.CRASH:
                 return f"upstream crashed ({name})"
             if state is not Status.OK:
-                return f"it needs {name}, which {_why_not(state)}"
+                why = {Status.DAMAGED: "is damaged", Status.FAILED: "failed"}
+                return f"it needs {name}, which {why.get(state, 'has no result')}"
         return None
 
     def _wait_for(self, job: Job) -> list[Event]:
@@ -256,7 +257,3 @@ class LocalExecutor:
                     os.killpg(running.pid, number)
                 else:
                     os.kill(running.pid, number)
-
-
-def _why_not(state: Status) -> str:
-    return {Status.DAMAGED: "is damaged", Status.FAILED: "failed"}.get(state, "has no result")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.places import METRICS, TIMING
 from scaledrelu.launch.jobs import captions_of
 from scaledrelu.launch.progress import result_text
 from scaledrelu.launch.queue import (
@@ -25,7 +26,6 @@ from scaledrelu.text import duration
 
 TAIL = 8192  # bytes at the end of a file that hold its last rows
 Queue = Mapping[str, QueuedJob]
-METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

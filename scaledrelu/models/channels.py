@@ -66,11 +66,7 @@ class ChannelPair:
 
 
 def channel_pairs(model: nn.Module) -> dict[str, ChannelPair]:
-    """Return the pairs of a backbone by name; only ``attention`` is in every one.
-
-    Args:
-        model: a backbone.
-    """
+    """Return the pairs of a backbone by name; only ``attention`` is in every one."""
     stem: Stem = model.patch_embed
     norm, readers = first_attention(model)
     pairs = {ATTENTION: ChannelPair(norm.weight, norm.bias, readers, is_direct=True)}

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.grid import grid_columns, head_lines, line, signed
+from scaledrelu.reports.grid import grid_columns, signed
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.table import CRASH, MISSING, Table
+from scaledrelu.text import markdown_table
 
 FEWEST_ROWS = 3  # that an order is told of
 
@@ -130,30 +131,29 @@ def _crash_text(count: CrashCount, num_grids: int) -> str:
         if count.paper_crashes
         else "None of these crashes in the paper."
     )
-    lines = [
+    lines = (
+        ["crash here", str(count.both), str(count.only_ours)],
+        ["no crash here", str(count.only_paper), str(count.neither)],
+    )
+    blocks = [
         "Crash or no crash, where runs have finished. A row of ours is a crash if more than half "
         "of its finished seeds crashed.",
-        "",
-        *head_lines(["", "crash in the paper", "a number in the paper"]),
-        line(["crash here", str(count.both), str(count.only_ours)]),
-        line(["no crash here", str(count.only_paper), str(count.neither)]),
-        "",
+        markdown_table(["", "crash in the paper", "a number in the paper"], lines),
         f'As in the paper: {count.alike} of {count.total} {rows}. The constant guess "never a '
         f'crash" would score {count.never} of {count.total}. {shared}',
     ]
-    return "\n".join(lines)
+    return "\n\n".join(blocks)
 
 
 def _order_text(found: Sequence[Order]) -> str:
-    lines = [
+    about = (
         "Order of the rows in a block, by Kendall's tau-b between our mean over all seeds and the "
         "paper's number: 1 is the paper's order, -1 its reverse. Rows that are a crash here or "
-        "there and misprints are left out; blocks with fewer than three rows left are not shown.",
-        "",
-        *head_lines(["block", "metric", "tau-b", "of a constant guess", "rows compared"]),
-        *(line([o.block, o.metric, signed(o.tau, 2), "0", str(o.num_rows)]) for o in found),
-    ]
-    return "\n".join(lines)
+        "there and misprints are left out; blocks with fewer than three rows left are not shown."
+    )
+    headers = ["block", "metric", "tau-b", "of a constant guess", "rows compared"]
+    lines = [[o.block, o.metric, signed(o.tau, 2), "0", str(o.num_rows)] for o in found]
+    return f"{about}\n\n{markdown_table(headers, lines)}"
 
 
 def _is_comparable(value: CellValue) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +36,7 @@ from scaledrelu.reports.run_table import (
     telling_keys,
     varying_keys,
 )
+from scaledrelu.text import csv_of
 
 ALL = "all"
 MOST_NAMES = 12  # that a message lists
@@ -205,7 +204,7 @@ def _printed(table: Table, width: int | None) -> str:
 
 def _write(asked: Asked, table: Table, records: Sequence[Row], say: Say) -> None:
     if asked.csv:
-        _write_text(asked.csv, _csv_text(records), say)
+        _write_text(asked.csv, csv_of(records[0], (record.values() for record in records)), say)
     if asked.markdown:
         notes = "\n".join(f"\n{note}" for note in table.notes)
         text = f"{grid(table.headers, table.lines, style='github')}\n{notes}\n"
@@ -226,14 +225,6 @@ def _writable(path: Path) -> Iterator[None]:
         raise RunError(
             f"{path}: cannot be written ({error.strerror}); give a file in another folder"
         ) from error
-
-
-def _csv_text(records: Sequence[Row]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue()
 
 
 def _some(names: Sequence[str]) -> str:

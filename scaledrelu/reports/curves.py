@@ -6,8 +6,6 @@ named, and keeps nothing else from being drawn.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +14,11 @@ from scaledrelu.files import write_changed
 from scaledrelu.reports.command import command, left_out
 from scaledrelu.reports.curves_picture import RowCurves, draw
 from scaledrelu.reports.grid import grid_columns, grid_title
-from scaledrelu.reports.histories import LOSS, UPSTREAM, headline_of, read_history
+from scaledrelu.reports.histories import LOSS, UPSTREAM, read_history
 from scaledrelu.reports.published_tables import CURVES
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Table
+from scaledrelu.text import csv_of
 
 COLUMNS = (
     "table",
@@ -81,9 +80,8 @@ def read_rows(plan: Plan, table: Table) -> list[RowCurves]:
         for cell in plan.cells_of(table):
             if cell.column is columns[0]:
                 runs = [plan.runs[name] for name in cell.run_ids]
-                histories = [
-                    read_history(plan, run, headline_of(run, cell.column.source)) for run in runs
-                ]
+                metric = cell.composed.config.evaluation.headline or cell.column.source
+                histories = [read_history(plan, run, metric) for run in runs]
                 found.append(RowCurves(cell, data, tuple(histories)))
     return found
 
@@ -95,9 +93,7 @@ def csv_text(table: Table, rows: Sequence[RowCurves]) -> str:
         table: the table.
         rows: its rows with their curves.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines = []
     for row in rows:
         name = [table.name.removeprefix("table"), row.cell.row.number, row.cell.row.block, row.data]
         for history in row.histories:
@@ -106,14 +102,14 @@ def csv_text(table: Table, rows: Sequence[RowCurves]) -> str:
             for curve, points in ((LOSS, history.loss), (history.metric, history.validation)):
                 for point in points:
                     where = [f"{point.epochs:.4f}", point.step, f"{point.value:.6g}"]
-                    writer.writerow([*name, curve, *who, *where, of, ""])
+                    lines.append([*name, curve, *who, *where, of, ""])
             if history.crashed_at is not None:
                 note = ", ".join(filter(None, [f"crash: {history.kind}", history.doubt]))
                 end = [f"{history.crashed_at:.4f}", "", "", of, note]
-                writer.writerow([*name, "", *who, *end])
+                lines.append([*name, "", *who, *end])
             if history.absent:
-                writer.writerow([*name, "", *who, "", "", "", of, history.absent])
-    return buffer.getvalue()
+                lines.append([*name, "", *who, "", "", "", of, history.absent])
+    return csv_of(COLUMNS, lines)
 
 
 def _lines(plan: Plan, table: Table, rows: Sequence[RowCurves]) -> list[str]:

@@ -130,14 +130,7 @@ def _explain(axes: Axes, rows: Sequence[RowCurves]) -> None:
 
 
 def _draw_row(axes: Axes, row: RowCurves, curves: Sequence[Sequence[Point]], style: Look) -> None:
-    """Draw every seed of a row; of many seeds their mean too.
-
-    Args:
-        axes: the panel.
-        row: the row.
-        curves: the points of each seed.
-        style: the row's look.
-    """
+    """Draw every seed of a row; of many seeds their mean too."""
     line = FAINT if row.is_crowded else {"linestyle": style.line, "linewidth": 1, "alpha": 0.8}
     for history, points in zip(row.histories, curves, strict=True):
         x, y = [point.epochs for point in points], [point.value for point in points]
@@ -170,15 +163,7 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
 def _draw_crash(
     axes: Axes, epochs: float, x: Sequence[float], y: Sequence[float], style: Look
 ) -> None:
-    """Mark a crash on the curve, or beside it at the height of its nearer end.
-
-    Args:
-        axes: the panel.
-        epochs: where it crashed.
-        x: epochs of the curve.
-        y: its values.
-        style: the row's look.
-    """
+    """Mark a crash on the curve (x, y), or beside it at the height of its nearer end."""
     at = {"zorder": 4}
     if x:
         import numpy as np

@@ -5,8 +5,6 @@ Writes ``<results>/<profile>/figure1.{csv,md,png,svg}`` from what the runs left;
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from scaledrelu.tables.figures import FIGURE1, Figure, load_figure
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
+from scaledrelu.text import csv_of
 
 COLUMNS = (
     "figure",
@@ -42,9 +41,6 @@ def write_figure1(plan: Plan, *, results: Path) -> list[Path]:
     Args:
         plan: the plan behind the table of the figure.
         results: results folder.
-
-    Returns:
-        The files.
     """
     table = next(table for table in plan.tables if table.name == FIGURE1)
     figure = replace(load_figure(plan.conf_dir), table=table)
@@ -81,16 +77,11 @@ def csv_text(figure: Figure, series: Sequence[Series]) -> str:
         figure: what the paper prints.
         series: our runs.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in series:
-        for metric in Metric:
-            writer.writerows(_ours(one, metric))
+    rows = [row for one in series for metric in Metric for row in _ours(one, metric)]
     for label, values in figure.values.items():
         for i, (name, value) in enumerate(zip(layer_names(len(values)), values, strict=True), 1):
-            writer.writerow(["1", label, "paper", "", i, name, "", "", f"{value:g}", "", ""])
-    return buffer.getvalue()
+            rows.append(["1", label, "paper", "", i, name, "", "", f"{value:g}", "", ""])
+    return csv_of(COLUMNS, rows)
 
 
 def _ours(one: Series, metric: Metric) -> Iterator[list[object]]:

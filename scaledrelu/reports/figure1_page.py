@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.command import command, left_out
 from scaledrelu.reports.footnotes import footnotes
-from scaledrelu.reports.grid import grids, head_lines, line
+from scaledrelu.reports.grid import grids
 from scaledrelu.reports.markdown import crash_rules, made_on, section
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.reports.similarity import Metric, Series, absences, layer_names
@@ -16,7 +16,7 @@ from scaledrelu.reports.statistics import estimate
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import FIGURE1, Figure
 from scaledrelu.tables.plan import Plan
-from scaledrelu.text import plural, plus_minus
+from scaledrelu.text import markdown_table, plural, plus_minus
 
 ABOUT = (
     "A point is the mean cosine between two different patch tokens of one image, over all pairs "
@@ -78,14 +78,13 @@ def _papers_curves(figure: Figure) -> str:
 
 def _statements(judged: Sequence[Judged]) -> str:
     head = ["the text", "similarity", "where", "difference +/- 95 % t interval", "per seed", "ours"]
-    lines = head_lines(head)
+    lines = []
     for one in judged:
         seeds = ", ".join(f"{seed}: {value:+.3f}" for seed, value in one.per_seed.items())
         about = f"{one.about}; {one.remark}" if one.remark else one.about
-        lines.append(
-            line([one.statement.says, one.metric, about, _size(one), seeds or "-", one.verdict])
-        )
-    return "\n".join(lines)
+        says = one.statement.says
+        lines.append([says, one.metric, about, _size(one), seeds or "-", one.verdict])
+    return markdown_table(head, lines)
 
 
 def _size(one: Judged) -> str:
@@ -115,12 +114,12 @@ def _means(figure: Figure, series: Sequence[Series], metric: Metric) -> str:
     papers = [
         label for label in figure.labels if len(figure.values.get(label, ())) == len(names)
     ] * (metric is Metric.ABSOLUTE)
-    lines = head_lines(["layer", *(o.label for o in drawn), *(f"{p}, paper" for p in papers)])
+    head = ["layer", *(o.label for o in drawn), *(f"{p}, paper" for p in papers)]
+    lines = []
     for i, name in enumerate(names):
         ours = [_estimate([curve[i] for curve in one.of(metric).values()]) for one in drawn]
-        lines.append(line([name, *ours, *(f"{figure.values[label][i]:g}" for label in papers)]))
-    title = f"## Our means, {metric} similarity"
-    return f"{title}\n\n" + "\n".join(lines)
+        lines.append([name, *ours, *(f"{figure.values[label][i]:g}" for label in papers)])
+    return f"## Our means, {metric} similarity\n\n{markdown_table(head, lines)}"
 
 
 def _estimate(values: Sequence[float]) -> str:

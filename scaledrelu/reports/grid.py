@@ -22,7 +22,7 @@ from scaledrelu.reports.comparison import (
 from scaledrelu.reports.statistics import Estimate
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.table import Column, Row, Table
-from scaledrelu.text import plus_minus
+from scaledrelu.text import markdown_table, plus_minus
 
 DASH = "-"
 
@@ -87,16 +87,6 @@ def seeds_text(value: CellValue) -> str:
     return ", ".join(parts)
 
 
-def line(cells: Sequence[str]) -> str:
-    """Return one line of a markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def head_lines(headers: Sequence[str]) -> list[str]:
-    """Return the first two lines of a markdown table: what its columns are, and the rule."""
-    return [line(headers), line(["---"] * len(headers))]
-
-
 def signed(number: float, digits: int) -> str:
     """Return a difference with its sign; one that rounds to nothing has no minus.
 
@@ -112,14 +102,14 @@ def _grid(table: Table, columns: Sequence[Column], values: Sequence[CellValue]) 
     parts = {column: grid_parts(table, column, values) for column in columns}
     headers = ["row", *(column.header for column in table.labels), "seeds"]
     headers += [part.header for column in columns for part in parts[column]]
-    lines = head_lines(headers)
+    lines = []
     for row in table.rows:
         cells = [value for value in values if value.cell.row is row]
         texts = [part.text(value) for value in cells for part in parts[value.cell.column]]
         labels = cells[0].cell.labels.values()
-        lines.append(line([row_number(row), *labels, seeds_text(cells[0]), *texts]))
-    legend = [f"- {note}" for note in grid_legend(columns, values)]
-    return "\n".join([*lines, *([""] if legend else []), *legend])
+        lines.append([row_number(row), *labels, seeds_text(cells[0]), *texts])
+    legend = "\n".join(f"- {note}" for note in grid_legend(columns, values))
+    return "\n\n".join(filter(None, [markdown_table(headers, lines), legend]))
 
 
 def row_number(row: Row) -> str:
@@ -144,7 +134,7 @@ def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> lis
     who = f"{name}, ours" if printed else name
     how = ": mean over all seeds +/- 95 % t interval" if _are_repeated(own) else ""
     parts.append(Part(who + how, _all_seeds))
-    if _are_mixed(own):
+    if any(value.count(Status.CRASH) and value.held for value in own):
         parts.append(Part(f"{who}: over the seeds that held", _held))
     if any(against_paper(value) for value in own):
         parts.append(Part("delta", lambda v: _difference(against_paper(v), digits, v)))
@@ -271,7 +261,3 @@ def _reaches_beyond(found: Estimate | None) -> bool:
 
 def _are_repeated(values: Sequence[CellValue]) -> bool:
     return any(value.all_seeds and value.all_seeds.n > 1 for value in values)
-
-
-def _are_mixed(values: Sequence[CellValue]) -> bool:
-    return any(value.count(Status.CRASH) and value.held for value in values)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.places import METRICS
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, read_text
 from scaledrelu.runs.record import Outcome, Result, run_directory
 from scaledrelu.runs.result import COLLAPSED
 from scaledrelu.tables.plan import Plan, PlannedRun
 
-METRICS = "metrics.jsonl"
 LOSS = "train/loss"
 UNDATED = "at the end: when is not recorded"  # the crash
 DEAD_ALREADY = "dead already when first judged"
@@ -96,16 +96,6 @@ def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
         return History(run, metric, absent=str(error))
     loss = tuple(_one_an_epoch(points[LOSS]))
     return History(run, metric, loss, points[metric], _crashed_at(run.result, per_epoch))
-
-
-def headline_of(run: PlannedRun, otherwise: str) -> str:
-    """Return the metric whose best value a run keeps.
-
-    Args:
-        run: a planned run.
-        otherwise: the metric of a run whose evaluators are not ours.
-    """
-    return run.config.evaluation.headline or otherwise
 
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:

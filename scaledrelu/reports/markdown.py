@@ -68,7 +68,8 @@ def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
     cells = plan.cells_of(table)
     lines = [f"# {title_of(table)}, {plan.profile} profile", "", table.opening]
     lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
-    if plan.seeds and any(set(plan.seeds) != set(own) for own in _own_seeds(plan, table)):
+    own = [table.seeds_of(row).at(plan.profile) for row in table.rows]
+    if plan.seeds and any(set(plan.seeds) != set(seeds) for seeds in own):
         shown = ", ".join(map(str, plan.seeds))
         name = "Seed" if len(plan.seeds) == 1 else "Seeds"
         lines.append(f"\n> {name} {shown} alone; SEEDS chooses which seeds a report shows.")
@@ -78,10 +79,6 @@ def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
     made, rules = made_on(plan.runs_of(table)), crash_rules(table, values)
     lines += [f"\n{text}" for text in (made, *rules) if text]
     return "\n".join(lines)
-
-
-def _own_seeds(plan: Plan, table: Table) -> list[tuple[int, ...]]:
-    return [table.seeds_of(row).at(plan.profile) for row in table.rows]
 
 
 def made_on(runs: Iterable[PlannedRun]) -> str:

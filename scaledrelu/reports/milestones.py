@@ -5,20 +5,21 @@ Writes ``<results>/<profile>/curves/milestones.{csv,md}`` from what the runs lef
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaledrelu.config.milestones import Milestones, load_milestones
+from scaledrelu.config.milestones import HALF_GAP, Milestones, load_milestones
 from scaledrelu.files import write_changed
-from scaledrelu.reports.milestones_page import markdown
+from scaledrelu.reports.command import shown_overrides
+from scaledrelu.reports.grid import signed
 from scaledrelu.reports.published_tables import CURVES, MILESTONES
 from scaledrelu.reports.reached import Reached, read_reached
+from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import table_of
 from scaledrelu.tables.table import MISSING, Table
+from scaledrelu.text import csv_of, four_digits, markdown_table, plus_minus
 
 LABELS = {
     "components": {"caption": "components", "header": "components in conv-stem"},
@@ -64,18 +65,12 @@ def write_milestones(settings: Settings) -> list[Path]:
 
 
 def csv_text(reached: Sequence[Reached]) -> str:
-    """Return one line per milestone.
-
-    Args:
-        reached: what our runs had reached.
-    """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    """Return one line per milestone."""
+    rows = []
     for one in reached:
         size, values = one.size, one.values
-        numbers = [f"{size.mean:.4f}", _number(size.half)] if size else ["", ""]
-        writer.writerow(
+        numbers = [four_digits(size and size.mean), four_digits(size and size.half)]
+        rows.append(
             [
                 one.milestone.claim,
                 one.milestone.epoch,
@@ -85,14 +80,48 @@ def csv_text(reached: Sequence[Reached]) -> str:
                 f"{one.as_paper_epoch:g}",
                 len(values),
                 *numbers,
-                _number(one.delta),
+                four_digits(one.delta),
                 one.on_track,
                 " ".join(f"{seed}={value:.4f}" for seed, value in values.items()),
                 " ".join(one.cell.run_ids),
                 "; ".join(one.lacking),
             ]
         )
-    return buffer.getvalue()
+    return csv_of(COLUMNS, rows)
+
+
+def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> str:
+    """Return the table for people.
+
+    Args:
+        plan: the runs behind the milestones.
+        milestones: the paper's.
+        reached: what our runs had reached.
+    """
+    config = reached[0].cell.composed.config
+    compared = any(one.delta is not None for one in reached)
+    head = ["claim", *(column.header for column in reached[0].cell.table.labels), "metric"]
+    head += ["epoch, paper", "paper", "epoch, ours", "ours"]
+    head += ["delta", "on track"] if compared else []
+    lines = []
+    for one in reached:
+        labels = one.cell.labels.values()
+        cells = [one.milestone.claim, *labels, one.milestone.metric, str(one.milestone.epoch)]
+        cells += [f"{one.milestone.paper:g}", _our_epoch(one), _size(one)]
+        if compared:
+            cells += ["-" if one.delta is None else signed(one.delta, 1), one.on_track or "-"]
+        lines.append(cells)
+    notes = [f"- {note}" for note in _notes(milestones, reached, compared=compared)]
+    shown = " ".join(shown_overrides(plan.overrides))
+    blocks = [
+        f"# Convergence, {plan.profile} profile",
+        'What the section "The effects of scaled ReLU in conv-stem" says runs had reached.',
+        *(f"> {note}" for note in config.profile.notes),
+        *([f"> Extra overrides in every run: `{shown}`"] if plan.overrides else []),
+        markdown_table(head, lines),
+        "\n".join(notes),
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _table(milestones: Milestones, profile: str) -> Table:
@@ -111,5 +140,35 @@ def _table(milestones: Milestones, profile: str) -> Table:
     return table_of(MILESTONES, raw, "conf/figure/curves.yaml")
 
 
-def _number(number: float | None) -> str:
-    return "" if number is None else f"{number:.4f}"
+def _our_epoch(one: Reached) -> str:
+    total, scaled = one.cell.composed.config.run_epochs, one.as_paper_epoch
+    same = "" if scaled == one.milestone.epoch else f", as {scaled:.3g} of the paper's"
+    return f"{one.run_epoch} of {total}{same}"
+
+
+def _size(one: Reached) -> str:
+    size = one.size
+    if size is None:
+        return "-"
+    seeds = ", ".join(f"{value:.1f}" for value in one.values.values())
+    return f"{size.mean:.1f}{plus_minus(size.half, 1)}" + (f" ({seeds})" if size.n > 1 else "")
+
+
+def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool) -> list[str]:
+    notes = [
+        "The paper does not say which runs it means; assumed are the rows of Table 2 with these "
+        "labels, after so many finished epochs, with raw weights (recipes H17).",
+        "Ours: mean over seeds +/- half of the 95 % t interval, the seeds in brackets.",
+    ]
+    if any(one.as_paper_epoch != one.milestone.epoch for one in reached):
+        notes.append(
+            "Our runs are shorter: beside an epoch of the paper stands the epoch of ours that is "
+            "nearest to the same share of the schedule, the first one at the earliest."
+        )
+    if compared and milestones.tolerance == HALF_GAP:
+        notes.append(
+            "On track: nearer to the paper's value than to that of the other stem at this epoch."
+        )
+    elif compared:
+        notes.append(f"On track: within {milestones.tolerance:g} points of the paper's value.")
+    return [*notes, *dict.fromkeys(lack for one in reached for lack in one.lacking)]

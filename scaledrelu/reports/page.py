@@ -6,7 +6,7 @@ loads nothing: style and pictures are inside, there is no script, and it says so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from scaledrelu.reports.html import Html, joined, listed, section, tag
 from scaledrelu.reports.markdown import crash_rules, made_on
 from scaledrelu.reports.page_claims import claims_section
 from scaledrelu.reports.page_figures import curves_section, figure_section, stability_section
-from scaledrelu.reports.page_guide import guide_section, key
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_tables import TableReport, progress, table_report
 from scaledrelu.reports.page_text import folded, text_line
@@ -34,6 +33,22 @@ STYLE = Path(__file__).with_name("page.css")
 PAPER = "Scaled ReLU Matters for Training Vision Transformers"
 # The browser is told to load nothing, whatever a later change might put in.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+SENTENCES = (
+    "A crash is a result, not a fault: it is printed, counted and drawn like every other outcome. "
+    "Failed and missing runs are none; they have no dot.",
+    "The mean is over all finished seeds; a crashed run counts with the value that it ended at. "
+    "Behind \u00b1 stands half of the 95 % t interval of that mean; one seed has none.",
+    "A difference is undecided where its interval over seeds holds zero, or where it is smaller "
+    "than what the validation images can resolve.",
+    "A row of ours counts as a crash beside the paper if more than half of its finished seeds "
+    "crashed.",
+    "The paper's value is a tick in the drawing only on the paper's own data; elsewhere it stands "
+    "beside ours as text, since accuracies on different data cannot be compared.",
+    "The last epoch is printed, for every method, with raw weights; the CSV has the best epoch "
+    "beside it.",
+    "Every number of a run links to its record: what it measured, and the device, the versions and "
+    "the commit that it was made with.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +67,6 @@ def write_page(settings: Settings, *, published: bool = False) -> Path:
     Args:
         settings: profile, seeds, results folder and overrides.
         published: about what is published, from the published records alone.
-
-    Returns:
-        The page.
 
     Raises:
         TableError, ConfigError: as planning, or a file beside the page that another version wrote.
@@ -90,6 +102,34 @@ def page(plan: Plan, links: Links) -> str:
     return f"<!doctype html>\n{tag('html', _head(plan), body, lang='en')}\n"
 
 
+def _key() -> Html:
+    """Return the signs of the page in one line, for its head."""
+    dot = tag("circle", cx=7, cy=7, r=3.5, class_="seed")
+    cross = tag("path", d="M3.5 3.5l7 7m0 -7l-7 7", class_="crashed")
+    mean = (
+        tag("line", x1=0, x2=14, y1=7, y2=7, class_="interval"),
+        tag("line", x1=7, x2=7, y1=1, y2=13, class_="mean"),
+    )
+    paper = tag("line", x1=7, x2=7, y1=1, y2=13, class_="paper")
+    signs = (
+        ((dot,), "a seed that held"),
+        ((cross,), "a seed that crashed"),
+        (mean, "mean of all seeds, 95 % interval"),
+        ((paper,), "the paper's value, where comparable"),
+    )
+    return listed((joined([_sign(parts), f" {text}"]) for parts, text in signs), class_="key")
+
+
+def _guide(rules: Mapping[str, Sequence[str]], links: Links) -> Html:
+    """Return how to read the page, with each sentence about crashes and the tables it is about."""
+    crashes = listed(
+        joined([text_line(sentence, links), tag("span", f" ({'; '.join(tables)})")])
+        for sentence, tables in rules.items()
+    )
+    heading = tag("h3", "What counts as a crash") if crashes else None
+    return section("guide", "How to read this page", listed(SENTENCES), heading, crashes)
+
+
 def _head(plan: Plan) -> Html:
     return tag(
         "head",
@@ -111,7 +151,7 @@ def _parts(plan: Plan, reports: Sequence[TableReport], links: Links) -> Iterable
     yield Part("curves", "Curves", curves_section(plan, links))
     yield Part("stability", "Stability", stability_section(links, profile))
     yield Part("recipe", RECIPE, _recipe(reports, links))
-    yield Part("guide", "How to read this page", guide_section(_crash_rules(reports), links))
+    yield Part("guide", "How to read this page", _guide(_crash_rules(reports), links))
 
 
 def _header(plan: Plan, reports: Sequence[TableReport], links: Links) -> Html:
@@ -129,7 +169,7 @@ def _header(plan: Plan, reports: Sequence[TableReport], links: Links) -> Html:
         tag("h1", PAPER),
         *(tag("p", text_line(note, links), class_="warning") for note in notes),
         tag("dl", *(tag("div", tag("dt", k), tag("dd", v)) for k, v in facts.items())),
-        key(),
+        _key(),
     )
 
 
@@ -140,14 +180,11 @@ def _seeds(cells: Sequence[CellValue]) -> str:
 
 
 def _contents(parts: Sequence[Part]) -> Html:
-    lines = (
-        joined([tag("a", part.title, href=f"#{part.anchor}"), _aside(part.about)]) for part in parts
-    )
+    lines = []
+    for part in parts:
+        aside = tag("span", f" {part.about}", class_="aside") if part.about else None
+        lines.append(joined([tag("a", part.title, href=f"#{part.anchor}"), aside]))
     return tag("nav", tag("h2", "Contents", id="contents"), listed(lines), aria_label="Contents")
-
-
-def _aside(text: str) -> Html | None:
-    return tag("span", f" {text}", class_="aside") if text else None
 
 
 def _recipe(reports: Sequence[TableReport], links: Links) -> Html:
@@ -169,3 +206,8 @@ def _crash_rules(reports: Sequence[TableReport]) -> dict[str, list[str]]:
         for sentence in crash_rules(report.table, report.values):
             rules.setdefault(sentence, []).append(report.title)
     return rules
+
+
+def _sign(parts: Sequence[Html]) -> Html:
+    size = {"width": 14, "height": 14, "viewBox": "0 0 14 14"}
+    return tag("svg", *parts, aria_hidden="true", focusable="false", **size)

@@ -63,7 +63,8 @@ def _table(judged: Sequence[Judged], links: Links) -> Html:
 
 def _row(one: Judged, links: Links) -> Html:
     says = tag("strong", one.says) if one.is_headline else one.says
-    verdict = tag("span", f"{SIGNS[one.verdict]} {one.verdict}", class_=_kind(one.verdict))
+    kind = f"verdict {one.verdict.replace(' ', '-')}"
+    verdict = tag("span", f"{SIGNS[one.verdict]} {one.verdict}", class_=kind)
     texts = (found_text(one), papers_text(one), cells_text(one, links.places))
     return tag(
         "tr",
@@ -73,10 +74,6 @@ def _row(one: Judged, links: Links) -> Html:
         *(tag("td", text_line(text, links)) for text in texts),
         tag("td", _runs(one, links)),
     )
-
-
-def _kind(verdict: Verdict) -> str:
-    return f"verdict {verdict.replace(' ', '-')}"
 
 
 def _runs(one: Judged, links: Links) -> Html | None:

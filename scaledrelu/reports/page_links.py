@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
-from scaledrelu.reports.html import Html, escaped, tag
+from scaledrelu.reports.html import Html, escaped, joined, tag
 from scaledrelu.runs.record import RESULT, run_directory
 
 
@@ -69,9 +69,5 @@ class Links:
             names: relative to the page's folder.
         """
         there = [name for name in names if (self.folder / name).is_file()]
-        links = [tag("a", name, href=name) for name in there]
-        return tag("p", "Files: ", *_with_commas(links), class_="files") if links else None
-
-
-def _with_commas(links: list[Html]) -> list[str]:
-    return [piece for link in links for piece in (", ", link)][1:]
+        links = joined((tag("a", name, href=name) for name in there), ", ")
+        return tag("p", "Files: ", links, class_="files") if links else None

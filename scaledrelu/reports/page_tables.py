@@ -62,11 +62,7 @@ class TableReport:
         return progress(self.plan, self.plan.runs_of(self.table))
 
     def section(self, links: Links) -> Html:
-        """Return its section of the page, without what differs from the paper's recipe.
-
-        Args:
-            links: where records and files are.
-        """
+        """Return its section of the page, without what differs from the paper's recipe."""
         texts, parts = self.texts, list(_head(self.texts["head"], links))
         parts.append(tag("p", f"{len(self.table.rows)} rows; {self.in_short}.", class_="counts"))
         if any(value.finished for value in self.values):

@@ -54,11 +54,7 @@ def text_line(text: str, links: Links) -> Html:
 
 
 def split_sections(text: str) -> tuple[str, dict[str, str]]:
-    """Return what a report says before its sections, and its sections by their titles.
-
-    Args:
-        text: a report in markdown.
-    """
+    """Return what a report says before its sections, and its sections by their titles."""
     head, *others = re.split(r"^## ", text, flags=re.MULTILINE)
     parts = (other.partition("\n") for other in others)
     return head, {title: body for title, _, body in parts}

@@ -22,7 +22,6 @@ from scaledrelu.cost.speed import (
     FULL_PRECISION,
     NEAR,
     Basis,
-    Rate,
     loader_rate,
     our_path,
     shared_speed,
@@ -30,7 +29,8 @@ from scaledrelu.cost.speed import (
 )
 from scaledrelu.cost.whole import OURS, Group
 from scaledrelu.cost.work import MOVES_OF_A_BLOCK, MOVES_OF_A_CONVOLUTION, parts_of
-from scaledrelu.reports.performance_words import NAMES, columns, spread
+from scaledrelu.reports.performance_words import NAMES, spread
+from scaledrelu.text import markdown_table
 
 SHOWN = (1, 8, 10)  # loader processes whose rates are shown: one, and defaults of scripts
 MEASURED_STEMS = ("patchify", "conv")
@@ -57,16 +57,11 @@ def speeds(groups: Sequence[Group], records: Records) -> list[str]:
     processes = [f"{count} process{'' if count == 1 else 'es'}" for count in counts]
     return [
         "## Speeds",
-        "",
         f"Images a second of one {records.card}: steps in the precision of the recipe. DINO's "
         "images have ten crops each.",
-        "",
-        *columns(("steps", "stem", "official", "is", "ours", "is", "floor"), steps),
-        "",
+        markdown_table(("steps", "stem", "official", "is", "ours", "is", "floor"), steps),
         "Images a second from JPEG files to batches, by loader processes of one GPU:",
-        "",
-        *columns(("path", *processes, "the last is"), loaders),
-        "",
+        markdown_table(("path", *processes, "the last is"), loaders),
     ]
 
 
@@ -79,21 +74,20 @@ def example(configs: Sequence[RunConfig], records: Records) -> list[str]:
     """
     config = next(c for c in configs if c.method == "deit" and c.stem.strides)
     training, evaluations = parts_of(config)
-    step, data = step_rate(config, records.ours), _our_data(config, records)
+    step, processes = step_rate(config, records.ours), loader_processes(config, records)
+    data = loader_rate(our_path(config, records), processes, records)
     cost, share = cost_of(config, ours(records), records), SCALING[1]
     decides = min(share * step.likely, data.likely)
     hours = training.images / decides / HOUR
     return [
         "## One run, written out",
-        "",
         f"DeiT-S with a conv-stem and AdamW trains on {config.run_epochs} x "
         f"{training.images / config.run_epochs:,.0f} = {training.images / 1e6:,.1f} million "
         f"images. Its steps make {step.likely:,.0f} images a second and GPU, times {share} for "
-        f"{config.launch.nproc} GPUs together; its {loader_processes(config, records)} loader "
+        f"{config.launch.nproc} GPUs together; its {processes} loader "
         f"processes make {data.likely:,.0f}. The lower rate decides: {training.images:,.0f} / "
         f"{decides:,.0f} / 3600 = {hours:.1f} GPU-hours, and {cost.hours.likely - hours:.1f} for "
         f"{evaluations.images / 1e6:.0f} million images of evaluations.",
-        "",
     ]
 
 
@@ -111,9 +105,7 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
     low, likely, high = SCALING
     slow, middle, fast = (f"{peak / 1e12:.0f}" for peak in FULL_PRECISION)
     bench = f"../results/published/bench/{records.path.stem}.md"
-    return [
-        "## What rests on what",
-        "",
+    table = [
         "| number | is |",
         "| --- | --- |",
         f"| a step of ours, and the official step | measured on one {records.card} "
@@ -146,13 +138,14 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         f"takes longer. A block moves a token {MOVES_OF_A_BLOCK:.0f} times in 16 bits, forward "
         f"and backward, a convolution of the stem its output {MOVES_OF_A_CONVOLUTION:.0f} times. "
         "Images never wait, GPUs lose nothing together |",
-        "",
+    ]
+    return [
+        "## What rests on what",
+        "\n".join(table),
         f"The rate that decides the training is, in the {len(of_ours)} runs of ours: {kinds}.",
-        "",
         f"**Not measured at all**: {'; '.join(_unmeasured(groups, records))}; more than one GPU; "
         f"more loader processes than {records.processes} or those of several GPUs side by side; "
         "disks (all files lay in memory); a whole run.",
-        "",
         "**Left out**: starting a run, decoding what it keeps in memory, compiling, checkpoints; "
         "what the GPU does to images before a step, about a thousand short operations for a batch "
         "where it augments (never measured; at 5 to 10 microseconds each they would add an eighth "
@@ -161,10 +154,8 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         "k-NN of the official scripts, which is a command of its own, where ours runs it twice per "
         "pre-training; the 800 epochs behind the released DINO weights that Tables 6 and 7 start "
         "from; further seeds.",
-        "",
         "For comparison, published: DINO's README says 1.75 days on 8 GPUs of its time for one "
         "ViT-S/16 of 100 epochs, 336 GPU-hours.",
-        "",
     ]
 
 
@@ -197,7 +188,3 @@ def _step_row(group: Group, config: RunConfig, records: Records) -> tuple[str, .
 def _plainest(configs: Sequence[RunConfig]) -> RunConfig:
     """Return the first with a stem that was measured, else the first."""
     return next((c for c in configs if stem_name(c.stem) in MEASURED_STEMS), configs[0])
-
-
-def _our_data(config: RunConfig, records: Records) -> Rate:
-    return loader_rate(our_path(config, records), loader_processes(config, records), records)

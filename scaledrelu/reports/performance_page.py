@@ -22,9 +22,10 @@ from scaledrelu.cost.work import SAM_PASSES, parts_of
 from scaledrelu.files import write_atomic
 from scaledrelu.reports.performance_basis import basis, example, speeds
 from scaledrelu.reports.performance_picture import draw
-from scaledrelu.reports.performance_words import NAMES, columns, days, spread
+from scaledrelu.reports.performance_words import NAMES, spread
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import CRASH, Table
+from scaledrelu.text import markdown_table
 
 PAGE, PICTURE = "performance.md", "pictures/performance"
 GPUS = 8
@@ -42,26 +43,13 @@ def write_page(plan: Plan, records: Records, *, docs: Path) -> list[Path]:
         plan: all tables at the paper's size.
         records: what was measured.
         docs: folder of the page.
-
-    Returns:
-        The files written.
     """
-    groups = groups_of_plan(plan, records)
+    groups = whole.groups_of((run.config for run in plan.runs.values()), records)
     place = docs / PICTURE
     place.parent.mkdir(parents=True, exist_ok=True)
     files = draw(groups, place=place)
     write_atomic(docs / PAGE, page_text(plan, records, groups))
     return [docs / PAGE, *files]
-
-
-def groups_of_plan(plan: Plan, records: Records) -> list[Group]:
-    """Return the distinct runs of a plan by method and optimizer, with their costs.
-
-    Args:
-        plan: all tables at the paper's size.
-        records: what was measured.
-    """
-    return whole.groups_of((run.config for run in plan.runs.values()), records)
 
 
 def page_text(plan: Plan, records: Records, groups: Sequence[Group]) -> str:
@@ -82,7 +70,7 @@ def page_text(plan: Plan, records: Records, groups: Sequence[Group]) -> str:
         _printed(plan, records),
         basis(groups, records),
     ]
-    return "\n".join(line for section in sections for line in section).rstrip() + "\n"
+    return "\n\n".join(block for section in sections for block in section) + "\n"
 
 
 def _answer(plan: Plan, records: Records, groups: Sequence[Group]) -> list[str]:
@@ -92,12 +80,10 @@ def _answer(plan: Plan, records: Records, groups: Sequence[Group]) -> list[str]:
     named = [(text, sums[side]) for side, text in SIDES.items()]
     named.append(("floor: the analytic limit of this card", Hours(floor, floor, floor)))
     rows = [
-        (text, spread(hours), days(hours, GPUS), f"{hours.likely / first:.2f}")
-        for text, hours in named
+        (text, spread(hours), _days(hours), f"{hours.likely / first:.2f}") for text, hours in named
     ]
     return [
         "# What the paper costs in GPU-hours",
-        "",
         "Written by `make performance` from `conf/` and the rows of "
         f"[{records.path.stem}](../results/published/bench/{records.path.stem}.md); do not edit. "
         f"The seven tables, one seed, are {len(plan.runs)} distinct runs. **No run was ever "
@@ -105,13 +91,10 @@ def _answer(plan: Plan, records: Records, groups: Sequence[Group]) -> list[str]:
         f"{records.card} with {records.processes} cores, or derived from such speeds, times "
         "images that are counted. In brackets stands the range that what is derived leaves open; "
         "[what rests on what](#what-rests-on-what) says the rest.",
-        "",
-        *columns(
+        markdown_table(
             ("whole paper", "GPU-hours", f"days on {GPUS} GPUs", "share of the first line"), rows
         ),
-        "",
         "![GPU-hours by method: official scripts, ours, floor](pictures/performance.png)",
-        "",
     ]
 
 
@@ -133,12 +116,9 @@ def _by_method(groups: Sequence[Group]) -> list[str]:
     head = ("what", "runs", "10^9 images", "official", "official, tuned", "ours", "floor")
     return [
         "## By method",
-        "",
         "An image counts once for every pass: in each epoch (twice with SAM) and in each "
         "evaluation. In the runs of the last column our loader is slower than the steps.",
-        "",
-        *columns((*head, "ours wait for images"), rows),
-        "",
+        markdown_table((*head, "ours wait for images"), rows),
     ]
 
 
@@ -165,20 +145,22 @@ def _by_setting(plan: Plan, records: Records) -> list[str]:
     rows.append(("and images that never wait for the loader", *found))
     return [
         "## What settings are worth",
-        "",
         "`launch.workers` counts loader processes of one GPU: one for each of its cores where "
         f"nothing is set, {records.processes} here. Compiled steps that are measured: "
         f"{sum(step.compiled for step in records.ours)}. VOLO has the official path in any case: "
         "its label maps move with the image.",
-        "",
-        *columns(("ours", "GPU-hours", f"days on {GPUS} GPUs"), rows),
-        "",
+        markdown_table(("ours", "GPU-hours", f"days on {GPUS} GPUs"), rows),
     ]
 
 
 def _sum(configs: Sequence[RunConfig], side: Side, records: Records) -> tuple[str, str]:
     hours = total(cost.hours for cost in whole.costs_of(configs, side, records))
-    return spread(hours), days(hours, GPUS)
+    return spread(hours), _days(hours)
+
+
+def _days(hours: Hours) -> str:
+    """Return how many days all GPUs together work."""
+    return f"{hours.likely / GPUS / 24:.1f}"
 
 
 def _printed(plan: Plan, records: Records) -> list[str]:
@@ -198,22 +180,18 @@ def _printed(plan: Plan, records: Records) -> list[str]:
     early = sum(hours[name] * (1 - _judged(plan.runs[name])) for name in crashed)
     return [
         "## What is not trained twice",
-        "",
         f"If every printed row were trained by itself and every table pre-trained its own DINO, "
         f"that would be {len(printed)} trainings and {before:,.0f} GPU-hours of ours; as distinct "
         f"runs they are {len(plan.runs)} and {sum(hours.values()):,.0f}. All lines above count "
         "distinct runs, those of the official scripts as well.",
-        "",
         f"The paper prints `crash` for {len(crashed)} of the distinct runs. Here each is counted "
         "as if it trained to its end. If each ended where a run that never leaves chance is first "
         "stopped (warm-up, `divergence.judge_at` and `divergence.patience`), ours would take "
         f"{early:,.0f} GPU-hours less; so would the official scripts, which exit at a loss that is "
         "not finite.",
-        "",
         f"{len(second)} of the runs fine-tune the released DINO weights (Tables 6 and 7). The "
         "paper does not say for how long; as many epochs as from scratch are assumed, which are "
         f"{sum(hours[name] for name in second):,.0f} GPU-hours of ours.",
-        "",
     ]
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from scaledrelu.cost.hours import Hours
 from scaledrelu.cost.speed import Rate
-from scaledrelu.reports.grid import head_lines, line
 from scaledrelu.text import ranged
 
 NAMES = {  # (method, with SAM)
@@ -22,23 +19,3 @@ NAMES = {  # (method, with SAM)
 def spread(number: Hours | Rate) -> str:
     """Return the likely value and, in brackets, its range where it has one."""
     return ranged(number.low, number.likely, number.high)
-
-
-def days(hours: Hours, gpus: int) -> str:
-    """Return how many days so many GPUs work.
-
-    Args:
-        hours: GPU-hours.
-        gpus: number of GPUs that share them.
-    """
-    return f"{hours.likely / gpus / 24:.1f}"
-
-
-def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return a table in markdown.
-
-    Args:
-        head: names of the columns.
-        rows: cells.
-    """
-    return [*head_lines(head), *map(line, rows)]

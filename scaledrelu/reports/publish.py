@@ -16,6 +16,7 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.config.identity import RUN_ID
+from scaledrelu.config.places import EVIDENCE, METRICS
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_changed
 from scaledrelu.reports.published_tables import CURVES, MILESTONES, other_files, table_files
@@ -24,7 +25,7 @@ from scaledrelu.runs.record import CONFIG, RESULT, read_config, read_result, run
 
 log = logging.getLogger(__name__)
 
-EVIDENCE = ("metrics.jsonl", "evidence.npz")  # small; the weights stay where they are
+SMALL = (METRICS, EVIDENCE)  # the weights stay where they are
 
 
 def publish(
@@ -41,9 +42,6 @@ def publish(
         profile: name of the profile whose reports they are.
         tables: names of the reports; None = every report of the profile.
         force: publish even what rests on fewer finished runs than the published table.
-
-    Returns:
-        The published files.
 
     Raises:
         TableError: nothing to publish, a record that is gone, or evidence that would shrink.
@@ -125,7 +123,7 @@ def _publish_run(results: Path, target: Path, run_id: str) -> list[Path]:
     except RecordError as error:  # its cells say so, too
         log.warning("not published: %s", error)
         return []
-    names = [CONFIG, RESULT, *(name for name in EVIDENCE if (source / name).exists())]
+    names = [CONFIG, RESULT, *(name for name in SMALL if (source / name).exists())]
     return [_copy(source / name, target / "runs" / run_id / name) for name in names]
 
 

@@ -55,11 +55,6 @@ def describe_run(config: RunConfig, sizes: Mapping[str, int]) -> dict[str, str]:
     }
 
 
-def declared_sizes(config: RunConfig) -> Mapping[str, int]:
-    """Return the published size of a run's data set, as its conf file has it; may be empty."""
-    return config.data.build.get("expect") or {}
-
-
 def _data(config: RunConfig, sizes: Mapping[str, int]) -> dict[str, str]:
     data = config.data
     counts = [f"{count:,} {SPLITS.get(name, name)}" for name, count in sizes.items()]

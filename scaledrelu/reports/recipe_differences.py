@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaledrelu.reports.grid import head_lines, line, row_name
-from scaledrelu.reports.readable_config import NONE, declared_sizes, describe_run
+from scaledrelu.reports.grid import row_name
+from scaledrelu.reports.readable_config import NONE, describe_run
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.table import Table
+from scaledrelu.text import markdown_table
 
 TITLE = "What differs from the paper's recipe"
 RELEASED = (
@@ -55,15 +56,15 @@ def recipe_differences(plan: Plan, table: Table) -> str:
     """
     cells = [cell for cell in plan.cells_of(table) if cell.paper is not None]
     sizes = _known_sizes(plan, cells)
-    parts = _small_table([_pair(cell, cell.paper, cell.composed, sizes) for cell in cells])
+    parts = [_small_table([_pair(cell, cell.paper, cell.composed, sizes) for cell in cells])]
     chained = [cell for cell in cells if cell.upstream and cell.paper_upstream]
     upstream = [_pair(cell, cell.paper_upstream, cell.upstream, sizes) for cell in chained]
     if lines := _small_table(upstream):
         rows = rows_text(dict.fromkeys(pair.row for pair in upstream))
-        parts += ["", f"In the pre-training that rows {rows} start from:", "", *lines]
+        parts += [f"In the pre-training that rows {rows} start from:", lines]
         if any(cell.row.released_weights for cell in chained):
-            parts += ["", RELEASED]
-    return "\n".join([f"## {TITLE}", "", *parts]) if any(parts) else ""
+            parts.append(RELEASED)
+    return "\n\n".join([f"## {TITLE}", *filter(None, parts)]) if any(parts) else ""
 
 
 def differences(pairs: Sequence[RowAtBothScales]) -> list[FieldDifference]:
@@ -106,7 +107,7 @@ def _known_sizes(plan: Plan, cells: Iterable[Cell]) -> dict[str, Mapping[str, in
     for cell in cells:
         configs = (cell.paper, cell.paper_upstream, cell.composed, cell.upstream)
         for composed in filter(None, configs):
-            if declared := declared_sizes(composed.config):
+            if declared := composed.config.data.build.get("expect"):
                 known[composed.config.data.name] = declared
     declared_names = set(known)
     for name in dict.fromkeys(run_id for cell in cells for run_id in cell.run_ids):
@@ -118,20 +119,20 @@ def _known_sizes(plan: Plan, cells: Iterable[Cell]) -> dict[str, Mapping[str, in
     return known
 
 
-def _small_table(pairs: Sequence[RowAtBothScales]) -> list[str]:
+def _small_table(pairs: Sequence[RowAtBothScales]) -> str:
     found = differences(pairs)
     if not found:
-        return []
+        return ""
     everywhere = {(pair.row, pair.where) for pair in pairs}
     shared = [len({(p.row, p.where) for p in item.pairs}) == len(everywhere) for item in found]
     headers = ["field", "paper", "here"] + ([] if all(shared) else ["rows"])
-    lines = head_lines(headers)
+    lines = []
     for item, is_shared in zip(found, shared, strict=True):
         name = f"`{item.field}`" if "." in item.field else item.field  # a config key
         cells = [name, item.paper, item.here]
         rows = [] if all(shared) else ["all" if is_shared else _where_text(item.pairs, pairs)]
-        lines.append(line([*cells, *rows]))
-    return lines
+        lines.append([*cells, *rows])
+    return markdown_table(headers, lines)
 
 
 def _where_text(some: Sequence[RowAtBothScales], every: Sequence[RowAtBothScales]) -> str:

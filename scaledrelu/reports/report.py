@@ -6,8 +6,6 @@ as holes; a crash is printed only where a result says so.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from scaledrelu.reports.stability.files import write_stability
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import MISSING, Table
+from scaledrelu.text import csv_of, four_digits
 
 LEADING = ("table", "row", "block")
 TRAILING = (
@@ -95,11 +94,9 @@ def csv_text(table: Table, values: Sequence[CellValue]) -> str:
         table: the table.
         values: its cells, in printed order.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     labels = [column.name for column in table.labels]
-    writer.writerow([*LEADING, *labels, *TRAILING])
     sources = Counter(column.source for column in table.metrics)
+    rows = []
     for value in values:
         cell, source = value.cell, value.cell.column.source
         fields = {
@@ -112,8 +109,8 @@ def csv_text(table: Table, values: Sequence[CellValue]) -> str:
         }
         names = [table.name.removeprefix("table"), cell.row.number, cell.row.block]
         names += [cell.labels[name] for name in labels]
-        writer.writerow([*names, *(fields[key] for key in TRAILING)])
-    return buffer.getvalue()
+        rows.append([*names, *(fields[key] for key in TRAILING)])
+    return csv_of([*LEADING, *labels, *TRAILING], rows)
 
 
 def csv_note(value: CellValue) -> str:
@@ -150,30 +147,31 @@ def _numbers(value: CellValue, base: CellValue | None) -> dict[str, object]:
     everyone, held = value.all_seeds, value.held
     paper, relative = against_paper(value), against_base(value, base)
     return {
-        "mean_all": _number(everyone and everyone.mean),
-        "ci_all": _number(everyone and everyone.half),
-        "sd": _number(everyone and everyone.sd),
-        "mean_held": _number(held and held.mean),
-        "ci_held": _number(held and held.half),
-        "delta": _number(paper and paper.size.mean),
+        "mean_all": four_digits(everyone and everyone.mean),
+        "ci_all": four_digits(everyone and everyone.half),
+        "sd": four_digits(everyone and everyone.sd),
+        "mean_held": four_digits(held and held.mean),
+        "ci_held": four_digits(held and held.half),
+        "delta": four_digits(paper and paper.size.mean),
         "base": "" if base is None else base.cell.row.number,
-        "vs_base": _number(relative and relative.size.mean),
-        "ci_vs_base": _number(relative and relative.size.half),
+        "vs_base": four_digits(relative and relative.size.mean),
+        "ci_vs_base": four_digits(relative and relative.size.half),
         "decided": "" if relative is None else ("yes" if relative.is_decided else "no"),
     }
 
 
 def _per_seed(value: CellValue) -> dict[str, str]:
     last, best = value.last_epoch, value.best_epoch
+    limits = dict.fromkeys(four_digits(s.limit) for s in value.seeds if s.limit)
     return {
         "epoch": value.cell.composed.config.evaluation.report,
         "values": _seed_list(value, lambda seed: seed.value),
-        "mean_last": _number(last and last.mean),
+        "mean_last": four_digits(last and last.mean),
         "values_last": _seed_list(value, lambda seed: seed.last),
-        "mean_best": _number(best and best.mean),
+        "mean_best": four_digits(best and best.mean),
         "values_best": _seed_list(value, lambda seed: seed.best),
         "judged_losses": _seed_list(value, lambda seed: seed.judged_loss),
-        "judged_limit": " ".join(dict.fromkeys(_number(s.limit) for s in value.seeds if s.limit)),
+        "judged_limit": " ".join(limits),
     }
 
 
@@ -184,7 +182,7 @@ def _seed_list(value: CellValue, number: Callable[[SeedValue], float | None]) ->
     items = []
     for seed in value.seeds:
         mark = f"{seed.status}:" if seed.status is Status.CRASH else ""
-        text = f"{mark}{_number(number(seed))}" if seed.status.done else str(seed.status)
+        text = f"{mark}{four_digits(number(seed))}" if seed.status.done else str(seed.status)
         items.append(f"{seed.run.seed}={text}")
     return " ".join(items)
 
@@ -193,7 +191,3 @@ def _paper(value: CellValue) -> str:
     if isinstance(value.paper, str):
         return "" if value.paper == MISSING else value.paper
     return f"{value.paper:.{value.cell.column.digits}f}"
-
-
-def _number(number: float | None) -> str:
-    return "" if number is None else f"{number:.4f}"

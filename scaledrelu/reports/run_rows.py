@@ -18,6 +18,7 @@ import yaml
 from scaledrelu.config.group import typed
 from scaledrelu.config.identity import NEUTRAL, id_of
 from scaledrelu.config.naming import LAYERS, name_of_layers
+from scaledrelu.config.places import CONFIG
 from scaledrelu.config.stored import CONFIG_YAML, from_yaml
 from scaledrelu.errors import ConfigError
 from scaledrelu.reports.readable_config import readable_value
@@ -107,7 +108,8 @@ def _row(folder: Path, known: dict[str, Row]) -> Row:
         check_files(folder)
         science = _science(folder)
         row |= _config(folder, science, known)
-        row["tags"] = _tags(row.get(TAGS))
+        if (tags := row.get(TAGS)) is not None:
+            row["tags"] = tags.strip("[]").replace(",", ", ")
         row |= _ending(folder, has_science=science is not None)
     except RecordError as error:
         row |= {"outcome": str(Status.DAMAGED), "reason": str(error)}
@@ -155,7 +157,7 @@ def _unfinished(folder: Path) -> Row:
     if status is Status.FAILED:
         reason = read_error(folder) or ""
     elif status is Status.MISSING:
-        if not any((folder / name).exists() for name in (CONFIG_YAML, "config.json")):
+        if not any((folder / name).exists() for name in (CONFIG_YAML, CONFIG)):
             raise RecordError(f"{folder}: not the folder of a run (no {CONFIG_YAML}); move it away")
         saved = read_saved(folder)
         if saved is not None and saved.step is not None:
@@ -224,7 +226,3 @@ def flat(value: Mapping[str, Any], path: str = "") -> Row:
         else:
             found[key] = typed(item) if isinstance(item, list) else item
     return found
-
-
-def _tags(typed_list: str | None) -> str | None:
-    return None if typed_list is None else typed_list.strip("[]").replace(",", ", ")

@@ -40,7 +40,8 @@ def varying_keys(rows: Iterable[Row]) -> list[str]:
         rows: runs; those whose configuration is unknown are passed over.
     """
     known = [row for row in rows if has_config(row)]
-    found = [key for key in config_keys(known) if _is_shown(key) and _differs(known, key)]
+    shown = [key for key in config_keys(known) if is_name(key) or not is_transient(key)]
+    found = [key for key in shown if any(row.get(key) != known[0].get(key) for row in known)]
     order = {key: place for place, key in enumerate(FIRST)}
     order["seed"] = 10**6  # last
     return sorted(found, key=lambda key: (order.get(key, len(FIRST)), key))
@@ -156,15 +157,6 @@ def fitting(
         if used > width and place >= fixed:
             return place
     return len(headers)
-
-
-def _is_shown(key: str) -> bool:
-    return is_name(key) or not is_transient(key)
-
-
-def _differs(rows: Sequence[Row], key: str) -> bool:
-    first = rows[0].get(key)
-    return any(row.get(key) != first for row in rows)
 
 
 def _decide(rows: Sequence[Row], by: Sequence[str], key: str) -> bool:

@@ -28,11 +28,7 @@ class Axis:
     ticks: tuple[float, ...]
 
     def place(self, value: float) -> float:
-        """Return the x of a value; values beyond the ends lie at the ends.
-
-        Args:
-            value: what is drawn.
-        """
+        """Return the x of a value; values beyond the ends lie at the ends."""
         low, high = self.ticks[0], self.ticks[-1]
         share = min(max((value - low) / (high - low), 0.0), 1.0)
         return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
@@ -57,11 +53,7 @@ def axis_for(values: Sequence[CellValue]) -> Axis | None:
 
 
 def axis_drawing(axis: Axis) -> Html:
-    """Return the numbers of an axis, for the head of the column.
-
-    Args:
-        axis: the axis.
-    """
+    """Return the numbers of an axis, for the head of the column."""
     shown = axis.ticks if len(axis.ticks) <= 6 else axis.ticks[:: math.ceil(len(axis.ticks) / 6)]
     labels = [
         tag("text", f"{tick:g}", x=axis.place(tick), y=10, text_anchor="middle") for tick in shown

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from scaledrelu.config.places import EVIDENCE
 from scaledrelu.reports.cells import CellValue, SeedValue
 from scaledrelu.runs.record import Status, run_directory
 
-EVIDENCE = "evidence.npz"
 UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from scaledrelu.files import write_changed
 from scaledrelu.reports.agreement import CrashCount
-from scaledrelu.reports.grid import head_lines, line, signed
+from scaledrelu.reports.grid import signed
 from scaledrelu.reports.published_tables import PublishedTable, read_published, telling_labels
 from scaledrelu.reports.row_pairs import Comparison, Outcome, comparisons, orders
 from scaledrelu.reports.verdicts import crash_count, crash_rows, verdicts
-from scaledrelu.text import plural
+from scaledrelu.text import markdown_table, plural
 
 PROFILE = "mini"  # the only profile that the page is about
 PAGE = Path("docs", "results.md")
@@ -102,19 +102,17 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
         'right guesses by "never a crash"',
         *(f"pairs {outcome}" for outcome in (Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED)),
     ]
-    lines = head_lines(headers)
+    lines = []
     for table in tables:
-        cells = [f"[{table.number}](#table-{_anchor(table)})", *_crashes(crash_count(table))]
-        lines.append(line([*cells, *_outcomes(comparisons(table))]))
+        anchor = table.number.replace(",", "").replace(" ", "-")
+        cells = [f"[{table.number}](#table-{anchor})", *_crashes(crash_count(table))]
+        lines.append([*cells, *_outcomes(comparisons(table))])
     counts = [crash_count(table) for table in tables]
     total = CrashCount(*(sum(c) for c in zip(*map(astuple, counts), strict=True)))
     found = [comparison for table in tables for comparison in comparisons(table)]
-    lines.append(line(["all", *_crashes(total), *_outcomes(found)]))
-    return "\n".join([*lines, "", "A row that two tables share counts in each of them."])
-
-
-def _anchor(table: PublishedTable) -> str:
-    return table.number.replace(",", "").replace(" ", "-")
+    lines.append(["all", *_crashes(total), *_outcomes(found)])
+    shared = "A row that two tables share counts in each of them."
+    return f"{markdown_table(headers, lines)}\n\n{shared}"
 
 
 def _crashes(count: CrashCount) -> list[str]:
@@ -156,18 +154,17 @@ def _section(title: str, sentences: Sequence[str]) -> str:
 def _counts(table: PublishedTable) -> str:
     """Return the pairs of every block and metric by how they came out, with the block's tau-b."""
     found, several = comparisons(table), len(table.metrics) > 1
-    grid, metric = [], ["metric"] * several
-    if found:
-        headers = ["pairs", "block", *metric, "that the paper orders"]
-        headers += [Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED]
-        grid = head_lines(headers)
+    headers = ["pairs", "block", *["metric"] * several, "that the paper orders"]
+    headers += [Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED]
+    lines = []
     for comparison in found:
         place = [comparison.kind, " / ".join(comparison.blocks)]
         place += [comparison.metric] * several
-        grid.append(line([*place, str(len(comparison.pairs)), *_outcomes([comparison])]))
+        lines.append([*place, str(len(comparison.pairs)), *_outcomes([comparison])])
     taus = [
         f"{o.block}{f', {o.metric}' * several}: {signed(o.tau, 2)} over {o.num_rows} rows"
         for o in orders(table)
     ]
     told = f"Tau-b: {'; '.join(taus)}." if taus else ""
-    return "\n\n".join(part for part in ("\n".join(grid), told) if part)
+    grid = markdown_table(headers, lines) if found else ""
+    return "\n\n".join(part for part in (grid, told) if part)

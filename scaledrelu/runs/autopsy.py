@@ -86,11 +86,7 @@ class Autopsy:
 
 
 def examine(crashed: Crashed) -> Autopsy:
-    """Replay a crashed run in its own precision and in fp32.
-
-    Args:
-        crashed: a run that crashed, and what is left of it.
-    """
+    """Replay a crashed run in its own precision and in fp32."""
     state = crashed.state
     own = replay(crashed, state, until=crashed.step)
     is_full = own.autocast == FP32
@@ -160,11 +156,7 @@ def first_grown(seen: Iterable[Seen], *, factor: float) -> Finding | None:
 
 
 def parts_of(seen: Seen) -> dict[str, Part]:
-    """Return the largest values of each part of the network, in the order of the forward pass.
-
-    Args:
-        seen: one update.
-    """
+    """Return the largest values of each part of the network, in the order of the forward pass."""
     inner = {e.module for e in seen.events}
     leaves = [e for e in seen.events if not any(m.startswith(f"{e.module}.") for m in inner)]
     grouped: dict[str, list[Event]] = {}

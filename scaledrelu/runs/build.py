@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,8 +36,6 @@ from scaledrelu.runs.optimisation import (
 )
 from scaledrelu.runs.prepare import batch_groups, prepare_for
 from scaledrelu.tasks.base import Task
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

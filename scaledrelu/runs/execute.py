@@ -11,6 +11,7 @@ import torch
 
 from scaledrelu.config.evaluation import BEST_EPOCH
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.places import EVIDENCE
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.datasets import Splits
 from scaledrelu.data.reid import ReidSplits
@@ -36,8 +37,6 @@ from scaledrelu.runs.record import Outcome, Result, write_result
 from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
-
-EVIDENCE = "evidence.npz"
 
 
 def execute(

@@ -149,17 +149,6 @@ def train_transform(
     return crop(augment, image_size=data.size)
 
 
-def validation_transform(data: DataConfig, *, crop: float) -> Transform:
-    """Return what the host does to an image in a file before it is evaluated: cut to bytes.
-
-    Args:
-        data: size of the images, and their decoder.
-        crop: the short side is resized to image_size / crop.
-    """
-    cut = eval_tensor if data.decoder == "tensor" else eval_crop
-    return cut(image_size=data.size, crop=crop)
-
-
 def layout(launch: LaunchConfig) -> torch.memory_format:
     """Return the memory format of images and convolution weights."""
     return torch.channels_last if launch.channels_last else torch.contiguous_format
@@ -200,13 +189,14 @@ class Validation:
             if whole or data.decoder == "tensor"
             else HostNormalise(mean=data.mean, std=data.std)
         )
-        crop = config.evaluation.crop
+        # What an image in a file is cut to is still bytes.
+        cut = eval_tensor if data.decoder == "tensor" else eval_crop
         loader = EvalLoader(
             decoded(source, data),
             rank=world.rank,
             world_size=world.size,
             batch=config.evaluation.batch,
-            transform=None if whole else validation_transform(data, crop=crop),
+            transform=None if whole else cut(image_size=data.size, crop=config.evaluation.crop),
             workers=config.launch.loader_processes,
             pin=pin,
             device=world.device,

@@ -41,7 +41,7 @@ from scaledrelu.tasks.base import Task
 
 log = logging.getLogger(__name__)
 
-SCRATCH, RUN, CHECKPOINT = "scratch", "run", "checkpoint"
+SCRATCH, RUN = "scratch", "run"
 HEAD_STD = 0.02  # standard deviation of a new classifier, before init.head_scale (recipes F)
 # What weights alone do not show: heads, activations, strides. Drop path and images may differ.
 SAME_NETWORK = (

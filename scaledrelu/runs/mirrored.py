@@ -57,21 +57,13 @@ def told_of(config: RunConfig, upstream: RunConfig | None = None) -> dict[str, A
 
 
 def project_of(config: RunConfig) -> tuple[str | None, str]:
-    """Return entity and project at W&B: those of the configuration, else of the environment.
-
-    Args:
-        config: the run's configuration.
-    """
+    """Return entity and project at W&B: those of the configuration, else of the environment."""
     told = from_environment(told_of(config))
     return told["entity"], told["project"]
 
 
 def upstream_of(config: RunConfig) -> RunConfig | None:
-    """Return the configuration of the run that a run starts from; None if it is not on disk.
-
-    Args:
-        config: the run's configuration.
-    """
+    """Return the configuration of the run that a run starts from; None if it is not on disk."""
     if config.init.run is None:
         return None
     return stored_config(config.paths.results, config.init.run)
@@ -83,20 +75,14 @@ def shown_config(config: RunConfig) -> dict[str, Any]:
     It stays nested: W&B stores ``stem: {label: ...}`` under ``stem.label`` for groups, filters and
     columns, while a flat key with a dot in it is a different, ambiguous one. ``stem.name`` tells
     apart the stems that share a label.
-
-    Args:
-        config: the run's configuration.
     """
     shown = canonical(config)
     for group in LABELLED:
         shown[group] = {"label": getattr(config, group).label, **shown[group]}
     shown["stem"]["name"] = stem_name(config.stem)
     shown["profile"] = {"name": config.profile.name, **shown["profile"]}
-    return {"method": config.method, **shown, **_effective(config)}
-
-
-def _effective(config: RunConfig) -> dict[str, Any]:
-    return {"effective": {"lr": config.peak_lr, "epochs": config.run_epochs}}
+    effective = {"lr": config.peak_lr, "epochs": config.run_epochs}
+    return {"method": config.method, **shown, "effective": effective}
 
 
 def _printed(item: str) -> tuple[str, float | str]:

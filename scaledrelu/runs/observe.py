@@ -109,7 +109,8 @@ def look_inside(backbone: nn.Module, layers: Sequence[Tensor]) -> dict[str, floa
     if scales is not None:
         for name, value_C in (("alpha", scales.alpha), ("beta", scales.beta)):
             summary = torch.stack([value_C.min(), value_C.mean(), value_C.max()]).tolist()
-            observed |= dict(zip(_over_channels(name), summary, strict=True))
+            kinds = (f"stem/{name}_{what}" for what in ("min", "mean", "max"))
+            observed |= dict(zip(kinds, summary, strict=True))
     return observed
 
 
@@ -118,9 +119,6 @@ def channel_norms(backbone: nn.Module) -> dict[str, float]:
 
     ``channel/<pair>_scale_000`` is ``|(alpha, beta)|`` of a channel, ``channel/<pair>_reader_000``
     the L2 norm of the weights that read it; the pairs are those of ``models/channels.py``.
-
-    Args:
-        backbone: the network.
     """
     found = {}
     for name, pair in channel_pairs(backbone).items():
@@ -128,10 +126,6 @@ def channel_norms(backbone: nn.Module) -> dict[str, float]:
             values = enumerate(norm_C.tolist())
             found |= {f"channel/{name}_{kind}_{c:03d}": value for c, value in values}
     return found
-
-
-def _over_channels(name: str) -> tuple[str, ...]:
-    return tuple(f"stem/{name}_{what}" for what in ("min", "mean", "max"))
 
 
 def build_evaluation(

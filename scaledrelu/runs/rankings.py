@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from scaledrelu.config.launch import PathsConfig
+from scaledrelu.config.places import EVIDENCE
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.errors import RunError
 from scaledrelu.evals.ranking_picture import RankedQuery, draw_rankings
@@ -19,7 +20,6 @@ from scaledrelu.runs.feed import open_data
 from scaledrelu.runs.initial import stored_config
 from scaledrelu.runs.record import run_directory
 
-EVIDENCE = "evidence.npz"
 PICTURED, FIRST_PLACES = "val.pictured", "val.first_places"
 
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from scaledrelu.config.places import METRICS
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import read_checkpoint
 from scaledrelu.engine.distributed import World, join_world
-from scaledrelu.engine.logbook import METRICS, Logbook
+from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.loop import train
 from scaledrelu.engine.saved import LAST, PREVIOUS
 from scaledrelu.engine.watch import Seen, watching

@@ -142,7 +142,8 @@ def finished(config: RunConfig, folder: Path) -> record.Outcome | None:
 
 
 def _attempt(config: RunConfig, name: str, folder: Path, copies: list[WandbMirror]) -> JobReport:
-    start = _elastic if config.launch.nproc > 1 and not _has_ranks() else _in_place
+    alone = blame.ranks_of_process() is None
+    start = _elastic if config.launch.nproc > 1 and alone else _in_place
     if _rank() > 0:
         return start(config, name, folder)
     with only_writer(folder):
@@ -265,10 +266,6 @@ def _failed(name: str, folder: Path, reason: str, trace: str) -> JobReport:
     with contextlib.suppress(OSError):
         record.write_error(folder, reason, trace)
     return JobReport(name, Ended.FAILED, reason)
-
-
-def _has_ranks() -> bool:
-    return blame.ranks_of_process() is not None
 
 
 def _rank() -> int:

@@ -79,9 +79,6 @@ class Figure:
 def load_figure(conf_dir: Path) -> Figure:
     """Read ``conf/figure/figure1.yaml``.
 
-    Args:
-        conf_dir: the configuration tree.
-
     Raises:
         TableError: one line that names the place, what was found and what is allowed.
     """

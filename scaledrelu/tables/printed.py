@@ -29,11 +29,7 @@ class Printed:
 
 
 def printed_of(plan: Plan) -> dict[str, Printed]:
-    """Return what the tables of a plan say of each run that they print.
-
-    Args:
-        plan: some tables.
-    """
+    """Return what the tables of a plan say of each run that they print."""
     found: dict[str, Printed] = {}
     for cell in plan.cells:
         value = cell.row.paper[cell.column.name]

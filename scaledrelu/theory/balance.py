@@ -69,11 +69,7 @@ class Flow:
 
 
 def measure(runs: Sequence[TheoryRun]) -> list[Balance]:
-    """Return what the finished runs recorded; a crash by collapse has its record, too.
-
-    Args:
-        runs: all runs of the page.
-    """
+    """Return what the finished runs recorded; a crash by collapse has its record, too."""
     return [_balance(run) for run in runs if run.run.status.done]
 
 
@@ -101,11 +97,7 @@ def decay_done(config: RunConfig, steps_per_epoch: int) -> float:
 
 
 def papers_decay_done(conf_dir: Path) -> float:
-    """Return the same for the first row of the paper's recipe with this learning rate.
-
-    Args:
-        conf_dir: the configuration tree.
-    """
+    """Return the same for the first row of the paper's recipe with this learning rate."""
     asked = ("recipe=deit", "model=vit_small", "stem=conv", "lr.base=5e-4", "profile=paper")
     config = compose_unpinned(asked, conf_dir=conf_dir)
     return decay_done(config, PAPER_IMAGES // config.batch.total)

@@ -11,6 +11,7 @@ import numpy as np
 
 from scaledrelu.models.channels import ATTENTION, PROJECTION, THEOREM
 from scaledrelu.reports.drawing import drawing, look, save_picture
+from scaledrelu.text import markdown_table
 from scaledrelu.theory.balance import (
     TOY_DECAY,
     TOY_RATE,
@@ -29,7 +30,6 @@ from scaledrelu.theory.finding import (
     signed,
     size,
     span,
-    table,
 )
 from scaledrelu.theory.penalty import random_layer
 from scaledrelu.theory.theorem1 import exempt_decay
@@ -52,11 +52,7 @@ class Decay:
     flow: Flow
 
     def showing(self, pair: str) -> list[Balance]:
-        """Return the runs that show a pair; one with that of Theorem 1 shows no other.
-
-        Args:
-            pair: name of the pair.
-        """
+        """Return the runs that show a pair; one with that of Theorem 1 shows no other."""
         runs = [one for one in self.runs if pair in one.norms]
         return [one for one in runs if (THEOREM in one.norms) == (pair == THEOREM)]
 
@@ -164,12 +160,8 @@ def _labels(axes: Sequence[Any]) -> tuple[list[Any], list[str]]:
 
 
 def section(facts: Decay) -> Section:
-    """Return the section's text and findings.
-
-    Args:
-        facts: the numbers.
-    """
-    lines = ["## Weight decay as it is applied", "", *_premise(facts), *_measured(facts)]
+    """Return the section's text and findings."""
+    lines = ["## Weight decay as it is applied", *_premise(facts), *_measured(facts)]
     return Section(tuple(lines), tuple(_findings(facts)))
 
 
@@ -184,7 +176,6 @@ def _premise(facts: Decay) -> Iterator[str]:
         "of the decay are left, the function is the same, and the penalty has no lower bound but "
         "zero."
     )
-    yield ""
     yield (
         "Where alpha and beta decay, too, and decay is a penalty in the loss, gradient descent "
         "makes both halves equal: of `|w_c|^2 - |(alpha, beta)_c|^2` a share of `exp(-2 s)` is "
@@ -193,13 +184,11 @@ def _premise(facts: Decay) -> Iterator[str]:
         f"left, predicted are {size(predicted)}. AdamW's decay is no penalty in the loss: it "
         "multiplies both halves by the same factor and leaves their ratio as it is."
     )
-    yield ""
 
 
 def _measured(facts: Decay) -> Iterator[str]:
     if not facts.runs:
         yield "No run is trained: `make theory` trains them."
-        yield ""
         return
     yield (
         "What happens in training: runs at mini, learning rate 5e-4, AdamW, with "
@@ -208,22 +197,20 @@ def _measured(facts: Decay) -> Iterator[str]:
         "`spread` are of `log10 |w_c| / |(alpha, beta)_c|` over channels, 0 being balance; `corr` "
         "is the rank correlation of the two norms over channels."
     )
-    yield ""
     rows = [row for pair in SHOWN for row in _rows(facts, pair)]
     header = ("parameters", "weight decay", "(alpha, beta)", "s", "runs", "crashed")
     numbers = ("mean, epoch 1", "mean, end", "spread, end", "corr, end")
-    yield from table((*header, *numbers), rows)
+    yield markdown_table((*header, *numbers), rows)
     yield (
         "Ranges are over seeds; runs that crashed have numbers, too. The last kind has positions "
         f"and a LayerNorm between its two halves. {_apart(facts)}"
     )
-    yield ""
-    yield from picture(
+    yield picture(
         ALONG,
         "Ratio of the two halves along training; lines are medians over channels, one per seed, "
         "the shade reaches from the smallest to the largest channel.",
     )
-    yield from picture(
+    yield picture(
         AT_END,
         "Every channel of runs that did not crash: Theorem 1's penalty weight against the norm of "
         "the weights that read the channel, along training (thin) and at its end (marker). On the "

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-
-from scaledrelu.reports.grid import line
 
 ROUNDING = 1e-12  # of float64, over a whole network; its digits differ between machines
 
@@ -41,9 +39,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page: its text, and what it adds to the closing table."""
+    """A part of the page: its paragraphs and tables, and what it adds to the closing table."""
 
-    lines: tuple[str, ...]
+    blocks: tuple[str, ...]
     findings: tuple[Finding, ...]
 
 
@@ -64,24 +62,14 @@ def of_share(holds: int, total: int) -> Verdict:
     return {0: Verdict.WRONG, total: Verdict.RIGHT}.get(holds, Verdict.UNDECIDED)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return a markdown table and an empty line.
-
-    Args:
-        header: its columns.
-        rows: its cells.
-    """
-    return [line(header), line(["---"] * len(header)), *map(line, rows), ""]
-
-
-def picture(name: str, text: str) -> list[str]:
-    """Return the lines that show a picture.
+def picture(name: str, text: str) -> str:
+    """Return the line that shows a picture.
 
     Args:
         name: file in ``docs/pictures``, without its ending.
         text: what it shows.
     """
-    return [f"![{text}](pictures/{name}.png)", ""]
+    return f"![{text}](pictures/{name}.png)"
 
 
 def size(value: float) -> str:

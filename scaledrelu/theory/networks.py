@@ -104,11 +104,6 @@ def rescaling_error(network: Network, pair: str) -> float:
     return float((copy(images) - before).abs().max() / before.abs().max())
 
 
-def pairs_of(network: Network) -> dict[str, ChannelPair]:
-    """Return the pairs of a network by name."""
-    return channel_pairs(network.model)
-
-
 def as_first_layer(pair: ChannelPair) -> FirstLayer:
     """Return a pair as the arrays that Theorem 1 speaks about."""
     alpha, beta, weights = pair.alpha.detach(), pair.beta.detach(), pair.reader_weights()

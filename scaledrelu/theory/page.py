@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scaledrelu.files import write_atomic
 from scaledrelu.tables.plan import Plan
+from scaledrelu.text import markdown_table
 from scaledrelu.theory import (
     balance,
     balance_page,
@@ -17,7 +18,7 @@ from scaledrelu.theory import (
     trained,
     trained_page,
 )
-from scaledrelu.theory.finding import Section, table
+from scaledrelu.theory.finding import Section
 from scaledrelu.theory.networks import around_last_relu, load_networks
 from scaledrelu.theory.plan import PROFILE, TheoryRun, named, theory_runs
 
@@ -34,9 +35,6 @@ def write_page(plan: Plan, *, docs: Path, published: Path, say: Say) -> list[Pat
         docs: folder of the page.
         published: folder with published results, one folder per profile below it.
         say: prints one line.
-
-    Returns:
-        The files written.
     """
     runs, pictures = theory_runs(plan), docs / PICTURES
     pictures.mkdir(parents=True, exist_ok=True)
@@ -74,28 +72,29 @@ def page_text(sections: Sequence[Section], runs: Sequence[TheoryRun]) -> str:
         sections: all of them, in order.
         runs: the page's own runs.
     """
-    lines = [*_opening(), *(line for section in sections for line in section.lines)]
-    lines += ["## Right, wrong and missing", ""]
     rows = [
         (one.claim, f"**{one.verdict}**", one.number, one.where)
         for section in sections
         for one in section.findings
     ]
-    lines += table(("the argument", "verdict", "number", "measured on"), rows)
-    lines += [*_runs(runs)]
-    return "\n".join(lines).rstrip() + "\n"
+    blocks = [
+        *_opening(),
+        *(block for section in sections for block in section.blocks),
+        "## Right, wrong and missing",
+        markdown_table(("the argument", "verdict", "number", "measured on"), rows),
+        *_runs(runs),
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _opening() -> list[str]:
     return [
         "# The paper's theory in numbers",
-        "",
         "Written by `make theory`; do not edit. Theorem 1 says that a scaled ReLU regularises the "
         "attention weights behind it, Theorem 2 and Eq. 6 that it makes tokens less alike. Every "
         "step that can be computed is computed here, and the [last "
         "table](#right-wrong-and-missing) says what came out. Runs are at mini: they show what "
         "these formulas do in a network that trains, not what they do in DeiT-S on ImageNet.",
-        "",
     ]
 
 
@@ -106,11 +105,9 @@ def _runs(runs: Sequence[TheoryRun]) -> list[str]:
         rows.append((f"`{one.name}`", str(one.seed), f"`{one.run.run_id}`", outcome, _top1(one)))
     return [
         "## Runs",
-        "",
         "`conf/theory.yaml` names them; `make theory` leaves them in `results/runs/`, one folder "
         "per id. Their records are not published.",
-        "",
-        *table(("name", "seed", "run", "outcome", "top-1"), rows),
+        markdown_table(("name", "seed", "run", "outcome", "top-1"), rows),
     ]
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scaledrelu.models.channels import channel_pairs
 from scaledrelu.theory import theorem1
-from scaledrelu.theory.networks import Network, as_first_layer, pairs_of, rescaling_error
+from scaledrelu.theory.networks import Network, as_first_layer, rescaling_error
 from scaledrelu.theory.theorem1 import Array, FirstLayer
 
 SEEDS = range(5)
@@ -89,7 +90,7 @@ def measure(networks: Sequence[Network]) -> Penalty:
     layers = {f"random, seed {seed}": random_layer(seed) for seed in SEEDS}
     moved = []
     for network in networks:
-        for name, pair in pairs_of(network).items():
+        for name, pair in channel_pairs(network.model).items():
             moved.append(Moved(network, name, rescaling_error(network, name)))
             if pair.is_direct:
                 key = f"{network.name}, seed {network.seed}, {network.state}: {name}"
@@ -106,17 +107,11 @@ def measure(networks: Sequence[Network]) -> Penalty:
     )
 
 
-def random_layer(seed: int, *, channels: int = CHANNELS, weights: int = WEIGHTS) -> FirstLayer:
-    """Return a layer with normal alpha, beta (of both signs) and weights.
-
-    Args:
-        seed: decides the draw.
-        channels: C.
-        weights: K, per channel.
-    """
+def random_layer(seed: int) -> FirstLayer:
+    """Return a layer with normal alpha, beta (of both signs) and weights."""
     rng = np.random.default_rng(seed)
-    alpha, beta = rng.normal(size=(2, channels))
-    return FirstLayer(alpha, beta, rng.normal(size=(channels, weights)))
+    alpha, beta = rng.normal(size=(2, CHANNELS))
+    return FirstLayer(alpha, beta, rng.normal(size=(CHANNELS, WEIGHTS)))
 
 
 def rescaled_errors(layer: FirstLayer, seed: int) -> dict[str, float]:

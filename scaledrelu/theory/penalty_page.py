@@ -10,6 +10,7 @@ import numpy as np
 
 from scaledrelu.models.channels import ATTENTION, PROJECTION, THEOREM
 from scaledrelu.reports.drawing import drawing, look, save_picture
+from scaledrelu.text import markdown_table
 from scaledrelu.theory.finding import (
     ROUNDING,
     Finding,
@@ -19,7 +20,6 @@ from scaledrelu.theory.finding import (
     picture,
     size,
     span,
-    table,
 )
 from scaledrelu.theory.networks import AT_START, FEW, TRAINED
 from scaledrelu.theory.penalty import (
@@ -104,18 +104,13 @@ def _draw_matrices(axes: Sequence[Any], fitted: Fitted) -> None:
 
 
 def section(facts: Penalty) -> Section:
-    """Return the section's text and findings.
-
-    Args:
-        facts: the numbers.
-    """
+    """Return the section's text and findings."""
     lines = [*_forms(facts), *_equality(facts.moved), *_penalty(facts)]
     return Section(tuple(lines), tuple(_findings(facts)))
 
 
 def _forms(facts: Penalty) -> Iterator[str]:
     yield "## Two forms of a scaled ReLU"
-    yield ""
     yield (
         "The paper defines a scaled ReLU as `beta * max(x + alpha, 0)`. Eq. 1 writes a BatchNorm "
         "and a ReLU as one: that is `max(beta * x + alpha, 0)`. The subscripts that connect the "
@@ -125,8 +120,7 @@ def _forms(facts: Penalty) -> Iterator[str]:
         "times BatchNorm's (1,267 for 128 images of 112 x 112), its alpha the same, so that "
         "`alpha^2 + beta^2` depends on which of the two is meant. Here it is BatchNorm's."
     )
-    yield ""
-    yield from table(
+    yield markdown_table(
         (
             "form",
             "in this repository",
@@ -153,23 +147,20 @@ def _forms(facts: Penalty) -> Iterator[str]:
         f"{size(facts.same_forms[0])} where beta is positive, and by at least "
         f"{size(facts.same_forms[1])} in every channel where it is negative."
     )
-    yield ""
 
 
 def _equality(moved: Sequence[Moved]) -> Iterator[str]:
     yield "## Theorem 1: the same function after rescaling"
-    yield ""
     yield (
         "Scale and shift of a channel times a factor, the weights that read it over the factor: "
         f"does the whole network compute the same? Measured in float64 on the logits of {FEW} "
         "validation images, relative to the largest logit, with a log-normal factor per channel."
     )
-    yield ""
     rows = [
         (text, between, *(_errors(moved, pair, state) for state in (AT_START, TRAINED)))
         for pair, (text, between) in PAIRS.items()
     ]
-    yield from table(("parameters", "between them", AT_START, TRAINED), rows)
+    yield markdown_table(("parameters", "between them", AT_START, TRAINED), rows)
     yield (
         "The rescaling is exact where nothing lies between the scaled ReLU and the weights. In a "
         "ViT with the paper's conv-stem these weights are the projection of the stem, not the "
@@ -182,7 +173,6 @@ def _equality(moved: Sequence[Moved]) -> Iterator[str]:
         "LayerNorm: the third line is a stem of one projection, BatchNorm and ReLU, the only one "
         "of the paper whose scaled ReLU has the channels of the tokens."
     )
-    yield ""
 
 
 def _errors(moved: Sequence[Moved], pair: str, state: str) -> str:
@@ -192,13 +182,11 @@ def _errors(moved: Sequence[Moved], pair: str, state: str) -> str:
 
 def _penalty(facts: Penalty) -> Iterator[str]:
     yield "## Theorem 1: which penalty"
-    yield ""
     yield (
         "Rescaling leaves the loss alone, so weight decay chooses the factor: the smallest "
         "`eta^2 (alpha_c^2 + beta_c^2) + |w_c|^2 / eta^2` over eta. The paper says that this is an "
         "l1 penalty on the entries of `w_c`. We search the minimum numerically, channel by channel:"
     )
-    yield ""
     rows = [
         (
             name,
@@ -208,7 +196,7 @@ def _penalty(facts: Penalty) -> Iterator[str]:
         )
         for name, group in grouped(facts.compared).items()
     ]
-    yield from table(
+    yield markdown_table(
         (
             "layers",
             "number",
@@ -226,19 +214,18 @@ def _penalty(facts: Penalty) -> Iterator[str]:
         f"{_per_weight(facts.compared)} times `|v_c|_2` in every channel. The penalty weight of "
         "Theorem 1 is no strength that adapts, but part of what is penalised."
     )
-    yield ""
     fitted, errors = facts.fitted, facts.fitted.errors
+    zero_rows = int((np.abs(fitted.descended) < ZERO).all(axis=1).sum())
     yield (
         f"The difference shows in what becomes zero. A {ROWS} x {COLUMNS} matrix (normal, rows of "
         "growing size, seed 0) is fitted by scale times weights, with gradient descent and weight "
         f"decay {DECAY} on both: the solution differs by {size(errors[0])} from the group "
         f"lasso's and by up to {size(errors[1])} from the entrywise one. It has "
-        f"{_zero_rows(fitted.descended)} of {ROWS} channels at zero as a whole and "
+        f"{zero_rows} of {ROWS} channels at zero as a whole and "
         f"{_single_zeros(fitted.descended)} single weights at zero in the others; the entrywise "
         f"lasso has {_single_zeros(fitted.entries)} such weights."
     )
-    yield ""
-    yield from picture(
+    yield picture(
         PICTURE,
         "Above: the smallest weight decay per channel, found by search, against the two formulas. "
         "Below: a matrix fitted with weight decay, and the two lassos.",
@@ -246,11 +233,7 @@ def _penalty(facts: Penalty) -> Iterator[str]:
 
 
 def grouped(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
-    """Return the compared layers by what they are; kinds without a layer are left out.
-
-    Args:
-        compared: all of them.
-    """
+    """Return the compared layers by what they are; kinds without a layer are left out."""
     kinds = {
         "random layers": "random",
         "stem: BatchNorm, projection": PROJECTION,
@@ -266,10 +249,6 @@ def grouped(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
 def _per_weight(compared: Sequence[Compared]) -> str:
     values = np.concatenate([c.per_effective_weight for c in compared])
     return span(values, "{:.6f}".format)
-
-
-def _zero_rows(matrix: np.ndarray) -> int:
-    return int((np.abs(matrix) < ZERO).all(axis=1).sum())
 
 
 def _single_zeros(matrix: np.ndarray) -> int:
@@ -312,7 +291,7 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
         "Remark 1: the same with a LayerNorm before the attention",
         _same_function(facts.behind_norm),
         f"outputs move by {span(facts.behind_norm)}; exact for the LayerNorm's own weight and bias",
-        f"{len(SEEDS)} random layers; {_count(facts.moved, ATTENTION)} networks",
+        f"{len(SEEDS)} random layers; {sum(m.pair == ATTENTION for m in facts.moved)} networks",
     )
     yield Finding(
         "Theorem 1: the penalty is an l1 norm of the attention weights",
@@ -333,7 +312,3 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
 def _same_function(errors: Sequence[float]) -> Verdict:
     """Judge how far rescaling moves outputs; without a measurement it was not run."""
     return judged(max(errors) < ROUNDING) if errors else Verdict.NOT_RUN
-
-
-def _count(moved: Sequence[Moved], pair: str) -> int:
-    return sum(m.pair == pair for m in moved)

@@ -59,11 +59,7 @@ def plan_theory(*, results: Path, conf_dir: Path) -> Plan:
 
 
 def theory_runs(plan: Plan) -> list[TheoryRun]:
-    """Return the runs of a plan with the names that the file gives them.
-
-    Args:
-        plan: what :func:`plan_theory` returned.
-    """
+    """Return the runs of a plan with the names that the file gives them."""
     found = []
     for cell in plan.cells:
         for name in cell.run_ids:

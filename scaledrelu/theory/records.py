@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scaledrelu.engine.logbook import METRICS
+from scaledrelu.config.places import EVIDENCE, METRICS
 from scaledrelu.errors import RunError
 from scaledrelu.reports.published_tables import Line
-from scaledrelu.reports.similarity import EVIDENCE, UNREADABLE
+from scaledrelu.reports.similarity import UNREADABLE
 from scaledrelu.runs.record import Outcome, read_config, read_result
 from scaledrelu.theory.theorem1 import Array
 
@@ -88,9 +88,6 @@ def channel_norms(folder: Path) -> dict[str, Norms]:
 
 def steps_per_epoch(folder: Path) -> int:
     """Return how many updates an epoch of a finished run had.
-
-    Args:
-        folder: run directory.
 
     Raises:
         RunError: its metrics cannot be read.

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from scaledrelu.reports.drawing import drawing, look, save_picture
+from scaledrelu.text import markdown_table
 from scaledrelu.theory import theorem2
-from scaledrelu.theory.finding import Finding, Section, Verdict, judged, picture, size, span, table
+from scaledrelu.theory.finding import Finding, Section, Verdict, judged, picture, size, span
 from scaledrelu.theory.similarity import KINDS, SCALES, SHIFTS, D, Draw, N, Similarities
 
 COSINES, NORMS = "theory_cosine", "theory_norms"
@@ -134,12 +135,8 @@ def _draw_map(ax: Any, facts: Similarities) -> None:
 
 
 def section(facts: Similarities) -> Section:
-    """Return the section's text and findings.
-
-    Args:
-        facts: the numbers.
-    """
-    lines = ["## Theorem 2 and Eq. 6", "", *_norms(facts), *_bound(facts), *_cosine(facts)]
+    """Return the section's text and findings."""
+    lines = ["## Theorem 2 and Eq. 6", *_norms(facts), *_bound(facts), *_cosine(facts)]
     return Section(tuple(lines), tuple(_findings(facts)))
 
 
@@ -150,7 +147,6 @@ def _norms(facts: Similarities) -> Iterator[str]:
         f"shifts from {min(SHIFTS):g} to {max(SHIFTS):g}, beta "
         f"{', '.join(f'{b:g}' for b in SCALES)}, three distributions."
     )
-    yield ""
     rows = []
     for n, d in _sizes(facts):
         for shift in (None, -2.0, -1.0, 0.0, 1.0):
@@ -169,7 +165,7 @@ def _norms(facts: Similarities) -> Iterator[str]:
                     span([theorem2.gamma_needed(one.size, num_features=d) for one in drawn]),
                 )
             )
-    yield from table(
+    yield markdown_table(
         (
             "N x D",
             "shift",
@@ -194,8 +190,7 @@ def _norms(facts: Similarities) -> Iterator[str]:
         f"{size(trivial)} and bounds the norm by itself. Measured without the mean: "
         f"{size(_centred(cut))}."
     )
-    yield ""
-    yield from picture(
+    yield picture(
         NORMS,
         "Operator norm by size and shift, the gamma that Theorem 2's row bound needs, and where "
         "the right side of Eq. 6 is 1 or more.",
@@ -213,13 +208,11 @@ def _bound(facts: Similarities) -> Iterator[str]:
         f"{span([d.cosine.absolute for d in before])}, the signed one at most "
         f"{size(max(abs(d.cosine.signed) for d in before))}."
     )
-    yield ""
     yield (
         f"It says nothing (1 or more, or a token of zeros) in {int(vacuous.sum())} of "
         f"{vacuous.size} cells of the map over {', '.join(map(str, facts.widths))} features and "
         f"{len(SHIFTS)} shifts: {_where_vacuous(facts)}."
     )
-    yield ""
 
 
 def _where_vacuous(facts: Similarities) -> str:
@@ -232,7 +225,6 @@ def _where_vacuous(facts: Similarities) -> str:
 
 def _cosine(facts: Similarities) -> Iterator[str]:
     yield "### Is the cosine smaller after the ReLU?"
-    yield ""
     yield (
         "The paper concludes from orders of equal size that the cosine becomes smaller. It cannot: "
         "the cosine does not change when a matrix is multiplied by a number, so beta, and with it "
@@ -241,7 +233,6 @@ def _cosine(facts: Similarities) -> Iterator[str]:
         "`Gamma(D/2) / (sqrt(pi) Gamma((D+1)/2))`; after, the squared mean over the second moment, "
         "1 / pi without a shift."
     )
-    yield ""
     rows = []
     for shift in (None, *SHIFTS):
         drawn = _normal(facts, shift)
@@ -255,7 +246,8 @@ def _cosine(facts: Similarities) -> Iterator[str]:
                 span(bounds) if len(bounds) == len(drawn) else "a token of zeros",
             )
         )
-    yield from table(("shift", "mean absolute cosine", "closed form", "right side of Eq. 6"), rows)
+    headers = ("shift", "mean absolute cosine", "closed form", "right side of Eq. 6")
+    yield markdown_table(headers, rows)
     limits = ", ".join(f"{theorem2.falls_below(d):.2f} for {d}" for d in facts.widths)
     yield (
         f"{N} x {D}, normal, seeds {_seeds(facts)}. It falls only below a shift of {limits} "
@@ -263,8 +255,7 @@ def _cosine(facts: Similarities) -> Iterator[str]:
         "which lies above the signed cosine everywhere; the absolute one falls for tokens that "
         f"point away from each other: below a cosine of {_crossing():.2f}."
     )
-    yield ""
-    yield from picture(
+    yield picture(
         COSINES,
         "Mean absolute cosine of independent tokens after a shifted ReLU, and the cosine of two "
         "correlated tokens before and after one.",

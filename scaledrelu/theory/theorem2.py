@@ -71,21 +71,6 @@ def mean_cosine(tokens_ND: Array) -> Cosine:
     return Cosine(absolute=float(np.abs(pairs).mean()), signed=float(pairs.mean()))
 
 
-def row_norm_bound(size: TokenSize, *, num_features: int, gamma: float) -> float:
-    """Return ``sqrt(D (mu^2 + (1 - gamma) sigma^2))``, which rows exceed with high probability.
-
-    ``gamma`` has to grow with mu / sigma: the square of an element spreads with mu * sigma too.
-
-    Args:
-        size: mean mu and standard deviation sigma of the token matrix.
-        num_features: D.
-        gamma: share of the variance that a row may fall short of.
-
-    Source: Theorem 2, second inequality, with the constant that its proof shows.
-    """
-    return float(np.sqrt(num_features * (size.mean**2 + (1 - gamma) * size.std**2)))
-
-
 def gamma_needed(size: TokenSize, *, num_features: int) -> float:
     """Return the gamma at which the row bound meets the smallest row; above 1 it bounds nothing.
 

@@ -102,11 +102,7 @@ def measure(published: Path) -> Trained:
 
 
 def rows_of(tables: Sequence[PublishedTable]) -> dict[tuple[str, str], Line]:
-    """Return the rows of Table 2 that the section reads, by setting and components.
-
-    Args:
-        tables: published tables.
-    """
+    """Return the rows of Table 2 that the section reads, by setting and components."""
     lines = [line for table in tables if table.name == TABLE for line in table.lines]
     found: dict[tuple[str, str], Line] = {}
     for line in lines:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scaledrelu.reports.drawing import CRASH, drawing, look, save_picture
+from scaledrelu.text import markdown_table
 from scaledrelu.theory.finding import (
     Finding,
     Section,
@@ -18,7 +19,6 @@ from scaledrelu.theory.finding import (
     picture,
     signed,
     span,
-    table,
 )
 from scaledrelu.theory.networks import AroundReLU, Network
 from scaledrelu.theory.trained import (
@@ -119,11 +119,10 @@ def section(trained: Trained, around: Sequence[Around]) -> Section:
     """
     lines = [
         "## Trained networks",
-        "",
         *_around(around),
         *_shifts(trained),
         *_similarity(trained),
-        *picture(
+        picture(
             PICTURE,
             "Left: cosine of positions on both sides of the stem's last ReLU. Middle: mean "
             "absolute cosine of tokens behind the stem, one dot per seed. Right: learned shifts.",
@@ -138,7 +137,6 @@ def _around(around: Sequence[Around]) -> Iterator[str]:
         "after its ReLU, mean over the 360 validation images of mini; before means normalised, "
         "with mean zero in every channel:"
     )
-    yield ""
     rows = [
         (
             _stem(one),
@@ -153,14 +151,13 @@ def _around(around: Sequence[Around]) -> Iterator[str]:
         for one in around
     ]
     cosines = ("absolute, before", "after", "signed, before", "after")
-    yield from table(("stem", "seed", "network", "N x D", *cosines), rows)
+    yield markdown_table(("stem", "seed", "network", "N x D", *cosines), rows)
     if around:
         up_signed, up = _rises(around)
         yield (
             f"The signed cosine rises in {up_signed} of {len(around)} networks, the absolute one "
             f"in {up}: it can fall where many pairs of positions point away from each other."
         )
-        yield ""
 
 
 def _shifts(trained: Trained) -> Iterator[str]:
@@ -170,7 +167,6 @@ def _shifts(trained: Trained) -> Iterator[str]:
         "of `|(alpha, beta)|` and the norm of the first attention's weights, where channels are "
         "those of the tokens:"
     )
-    yield ""
     rows = [
         (
             s.family,
@@ -186,7 +182,7 @@ def _shifts(trained: Trained) -> Iterator[str]:
         for s in trained.shifts
     ]
     header = ("runs of", "number", "negative", "lowest", "median", "highest")
-    yield from table((*header, "needed", "below that", "corr"), rows)
+    yield markdown_table((*header, "needed", "below that", "corr"), rows)
     if trained.shifts:
         ratios, (below, channels) = _all_ratios(trained), _below(trained)
         yield (
@@ -194,7 +190,6 @@ def _shifts(trained: Trained) -> Iterator[str]:
             f"needs, {below} of {channels} have the size. A run of mini has a few hundred updates; "
             "how far shifts move in the paper's 375,300 is not known here."
         )
-        yield ""
 
 
 def _similarity(trained: Trained) -> Iterator[str]:
@@ -204,7 +199,6 @@ def _similarity(trained: Trained) -> Iterator[str]:
         "whose layers are others, the stem alone is compared. The last lines are Figure 1's two "
         "stems."
     )
-    yield ""
     rows = []
     for one in trained.differences:
         known = one.size is not None
@@ -221,7 +215,7 @@ def _similarity(trained: Trained) -> Iterator[str]:
             )
         )
     header = ("setting", "stems", "layer", "difference", "seeds", "left out", "verdict")
-    yield from table(header, rows)
+    yield markdown_table(header, rows)
 
 
 def _direction(one: Difference) -> str:

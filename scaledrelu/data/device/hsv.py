@@ -47,9 +47,6 @@ class HsvTables:
 def hsv_tables(device: torch.device) -> HsvTables:
     """Return the tables on a device, flat.
 
-    Args:
-        device: where the images are.
-
     Source: Pillow ``Convert.c``, ``rgb2hsv`` and ``hsv2rgb``.
     """
     sixth, middle = _from_hue()

@@ -135,9 +135,6 @@ def all_crash(rows: Sequence[Count]) -> Verdict:
 
     Each row has to be decided by itself. Against the claim their sum counts as well: rows that all
     crash in more than half of their runs do so on average.
-
-    Args:
-        rows: what happened in each.
     """
     single = combine(is_above(row.interval, HALF) for row in rows)
     if most_crash(rows) is Verdict.CONTRADICTED:

@@ -33,11 +33,13 @@ from scaledrelu.reports.claims.findings import (
 from scaledrelu.reports.claims.ours import OTHER_DATA, Ours
 from scaledrelu.reports.claims.printed import Printed
 from scaledrelu.reports.claims.rows import Place, Rows
-from scaledrelu.reports.claims.sides import Measured, Side, Untold, papers_value
+from scaledrelu.reports.claims.sides import Measured, Untold, papers_value
 from scaledrelu.reports.claims.spec import WHERE, Check, Claims, Relation
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import compose_at_paper
+
+Side = Ours | Printed  # every method of either raises `Untold` where it has no number
 
 
 def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> list[Judged]:

@@ -9,11 +9,12 @@ import numpy as np
 from scaledrelu.config.milestones import Milestone
 from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
-from scaledrelu.reports.claims.evidence import right_images, share_images
 from scaledrelu.reports.claims.per_image import (
     McNemar,
     mcnemar,
     over_images,
+    right_images,
+    share_images,
     spread,
     stacked,
 )

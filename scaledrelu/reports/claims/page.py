@@ -9,8 +9,7 @@ from scaledrelu.reports.claims.decision import Verdict
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
 from scaledrelu.reports.claims.words import SMALL_P, cells_text, found_text, papers_text
-from scaledrelu.reports.grid import head_lines, line
-from scaledrelu.text import plural
+from scaledrelu.text import markdown_table, plural
 
 HEADERS = ("claim", "what the paper says", "here", "found here", "by the paper's own numbers")
 COUNTED = tuple(Verdict)
@@ -81,26 +80,26 @@ def _summary(judged: Sequence[Judged]) -> str:
         ("the configuration at paper scale (facts of the set-up)", [o.verdict for o in settings]),
         ("the paper's own printed numbers", papers),
     )
-    lines = head_lines(["judged by", "claims", *COUNTED])
-    for name, verdicts in rows:
-        lines.append(line([name, str(len(verdicts)), *(str(verdicts.count(v)) for v in COUNTED)]))
-    return "\n".join(lines)
+    lines = (
+        [name, str(len(verdicts)), *(str(verdicts.count(v)) for v in COUNTED)]
+        for name, verdicts in rows
+    )
+    return markdown_table(["judged by", "claims", *COUNTED], lines)
 
 
 def _sections(judged: Sequence[Judged], setting: Setting) -> list[str]:
     """Return one table for each section of the paper, in the order of the file."""
     found = []
     for section in dict.fromkeys(one.section for one in judged):
-        lines = head_lines([*HEADERS, "cells"])
-        lines += [_row(one, setting) for one in judged if one.section == section]
-        found.append("\n".join([f"## {section}", "", *lines]))
+        rows = [_row(one, setting) for one in judged if one.section == section]
+        found.append(f"## {section}\n\n{markdown_table([*HEADERS, 'cells'], rows)}")
     return found
 
 
-def _row(one: Judged, setting: Setting) -> str:
+def _row(one: Judged, setting: Setting) -> list[str]:
     says = f"**{one.says}**" if one.is_headline else one.says
     cells = cells_text(one, setting.tables)
-    return line([one.name, says, one.verdict, found_text(one), papers_text(one), cells])
+    return [one.name, says, one.verdict, found_text(one), papers_text(one), cells]
 
 
 def _not_run(setting: Setting) -> str:

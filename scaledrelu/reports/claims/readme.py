@@ -15,8 +15,8 @@ from scaledrelu.reports.claims.findings import OF_RUNS, Judged
 from scaledrelu.reports.claims.page import counts_text
 from scaledrelu.reports.claims.records import read_claims
 from scaledrelu.reports.claims.words import counts_of, number_text
-from scaledrelu.reports.grid import head_lines, line
 from scaledrelu.reports.published_tables import CLAIMS
+from scaledrelu.text import markdown_table
 
 README = "README.md"
 START = "<!-- the claims: written by make publish, do not edit by hand -->"
@@ -31,16 +31,13 @@ def readme_section(judged: Sequence[Judged], profile: str) -> str:
         judged: the claims of a published profile.
         profile: its name.
     """
-    lines = head_lines(HEADERS)
-    for one in judged:
-        if one.is_headline:
-            lines.append(line([one.says, _in_short(one), one.papers_verdict]))
+    rows = [[o.says, _in_short(o), o.papers_verdict] for o in judged if o.is_headline]
     folder = f"results/published/{profile}"
     about = (
         f"{counts_text(judged)} [All claims]({folder}/{CLAIMS}.md), with their cells, intervals "
         "and tests; the main ones:"
     )
-    return "\n".join([about, "", *lines])
+    return f"{about}\n\n{markdown_table(HEADERS, rows)}"
 
 
 def write_readme(results: Path, root: Path, profile: str) -> Path | None:

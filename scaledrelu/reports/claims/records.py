@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from scaledrelu.reports.claims.decision import Count, Interval, Verdict
 from scaledrelu.reports.claims.findings import CellName, Judged, Part, Said
 from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.spec import Relation
+from scaledrelu.text import csv_of, four_digits
 
 COLUMNS = (
     "claim",
@@ -59,25 +59,17 @@ SIDES = (  # columns of either side
 
 
 def csv_text(judged: Iterable[Judged]) -> str:
-    """Return one line per relation, in the order of the file.
-
-    Args:
-        judged: the claims.
-    """
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for one in judged:
-        for number, part in enumerate(one.parts, start=1):
-            writer.writerow({**_of_claim(one), "part": number, **_of_part(part)})
-    return buffer.getvalue()
+    """Return one line per relation, in the order of the file."""
+    rows = [
+        {**_of_claim(one), "part": number, **_of_part(part)}
+        for one in judged
+        for number, part in enumerate(one.parts, start=1)
+    ]
+    return csv_of(COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 def read_claims(path: Path) -> list[Judged]:
     """Read a CSV that `csv_text` wrote.
-
-    Args:
-        path: the file.
 
     Raises:
         TableError: it cannot be read, or another version wrote it.
@@ -125,9 +117,9 @@ def _of_side(said: Said) -> dict[str, object]:
     found = said.interval or Interval(math.nan, None, None)
     return {
         "verdict": said.verdict,
-        "effect": "" if said.interval is None else f"{found.size:.4f}",
-        "low": "" if found.low is None else f"{found.low:.4f}",
-        "high": "" if found.high is None else f"{found.high:.4f}",
+        "effect": four_digits(said.interval and found.size),
+        "low": four_digits(found.low),
+        "high": four_digits(found.high),
         "seeds": said.seeds or "",
         "images": said.images or "",
         "counts": " ".join(f"{count.crashed}/{count.total}" for count in said.counts),

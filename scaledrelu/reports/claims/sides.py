@@ -1,12 +1,10 @@
-"""What either side of a claim can be asked: our runs, and the numbers that the paper prints."""
+"""What either side of a claim answers: our runs, and the numbers that the paper prints."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
-from scaledrelu.config.milestones import Milestone
-from scaledrelu.reports.claims.decision import Count, Interval, Verdict
+from scaledrelu.reports.claims.decision import Interval, Verdict
 from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.rows import Place
 
@@ -38,48 +36,6 @@ class Measured:
     tests: tuple[McNemar, ...] = ()
     runs: tuple[str, ...] = ()
     note: str = ""
-
-
-class Side(Protocol):
-    """Answers about rows; every method raises `Untold` where it has no number."""
-
-    def difference(self, one: Place, other: Place) -> Measured:
-        """Return one minus other, in points.
-
-        Args:
-            one: a row.
-            other: the row that it is compared with.
-        """
-        ...
-
-    def value(self, place: Place) -> Measured:
-        """Return a row's value, in percent."""
-        ...
-
-    def count(self, place: Place) -> Count:
-        """Return how many runs of a row crashed."""
-        ...
-
-    def runs(self, place: Place) -> tuple[str, ...]:
-        """Return the ids of a row's finished runs."""
-        ...
-
-    def lead(self, one: Milestone, other: Milestone) -> Measured:
-        """Return one minus other at their epoch, in points.
-
-        Args:
-            one: a milestone.
-            other: another one at the same epoch.
-        """
-        ...
-
-    def reached(self, milestone: Milestone) -> Measured:
-        """Return the value at an epoch, in percent."""
-        ...
-
-    def compares_sizes(self, place: Place) -> bool:
-        """Say whether numbers of a row can be compared with the paper's, not only their order."""
-        ...
 
 
 def papers_value(place: Place) -> float:

@@ -141,9 +141,6 @@ class Claims:
 def load_claims(conf_dir: Path) -> Claims:
     """Read ``conf/claims.yaml``.
 
-    Args:
-        conf_dir: the configuration tree.
-
     Raises:
         TableError: one line that names the claim and what is allowed.
     """

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.stability.lines import Line, final_loss
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Status
@@ -67,7 +66,11 @@ def edge_of(line: Line, *, allowed: float) -> Edge | None:
     finished = {rate: value for rate, value in line.cells.items() if value.finished}
     if not finished:
         return None
-    holding = [rate for rate, value in finished.items() if _holds(value, allowed)]
+    holding = [
+        rate
+        for rate, value in finished.items()
+        if value.count(Status.CRASH) <= allowed * len(value.finished)
+    ]
     rate = max(holding, default=None)
     return Edge(
         rate=rate,
@@ -78,11 +81,7 @@ def edge_of(line: Line, *, allowed: float) -> Edge | None:
 
 
 def sensitivity_of(line: Line) -> Sensitivity | None:
-    """Return the sensitivity of a line to its rate; None for one rate or runs without a loss.
-
-    Args:
-        line: runs at some rates.
-    """
+    """Return the sensitivity of a line to its rate; None for one rate or runs without a loss."""
     seeds = sorted({s.run.seed for value in line.cells.values() for s in value.seeds})
     starts = {seed: loss for seed in seeds if (loss := guess_loss(line, seed)) is not None}
     by_seed, best, untrained, incomplete = {}, {}, [], []
@@ -126,7 +125,3 @@ def guess_loss(line: Line, seed: int) -> float | None:
             if found.run.seed == seed and found.sizes.get("classes"):
                 return math.log(found.sizes["classes"])
     return None
-
-
-def _holds(value: CellValue, allowed: float) -> bool:
-    return value.count(Status.CRASH) <= allowed * len(value.finished)

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from scaledrelu.runs.record import Status
 from scaledrelu.tables.grids import FOLDER
 from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.table import Table
+from scaledrelu.text import csv_of
 
 START = "what other runs start from"
 
@@ -36,20 +35,20 @@ def write_stability(plan: Plan, table: Table, *, results: Path) -> list[Path]:
         plan: the plan that the table belongs to.
         table: a grid, or any other table.
         results: results folder.
-
-    Returns:
-        The files.
     """
     place = results / plan.profile / FOLDER / table.name
     place.parent.mkdir(parents=True, exist_ok=True)
     lines, watched = read_lines(plan, table), watch_runs(plan, table)
-    names = _series_of_runs(plan, table)
+    series = series_names(plan.cells_of(table))
+    names = _by_run(plan, table, lambda cell: series[series_of(cell)])
     written = []
     if lines:
         written += draw_map(lines, table.metrics[0], place)
         written += draw_rates(lines, table.metrics[0], _beside(place, "_rates"))
     if watched:
-        drawn = names if len(set(names.values())) <= len(LOOKS) else _stems_of_runs(plan, table)
+        drawn = names
+        if len(set(names.values())) > len(LOOKS):  # coarser names
+            drawn = _by_run(plan, table, lambda cell: cell.composed.choices["stem"])
         written += draw_largest(watched, drawn, _beside(place, "_largest"))
     pictures = [path.stem for path in written if path.suffix == ".png"]
     texts = {
@@ -130,16 +129,6 @@ def _runs(watched: Sequence[Watched], names: Mapping[str, str]) -> Iterator[dict
         yield fields
 
 
-def _series_of_runs(plan: Plan, table: Table) -> dict[str, str]:
-    names = series_names(plan.cells_of(table))
-    return _by_run(plan, table, lambda cell: names[series_of(cell)])
-
-
-def _stems_of_runs(plan: Plan, table: Table) -> dict[str, str]:
-    """Return coarser names, where there are more series than looks."""
-    return _by_run(plan, table, lambda cell: cell.composed.choices["stem"])
-
-
 def _by_run(plan: Plan, table: Table, name_of: Callable[[Cell], str]) -> dict[str, str]:
     """Return run id -> name of its cell; runs that others start from have no cell."""
     found = {name: name_of(cell) for cell in plan.cells_of(table) for name in cell.run_ids}
@@ -147,13 +136,8 @@ def _by_run(plan: Plan, table: Table, name_of: Callable[[Cell], str]) -> dict[st
 
 
 def _csv(rows: Iterable[Mapping[str, object]]) -> str:
-    buffer, writer = io.StringIO(), None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(buffer, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
-    return buffer.getvalue()
+    rows = list(rows)
+    return csv_of(rows[0], (row.values() for row in rows)) if rows else ""
 
 
 def _by_seed(value: CellValue, numbers: Mapping[int, float | None]) -> str:

@@ -17,7 +17,7 @@ from scaledrelu.config.identity import canonical
 from scaledrelu.reports.agreement import by_runs
 from scaledrelu.reports.cells import CellValue, read_cell
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.captions import rows_text, value_text
+from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.table import Table
 
@@ -59,14 +59,9 @@ def read_lines(plan: Plan, table: Table) -> list[Line]:
     found: dict[tuple[str, float], dict[float, CellValue]] = {}
     for value in values:
         config = value.cell.composed.config
-        key = (names[series_of(value.cell)], warmup_of(value.cell))
+        key = (names[series_of(value.cell)], config.warmup.length(1.0))  # in epochs of the paper
         found.setdefault(key, {}).setdefault(config.lr.base, value)
     return [Line(*key, dict(sorted(cells.items()))) for key, cells in found.items()]
-
-
-def warmup_of(cell: Cell) -> float:
-    """Return the warm-up of a cell's runs, in epochs of the paper."""
-    return cell.composed.config.warmup.length(1.0)
 
 
 def series_of(cell: Cell) -> str:
@@ -80,9 +75,6 @@ def series_names(cells: Sequence[Cell]) -> dict[str, str]:
     """Return a short name for every series of some cells: the options in which they differ.
 
     Where options do not tell two series apart, the numbers of their rows do.
-
-    Args:
-        cells: the cells of one table.
     """
     of_series: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -102,11 +94,6 @@ def series_names(cells: Sequence[Cell]) -> dict[str, str]:
 def rates_of(lines: Iterable[Line]) -> list[float]:
     """Return every rate of some lines, smallest first."""
     return sorted({rate for line in lines for rate in line.cells})
-
-
-def rate_text(rate: float) -> str:
-    """Return a rate as the paper prints it: ``1e-3``."""
-    return value_text(rate)
 
 
 def final_loss(value: CellValue, seed: int) -> float | None:

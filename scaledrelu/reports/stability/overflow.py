@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.reports.histories import METRICS
-from scaledrelu.reports.similarity import EVIDENCE, UNREADABLE
+from scaledrelu.config.places import EVIDENCE, METRICS
+from scaledrelu.reports.similarity import UNREADABLE
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Outcome, Result, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun

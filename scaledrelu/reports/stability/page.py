@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scaledrelu.reports.command import command, left_out, shown_overrides
 from scaledrelu.reports.crash_rule import crash_sentence
-from scaledrelu.reports.grid import DASH, head_lines, line, seeds_text, signed
+from scaledrelu.reports.grid import DASH, seeds_text, signed
 from scaledrelu.reports.stability.edge import (
     HALF,
     NONE,
@@ -15,11 +15,12 @@ from scaledrelu.reports.stability.edge import (
     edge_of,
     sensitivity_of,
 )
-from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
+from scaledrelu.reports.stability.lines import Line, rates_of
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
+from scaledrelu.tables.captions import value_text
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Column, Table
-from scaledrelu.text import plural, plus_minus
+from scaledrelu.text import markdown_table, plural, plus_minus
 
 WHOSE = (
     "Wortsman et al. (2023), Small-scale proxies for large-scale Transformer training "
@@ -67,9 +68,9 @@ def edge_text(edge: Edge | None) -> str:
     if edge.rate is None:
         text = "below the smallest rate"
     elif edge.next_rate is None:
-        text = f"{rate_text(edge.rate)} or more: the largest rate holds"
+        text = f"{value_text(edge.rate)} or more: the largest rate holds"
     else:
-        text = f"{rate_text(edge.rate)} (next: {rate_text(edge.next_rate)})"
+        text = f"{value_text(edge.rate)} (next: {value_text(edge.next_rate)})"
     text += f"; smaller rates do not hold: {_rates(edge.smaller)}" if edge.smaller else ""
     return text + (f"; unfinished: {_rates(edge.unfinished)}" if edge.unfinished else "")
 
@@ -92,15 +93,13 @@ def _map(lines: Sequence[Line], column: Column, pictures: Sequence[str]) -> str:
             "rate of a row is not the one that its network first learned with."
         )
     rates = rates_of(lines)
-    rows = head_lines(["", *map(rate_text, rates)])
-    for one in lines:
-        cells = [_cell_text(one, rate, column) for rate in rates]
-        rows.append(line([one.name, *cells]))
+    rows = [[one.name, *(_cell_text(one, rate, column) for rate in rates)] for one in lines]
+    grid = markdown_table(["", *map(value_text, rates)], rows)
     about = (
         f"{column.header} by learning rate (`lr.base`) and warm-up (epochs of the paper): the mean "
         "over all finished seeds, crashed ones with what they ended at."
     )
-    return "\n\n".join(["## Map", about, *pictures, "\n".join(rows)])
+    return "\n\n".join(["## Map", about, *pictures, grid])
 
 
 def _cell_text(one: Line, rate: float, column: Column) -> str:
@@ -114,16 +113,17 @@ def _cell_text(one: Line, rate: float, column: Column) -> str:
 def _edges(lines: Sequence[Line]) -> str:
     if not any(value.finished for one in lines for value in one.cells.values()):
         return ""
-    rows = head_lines(["", "no seed crashes", "at most half crash"])
-    for one in lines:
-        found = [edge_text(edge_of(one, allowed=allowed)) for allowed in (NONE, HALF)]
-        rows.append(line([one.name, *found]))
+    rows = [
+        [one.name, *(edge_text(edge_of(one, allowed=allowed)) for allowed in (NONE, HALF))]
+        for one in lines
+    ]
+    grid = markdown_table(["", "no seed crashes", "at most half crash"], rows)
     about = (
         "The largest tested rate at which no seed, or at most half of the finished seeds, crashed. "
         "The true edge lies between it and the next tested rate; where the largest tested rate "
         "still holds, the grid ends before the edge."
     )
-    return "\n\n".join(["## Stability edge", about, "\n".join(rows)])
+    return "\n\n".join(["## Stability edge", about, grid])
 
 
 def _sensitivities(lines: Sequence[Line]) -> str:
@@ -131,10 +131,10 @@ def _sensitivities(lines: Sequence[Line]) -> str:
     if not found:
         return ""
     headers = ["", "rates", "sensitivity", "by seed", "loss at the best rate", "left out"]
-    rows = head_lines(headers)
+    rows = []
     for name, (one, value) in found.items():
-        span = f"{rate_text(min(one.cells))} to {rate_text(max(one.cells))} ({len(one.cells)})"
-        rows.append(line([name, span, *_sensitivity_texts(value)]))
+        span = f"{value_text(min(one.cells))} to {value_text(max(one.cells))} ({len(one.cells)})"
+        rows.append([name, span, *_sensitivity_texts(value)])
     about = (
         f"How much the final loss depends on the rate ({WHOSE}): the mean over the tested rates of "
         "min(loss, l0), minus the loss at the best of them; 0 = every rate is as good. The loss is "
@@ -145,7 +145,7 @@ def _sensitivities(lines: Sequence[Line]) -> str:
         "interval over seeds. Numbers over different rates cannot be compared, and a line that "
         "learns little at its best rate has a low number: read it beside the best loss."
     )
-    return "\n\n".join(["## Sensitivity to the rate", about, "\n".join(rows)])
+    return "\n\n".join(["## Sensitivity to the rate", about, markdown_table(headers, rows)])
 
 
 def _sensitivity_texts(value: Sensitivity) -> list[str]:
@@ -193,7 +193,7 @@ def _method_text(method: str, watched: Sequence[Watched]) -> str:
     headers = ["fp16 overflows in", "overflow, crash", "overflow, held", "none, crash"]
     headers += ["none, held", "right", "constant guess", "tau-b with the judged loss"]
     headers += ["seen before the death"]
-    rows = [*head_lines(headers), *(_prediction_line(p) for p in found)]
+    rows = markdown_table(headers, map(_prediction_line, found))
     legend = (
         'right: runs that "an overflow is a crash, none is none" gets right; constant guess: the '
         'better of "all crash" and "none does"; tau-b: Kendall\'s, of the largest value with '
@@ -202,21 +202,19 @@ def _method_text(method: str, watched: Sequence[Watched]) -> str:
         "death: of the crashed runs that record when, those with an overflow before the first step "
         "of the crash, or of the dead stretch that it ended in."
     )
-    return "\n\n".join([" ".join(lines), "\n".join(rows), legend])
+    return "\n\n".join([" ".join(lines), rows, legend])
 
 
-def _prediction_line(found: Prediction) -> str:
+def _prediction_line(found: Prediction) -> list[str]:
     tau = DASH if found.tau is None else f"{signed(found.tau, 2)} ({found.num_ranked} runs)"
-    return line(
-        [
-            found.kind,
-            *map(str, (found.over_crash, found.over_held, found.under_crash, found.under_held)),
-            f"{found.right} of {found.total}",
-            f"{found.constant} of {found.total}",
-            tau,
-            f"{found.before} of {found.timed}" if found.timed else "not recorded",
-        ]
-    )
+    return [
+        found.kind,
+        *map(str, (found.over_crash, found.over_held, found.under_crash, found.under_held)),
+        f"{found.right} of {found.total}",
+        f"{found.constant} of {found.total}",
+        tau,
+        f"{found.before} of {found.timed}" if found.timed else "not recorded",
+    ]
 
 
 def _holes(plan: Plan, table: Table) -> str:
@@ -230,4 +228,4 @@ def _holes(plan: Plan, table: Table) -> str:
 
 
 def _rates(rates: Sequence[float]) -> str:
-    return ", ".join(map(rate_text, rates))
+    return ", ".join(map(value_text, rates))

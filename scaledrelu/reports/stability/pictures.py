@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledrelu.reports.drawing import CRASH, FAINT, MANY, Look, drawing, look, save_picture
-from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
+from scaledrelu.reports.stability.lines import Line, rates_of
 from scaledrelu.reports.stability.overflow import KINDS, LIMIT, Watched
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import value_text
 from scaledrelu.tables.table import Column
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def draw_rates(lines: Sequence[Line], column: Column, place: Path) -> list[Path]
                 shift = SPREAD ** (number - (len(own) - 1) / 2)
                 _draw_seeds(axes, line, looks[line.series], shift=shift)
             axes.set_xscale("log")
-            axes.set_xticks(rates, [rate_text(rate) for rate in rates])
+            axes.set_xticks(rates, [value_text(rate) for rate in rates])
             axes.set_xlim(rates[0] / 1.3, rates[-1] * 1.3)
             axes.minorticks_off()
             axes.set_title(f"warm-up {warmup:g}")

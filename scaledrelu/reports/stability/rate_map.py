@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.drawing import drawing, save_picture
-from scaledrelu.reports.stability.lines import Line, rate_text, rates_of
+from scaledrelu.reports.stability.lines import Line, rates_of
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import value_text
 from scaledrelu.tables.table import Column
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def draw_map(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
                     _draw_cell(axes, x, y, line.cells[rate], scale, column)
         axes.set_xlim(-0.5, len(rates) - 0.5)
         axes.set_ylim(len(lines) - 0.5, -0.5)
-        axes.set_xticks(range(len(rates)), [rate_text(rate) for rate in rates])
+        axes.set_xticks(range(len(rates)), [value_text(rate) for rate in rates])
         axes.set_yticks(range(len(lines)), [line.name for line in lines])
         axes.set_xlabel("learning rate (lr.base)")
         if scale is not None:
