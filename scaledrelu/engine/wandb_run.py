@@ -162,7 +162,9 @@ def copies_of(place: Path, run_id: str) -> list[Path]:
         place: the folder ``wandb`` that holds them.
         run_id: the run's id.
     """
-    kinds = (f"offline-run-*-{run_id}", f"run-*-{run_id}")
+    # W&B numbers the second copy of the same second, and those after it.
+    names = [f"{kind}-*-{run_id}" for kind in ("offline-run", "run")]
+    kinds = [f"{name}{number}" for name in names for number in ("", "-[0-9]", "-[0-9][0-9]")]
     return [copy for kind in kinds for copy in sorted(place.glob(kind))]
 
 

@@ -18,7 +18,7 @@ import pytest
 from scaledrelu.engine import mirror
 from scaledrelu.engine.mirror import WandbMirror, check_online, mode_here
 from scaledrelu.engine.mirror_afterwards import Sender
-from scaledrelu.engine.wandb_run import from_environment, place_of
+from scaledrelu.engine.wandb_run import copies_of, from_environment, place_of
 from scaledrelu.errors import RunError
 from tests.helpers.fake_wandb import KEY, FakeRun, FakeWandb
 
@@ -239,6 +239,17 @@ def test_offline_copies_that_were_never_sent_are_replaced_and_sent_ones_are_not_
     found = read_back(run)
     assert '"_step":60' in found
     assert '"_step":50' not in found
+
+
+def test_copies_of_the_same_second_are_known_and_those_of_other_runs_are_not(
+    tmp_path: Path,
+) -> None:
+    mine = [f"{kind}-20261127_211509-deit-0123456789ab" for kind in ("offline-run", "run")]
+    mine += [f"{mine[0]}-1", f"{mine[1]}-12"]  # W&B's numbers
+    others = [f"{mine[0]}-r2", f"{mine[0]}-r2-1", "offline-run-20261127_211509-deit-0123456789ac"]
+    for name in (*mine, *others):
+        (tmp_path / name).mkdir()
+    assert sorted(copy.name for copy in copies_of(tmp_path, "deit-0123456789ab")) == sorted(mine)
 
 
 def test_variables_of_wandb_come_before_our_words_and_after_the_configuration(
