@@ -12,14 +12,21 @@ import json
 import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from scaledrelu.bench.pieces import Ended, Piece, Report, grace_s, run_piece
+from scaledrelu.bench.pieces import (
+    Ended,
+    Piece,
+    Report,
+    end_piece,
+    grace_s,
+    run_piece,
+    start_piece,
+)
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.launch import visible_gpus
 from scaledrelu.errors import ConfigError
@@ -101,43 +108,21 @@ def main(arguments: Sequence[str], *, show: Show) -> int:
         )
     clock = Clock(options.budget, time.monotonic())
     chosen = [kind for kind in KINDS if kind in (options.only or KINDS)]
+    compiles = "step" in chosen and options.device == "cuda"
+    beside = start_piece(compile_piece(options), options.results / "gpu") if compiles else None
     reports = []
-    compiling = Beside(compile_piece(options), SHARES["tests"] * clock.budget, options)
-    if "step" in chosen and options.device == "cuda":
-        compiling.start()
-    for kind in chosen:
-        if kind == "step":
-            reports += compiling.reports()
-        reports += WORK[kind](options, clock, show)
+    try:
+        for kind in chosen:
+            if kind == "step" and beside:
+                limit = SHARES["tests"] * options.budget
+                reports.append(end_piece(beside, limit_s=limit, show=len))
+            reports += WORK[kind](options, clock, show)
+    finally:  # an interruption leaves no processes behind
+        if beside and beside.process.poll() is None:
+            end_piece(beside, limit_s=0.0, show=len)
     show(summary(reports, options.budget - clock.left))
     fine = [r.ended is Ended.OK or (r.name == COMPILING and r.ended is Ended.OVER) for r in reports]
     return int(not all(fine))
-
-
-class Beside(threading.Thread):
-    """A piece that runs beside others and prints to its log alone.
-
-    Args:
-        piece: what to run.
-        limit_s: seconds that it may take.
-        options: the command line.
-    """
-
-    def __init__(self, piece: Piece, limit_s: float, options: argparse.Namespace) -> None:
-        super().__init__()
-        self.piece, self.limit_s, self.folder = piece, limit_s, options.results / "gpu"
-        self.found: list[Report] = []
-
-    def run(self) -> None:
-        """Run the piece; `start` calls this in a thread."""
-        report = run_piece(self.piece, limit_s=self.limit_s, folder=self.folder, show=len)
-        self.found.append(report)
-
-    def reports(self) -> list[Report]:
-        """Wait for the piece and return how it ended; nothing if it was not started."""
-        if self.ident is not None:
-            self.join()
-        return self.found
 
 
 def measure(kind: str, piece: Callable[[argparse.Namespace, float], Piece]) -> Work:

@@ -56,11 +56,18 @@ class Report:
     log: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A piece that runs, since when, and where it prints to."""
+
+    piece: Piece
+    process: subprocess.Popen[bytes]
+    since: float
+    log: Path
+
+
 def run_piece(piece: Piece, *, limit_s: float, folder: Path, show: Callable[[str], None]) -> Report:
     """Run a piece for at most ``limit_s`` seconds and show what it prints as it comes.
-
-    Near the end it gets SIGTERM, so that it can save, and at the end SIGKILL, and so do all
-    processes below it.
 
     Args:
         piece: what to run.
@@ -68,9 +75,19 @@ def run_piece(piece: Piece, *, limit_s: float, folder: Path, show: Callable[[str
         folder: folder of the log.
         show: prints text.
     """
+    return end_piece(start_piece(piece, folder), limit_s=limit_s, show=show)
+
+
+def start_piece(piece: Piece, folder: Path) -> Started:
+    """Start a piece, which then runs beside this process until ``end_piece``.
+
+    Args:
+        piece: what to run.
+        folder: folder of the log.
+    """
     log = folder / f"{piece.name}.log"
     folder.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    since = time.monotonic()
     with log.open("wb") as stream:
         process = subprocess.Popen(
             piece.command,
@@ -80,16 +97,31 @@ def run_piece(piece: Piece, *, limit_s: float, folder: Path, show: Callable[[str
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    with log.open("rb") as printed:
+    return Started(piece, process, since, log)
+
+
+def end_piece(started: Started, *, limit_s: float, show: Callable[[str], None]) -> Report:
+    """Wait for a piece and show what it prints as it comes.
+
+    Near the end it gets SIGTERM, so that it can save, and at the end SIGKILL, and so do all
+    processes below it.
+
+    Args:
+        started: the piece.
+        limit_s: seconds since its start, the time to stop included.
+        show: prints text.
+    """
+    piece, process, since = started.piece, started.process, started.since
+    with started.log.open("rb") as printed:
         try:
-            over = _wait(process, started + limit_s, limit_s, lambda: _show(printed.read(), show))
+            over = _wait(process, since + limit_s, limit_s, lambda: _show(printed.read(), show))
         finally:  # an interruption leaves no processes behind
             _kill(process, _below(process.pid))
         _show(printed.read(), show)
     good = process.returncode in piece.good
     ended = Ended.OVER if over else Ended.OK if good else Ended.FAILED
     status = process.returncode if process.returncode >= 0 else None
-    return Report(piece.name, ended, status, time.monotonic() - started, log)
+    return Report(piece.name, ended, status, time.monotonic() - since, started.log)
 
 
 def _wait(

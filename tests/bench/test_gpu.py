@@ -118,6 +118,23 @@ def test_networks_are_compiled_beside_the_tests_and_may_be_late(tmp_path, monkey
     assert "compile  over time" in "".join(shown)
 
 
+def test_an_interruption_ends_what_compiles_beside_the_tests(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(gpu, "visible_gpus", lambda: ["0"])
+    beside = Piece(gpu.COMPILING, ["sh", "-c", "echo $$; sleep 60"])
+    monkeypatch.setattr(gpu, "compile_piece", lambda options: beside)
+    log = tmp_path / "gpu" / f"{gpu.COMPILING}.log"
+
+    def interrupted(options, clock, show):
+        until(lambda: log.exists() and log.read_text().endswith("\n"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(gpu.WORK, "tests", interrupted)
+    arguments = ["--budget", "30", "--only", "tests", "--only", "step", "--results", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        gpu.main(arguments, show=str)
+    assert not alive(int(log.read_text()))
+
+
 def done(name: str, folder: Path, *, status: int = 0) -> Report:
     return Report(name, Ended.OK, status, 1.0, folder / f"{name}.log")
 
