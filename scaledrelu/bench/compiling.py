@@ -20,7 +20,7 @@ MOST = 6  # processes beside each other: each holds a network, a batch and their
 
 
 def to_compile(cases: Sequence[Case]) -> list[Case]:
-    """Return the cases whose networks differ once compiled, in their order.
+    """Return the cases that are compiled, in their order, once where only their peers differ.
 
     Args:
         cases: any; those that compile nothing are left out.
@@ -30,10 +30,10 @@ def to_compile(cases: Sequence[Case]) -> list[Case]:
 
 
 def compile_ahead(cases: Sequence[Case], device: str) -> int:
-    """Compile the networks of both sides of each case; return how many could not be compiled.
+    """Compile the networks of both sides of each case; return in how many cases that failed.
 
     Args:
-        cases: what is timed later, in a process of its own.
+        cases: what is timed later, in another process.
         device: cpu or cuda.
     """
     failures = 0

@@ -14,7 +14,7 @@ STEPS = 2
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """Those of one step: how many, and the milliseconds that the GPU works on them."""
+    """Those of one step: how many, copies and fills included, and the sum of their times."""
 
     count: int
     ms: float

@@ -27,7 +27,7 @@ class LaunchConfig(Group):
     workers: int | None = number(WORKERS)  # loader processes per device; None: one for each core
     cache_val: bool  # keep the crops of validation images where memory allows it
     compile: bool | None  # None: on a GPU, and where that fails the run goes on uncompiled
-    # of torch.compile; the second and the last record CUDA graphs and replay them
+    # of torch.compile; reduce-overhead and max-autotune record CUDA graphs and replay them
     compile_mode: str = word(
         "default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"
     )

@@ -89,7 +89,7 @@ class BatchGradient:
         self._clear()
         if self.compiled:
             # CUDA graphs put their results, gradients too, where those of the last step were. By
-            # itself torch takes each network's call for a step where no backward is due.
+            # itself torch begins a step at every call of a network, unless a backward pass is due.
             torch.compiler.cudagraph_mark_step_begin()
         if self.sam is None:
             return Passes(self._accumulate(batches, t, pass_index=0), [])

@@ -1,7 +1,7 @@
 """Attention as the code of 2021 computed it: scores first, scale afterwards.
 
 Shapes: B images, N tokens, D width, h heads, d = D/h features per head, P = B * h products, M >= N
-tokens as keys, of which those behind N are none.
+keys: one for each token, the others are zeros whose weights are 0.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class ScoresThenScale(Attention):
     and their names are those of timm's class.
 
     Attributes:
-        aligns: whether keys are filled up on a GPU, so that the rows of the scores are aligned: 197
-            tokens to 200. Products with rows of 197 half-precision numbers take three times as
-            long (H200). A key that is none has the score -inf, hence the weight 0.
+        aligns: whether keys are filled up with zeros on a GPU, so that the rows of the scores are
+            aligned: 197 tokens to 200. Products with rows of 197 half-precision numbers take three
+            times as long (H200). The score of an added key is -inf, its weight therefore 0.
     Source: recipes section 2 (timm 0.3.2, DINO and VOLO ``Attention``).
     """
 
@@ -81,7 +81,7 @@ def attend(
         v_PMd: values.
         scale: factor of the scores.
         drop: dropout of the weights.
-        tokens: N, how many of the keys are tokens.
+        tokens: N, how many of the keys belong to tokens.
     """
     scores_PNM = (q_PNd @ k_PdM) * scale
     if k_PdM.shape[-1] > tokens:
@@ -91,7 +91,7 @@ def attend(
 
 
 def add_no_tokens(k_PdN: Tensor, v_PNd: Tensor, extra: int) -> tuple[Tensor, Tensor]:
-    """Return keys (P, d, N + extra) and values (P, N + extra, d), filled up with zeros.
+    """Return keys (P, d, N + extra) and values (P, N + extra, d), zeros after the tokens.
 
     Args:
         k_PdN: keys.

@@ -143,9 +143,10 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         "## What rests on what",
         "\n".join(table),
         f"The rate that decides the training is, in the {len(of_ours)} runs of ours: {kinds}.",
-        f"**Not measured at all**: {'; '.join(_unmeasured(groups, records))}; more than one GPU; "
-        f"more loader processes than {records.processes} or those of several GPUs side by side; "
-        "disks (all files lay in memory); a whole run.",
+        f"**No published row measures**: {'; '.join(_unmeasured(groups, records))}; more than one "
+        f"GPU; more loader processes than {records.processes} or those of several GPUs side by "
+        "side; disks (all files lay in memory); a whole run. Some steps were timed by hand in one "
+        "round ([gpu.md](gpu.md)), which no number here rests on.",
         "**Left out**: starting a run, decoding what it keeps in memory, compiling, checkpoints; "
         "what the GPU does to images before a step, about a thousand short operations for a batch "
         "where it augments (never measured; at 5 to 10 microseconds each they would add an eighth "

@@ -230,8 +230,8 @@ def compile_networks(task: Task, *, may_fail: bool = False, **options: Any) -> N
     from torch._functorch import config as lowering
 
     config.suppress_errors = may_fail
-    # The gradient's code together with the network's: only there may it fail. By itself torch
-    # writes it in the first backward pass, where an error ends the run.
+    # Have the gradient's code written together with the network's, where an error may be passed
+    # over. By itself torch writes it in the first backward pass, where one ends the run.
     lowering.force_non_lazy_backward_lowering = may_fail
     # A graph for each network, crop size and mode, with and without moving statistics: DINO has
     # more than the eight after which torch gives up and goes on uncompiled.
@@ -244,7 +244,7 @@ def compiler_options(mode: str) -> dict[str, Any]:
     """Return what ``torch.compile`` takes as ``options`` for one of its modes.
 
     Drop path draws from torch's generator on a GPU, too, as in networks that are not compiled: so a
-    compiled run differs by rounding only. No product of matrices is joined with what follows it:
+    compiled run differs by rounding only. No product of matrices is fused with what follows it:
     scores in half precision would be scaled before they are rounded (torch 2.11), and would not
     overflow where those of 2021 do.
 
