@@ -26,9 +26,9 @@ class ScoresThenScale(Attention):
     and their names are those of timm's class.
 
     Attributes:
-        aligns: whether keys are filled up with zeros on a GPU, so that the rows of the scores are
+        aligns: whether keys are padded with zeros on a GPU, so that the rows of the scores are
             aligned: 197 tokens to 200. Products with rows of 197 half-precision numbers take three
-            times as long (H200). The score of an added key is -inf, its weight therefore 0.
+            times as long (H200). The score of a padded key is -inf, its weight therefore 0.
     Source: recipes section 2 (timm 0.3.2, DINO and VOLO ``Attention``).
     """
 
@@ -57,7 +57,7 @@ class ScoresThenScale(Attention):
         q_PNd, v_PMd = q_BhNd.flatten(0, 1), v_BhNd.flatten(0, 1)
         k_PdM = k_BhNd.transpose(-2, -1).flatten(0, 1)
         if tokens_BND.is_cuda and self.aligns:
-            k_PdM, v_PMd = add_no_tokens(k_PdM, v_PMd, -N % ALIGNED)
+            k_PdM, v_PMd = pad_keys(k_PdM, v_PMd, -N % ALIGNED)
         mixed_PNd = attend(q_PNd, k_PdM, v_PMd, scale=self.scale, drop=self.attn_drop, tokens=N)
         mixed_BhNd = mixed_PNd.unflatten(0, (B, self.num_heads))
         mixed_BND = mixed_BhNd.transpose(1, 2).reshape(B, N, self.attn_dim)
@@ -85,12 +85,12 @@ def attend(
     """
     scores_PNM = (q_PNd @ k_PdM) * scale
     if k_PdM.shape[-1] > tokens:
-        is_none_M = torch.arange(k_PdM.shape[-1], device=k_PdM.device) >= tokens
-        scores_PNM = scores_PNM.masked_fill(is_none_M, -math.inf)
+        is_padding_M = torch.arange(k_PdM.shape[-1], device=k_PdM.device) >= tokens
+        scores_PNM = scores_PNM.masked_fill(is_padding_M, -math.inf)
     return drop(scores_PNM.softmax(dim=-1)) @ v_PMd
 
 
-def add_no_tokens(k_PdN: Tensor, v_PNd: Tensor, extra: int) -> tuple[Tensor, Tensor]:
+def pad_keys(k_PdN: Tensor, v_PNd: Tensor, extra: int) -> tuple[Tensor, Tensor]:
     """Return keys (P, d, N + extra) and values (P, N + extra, d), zeros after the tokens.
 
     Args:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scaledrelu.models.attention import ALIGNED, ScoresThenScale, add_no_tokens, attend
+from scaledrelu.models.attention import ALIGNED, ScoresThenScale, pad_keys, attend
 from tests.helpers.model_builders import make_vit
 
 
@@ -76,12 +76,12 @@ def parts(tokens, dtype=torch.float64):
 
 
 def attended(q, k, v, *, extra, scale=0.25):
-    k, v = add_no_tokens(k.transpose(-2, -1), v, extra)
+    k, v = pad_keys(k.transpose(-2, -1), v, extra)
     return attend(q, k, v, scale=scale, drop=torch.nn.Identity(), tokens=q.shape[1])
 
 
 @pytest.mark.parametrize("tokens", [1, 5, 8, 37])
-def test_keys_that_are_no_tokens_change_nothing(tokens):
+def test_padded_keys_change_nothing(tokens):
     q_k_v, extra = parts(tokens), -tokens % ALIGNED
     assert (tokens + extra) % ALIGNED == 0
     plain, filled = (attended(*q_k_v, extra=count) for count in (0, extra))
@@ -92,7 +92,7 @@ def test_keys_that_are_no_tokens_change_nothing(tokens):
         torch.testing.assert_close(one, other)
 
 
-def test_scores_overflow_among_keys_that_are_no_tokens_as_well():
+def test_scores_overflow_beside_padded_keys_as_well():
     q_k_v = [torch.full((1, 5, 64), 48.0) for _ in range(3)]
     with torch.autocast("cpu", dtype=torch.float16):
         assert attended(*q_k_v, extra=3, scale=0.125).isnan().all()
