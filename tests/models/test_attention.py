@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scaledrelu.models.attention import ALIGNED, ScoresThenScale, pad_keys, attend
+from scaledrelu.models.attention import ALIGNED, ScoresThenScale, attend, pad_keys
 from tests.helpers.model_builders import make_vit
 
 
