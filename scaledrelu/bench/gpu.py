@@ -8,40 +8,32 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from scaledrelu.bench.pieces import (
+    Clock,
     Ended,
     Piece,
     Report,
+    Show,
+    attempt,
     end_piece,
     grace_s,
-    run_piece,
     start_piece,
 )
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.bench.whole_runs import LOGS, ROOT, whole_runs
 from scaledrelu.config.launch import visible_gpus
 from scaledrelu.errors import ConfigError
 
-Show = Callable[[str], None]  # takes text
-
-ROOT = CONF_DIR.parent
 SHARES = {"tests": 1 / 4, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most
-PUBLISH_SHARE = 1 / 18
 KINDS = (*SHARES, "runs")
-FIRST = "first=[method=deit,optimizer.label=AdamW]"
 MATCH = {"step": "patchify", "end": "DeiT", "loader": "timm"}  # of QUICK
-LONG_S = 1800.0  # from here on all tables are planned; a shorter budget never gets to the others
 COMPILED, COMPILING = 6, "compile"  # networks that are compiled beside the tests
-LEFT_S = 5.0  # a piece with less than this is not started
 TEST_PROCESSES = "8"  # most of a short test is loading and building
 QUICK = ("--profile", "mini", "--quick", "--blocks", "1", "--turn", "0.05")
 
@@ -77,19 +69,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-@dataclass(slots=True)
-class Clock:
-    """The time left of a budget."""
-
-    budget: float
-    started: float
-
-    @property
-    def left(self) -> float:
-        """Seconds until everything must be over."""
-        return self.budget - (time.monotonic() - self.started)
-
-
 def main(arguments: Sequence[str], *, show: Show) -> int:
     """Run the pieces one after the other; 1 if one failed, took too long or had no time.
 
@@ -109,7 +88,7 @@ def main(arguments: Sequence[str], *, show: Show) -> int:
     clock = Clock(options.budget, time.monotonic())
     chosen = [kind for kind in KINDS if kind in (options.only or KINDS)]
     compiles = "step" in chosen and options.device == "cuda"
-    beside = start_piece(compile_piece(options), options.results / "gpu") if compiles else None
+    beside = start_piece(compile_piece(options), options.results / LOGS) if compiles else None
     reports = []
     try:
         for kind in chosen:
@@ -135,25 +114,10 @@ def measure(kind: str, piece: Callable[[argparse.Namespace, float], Piece]) -> W
 
     def work(options: argparse.Namespace, clock: Clock, show: Show) -> list[Report]:
         limit = min(SHARES[kind] * options.budget, clock.left)
-        return [attempt(piece(options, limit), limit, options, show)]
+        folder = options.results / LOGS
+        return [attempt(piece(options, limit), limit, clock=clock, folder=folder, show=show)]
 
     return work
-
-
-def attempt(piece: Piece, limit_s: float, options: argparse.Namespace, show: Show) -> Report:
-    """Run a piece, or report that there is no time for it.
-
-    Args:
-        piece: what to run.
-        limit_s: seconds that it may take.
-        options: the command line.
-        show: prints text.
-    """
-    folder = options.results / "gpu"
-    if limit_s < min(LEFT_S, 0.01 * options.budget):
-        return Report(piece.name, Ended.OVER, None, 0.0, folder / f"{piece.name}.log")
-    show(f"\n== {piece.name}: {limit_s:.0f} s at most ==\n")
-    return run_piece(piece, limit_s=limit_s, folder=folder, show=show)
 
 
 def tests_piece(options: argparse.Namespace, limit_s: float) -> Piece:
@@ -209,93 +173,6 @@ def compile_piece(options: argparse.Namespace) -> Piece:
     return Piece(COMPILING, command, good=frozenset({0, 1}))
 
 
-def whole_runs(options: argparse.Namespace, clock: Clock, show: Show) -> list[Report]:
-    """Train as many whole runs as fit, then publish them with what was published before.
-
-    Published records are copied first, so that only rows without a record are trained.
-
-    Args:
-        options: the command line.
-        clock: the time left.
-        show: prints text.
-    """
-    restored = restore(options.results, options.profile)
-    show(f"\n{len(restored)} published records of {options.profile} copied\n")
-    kept = min(PUBLISH_SHARE * options.budget, clock.left / 2)
-    limit = clock.left - kept
-    before = finished(options.results)
-    command = sweep_command(options, limit - grace_s(limit))
-    piece = Piece("runs", command, good=frozenset({0, 1}))
-    report = attempt(piece, limit, options, show)
-    new = finished(options.results) - before
-    show(f"\n{len(new)} runs finished\n")
-    nothing = report.status == 1 and not new
-    if nothing or "\nfailed: " in _text(report.log):
-        report = replace(report, ended=Ended.FAILED)
-    if not finished(options.results):
-        return [report]
-    seeds = sorted({*map(int, options.seeds.split(",")), *restored.values()})
-    publishing = Piece("publish", publish_command(options, seeds))
-    return [report, attempt(publishing, max(clock.left, kept), options, show)]
-
-
-def sweep_command(options: argparse.Namespace, budget_s: float) -> list[str]:
-    """Return the sweep that trains the most important rows first.
-
-    Args:
-        options: the command line.
-        budget_s: seconds that it may take.
-    """
-    asked = [*_shared(options), f"seeds=[{options.seeds}]", FIRST, f"budget_s={budget_s:.1f}"]
-    return [sys.executable, str(ROOT / "scripts" / "sweep.py"), *asked]
-
-
-def publish_command(options: argparse.Namespace, seeds: Sequence[int]) -> list[str]:
-    """Return the report over all seeds with a record, published whatever was there before.
-
-    Args:
-        options: the command line.
-        seeds: the seeds.
-    """
-    asked = [*_shared(options), f"seeds=[{','.join(map(str, seeds))}]"]
-    script = str(ROOT / "scripts" / "report.py")
-    return [sys.executable, script, *asked, "publish=true", "force=true"]
-
-
-def _shared(options: argparse.Namespace) -> list[str]:
-    tables = options.tables or ("table1,table2" if options.budget < LONG_S else "all")
-    shared = [f"profile={options.profile}", f"tables=[{tables}]", f"results={options.results}"]
-    return [*shared, f"overrides=[launch.device={options.device}]"]
-
-
-def restore(results: Path, profile: str) -> dict[str, int]:
-    """Copy published records of a profile to the runs; return run -> seed.
-
-    Runs that are there already are kept; weights are not published, so no run can start from a
-    copied record.
-
-    Args:
-        results: results folder.
-        profile: the profile.
-    """
-    found = {}
-    for record in sorted((results / "published" / profile / "runs").glob("*")):
-        target = results / "runs" / record.name
-        try:
-            seed = int(json.loads((record / "config.json").read_bytes())["seed"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # damaged: the run is trained again
-        if not (target / "result.json").exists():
-            shutil.copytree(record, target, dirs_exist_ok=True)
-        found[record.name] = seed
-    return found
-
-
-def finished(results: Path) -> set[str]:
-    """Return the runs that have a result."""
-    return {path.parent.name for path in (results / "runs").glob("*/result.json")}
-
-
 def summary(reports: Sequence[Report], seconds: float) -> str:
     """Return one line per piece: how it ended, its seconds, its log.
 
@@ -309,10 +186,6 @@ def summary(reports: Sequence[Report], seconds: float) -> str:
         for r in reports
     ]
     return "\n".join(["", f"== {seconds:.0f} s ==", *lines, ""])
-
-
-def _text(path: Path) -> str:
-    return "\n" + path.read_text(errors="replace") if path.exists() else ""
 
 
 def _path() -> str:

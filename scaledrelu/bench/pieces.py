@@ -18,6 +18,9 @@ from pathlib import Path
 POLL_S = 0.1
 GRACE_S = 10.0  # between asking a piece to stop and killing it; part of its limit
 GRACE_SHARE = 0.2  # but at most this share of the limit
+LEFT_S = 5.0  # a piece with less than this is not started
+
+Show = Callable[[str], None]  # takes text
 
 
 class Ended(StrEnum):
@@ -66,7 +69,36 @@ class Started:
     log: Path
 
 
-def run_piece(piece: Piece, *, limit_s: float, folder: Path, show: Callable[[str], None]) -> Report:
+@dataclass(slots=True)
+class Clock:
+    """The time left of a budget."""
+
+    budget: float
+    started: float
+
+    @property
+    def left(self) -> float:
+        """Seconds until everything must be over."""
+        return self.budget - (time.monotonic() - self.started)
+
+
+def attempt(piece: Piece, limit_s: float, *, clock: Clock, folder: Path, show: Show) -> Report:
+    """Run a piece, or report that there is no time for it.
+
+    Args:
+        piece: what to run.
+        limit_s: seconds that it may take.
+        clock: the time left of all pieces.
+        folder: folder of the log.
+        show: prints text.
+    """
+    if limit_s < min(LEFT_S, 0.01 * clock.budget):
+        return Report(piece.name, Ended.OVER, None, 0.0, folder / f"{piece.name}.log")
+    show(f"\n== {piece.name}: {limit_s:.0f} s at most ==\n")
+    return run_piece(piece, limit_s=limit_s, folder=folder, show=show)
+
+
+def run_piece(piece: Piece, *, limit_s: float, folder: Path, show: Show) -> Report:
     """Run a piece for at most ``limit_s`` seconds and show what it prints as it comes.
 
     Args:
@@ -100,7 +132,7 @@ def start_piece(piece: Piece, folder: Path) -> Started:
     return Started(piece, process, since, log)
 
 
-def end_piece(started: Started, *, limit_s: float, show: Callable[[str], None]) -> Report:
+def end_piece(started: Started, *, limit_s: float, show: Show) -> Report:
     """Wait for a piece and show what it prints as it comes.
 
     Near the end it gets SIGTERM, so that it can save, and at the end SIGKILL, and so do all
@@ -169,6 +201,6 @@ def _below(pid: int) -> list[int]:
     return found
 
 
-def _show(content: bytes, show: Callable[[str], None]) -> None:
+def _show(content: bytes, show: Show) -> None:
     if content:
         show(content.decode(errors="replace"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.bench import gpu
+from scaledrelu.bench import gpu, whole_runs
 from scaledrelu.bench import main as bench
 from scaledrelu.bench.compiling import to_compile
 from scaledrelu.bench.pieces import Ended, Piece, Report, run_piece
@@ -156,14 +156,14 @@ def test_every_piece_is_a_command_that_its_script_understands(options, device) -
         assert kind != "end" or bench.chosen_ends(read, device)
     ahead = bench.parse(gpu.compile_piece(options).command[2:])
     assert len(to_compile(bench.chosen_cases(ahead, "cuda"))) >= ahead.compile_only == gpu.COMPILED
-    settings = load_settings(gpu.sweep_command(options, 30.0)[2:])
+    settings = load_settings(whole_runs.sweep_command(options, 30.0)[2:])
     assert (settings.profile, settings.tables, settings.budget_s) == (
         "small",
         ("table1", "table2"),
         30.0,
     )
     assert settings.first == ("method=deit", "optimizer.label=AdamW")
-    published = load_settings(gpu.publish_command(options, [0, 2])[2:], script="report")
+    published = load_settings(whole_runs.publish_command(options, [0, 2])[2:], script="report")
     assert published.publish
     assert published.force
     assert published.seeds == (0, 2)
@@ -197,15 +197,15 @@ def test_published_runs_are_taken_over_and_reported_again_with_their_seeds(
     (own / "result.json").write_text("mine")
     commands = []
 
-    def note(piece, limit, _options, show):
+    def note(piece, limit, **_):
         commands.append(piece.command)
         return done(piece.name, options.results)
 
-    monkeypatch.setattr(gpu, "attempt", note)
+    monkeypatch.setattr(whole_runs, "attempt", note)
     clock = gpu.Clock(60.0, time.monotonic())
-    reports = gpu.whole_runs(options, clock, show=lambda text: None)
+    reports = whole_runs.whole_runs(options, clock, show=lambda text: None)
     assert [report.name for report in reports] == ["runs", "publish"]
-    assert gpu.finished(options.results) == {"deit-a", "deit-b"}
+    assert whole_runs.finished(options.results) == {"deit-a", "deit-b"}
     assert (own / "result.json").read_text() == "mine"
     assert "seeds=[0]" in commands[0]
     assert "seeds=[0,3]" in commands[1]
@@ -223,7 +223,7 @@ def test_published_runs_are_taken_over_and_reported_again_with_their_seeds(
 def test_runs_that_the_budget_left_out_are_no_failure_unless_nothing_came_of_it(
     options, monkeypatch, status, log, new, ended
 ) -> None:
-    def train(piece, limit, _options, show):
+    def train(piece, limit, **_):
         report = done(piece.name, options.results, status=status)
         report.log.parent.mkdir(parents=True, exist_ok=True)
         report.log.write_text(log)
@@ -233,9 +233,9 @@ def test_runs_that_the_budget_left_out_are_no_failure_unless_nothing_came_of_it(
             (folder / "result.json").write_text("{}")
         return report
 
-    monkeypatch.setattr(gpu, "attempt", train)
+    monkeypatch.setattr(whole_runs, "attempt", train)
     clock = gpu.Clock(60.0, time.monotonic())
-    reports = gpu.whole_runs(options, clock, show=lambda text: None)
+    reports = whole_runs.whole_runs(options, clock, show=lambda text: None)
     assert reports[0].ended is ended
     assert len(reports) == (2 if new else 1)
 
