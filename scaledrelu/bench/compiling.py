@@ -49,25 +49,19 @@ def compile_ahead(cases: Sequence[Case], device: str) -> int:
 
 
 def compile_case(case: Case, device: str) -> float:
-    """Take two steps of both sides, the first of which compiles; return the seconds of both.
+    """Warm up both sides, whose first steps compile; return the seconds.
 
     Args:
         case: a case that is compiled.
         device: cpu or cuda.
     """
-    import torch
-
-    from scaledrelu.bench.measure import build_sides, steppers
+    from scaledrelu.bench.measure import build_sides, compile_plain, steppers, warm_up
     from scaledrelu.engine.distributed import pick_device, take_device
 
     place = pick_device(device, 0)
     take_device(place)
     sides = build_sides(case, place)
-    sides.plain.compile(sides.config.launch.compile_mode)
+    compile_plain(case, sides)
     start = time.perf_counter()
-    for step in steppers(sides, case):
-        for _ in range(2):
-            step()
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)
+    warm_up(*steppers(sides, case), place)
     return time.perf_counter() - start

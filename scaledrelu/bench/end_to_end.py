@@ -22,7 +22,13 @@ from scaledrelu.bench.data_paths import (
 )
 from scaledrelu.bench.end_cases import EndCase
 from scaledrelu.bench.machine import loader_workers, step_clock, synchronizer
-from scaledrelu.bench.measure import Sides, build_sides, check_same_work, plain_layout
+from scaledrelu.bench.measure import (
+    Sides,
+    build_sides,
+    check_same_work,
+    compile_plain,
+    plain_layout,
+)
 from scaledrelu.bench.ours import OurFeed
 from scaledrelu.bench.pairing import alternate
 from scaledrelu.bench.peer_data import ScriptData, deit_data, dino_data, timm_data, volo_data
@@ -83,9 +89,7 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
         ends = build_ends(case, source, Path(maps), device, workers=workers)
         with torch.compiler.set_stance("force_eager"):
             gap = check_same_work(ends.sides)
-        if case.step.compiles_peer:
-            mode = ends.sides.config.launch.compile_mode
-            ends.sides.plain.compile(mode)  # ours compiles itself
+        compile_plain(case.step, ends.sides)
         try:
             ends.ours(), ends.theirs()  # the first batches, and compilation
             pairing = alternate(

@@ -78,8 +78,7 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
             gap = max(gap, check_same_work(sides))
         steps = steppers(sides, case)
         flops = flops or step_flops(case, sides)
-        if case.compiles_peer:
-            sides.plain.compile(sides.config.launch.compile_mode)  # ours compiles itself
+        compile_plain(case, sides)
         first_s, memory = warm_up(*steps, device)
         syncs = host_syncs(steps[0], device)
         found.append(
@@ -180,6 +179,17 @@ def build_sides(case: Case, device: torch.device, *, swapped: bool = False) -> S
     now = ours.now
     groups = feed(now) if feed else noise_batches(config, num_classes, world, task, now)
     return Sides(config, ours, plain, twin, groups, join_batches(groups), feed)
+
+
+def compile_plain(case: Case, sides: Sides) -> None:
+    """Compile the plain side where the case says so; ours compiles itself.
+
+    Args:
+        case: what is compared.
+        sides: both sides.
+    """
+    if case.compiles_peer:
+        sides.plain.compile(sides.config.launch.compile_mode)
 
 
 def check_same_work(sides: Sides) -> float:
