@@ -80,7 +80,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the bench; 1 if a measurement failed."""
+    """Run the bench; 1 if a measurement failed.
+
+    Args:
+        arguments: the command line.
+
+    Raises:
+        ConfigError: too few images, or nothing to compile.
+    """
     options = parse(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("scaledrelu").setLevel(logging.INFO)
@@ -94,6 +101,11 @@ def main(arguments: Sequence[str]) -> int:
 
         device = "cuda" if options.device == "auto" else options.device
         cases = to_compile(chosen_cases(options, device))[: options.compile_only]
+        if not cases:
+            raise ConfigError(
+                f"--compile-only: no step that is chosen on a {device} is compiled; choose others "
+                "with --device cuda, or with fewer --match"
+            )
         return int(compile_ahead(cases, device) > 0)
     check_images(options)
     session = open_session(options, arguments)

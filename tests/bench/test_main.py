@@ -114,3 +114,8 @@ def test_help_and_lists_do_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "mini conv sam fp32" in done.stderr
+
+
+def test_to_compile_nothing_is_refused():
+    with pytest.raises(ConfigError, match="--compile-only: no step that is chosen on a cpu is"):
+        bench.main(["--compile-only", "3", "--device", "cpu", "--profile", "mini"])
