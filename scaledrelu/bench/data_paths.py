@@ -29,6 +29,7 @@ GRID = (14, 14)  # rows and columns of VOLO's tokens
 CLASSES = 1000
 REPEATED = "device, decoder=tensor, repeated augmentation"  # as DeiT's recipe has it, on one GPU
 REPEATED_IMAGES = 256  # at least; what DeiT's sampler takes of fewer images is nothing
+VOLO = ("recipe=volo", "model=volo_d1", "data.augment=reference")
 PATHS = {  # name -> overrides of the paper profile
     "reference": ("data.augment=reference", "data.decoder=pil"),
     "device": ("data.augment=device", "data.decoder=pil"),
@@ -36,7 +37,8 @@ PATHS = {  # name -> overrides of the paper profile
     REPEATED: ("data.augment=device", "data.decoder=tensor", "augment.repeats=3"),
     "DINO, reference": ("recipe=dino", "data.augment=reference", "data.decoder=pil"),
     "DINO": ("recipe=dino", "data.augment=device", "data.decoder=tensor"),
-    "VOLO": ("recipe=volo", "model=volo_d1"),
+    "VOLO, reference": (*VOLO, "data.decoder=pil"),
+    "VOLO": (*VOLO, "data.decoder=tensor"),
 }
 SUFFIXES = (".jpg", ".jpeg")
 GENERATED = 64
@@ -122,7 +124,7 @@ def path_config(path: str, *, workers: int = 0, maps: Path | None = None) -> Run
             "profile=paper",
             "launch=local",
             *path_overrides(path),
-            *([f"data.token_labels={maps}"] if path == "VOLO" else []),
+            *([f"data.token_labels={maps}"] if path.startswith("VOLO") else []),
             f"batch.total={GROUP}",
             f"batch.group={GROUP}",
             f"launch.workers={workers}",

@@ -47,7 +47,8 @@ from scaledrelu.data.pixels import jpeg_decoder
 from scaledrelu.data.regions import region_decoder
 from scaledrelu.data.sources import FolderSource
 
-ONE_BOX, WHOLE = ("device, decoder=tensor",), (REPEATED, "DINO")  # what is decoded of a file
+# What is decoded of a file; for VOLO, where no operation needs all of the image.
+ONE_BOX, WHOLE = ("device, decoder=tensor", "VOLO"), (REPEATED, "DINO")
 PAIRS = (  # our path, and the peer that it is timed beside
     ("device, decoder=tensor", Script.TIMM_BARE),
     ("device, decoder=tensor", Script.TIMM_LOADER),
@@ -58,6 +59,7 @@ PAIRS = (  # our path, and the peer that it is timed beside
     ("device", Script.TIMM_BARE),
     ("reference", Script.DEIT),
     ("DINO, reference", Script.DINO),
+    ("VOLO, reference", Script.VOLO),
 )
 BESIDE_DEIT = (Script.TIMM_BARE, Script.TIMM_LOADER, Script.DINO, Script.VOLO)
 IN_PROCESSES = ("device, decoder=tensor", "reference", "DINO", "device", "VOLO")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.multicrop import NUM_GLOBAL, RandomBlur
-from scaledrelu.labels.rand_augment import JointRandAugment
+from scaledrelu.labels.rand_augment import DrawRandAugment, moved_labels
 
 
 def timm_transform(config: RunConfig, *, augments: bool, use_prefetcher: bool) -> Any:
@@ -75,7 +75,7 @@ def joint_transform(config: RunConfig) -> Callable[[Image.Image, Tensor], tuple]
     from timm.data.transforms import RandomResizedCropAndInterpolation, ToNumpy
 
     augment, data = config.augment, config.data
-    moved = JointRandAugment(
+    draw = DrawRandAugment(
         augment.rand_augment,
         image_size=data.image_size,
         mean=data.mean,
@@ -87,11 +87,11 @@ def joint_transform(config: RunConfig) -> Callable[[Image.Image, Tensor], tuple]
         ratio=tuple(augment.crop_ratio),
         interpolation=augment.interpolation,
     )
-    return partial(with_map, hflip=augment.hflip, moved=moved, cut=cut, bare=ToNumpy())
+    return partial(with_map, hflip=augment.hflip, draw=draw, cut=cut, bare=ToNumpy())
 
 
 def with_map(
-    image: Image.Image, labels: Tensor, *, hflip: float, moved: Any, cut: Any, bare: Any
+    image: Image.Image, labels: Tensor, *, hflip: float, draw: DrawRandAugment, cut: Any, bare: Any
 ) -> tuple[np.ndarray, Tensor, Tensor]:
     """Return the bytes of the crop, the moved map and the box: top, left, bottom, right.
 
@@ -99,7 +99,7 @@ def with_map(
         image: RGB, of any size.
         labels: 2 x K x h x w.
         hflip: probability of a flip.
-        moved: changes image and map.
+        draw: draws changes of the whole image, which move the map.
         cut: timm's random crop, for its draw, size and filters.
         bare: image -> bytes.
     """
@@ -107,7 +107,10 @@ def with_map(
 
     if np.random.rand() < hflip:
         image, labels = functional.hflip(image), functional.hflip(labels)
-    image, labels = moved(image, labels)
+    changes = draw()
+    for change in changes:
+        image = change(image)
+    labels = moved_labels(labels, changes)
     top, left, height, width = cut.get_params(image, cut.scale, cut.ratio)
     mode = cut.interpolation
     if isinstance(mode, tuple):

@@ -67,10 +67,10 @@ class DataConfig(Group):
     def _check_tensors(self) -> None:
         """Refuse what works on Pillow's images alone."""
         require(
-            self.augment == "device" and not self.has_labels,
-            f"data.decoder=tensor: cannot be combined with data.augment={self.augment} and "
-            f"data.token_labels={self.token_labels}, which augment Pillow's images; set "
-            "data.augment=device data.token_labels=none, or data.decoder=pil",
+            self.augment == "device" or self.has_labels,
+            f"data.decoder=tensor: cannot be combined with data.augment={self.augment}, which "
+            "works on Pillow's images where there are no label maps; set data.decoder=pil, or "
+            "data.augment=device",
         )
         require(
             not self.in_memory,

@@ -239,8 +239,9 @@ class RunConfig(Group):
             "augment.multi_crop.pipeline=reference, which changes the colours of Pillow's images; "
             "set augment.multi_crop.pipeline=device, or data.decoder=pil",
         )
+        drawn = augment.interpolation == "random" and self.data.has_labels  # one of the two
         require(
-            augment.interpolation in TENSOR_INTERPOLATIONS,
+            drawn or augment.interpolation in TENSOR_INTERPOLATIONS,
             f"data.decoder={self.data.decoder}: cannot interpolate by {augment.interpolation}; set "
             f"augment.interpolation={' or '.join(TENSOR_INTERPOLATIONS)}, or data.decoder=pil",
         )

@@ -104,12 +104,13 @@ def our_path(config: RunConfig, records: Records) -> str:
 
     Args:
         config: resolved.
-        records: VOLO's path is the reference path where it was not measured by itself.
+        records: VOLO's paths are the reference path where they were not measured by themselves.
     """
     if crops := config.augment.multi_crop:
         return "DINO" if crops.pipeline == "device" else "DINO, reference"
     if config.data.has_labels:
-        return "VOLO" if "VOLO" in records.alone else REFERENCE
+        path = "VOLO" if config.data.decoder == "tensor" else "VOLO, reference"
+        return path if path in records.alone else REFERENCE
     if config.data.augment != "device":
         return REFERENCE if config.augment.rand_augment else CROPS
     return TENSORS if config.data.decoder == "tensor" else CROPS

@@ -1,13 +1,14 @@
 """RandAugment for an image and its label map: what moves pixels also moves cells.
 
-timm draws and changes the image; the amounts it drew are recorded and applied to the map.
+timm draws; what it drew is noted and done later, to the image or to a part of it, and to the map.
 """
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,31 @@ from scaledrelu.errors import ConfigError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A drawn operation on an image.
+
+    Attributes:
+        name: timm's.
+        function: (image, *amounts, **options) -> changed image.
+        amounts: how much; the operations of ``MOVES`` have one amount.
+        options: fill colour and filter of operations that move pixels.
+    """
+
+    name: str
+    function: Callable[..., Image]
+    amounts: tuple[float, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, image: Image) -> Image:
+        """Return the changed image.
+
+        Args:
+            image: RGB, of any size.
+        """
+        return self.function(image, *self.amounts, **self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +57,8 @@ class Move:
     c0: float = 0.0
 
 
-class JointRandAugment:
-    """timm's RandAugment on the image; its geometric operations also act on the map.
+class DrawRandAugment:
+    """Draws the operations of timm's RandAugment, from the generators of random and numpy.
 
     Args:
         policy: timm policy string, e.g. "rand-m9-mstd0.5-inc1".
@@ -61,34 +87,40 @@ class JointRandAugment:
         if interpolation != "random":
             hparams["interpolation"] = str_to_pil_interp(interpolation)
         self._augment = rand_augment_transform(policy, hparams)
-        self._moves: list[tuple[str, float]] = []
+        self._drawn: list[Change] = []
         for op in self._augment.ops:
-            if op.name in MOVES:
-                op.aug_fn = _Noting(op.name, op.aug_fn, self._moves)
+            op.aug_fn = _Noting(op.name, op.aug_fn, self._drawn)
 
-    def __call__(self, image: Image, labels: Tensor) -> tuple[Image, Tensor]:
-        """Return both after the same operations.
-
-        Args:
-            image: RGB, of any size.
-            labels: 2 x K x h x w; left unchanged.
-        """
-        self._moves.clear()
-        image = self._augment(image)
-        for name, amount in self._moves:
-            labels = move_map(labels, MOVES[name](amount, labels.shape[-2], labels.shape[-1]))
-        return image, labels
+    def __call__(self) -> list[Change]:
+        """Return the operations for one image, in order."""
+        self._drawn.clear()
+        self._augment(None)
+        return list(self._drawn)
 
 
 class _Noting:
-    """A geometric operation of timm that records the amount it was called with."""
+    """Stands for an operation of timm, and notes how it is called."""
 
-    def __init__(self, name: str, change: Callable[..., Image], moves: list[tuple[str, float]]):
-        self._name, self._change, self._moves = name, change, moves
+    def __init__(self, name: str, function: Callable[..., Image], drawn: list[Change]):
+        self._name, self._function, self._drawn = name, function, drawn
 
-    def __call__(self, image: Image, amount: float, **kwargs: Any) -> Image:
-        self._moves.append((self._name, amount))
-        return self._change(image, amount, **kwargs)
+    def __call__(self, image: None, *amounts: float, **options: Any) -> None:
+        if self._name in MOVES and isinstance(options["resample"], tuple):
+            options["resample"] = random.choice(options["resample"])  # where timm draws it, too
+        self._drawn.append(Change(self._name, self._function, amounts, options))
+
+
+def moved_labels(labels: Tensor, changes: Sequence[Change]) -> Tensor:
+    """Return a label map after what moves pixels among the changes of its image.
+
+    Args:
+        labels: 2 x K x h x w; left unchanged.
+        changes: all of the image's, in order.
+    """
+    for change in changes:
+        if change.name in MOVES:
+            labels = move_map(labels, MOVES[change.name](*change.amounts, *labels.shape[-2:]))
+    return labels
 
 
 def move_map(labels: Tensor, move: Move) -> Tensor:

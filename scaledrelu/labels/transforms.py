@@ -2,8 +2,9 @@
 
 Flip and RandAugment come first and also move the map; the crop comes last, cuts the image only and
 is returned as a box beside the map. Everything is drawn from the global generators of random, numpy
-and torch, in the official order. The image stays bytes, a quarter of the size of floats; it is
-normalised, and erased as drawn here, on the device.
+and torch, in the official order, before pixels are changed: only those of the crop are needed. The
+image stays bytes, a quarter of the size of floats; it is normalised, and erased as drawn here, on
+the device.
 """
 
 from __future__ import annotations
@@ -15,16 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL.Image import Resampling, Transpose
+from PIL.Image import Resampling
 from torch import Tensor
 
 from scaledrelu.config.augment import AugmentConfig
+from scaledrelu.data.crops import resized
+from scaledrelu.data.pixels import to_pixels
 from scaledrelu.errors import ConfigError
+from scaledrelu.labels.boxes import Box, Whole, changed_box
 from scaledrelu.labels.erasing import DrawErasing, Erased
-from scaledrelu.labels.rand_augment import JointRandAugment
+from scaledrelu.labels.rand_augment import Change, DrawRandAugment, moved_labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from scaledrelu.data.crops import Picture
+    from scaledrelu.data.regions import Encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +69,9 @@ class Labelled:
 
 
 def joint_train(
-    augment: AugmentConfig, *, image_size: int, mean: Sequence[float]
+    augment: AugmentConfig, *, image_size: int, mean: Sequence[float], decoder: str = "pil"
 ) -> JointTransform:
-    """Return the official training pipeline with label maps: (PIL image, map) -> Labelled.
+    """Return the official training pipeline with label maps: (image, map) -> Labelled.
 
     Flip, RandAugment (or colour jitter where there is none), random resized crop, and the draws of
     erasing with per-pixel noise.
@@ -73,6 +80,7 @@ def joint_train(
         augment: the augmentation.
         image_size: side in pixels.
         mean: 3 channel means, in [0, 1]: what RandAugment fills in.
+        decoder: whose filters resize the crop: those of Pillow (pil) or torch (tensor).
 
     Raises:
         ConfigError: another kind of crop, or a policy that is not RandAugment.
@@ -85,27 +93,16 @@ def joint_train(
             f"augment.crop={augment.crop}: label maps need a random resized crop; set "
             "augment.crop=random_resized, or data.token_labels=none"
         )
-    colour: Any = None
-    if augment.rand_augment:
-        colour = JointRandAugment(
-            augment.rand_augment,
-            image_size=image_size,
-            mean=mean,
-            interpolation=augment.interpolation,
-        )
-    elif augment.color_jitter:
-        from torchvision.transforms import ColorJitter
-
-        colour = _ImageOnly(ColorJitter(*[augment.color_jitter] * 3))
     return JointTransform(
         hflip=augment.hflip,
-        colour=colour,
+        draw=_draw_changes(augment, image_size=image_size, mean=mean),
         crop=RandomResizedCropAndInterpolation(
             image_size,
             scale=tuple(augment.crop_scale),
             ratio=tuple(augment.crop_ratio),
             interpolation=augment.interpolation,
         ),
+        resize=_resized_by_torch if decoder == "tensor" else _resized_by_pillow,
         erase=DrawErasing(augment.erasing) if augment.erasing else None,
     )
 
@@ -117,47 +114,60 @@ class JointTransform:
         self,
         *,
         hflip: float,
-        colour: Callable[[Image, Tensor], tuple[Image, Tensor]] | None,
+        draw: Callable[[], Sequence[Change]],
         crop: Any,
+        resize: Callable[[Image, Any, Any], Tensor],
         erase: Callable[[torch.Size], Erased | None] | None,
     ):
-        self._hflip, self._colour, self._crop, self._erase = hflip, colour, crop, erase
+        self._hflip, self._draw, self._crop = hflip, draw, crop
+        self._resize, self._erase = resize, erase
 
-    def __call__(self, image: Image, labels: Tensor) -> Labelled:
+    def __call__(self, image: Picture | Encoded, labels: Tensor) -> Labelled:
         """Return the augmented image, its moved map, the box of the crop and what to erase.
 
         Args:
             image: RGB, of any size.
             labels: 2 x K x h x w; left unchanged.
         """
-        if self._hflip and torch.rand(1) < self._hflip:
-            image, labels = image.transpose(Transpose.FLIP_LEFT_RIGHT), labels.flip(3)
-        if self._colour is not None:
-            image, labels = self._colour(image, labels)
-        image, box = self._cut(image)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        erased = None if self._erase is None else self._erase(pixels.shape)
-        return Labelled(pixels, labels, box, erased)
-
-    def _cut(self, image: Image) -> tuple[Image, Tensor]:
-        """Cut out and resize a random box; return it and its place in fractions of the image."""
-        crop = self._crop
-        top, left, height, width = crop.get_params(image, crop.scale, crop.ratio)
-        box = torch.tensor(
-            [top / image.height, left / image.width, height / image.height, width / image.width]
-        )
+        mirrored = bool(self._hflip and torch.rand(1) < self._hflip)
+        whole, labels = Whole(image, mirrored=mirrored), labels.flip(3) if mirrored else labels
+        changes = self._draw()
+        crop, size = self._crop, whole.box
+        box = Box(*crop.get_params(whole.outline, crop.scale, crop.ratio))
         mode = crop.interpolation
         if isinstance(mode, tuple):
             mode = random.choice(mode)
-        part = image.crop((left, top, left + width, top + height))
-        return part.resize(crop.size, Resampling[mode.name]), box
+        pixels = self._resize(changed_box(whole, changes, box), crop.size, mode)
+        place = [box.top / size.height, box.left / size.width,
+                 box.height / size.height, box.width / size.width]  # fmt: skip
+        erased = None if self._erase is None else self._erase(pixels.shape)
+        return Labelled(pixels, moved_labels(labels, changes), torch.tensor(place), erased)
 
 
-class _ImageOnly:
-    """A change of the image that leaves the map as it is."""
+def _draw_changes(
+    augment: AugmentConfig, *, image_size: int, mean: Sequence[float]
+) -> Callable[[], Sequence[Change]]:
+    """Return what draws the changes between flip and crop."""
+    if augment.rand_augment:
+        return DrawRandAugment(
+            augment.rand_augment,
+            image_size=image_size,
+            mean=mean,
+            interpolation=augment.interpolation,
+        )
+    if not augment.color_jitter:
+        return tuple
+    from torchvision.transforms import ColorJitter
 
-    def __init__(self, change: Callable[[Image], Image]):
-        self._change = change
+    # It draws when it is called; nothing else draws from torch's generator before that.
+    jitter = Change("ColorJitter", ColorJitter(*[augment.color_jitter] * 3))
+    return lambda: (jitter,)
 
-    def __call__(self, image: Image, labels: Tensor) -> tuple[Image, Tensor]:
-        return self._change(image), labels
+
+def _resized_by_pillow(image: Image, size: tuple[int, int], mode: Any) -> Tensor:
+    found = image.resize(size, Resampling[mode.name])
+    return torch.from_numpy(np.array(found)).permute(2, 0, 1)
+
+
+def _resized_by_torch(image: Image, size: tuple[int, int], mode: Any) -> Tensor:
+    return resized(to_pixels(image), size, mode.value)

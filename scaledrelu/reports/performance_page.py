@@ -147,8 +147,8 @@ def _by_setting(plan: Plan, records: Records) -> list[str]:
         "## What settings are worth",
         "`launch.workers` counts loader processes of one GPU: one for each of its cores where "
         f"nothing is set, {records.processes} here. Compiled steps that are measured: "
-        f"{sum(step.compiled for step in records.ours)}. VOLO has the official path in any case: "
-        "its label maps move with the image.",
+        f"{sum(step.compiled for step in records.ours)}. VOLO's host augments in any case: its "
+        "label maps move with the image.",
         markdown_table(("ours", "GPU-hours", f"days on {GPUS} GPUs"), rows),
     ]
 

@@ -140,7 +140,7 @@ def train_transform(
         crops = multi_crop_tensor if data.decoder == "tensor" else multi_crop
         return crops(augment, image_size=data.image_size)
     if data.has_labels:
-        return joint_train(augment, image_size=data.size, mean=data.mean)
+        return joint_train(augment, image_size=data.size, mean=data.mean, decoder=data.decoder)
     if data.augment == "reference":
         return reference_train(augment, image_size=data.size, mean=data.mean, std=data.std)
     if in_memory and augment.crop != "random_resized":

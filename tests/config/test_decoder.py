@@ -26,7 +26,7 @@ def test_the_decoder_is_pillow_and_then_no_part_of_the_id() -> None:
     ("recipe", "path"),
     [
         ("deit", ("device", "tensor")), ("dino", ("device", "tensor")),
-        ("linear_probe", ("device", "tensor")), ("volo", ("reference", "pil")),
+        ("linear_probe", ("device", "tensor")), ("volo", ("reference", "tensor")),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("data", ["imagenet1k", "imagefolder"])
@@ -53,11 +53,15 @@ def test_people_live_on_the_device_at_paper_size(data: str) -> None:
 @pytest.mark.parametrize(
     ("recipe", "change", "message"),
     [
-        ("deit", {"data.augment": "reference"}, "data.augment=reference and .*data.decoder=pil"),
+        ("deit", {"data.augment": "reference"}, "data.augment=reference, .*; set data.decoder=pil"),
         ("deit", {"data.in_memory": True}, "data.in_memory=false, or data.decoder=pil"),
         ("deit", {"augment.interpolation": "lanczos"}, "bicubic or bilinear, or data.decoder=pil"),
         ("dino", {"augment.multi_crop.pipeline": "reference"}, "multi_crop.pipeline=device, or"),
-        ("volo", {}, "data.token_labels=.* set data.augment=device data.token_labels=none"),
+        (
+            "volo",
+            {"data.augment": "reference", "data.token_labels": "none"},
+            "no label maps; set data.decoder=pil",
+        ),
     ],
 )
 def test_what_needs_pillows_images_is_refused_in_one_line(

@@ -10,9 +10,10 @@ from PIL import Image
 from scaledrelu.data.device.erasing import fill
 from scaledrelu.data.device.normalise import LevelNormalise
 from scaledrelu.errors import ConfigError
-from scaledrelu.labels.rand_augment import MOVES, JointRandAugment, move_map
+from scaledrelu.labels.rand_augment import MOVES, DrawRandAugment, move_map, moved_labels
 from scaledrelu.labels.transforms import JointTransform, Labelled, joint_train
 from tests.helpers.configs import augment_with
+from tests.labels.test_boxes import picture
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 POLICY = "rand-m9-mstd0.5-inc1"
@@ -22,6 +23,7 @@ def joint(**changes):
     fields = {
         "image_size": 32,
         "mean": [0.0] * 3,
+        "decoder": "pil",
         "crop": "random_resized",
         "crop_scale": [1.0, 1.0],
         "crop_ratio": [1.0, 1.0],
@@ -33,8 +35,8 @@ def joint(**changes):
         "erasing": 0.0,
         **changes,
     }
-    pixels = {name: fields.pop(name) for name in ("image_size", "mean")}
-    return joint_train(augment_with(**fields), **pixels)
+    how = {name: fields.pop(name) for name in ("image_size", "mean", "decoder")}
+    return joint_train(augment_with(**fields), **how)
 
 
 def finished(found):
@@ -118,18 +120,19 @@ def test_geometric_operations_move_image_and_map_together(name, sign):
 
 
 def test_every_operation_that_moves_pixels_moves_cells():
-    augment = JointRandAugment(POLICY, image_size=32, mean=MEAN, interpolation="bilinear")
-    flat = Image.new("RGB", (32, 32), (60, 60, 60))
+    draw = DrawRandAugment(POLICY, image_size=32, mean=MEAN, interpolation="bilinear")
+    flat, labels = Image.new("RGB", (32, 32), (60, 60, 60)), some_map()
     seen = set()
-    for op in augment._augment.ops:
-        op.prob = 1.0
-        augment._moves.clear()
-        seed(1)
-        # Only pixels that move let the fill colour in: the others keep a flat image flat.
-        still_flat = len(op(flat).getcolors()) == 1
-        assert bool(augment._moves) == (not still_flat) == (op.name in MOVES), op.name
-        seen.add(op.name)
+    for value in range(200):
+        seed(value)
+        for change in draw():
+            # Only pixels that move let the fill colour in: the others keep a flat image flat.
+            still_flat = len(change(flat).getcolors()) == 1
+            moved = not torch.equal(moved_labels(labels, [change]), labels)
+            assert moved == (not still_flat) == (change.name in MOVES), change
+            seen.add(change.name)
     assert seen >= set(MOVES)
+    assert len(seen) == 15
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "random"])
@@ -137,7 +140,7 @@ def test_the_image_is_augmented_exactly_as_by_timm(interpolation):
     from timm.data.auto_augment import rand_augment_transform
     from timm.data.transforms import str_to_pil_interp
 
-    ours = JointRandAugment(POLICY, image_size=32, mean=MEAN, interpolation=interpolation)
+    ours = DrawRandAugment(POLICY, image_size=32, mean=MEAN, interpolation=interpolation)
     hparams = {"translate_const": 14, "img_mean": (124, 116, 104)}
     if interpolation != "random":
         hparams["interpolation"] = str_to_pil_interp(interpolation)
@@ -148,9 +151,11 @@ def test_the_image_is_augmented_exactly_as_by_timm(interpolation):
         seed(value)
         expected = np.array(timms(image))
         seed(value)
-        found, changed = ours(image, labels)
+        changes, found = ours(), image
+        for change in changes:
+            found = change(found)
         assert np.array_equal(np.array(found), expected)
-        moved += not torch.equal(changed, labels)
+        moved += not torch.equal(moved_labels(labels, changes), labels)
     assert 5 < moved < 35
 
 
@@ -221,16 +226,23 @@ def test_crop_leaves_the_map_whole():
     assert found.box[2] < 0.9
 
 
+@pytest.mark.parametrize("policy", [None, POLICY])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "random"])
-def test_pixels_are_those_of_the_reference_steps(interpolation):
+def test_pixels_are_those_of_the_reference_steps(interpolation, policy):
+    from timm.data.auto_augment import rand_augment_transform
     from timm.data.random_erasing import RandomErasing
-    from timm.data.transforms import RandomResizedCropAndInterpolation
+    from timm.data.transforms import RandomResizedCropAndInterpolation, str_to_pil_interp
     from torchvision import transforms
 
     fields = {"scale": (0.2, 1.0), "ratio": (3 / 4, 4 / 3), "interpolation": interpolation}
+    hparams = {"translate_const": 10, "img_mean": (124, 116, 104)}
+    if interpolation != "random":
+        hparams["interpolation"] = str_to_pil_interp(interpolation)
+    colour = [rand_augment_transform(policy, hparams)] if policy else []
     reference = transforms.Compose(
         [
             transforms.RandomHorizontalFlip(0.5),
+            *colour,
             RandomResizedCropAndInterpolation(24, **fields),
             transforms.ToTensor(),
             transforms.Normalize(MEAN, STD),
@@ -245,14 +257,44 @@ def test_pixels_are_those_of_the_reference_steps(interpolation):
         crop_scale=[0.2, 1.0],
         crop_ratio=[3 / 4, 4 / 3],
         interpolation=interpolation,
+        rand_augment=policy,
     )
-    for value in range(12):
+    for value in range(40):
         seed(value)
         expected = reference(gradient())
         seed(value)
         found = ours(gradient(), some_map())
         torch.testing.assert_close(finished(found), expected, rtol=0, atol=1e-5)
         assert found.image.permute(1, 2, 0).is_contiguous()
+
+
+def test_the_tensor_decoder_changes_nothing_but_the_filters_of_the_crop():
+    fields = {
+        "image_size": 24,
+        "mean": MEAN,
+        "hflip": 0.5,
+        "erasing": 0.5,
+        "rand_augment": POLICY,
+        "crop_scale": [0.2, 1.0],
+        "interpolation": "random",
+    }
+    by_pillow, by_torch = joint(**fields), joint(**fields, decoder="tensor")
+    apart, image = [], picture(4)
+    for value in range(40):
+        seed(value)
+        expected = by_pillow(image, some_map())
+        seed(value)
+        found = by_torch(as_tensor(image), some_map())
+        apart.append((found.image.float() - expected.image.float()).abs())
+        assert torch.equal(found.map, expected.map)
+        assert torch.equal(found.box, expected.box)
+        assert (found.erased is None) == (expected.erased is None)
+        if found.erased:
+            assert found.erased.sides == expected.erased.sides
+            assert torch.equal(found.erased.noise, expected.erased.noise)
+        assert found.image.permute(1, 2, 0).is_contiguous()
+    assert 0 < torch.stack(apart).mean() < 0.05
+    assert torch.stack(apart).max() <= 2
 
 
 def test_random_interpolation_is_drawn_per_image():
