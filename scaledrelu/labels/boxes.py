@@ -99,7 +99,7 @@ class Whole:
         """Return a box of the image.
 
         Args:
-            box: in the mirrored image where it is mirrored.
+            box: part of the image as it is after the mirroring.
 
         Raises:
             DataError, BadImageError: if an undecoded image turns out to be bad.
@@ -126,7 +126,7 @@ def changed_box(image: Whole, changes: Sequence[Change], box: Box) -> Image.Imag
 
     Args:
         image: before the changes.
-        changes: in order.
+        changes: all of them, in order.
         box: part of the changed image.
     """
     num_first = len(changes)

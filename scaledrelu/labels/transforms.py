@@ -80,7 +80,7 @@ def joint_train(
         augment: the augmentation.
         image_size: side in pixels.
         mean: 3 channel means, in [0, 1]: what RandAugment fills in.
-        decoder: whose filters resize the crop: those of Pillow (pil) or torch (tensor).
+        decoder: filters of the crop: those of Pillow (pil) or of torch (tensor).
 
     Raises:
         ConfigError: another kind of crop, or a policy that is not RandAugment.
