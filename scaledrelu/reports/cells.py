@@ -11,6 +11,8 @@ from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Outcome, Result, Status
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 
+UPSTREAM = "upstream crashed"  # it starts from a run that crashed, and cannot start
+
 
 @dataclass(frozen=True, slots=True)
 class SeedValue:
@@ -147,7 +149,7 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
         # Where training starts from a crashed run the row crashed; missing label maps are a hole.
         teachers = plan.artifacts[run.artifact].artifact.upstream if run.artifact else ()
         status = Status.MISSING if crashed in teachers else Status.CRASH
-        return SeedValue(run, status, None, f"upstream crashed ({crashed})")
+        return SeedValue(run, status, None, f"{UPSTREAM} ({crashed})")
     if run.result is None:
         shown = {Status.RUNNING: Status.MISSING, Status.DAMAGED: Status.FAILED}
         status = shown.get(run.status, run.status)

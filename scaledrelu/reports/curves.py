@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.files import write_changed
+from scaledrelu.reports.cells import UPSTREAM
 from scaledrelu.reports.command import command, left_out
 from scaledrelu.reports.curves_picture import RowCurves, draw
 from scaledrelu.reports.grid import grid_columns, grid_title
-from scaledrelu.reports.histories import LOSS, UPSTREAM, read_history
+from scaledrelu.reports.histories import LOSS, read_history
 from scaledrelu.reports.published_tables import CURVES
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Table

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.places import METRICS
+from scaledrelu.reports.cells import UPSTREAM
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, read_text
 from scaledrelu.runs.record import Outcome, Result, run_directory
 from scaledrelu.runs.result import COLLAPSED
@@ -23,7 +24,6 @@ from scaledrelu.tables.plan import Plan, PlannedRun
 LOSS = "train/loss"
 UNDATED = "at the end: when is not recorded"  # the crash
 DEAD_ALREADY = "dead already when first judged"
-UPSTREAM = "upstream crashed"  # it starts from a run that crashed, and cannot start
 
 
 @dataclass(frozen=True, slots=True)

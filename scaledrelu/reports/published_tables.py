@@ -8,11 +8,13 @@ What each column holds: docs/reports.md.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.errors import TableError
+from scaledrelu.reports.cells import UPSTREAM
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.grids import FOLDER as STABILITY
@@ -22,6 +24,7 @@ from scaledrelu.tables.table import CRASH
 CLAIMS, CURVES = "claims", "curves"
 MILESTONES = "milestones"  # beside the curves: what the paper says of them, with ours
 SUFFIXES = (".csv", ".md", ".svg", ".png")
+CRASHED_START = re.compile(rf"{UPSTREAM} \((\S+)\)")  # in a note; each seed starts from its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Line:
         is_decided: whether seeds and images suffice to call it a difference.
         values: seed -> value, of every finished seed that has one.
         run_ids: one per seed.
+        crashed_starts: runs that crashed, so that a run which starts from one could not start and
+            counts as crashed: one per such seed.
     """
 
     row: int
@@ -63,6 +68,7 @@ class Line:
     is_decided: bool
     values: Mapping[int, float]
     run_ids: tuple[str, ...]
+    crashed_starts: tuple[str, ...]
 
     @property
     def is_comparable(self) -> bool:
@@ -73,6 +79,12 @@ class Line:
     def method(self) -> str:
         """What the runs are trained by, as their ids begin."""
         return self.run_ids[0].rpartition("-")[0]
+
+    @property
+    def started(self) -> tuple[int, int]:
+        """How many of the seeds that could start crashed, and how many these are."""
+        lost = len(self.crashed_starts)
+        return self.n_crash - lost, self.n - lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +191,7 @@ def _read(path: Path) -> PublishedTable:
 
 
 def _line(fields: Mapping[str, str], labels: Sequence[str]) -> Line:
+    n_crash = int(fields["n_crash"])
     return Line(
         row=int(fields["row"]),
         block=fields["block"],
@@ -188,7 +201,7 @@ def _line(fields: Mapping[str, str], labels: Sequence[str]) -> Line:
         crashes_in_paper=fields["paper"] == CRASH,
         status=Status(fields["status"]),
         n=int(fields["n"]),
-        n_crash=int(fields["n_crash"]),
+        n_crash=n_crash,
         n_images=_maybe(int, fields["n_images"]),
         mean=_maybe(float, fields["mean_all"]),
         base=_maybe(int, fields["base"]),
@@ -197,6 +210,8 @@ def _line(fields: Mapping[str, str], labels: Sequence[str]) -> Line:
         is_decided=fields["decided"] == "yes",
         values=dict(_values(fields["values"].split())),
         run_ids=tuple(fields["run_ids"].split()),
+        # A teacher that crashed is named alike, but what misses its label maps is missing.
+        crashed_starts=tuple(CRASHED_START.findall(fields["note"])) if n_crash else (),
     )
 
 

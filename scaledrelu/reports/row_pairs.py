@@ -57,6 +57,11 @@ class Pair:
         return self.one.target - self.other.target
 
     @property
+    def num_seeds(self) -> int:
+        """How many seeds have a value in both rows."""
+        return len(self.one.values.keys() & self.other.values.keys())
+
+    @property
     def outcome(self) -> Outcome:
         """Whether the difference is decided, and if so whether it has the paper's sign."""
         if not self.is_decided:

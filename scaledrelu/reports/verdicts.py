@@ -23,6 +23,7 @@ from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import named_rows
 from scaledrelu.text import capital, plural
 
+FEWEST_SEEDS = 3  # a pair of fewer says how many: every row was trained with so many
 MOST_NAMED = 3  # pairs of one kind; differences to the base row are all named
 GUESS = 'the constant guess "never a crash"'
 
@@ -136,22 +137,34 @@ def _about_agreement(count: CrashCount, found: Verdicts) -> None:
 def _about_undecided_crashes(rows: Sequence[CrashRow], found: Verdicts) -> None:
     split = [row for row in rows if 0 < row.line.n_crash < row.line.n]
     if split:
-        found.open.append(f"Some seeds crash and others do not in {_where(split)}.")
+        lost = [row for row in split if row.line.crashed_starts]
+        more = f" Of these, in {where_text(lost)} some could not start." if lost else ""
+        found.open.append(f"Some seeds crash and others do not in {where_text(split)}.{more}")
     undone = [row for row in rows if not row.line.status.done]
     if undone:
-        found.open.append(f"No run has finished in {_where(undone)}.")
+        found.open.append(f"No run has finished in {where_text(undone)}.")
 
 
 def _listed(head: str, rows: Iterable[CrashRow], names: Sequence[str]) -> str:
     items = [
-        f"{_of(row.data)}{row_text(row.line, names)}: {row.line.n_crash} of "
-        f"{plural(row.line.n, 'seed')} crashed"
-        for row in rows
+        f"{_of(row.data)}{row_text(row.line, names)}: {_crashes_text(row.line)}" for row in rows
     ]
     return _nested(f"{head}:", items)
 
 
-def _where(rows: Sequence[CrashRow]) -> str:
+def _crashes_text(line: Line) -> str:
+    """Return how many seeds crashed, and how many of these never ran."""
+    text = f"{line.n_crash} of {plural(line.n, 'seed')} crashed"
+    if not line.crashed_starts:
+        return text
+    n_crash, n = line.started
+    return (
+        f"{text} ({len(line.crashed_starts)} could not start, since its pre-training crashed; of "
+        f"those that ran {n_crash} of {n})"
+    )
+
+
+def where_text(rows: Sequence[CrashRow]) -> str:
     """Return row numbers, apart for each data set: ``row 3 (market1501); rows 3, 8 (msmt17)``."""
     by_data: dict[str, list[str]] = {}
     for row in rows:
@@ -228,7 +241,8 @@ def _told(table: PublishedTable, pair: Pair, comparison: Comparison) -> str:
 
 def _size(pair: Pair, sign: int) -> str:
     ours, paper = signed(sign * pair.ours, 1), signed(sign * pair.paper, 1)
-    return f"{ours} +/- {pair.half:.1f} here, {paper} in the paper"
+    few = f" ({plural(pair.num_seeds, 'seed')})" if pair.num_seeds < FEWEST_SEEDS else ""
+    return f"{ours} +/- {pair.half:.1f} here{few}, {paper} in the paper"
 
 
 def _nested(head: str, items: Sequence[str]) -> str:

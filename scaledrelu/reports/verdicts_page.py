@@ -14,7 +14,7 @@ from scaledrelu.reports.agreement import CrashCount
 from scaledrelu.reports.grid import signed
 from scaledrelu.reports.published_tables import PublishedTable, read_published, telling_labels
 from scaledrelu.reports.row_pairs import Comparison, Outcome, comparisons, orders
-from scaledrelu.reports.verdicts import crash_count, crash_rows, verdicts
+from scaledrelu.reports.verdicts import crash_count, crash_rows, verdicts, where_text
 from scaledrelu.text import markdown_table, plural
 
 PROFILE = "mini"  # the only profile that the page is about
@@ -32,15 +32,16 @@ every report names the devices behind it. How rows are judged is explained in
 [reports.md](reports.md); in short:
 
 - A row counts as a crash if more than half of its finished seeds crashed. In a mean, a crashed run
-  counts with the value that it ended at.
+  counts with the value that it ended at; one without a value (its loss was no longer finite before
+  it was evaluated, or it could not start because its pre-training crashed) is in no mean.
 - A block is what the paper prints as one group of rows. Pairs of rows are counted where the paper
   prints two different numbers: a row and the base row of its block; two other rows of a block; two
   rows of different blocks, trained by the same method, that agree in every label but those that
   tell the blocks apart. The pairs of a block share rows, so their counts are not independent.
 - A pair is decided where the 95 % interval of our difference over paired seeds leaves out zero and
   the difference is not smaller than the validation images can resolve; it is then as in the paper
-  or the other way round. Of pairs without any true difference up to one in twenty is decided by
-  chance.
+  or the other way round. Paired are the seeds with a value in both rows; of fewer than three the
+  number is printed. Of pairs without any true difference up to one in twenty is decided by chance.
 - Tau-b says how alike the rows of a block are ordered: 1 as in the paper, -1 in reverse, 0 by a
   constant guess. It looks at the means alone, not at how sure they are."""
 NOTHING = "Nothing that mini decides."
@@ -111,8 +112,29 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
     total = CrashCount(*(sum(c) for c in zip(*map(astuple, counts), strict=True)))
     found = [comparison for table in tables for comparison in comparisons(table)]
     lines.append(["all", *_crashes(total), *_outcomes(found)])
-    shared = "A row that two tables share counts in each of them."
+    shared = f"A row that two tables share counts in each of them.{_crashed_starts(tables)}"
     return f"{markdown_table(headers, lines)}\n\n{shared}"
+
+
+def _crashed_starts(tables: Sequence[PublishedTable]) -> str:
+    """Say where runs could not start, since another had crashed, and what the others say alone."""
+    rows = [(table.number, crash_rows(table)) for table in tables]
+    every = [row.line for _, own in rows for row in own]
+    starts = dict.fromkeys(start for line in every for start in line.crashed_starts)
+    if not starts:
+        return ""
+    places = []
+    for start in starts:
+        behind = [(n, [row for row in own if start in row.line.crashed_starts]) for n, own in rows]
+        named = [f"Table {number}, {where_text(own)}" for number, own in behind if own]
+        places.append(f"`{start}`: {'; '.join(named)}.")
+    ran = [line.started for line in every if line.crashes_in_paper and line.started[1]]
+    both = sum(2 * n_crash > n for n_crash, n in ran)
+    return (
+        " So does a pre-training that crashed: no run can start from it, and each of these counts "
+        f"as a crash. {' '.join(places)} Of the crashes of the paper, {both} of {len(ran)} happen "
+        "here too if only runs that started are counted."
+    )
 
 
 def _crashes(count: CrashCount) -> list[str]:

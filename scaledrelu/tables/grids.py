@@ -18,7 +18,7 @@ from scaledrelu.tables import reading
 
 FOLDER = "stability"  # below conf/, and below <results>/<profile>/
 AXES = ("stems", "optimizers", "multiples", "warmups")
-NAMES = ("source", "title", "base", "seeds", "metric")
+NAMES = ("source", "title", "base", "seeds", "more_seeds", "metric")
 LABELS = {
     "stem": {"caption": "components"},
     "optimizer": {"from": "optimizer.label"},

@@ -32,6 +32,7 @@ TABLE_KEYS = (
     "only_at",
     "not_at",
     "judged",
+    "more_seeds",
 )
 COLUMN_KEYS = ("from", "caption", "metric", "judged_on", "of", "header", "digits", "run")
 MOST_DIGITS = 6
@@ -84,6 +85,10 @@ def load_table(name: str, conf_dir: Path) -> Table:
     at = {key: _profiles(raw, key, conf_dir, where) for key in ("only_at", "not_at")}
     for seeds in filter(None, (table.seeds, *(row.seeds for row in table.rows))):
         reading.check_profiles(seeds.at_profile, conf_dir, f"{where}: seeds")
+    if table.more_seeds and table.more_seeds not in names:
+        raise TableError(
+            f"{where}, more_seeds: no table '{table.more_seeds}'{nearest(table.more_seeds, names)}"
+        )
     return replace(table, is_grid=is_grid, **at)
 
 
@@ -116,6 +121,7 @@ def table_of(name: str, raw: Any, where: str) -> Table:
         rows=tuple(_rows(name, raw, metrics)),
         seeds=reading.seeds(raw, where) or Seeds((0,)),
         judged=reading.a_flag(raw, "judged", where),
+        more_seeds=reading.a_text(raw, "more_seeds", "", where),
     )
 
 

@@ -63,6 +63,7 @@ class Table:
     not_at: tuple[str, ...] = ()  # profiles that make it only where it is named
     judged: bool = False  # whether the loss that the crash rule judged is printed beside its limit
     is_grid: bool = False  # of learning rates and warm-ups, from conf/stability
+    more_seeds: str = ""  # a table that trains some of these settings with more seeds
 
     @property
     def opening(self) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.errors import TableError
-from scaledrelu.reports.published_tables import read_published
+from scaledrelu.reports.published_tables import read_published, table_files
 from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.row_pairs import Kind, Outcome, comparisons
 from scaledrelu.reports.verdicts_page import results_page, write_results_page
@@ -15,7 +15,7 @@ from tests.helpers.table_fakes import finish, plan_of, write_table
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "results" / "published" / "mini"
 OWN = ("paper", "target", "status", "n", "n_crash", "n_images", "mean_all", "base", "vs_base")
-OWN += ("ci_vs_base", "decided", "values", "run_ids")
+OWN += ("ci_vs_base", "decided", "values", "run_ids", "note")
 
 
 def write_csv(folder, rows, *, labels=("stem",), name="table8"):
@@ -29,7 +29,8 @@ def write_csv(folder, rows, *, labels=("stem",), name="table8"):
             line |= {"metric": "val/top1", "paper": 80.0, "status": "ok", "n": 3, "n_crash": 0}
             line |= {"stem": f"s{number}", "run_ids": f"deit-{number:012x}", **row}
             values = [v for v in line.get("values", "").split() if not v.endswith("missing")]
-            numbers = [float(value.split("=")[1].split(":")[-1]) for value in values]
+            texts = [value.split("=")[1].split(":")[-1] for value in values]
+            numbers = [float(text) for text in texts if text]
             if numbers:
                 line.setdefault("mean_all", sum(numbers) / len(numbers))
             line.setdefault("target", "" if line["paper"] == "crash" else line["paper"])
@@ -105,11 +106,12 @@ def test_a_table_without_any_crash_agrees_and_says_that_a_guess_does_too(tmp_pat
 def test_differences_to_the_base_row_are_those_of_the_csv(tmp_path):
     def against(paper, difference, decided):
         return {"paper": paper, "base": 1, "vs_base": difference, "decided": decided} | {
-            "ci_vs_base": 1.25
+            "ci_vs_base": 1.25,
+            "values": "0=1 1=2 2=3",
         }
 
     rows = [
-        {"paper": 80.0},
+        {"paper": 80.0, "values": "0=1 1=2 2=3"},
         against(81.0, 4.0, "yes"),
         against(79.0, 6.0, "yes"),
         against(78.0, -0.5, "no"),
@@ -163,7 +165,7 @@ def test_pairs_of_a_block_are_judged_over_the_seeds_that_both_rows_have(tmp_path
 
 def test_of_many_pairs_the_largest_differences_are_named(tmp_path):
     # every row is 10, 20, 30 and 40 above the first in each seed
-    rows = [{"paper": 70 + n, "values": f"0={10 * n} 1={10 * n + 1}"} for n in range(5)]
+    rows = [{"paper": 70 + n, "values": f"0={10 * n} 1={10 * n + 1} 2={10 * n}"} for n in range(5)]
     write_csv(tmp_path, rows)
     _, holds, *_ = sections(tmp_path)
     assert holds[1:] == [
@@ -172,6 +174,22 @@ def test_of_many_pairs_the_largest_differences_are_named(tmp_path):
         "  - s4 (row 4) above s1 (row 1): +30.0 +/- 0.0 here, +3.0 in the paper",
         "  - s5 (row 5) above s2 (row 2): +30.0 +/- 0.0 here, +3.0 in the paper",
     ]
+
+
+def test_a_pair_of_fewer_than_three_seeds_says_how_many_it_rests_on(tmp_path):
+    rows = [
+        {"paper": 82.0, "values": "0=90 1=91 2=92"},
+        {"paper": 81.0, "values": "0=70 1=crash: 2=72"},
+        {"paper": 80.0, "values": "0=50 1=51 2=52"},
+    ]
+    write_csv(tmp_path, rows)
+    _, holds, *_ = sections(tmp_path)
+    assert holds[2:] == [
+        "  - s1 (row 1) above s3 (row 3): +40.0 +/- 0.0 here, +2.0 in the paper",
+        "  - s1 (row 1) above s2 (row 2): +20.0 +/- 0.0 here (2 seeds), +1.0 in the paper",
+        "  - s2 (row 2) above s3 (row 3): +20.0 +/- 0.0 here (2 seeds), +1.0 in the paper",
+    ]
+    assert "(2 seeds)" not in results_page(tmp_path).split("\n## ")[0]
 
 
 def test_a_reversed_pair_names_the_row_that_is_higher_here_first(tmp_path):
@@ -275,6 +293,49 @@ def test_metrics_of_the_same_runs_count_once_and_data_sets_apart(tmp_path):
     assert undecided[0] == "- Some seeds crash and others do not in rows 1-2 (market)."
 
 
+UNSTARTED = "2 of 3 crashed; upstream crashed (dino-00000000000a); non_finite"
+
+
+def test_runs_that_could_not_start_are_told_from_those_that_crashed(tmp_path):
+    alone = {"note": UNSTARTED.partition("; non")[0]}
+    rows = [
+        {"paper": "crash", **crashed(2), "note": UNSTARTED},
+        {"paper": "crash", **crashed(1), **alone},
+        {"paper": 80.0, **crashed(3)},
+    ]
+    write_csv(tmp_path, rows)
+    fails, holds, undecided, _ = sections(tmp_path)
+    lost = "(1 could not start, since its pre-training crashed; of those that ran"
+    assert holds[:2] == [
+        "- Crashes of the paper that happen here too: 1 of 2:",
+        f"  - s1 (row 1): 2 of 3 seeds crashed {lost} 1 of 2)",
+    ]
+    assert fails[1] == f"  - s2 (row 2): 1 of 3 seeds crashed {lost} 0 of 2)"
+    assert undecided[0] == (
+        "- Some seeds crash and others do not in rows 1-2. Of these, in rows 1-2 some could not "
+        "start."
+    )
+
+
+def test_the_overview_names_a_pre_training_whose_crash_counts_in_several_rows(tmp_path):
+    note = {"note": UNSTARTED}
+    write_csv(tmp_path, [{"paper": "crash", **crashed(2), **note}, {**crashed(1), **note}])
+    write_csv(tmp_path, [{}, {**crashed(1), **note}], name="table9")
+    overview, *_ = results_page(tmp_path).partition("\n\n## Table 8")
+    assert overview.endswith(
+        "\n\nA row that two tables share counts in each of them. So does a pre-training that "
+        "crashed: no run can start from it, and each of these counts as a crash. "
+        "`dino-00000000000a`: Table 8, rows 1-2; Table 9, row 2. Of the crashes of the paper, "
+        "0 of 1 happen here too if only runs that started are counted."
+    )
+
+
+def test_a_missing_teacher_is_no_crash_of_a_run_that_could_not_start(tmp_path):
+    note = "0 of 1 crashed, 1 missing; upstream crashed (deit-00000000000a)"
+    write_csv(tmp_path, [{"status": "missing", "n": 0, "note": note}, {}])
+    assert "deit-00000000000a" not in results_page(tmp_path)
+
+
 def test_misprints_and_baselines_outside_the_table_are_in_no_count(tmp_path):
     rows = [
         {"row": 0, "paper": 80.0, "mean_all": 90},
@@ -301,6 +362,13 @@ def test_a_table_without_numbers_of_the_paper_is_named_and_not_compared(tmp_path
 def test_the_head_says_how_many_seeds_there_are(tmp_path):
     write_csv(tmp_path, [crashed(0, of=5), crashed(0, of=3)])
     assert "Every row was trained with 3 to 5 seeds." in results_page(tmp_path)
+
+
+def test_the_head_says_which_crashed_runs_are_in_no_mean(tmp_path):
+    write_csv(tmp_path, [{}])
+    head = " ".join(results_page(tmp_path).split())
+    assert "a crashed run counts with the value that it ended at; one without a value" in head
+    assert "is in no mean" in head
 
 
 def test_a_table_of_an_older_version_is_refused_in_one_line(tmp_path):
@@ -357,7 +425,7 @@ def test_the_page_of_the_repository_is_written_from_its_own_results_only(tmp_pat
 
 
 def test_the_committed_page_is_that_of_the_committed_tables():
-    heads = [path.open().readline().split(",") for path in sorted(PUBLISHED.glob("*.csv"))]
+    heads = [path.open().readline().split(",") for path in table_files(PUBLISHED)]
     if not all("mean_all" in head for head in heads):
         pytest.skip("the published tables are of an older form; they are being trained again")
     assert (ROOT / "docs" / "results.md").read_bytes() == results_page(PUBLISHED).encode()

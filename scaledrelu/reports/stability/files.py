@@ -15,11 +15,13 @@ from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.drawing import LOOKS
 from scaledrelu.reports.stability.edge import HALF, NONE, edge_of, sensitivity_of
 from scaledrelu.reports.stability.lines import Line, final_loss, read_lines, series_names, series_of
+from scaledrelu.reports.stability.more_seeds import more_seeds
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Watched, watch_runs
 from scaledrelu.reports.stability.page import page
 from scaledrelu.reports.stability.pictures import draw_largest, draw_rates
 from scaledrelu.reports.stability.rate_map import draw_map
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.grids import FOLDER
 from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.table import Table
@@ -28,13 +30,16 @@ from scaledrelu.text import csv_of
 START = "what other runs start from"
 
 
-def write_stability(plan: Plan, table: Table, *, results: Path) -> list[Path]:
+def write_stability(
+    plan: Plan, table: Table, *, results: Path, compose: Compose | None = None
+) -> list[Path]:
     """Write everything about the stability of one table; unchanged files are left alone.
 
     Args:
         plan: the plan that the table belongs to.
         table: a grid, or any other table.
         results: results folder.
+        compose: overrides -> composed config, for the table with more seeds; None = a new composer.
     """
     place = results / plan.profile / FOLDER / table.name
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -50,9 +55,10 @@ def write_stability(plan: Plan, table: Table, *, results: Path) -> list[Path]:
         if len(set(names.values())) > len(LOOKS):  # coarser names
             drawn = _by_run(plan, table, lambda cell: cell.composed.choices["stem"])
         written += draw_largest(watched, drawn, _beside(place, "_largest"))
+    more = more_seeds(plan, table, lines, compose)
     pictures = [path.stem for path in written if path.suffix == ".png"]
     texts = {
-        _beside(place, ".md"): page(plan, table, lines, watched, pictures),
+        _beside(place, ".md"): page(plan, table, lines, watched, pictures, more),
         _beside(place, ".csv"): _csv(_spots(plan, lines)),
         _beside(place, "_edges.csv"): _csv(_summaries(lines)),
         _beside(place, "_runs.csv"): _csv(_runs(watched, names)),

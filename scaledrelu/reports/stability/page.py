@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.command import command, left_out, shown_overrides
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.grid import DASH, seeds_text, signed
+from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.stability.edge import (
     HALF,
     NONE,
@@ -16,7 +18,9 @@ from scaledrelu.reports.stability.edge import (
     sensitivity_of,
 )
 from scaledrelu.reports.stability.lines import Line, rates_of
+from scaledrelu.reports.stability.more_seeds import MoreSeeds
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
+from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import value_text
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Column, Table
@@ -34,6 +38,7 @@ def page(
     lines: Sequence[Line],
     watched: Sequence[Watched],
     pictures: Sequence[str],
+    more: Sequence[MoreSeeds],
 ) -> str:
     """Return the page.
 
@@ -43,6 +48,7 @@ def page(
         lines: its rows as lines of rates.
         watched: its finished runs.
         pictures: names of the pictures beside the page, without suffix.
+        more: its settings with more seeds in another table.
     """
     column = table.metrics[0]
     shown = {name.removeprefix(table.name): f"![{name}]({name}.png)" for name in pictures}
@@ -50,6 +56,7 @@ def page(
         _head(plan, table),
         _map(lines, column, [shown[key] for key in ("", "_rates") if key in shown]),
         _edges(lines),
+        _more_seeds(more),
         _sensitivities(lines),
         _overflow(watched, shown.get("_largest", "")),
         _holes(plan, table),
@@ -124,6 +131,31 @@ def _edges(lines: Sequence[Line]) -> str:
         "still holds, the grid ends before the edge."
     )
     return "\n\n".join(["## Stability edge", about, grid])
+
+
+def _more_seeds(more: Sequence[MoreSeeds]) -> str:
+    if not more:
+        return ""
+    name = title_of(more[0].there.cell.table)
+    rows = [
+        [
+            one.line.name,
+            value_text(one.rate),
+            _crashed(one.here),
+            f"{_crashed(one.there)} (row {one.there.cell.row.number})",
+        ]
+        for one in more
+    ]
+    grid = markdown_table(["", "lr", "crashed here", f"crashed in {name}"], rows)
+    about = (
+        f"{name} trains some of these settings with more seeds, those of the map among them. Where "
+        'one crashes there and none here, "no seed crashes" holds for the seeds of the map alone.'
+    )
+    return "\n\n".join(["## More seeds", about, grid])
+
+
+def _crashed(value: CellValue) -> str:
+    return f"{value.count(Status.CRASH)} of {len(value.finished)}"
 
 
 def _sensitivities(lines: Sequence[Line]) -> str:
