@@ -43,10 +43,18 @@ DOING = {  # function -> what a run does in it; the innermost one counts
 }
 NOTE = "rank{rank}.error"
 LOST = "lost its connection to another process, which left no error message (out of memory?)"
+WAITED = (
+    "waited longer than launch.timeout_s for another process, which had not failed (it may have "
+    "compiled its networks, or its files are slow)"
+)
+ENDED_BY = {  # signal -> what it hints at; NCCL's threads abort a process that waited too long
+    signal.SIGABRT: "its output says why; with NCCL often a wait longer than launch.timeout_s"
+}
 LAUNCHED = {"RANK", "WORLD_SIZE", "SLURM_PROCID"}
 WAIT_S = 5.0  # a process writes its note before its connections close
 # gloo raises plain RuntimeErrors: torch's Python types name NCCL and the store only.
 OF_A_CONNECTION = ("gloo/transport", "closed by peer", "reset by peer", "nccl")
+TOO_LONG = "timed out waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,11 @@ def whose_fault(codes: Sequence[tuple[int, int]], nproc: int, folder: Path) -> s
     if note := first_note(folder, nproc):
         return _blamed(note.rank, nproc, note.reason, folder)
     if (rank := killed_first(codes)) is not None:
-        number = -dict(codes)[rank]
-        reason = f"killed by {signal.Signals(number).name} (out of memory?)"
+        number = signal.Signals(-dict(codes)[rank])
+        reason = f"killed by {number.name} ({ENDED_BY.get(number, 'out of memory?')})"
         return _blamed(rank, nproc, reason, folder)
+    if note := first_wait(folder, nproc):
+        return _blamed(note.rank, nproc, WAITED, folder)
     rank = min(rank for rank, _ in codes)
     return _blamed(rank, nproc, LOST, folder)
 
@@ -96,6 +106,8 @@ def cause(error: BaseException, folder: Path) -> tuple[str, str]:
         return _blamed(ranks.rank, ranks.size, reason, folder), trace
     if note := wait_for_note(folder, ranks.size):
         return _blamed(note.rank, ranks.size, note.reason, folder), note.trace
+    if note := first_wait(folder, ranks.size):
+        return _blamed(note.rank, ranks.size, WAITED, folder), note.trace
     return _blamed(ranks.rank, ranks.size, f"{LOST} ({reason})", folder), trace
 
 
@@ -119,8 +131,13 @@ def in_one_line(error: BaseException) -> str:
             doing = DOING.get(frame.f_code.co_name, doing)
             place = f"{path.relative_to(PACKAGE)}:{line}"
     where = f"{f'while {doing}' if doing else 'in'} ({place}): " if place else ""
-    first = next(iter(str(error).strip().splitlines()), "no message")
-    return f"{where}{type(error).__name__}: {first}"
+    return f"{where}{type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    """Return an error's first line, with the next one where it only announces that."""
+    lines = [words for line in str(error).splitlines() if (words := line.strip())]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else "no message"
 
 
 @contextlib.contextmanager
@@ -183,7 +200,18 @@ def first_note(folder: Path, size: int) -> Note | None:
         folder: run directory.
         size: number of processes of the run.
     """
-    notes = [note for rank in range(size) if (note := _read(folder, rank)) and not note.follows]
+    notes = [note for note in _notes(folder, size) if not note.follows]
+    return min(notes, key=lambda note: note.time, default=None)
+
+
+def first_wait(folder: Path, size: int) -> Note | None:
+    """Return the earliest note of a process that waited too long, or None if there is none.
+
+    Args:
+        folder: run directory.
+        size: number of processes of the run.
+    """
+    notes = [note for note in _notes(folder, size) if TOO_LONG in note.reason.lower()]
     return min(notes, key=lambda note: note.time, default=None)
 
 
@@ -217,6 +245,10 @@ def ranks_of_process() -> Ranks | None:
     from scaledrelu.engine.distributed import find_ranks
 
     return find_ranks()
+
+
+def _notes(folder: Path, size: int) -> list[Note]:
+    return [note for rank in range(size) if (note := _read(folder, rank))]
 
 
 def _read(folder: Path, rank: int) -> Note | None:

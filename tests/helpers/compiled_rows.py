@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -20,6 +22,7 @@ from scaledrelu.runs.optimisation import build_optimizer, build_scaler
 from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress
 
+BUCKET_BYTES = 2**17
 STEPS = 4  # replayed graphs: a first step to warm up, one to record, two replays
 COMMON = ["profile=smoke", "batch.total=16", "batch.group=8", "profile.batch_scale=1.0"]
 COMMON += ["launch.channels_last=true", "launch.fp16_on_cpu=true", "model.drop_path=0.2"]
@@ -46,12 +49,14 @@ class Trained:
     drawn: Tensor
 
 
-def train_steps(config: RunConfig, device: torch.device) -> Trained:
+def train_steps(
+    config: RunConfig, device: torch.device, *, rank: int = 0, size: int = 1
+) -> Trained:
     """Make a few updates, none of which is skipped, with the flag of the training loop."""
     take_device(device)
     torch.manual_seed(0)
     task = build.build_task(config, 10).to(device).to(memory_format=torch.channels_last).train()
-    optimizer, world = build_optimizer(config.optimizer, task, lr=1e-3), World(0, 1, device)
+    optimizer, world = build_optimizer(config.optimizer, task, lr=1e-3), World(rank, size, device)
     scaler = build_scaler(config.precision, device)
     update = build.build_update(config, task, optimizer, scaler, world)
     prepare, seen = prepare_for(config, task, 10, device), []
@@ -68,20 +73,38 @@ def train_steps(config: RunConfig, device: torch.device) -> Trained:
 
 @contextmanager
 def ddp_of_one(folder: Path, device: torch.device) -> Iterator[None]:
-    """Join a group of one process, in which every task is wrapped as in a larger one."""
+    """Join a group of one process, in which every task is wrapped as in a larger one.
+
+    Its buckets are small.
+    """
     backend, devices = ("nccl", [0]) if device.type == "cuda" else ("gloo", None)
     dist.init_process_group(backend, init_method=f"file://{folder}/meet", rank=0, world_size=1)
     wrap = build.wrap
 
     def wrapped(config: RunConfig, task: nn.Module, world: World) -> nn.Module:
-        return DistributedDataParallel(
+        return build.DistributedDataParallel(
             wrap(config, task, world), device_ids=devices, broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )  # fmt: skip
 
     build.wrap = wrapped
     try:
-        yield
+        with small_buckets():
+            yield
     finally:
         build.wrap = wrap
         dist.destroy_process_group()
+
+
+@contextmanager
+def small_buckets() -> Iterator[None]:
+    """Exchange gradients in buckets so small that a tiny network has several, as a large one has.
+
+    torch compiles a network piece by piece then, with a bucket for each piece.
+    """
+    ddp = partial(DistributedDataParallel, bucket_cap_mb=BUCKET_BYTES / 2**20)
+    with (
+        mock.patch.object(dist, "_DEFAULT_FIRST_BUCKET_BYTES", BUCKET_BYTES),
+        mock.patch.object(build, "DistributedDataParallel", ddp),
+    ):
+        yield

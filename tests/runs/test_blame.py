@@ -23,6 +23,10 @@ from tests.helpers.tiny_runs import folder_of
 
 TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 CLOSED = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection reset")
+WAITED = RuntimeError(
+    "[/pytorch/third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting "
+    "600000ms for recv operation to complete"
+)
 
 
 @pytest.fixture
@@ -123,6 +127,38 @@ def test_a_torn_note_is_no_note(tmp_path) -> None:
     (tmp_path / "rank0.error").write_bytes(os.urandom(64))
     (tmp_path / "rank1.error").write_text("[]")
     assert blame.first_note(tmp_path, 2) is None
+
+
+def test_a_process_that_waited_in_vain_is_not_told_that_memory_ran_out(tmp_path) -> None:
+    note(tmp_path, 1, WAITED)
+    note(tmp_path, 0, CLOSED)  # it came at last, when the other had left
+    said = blame.whose_fault([(1, 1)], 2, tmp_path)
+    assert said.startswith(f"process 1 of 2 failed: {blame.WAITED}; see ")
+    note(tmp_path, 2, ValueError("the cause"))
+    assert "process 2 of 3 failed: the cause" in blame.whose_fault([(1, 1)], 3, tmp_path)
+
+
+def test_a_process_of_torchrun_that_waited_in_vain_says_so(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(blame, "wait_for_note", blame.first_note)  # in no time
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    note(tmp_path, 1, WAITED)
+    line, _ = blame.cause(CLOSED, tmp_path)
+    assert line.startswith(f"process 1 of 2 failed: {blame.WAITED}; see ")
+
+
+@pytest.mark.parametrize(("code", "words"), [(-6, "launch.timeout_s"), (-9, "out of memory?")])
+def test_the_signal_that_ends_a_process_hints_at_the_reason(tmp_path, code, words) -> None:
+    assert words in blame.whose_fault([(0, code)], 2, tmp_path)
+
+
+def test_a_line_that_only_announces_the_next_is_joined_to_it() -> None:
+    error = RuntimeError(
+        "backend='inductor' raised:\n\nRuntimeError: no C compiler\n\nSet VERBOSE=1"
+    )
+    found = blame.in_one_line(error)
+    assert found == "RuntimeError: backend='inductor' raised: RuntimeError: no C compiler"
+    assert blame.in_one_line(ValueError("of shape:")) == "ValueError: of shape:"
 
 
 @pytest.mark.parametrize(
