@@ -133,7 +133,7 @@ def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunC
 
     Raises:
         ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
-            ``_target_`` outside the trusted modules, or a ``data.root`` without effect.
+            ``_target_`` outside the trusted modules, or a value without effect.
     """
     conf_dir = conf_dir or CONF_DIR
     values = expand_places(values)
@@ -144,6 +144,7 @@ def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunC
     check_targets(values, trust=config.trust)
     check_method(config, conf_dir)
     config.data.refuse_root_without_effect()
+    config.stem.refuse_layers_without_effect()
     return config
 
 

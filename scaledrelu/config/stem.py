@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaledrelu.config.fields import build, number, word
-from scaledrelu.config.group import Group, require
+from scaledrelu.config.group import Group, require, typed
 from scaledrelu.config.ranges import CHANNELS, FEW
 from scaledrelu.errors import ConfigError
 
@@ -75,6 +75,23 @@ class StemConfig(Group):
             f"{list(self.strides)})",
         )
         require(all(kernel % 2 for kernel in kernels), f"stem.kernels={kernels}: must be odd")
+
+    def refuse_layers_without_effect(self) -> None:
+        """Refuse what follows convolutions where there are none: it would go unnoticed.
+
+        Not a part of :meth:`check`, so that runs that were stored with it can still be read.
+
+        Raises:
+            ConfigError: naming the field.
+        """
+        for name in () if self.strides else ("norm", "act"):
+            value = getattr(self, name)
+            require(
+                value == "none",
+                f"stem.{name}={typed(value)}: has no effect, since it follows convolutions and "
+                "this stem has none; layers behind the projection are its tail, e.g. "
+                "stem=patchify_bn_relu or stem.tail=[batch,relu]",
+            )
 
     def fit(self, patch_size: int) -> FittedStem:
         """Return the strides and the projection of this stem on one patch size.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -36,6 +37,13 @@ from scaledrelu.runs.optimisation import (
 )
 from scaledrelu.runs.prepare import batch_groups, prepare_for
 from scaledrelu.tasks.base import Task
+
+# torch 2.15 has a new name for the switch that broadcasts buffers, and warns of the old one.
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in signature(DistributedDataParallel).parameters
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,5 +285,5 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
     # Running statistics follow group 0 and are broadcast before they are read (sync_buffers).
     # Not static_graph: with it torch 2.15 loses the gradients that no_sync() accumulated.
     return DistributedDataParallel(
-        task, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+        task, device_ids=devices, gradient_as_bucket_view=True, **{_SYNC_BUFFERS: False}
     )

@@ -473,6 +473,12 @@ def test_results_that_cannot_be_written_are_one_line(
         ),
         ("recipe=reid", "data.root=made, but the data set has not been generated; run `python "),
         (
+            "stem=patchify stem.norm=batch",
+            "stem.norm=batch: has no effect, since it follows convolutions and this stem has none; "
+            "layers behind the projection are its tail, e.g. stem=patchify_bn_relu or "
+            "stem.tail=[batch,relu]",
+        ),
+        (
             "data.root=/no/such/place",
             "data.root=/no/such/place: has no effect, since digits come with scikit-learn (at mini "
             "and smoke they stand in for imagenet1k); write data=imagefolder to train on your own "

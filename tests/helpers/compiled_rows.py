@@ -83,8 +83,8 @@ def ddp_of_one(folder: Path, device: torch.device) -> Iterator[None]:
 
     def wrapped(config: RunConfig, task: nn.Module, world: World) -> nn.Module:
         return build.DistributedDataParallel(
-            wrap(config, task, world), device_ids=devices, broadcast_buffers=False,
-            gradient_as_bucket_view=True,
+            wrap(config, task, world), device_ids=devices, gradient_as_bucket_view=True,
+            **{build._SYNC_BUFFERS: False},
         )  # fmt: skip
 
     build.wrap = wrapped
