@@ -114,8 +114,8 @@ def _how_to_read(noise: PrintedNoise) -> str:
     items = [
         "supported, contradicted: the 95 % interval (in brackets) lies on one side of what the "
         "claim says. It is the interval of the mean difference over paired seeds, widened by that "
-        "over validation images. A claim of several parts is contradicted if one part is, and "
-        "supported if all are.",
+        "over validation images, and ends at -100 and +100 points. A claim of several parts is "
+        "contradicted if one part is, and supported if all are.",
         "undecided: seeds and images cannot tell; one seed never can. Not run: a row has no "
         "finished run. Not testable: not by runs of this profile, or by none; the reason stands "
         "in place of a number.",

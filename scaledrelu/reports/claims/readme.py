@@ -69,7 +69,9 @@ def write_readme(results: Path, root: Path, profile: str) -> Path | None:
 def _in_short(one: Judged) -> str:
     """Return the verdict with its number; of several parts that differ, how each came out."""
     told = [part.ours for part in one.parts if part.ours.verdict is not Verdict.NOT_TESTABLE]
-    if len(told) != 1:
+    if not told:
+        return f"{one.verdict} ({one.parts[0].ours.reason})"
+    if len(told) > 1:
         differ = len({said.verdict for said in told}) > 1
         counts = counts_of(said.verdict for said in told)
         return f"{one.verdict} (of {len(told)} parts {counts})" if differ else str(one.verdict)

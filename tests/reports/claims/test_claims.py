@@ -246,6 +246,23 @@ def test_a_value_at_an_epoch_counts_on_the_papers_data(tmp_path):
     assert judged(tmp_path, profile="paper")["x"].verdict is CONTRADICTED
 
 
+def test_an_epoch_inside_our_warm_up_but_behind_the_papers_is_not_testable(tmp_path):
+    conf = write_conf(tmp_path, checks={"x": {"ahead": "M1", "of": "M2"}})
+    curves = conf / "figure" / "curves.yaml"
+    curves.write_text(curves.read_text().replace("epoch: 3", "epoch: 8"))  # warm-up: 5 of them
+    for row, last in (("high", 15), ("low", 10)):
+        fill(tmp_path, row, GOOD, log=(*range(7), last))
+    assert judged(tmp_path)["x"].verdict is SUPPORTED
+    found = judged(tmp_path, overrides="profile.warmup_scale=2")["x"]
+    assert found.verdict is NOT_TESTABLE
+    assert found.parts[0].ours.reason == (
+        "epoch 8 of the paper is epoch 8 here, inside our warm-up of 10 epochs; the paper's ends "
+        "with epoch 5"
+    )
+    curves.write_text(curves.read_text().replace("epoch: 8", "epoch: 5"))  # both inside
+    assert judged(tmp_path, overrides="profile.warmup_scale=2")["x"].verdict is NOT_RUN
+
+
 @pytest.mark.parametrize(
     ("conv", "verdict"), [(0.3, SUPPORTED), (0.7, CONTRADICTED), (None, NOT_RUN)]
 )
@@ -259,6 +276,15 @@ def test_what_the_text_says_of_figure_1_is_judged_by_the_similarity_of_tokens(
     assert (found.verdict, len(found.parts)) == (verdict, 1)
     if conv:
         assert found.parts[0].ours.interval.size == pytest.approx(conv - 0.5)
+
+
+def test_an_interval_in_points_ends_at_a_hundred(tmp_path):
+    write_conf(tmp_path)
+    fill(tmp_path, "high", (1.0, 1.0, 0.1))
+    fill(tmp_path, "low", (0.1, 0.1, 1.0))
+    found = judged(tmp_path)
+    assert found["above"].parts[0].ours.interval.high == 100
+    assert found["below"].parts[0].ours.interval.low == -100
 
 
 def test_a_table_that_a_profile_does_not_have_is_not_testable_and_says_so(folder):

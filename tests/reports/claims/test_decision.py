@@ -30,6 +30,12 @@ def test_a_claim_is_as_its_worst_part_that_can_be_tested():
         assert combine(parts) is min(parts, key=ORDERED.index)
 
 
+def test_a_difference_of_percentages_ends_at_a_hundred():
+    assert Interval.around(38.1, 64.7, bound=100) == Interval(38.1, 38.1 - 64.7, 100)
+    assert Interval.around(-90, 30, bound=100) == Interval(-90, -100, -60)
+    assert Interval.around(-90, 30) == Interval(-90, -120, -60)
+
+
 def test_an_interval_decides_only_from_one_side_of_the_limit():
     found = Interval(2.0, 1.0, 3.0)
     assert [is_above(found, limit) for limit in (0.9, 1.0, 2.0, 3.0, 3.1)] == [
