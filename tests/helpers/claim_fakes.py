@@ -130,7 +130,7 @@ def fill(
         evidence = {"val.correct": right} if images else {}
         if alike is not None:
             layers = np.full(3, alike + 0.01 * seed)
-            evidence |= {f"similarity.{kind}": layers for kind in ("absolute", "signed")}
+            evidence |= {f"similarity.{mean}": layers for mean in ("absolute", "signed")}
         if evidence:
             np.savez(made / "evidence.npz", **evidence)
         points = enumerate(value + 0.1 * seed for value in log)

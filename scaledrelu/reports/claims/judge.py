@@ -20,7 +20,7 @@ from scaledrelu.reports.claims.decision import (
     together,
 )
 from scaledrelu.reports.claims.facts import fact, is_as_said, shown
-from scaledrelu.reports.claims.figure_one import FigureOne
+from scaledrelu.reports.claims.figure_one import PRINTED, FigureOne
 from scaledrelu.reports.claims.findings import (
     OF_RUNS,
     PERCENT,
@@ -91,6 +91,8 @@ class _Judge:
             yield Part("", relation, (), told, told)
         elif relation is Relation.FIGURE1:
             yield from self._figure.parts(check, claim)
+        elif relation is Relation.LESS_ALIKE:
+            yield from self._less_alike(check)
         elif relation is Relation.SETTING:
             yield from self._settings(check)
         elif relation in (Relation.REACHES, Relation.AHEAD):
@@ -121,6 +123,14 @@ class _Judge:
         verb = CRASHES[check.relation][1 if len(rows) > 1 else 2]
         text = f"{', '.join(check.rows)} {verb}"
         return Part(text, check.relation, cells, *said)
+
+    def _less_alike(self, check: Check) -> Iterable[Part]:
+        """Compare the lower layers of rows, as Figure 1 does with those that it draws."""
+        for names in product(check.rows, check.others):
+            places = [self._rows.place(name) for name in names]
+            said = _told(lambda p=places: self._figure.less_alike(*map(self._sides[0].cell, p)))
+            text = f"similarity in the lower half of the layers, {' minus '.join(names)}"
+            yield Part(text, check.relation, _cells(places), said, PRINTED)
 
     def _settings(self, check: Check) -> Iterable[Part]:
         for name in check.rows:

@@ -35,6 +35,7 @@ class Relation(StrEnum):
     CRASHES = "crashes"
     HOLDS = "holds"
     MOSTLY_CRASH = "mostly_crash"
+    LESS_ALIKE = "less_alike"
     FIGURE1 = "figure1"
     REACHES = "reaches"
     AHEAD = "ahead"
@@ -52,6 +53,7 @@ GRAMMAR: dict[Relation, tuple[str | None, tuple[str, ...], tuple[str, ...]]] = {
     Relation.CRASHES: (None, (), ()),
     Relation.HOLDS: (None, (), ()),
     Relation.MOSTLY_CRASH: (None, (), ()),
+    Relation.LESS_ALIKE: ("than", ("than",), ()),
     Relation.FIGURE1: (None, (), ()),
     Relation.REACHES: (None, (), ()),
     Relation.AHEAD: ("of", ("of",), ()),

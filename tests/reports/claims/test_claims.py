@@ -278,6 +278,21 @@ def test_what_the_text_says_of_figure_1_is_judged_by_the_similarity_of_tokens(
         assert found.parts[0].ours.interval.size == pytest.approx(conv - 0.5)
 
 
+@pytest.mark.parametrize(
+    ("conv", "verdict"), [(0.3, SUPPORTED), (0.7, CONTRADICTED), (None, NOT_RUN)]
+)
+def test_any_two_rows_can_be_asked_whose_lower_layers_are_less_alike(tmp_path, conv, verdict):
+    write_conf(tmp_path, checks={"x": {"less_alike": "even", "than": "high"}})
+    fill(tmp_path, "high", GOOD, alike=0.5)
+    fill(tmp_path, "even", [0.9, 0.8, 0.9, 0.9, 0.9], alike=conv)
+    found = judged(tmp_path)["x"]
+    assert (found.verdict, found.papers_verdict) == (verdict, NOT_TESTABLE)
+    if conv:
+        said = found.parts[0].ours
+        assert said.interval.size == pytest.approx(conv - 0.5)
+        assert (said.unit, said.seeds, len(said.runs)) == ("cosine", 5, 10)
+
+
 def test_an_interval_in_points_ends_at_a_hundred(tmp_path):
     write_conf(tmp_path)
     fill(tmp_path, "high", (1.0, 1.0, 0.1))

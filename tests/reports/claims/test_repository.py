@@ -74,6 +74,20 @@ def test_a_claim_about_a_rate_that_patchify_does_not_take_asks_whether_it_does_n
     assert asked in BY_NAME[name].checks
 
 
+def test_figure_1_at_equal_settings_has_the_pairs_of_table_1():
+    wanted = [(c.rows, c.others) for name in ("T1.10", "T1.11") for c in BY_NAME[name].checks]
+    assert [(c.rows, c.others) for c in BY_NAME["F1.5"].checks] == wanted
+    assert {c.relation for c in BY_NAME["F1.5"].checks} == {Relation.LESS_ALIKE}
+
+
+def test_the_readme_shows_that_figure_1_turns_round_at_equal_rates(judged):
+    assert [judged[name].is_headline for name in ("F1.2", "F1.5", "C03", "C05")] == [True] * 4
+    assert judged["F1.2"].parts[0].ours.interval.low > 0
+    assert [p.ours.interval.high < 0 for p in judged["F1.5"].parts] == [True] * 5
+    assert "1e-3" in judged["F1.2"].says
+    assert "5e-4" in judged["F1.2"].says
+
+
 @pytest.mark.parametrize("name", ["T5.1", "T5.2", "T5.3", "T5.4", "T5.5"])
 def test_rows_of_table_5_are_compared_over_all_seeds_of_their_block(name):
     rows = Rows(CLAIMS, CONF_DIR)
