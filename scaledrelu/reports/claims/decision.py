@@ -97,6 +97,22 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict.SUPPORTED if told else Verdict.NOT_TESTABLE
 
 
+def put_to_the_test(given: Sequence[Verdict], verdict: Verdict) -> Verdict:
+    """Return the verdict on a claim that takes something for granted.
+
+    Where that is not borne out, nothing that is found puts the claim to the test: it is undecided
+    or not run as what it takes for granted is, and not testable where that is contradicted.
+
+    Args:
+        given: verdicts on what the claim takes for granted.
+        verdict: on what it says.
+    """
+    met = combine(given)
+    if not given or met is Verdict.SUPPORTED or verdict is Verdict.NOT_TESTABLE:
+        return verdict
+    return met if met in (Verdict.NOT_RUN, Verdict.UNDECIDED) else Verdict.NOT_TESTABLE
+
+
 def is_above(found: Interval, limit: float) -> Verdict:
     """Judge the claim that a number lies above a limit.
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaledrelu.reports.claims.decision import Count, Interval, Verdict, combine
+from scaledrelu.reports.claims.decision import (
+    Count,
+    Interval,
+    Verdict,
+    combine,
+    put_to_the_test,
+)
 from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.spec import Relation
 
@@ -52,13 +58,23 @@ class CellName:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One relation between cells: what it is in words, and what either side says."""
+    """One relation between cells: what it is in words, and what either side says.
+
+    Attributes:
+        text: the relation in words.
+        relation: which.
+        cells: what it is about.
+        ours: by our runs.
+        paper: by the printed numbers.
+        is_given: whether the claim takes it for granted.
+    """
 
     text: str
     relation: Relation
     cells: tuple[CellName, ...]
     ours: Said
     paper: Said
+    is_given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +90,19 @@ class Judged:
     @property
     def verdict(self) -> Verdict:
         """What our runs say."""
-        return combine(part.ours.verdict for part in self.parts)
+        says = combine(part.ours.verdict for part in self.parts if not part.is_given)
+        return put_to_the_test([part.ours.verdict for part in self.given], says)
 
     @property
     def papers_verdict(self) -> Verdict:
         """What the printed numbers say."""
-        return combine(part.paper.verdict for part in self.parts)
+        says = combine(part.paper.verdict for part in self.parts if not part.is_given)
+        return put_to_the_test([part.paper.verdict for part in self.given], says)
+
+    @property
+    def given(self) -> tuple[Part, ...]:
+        """What the claim takes for granted."""
+        return tuple(part for part in self.parts if part.is_given)
 
     @property
     def is_setting(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 from scaledrelu.config.milestones import Milestone, load_milestones
@@ -34,7 +35,7 @@ from scaledrelu.reports.claims.ours import OTHER_DATA, Ours
 from scaledrelu.reports.claims.printed import Printed
 from scaledrelu.reports.claims.rows import Place, Rows
 from scaledrelu.reports.claims.sides import Measured, Untold, papers_value
-from scaledrelu.reports.claims.spec import WHERE, Check, Claims, Relation
+from scaledrelu.reports.claims.spec import WHERE, Check, Claim, Claims, Relation
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import compose_at_paper
@@ -65,10 +66,16 @@ def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> li
             section=claim.section,
             says=claim.says,
             is_headline=claim.is_headline,
-            parts=tuple(part for check in claim.checks for part in judge(check, claim.name)),
+            parts=tuple(_parts(judge, claim)),
         )
         for claim in claims.claims
     ]
+
+
+def _parts(judge: _Judge, claim: Claim) -> Iterable[Part]:
+    for number, check in enumerate(claim.every_check):
+        for part in judge(check, claim.name):
+            yield replace(part, is_given=number < len(claim.given))
 
 
 class _Judge:

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from scaledrelu.reports.claims.decision import Verdict
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
-from scaledrelu.reports.claims.words import SMALL_P, cells_text, found_text, papers_text
+from scaledrelu.reports.claims.words import (
+    PRECONDITION,
+    SMALL_P,
+    cells_text,
+    found_text,
+    papers_text,
+)
 from scaledrelu.text import markdown_table, plural
 
 HEADERS = ("claim", "what the paper says", "here", "found here", "by the paper's own numbers")
@@ -116,6 +122,9 @@ def _how_to_read(noise: PrintedNoise) -> str:
         "claim says. It is the interval of the mean difference over paired seeds, widened by that "
         "over validation images, and ends at -100 and +100 points. A claim of several parts is "
         "contradicted if one part is, and supported if all are.",
+        f"{PRECONDITION}: what a claim takes for granted. Where that is undecided or not run, so "
+        "is the claim, and where it is contradicted the claim is not testable, whatever its other "
+        "parts say: nothing has put it to the test. The same holds of the paper's own numbers.",
         "undecided: seeds and images cannot tell; one seed never can. Not run: a row has no "
         "finished run. Not testable: not by runs of this profile, or by none; the reason stands "
         "in place of a number.",

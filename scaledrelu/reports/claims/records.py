@@ -24,6 +24,7 @@ COLUMNS = (
     "verdict",
     "paper_verdict",
     "part",
+    "given",
     "relation",
     "compared",
     "cells",
@@ -99,6 +100,7 @@ def _of_claim(one: Judged) -> dict[str, object]:
 
 def _of_part(part: Part) -> dict[str, object]:
     fields = {
+        "given": _yes(part.is_given),
         "relation": part.relation,
         "compared": part.text,
         "cells": " ".join(map(str, part.cells)),
@@ -122,9 +124,13 @@ def _of_side(said: Said) -> dict[str, object]:
         "high": four_digits(found.high),
         "seeds": said.seeds or "",
         "images": said.images or "",
-        "counts": " ".join(f"{count.crashed}/{count.total}" for count in said.counts),
+        "counts": " ".join(_counted(said.counts)),
         "reason": said.reason,
     }
+
+
+def _counted(counts: Iterable[Count]) -> list[str]:
+    return [f"{count.crashed}/{count.total}" for count in counts]
 
 
 def _judged(lines: Sequence[Mapping[str, str]]) -> Judged:
@@ -145,24 +151,32 @@ def _part(line: Mapping[str, str]) -> Part:
         text=line["compared"],
         relation=Relation(line["relation"]),
         cells=tuple(CellName(table, int(row), column) for table, row, column in cells),
-        ours=replace(ours, tests=_tests(line), runs=tuple(line["run_ids"].split())),
+        ours=replace(
+            ours,
+            tests=_tests(line),
+            runs=tuple(line["run_ids"].split()),
+        ),
         paper=paper,
+        is_given=line["given"] == "yes",
     )
 
 
 def _said(line: Mapping[str, str], names: Mapping[str, str]) -> Said:
     text = {key: line[name] for key, name in names.items()}
     ends = [float(text[key]) if text[key] else None for key in ("effect", "low", "high")]
-    counts = (item.split("/") for item in text["counts"].split())
     return Said(
         verdict=Verdict(text["verdict"]),
         interval=None if ends[0] is None else Interval(*ends),
         unit=line["unit"],
         seeds=int(text["seeds"] or 0),
         images=int(text["images"]) if text["images"] else None,
-        counts=tuple(Count(int(crashed), int(total)) for crashed, total in counts),
+        counts=_counts(text["counts"].split()),
         reason=text["reason"],
     )
+
+
+def _counts(texts: Iterable[str]) -> tuple[Count, ...]:
+    return tuple(Count(*map(int, text.split("/"))) for text in texts)
 
 
 def _tests(line: Mapping[str, str]) -> tuple[McNemar, ...]:

@@ -1,7 +1,8 @@
 """What the paper claims, read strictly from ``conf/claims.yaml``; knows no runs.
 
-A claim has one or more checks. A check is one relation between rows of the tables, which have names
-of their own in the file, or a fact about how the paper's rows are set up.
+A claim has one or more checks, and may have others that it takes for granted. A check is one
+relation between rows of the tables, which have names of their own in the file, or a fact about how
+the paper's rows are set up.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from scaledrelu.tables.typed import is_whole
 
 FILE = "claims.yaml"
 WHERE = f"conf/{FILE}"
-CLAIM_KEYS = ("id", "section", "says", "checks", "headline")
+CLAIM_KEYS = ("id", "section", "says", "checks", "given", "headline")
 PRINTED_KEYS = ("seed_sd", "early_sd")
 
 
@@ -95,13 +96,28 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the paper says, in our words, and how it is checked."""
+    """What the paper says, in our words, and how it is checked.
+
+    Attributes:
+        name: its id.
+        section: of the paper.
+        says: the sentence.
+        checks: what it says.
+        given: what it takes for granted; where that is not so, nothing puts it to the test.
+        is_headline: whether it is a main claim.
+    """
 
     name: str
     section: str
     says: str
     checks: tuple[Check, ...]
+    given: tuple[Check, ...] = ()
     is_headline: bool = False
+
+    @property
+    def every_check(self) -> tuple[Check, ...]:
+        """What it takes for granted, then what it says."""
+        return self.given + self.checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +198,7 @@ def _claim(raw: Any, rows: Mapping[str, RowName]) -> Claim:
         section=reading.a_text(raw, "section", "", where),
         says=reading.a_text(raw, "says", "", where),
         checks=tuple(_check(one, rows, where) for one in reading.a_list(raw, "checks", where)),
+        given=tuple(_check(one, rows, where) for one in reading.a_list(raw, "given", where)),
         is_headline=reading.a_flag(raw, "headline", where),
     )
 

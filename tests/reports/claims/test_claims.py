@@ -9,6 +9,7 @@ import pytest
 
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.claims.decision import Verdict
+from scaledrelu.reports.claims.readme import readme_section
 from scaledrelu.reports.claims.records import csv_text, read_claims
 from scaledrelu.reports.statistics import estimate, resolvable
 from tests.helpers.claim_fakes import PRINTED, fill, judged, write_conf
@@ -291,6 +292,55 @@ def test_any_two_rows_can_be_asked_whose_lower_layers_are_less_alike(tmp_path, c
         said = found.parts[0].ours
         assert said.interval.size == pytest.approx(conv - 0.5)
         assert (said.unit, said.seeds, len(said.runs)) == ("cosine", 5, 10)
+
+
+GIVEN = {"id": "x", "section": "A section", "says": "It says x.", "headline": True}
+GIVEN |= {"given": [{"crashes": "dead"}], "checks": [{"higher": "low", "than": "high"}]}
+
+
+@pytest.mark.parametrize(
+    ("crashed", "verdict", "met"),
+    [
+        (5, CONTRADICTED, SUPPORTED),
+        (3, UNDECIDED, UNDECIDED),
+        (0, NOT_TESTABLE, CONTRADICTED),
+        (None, NOT_RUN, NOT_RUN),
+    ],
+)
+def test_a_claim_is_not_put_to_the_test_where_its_precondition_is_not_met(
+    tmp_path, crashed, verdict, met
+):
+    write_conf(tmp_path, claims=[GIVEN])
+    fill(tmp_path, "high", GOOD)
+    fill(tmp_path, "low", BAD)
+    if crashed is not None:
+        fill(tmp_path, "dead", [0.1] * 5, crashed=crashed)
+    found = judged(tmp_path)["x"]
+    assert found.verdict is verdict
+    assert [(part.is_given, part.ours.verdict) for part in found.parts] == [
+        (True, met),
+        (False, CONTRADICTED),
+    ]
+    assert found.can_be_decided == (verdict is not NOT_TESTABLE)
+    folder = tmp_path / "results" / "mini"
+    text = (folder / "claims.md").read_text()
+    assert f"| **It says x.** | {verdict} | precondition: dead crashes: " in text
+    assert f"({met})<br>low above high: -39." in text
+    assert [one.verdict for one in read_claims(folder / "claims.csv")] == [verdict]
+    row = readme_section([found], "mini").partition("| It says x. | ")[2].partition(" |")[0]
+    counted = "" if crashed is None else f": {crashed} of 5 runs crash"
+    unmet = f"{verdict} (precondition {met}{counted})"
+    assert row.startswith("contradicted: -39." if met is SUPPORTED else unmet)
+
+
+def test_the_papers_own_numbers_have_to_meet_a_precondition_too(tmp_path):
+    unmet = GIVEN | {"id": "y", "given": [{"crashes": "high"}]}  # the paper prints 81.9
+    write_conf(tmp_path, claims=[GIVEN, unmet])
+    found = judged(tmp_path)
+    assert found["x"].papers_verdict is CONTRADICTED
+    assert found["y"].papers_verdict is NOT_TESTABLE
+    text = (tmp_path / "results" / "mini" / "claims.md").read_text()
+    assert "contradicted: precondition: 1 of 1 printed as a crash<br>" in text
 
 
 def test_an_interval_in_points_ends_at_a_hundred(tmp_path):

@@ -52,7 +52,7 @@ def test_numbers_of_the_text_are_those_of_the_cells():
 def test_no_number_of_a_table_stands_in_the_file_again():
     rows = Rows(CLAIMS, CONF_DIR)
     for claim in CLAIMS.claims:
-        for check in claim.checks:
+        for check in claim.every_check:
             if check.relation is Relation.SETTING or check.relation is Relation.NO_RUN:
                 continue
             for name in (*check.rows, *check.others):
@@ -68,10 +68,20 @@ def test_claims_about_the_edge_of_stability_look_at_every_stem_once():
     assert looked_at == [row.number for row in at_the_edge]
 
 
-@pytest.mark.parametrize("name", ["A1", "A2"])
+@pytest.mark.parametrize("name", ["A1", "A2", "T2.7"])
 def test_a_claim_about_a_rate_that_patchify_does_not_take_asks_whether_it_does_not(name):
     (asked,) = [check for check in BY_NAME["T1.1"].checks if check.relation is Relation.CRASHES]
-    assert asked in BY_NAME[name].checks
+    assert asked in BY_NAME[name].given
+
+
+def test_what_only_says_where_a_claim_holds_is_a_precondition():
+    """A cure is shown only where there is something to cure."""
+    granted = [claim.name for claim in CLAIMS.claims if claim.given]
+    assert granted == ["A1", "A2", "T2.2", "T2.6", "T2.7", "T3.3"]
+    for claim in CLAIMS.claims:
+        relations = {check.relation for check in claim.checks}
+        both = {Relation.CRASHES, Relation.HOLDS} <= relations
+        assert both == (claim.name in ("T1.1", "T1.2", "T1.3")), claim.name  # "is sensitive"
 
 
 def test_figure_1_at_equal_settings_has_the_pairs_of_table_1():
@@ -104,7 +114,9 @@ def test_the_published_claims_are_those_of_the_file(judged):
 
 
 def test_every_row_that_has_a_name_is_used():
-    used = {name for c in CLAIMS.claims for check in c.checks for name in check.rows + check.others}
+    used = {
+        name for c in CLAIMS.claims for check in c.every_check for name in check.rows + check.others
+    }
     assert CLAIMS.rows.keys() - used == set()
 
 

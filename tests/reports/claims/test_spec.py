@@ -107,6 +107,13 @@ def test_a_claim_lacks_nothing(tmp_path, claim, words):
         load_claims(tmp_path / "conf")
 
 
+def test_what_a_claim_takes_for_granted_is_read_like_a_check(tmp_path):
+    claim = {"id": "a", "says": "b", "section": "c", "checks": [{"holds": "high"}]}
+    write_conf(tmp_path, claims=[claim | {"given": [{"crashes": "hihg"}]}])
+    with pytest.raises(TableError, match="a: crashes: no row 'hihg'; did you mean 'high'"):
+        load_claims(tmp_path / "conf")
+
+
 def test_numbers_of_a_table_with_several_columns_name_theirs(tmp_path):
     conf = write_conf(tmp_path, checks={"x": {"higher": "high", "than": "low"}})
     table = conf / "table" / "table8.yaml"
