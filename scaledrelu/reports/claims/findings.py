@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from scaledrelu.reports.claims.decision import (
     Count,
@@ -29,6 +30,7 @@ class Said:
         images: what a share is a share of; None where only the seeds decide.
         tests: McNemar's test of every seed.
         counts: crashed runs of each row, for relations about crashes.
+        counts_at: the same by other limits for crashes, the profile's own limit first.
         reason: why there is no number, or what else is to be known.
         runs: ids of the runs.
     """
@@ -40,6 +42,7 @@ class Said:
     images: int | None = None
     tests: tuple[McNemar, ...] = ()
     counts: tuple[Count, ...] = ()
+    counts_at: Mapping[float, tuple[Count, ...]] = field(default_factory=dict)
     reason: str = ""
     runs: tuple[str, ...] = ()
 
@@ -67,6 +70,7 @@ class Part:
         ours: by our runs.
         paper: by the printed numbers.
         is_given: whether the claim takes it for granted.
+        can_be_supported: whether the best outcome with these seeds and images would support it.
     """
 
     text: str
@@ -75,6 +79,7 @@ class Part:
     ours: Said
     paper: Said
     is_given: bool = False
+    can_be_supported: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,12 @@ class Judged:
     def given(self) -> tuple[Part, ...]:
         """What the claim takes for granted."""
         return tuple(part for part in self.parts if part.is_given)
+
+    @property
+    def can_be_supported(self) -> bool:
+        """Whether the best outcome with these seeds and images would support it."""
+        told = [part for part in self.parts if part.ours.verdict is not Verdict.NOT_TESTABLE]
+        return all(part.can_be_supported for part in told)
 
     @property
     def is_setting(self) -> bool:

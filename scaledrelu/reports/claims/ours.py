@@ -10,6 +10,7 @@ from scaledrelu.config.milestones import Milestone
 from scaledrelu.config.run import RunConfig
 from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
+from scaledrelu.reports.claims.limits import count_at
 from scaledrelu.reports.claims.per_image import (
     McNemar,
     mcnemar,
@@ -70,6 +71,16 @@ class Ours:
         """Return how many of a row's finished runs crashed."""
         found = self._finished(place)
         return Count(found.count(Status.CRASH), len(found.finished))
+
+    def count_at(self, place: Place, ratio: float, usual: float) -> Count:
+        """Return how many would have crashed by another limit.
+
+        Args:
+            place: a row.
+            ratio: the limit, as a share of the loss of a uniform guess.
+            usual: the ratio that is replaced.
+        """
+        return count_at(self._finished(place), ratio, usual)
 
     def runs(self, place: Place) -> tuple[str, ...]:
         """Return the ids of a row's finished runs."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_changed
+from scaledrelu.reports.claims.cautions import cautions_text, limits_sentence
 from scaledrelu.reports.claims.decision import Verdict, combine, together
 from scaledrelu.reports.claims.findings import OF_RUNS, Judged, Said
 from scaledrelu.reports.claims.page import counts_text
@@ -37,7 +38,8 @@ def readme_section(judged: Sequence[Judged], profile: str) -> str:
         f"{counts_text(judged)} [All claims]({folder}/{CLAIMS}.md), with their cells, intervals "
         "and tests; the main ones:"
     )
-    return f"{about}\n\n{markdown_table(HEADERS, rows)}"
+    below = " ".join(text for text in (*cautions_text(judged), limits_sentence(judged)) if text)
+    return "\n\n".join(text for text in (about, markdown_table(HEADERS, rows), below) if text)
 
 
 def write_readme(results: Path, root: Path, profile: str) -> Path | None:

@@ -36,6 +36,8 @@ COLUMNS = (
     "n_seeds",
     "n_images",
     "n_crash",
+    "n_crash_at",
+    "can_be_supported",
     "mcnemar",
     "reason",
     "part_paper_verdict",
@@ -105,6 +107,11 @@ def _of_part(part: Part) -> dict[str, object]:
         "compared": part.text,
         "cells": " ".join(map(str, part.cells)),
         "unit": part.ours.unit or part.paper.unit,
+        "n_crash_at": " ".join(
+            f"{ratio:g}={':'.join(_counted(counts))}"
+            for ratio, counts in part.ours.counts_at.items()
+        ),
+        "can_be_supported": _yes(part.can_be_supported),
         "mcnemar": " ".join(
             f"{t.seed}={t.only_one}:{t.only_other}:{t.p:.4g}" for t in part.ours.tests
         ),
@@ -154,10 +161,12 @@ def _part(line: Mapping[str, str]) -> Part:
         ours=replace(
             ours,
             tests=_tests(line),
+            counts_at=_counts_at(line["n_crash_at"]),
             runs=tuple(line["run_ids"].split()),
         ),
         paper=paper,
         is_given=line["given"] == "yes",
+        can_be_supported=line["can_be_supported"] == "yes",
     )
 
 
@@ -177,6 +186,11 @@ def _said(line: Mapping[str, str], names: Mapping[str, str]) -> Said:
 
 def _counts(texts: Iterable[str]) -> tuple[Count, ...]:
     return tuple(Count(*map(int, text.split("/"))) for text in texts)
+
+
+def _counts_at(text: str) -> dict[float, tuple[Count, ...]]:
+    pairs = (item.partition("=") for item in text.split())
+    return {float(ratio): _counts(counts.split(":")) for ratio, _, counts in pairs}
 
 
 def _tests(line: Mapping[str, str]) -> tuple[McNemar, ...]:

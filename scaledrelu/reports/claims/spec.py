@@ -144,11 +144,19 @@ class PrintedNoise:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        rows: by their names.
+        claims: in the order of the file.
+        printed: what one printed number is worth.
+        crash_limits: ratios to the loss of a uniform guess that crashes are counted by as well.
+    """
 
     rows: Mapping[str, RowName]
     claims: tuple[Claim, ...]
     printed: PrintedNoise
+    crash_limits: tuple[float, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -163,13 +171,13 @@ def load_claims(conf_dir: Path) -> Claims:
         TableError: one line that names the claim and what is allowed.
     """
     raw = reading.read_yaml(conf_dir / FILE, WHERE)
-    check_keys(raw, ("printed", "rows", "claims"), WHERE)
+    check_keys(raw, ("printed", "crash_limits", "rows", "claims"), WHERE)
     rows = _rows(raw.get("rows", {}))
     claims = tuple(_claim(one, rows) for one in reading.a_list(raw, "claims", WHERE))
     names = [claim.name for claim in claims]
     if twice := [name for name in names if names.count(name) > 1]:
         raise TableError(f"{WHERE}: the id {twice[0]} is given twice; ids are unique")
-    return Claims(rows, claims, _printed(raw.get("printed", {})))
+    return Claims(rows, claims, _printed(raw.get("printed", {})), _crash_limits(raw))
 
 
 def _rows(raw: Any) -> dict[str, RowName]:
@@ -273,6 +281,16 @@ def _of_upstream(raw: Mapping[str, Any], relation: Relation, where: str) -> bool
     if raw["of"] != "upstream":
         raise TableError(f"{where}: of={raw['of']}: not allowed; allowed: upstream")
     return True
+
+
+def _crash_limits(raw: Mapping[str, Any]) -> tuple[float, ...]:
+    found = reading.a_list(raw, "crash_limits", WHERE)
+    for value in found:
+        if not reading.a_number(value, highest=1.0) or not value:
+            raise TableError(
+                f"{WHERE}: crash_limits: {value}: must be a ratio above 0 and at most 1"
+            )
+    return tuple(map(float, found))
 
 
 def _printed(raw: Any) -> PrintedNoise:

@@ -25,6 +25,7 @@ BREAK = "<br>"  # a new line within a cell of a markdown table
 MOST_PARTS = 4  # that are all told; of more, the decided ones
 SMALL_P = 0.05
 PRECONDITION = "precondition"
+UNSUPPORTABLE = "no outcome with these seeds and images could support it"
 WITHIN_NOISE = "is within the noise of one run"
 
 
@@ -35,11 +36,14 @@ def found_text(judged: Judged) -> str:
     untold = all(part.ours.verdict is Verdict.NOT_TESTABLE for part in parts)
     if untold and len(reasons) == 1:
         return parts[0].ours.reason
+    one_way = judged.can_be_decided and not judged.can_be_supported
+    lines = [UNSUPPORTABLE] if one_way else []
     if len(parts) <= MOST_PARTS:
-        return BREAK.join(_told(part, alone=len(parts) == 1) for part in parts)
+        lines = [*(_told(part, alone=len(parts) == 1) for part in parts), *lines]
+        return BREAK.join(lines)
     decided = [part for part in parts if part.ours.verdict.is_decided]
     head = f"of {len(parts)} comparisons {counts_of(part.ours.verdict for part in parts)}"
-    return BREAK.join([head, *(_told(part, alone=False) for part in decided)])
+    return BREAK.join([head, *(_told(part, alone=False) for part in decided), *lines])
 
 
 def papers_text(judged: Judged) -> str:

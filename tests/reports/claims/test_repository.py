@@ -8,6 +8,7 @@ import pytest
 from scaledrelu.config.milestones import load_milestones
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.claims.decision import Verdict
+from scaledrelu.reports.claims.limits import at_limit, limits_of
 from scaledrelu.reports.claims.records import read_claims
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Relation, load_claims
@@ -138,6 +139,26 @@ def test_a_printed_difference_within_the_noise_of_one_run_is_undecided(judged):
     assert judged["T6.1"].papers_verdict is Verdict.UNDECIDED  # 81.9 against 81.6
     assert judged["C09"].papers_verdict is Verdict.SUPPORTED  # 81.9 against 79.8
     assert judged["C23"].papers_verdict is Verdict.CONTRADICTED  # below 0.5 expected, 1.8 printed
+
+
+@pytest.mark.parametrize("profile", ["mini", "cifar"])
+def test_what_is_supported_could_be_and_crashes_by_the_own_limit_are_those_of_the_records(profile):
+    found = read_claims(ROOT / "results" / "published" / profile / "claims.csv")
+    own = limits_of(found)[0]
+    for one in found:
+        assert at_limit(one, own).verdict is one.verdict
+        for part in one.parts:
+            assert part.can_be_supported or part.ours.verdict is not Verdict.SUPPORTED, one.name
+            assert part.ours.counts_at.get(own, ()) == part.ours.counts, one.name
+
+
+def test_patchify_crashes_in_7_of_16_runs_by_the_limit_of_mini_and_in_3_by_higher_ones(judged):
+    (said,) = [part.ours for part in judged["A2"].given]
+    assert {ratio: counts[0].crashed for ratio, counts in said.counts_at.items()}.items() >= {
+        0.9: 7,
+        0.95: 3,
+        0.98: 3,
+    }.items()
 
 
 def test_a_decided_claim_is_never_against_the_seeds_alone(judged):
