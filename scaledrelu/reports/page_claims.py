@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from scaledrelu.reports.claims.cautions import LIMITS
 from scaledrelu.reports.claims.decision import Verdict
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.page import HEADERS
@@ -23,7 +24,7 @@ SIGNS = {  # beside the word, for those who see no colours
     Verdict.NOT_RUN: "\u2013",
     Verdict.NOT_TESTABLE: "\u2013",
 }
-OPEN, FOLDED = ("Not run yet",), ("How to read this",)  # sections of claims.md
+OPEN, FOLDED = (LIMITS, "Not run yet"), ("How to read this",)  # sections of claims.md
 LABEL = "Claims of the paper, each with its verdict"
 
 

@@ -85,11 +85,18 @@ def _judge(statement: Statement, metric: Metric, series: Sequence[Series]) -> It
         remark = _likeness(one, other, metric)
         yield Judged(statement, metric, about, _closeness(one, other, series, metric), remark)
         return
-    yield Judged(statement, metric, about, _difference(one, other, metric, statement.kind))
+    yield Judged(statement, metric, about, half_difference(one, other, metric, statement.kind))
 
 
-def _difference(one: Series, other: Series, metric: Metric, kind: Kind) -> PerSeed:
-    """Return, per seed, one series minus another, mean over one half of the layers."""
+def half_difference(one: Series, other: Series, metric: Metric, kind: Kind) -> PerSeed:
+    """Return, per seed, one series minus another, mean over one half of the layers.
+
+    Args:
+        one: a series.
+        other: the series that it is compared with.
+        metric: absolute or signed similarity.
+        kind: which half: the lower one, else the higher.
+    """
 
     def half(curve: Sequence[float]) -> float:
         middle = len(curve) // 2

@@ -44,6 +44,8 @@ MILESTONES = [
     | {"epoch": 3, "paper": paper}
     for n, row, paper in ((1, "high", 20.0), (2, "low", 10.0))
 ]
+CHANCE = 2.3  # loss of a uniform guess, of which a composed run's limit for crashes is 0.9
+CRASH_LIMITS = [0.85, 0.95]
 PRINTED = {"seed_sd": {"val/top1": 0.15}, "early_sd": 0.5}
 FIGURE = {
     "source": "Figure 1",
@@ -83,6 +85,7 @@ def write_conf(folder: Path, *, checks=None, rows=None, printed=None, claims=Non
         conf / "claims.yaml",
         {
             "printed": printed or PRINTED,
+            "crash_limits": CRASH_LIMITS,
             "rows": named | (rows or {}),
             "claims": made if claims is None else claims,
         },
@@ -105,6 +108,8 @@ def fill(
     order: int = 0,
     alike: float | None = None,
     log: Sequence[float] = (),
+    losses: Sequence[float] = (),
+    kind: str = "collapsed",
 ) -> list[Path]:
     """Finish one run of a row for each share of images it gets right; the first ones crash.
 
@@ -118,6 +123,8 @@ def fill(
         order: which images are hard; the same for rows that err on the same images.
         alike: similarity of tokens in every layer, and 0.01 more for each seed.
         log: accuracy after each epoch, and 0.1 points more for each seed.
+        losses: per seed, the judged loss as a ratio of that of a uniform guess.
+        kind: how those that crash do.
     """
     plan = plan_of(folder, seeds=range(len(shares)), profile=profile)
     cell = next(cell for cell in plan.cells if cell.row.number == ROWS[row][2])
@@ -125,12 +132,17 @@ def fill(
     folders = []
     for seed, share in enumerate(shares):
         right = hardness < round(share * IMAGES)
-        kind = "collapsed" if seed < crashed else None
-        made = finish(plan, cell.run_ids[seed], 100 * float(right.mean()), crash=kind)
+        made = finish(
+            plan,
+            cell.run_ids[seed],
+            100 * float(right.mean()),
+            crash=kind if seed < crashed else None,
+            judged=(losses[seed] * CHANCE, 0.9 * CHANCE) if losses else None,
+        )
         evidence = {"val.correct": right} if images else {}
         if alike is not None:
             layers = np.full(3, alike + 0.01 * seed)
-            evidence |= {f"similarity.{kind}": layers for kind in ("absolute", "signed")}
+            evidence |= {f"similarity.{mean}": layers for mean in ("absolute", "signed")}
         if evidence:
             np.savez(made / "evidence.npz", **evidence)
         points = enumerate(value + 0.1 * seed for value in log)

@@ -6,6 +6,7 @@ a crash where the Wilson interval of the share of crashed runs lies on one side 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -46,14 +47,17 @@ class Interval:
     high: float | None
 
     @classmethod
-    def around(cls, size: float, half: float | None) -> Interval:
-        """Return a symmetric interval.
+    def around(cls, size: float, half: float | None, *, bound: float = math.inf) -> Interval:
+        """Return a symmetric interval, cut off at what the number can be.
 
         Args:
             size: its middle.
             half: half of its width; None for a single seed.
+            bound: the number lies between minus and plus this.
         """
-        return cls(size, None, None) if half is None else cls(size, size - half, size + half)
+        if half is None:
+            return cls(size, None, None)
+        return cls(size, max(size - half, -bound), min(size + half, bound))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,22 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
         if verdict in told:
             return verdict
     return Verdict.SUPPORTED if told else Verdict.NOT_TESTABLE
+
+
+def put_to_the_test(given: Sequence[Verdict], verdict: Verdict) -> Verdict:
+    """Return the verdict on a claim that takes something for granted.
+
+    Where that is not borne out, nothing that is found puts the claim to the test: it is undecided
+    or not run as what it takes for granted is, and not testable where that is contradicted.
+
+    Args:
+        given: verdicts on what the claim takes for granted.
+        verdict: on what it says.
+    """
+    met = combine(given)
+    if not given or met is Verdict.SUPPORTED or verdict is Verdict.NOT_TESTABLE:
+        return verdict
+    return met if met in (Verdict.NOT_RUN, Verdict.UNDECIDED) else Verdict.NOT_TESTABLE
 
 
 def is_above(found: Interval, limit: float) -> Verdict:

@@ -6,17 +6,19 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from scaledrelu.errors import TableError, nearest
-from scaledrelu.reports.cells import read_cell
-from scaledrelu.reports.claims.decision import Interval, Verdict
+from scaledrelu.reports.cells import CellValue, read_cell
+from scaledrelu.reports.claims.decision import OPPOSITE, Interval, Verdict, is_above
 from scaledrelu.reports.claims.findings import COSINE, CellName, Part, Said
 from scaledrelu.reports.claims.spec import WHERE, Check
 from scaledrelu.reports.similarity import Metric, Series, read_series
-from scaledrelu.reports.statements import NOT_RUN, UNSTATED, judge
+from scaledrelu.reports.statements import NOT_RUN, UNSTATED, half_difference, judge
 from scaledrelu.reports.statements import Judged as Statement
+from scaledrelu.reports.statistics import estimate
 from scaledrelu.tables.figures import FIGURE1, Kind, load_figure
 from scaledrelu.tables.plan import Plan
 
 PRINTED = Said(Verdict.NOT_TESTABLE, reason="a picture, printed without numbers")
+UNRECORDED = "no run of it has recorded similarities"
 MEASURED = {  # kind -> what is measured; below zero is what the text says
     Kind.POSITION: "similarity behind the position embedding minus before it",
     Kind.LOWER: "similarity in the lower half of the layers, one minus the other",
@@ -59,6 +61,23 @@ class FigureOne:
             if one.metric is Metric.ABSOLUTE:
                 yield _part(check, one, figure.labels, series)
 
+    def less_alike(self, one: CellValue, other: CellValue) -> Said:
+        """Judge whether tokens of the lower layers are less alike in one row than in another.
+
+        Args:
+            one: a row of any table.
+            other: the row that it is compared with.
+        """
+        pair = [read_series("", value, self._plan.results) for value in (one, other)]
+        differences = half_difference(*pair, Metric.ABSOLUTE, Kind.LOWER)
+        size = estimate(list(differences.values()))
+        if size is None:
+            return Said(Verdict.NOT_RUN, reason=UNRECORDED)
+        runs = tuple(c.run_id for s in pair for c in s.drawn if c.seed in differences)
+        found = Interval.around(size.mean, size.half)
+        verdict = OPPOSITE[is_above(found, 0)]
+        return Said(verdict, found, COSINE, seeds=size.n, runs=runs)
+
     def _series(self, labels: tuple[str, ...]) -> list[Series]:
         cells = [cell for cell in self._plan.cells if cell.table.name == FIGURE1]
         values = [read_cell(self._plan, cell) for cell in cells]
@@ -76,7 +95,7 @@ def _part(check: Check, one: Statement, labels: tuple[str, ...], series: list[Se
 
 def _said(one: Statement) -> Said:
     if one.verdict == NOT_RUN:
-        return Said(Verdict.NOT_RUN, reason="no run of it has recorded similarities")
+        return Said(Verdict.NOT_RUN, reason=UNRECORDED)
     if one.verdict == UNSTATED:
         return Said(Verdict.NOT_TESTABLE, reason="the text does not say which sign is meant")
     interval = Interval.around(one.size.mean, one.size.half)

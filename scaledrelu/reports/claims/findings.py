@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from scaledrelu.reports.claims.decision import Count, Interval, Verdict, combine
+from scaledrelu.reports.claims.decision import (
+    Count,
+    Interval,
+    Verdict,
+    combine,
+    put_to_the_test,
+)
 from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.spec import Relation
 
@@ -23,6 +30,7 @@ class Said:
         images: what a share is a share of; None where only the seeds decide.
         tests: McNemar's test of every seed.
         counts: crashed runs of each row, for relations about crashes.
+        counts_at: the same by other limits for crashes, the profile's own limit first.
         reason: why there is no number, or what else is to be known.
         runs: ids of the runs.
     """
@@ -34,6 +42,7 @@ class Said:
     images: int | None = None
     tests: tuple[McNemar, ...] = ()
     counts: tuple[Count, ...] = ()
+    counts_at: Mapping[float, tuple[Count, ...]] = field(default_factory=dict)
     reason: str = ""
     runs: tuple[str, ...] = ()
 
@@ -52,13 +61,25 @@ class CellName:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One relation between cells: what it is in words, and what either side says."""
+    """One relation between cells: what it is in words, and what either side says.
+
+    Attributes:
+        text: the relation in words.
+        relation: which.
+        cells: what it is about.
+        ours: by our runs.
+        paper: by the printed numbers.
+        is_given: whether the claim takes it for granted.
+        can_be_supported: whether the best outcome with these seeds and images would support it.
+    """
 
     text: str
     relation: Relation
     cells: tuple[CellName, ...]
     ours: Said
     paper: Said
+    is_given: bool = False
+    can_be_supported: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +95,25 @@ class Judged:
     @property
     def verdict(self) -> Verdict:
         """What our runs say."""
-        return combine(part.ours.verdict for part in self.parts)
+        says = combine(part.ours.verdict for part in self.parts if not part.is_given)
+        return put_to_the_test([part.ours.verdict for part in self.given], says)
 
     @property
     def papers_verdict(self) -> Verdict:
         """What the printed numbers say."""
-        return combine(part.paper.verdict for part in self.parts)
+        says = combine(part.paper.verdict for part in self.parts if not part.is_given)
+        return put_to_the_test([part.paper.verdict for part in self.given], says)
+
+    @property
+    def given(self) -> tuple[Part, ...]:
+        """What the claim takes for granted."""
+        return tuple(part for part in self.parts if part.is_given)
+
+    @property
+    def can_be_supported(self) -> bool:
+        """Whether the best outcome with these seeds and images would support it."""
+        told = [part for part in self.parts if part.ours.verdict is not Verdict.NOT_TESTABLE]
+        return all(part.can_be_supported for part in told)
 
     @property
     def is_setting(self) -> bool:

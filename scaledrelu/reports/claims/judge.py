@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 from scaledrelu.config.milestones import Milestone, load_milestones
 from scaledrelu.errors import TableError, nearest
+from scaledrelu.reports.claims.best_outcome import can_be_supported, verdict_of
 from scaledrelu.reports.claims.decision import (
-    OPPOSITE,
+    Count,
     Verdict,
-    all_crash,
     combine,
     is_above,
     is_as_printed,
-    is_within,
-    most_crash,
-    none_crash,
     together,
 )
 from scaledrelu.reports.claims.facts import fact, is_as_said, shown
-from scaledrelu.reports.claims.figure_one import FigureOne
+from scaledrelu.reports.claims.figure_one import PRINTED, FigureOne
 from scaledrelu.reports.claims.findings import (
     OF_RUNS,
     PERCENT,
@@ -30,11 +28,12 @@ from scaledrelu.reports.claims.findings import (
     Part,
     Said,
 )
+from scaledrelu.reports.claims.limits import RULES, usual_ratio
 from scaledrelu.reports.claims.ours import OTHER_DATA, Ours
 from scaledrelu.reports.claims.printed import Printed
 from scaledrelu.reports.claims.rows import Place, Rows
 from scaledrelu.reports.claims.sides import Measured, Untold, papers_value
-from scaledrelu.reports.claims.spec import WHERE, Check, Claims, Relation
+from scaledrelu.reports.claims.spec import WHERE, Check, Claim, Claims, Relation
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import compose_at_paper
@@ -58,17 +57,38 @@ def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> li
     runs = {one.run: rows.same_run(one.run, compose) for one in milestones.values()}
     places = {name: runs[one.run] for name, one in milestones.items()}
     sides = Ours(plan, places), Printed(claims.printed, compose)
-    judge = _Judge(rows, sides, compose, milestones, places, FigureOne(plan))
+    ratios = ratios_of(claims, plan)
+    judge = _Judge(rows, sides, compose, milestones, places, FigureOne(plan), ratios)
     return [
         Judged(
             name=claim.name,
             section=claim.section,
             says=claim.says,
             is_headline=claim.is_headline,
-            parts=tuple(part for check in claim.checks for part in judge(check, claim.name)),
+            parts=tuple(_parts(judge, claim)),
         )
         for claim in claims.claims
     ]
+
+
+def ratios_of(claims: Claims, plan: Plan) -> list[float]:
+    """Return the ratios that crashes are counted by, the profile's usual one first.
+
+    Args:
+        claims: what ``conf/claims.yaml`` says.
+        plan: runs with the usual ratio; no ratio without a run.
+    """
+    usual = usual_ratio(plan)
+    if usual is None:
+        return []
+    return [usual, *(ratio for ratio in claims.crash_limits if ratio != usual)]
+
+
+def _parts(judge: _Judge, claim: Claim) -> Iterable[Part]:
+    for number, check in enumerate(claim.every_check):
+        for part in judge(check, claim.name):
+            possible = can_be_supported(check, part.ours)
+            yield replace(part, is_given=number < len(claim.given), can_be_supported=possible)
 
 
 class _Judge:
@@ -80,8 +100,10 @@ class _Judge:
         milestones: Mapping[str, Milestone],
         places: Mapping[str, Place | None],
         figure: FigureOne,
+        ratios: Sequence[float],
     ) -> None:
         self._rows, self._sides, self._compose = rows, sides, compose
+        self._ratios = ratios
         self._milestones, self._places, self._figure = milestones, places, figure
 
     def __call__(self, check: Check, claim: str) -> Iterable[Part]:
@@ -91,6 +113,8 @@ class _Judge:
             yield Part("", relation, (), told, told)
         elif relation is Relation.FIGURE1:
             yield from self._figure.parts(check, claim)
+        elif relation is Relation.LESS_ALIKE:
+            yield from self._less_alike(check)
         elif relation is Relation.SETTING:
             yield from self._settings(check)
         elif relation in (Relation.REACHES, Relation.AHEAD):
@@ -117,10 +141,27 @@ class _Judge:
         """Look at rows together; a row counts over its data sets, the metrics of a run once."""
         rows = [self._rows.of_runs(name) for name in check.rows]
         said = [_told(lambda s=side: _crashed(check, s, rows)) for side in self._sides]
+        if said[0].counts:
+            said[0] = replace(said[0], counts_at=self._counts_at(rows))
         cells = _cells(place for row in rows for place in row)
-        verb = CRASHES[check.relation][1 if len(rows) > 1 else 2]
+        verb = CRASHES[check.relation][0 if len(rows) > 1 else 1]
         text = f"{', '.join(check.rows)} {verb}"
         return Part(text, check.relation, cells, *said)
+
+    def _counts_at(self, rows: Sequence[Sequence[Place]]) -> dict[float, tuple[Count, ...]]:
+        ours, usual = self._sides[0], self._ratios[0]
+        return {
+            ratio: tuple(together([ours.count_at(p, ratio, usual) for p in row]) for row in rows)
+            for ratio in self._ratios
+        }
+
+    def _less_alike(self, check: Check) -> Iterable[Part]:
+        """Compare the lower layers of rows, as Figure 1 does with those that it draws."""
+        for names in product(check.rows, check.others):
+            places = [self._rows.place(name) for name in names]
+            said = _told(lambda p=places: self._figure.less_alike(*map(self._sides[0].cell, p)))
+            text = f"similarity in the lower half of the layers, {' minus '.join(names)}"
+            yield Part(text, check.relation, _cells(places), said, PRINTED)
 
     def _settings(self, check: Check) -> Iterable[Part]:
         for name in check.rows:
@@ -178,12 +219,7 @@ def _compared(check: Check, side: Side, places: Sequence[Place]) -> Said:
         case Relation.GAIN:
             return _gain(side, one, other)
     found = side.difference(one, other)
-    judge = {
-        Relation.HIGHER: lambda: is_above(found.interval, 0),
-        Relation.NOT_HIGHER: lambda: OPPOSITE[is_above(found.interval, check.limit)],
-        Relation.ABOUT: lambda: is_within(found.interval, check.limit),
-    }[check.relation]
-    return _said(judge(), found, POINTS)
+    return _said(verdict_of(check.relation, found.interval, check.limit), found, POINTS)
 
 
 def _gain(side: Side, one: Place, other: Place) -> Said:
@@ -200,7 +236,7 @@ def _crashed(check: Check, side: Side, rows: Sequence[Sequence[Place]]) -> Said:
     counts = tuple(together([side.count(place) for place in row]) for row in rows)
     total = together(counts)
     return Said(
-        CRASHES[check.relation][0](counts),
+        RULES[check.relation](counts),
         total.interval,
         OF_RUNS,
         seeds=total.total,
@@ -209,10 +245,10 @@ def _crashed(check: Check, side: Side, rows: Sequence[Sequence[Place]]) -> Said:
     )
 
 
-CRASHES = {
-    Relation.CRASHES: (all_crash, "crash", "crashes"),
-    Relation.HOLDS: (none_crash, "do not crash", "does not crash"),
-    Relation.MOSTLY_CRASH: (most_crash, "crash in most cases", "crashes in most cases"),
+CRASHES = {  # of several rows, of one
+    Relation.CRASHES: ("crash", "crashes"),
+    Relation.HOLDS: ("do not crash", "does not crash"),
+    Relation.MOSTLY_CRASH: ("crash in most cases", "crashes in most cases"),
 }
 
 

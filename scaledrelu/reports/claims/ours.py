@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from scaledrelu.config.milestones import Milestone
+from scaledrelu.config.run import RunConfig
 from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
+from scaledrelu.reports.claims.limits import count_at
 from scaledrelu.reports.claims.per_image import (
     McNemar,
     mcnemar,
@@ -69,6 +71,16 @@ class Ours:
         """Return how many of a row's finished runs crashed."""
         found = self._finished(place)
         return Count(found.count(Status.CRASH), len(found.finished))
+
+    def count_at(self, place: Place, ratio: float, usual: float) -> Count:
+        """Return how many would have crashed by another limit.
+
+        Args:
+            place: a row.
+            ratio: the limit, as a share of the loss of a uniform guess.
+            usual: the ratio that is replaced.
+        """
+        return count_at(self._finished(place), ratio, usual)
 
     def runs(self, place: Place) -> tuple[str, ...]:
         """Return the ids of a row's finished runs."""
@@ -194,7 +206,7 @@ class Ours:
         half, count, tests = images or (None, None, ())
         found = spread(differences, half)
         runs = tuple(dict.fromkeys(s.run.run_id for pair in pairs.values() for s in pair))
-        interval = Interval.around(found.mean, found.half)
+        interval = Interval.around(found.mean, found.half, bound=100)
         return Measured(interval, len(differences), count, tests, runs)
 
     def _place(self, milestone: Milestone) -> Place:
@@ -210,6 +222,8 @@ class Ours:
                 f"epoch {milestone.epoch} of the paper is epoch {epochs:.2g} here, and no "
                 "evaluation lies near it",
             )
+        if inside := _inside_warmup(milestone, config):
+            raise Untold(Verdict.NOT_TESTABLE, inside)
         return place
 
     def _at(self, milestone: Milestone, seed: SeedValue) -> float | None:
@@ -221,6 +235,19 @@ class Ours:
         if near is None or abs(near.epochs - epochs) > config.evaluation.every_epochs / 2:
             return None
         return near.value
+
+
+def _inside_warmup(milestone: Milestone, config: RunConfig) -> str:
+    """Say that an epoch behind the paper's warm-up lies inside ours; empty if it does not."""
+    profile, every = config.profile, config.evaluation.every_epochs
+    read = max(1, round(milestone.epoch * profile.epoch_scale / every)) * every
+    warmup = config.warmup.length(profile.warmup_scale) * profile.epoch_scale
+    if read > warmup or milestone.epoch <= config.warmup.length(1):
+        return ""
+    return (
+        f"epoch {milestone.epoch} of the paper is epoch {read:g} here, inside our warm-up of "
+        f"{warmup:.3g} epochs; the paper's ends with epoch {config.warmup.length(1):g}"
+    )
 
 
 OTHER_DATA = "its size needs the paper's data"

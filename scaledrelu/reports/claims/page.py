@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scaledrelu.reports.claims.decision import Verdict
+from scaledrelu.reports.claims.cautions import cautions_text, limits_section
+from scaledrelu.reports.claims.decision import Count, Verdict
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
-from scaledrelu.reports.claims.words import SMALL_P, cells_text, found_text, papers_text
+from scaledrelu.reports.claims.words import (
+    PRECONDITION,
+    SMALL_P,
+    UNSUPPORTABLE,
+    cells_text,
+    found_text,
+    papers_text,
+)
 from scaledrelu.text import markdown_table, plural
 
 HEADERS = ("claim", "what the paper says", "here", "found here", "by the paper's own numbers")
@@ -25,6 +33,7 @@ class Setting:
         tables: its tables.
         commands: table -> command that trains what is missing of it.
         noise: what a printed number is taken to be worth.
+        crashes: crashed runs by several limits, the profile's own first.
     """
 
     profile: str
@@ -32,6 +41,7 @@ class Setting:
     tables: tuple[str, ...]
     commands: Mapping[str, str]
     noise: PrintedNoise
+    crashes: Mapping[float, Count]
 
 
 def claims_page(judged: Sequence[Judged], setting: Setting) -> str:
@@ -47,22 +57,29 @@ def claims_page(judged: Sequence[Judged], setting: Setting) -> str:
         counts_text(judged),
         _summary(judged),
         *_sections(judged, setting),
+        limits_section(judged, setting.crashes),
         _not_run(setting),
-        _how_to_read(setting.noise),
+        _how_to_read(judged, setting.noise),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def counts_text(judged: Sequence[Judged]) -> str:
-    """Return how many claims a profile can decide, and how many of them it does."""
+    """Return how many claims a profile can decide, how many it does, and how many only one way."""
     able = [one for one in judged if one.can_be_decided]
     decided = [one for one in able if one.verdict.is_decided]
+    one_way = sum(not one.can_be_supported for one in able)
+    never = (
+        f" No outcome with these seeds and images could support {one_way} of the {len(able)}: "
+        "they can only be contradicted or stay undecided."
+    )
     return (
         f"Of {plural(len(able), 'claim')} that runs of this profile can decide, {len(decided)} "
         f"{'is' if len(decided) == 1 else 'are'} decided: "
         f"{_count(able, Verdict.SUPPORTED)} supported, "
         f"{_count(able, Verdict.CONTRADICTED)} contradicted; "
         f"{_count(able, Verdict.UNDECIDED)} undecided, {_count(able, Verdict.NOT_RUN)} not run."
+        f"{never if one_way else ''}"
     )
 
 
@@ -109,13 +126,19 @@ def _not_run(setting: Setting) -> str:
     return "\n".join(["## Not run yet", "", "To train what is missing:", "", *items])
 
 
-def _how_to_read(noise: PrintedNoise) -> str:
+def _how_to_read(judged: Sequence[Judged], noise: PrintedNoise) -> str:
     spreads = ", ".join(f"{sd:g} for `{metric}`" for metric, sd in noise.seed_sd.items())
     items = [
         "supported, contradicted: the 95 % interval (in brackets) lies on one side of what the "
         "claim says. It is the interval of the mean difference over paired seeds, widened by that "
-        "over validation images. A claim of several parts is contradicted if one part is, and "
-        "supported if all are.",
+        "over validation images, and ends at -100 and +100 points. A claim of several parts is "
+        "contradicted if one part is, and supported if all are.",
+        f"{PRECONDITION}: what a claim takes for granted. Where that is undecided or not run, so "
+        "is the claim, and where it is contradicted the claim is not testable, whatever its other "
+        "parts say: nothing has put it to the test. The same holds of the paper's own numbers.",
+        f"{UNSUPPORTABLE}: the claim counts among those that can be decided, but the best result "
+        "that its runs could have would leave it undecided.",
+        *cautions_text(judged),
         "undecided: seeds and images cannot tell; one seed never can. Not run: a row has no "
         "finished run. Not testable: not by runs of this profile, or by none; the reason stands "
         "in place of a number.",

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_changed
-from scaledrelu.reports.claims.decision import Verdict, together
-from scaledrelu.reports.claims.findings import OF_RUNS, Judged
+from scaledrelu.reports.claims.cautions import cautions_text, limits_sentence
+from scaledrelu.reports.claims.decision import Verdict, combine, together
+from scaledrelu.reports.claims.findings import OF_RUNS, Judged, Said
 from scaledrelu.reports.claims.page import counts_text
 from scaledrelu.reports.claims.records import read_claims
-from scaledrelu.reports.claims.words import counts_of, number_text
+from scaledrelu.reports.claims.words import PRECONDITION, counts_of, number_text
 from scaledrelu.reports.published_tables import CLAIMS
 from scaledrelu.text import markdown_table
 
@@ -37,7 +38,8 @@ def readme_section(judged: Sequence[Judged], profile: str) -> str:
         f"{counts_text(judged)} [All claims]({folder}/{CLAIMS}.md), with their cells, intervals "
         "and tests; the main ones:"
     )
-    return f"{about}\n\n{markdown_table(HEADERS, rows)}"
+    below = " ".join(text for text in (*cautions_text(judged), limits_sentence(judged)) if text)
+    return "\n\n".join(text for text in (about, markdown_table(HEADERS, rows), below) if text)
 
 
 def write_readme(results: Path, root: Path, profile: str) -> Path | None:
@@ -68,15 +70,26 @@ def write_readme(results: Path, root: Path, profile: str) -> Path | None:
 
 def _in_short(one: Judged) -> str:
     """Return the verdict with its number; of several parts that differ, how each came out."""
-    told = [part.ours for part in one.parts if part.ours.verdict is not Verdict.NOT_TESTABLE]
-    if len(told) != 1:
+    met = combine(part.ours.verdict for part in one.given)
+    if one.given and met is not Verdict.SUPPORTED:
+        found = "; ".join(filter(None, (_number(part.ours) for part in one.given)))
+        return f"{one.verdict} ({PRECONDITION} {met}{': ' if found else ''}{found})"
+    parts = [part.ours for part in one.parts if not part.is_given]
+    told = [said for said in parts if said.verdict is not Verdict.NOT_TESTABLE]
+    if not told:
+        return f"{one.verdict} ({parts[0].reason})"
+    if len(told) > 1:
         differ = len({said.verdict for said in told}) > 1
         counts = counts_of(said.verdict for said in told)
         return f"{one.verdict} (of {len(told)} parts {counts})" if differ else str(one.verdict)
-    said = told[0]
+    found = _number(told[0])
+    return f"{one.verdict}: {found}" if found else f"{one.verdict} ({told[0].reason})"
+
+
+def _number(said: Said) -> str:
     if said.interval is None:
-        return f"{one.verdict} ({said.reason})"
+        return ""
     if said.unit == OF_RUNS:
         total = together(said.counts)
-        return f"{one.verdict}: {total.crashed} of {total.total} runs crash"
-    return f"{one.verdict}: {number_text(said)}"
+        return f"{total.crashed} of {total.total} runs crash"
+    return number_text(said)

@@ -24,6 +24,7 @@ COLUMNS = (
     "verdict",
     "paper_verdict",
     "part",
+    "given",
     "relation",
     "compared",
     "cells",
@@ -35,6 +36,8 @@ COLUMNS = (
     "n_seeds",
     "n_images",
     "n_crash",
+    "n_crash_at",
+    "can_be_supported",
     "mcnemar",
     "reason",
     "part_paper_verdict",
@@ -99,10 +102,16 @@ def _of_claim(one: Judged) -> dict[str, object]:
 
 def _of_part(part: Part) -> dict[str, object]:
     fields = {
+        "given": _yes(part.is_given),
         "relation": part.relation,
         "compared": part.text,
         "cells": " ".join(map(str, part.cells)),
         "unit": part.ours.unit or part.paper.unit,
+        "n_crash_at": " ".join(
+            f"{ratio:g}={':'.join(_counted(counts))}"
+            for ratio, counts in part.ours.counts_at.items()
+        ),
+        "can_be_supported": _yes(part.can_be_supported),
         "mcnemar": " ".join(
             f"{t.seed}={t.only_one}:{t.only_other}:{t.p:.4g}" for t in part.ours.tests
         ),
@@ -122,9 +131,13 @@ def _of_side(said: Said) -> dict[str, object]:
         "high": four_digits(found.high),
         "seeds": said.seeds or "",
         "images": said.images or "",
-        "counts": " ".join(f"{count.crashed}/{count.total}" for count in said.counts),
+        "counts": " ".join(_counted(said.counts)),
         "reason": said.reason,
     }
+
+
+def _counted(counts: Iterable[Count]) -> list[str]:
+    return [f"{count.crashed}/{count.total}" for count in counts]
 
 
 def _judged(lines: Sequence[Mapping[str, str]]) -> Judged:
@@ -145,24 +158,39 @@ def _part(line: Mapping[str, str]) -> Part:
         text=line["compared"],
         relation=Relation(line["relation"]),
         cells=tuple(CellName(table, int(row), column) for table, row, column in cells),
-        ours=replace(ours, tests=_tests(line), runs=tuple(line["run_ids"].split())),
+        ours=replace(
+            ours,
+            tests=_tests(line),
+            counts_at=_counts_at(line["n_crash_at"]),
+            runs=tuple(line["run_ids"].split()),
+        ),
         paper=paper,
+        is_given=line["given"] == "yes",
+        can_be_supported=line["can_be_supported"] == "yes",
     )
 
 
 def _said(line: Mapping[str, str], names: Mapping[str, str]) -> Said:
     text = {key: line[name] for key, name in names.items()}
     ends = [float(text[key]) if text[key] else None for key in ("effect", "low", "high")]
-    counts = (item.split("/") for item in text["counts"].split())
     return Said(
         verdict=Verdict(text["verdict"]),
         interval=None if ends[0] is None else Interval(*ends),
         unit=line["unit"],
         seeds=int(text["seeds"] or 0),
         images=int(text["images"]) if text["images"] else None,
-        counts=tuple(Count(int(crashed), int(total)) for crashed, total in counts),
+        counts=_counts(text["counts"].split()),
         reason=text["reason"],
     )
+
+
+def _counts(texts: Iterable[str]) -> tuple[Count, ...]:
+    return tuple(Count(*map(int, text.split("/"))) for text in texts)
+
+
+def _counts_at(text: str) -> dict[float, tuple[Count, ...]]:
+    pairs = (item.partition("=") for item in text.split())
+    return {float(ratio): _counts(counts.split(":")) for ratio, _, counts in pairs}
 
 
 def _tests(line: Mapping[str, str]) -> tuple[McNemar, ...]:

@@ -64,7 +64,7 @@ class Rows:
         }
         self._rows = {name: self._row(reference) for name, reference in claims.rows.items()}
         for claim in claims.claims:
-            for check in claim.checks:
+            for check in claim.every_check:
                 self.check_columns(check, claim.name)
 
     def place(self, name: str, column: str = "") -> Place:

@@ -1,7 +1,8 @@
 """What the paper claims, read strictly from ``conf/claims.yaml``; knows no runs.
 
-A claim has one or more checks. A check is one relation between rows of the tables, which have names
-of their own in the file, or a fact about how the paper's rows are set up.
+A claim has one or more checks, and may have others that it takes for granted. A check is one
+relation between rows of the tables, which have names of their own in the file, or a fact about how
+the paper's rows are set up.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from scaledrelu.tables.typed import is_whole
 
 FILE = "claims.yaml"
 WHERE = f"conf/{FILE}"
-CLAIM_KEYS = ("id", "section", "says", "checks", "headline")
+CLAIM_KEYS = ("id", "section", "says", "checks", "given", "headline")
 PRINTED_KEYS = ("seed_sd", "early_sd")
 
 
@@ -35,6 +36,7 @@ class Relation(StrEnum):
     CRASHES = "crashes"
     HOLDS = "holds"
     MOSTLY_CRASH = "mostly_crash"
+    LESS_ALIKE = "less_alike"
     FIGURE1 = "figure1"
     REACHES = "reaches"
     AHEAD = "ahead"
@@ -52,6 +54,7 @@ GRAMMAR: dict[Relation, tuple[str | None, tuple[str, ...], tuple[str, ...]]] = {
     Relation.CRASHES: (None, (), ()),
     Relation.HOLDS: (None, (), ()),
     Relation.MOSTLY_CRASH: (None, (), ()),
+    Relation.LESS_ALIKE: ("than", ("than",), ()),
     Relation.FIGURE1: (None, (), ()),
     Relation.REACHES: (None, (), ()),
     Relation.AHEAD: ("of", ("of",), ()),
@@ -93,13 +96,28 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the paper says, in our words, and how it is checked."""
+    """What the paper says, in our words, and how it is checked.
+
+    Attributes:
+        name: its id.
+        section: of the paper.
+        says: the sentence.
+        checks: what it says.
+        given: what it takes for granted; where that is not so, nothing puts it to the test.
+        is_headline: whether it is a main claim.
+    """
 
     name: str
     section: str
     says: str
     checks: tuple[Check, ...]
+    given: tuple[Check, ...] = ()
     is_headline: bool = False
+
+    @property
+    def every_check(self) -> tuple[Check, ...]:
+        """What it takes for granted, then what it says."""
+        return self.given + self.checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +144,19 @@ class PrintedNoise:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        rows: by their names.
+        claims: in the order of the file.
+        printed: what one printed number is worth.
+        crash_limits: ratios to the loss of a uniform guess that crashes are counted by as well.
+    """
 
     rows: Mapping[str, RowName]
     claims: tuple[Claim, ...]
     printed: PrintedNoise
+    crash_limits: tuple[float, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -145,13 +171,13 @@ def load_claims(conf_dir: Path) -> Claims:
         TableError: one line that names the claim and what is allowed.
     """
     raw = reading.read_yaml(conf_dir / FILE, WHERE)
-    check_keys(raw, ("printed", "rows", "claims"), WHERE)
+    check_keys(raw, ("printed", "crash_limits", "rows", "claims"), WHERE)
     rows = _rows(raw.get("rows", {}))
     claims = tuple(_claim(one, rows) for one in reading.a_list(raw, "claims", WHERE))
     names = [claim.name for claim in claims]
     if twice := [name for name in names if names.count(name) > 1]:
         raise TableError(f"{WHERE}: the id {twice[0]} is given twice; ids are unique")
-    return Claims(rows, claims, _printed(raw.get("printed", {})))
+    return Claims(rows, claims, _printed(raw.get("printed", {})), _crash_limits(raw))
 
 
 def _rows(raw: Any) -> dict[str, RowName]:
@@ -180,6 +206,7 @@ def _claim(raw: Any, rows: Mapping[str, RowName]) -> Claim:
         section=reading.a_text(raw, "section", "", where),
         says=reading.a_text(raw, "says", "", where),
         checks=tuple(_check(one, rows, where) for one in reading.a_list(raw, "checks", where)),
+        given=tuple(_check(one, rows, where) for one in reading.a_list(raw, "given", where)),
         is_headline=reading.a_flag(raw, "headline", where),
     )
 
@@ -254,6 +281,16 @@ def _of_upstream(raw: Mapping[str, Any], relation: Relation, where: str) -> bool
     if raw["of"] != "upstream":
         raise TableError(f"{where}: of={raw['of']}: not allowed; allowed: upstream")
     return True
+
+
+def _crash_limits(raw: Mapping[str, Any]) -> tuple[float, ...]:
+    found = reading.a_list(raw, "crash_limits", WHERE)
+    for value in found:
+        if not reading.a_number(value, highest=1.0) or not value:
+            raise TableError(
+                f"{WHERE}: crash_limits: {value}: must be a ratio above 0 and at most 1"
+            )
+    return tuple(map(float, found))
 
 
 def _printed(raw: Any) -> PrintedNoise:

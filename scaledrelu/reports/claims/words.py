@@ -24,6 +24,8 @@ from scaledrelu.text import plural
 BREAK = "<br>"  # a new line within a cell of a markdown table
 MOST_PARTS = 4  # that are all told; of more, the decided ones
 SMALL_P = 0.05
+PRECONDITION = "precondition"
+UNSUPPORTABLE = "no outcome with these seeds and images could support it"
 WITHIN_NOISE = "is within the noise of one run"
 
 
@@ -31,13 +33,17 @@ def found_text(judged: Judged) -> str:
     """Return what our runs say of a claim, part by part."""
     parts = judged.parts
     reasons = dict.fromkeys(part.ours.reason for part in parts)
-    if judged.verdict is Verdict.NOT_TESTABLE and len(reasons) == 1:
+    untold = all(part.ours.verdict is Verdict.NOT_TESTABLE for part in parts)
+    if untold and len(reasons) == 1:
         return parts[0].ours.reason
+    one_way = judged.can_be_decided and not judged.can_be_supported
+    lines = [UNSUPPORTABLE] if one_way else []
     if len(parts) <= MOST_PARTS:
-        return BREAK.join(_told(part, alone=len(parts) == 1) for part in parts)
+        lines = [*(_told(part, alone=len(parts) == 1) for part in parts), *lines]
+        return BREAK.join(lines)
     decided = [part for part in parts if part.ours.verdict.is_decided]
     head = f"of {len(parts)} comparisons {counts_of(part.ours.verdict for part in parts)}"
-    return BREAK.join([head, *(_told(part, alone=False) for part in decided)])
+    return BREAK.join([head, *(_told(part, alone=False) for part in decided), *lines])
 
 
 def papers_text(judged: Judged) -> str:
@@ -45,7 +51,7 @@ def papers_text(judged: Judged) -> str:
     verdict, parts = judged.papers_verdict, judged.parts
     if verdict is Verdict.NOT_TESTABLE:
         return "-"
-    told = [part.paper for part in parts if part.paper.interval is not None]
+    told = [part for part in parts if part.paper.interval is not None]
     if len(told) > MOST_PARTS:
         return f"{verdict}: {counts_of(part.paper.verdict for part in parts)}"
     return f"{verdict}: {BREAK.join(map(_printed, told))}"
@@ -90,8 +96,12 @@ def _place(table: str, cells: Sequence[CellName], is_there: bool) -> str:
 def _told(part: Part, *, alone: bool) -> str:
     """Return a part with its number, and its verdict where there are others beside it."""
     said = part.ours
-    words = ": ".join(text for text in (part.text, _ours(said)) if text)
+    words = _given(part) + ": ".join(text for text in (part.text, _ours(said)) if text)
     return words if alone or said.verdict is Verdict.NOT_TESTABLE else f"{words} ({said.verdict})"
+
+
+def _given(part: Part) -> str:
+    return f"{PRECONDITION}: " if part.is_given else ""
 
 
 def _ours(said: Said) -> str:
@@ -121,11 +131,12 @@ def _crashes(said: Said) -> str:
     return f"{rows} did; {100 * share.size:.0f} % [{low}, {high}]"
 
 
-def _printed(said: Said) -> str:
+def _printed(part: Part) -> str:
     """Return a printed number; of rows, how many are printed as a crash."""
+    said = part.paper
     if said.unit == OF_RUNS:
         total = together(said.counts)
-        return f"{total.crashed} of {total.total} printed as a crash"
+        return f"{_given(part)}{total.crashed} of {total.total} printed as a crash"
     if said.verdict is Verdict.UNDECIDED and said.reason:
         return f"{said.reason} {WITHIN_NOISE}, {number_text(said)}"
     return ", ".join(text for text in (said.reason, number_text(said)) if text)

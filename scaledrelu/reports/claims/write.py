@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from scaledrelu.files import write_changed
+from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.claims.findings import Judged
-from scaledrelu.reports.claims.judge import judge_claims
+from scaledrelu.reports.claims.judge import judge_claims, ratios_of
+from scaledrelu.reports.claims.limits import counts_of_runs
 from scaledrelu.reports.claims.page import Setting, claims_page
 from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
@@ -72,4 +74,7 @@ def _setting(plan: Plan, claims: Claims) -> Setting:
         tables=tuple(table.name for table in plan.tables),
         commands=commands,
         noise=claims.printed,
+        crashes=counts_of_runs(
+            (read_cell(plan, cell) for cell in plan.cells), ratios_of(claims, plan)
+        ),
     )

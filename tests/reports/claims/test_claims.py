@@ -9,6 +9,7 @@ import pytest
 
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.claims.decision import Verdict
+from scaledrelu.reports.claims.readme import readme_section
 from scaledrelu.reports.claims.records import csv_text, read_claims
 from scaledrelu.reports.statistics import estimate, resolvable
 from tests.helpers.claim_fakes import PRINTED, fill, judged, write_conf
@@ -246,6 +247,23 @@ def test_a_value_at_an_epoch_counts_on_the_papers_data(tmp_path):
     assert judged(tmp_path, profile="paper")["x"].verdict is CONTRADICTED
 
 
+def test_an_epoch_inside_our_warm_up_but_behind_the_papers_is_not_testable(tmp_path):
+    conf = write_conf(tmp_path, checks={"x": {"ahead": "M1", "of": "M2"}})
+    curves = conf / "figure" / "curves.yaml"
+    curves.write_text(curves.read_text().replace("epoch: 3", "epoch: 8"))  # warm-up: 5 of them
+    for row, last in (("high", 15), ("low", 10)):
+        fill(tmp_path, row, GOOD, log=(*range(7), last))
+    assert judged(tmp_path)["x"].verdict is SUPPORTED
+    found = judged(tmp_path, overrides="profile.warmup_scale=2")["x"]
+    assert found.verdict is NOT_TESTABLE
+    assert found.parts[0].ours.reason == (
+        "epoch 8 of the paper is epoch 8 here, inside our warm-up of 10 epochs; the paper's ends "
+        "with epoch 5"
+    )
+    curves.write_text(curves.read_text().replace("epoch: 8", "epoch: 5"))  # both inside
+    assert judged(tmp_path, overrides="profile.warmup_scale=2")["x"].verdict is NOT_RUN
+
+
 @pytest.mark.parametrize(
     ("conv", "verdict"), [(0.3, SUPPORTED), (0.7, CONTRADICTED), (None, NOT_RUN)]
 )
@@ -259,6 +277,79 @@ def test_what_the_text_says_of_figure_1_is_judged_by_the_similarity_of_tokens(
     assert (found.verdict, len(found.parts)) == (verdict, 1)
     if conv:
         assert found.parts[0].ours.interval.size == pytest.approx(conv - 0.5)
+
+
+@pytest.mark.parametrize(
+    ("conv", "verdict"), [(0.3, SUPPORTED), (0.7, CONTRADICTED), (None, NOT_RUN)]
+)
+def test_any_two_rows_can_be_asked_whose_lower_layers_are_less_alike(tmp_path, conv, verdict):
+    write_conf(tmp_path, checks={"x": {"less_alike": "even", "than": "high"}})
+    fill(tmp_path, "high", GOOD, alike=0.5)
+    fill(tmp_path, "even", [0.9, 0.8, 0.9, 0.9, 0.9], alike=conv)
+    found = judged(tmp_path)["x"]
+    assert (found.verdict, found.papers_verdict) == (verdict, NOT_TESTABLE)
+    if conv:
+        said = found.parts[0].ours
+        assert said.interval.size == pytest.approx(conv - 0.5)
+        assert (said.unit, said.seeds, len(said.runs)) == ("cosine", 5, 10)
+
+
+GIVEN = {"id": "x", "section": "A section", "says": "It says x.", "headline": True}
+GIVEN |= {"given": [{"crashes": "dead"}], "checks": [{"higher": "low", "than": "high"}]}
+
+
+@pytest.mark.parametrize(
+    ("crashed", "verdict", "met"),
+    [
+        (5, CONTRADICTED, SUPPORTED),
+        (3, UNDECIDED, UNDECIDED),
+        (0, NOT_TESTABLE, CONTRADICTED),
+        (None, NOT_RUN, NOT_RUN),
+    ],
+)
+def test_a_claim_is_not_put_to_the_test_where_its_precondition_is_not_met(
+    tmp_path, crashed, verdict, met
+):
+    write_conf(tmp_path, claims=[GIVEN])
+    fill(tmp_path, "high", GOOD)
+    fill(tmp_path, "low", BAD)
+    if crashed is not None:
+        fill(tmp_path, "dead", [0.1] * 5, crashed=crashed)
+    found = judged(tmp_path)["x"]
+    assert found.verdict is verdict
+    assert [(part.is_given, part.ours.verdict) for part in found.parts] == [
+        (True, met),
+        (False, CONTRADICTED),
+    ]
+    assert found.can_be_decided == (verdict is not NOT_TESTABLE)
+    folder = tmp_path / "results" / "mini"
+    text = (folder / "claims.md").read_text()
+    assert f"| **It says x.** | {verdict} | precondition: dead crashes: " in text
+    assert f"({met})<br>low above high: -39." in text
+    assert [one.verdict for one in read_claims(folder / "claims.csv")] == [verdict]
+    row = readme_section([found], "mini").partition("| It says x. | ")[2].partition(" |")[0]
+    counted = "" if crashed is None else f": {crashed} of 5 runs crash"
+    unmet = f"{verdict} (precondition {met}{counted})"
+    assert row.startswith("contradicted: -39." if met is SUPPORTED else unmet)
+
+
+def test_the_papers_own_numbers_have_to_meet_a_precondition_too(tmp_path):
+    unmet = GIVEN | {"id": "y", "given": [{"crashes": "high"}]}  # the paper prints 81.9
+    write_conf(tmp_path, claims=[GIVEN, unmet])
+    found = judged(tmp_path)
+    assert found["x"].papers_verdict is CONTRADICTED
+    assert found["y"].papers_verdict is NOT_TESTABLE
+    text = (tmp_path / "results" / "mini" / "claims.md").read_text()
+    assert "contradicted: precondition: 1 of 1 printed as a crash<br>" in text
+
+
+def test_an_interval_in_points_ends_at_a_hundred(tmp_path):
+    write_conf(tmp_path)
+    fill(tmp_path, "high", (1.0, 1.0, 0.1))
+    fill(tmp_path, "low", (0.1, 0.1, 1.0))
+    found = judged(tmp_path)
+    assert found["above"].parts[0].ours.interval.high == 100
+    assert found["below"].parts[0].ours.interval.low == -100
 
 
 def test_a_table_that_a_profile_does_not_have_is_not_testable_and_says_so(folder):

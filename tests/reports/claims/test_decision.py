@@ -16,6 +16,7 @@ from scaledrelu.reports.claims.decision import (
     is_within,
     most_crash,
     none_crash,
+    put_to_the_test,
     together,
 )
 from scaledrelu.reports.statistics import wilson
@@ -28,6 +29,23 @@ ORDERED = [CONTRADICTED, NOT_RUN, UNDECIDED, SUPPORTED, NOT_TESTABLE]
 def test_a_claim_is_as_its_worst_part_that_can_be_tested():
     for parts in itertools.product(Verdict, repeat=3):
         assert combine(parts) is min(parts, key=ORDERED.index)
+
+
+def test_only_what_is_granted_lets_a_claim_be_put_to_the_test():
+    for given, verdict in itertools.product(Verdict, repeat=2):
+        found = put_to_the_test([given], verdict)
+        if given is SUPPORTED or verdict is NOT_TESTABLE:
+            assert found is verdict
+        else:
+            assert found is (given if given in (UNDECIDED, NOT_RUN) else NOT_TESTABLE)
+        assert put_to_the_test([], verdict) is verdict
+    assert put_to_the_test([SUPPORTED, CONTRADICTED], SUPPORTED) is NOT_TESTABLE
+
+
+def test_a_difference_of_percentages_ends_at_a_hundred():
+    assert Interval.around(38.1, 64.7, bound=100) == Interval(38.1, 38.1 - 64.7, 100)
+    assert Interval.around(-90, 30, bound=100) == Interval(-90, -100, -60)
+    assert Interval.around(-90, 30) == Interval(-90, -120, -60)
 
 
 def test_an_interval_decides_only_from_one_side_of_the_limit():

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from scaledrelu.errors import TableError
+from scaledrelu.reports.claims.limits import changed
 from scaledrelu.reports.claims.readme import END, START, readme_section, write_readme
 from scaledrelu.reports.claims.records import read_claims
 from tests.helpers.documents import README, ROOT
@@ -45,6 +46,21 @@ def test_every_main_claim_has_a_line_with_both_verdicts(root):
         for line in lines:
             assert f"| {one.verdict}" in line
             assert line.endswith(f"| {one.papers_verdict} |")
+
+
+def test_the_readme_says_what_verdicts_share_and_what_hangs_on_the_limit_for_crashes(root):
+    claims = read_claims(PUBLISHED)
+    below = readme_section(claims, "mini").rpartition("\n\n")[2]
+    able = [one for one in claims if one.can_be_decided]
+    name = "patchify 1e-3 AdamW crashes"
+    with_it = [one for one in able if name in [part.text for part in one.parts]]
+    assert (
+        f'{len(able)} claims are not {len(able)} independent questions: "{name}" alone is a '
+        f"part of {len(with_it)} of them." in below
+    )
+    assert f"at the 5 % level: of so many about {round(len(able) / 20)} may be decided" in below
+    numbers = [len(changed(claims, ratio)) for ratio in (0.85, 0.95, 0.98)]
+    assert "0.85, 0.95 or 0.98 times, {}, {} or {} verdicts would change.".format(*numbers) in below
 
 
 def test_results_elsewhere_leave_the_readme_alone(root, tmp_path):

@@ -107,6 +107,22 @@ def test_a_claim_lacks_nothing(tmp_path, claim, words):
         load_claims(tmp_path / "conf")
 
 
+@pytest.mark.parametrize("ratio", [0, -0.9, 1.1, "x", True])
+def test_a_limit_for_crashes_is_a_ratio(tmp_path, ratio):
+    conf = write_conf(tmp_path)
+    text = (conf / "claims.yaml").read_text()
+    (conf / "claims.yaml").write_text(text.replace("- 0.95", f"- {ratio}"))
+    with pytest.raises(TableError, match=f"crash_limits: {ratio}: must be a ratio"):
+        load_claims(conf)
+
+
+def test_what_a_claim_takes_for_granted_is_read_like_a_check(tmp_path):
+    claim = {"id": "a", "says": "b", "section": "c", "checks": [{"holds": "high"}]}
+    write_conf(tmp_path, claims=[claim | {"given": [{"crashes": "hihg"}]}])
+    with pytest.raises(TableError, match="a: crashes: no row 'hihg'; did you mean 'high'"):
+        load_claims(tmp_path / "conf")
+
+
 def test_numbers_of_a_table_with_several_columns_name_theirs(tmp_path):
     conf = write_conf(tmp_path, checks={"x": {"higher": "high", "than": "low"}})
     table = conf / "table" / "table8.yaml"
