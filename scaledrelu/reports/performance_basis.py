@@ -59,9 +59,9 @@ def speeds(groups: Sequence[Group], records: Records) -> list[str]:
         "## Speeds",
         f"Images a second of one {records.card}: steps in the precision of the recipe. DINO's "
         "images have ten crops each.",
-        markdown_table(("steps", "stem", "official", "is", "ours", "is", "floor"), steps),
+        markdown_table(("steps", "stem", "official", "basis", "ours", "basis", "floor"), steps),
         "Images a second from JPEG files to batches, by loader processes of one GPU:",
-        markdown_table(("path", *processes, "the last is"), loaders),
+        markdown_table(("path", *processes, "basis of the last"), loaders),
     ]
 
 

@@ -131,9 +131,9 @@ def _crashed_starts(tables: Sequence[PublishedTable]) -> str:
     ran = [line.started for line in every if line.crashes_in_paper and line.started[1]]
     both = sum(2 * n_crash > n for n_crash, n in ran)
     return (
-        " So does a pre-training that crashed: no run can start from it, and each of these counts "
-        f"as a crash. {' '.join(places)} Of the crashes of the paper, {both} of {len(ran)} happen "
-        "here too if only runs that started are counted."
+        " Where a pre-training crashed, no run can start from it, and each that would have counts "
+        f"as a crash. {' '.join(places)} Without those that could not start, {both} of {len(ran)} "
+        "crashes of the paper happen here."
     )
 
 

@@ -26,12 +26,26 @@ def cautions_text(judged: Sequence[Judged]) -> list[str]:
     parts = Counter(text for one in able for text in {part.text for part in one.parts})
     text, times = max(parts.items(), key=lambda pair: (pair[1], pair[0]))
     shared = f': "{text}" alone is a part of {times} of them' if times > 1 else ""
-    by_chance = round((1 - LEVEL) * len(able))
     return [
         f"{len(able)} claims are not {len(able)} independent questions{shared}.",
-        f"Each is judged at the {100 * (1 - LEVEL):.0f} % level: of so many about {by_chance} "
-        "may be decided by chance alone.",
+        chance_text(judged),
     ]
+
+
+def chance_text(judged: Sequence[Judged]) -> str:
+    """Return how many verdicts may come by chance; empty for fewer than two.
+
+    Args:
+        judged: the claims of a profile.
+    """
+    able = sum(one.can_be_decided for one in judged)
+    by_chance = round((1 - LEVEL) * able)
+    return (
+        f"Each is judged at the {100 * (1 - LEVEL):.0f} % level: of {able} about {by_chance} may "
+        "be decided by chance alone."
+        if able > 1
+        else ""
+    )
 
 
 def limits_sentence(judged: Sequence[Judged]) -> str:

@@ -19,7 +19,7 @@ from scaledrelu.reports.claims.words import (
 )
 from scaledrelu.text import markdown_table, plural
 
-HEADERS = ("claim", "what the paper says", "here", "found here", "by the paper's own numbers")
+HEADERS = ("no.", "claim", "here", "found here", "by the paper's own numbers")
 COUNTED = tuple(Verdict)
 
 
@@ -67,19 +67,24 @@ def claims_page(judged: Sequence[Judged], setting: Setting) -> str:
 def counts_text(judged: Sequence[Judged]) -> str:
     """Return how many claims a profile can decide, how many it does, and how many only one way."""
     able = [one for one in judged if one.can_be_decided]
-    decided = [one for one in able if one.verdict.is_decided]
     one_way = sum(not one.can_be_supported for one in able)
     never = (
         f" No outcome with these seeds and images could support {one_way} of the {len(able)}: "
         "they can only be contradicted or stay undecided."
     )
+    return f"{decided_text(judged)}{never if one_way else ''}"
+
+
+def decided_text(judged: Sequence[Judged]) -> str:
+    """Return how many claims a profile can decide, and how it decides them."""
+    able = [one for one in judged if one.can_be_decided]
+    decided = [one for one in able if one.verdict.is_decided]
     return (
         f"Of {plural(len(able), 'claim')} that runs of this profile can decide, {len(decided)} "
         f"{'is' if len(decided) == 1 else 'are'} decided: "
         f"{_count(able, Verdict.SUPPORTED)} supported, "
         f"{_count(able, Verdict.CONTRADICTED)} contradicted; "
         f"{_count(able, Verdict.UNDECIDED)} undecided, {_count(able, Verdict.NOT_RUN)} not run."
-        f"{never if one_way else ''}"
     )
 
 

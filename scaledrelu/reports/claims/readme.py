@@ -10,10 +10,10 @@ from pathlib import Path
 
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_changed
-from scaledrelu.reports.claims.cautions import cautions_text, limits_sentence
+from scaledrelu.reports.claims.cautions import chance_text, limits_sentence
 from scaledrelu.reports.claims.decision import Verdict, combine, together
 from scaledrelu.reports.claims.findings import OF_RUNS, Judged, Said
-from scaledrelu.reports.claims.page import counts_text
+from scaledrelu.reports.claims.page import decided_text
 from scaledrelu.reports.claims.records import read_claims
 from scaledrelu.reports.claims.words import PRECONDITION, counts_of, number_text
 from scaledrelu.reports.published_tables import CLAIMS
@@ -22,7 +22,7 @@ from scaledrelu.text import markdown_table
 README = "README.md"
 START = "<!-- the claims: written by make publish, do not edit by hand -->"
 END = "<!-- end of the claims -->"
-HEADERS = ("what the paper says", "by mini's runs", "by the paper's own numbers")
+HEADERS = ("claim", "by mini's runs", "by the paper's own numbers")
 
 
 def readme_section(judged: Sequence[Judged], profile: str) -> str:
@@ -35,11 +35,11 @@ def readme_section(judged: Sequence[Judged], profile: str) -> str:
     rows = [[o.says, _in_short(o), o.papers_verdict] for o in judged if o.is_headline]
     folder = f"results/published/{profile}"
     about = (
-        f"{counts_text(judged)} [All claims]({folder}/{CLAIMS}.md), with their cells, intervals "
+        f"{decided_text(judged)} [All claims]({folder}/{CLAIMS}.md), with their cells, intervals "
         "and tests; the main ones:"
     )
-    below = " ".join(text for text in (*cautions_text(judged), limits_sentence(judged)) if text)
-    return "\n\n".join(text for text in (about, markdown_table(HEADERS, rows), below) if text)
+    below = " ".join(filter(None, (chance_text(judged), limits_sentence(judged))))
+    return "\n\n".join(filter(None, (about, markdown_table(HEADERS, rows), below)))
 
 
 def write_readme(results: Path, root: Path, profile: str) -> Path | None:

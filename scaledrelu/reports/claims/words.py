@@ -24,6 +24,7 @@ from scaledrelu.text import plural
 BREAK = "<br>"  # a new line within a cell of a markdown table
 MOST_PARTS = 4  # that are all told; of more, the decided ones
 SMALL_P = 0.05
+SMALL_COSINE = 0.01  # two digits would hide its sign
 PRECONDITION = "precondition"
 UNSUPPORTABLE = "no outcome with these seeds and images could support it"
 WITHIN_NOISE = "is within the noise of one run"
@@ -78,7 +79,9 @@ def counts_of(verdicts: Iterable[Verdict]) -> str:
 
 def number_text(said: Said) -> str:
     """Return a number with its unit and interval; what is said has one."""
-    interval, digits = said.interval, 2 if said.unit == COSINE else 1
+    interval, digits = said.interval, 1
+    if said.unit == COSINE:
+        digits = 2 if abs(interval.size) >= SMALL_COSINE else 4
     if said.unit == PERCENT:
         return f"{interval.size:.1f} %{_ends(interval, 1, sign='')}"
     unit = "in cosine" if said.unit == COSINE else said.unit

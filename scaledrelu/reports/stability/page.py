@@ -219,20 +219,20 @@ def _method_text(method: str, watched: Sequence[Watched]) -> str:
     if unknown:
         lines.append(f"Not recorded at all, since they crashed before an evaluation: {unknown}.")
     if no_series - unknown > 0:
-        lines.append(f"When it was so large is not recorded in {no_series - unknown} of them.")
+        lines.append(f"{no_series - unknown} of them do not record when their maximum came.")
     if not found:
         return " ".join(lines)
-    headers = ["fp16 overflows in", "overflow, crash", "overflow, held", "none, crash"]
-    headers += ["none, held", "right", "constant guess", "tau-b with the judged loss"]
-    headers += ["seen before the death"]
+    headers = ["fp16 overflows in", "overflow, crash", "overflow, no crash", "none, crash"]
+    headers += ["none, no crash", "right", "constant guess", "tau-b with the judged loss"]
+    headers += ["seen before the crash"]
     rows = markdown_table(headers, map(_prediction_line, found))
     legend = (
         'right: runs that "an overflow is a crash, none is none" gets right; constant guess: the '
         'better of "all crash" and "none does"; tau-b: Kendall\'s, of the largest value with '
         "the mean training loss of the last window, by which a collapse is judged (a loss that was "
         "not finite counts as the largest; the order of logarithms is the same); seen before the "
-        "death: of the crashed runs that record when, those with an overflow before the first step "
-        "of the crash, or of the dead stretch that it ended in."
+        "crash: of the crashed runs that record when, those that overflowed before the loss was "
+        "not finite, or before it rose above the limit to stay there."
     )
     return "\n\n".join([" ".join(lines), rows, legend])
 
