@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from scaledrelu.config.first_look import find_image_folders
+from scaledrelu.config.first_look import check_same_classes, find_image_folders
 from scaledrelu.config.listing import IMAGE_SUFFIXES, class_images, image_names
 from scaledrelu.config.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.data.cifar import cifar10_batches, read_cifar10
@@ -67,7 +67,7 @@ def open_image_folder(
     """
     folders = find_image_folders(Path(root), train, val)
     trained, judged = (scan_folder(folder, on_bad_image=on_bad_image) for folder in folders)
-    _check_same_classes(trained, judged)
+    check_same_classes((trained.root, trained.classes), (judged.root, judged.classes))
     splits = Splits(trained, judged, len(trained.classes))
     report_counts(root, splits, expect or {})
     if not in_memory:
@@ -223,21 +223,6 @@ def report_counts(root: str, splits: Splits, expect: Mapping[str, int]) -> None:
                 root, f"{found[what]:,}", "classes" if what == "classes" else f"{what} images",
                 f"{count:,}",
             )  # fmt: skip
-
-
-def _check_same_classes(train: FolderSource, val: FolderSource) -> None:
-    if train.classes == val.classes:
-        return
-    lacking = sorted(set(train.classes) - set(val.classes))
-    folder, other, names = val.root, train.root, lacking
-    if not lacking:
-        folder, other = train.root, val.root
-        names = sorted(set(val.classes) - set(train.classes))
-    listing = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    raise DataError(
-        f"{folder}: lacks {len(names)} of the class folders of {other} ({listing}); give both "
-        "splits the same class folders"
-    )
 
 
 def _load_digits(image_size: int) -> MemorySource:
