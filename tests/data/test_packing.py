@@ -136,6 +136,14 @@ def test_the_script_packs_every_split_and_checks_them(image_folder, tmp_path: Pa
         pack_images.parse(["--data", "x"])
 
 
+def test_what_is_not_packed_is_said(image_folder, tmp_path: Path, caplog) -> None:
+    root = image_folder({"train": 2})
+    (root / "train/cat/a.gif").touch()
+    with caplog.at_level("INFO"):
+        assert pack_folder(root / "train", tmp_path / "out").images == 6
+    assert caplog.text.count("left out (.gif)") == 1
+
+
 def test_progress_says_how_much_is_left(
     image_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
