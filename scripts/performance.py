@@ -30,7 +30,7 @@ def performance(settings: Settings, say: Say) -> int:
         say: prints one line.
 
     Raises:
-        DataError: no speed of a GPU is published.
+        DataError: no speed of a GPU is published, or some of what is needed is not there.
     """
     records = read_records()
     if records is None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from scaledrelu.bench.picture import draw_ratios, ratios
 from scaledrelu.bench.table import Origin, Row, flat, merge, render_csv, render_markdown
+from scaledrelu.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,7 @@ class Session:
         """Write one row to the files."""
         self.found.append(flat(row, self.origin))
         rows = merge(self.path, self.found)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(render_csv(rows))
+        write_atomic(self.path, render_csv(rows))
         picture = self.path.with_suffix(".png").name if ratios(rows) else None
         page = render_markdown(rows, self.peak_note, picture=picture)
         self.path.with_suffix(".md").write_text(page)
@@ -98,6 +98,9 @@ def open_session(options: argparse.Namespace, arguments: Sequence[str]) -> Sessi
     Args:
         options: the command line, parsed.
         arguments: the command line as typed, for the published file.
+
+    Raises:
+        DataError: the published file is cut off.
     """
     import timm
     import torch
@@ -121,6 +124,7 @@ def open_session(options: argparse.Namespace, arguments: Sequence[str]) -> Sessi
         note=options.note,
     )
     path = options.out / f"{slug(name)}.csv"
+    merge(path, ())  # a file that cannot be added to is refused before anything is measured
     return Session(options, device, origin, path, peak_note(device))
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from scaledrelu.files import measured_rows
 from scaledrelu.text import csv_of, markdown_table
 
 KEY = (
@@ -118,10 +117,11 @@ def merge(path: Path, new: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     Args:
         path: the CSV; may be missing.
         new: rows as :func:`flat` returns them.
+
+    Raises:
+        DataError: the CSV is cut off.
     """
-    old: list[dict[str, str]] = []
-    if path.exists():
-        old = list(csv.DictReader(io.StringIO(path.read_text())))
+    old = measured_rows(path) if path.exists() else []
     rows = {tuple(row.get(k, "") for k in KEY): row for row in old}
     rows.update({tuple(row[k] for k in KEY): row for row in new})
     return list(rows.values())

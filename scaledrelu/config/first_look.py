@@ -1,23 +1,24 @@
 """The first look of whoever opens files of a run: is there what they read?
 
 Shared by the openers and by those who want to know beforehand. Looks for folders and files by name,
-lists no images, imports neither torch nor numpy.
+reads the index of a pack, lists no images of a folder, imports neither torch nor numpy.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.listing import LABEL_SUFFIX
-from scaledrelu.config.pack import SUFFIX, is_image_folder
+from scaledrelu.config.listing import LABEL_SUFFIX, class_names
+from scaledrelu.config.pack import SUFFIX, is_image_folder, pack_of, read_pack
 from scaledrelu.config.reid_listing import find_market, find_msmt, msmt_lists
 from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
 
 # Openers of CIFAR-10, and the field that names the folder of its test images in class folders.
 TEST_SPLIT = {"datasets.open_cifar10": "val", "portions.open_cifar10_portion": "test"}
+Classes = tuple[Path | str, Iterable[str]]  # of a split: its folder or pack, and their names
 CIFAR10_BATCHES = "cifar-10-batches-py"  # the folder that the published archive unpacks to
 
 
@@ -35,6 +36,25 @@ def find_image_folders(root: Path, *splits: str) -> list[Path]:
         if not is_image_folder(root / split):
             raise DataError(_no_split(root, split))
     return [root / split for split in splits]
+
+
+def check_same_classes(train: Classes, val: Classes) -> None:
+    """Refuse two splits that have not the same classes.
+
+    Args:
+        train: the folder or pack of one split, and its classes.
+        val: those of the other.
+
+    Raises:
+        DataError: naming the classes that one lacks.
+    """
+    for (place, names), (other, theirs) in ((val, train), (train, val)):
+        if lacking := sorted(set(theirs) - set(names)):
+            listing = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")
+            raise DataError(
+                f"{place}: lacks {len(lacking)} of the class folders of {other} ({listing}); give "
+                "both splits the same class folders"
+            )
 
 
 def split_of(build: Mapping[str, Any], role: str) -> str:
@@ -100,12 +120,12 @@ def look_at_data(opener: str, build: Mapping[str, Any], root: Path) -> None:
         root: folder of the data set.
 
     Raises:
-        DataError: naming what is missing, and what was found.
+        DataError: naming what is missing, and what was found; or a pack is damaged.
         ConfigError: a field of the opener that is out of its range.
     """
     match opener:
         case "datasets.open_image_folder":
-            find_image_folders(root, split_of(build, "train"), split_of(build, "val"))
+            _look_at_splits(root, split_of(build, "train"), split_of(build, "val"))
         case "datasets.open_cifar10" | "portions.open_cifar10_portion":
             if not downloads(opener, build, root):
                 _look_for_cifar10(opener, build, root)
@@ -139,7 +159,16 @@ def _look_for_cifar10(opener: str, build: Mapping[str, Any], root: Path) -> None
     """Refuse class folders of which one is missing; the published batches check themselves."""
     train = split_of(build, "train")
     if is_image_folder(root / train):
-        find_image_folders(root, train, split_of(build, TEST_SPLIT[opener]))
+        _look_at_splits(root, train, split_of(build, TEST_SPLIT[opener]))
+
+
+def _look_at_splits(root: Path, train: str, val: str) -> None:
+    check_same_classes(*map(_classes_of, find_image_folders(root, train, val)))
+
+
+def _classes_of(folder: Path) -> Classes:
+    pack = pack_of(folder)
+    return (folder, class_names(folder)) if pack is None else (pack, read_pack(pack).counts)
 
 
 def _can_be_made(folder: Path) -> bool:

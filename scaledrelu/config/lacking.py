@@ -1,7 +1,8 @@
 """What a run needs and this machine lacks, found before a process is started for it.
 
-Only what a first look shows: folders and files that are not there, a precision that the device does
-not have. Reads no file, lists no images, imports no torch.
+Only what a first look shows: folders and files that are not there, a damaged pack, class folders of
+one split alone, a precision that the device does not have. Lists no images of a folder, imports no
+torch.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import data_root, label_folder
 from scaledrelu.config.data import MADE, OWN_OPENERS
-from scaledrelu.config.first_look import downloads, find_labels, find_weights, look_at_data
+from scaledrelu.config.first_look import (
+    TEST_SPLIT,
+    downloads,
+    find_labels,
+    find_weights,
+    look_at_data,
+)
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError
@@ -31,21 +38,28 @@ def lacking_device(config: RunConfig) -> list[str]:
     return []
 
 
-def lacking_files(config: RunConfig, *, made: bool) -> list[str]:
+def lacking_files(
+    config: RunConfig, *, made: bool, known: dict[str, str | None] | None = None
+) -> list[str]:
     """Return a line for each of images, weights and label maps that is not on this machine.
 
     Args:
         config: the run's configuration.
         made: whether what a plan makes before the run (``made``) has to be there already.
+        known: what was found so far, by the data that it is of; filled in, so that a plan of many
+            runs looks at the same images once.
     """
-    looks = (_look_at_images, _look_at_weights, _look_at_labels)
-    return [line for line in (_refusal(look, config, made) for look in looks) if line]
+    known, key = {} if known is None else known, repr(config.data)
+    if key not in known:
+        known[key] = _refusal(_look_at_images, config, made)
+    others = (_refusal(look, config, made) for look in (_look_at_weights, _look_at_labels))
+    return [line for line in (known[key], *others) if line]
 
 
 def lacking_download(config: RunConfig) -> list[str]:
     """Return a line if a run lacks images that it downloads when it starts."""
     data, opener = config.data, _own_opener(config)
-    if opener is None or _refusal(_look_at_images, config, False):
+    if opener not in TEST_SPLIT or _refusal(_look_at_images, config, False):
         return []
     if data.root is None or not downloads(opener, data.build, Path(data.root)):
         return []

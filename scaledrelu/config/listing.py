@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -25,17 +26,24 @@ def is_image_name(name: str) -> bool:
     return name[0] != "." and name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def class_images(folder: Path | str) -> dict[str, list[str]]:
+def class_images(
+    folder: Path | str, *, left_out: Counter[str] | None = None
+) -> dict[str, list[str]]:
     """Return the images of each class folder, in the order of torchvision's ImageFolder.
 
     Paths are relative to the folder and lie at any depth below that of their class. A broken link
     with the name of an image counts: an image is missing there. A link to one of its own parent
     folders is skipped.
 
+    Args:
+        folder: holds the class folders.
+        left_out: filled in: how many files there are with which other ending, in lower case.
+
     Raises:
         DataError: if a folder cannot be listed.
     """
-    return {name: _images_below(str(folder), name) for name in class_names(folder)}
+    left_out = Counter() if left_out is None else left_out
+    return {name: _images_below(str(folder), name, left_out) for name in class_names(folder)}
 
 
 def class_names(folder: Path | str) -> list[str]:
@@ -85,13 +93,13 @@ def image_names(folder: Path | str) -> list[str]:
     return sorted(entry.name for entry in _visible(str(folder)) if is_image_name(entry.name))
 
 
-def _images_below(top: str, name: str) -> list[str]:
-    return [
-        path
-        for _, paths in _walk(top, name)
-        for path in paths
-        if path.lower().endswith(IMAGE_SUFFIXES)
-    ]
+def _images_below(top: str, name: str, left_out: Counter[str]) -> list[str]:
+    paths = [path for _, found in _walk(top, name) for path in found]
+    images = [path for path in paths if path.lower().endswith(IMAGE_SUFFIXES)]
+    if len(images) < len(paths):
+        others = set(paths).difference(images)
+        left_out.update(os.path.splitext(path)[1].lower() for path in others)
+    return images
 
 
 def _walk(top: str, start: str) -> list[tuple[str, list[str]]]:

@@ -114,5 +114,5 @@ def _parsed(path: Path, index: bytes) -> Pack:
 
 def _refused(path: Path, reason: str) -> DataError:
     return DataError(
-        f"{path}: {reason}; copy it again, or write it again with scripts/pack_images.py"
+        f"{path}: {reason}; copy it again, or remove it and run scripts/pack_images.py"
     )

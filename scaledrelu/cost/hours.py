@@ -137,8 +137,7 @@ def cost_of(config: RunConfig, side: Side, records: Records) -> Cost | None:
     Returns:
         None if nobody has counted the images of its data set, or measured a loader like its own.
     """
-    path, workers = side.path(config, records), side.workers(config)
-    paths = (path, evaluation_path(path)) if workers else ()
+    paths, workers = loader_paths(config, side, records), side.workers(config)
     parts = parts_of(config)
     if not parts or not records.alone.keys() >= set(paths):
         return None
@@ -152,6 +151,18 @@ def cost_of(config: RunConfig, side: Side, records: Records) -> Cost | None:
     hours += _hours(copies * (evaluations.images - kept), forward, decoded)
     hours += _hours(copies * kept, forward, None)
     return Cost(hours, data.basis if by_loader else step.basis, by_loader)
+
+
+def loader_paths(config: RunConfig, side: Side, records: Records) -> tuple[str, ...]:
+    """Return the paths of a run's images, for training and evaluations; none where they lie ready.
+
+    Args:
+        config: resolved.
+        side: who trains.
+        records: what was measured.
+    """
+    path = side.path(config, records)
+    return (path, evaluation_path(path)) if side.workers(config) else ()
 
 
 def least(config: RunConfig, records: Records) -> float:

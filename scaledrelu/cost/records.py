@@ -5,14 +5,15 @@ Reads ``results/published/bench/*.csv``. What no row says is left to ``speed``.
 
 from __future__ import annotations
 
-import csv
 import re
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.errors import DataError
+from scaledrelu.files import measured_rows
 
 FOLDER = CONF_DIR.parent / "results" / "published" / "bench"
 PAPER = "paper"
@@ -87,6 +88,9 @@ def read_records(folder: Path | None = None) -> Records | None:
 
     Returns:
         None if no GPU was measured at that size.
+
+    Raises:
+        DataError: a file is cut off, or lacks what the steps of the card are compared with.
     """
     files = {path: _rows(path) for path in sorted((folder or FOLDER).glob("*.csv"))}
     cards = {path: [row for row in rows if _is_paper_step(row)] for path, rows in files.items()}
@@ -96,6 +100,8 @@ def read_records(folder: Path | None = None) -> Records | None:
     steps = cards[path]
     official = [row for row in steps if row["peer"] in OFFICIAL]
     together = dict(_together(files[path]))
+    alone = _alone(files[path], [rows for other, rows in files.items() if other != path])
+    _check_complete(path, official=official, shared=together.keys() & alone.keys())
     return Records(
         card=steps[0]["device"],
         path=path,
@@ -104,7 +110,7 @@ def read_records(folder: Path | None = None) -> Records | None:
         official=tuple(
             replace(_step(row, "plain_images_per_s"), compiled=False) for row in official
         ),
-        alone=_alone(files[path], [rows for other, rows in files.items() if other != path]),
+        alone=alone,
         together={name: rate for name, (_, rate) in together.items()},
         processes=max((count for count, _ in together.values()), default=0),
         peak=1e12 * max(float(row["peak_tflops"]) for row in steps if row["peak_tflops"]),
@@ -112,8 +118,20 @@ def read_records(folder: Path | None = None) -> Records | None:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if not row.get("problem")]
+    return [row for row in measured_rows(path) if not row.get("problem")]
+
+
+def _check_complete(path: Path, *, official: Sequence[Row], shared: Collection[str]) -> None:
+    """Refuse the file of a card without official steps, or loaders alone and together."""
+    needed = {
+        "steps beside timm's defaults (--only step)": official,
+        "loader processes, one alone and several together (--only loader --images <JPEGs>)": shared,
+    }
+    if lacking := [what for what, found in needed.items() if not found]:
+        raise DataError(
+            f"{path}: no row of {', nor of '.join(lacking)}; measure them with scripts/bench.py, "
+            "or restore the file from a copy"
+        )
 
 
 def _is_paper_step(row: Row) -> bool:

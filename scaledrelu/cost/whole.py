@@ -6,9 +6,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from scaledrelu.config.run import RunConfig
-from scaledrelu.cost.hours import Cost, Hours, Side, cost_of, least, official, ours, total, tuned
+from scaledrelu.cost.hours import (
+    Cost,
+    Hours,
+    Side,
+    cost_of,
+    least,
+    loader_paths,
+    official,
+    ours,
+    total,
+    tuned,
+)
 from scaledrelu.cost.records import Records
-from scaledrelu.errors import ConfigError
+from scaledrelu.errors import ConfigError, DataError
 
 OFFICIAL, TUNED, OURS = "official", "tuned", "ours"
 Switch = Callable[[RunConfig], RunConfig]
@@ -68,7 +79,18 @@ def costs_of(configs: Iterable[RunConfig], side: Side, records: Records) -> tupl
         configs: the runs.
         side: who trains.
         records: what was measured.
+
+    Raises:
+        DataError: nobody has measured the loader of one.
     """
+    configs = tuple(configs)
+    paths = {path for config in configs for path in loader_paths(config, side, records)}
+    if lacking := sorted(paths - records.alone.keys()):
+        raise DataError(
+            f"{records.path.parent}: no row of one loader process of "
+            f"{', '.join(map(repr, lacking))}; measure it with scripts/bench.py --only loader "
+            "--images <JPEGs>, or restore the files from a copy"
+        )
     found = (cost_of(config, side, records) for config in configs)
     return tuple(cost for cost in found if cost is not None)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from scaledrelu.config.first_look import find_image_folders
+from scaledrelu.config.first_look import check_same_classes, find_image_folders
 from scaledrelu.config.listing import IMAGE_SUFFIXES, class_images, image_names
 from scaledrelu.config.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.data.cifar import cifar10_batches, read_cifar10
@@ -24,6 +25,7 @@ from scaledrelu.data.memory import decode_all
 from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.sources import FolderSource, ImageSource, MemorySource
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def open_image_folder(
     """
     folders = find_image_folders(Path(root), train, val)
     trained, judged = (scan_folder(folder, on_bad_image=on_bad_image) for folder in folders)
-    _check_same_classes(trained, judged)
+    check_same_classes((trained.root, trained.classes), (judged.root, judged.classes))
     splits = Splits(trained, judged, len(trained.classes))
     report_counts(root, splits, expect or {})
     if not in_memory:
@@ -166,7 +168,8 @@ def scan_folder(folder: Path | str, *, on_bad_image: str = "raise") -> FolderSou
     pack = pack_of(folder)
     if pack is not None:
         return PackedSource(read_pack(pack), on_bad_image=on_bad_image)
-    images = class_images(folder)
+    left_out = Counter()
+    images = class_images(folder, left_out=left_out)
     if not images:
         found = len(image_names(folder))
         raise DataError(
@@ -179,9 +182,21 @@ def scan_folder(folder: Path | str, *, on_bad_image: str = "raise") -> FolderSou
                 f"{folder / name}: class folder without images; add images (allowed: "
                 f"{' '.join(IMAGE_SUFFIXES)}), or remove the folder from every split"
             )
+    _say_left_out(folder, left_out)
     targets = np.repeat(np.arange(len(images)), [len(files) for files in images.values()])
     names = list(chain.from_iterable(images.values()))
     return FolderSource(folder, names, targets, tuple(images), on_bad_image=on_bad_image)
+
+
+def _say_left_out(folder: Path, left_out: Counter[str]) -> None:
+    if not left_out:
+        return
+    endings = [ending or "without ending" for ending in sorted(left_out, key=lambda e: (not e, e))]
+    shown = ", ".join(endings[:5]) + (", ..." if len(endings) > 5 else "")
+    log.info(
+        "%s: %s left out (%s); images end in %s",
+        folder, plural(left_out.total(), "file"), shown, " ".join(IMAGE_SUFFIXES),
+    )  # fmt: skip
 
 
 def stratified_choice(targets: np.ndarray, count: int, *, seed: int) -> np.ndarray:
@@ -223,21 +238,6 @@ def report_counts(root: str, splits: Splits, expect: Mapping[str, int]) -> None:
                 root, f"{found[what]:,}", "classes" if what == "classes" else f"{what} images",
                 f"{count:,}",
             )  # fmt: skip
-
-
-def _check_same_classes(train: FolderSource, val: FolderSource) -> None:
-    if train.classes == val.classes:
-        return
-    lacking = sorted(set(train.classes) - set(val.classes))
-    folder, other, names = val.root, train.root, lacking
-    if not lacking:
-        folder, other = train.root, val.root
-        names = sorted(set(val.classes) - set(train.classes))
-    listing = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    raise DataError(
-        f"{folder}: lacks {len(names)} of the class folders of {other} ({listing}); give both "
-        "splits the same class folders"
-    )
 
 
 def _load_digits(image_size: int) -> MemorySource:

@@ -72,7 +72,7 @@ class PackedSource(FolderSource):
             if hashlib.sha256(content).digest() != self._hashes[place].tobytes():
                 raise DataError(
                     f"{self.path_of(index)}: damaged: not the bytes that were packed; copy the "
-                    "pack again, or write it again with scripts/pack_images.py"
+                    "pack again, or remove it and run scripts/pack_images.py"
                 )
             self._sound[place] = True
         return content

@@ -13,6 +13,7 @@ from scaledrelu.cost.hours import HOUR, Cost, Hours, cost_of, ours, total
 from scaledrelu.cost.records import FOLDER, Records, read_records
 from scaledrelu.cost.speed import Basis
 from scaledrelu.cost.work import parameters
+from scaledrelu.errors import DataError
 from scaledrelu.launch.estimate import Estimate
 from scaledrelu.runs.record import Saved
 from scaledrelu.tables.plan import PlannedRun
@@ -21,6 +22,7 @@ from scaledrelu.text import duration, ranged
 BYTES = 4
 CHECKPOINTS = 2  # last.pt and the one before
 GB = 1e9
+NO_LOADER = "nobody has counted the images of these runs, or measured their loader"
 NO_SPEED = "no speed of a GPU is published (make gpu measures one)"
 
 
@@ -40,7 +42,7 @@ def cost_text(
         bench: folder of published speeds.
     """
     disk = sum(disk_bytes(run.config) for run in todo) / GB
-    known, costs, records = [], [], read_records(bench)
+    known, costs, (records, damage) = [], [], _published(bench)
     for run in todo:
         found = estimate(run)
         if found.measured and found.seconds is not None:
@@ -50,11 +52,7 @@ def cost_text(
             known.append(_left(cost.hours, run.saved))
             costs.append(cost)
     if not known:
-        why = (
-            "nobody has counted the images of these runs, or measured their loader"
-            if records
-            else NO_SPEED
-        )
+        why = damage or (NO_LOADER if records else NO_SPEED)
         return f"cost: GPU-hours unknown, {why}; disk {disk:,.1f} GB"
     hours, unknown = total(known), len(todo) - len(known)
     rest = f" and {unknown} runs of unknown length" if unknown else ""
@@ -65,6 +63,8 @@ def cost_text(
         lines.append(f"  {len(known) - len(costs)} of {len(todo)} runs: measured here")
     if costs:
         lines.append(_basis(records, costs, len(todo)))
+    elif damage:
+        lines.append(f"  {damage}")
     return "\n".join(lines)
 
 
@@ -72,6 +72,14 @@ def disk_bytes(config: RunConfig) -> float:
     """Return what the checkpoints of a run take: weights, two moments, an average, a teacher."""
     copies = 3.0 + (1.0 if config.ema else 0.0) + (1.0 if config.augment.multi_crop else 0.0)
     return CHECKPOINTS * BYTES * copies * parameters(config)
+
+
+def _published(bench: Path) -> tuple[Records | None, str | None]:
+    """Return what is published, or what is wrong with it: a sweep trains all the same."""
+    try:
+        return read_records(bench), None
+    except DataError as error:
+        return None, str(error)
 
 
 def _left(hours: Hours, saved: Saved | None) -> Hours:

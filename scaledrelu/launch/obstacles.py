@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def obstacles_here(todo: Sequence[PlannedRun], settings: Settings) -> list[str]:
     Raises:
         RunError: there is no room in the results folder.
     """
-    looks: list[Look] = [] if settings.launcher == SLURM else [lacking_device, _files]
+    looks: list[Look] = [] if settings.launcher == SLURM else [lacking_device, _files()]
     found = _counted(todo, looks)
     return found or (_no_place(settings.results) if todo else [])
 
@@ -50,7 +51,7 @@ def files_not_here(todo: Sequence[PlannedRun], settings: Settings) -> list[str]:
     """
     on_cluster = settings.launcher == SLURM
     where = "; on this machine: the nodes of the jobs must have it" if on_cluster else ""
-    looks: list[Look] = [_files] if on_cluster or settings.dry_run else []
+    looks: list[Look] = [_files()] if on_cluster or settings.dry_run else []
     return _counted(todo, [*looks, lacking_download], where)
 
 
@@ -61,8 +62,8 @@ def _counted(todo: Sequence[PlannedRun], looks: Sequence[Look], where: str = "")
     return [f"{line} ({n} of {len(todo)} runs to train{where})" for line, n in counts.items()]
 
 
-def _files(config: RunConfig) -> list[str]:
-    return lacking_files(config, made=False)  # a sweep makes what is made
+def _files() -> Look:
+    return partial(lacking_files, made=False, known={})  # a sweep makes what is made
 
 
 def _no_place(results: Path) -> list[str]:

@@ -43,12 +43,16 @@ def write_page(plan: Plan, records: Records, *, docs: Path) -> list[Path]:
         plan: all tables at the paper's size.
         records: what was measured.
         docs: folder of the page.
+
+    Raises:
+        DataError: nobody has measured the loader of a run; nothing is written.
     """
     groups = whole.groups_of((run.config for run in plan.runs.values()), records)
+    text = page_text(plan, records, groups)
     place = docs / PICTURE
     place.parent.mkdir(parents=True, exist_ok=True)
     files = draw(groups, place=place)
-    write_atomic(docs / PAGE, page_text(plan, records, groups))
+    write_atomic(docs / PAGE, text)
     return [docs / PAGE, *files]
 
 

@@ -11,7 +11,7 @@ import pytest
 from scaledrelu.bench import main as bench
 from scaledrelu.bench.session import Session
 from scaledrelu.bench.table import Row
-from scaledrelu.errors import ConfigError
+from scaledrelu.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -59,6 +59,26 @@ def test_rows_are_on_disk_before_the_next_measurement(
     assert second["problem"] == "MemoryError: too large"
     assert first["date"]
     assert first["device"].startswith("CPU")
+
+
+def test_a_table_that_is_cut_off_is_refused_before_anything_is_measured(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    measured = []
+
+    def measure(session: Session) -> None:
+        measured.append(session.path)
+        session.keep(Row("startup", name="x", seconds=1.0))
+
+    monkeypatch.setitem(bench.MEASURES, "startup", measure)
+    bench.main([*arguments, "--only", "startup"])
+    (path,) = measured
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    with pytest.raises(DataError, match=r"\.csv, line 2: .*remove it and measure again"):
+        bench.main([*arguments, "--only", "startup"])
+    assert measured == [path]
+    assert path.read_bytes() == whole[:-40]
 
 
 def test_published_commands_hold_no_folder_of_this_machine(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config import digest, first_look
+from scaledrelu.config import digest, first_look, lacking
 from scaledrelu.config.compose import CONF_DIR, compose_unpinned
 from scaledrelu.config.first_look import look_at_data
 from scaledrelu.config.lacking import lacking_download, lacking_files, lacking_here
 from scaledrelu.config.places import options_of
+from scaledrelu.data.packing import pack_folder
 from scaledrelu.errors import ConfigError, DataError
 from tests.helpers.configs import composed, with_values
 
@@ -37,6 +38,67 @@ def test_half_a_copy_in_class_folders_is_not_completed_by_a_download(
     assert lacking_download(config) == []
     (tmp_path / "test").mkdir()
     assert lacking_here(config) == []
+
+
+def made_folders(root: Path, **splits: str) -> Path:
+    """Make class folders named by letters, with one file in each."""
+    for split, names in splits.items():
+        for name in names:
+            (root / split / name).mkdir(parents=True)
+            (root / split / name / "0.jpg").write_bytes(name.encode())
+    return root
+
+
+def packed(root: Path, out: Path, *splits: str) -> Path:
+    for split in splits:
+        pack_folder(root / split, out)
+    return out
+
+
+@pytest.mark.parametrize("data", ["imagefolder", "cifar10", "imagenet1k"])
+def test_class_folders_of_one_split_alone_are_found_by_their_names(
+    tmp_path: Path, data: str
+) -> None:
+    test = "val" if data == "imagefolder" else "test"
+    root = made_folders(tmp_path / "a", train="abc", **{test: "abd"})
+    chosen = [f"data={data}", "profile=cifar"]
+    for place in (root, packed(root, tmp_path / "packed", "train", test)):
+        (line,) = lacking_here(composed(*chosen, f"data.root={place}"))
+        suffix = "" if place == root else ".pack"
+        assert line == (
+            f"{place}/{test}{suffix}: lacks 1 of the class folders of {place}/train{suffix} (c); "
+            "give both splits the same class folders"
+        )
+    (root / test / "d").rename(root / test / "c")
+    assert lacking_here(composed(*chosen, f"data.root={root}")) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "index"])
+def test_a_damaged_pack_is_found_before_the_run(tmp_path: Path, damage: str) -> None:
+    root = made_folders(tmp_path / "a", train="ab", val="ab")
+    place = packed(root, tmp_path / "packed", "train", "val")
+    content = bytearray((place / "val.pack").read_bytes())
+    content[-80] ^= 1
+    whole, chosen = bytes(content[:-80]), ["data=imagefolder", f"data.root={place}"]
+    assert lacking_here(composed(*chosen)) == []
+    (place / "val.pack").write_bytes(content if damage == "index" else whole)
+    (line,) = lacking_here(composed(*chosen))
+    assert line.startswith(f"{place}/val.pack: {'damaged' if damage == 'index' else 'incomplete'}")
+    assert "remove it and run scripts/pack_images.py" in line
+
+
+def test_a_plan_looks_at_the_images_of_many_runs_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = made_folders(tmp_path, train="ab", val="a")
+    runs = [composed("data=imagefolder", f"data.root={root}", f"seed={n}") for n in range(3)]
+    looks, look = [], lacking.look_at_data
+    monkeypatch.setattr(lacking, "look_at_data", lambda *a: (looks.append(a), look(*a)))
+    known = {}
+    lines = [lacking_files(run, made=False, known=known) for run in runs]
+    assert len(looks) == 1
+    assert lines == [lines[0]] * 3
+    assert "lacks 1 of the class folders" in lines[0][0]
 
 
 def test_a_folder_that_can_be_made_for_a_download_lacks_nothing_yet(tmp_path: Path) -> None:

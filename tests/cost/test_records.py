@@ -8,6 +8,7 @@ import pytest
 
 from scaledrelu.cost.records import DEIT, FOLDER, read_records
 from scaledrelu.cost.speed import loader_rate, step_rate
+from scaledrelu.errors import DataError
 from tests.helpers.speeds import paper
 
 H200 = FOLDER / "nvidia-h200.csv"
@@ -114,3 +115,19 @@ def test_a_path_measured_elsewhere_is_as_fast_beside_deits_script_as_there(rows,
     assert alone["beside"] == pytest.approx(0.7 * alone[DEIT])
     assert alone["views"] == pytest.approx(2.0 * 0.7 * alone[DEIT])
     assert alone["device"] == float(the(rows, name="device, one process, 200 real JPEGs")[CORE])
+
+
+@pytest.mark.parametrize("size", [300, 480, 900, 1300, 2000, 3000, 5000])
+def test_a_file_that_is_cut_off_is_refused(size, tmp_path):
+    (tmp_path / H200.name).write_bytes(H200.read_bytes()[:size])
+    with pytest.raises(DataError, match=rf"{H200.name}, line \d+: .*; restore it from a copy"):
+        read_records(tmp_path)
+
+
+def test_steps_without_what_they_are_compared_with_are_refused(rows, tmp_path):
+    steps = [row for row in rows if row["kind"] == "step"]
+    with pytest.raises(DataError, match=r"no row of loader processes, .*--only loader --images"):
+        published(steps, tmp_path)
+    ours = [row for row in rows if row["peer"] != "timm defaults"]
+    with pytest.raises(DataError, match=r"no row of steps beside timm's defaults \(--only step\)"):
+        published(ours, tmp_path)

@@ -304,6 +304,28 @@ def test_class_that_only_one_split_has_is_named(image_folder):
     one_line(error)
 
 
+def test_files_that_are_left_out_are_said_once_with_their_endings(image_folder, caplog):
+    root = image_folder({"train": 4, "val": 2})
+    (root / "train/dog/inner").mkdir()
+    for name in ("cat/a.gif", "dog/b.GIF", "dog/inner/c.txt", "owl/README", "owl/.hidden.gif"):
+        (root / "train" / name).touch()
+    with caplog.at_level(logging.INFO):
+        splits = open_folder(root)
+    assert caplog.messages == [
+        f"{root}/train: 4 files left out (.gif, .txt, without ending); images end in "
+        ".jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp"
+    ]
+    assert len(splits.train) == 12
+
+
+def test_one_file_that_is_left_out_is_one(image_folder, caplog):
+    root = image_folder({"val": 2})
+    (root / "val/cat/a.gif").touch()
+    with caplog.at_level(logging.INFO):
+        scan_folder(root / "val")
+    assert "val: 1 file left out (.gif); images end in .jpg" in caplog.text
+
+
 def test_counts_other_than_the_published_ones_warn(image_folder, caplog):
     with caplog.at_level(logging.WARNING):
         open_folder(image_folder(), expect={"train": 1_281_167, "val": 6, "classes": 3})

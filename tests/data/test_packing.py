@@ -94,6 +94,24 @@ def test_a_check_reads_every_image(image_folder, tmp_path: Path) -> None:
         check_pack(path)
 
 
+def test_a_pack_that_is_refused_says_what_writes_it_again(image_folder, tmp_path: Path) -> None:
+    folder = image_folder({"train": 3}) / "train"
+    path = pack_folder(folder, tmp_path).path
+    whole = path.read_bytes()
+    refused = "copy (it|the pack) again, or remove it and run scripts/pack_images.py"
+    content = bytearray(whole)
+    content[read_first(path) + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=refused):
+        check_pack(path)
+    path.write_bytes(whole[:-7])
+    with pytest.raises(DataError, match=refused):
+        pack_folder(folder, tmp_path)
+    path.unlink()
+    assert pack_folder(folder, tmp_path).is_new
+    assert path.read_bytes() == whole
+
+
 def read_first(path: Path) -> int:
     """Return where the last image begins."""
     return int.from_bytes(read_pack(path).offsets[-16:-8], "little")
@@ -116,6 +134,14 @@ def test_the_script_packs_every_split_and_checks_them(image_folder, tmp_path: Pa
         call("--check", str(root))
     with pytest.raises(SystemExit):
         pack_images.parse(["--data", "x"])
+
+
+def test_what_is_not_packed_is_said(image_folder, tmp_path: Path, caplog) -> None:
+    root = image_folder({"train": 2})
+    (root / "train/cat/a.gif").touch()
+    with caplog.at_level("INFO"):
+        assert pack_folder(root / "train", tmp_path / "out").images == 6
+    assert caplog.text.count("left out (.gif)") == 1
 
 
 def test_progress_says_how_much_is_left(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.listing import IMAGE_SUFFIXES
 from scaledrelu.config.overrides import group_options
 from tests.helpers.documents import README, ROOT, WRITTEN, example_files
 
@@ -43,6 +44,11 @@ def _exists(name: str) -> bool:
 
 def test_the_examples_of_the_documents_are_not_there_yet() -> None:
     assert [name for name in example_files() if (ROOT / name).exists()] == []
+
+
+def test_the_endings_of_images_in_class_folders_are_listed() -> None:
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    assert ", ".join(f"`{ending}`" for ending in IMAGE_SUFFIXES) in page
 
 
 @pages

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.cost.hours import cost_of, ours
-from scaledrelu.cost.records import read_records
+from scaledrelu.cost.records import FOLDER, read_records
 from scaledrelu.launch.cost import cost_text, disk_bytes
 from scaledrelu.launch.estimate import Estimate
 from scaledrelu.runs.record import Saved
@@ -74,3 +74,17 @@ def test_without_published_speeds_the_hours_are_unknown_and_the_plan_says_how_to
     )
     assert text.startswith("cost: GPU-hours unknown, no speed of a GPU is published (make gpu")
     assert "GB" in text
+
+
+def test_published_speeds_that_are_cut_off_are_said_and_hinder_no_plan(tmp_path: Path):
+    for path in FOLDER.glob("*.csv"):
+        (tmp_path / path.name).write_bytes(path.read_bytes()[:3000])
+    runs = [planned(compose_unpinned(PAPER), n) for n in range(2)]
+    text = cost_text(runs, gpus=8, estimate=UNKNOWN, bench=tmp_path)
+    assert text.startswith(f"cost: GPU-hours unknown, {tmp_path}/cpu-")
+    assert "measure again" in text
+    measured = {runs[0].run_id: Estimate(3600.0, measured=True)}
+    estimate = lambda run: measured.get(run.run_id, UNKNOWN(run))  # noqa: E731
+    first, *others = cost_text(runs, gpus=8, estimate=estimate, bench=tmp_path).splitlines()
+    assert "cost: 8 GPU-hours and 1 runs of unknown length" in first
+    assert any("line 8: " in line and "measure again" in line for line in others)

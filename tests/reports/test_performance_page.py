@@ -11,7 +11,9 @@ from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.cost.records import read_records
 from scaledrelu.cost.speed import our_path
 from scaledrelu.cost.whole import groups_of
-from scaledrelu.reports.performance_page import PAGE, page_text
+from scaledrelu.errors import DataError
+from scaledrelu.reports import performance_page
+from scaledrelu.reports.performance_page import PAGE, page_text, write_page
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
@@ -89,3 +91,21 @@ def test_the_hours_of_a_method_are_images_over_the_lower_rate(plan, records):
         total += 300 * config.data.fraction * 1_281_167 / rate / 3600
     printed = hours(next(row for row in lines("By method") if row[0] == "DeiT-S, AdamW")[5])
     assert total < printed < 1.06 * total  # evaluations are a 26th of the images
+
+
+@pytest.mark.parametrize("path", ["device, decoder=tensor", "DINO, reference"])
+def test_a_loader_that_was_not_measured_is_one_line_and_nothing_is_written(
+    path, plan, records, tmp_path
+):
+    alone = {name: rate for name, rate in records.alone.items() if name != path}
+    fewer = replace(records, alone=alone)
+    with pytest.raises(DataError, match=rf"bench: no row of one loader process of '{path}'; measu"):
+        write_page(plan, fewer, docs=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_picture(plan, records, tmp_path, monkeypatch):
+    monkeypatch.setattr(performance_page, "example", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_page(plan, records, docs=tmp_path)
+    assert list(tmp_path.iterdir()) == []
