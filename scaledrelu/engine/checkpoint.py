@@ -20,6 +20,7 @@ from scaledrelu.integrity import find_damage, has_seal, seal_of
 log = logging.getLogger(__name__)
 
 DAMAGED = "damaged.pt"  # a last.pt that could not be read, set aside
+RUN_ID = "run_id"  # whose state it is; absent in checkpoints of older versions
 COMPLETE = "complete"  # the marker of a complete state, added last
 SEALED = "sealed"  # so that a lost checksum is noticed; absent in checkpoints of older versions
 
@@ -43,15 +44,18 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
         stream.write(seal_of(buffer.getbuffer()))
 
 
-def load_latest(folder: Path, *, entries: Iterable[str] = ()) -> dict[str, Any] | None:
+def load_latest(
+    folder: Path, *, entries: Iterable[str] = (), run_id: str | None = None
+) -> dict[str, Any] | None:
     """Return the newest readable checkpoint of a run, or None if there never was one.
 
-    A ``last.pt`` that cannot be read is renamed to ``damaged.pt``, so that the next save does not
-    replace the good ``previous.pt`` with it.
+    A ``last.pt`` that cannot be read, or is another run's, is renamed to ``damaged.pt``, so that
+    the next save does not replace the good ``previous.pt`` with it.
 
     Args:
         folder: the run directory.
         entries: names that a checkpoint of this run has.
+        run_id: the run; None accepts that of any.
 
     Raises:
         CheckpointError: if checkpoints exist and none can be read: a run never restarts silently
@@ -61,7 +65,7 @@ def load_latest(folder: Path, *, entries: Iterable[str] = ()) -> dict[str, Any] 
     reasons = []
     for path in found:
         try:
-            state = read_checkpoint(path, entries=entries)
+            state = read_checkpoint(path, entries=entries, run_id=run_id)
         except CheckpointError as error:
             reasons.append(str(error))
             continue
@@ -78,15 +82,19 @@ def load_latest(folder: Path, *, entries: Iterable[str] = ()) -> dict[str, Any] 
     return None
 
 
-def read_checkpoint(path: Path, *, entries: Iterable[str] = ()) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, *, entries: Iterable[str] = (), run_id: str | None = None
+) -> dict[str, Any]:
     """Read one checkpoint file onto the CPU.
 
     Args:
-        path: a file of :func:`save_checkpoint`, possibly of an older version without checksum.
+        path: a file of :func:`save_checkpoint`, possibly of an older version, which had neither
+            checksum nor the run's id.
         entries: names that it must have.
+        run_id: the run that it must be of, as far as it says so; None accepts that of any.
 
     Raises:
-        CheckpointError: if it is missing, damaged or not one of ours.
+        CheckpointError: if it is missing, damaged, of another run or not one of ours.
     """
     try:
         damage = find_damage(path)
@@ -109,4 +117,7 @@ def read_checkpoint(path: Path, *, entries: Iterable[str] = ()) -> dict[str, Any
     missing = [name for name in entries if name not in state]
     if missing:
         raise CheckpointError(f"{path}: not a checkpoint of this run (no {', '.join(missing)}).")
+    found = state.get(RUN_ID)
+    if None not in (run_id, found) and found != run_id:
+        raise CheckpointError(f"{path}: is the checkpoint of {found}, not of {run_id}.")
     return state

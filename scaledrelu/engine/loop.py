@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from scaledrelu.engine.checkpoint import load_latest, save_checkpoint
+from scaledrelu.engine.checkpoint import RUN_ID, load_latest, save_checkpoint
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge, Verdict
 from scaledrelu.engine.ema import Ema
@@ -74,6 +74,7 @@ class Pace:
 class Training:
     """Everything one run trains with, built by ``runs/build.py``."""
 
+    run_id: str  # its checkpoints name it
     task: Task
     update: Update
     optimizer: torch.optim.Optimizer
@@ -197,7 +198,8 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
         folder: run directory.
         logbook: its metrics are trimmed.
     """
-    state = load_latest(folder, entries=("task", "optimizer", "judge", "metrics_offset", "cursor"))
+    entries = ("task", "optimizer", "judge", "metrics_offset", "cursor")
+    state = load_latest(folder, entries=entries, run_id=run.run_id)
     if state is None:
         logbook.rewind(0)
         return Cursor()
@@ -230,6 +232,7 @@ def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
     if not run.world.is_main:
         return
     state = {
+        RUN_ID: run.run_id,
         "task": dict(run.task.state_dict()),
         "optimizer": run.optimizer.state_dict(),
         "judge": run.judge.state_dict(),

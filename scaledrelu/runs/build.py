@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
@@ -92,6 +93,7 @@ def build(config: RunConfig, world: World) -> Job:
     optimizer = build_optimizer(config.optimizer, task, lr=config.lr.base)
     scaler = build_scaler(config.precision, world.device)
     training = Training(
+        run_id=run_id(config),
         task=task,
         update=build_update(config, task, optimizer, scaler, world),
         optimizer=optimizer,

@@ -221,7 +221,7 @@ def _last_state(folder: Path, result: Result) -> dict[str, Any]:
                 f"weights); {again}"
             )
     try:
-        state = read_checkpoint(path, entries=("task", "cursor"))
+        state = read_checkpoint(path, entries=("task", "cursor"), run_id=result.run_id)
     except CheckpointError as error:
         raise CheckpointError(f"{error} The run itself is finished; {again}") from error
     step, steps = state["cursor"]["step"], result.provenance.get("steps")

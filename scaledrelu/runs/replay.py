@@ -163,12 +163,14 @@ def replay(crashed: Crashed, state: State, *, until: int, autocast: str | None =
             metrics = state.path.with_name(METRICS)
             if metrics.is_file():  # the loop cuts it to the length that the checkpoint knows
                 shutil.copyfile(metrics, Path(place) / METRICS)
-        return _train(config, world, Path(place), state, until)
+        return _train(config, world, Path(place), state, until, run_id=crashed.result.run_id)
 
 
-def _train(config: RunConfig, world: World, place: Path, state: State, until: int) -> Replay:
+def _train(
+    config: RunConfig, world: World, place: Path, state: State, until: int, *, run_id: str
+) -> Replay:
     job = build(config, world)
-    training, step = job.training, state.step
+    training, step = replace(job.training, run_id=run_id), state.step  # at any precision
     logbook = Logbook(place, name="replay", images_per_step=1)
     try:
         with watching(training.task) as watch:
@@ -200,9 +202,10 @@ def _checkpoints(folder: Path, *, before: int) -> list[State]:
     found = {}
     for name in (LAST, PREVIOUS):
         try:
-            step = read_checkpoint(folder / name, entries=("cursor",))["cursor"]["step"]
+            state = read_checkpoint(folder / name, entries=("cursor",), run_id=folder.name)
         except CheckpointError:
             continue
+        step = state["cursor"]["step"]
         if step < before:
             found[step] = State(step, folder / name)
     return [found[step] for step in sorted(found)]

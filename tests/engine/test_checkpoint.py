@@ -54,6 +54,29 @@ def test_a_file_without_the_marker_is_not_trusted(tmp_path: Path) -> None:
         load_latest(tmp_path)
 
 
+def test_a_checkpoint_of_another_run_falls_back_to_the_own_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step, name in ((1, "deit-a"), (2, "deit-b")):
+        save_checkpoint(tmp_path, {"step": step, "run_id": name})
+    assert load_latest(tmp_path, run_id="deit-a")["step"] == 1
+    assert f"{LAST}: is the checkpoint of deit-b, not of deit-a." in caplog.text
+    assert sorted(p.name for p in tmp_path.iterdir()) == [DAMAGED, PREVIOUS]
+
+
+def test_a_run_with_checkpoints_of_another_run_only_is_refused(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save_checkpoint(tmp_path, {"step": step, "run_id": "deit-b"})
+    with pytest.raises(CheckpointError, match="is the checkpoint of deit-b, not of deit-a"):
+        load_latest(tmp_path, run_id="deit-a")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [LAST, PREVIOUS]
+
+
+def test_a_checkpoint_of_an_older_version_names_no_run_and_is_accepted(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"step": 1})
+    assert load_latest(tmp_path, run_id="deit-a")["step"] == 1
+
+
 def test_two_torn_checkpoints_never_restart_in_silence(tmp_path: Path) -> None:
     for name in (LAST, PREVIOUS):
         (tmp_path / name).write_bytes(b"torn")

@@ -81,6 +81,7 @@ def build(
         return Evaluation({"val/top1": float(mean.sum())}, {"mean": mean.clone()})
 
     return Training(
+        run_id="toy",
         task=task,
         update=make_update(
             wrapped, optimizer, scaler=scaler, groups_local=range(2)[world.rank :: world.size]

@@ -195,6 +195,11 @@ def spoil_foreign(start: Start) -> None:
     save_checkpoint(start.folder, {0: torch.ones(2), 1: 3})
 
 
+def spoil_other_run(start: Start) -> None:
+    state = read_checkpoint(start.folder / "last.pt")
+    save_checkpoint(start.folder, state | {"run_id": "dino-0123456789ab"})
+
+
 def spoil_result(start: Start) -> None:
     (start.folder / "result.json").write_bytes(b"\xff\x00")
 
@@ -225,6 +230,7 @@ SPOILT: dict[str, tuple[Callable[[Start], None], type[ScaledReluError], str]] = 
     "torn": (spoil_torn, CheckpointError, "damaged"),
     "one bit": (spoil_one_bit, CheckpointError, "damaged"),
     "foreign": (spoil_foreign, CheckpointError, "(no task, cursor)"),
+    "other run": (spoil_other_run, CheckpointError, "is the checkpoint of dino-0123456789ab, not"),
     "result": (spoil_result, RecordError, "result.json: damaged"),
     "config": (spoil_config, RecordError, "config.yaml: damaged"),
     "config value": (spoil_config_value, RecordError, "does not match config.json beside it"),

@@ -172,6 +172,20 @@ def test_no_poisoned_state_is_ever_saved(smoke) -> None:
     assert state is None or not bool(state["judge"]["flag"])
 
 
+def test_checkpoints_of_another_run_are_refused_and_its_numbers_never_recorded(smoke) -> None:
+    own, other = smoke(), smoke("seed=1")
+    for config in (own, other):
+        assert run_job(config).ended == Ended.OK
+    (folder_of(own) / "result.json").unlink()
+    for name in ("last.pt", "previous.pt"):
+        shutil.copy(folder_of(other) / name, folder_of(own) / name)
+    report = run_job(own)
+    assert report.ended == Ended.FAILED
+    assert f"is the checkpoint of {run_id(other)}, not of {run_id(own)}" in report.reason
+    assert "Restore one from a copy, or move them away" in report.reason
+    assert not (folder_of(own) / "result.json").exists()
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("out of memory"), MemoryError()])
 def test_whatever_a_job_raises_becomes_a_failure_that_is_tried_again(
     smoke, monkeypatch, error
