@@ -23,6 +23,7 @@ from scaledrelu.config.identity import run_id
 from scaledrelu.config.places import expand_home, expand_overrides
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import (
+    HYDRA_MODE,
     PlannedRun,
     help_text,
     planned_run,
@@ -30,8 +31,9 @@ from scaledrelu.config.shell import (
     ready_for_hydra,
     visible_words,
 )
-from scaledrelu.errors import ScaledReluError, reader_may_leave
+from scaledrelu.errors import ConfigError, ScaledReluError, reader_may_leave
 from scaledrelu.files import FULL, cannot_use
+from scaledrelu.runs.blame import ranks_of_process
 from scaledrelu.runs.ending import (
     EXIT_CTRL_C,
     EXIT_FAILED,
@@ -97,6 +99,7 @@ class Command:
                 return 0
             if asked.shell_completion and asked.overrides[0].startswith("query"):
                 return complete(job)
+            refuse_several_in_ranks(asked)
             names = {f"{PLUGINS}.{plugin.__name__}": plugin for plugin in plugins}
             Plugins.instance().class_name_to_class.update(names)
             return self._run(job, asked)
@@ -178,6 +181,29 @@ class Command:
         elif found and first_rank():
             print_out(self._table(MultirunFolder.path, MultirunFolder.results))
         return status
+
+
+def refuse_several_in_ranks(asked: Namespace) -> None:
+    """Refuse several runs where torchrun or srun started several processes.
+
+    Their meeting place serves one group; that of a second run would not come together.
+
+    Args:
+        asked: flags and overrides.
+
+    Raises:
+        ConfigError: in every process.
+    """
+    mode = f"{HYDRA_MODE}=MULTIRUN"
+    ranks = ranks_of_process()
+    if ranks is None or ranks.size == 1 or not (asked.multirun or mode in asked.overrides):
+        return
+    raise ConfigError(
+        f"{'-m' if asked.multirun else mode}: several runs cannot share the {ranks.size} processes "
+        "that torchrun or srun started; leave torchrun or srun out and add "
+        f"launch.nproc={ranks.size} (each run then starts its own processes), or start one run at "
+        "a time"
+    )
 
 
 def reason_outside(error: Exception) -> str | None:

@@ -198,6 +198,34 @@ def test_what_hydra_understands_is_trained(
     assert [(config.seed, config.stem.label) for config in trained] == seeds_and_stems
 
 
+BY_TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+BY_SRUN = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"}
+
+
+@pytest.mark.parametrize("variables", [BY_TORCHRUN, BY_SRUN], ids=["torchrun", "srun"])
+@pytest.mark.parametrize("several", ["-m", "hydra.mode=MULTIRUN"])
+def test_every_process_of_torchrun_and_srun_refuses_several_runs_in_one_line(
+    shell: Callable, trained: list[dict], monkeypatch, several: str, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    said = shell(several, "seed=0", "profile=smoke")
+    assert said.status == 2
+    assert said.err.startswith(f"error: {several}: ")
+    assert "launch.nproc=2" in said.err
+    assert len(said.err.splitlines()) == 1
+    assert trained == []
+
+
+def test_one_process_of_torchrun_trains_several_runs(
+    shell: Callable, trained: list[dict], monkeypatch
+) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert shell("-m", "seed=0", "stem=conv,patchify", "profile=smoke").status == 0
+    assert len(trained) == 2
+
+
 def test_a_glob_is_trained(shell: Callable, trained: list[dict]) -> None:
     assert shell("-m", "stem=glob(conv_b*)", "profile=smoke").status == 0
     bn = compose_unpinned(["stem=conv_bn", "profile=smoke"])
