@@ -86,17 +86,18 @@ class Budget:
         elif event.what is What.DONE and event.name in self._begun and event.name in self._runs:
             self._learn(self._runs[event.name], time.monotonic() - self._begun.pop(event.name))
 
-    def what_is_left(self, plan: Plan, todo: Sequence[PlannedRun]) -> list[str]:
+    def what_is_left(self, plan: Plan, todo: Sequence[PlannedRun], *, again: str) -> list[str]:
         """Return one line for each run without a result: where it stands, or why it did not start.
 
         Args:
             plan: made after the last run.
             todo: the runs that were to be trained.
+            again: what to do to continue the sweep.
         """
         reasons: dict[str, list[str]] = {}
         for run in (plan.runs[item.run_id] for item in todo):
             if run.status is Status.MISSING:
-                reasons.setdefault(self._why(run), []).append(run.run_id)
+                reasons.setdefault(self._why(run, again), []).append(run.run_id)
         return [f"{reason}: {', '.join(names)}" for reason, names in reasons.items()]
 
     def too_short_for(self, plan: Plan, todo: Sequence[PlannedRun]) -> str | None:
@@ -123,12 +124,12 @@ class Budget:
         """Return the seconds that have to be left for a run to start."""
         return self._start_s if expected is None else CAUTION * expected + self._start_s
 
-    def _why(self, run: PlannedRun) -> str:
+    def _why(self, run: PlannedRun, again: str) -> str:
         if run.run_id in self.left_out:
             return f"not started: {self.left_out[run.run_id]}"
         if run.saved and run.saved.step is not None:
             where = f"at step {run.saved.step} of {run.saved.total_steps}"
-            return f"the budget is used up; saved {where}: run the same command again to continue"
+            return f"the budget is used up; saved {where}: {again} to continue"
         return "not started, or stopped before its first checkpoint: the budget is used up"
 
     def _expected(self, name: str) -> float | None:

@@ -12,6 +12,7 @@ from scaledrelu.runs.record import Outcome, Result, read_result
 from scaledrelu.text import duration
 
 QUIET = (What.STARTED,)
+AGAIN = "run the same command again"
 
 
 class Progress:
@@ -21,13 +22,16 @@ class Progress:
         seconds: expected duration of each run; only the proportions matter, for the ETA.
         files: the results folder.
         say: prints one line.
+        again: what to do to continue the sweep.
     """
 
-    def __init__(self, seconds: Mapping[str, float], *, files: Files, say: Say) -> None:
+    def __init__(
+        self, seconds: Mapping[str, float], *, files: Files, say: Say, again: str = AGAIN
+    ) -> None:
         self._waiting = dict(seconds)
         self._total, self._all_seconds = len(seconds), sum(seconds.values())
         self._files = files
-        self._say = say
+        self._say, self._again = say, again
         self.left_out = 0  # jobs that were not started or submitted
         self._start = time.monotonic()
         self._first: float | None = None  # when the first run was started
@@ -44,7 +48,7 @@ class Progress:
             self._say(self._line(event) if event.name in self._waiting else self._made(event))
         elif event.what not in QUIET and (event.reason or event.what is not What.LEFT_OUT):
             self._begun.pop(event.name, None)
-            self._say(f"{event.name} {_in_words(event)}")
+            self._say(f"{event.name} {self._in_words(event)}")
 
     def _line(self, event: Event) -> str:
         now = time.monotonic()
@@ -85,6 +89,12 @@ class Progress:
         folder = self._files.folder(event.name)
         return f"made {folder}" if (folder / MANIFEST).exists() else f"{event.name} is done"
 
+    def _in_words(self, event: Event) -> str:
+        told = f"{event.what}: {event.reason}" if event.reason else str(event.what)
+        if event.what is What.DIED:
+            return f"{told}; it will be tried again"
+        return f"{told}; {self._again} to continue" if event.what is What.STOPPED else told
+
 
 def result_text(result: Result) -> str:
     """Return outcome and headline metric of a run in a few words."""
@@ -93,10 +103,3 @@ def result_text(result: Result) -> str:
     if result.outcome is Outcome.CRASH:
         metrics.insert(0, f"({(result.crash or {}).get('kind', 'unknown')})")
     return " ".join([str(result.outcome), *metrics])
-
-
-def _in_words(event: Event) -> str:
-    told = f"{event.what}: {event.reason}" if event.reason else str(event.what)
-    if event.what is What.DIED:
-        return f"{told}; it will be tried again"
-    return f"{told}; run the same command again to continue" if event.what is What.STOPPED else told

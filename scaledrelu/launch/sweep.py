@@ -18,7 +18,7 @@ from scaledrelu.launch.jobs import Train, files_of, jobs_of, write_plan
 from scaledrelu.launch.local import LocalExecutor, anything
 from scaledrelu.launch.obstacles import files_not_here, obstacles_here
 from scaledrelu.launch.overview import plan_text
-from scaledrelu.launch.progress import Progress
+from scaledrelu.launch.progress import AGAIN, Progress
 from scaledrelu.launch.slots import GPUS, Slot, slots_of
 from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_options
@@ -45,6 +45,7 @@ class Launched:
     submitted: bool = False  # to a cluster, which continues without this command
     left_out: int = 0  # jobs that were not started or submitted
     budget: Budget | None = None
+    again: str = AGAIN  # what to do to continue
 
 
 def launch_tables(
@@ -109,11 +110,21 @@ def launch_plan(
     executor = _executor(settings, plan, slots, preload=preload, budget=budget)
     with writing_to(settings.results):
         write_plan(plan, todo)
-        progress = Progress(_seconds(todo, estimate), files=files_of(plan), say=say)
+        again = how_to_continue(settings.redo)
+        progress = Progress(_seconds(todo, estimate), files=files_of(plan), say=say, again=again)
         jobs = jobs_of(plan, todo, train)
         stopped = _drive(executor, jobs, progress, say, budget=budget)
     submitted = bool(todo) and not (executor.waits or settings.wait)
-    return Launched(tuple(todo), stopped, submitted, progress.left_out, budget)
+    return Launched(tuple(todo), stopped, submitted, progress.left_out, budget, again)
+
+
+def how_to_continue(redo: str) -> str:
+    """Return what to do to continue a sweep; ``redo=all`` would train again what has finished.
+
+    Args:
+        redo: none, failed, all, or one run id.
+    """
+    return AGAIN if redo in ("none", "failed") else f"{AGAIN} without redo={redo}"
 
 
 def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
@@ -190,12 +201,14 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
         0 when every planned run has a result or was submitted, 1 when some failed or are missing,
         130 after Ctrl-C.
     """
-    for line in launched.budget.what_is_left(plan, launched.todo) if launched.budget else ():
-        say(line)
+    if launched.budget:
+        for line in launched.budget.what_is_left(plan, launched.todo, again=launched.again):
+            say(line)
     blocked = {name for name, run in plan.runs.items() if plan.crashed_upstream(run)}
     undone = sum(not run.status.done for name, run in plan.runs.items() if name not in blocked)
     if launched.interrupted:
-        say(f"interrupted; {undone} runs are left: run the same command again to continue")
+        old = "" if launched.again == AGAIN else "; what it did not reach keeps its old result"
+        say(f"interrupted; {undone} runs are left: {launched.again} to continue{old}")
         return EXIT_CTRL_C
     if launched.submitted:
         say("the jobs run without this command; make status shows their progress")
@@ -229,7 +242,7 @@ def _what_to_do(plan: Plan, launched: Launched, *, failed: int, others: int) -> 
     counts = [f"{plural(failed, 'run')} failed"] if failed else []
     counts += [f"{others if failed else plural(others, 'run')} {verb} no result"] if others else []
     short = launched.budget.too_short_for(plan, launched.todo) if launched.budget else None
-    again = "run the same command again to retry"
+    again = f"{launched.again} to retry"
     return f"{' and '.join(counts)}; {again if failed or not short else short}"
 
 

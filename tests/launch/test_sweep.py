@@ -228,6 +228,27 @@ def test_ctrl_c_lets_running_runs_save_and_starts_no_other(sandbox, number):
 
 @pytest.mark.alone
 @pytest.mark.usefixtures("in_a_terminal")
+def test_who_interrupts_redo_all_is_told_to_go_on_without_it(sandbox):
+    sandbox.behave()
+    assert sandbox.sweep() == 0
+    sandbox.behave(["ok"], ["sleep", "ok"], ["ok"])
+    folder = sandbox.folder(1)
+
+    def interrupt():
+        until((folder / "asleep").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert sandbox.sweep("redo=all") == 130
+    again = "run the same command again without redo=all to continue"
+    assert f"{sandbox.names[1]} stopped: by a signal, after saving; {again}" in sandbox.said
+    assert any(f"1 runs are left: {again}" in line for line in sandbox.said)
+    assert sandbox.sweep() == 0
+    assert sandbox.started() == [0, 1, 2, 0, 1, 1]
+
+
+@pytest.mark.alone
+@pytest.mark.usefixtures("in_a_terminal")
 def test_under_nohup_the_terminal_may_go():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with note_signals() as asked:
