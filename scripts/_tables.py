@@ -48,11 +48,11 @@ def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> 
         text: its help, printed above the settings.
     """
     arguments = sys.argv[1:]
-    if any(argument in ("-h", "--help") for argument in arguments):
-        say(f"{text}\n{settings_help(script)}\n\n{ending_text(script)}")
-        return 0
 
     def read_and_work() -> int:
+        if any(argument in ("-h", "--help") for argument in arguments):
+            say(f"{text}\n{settings_help(script)}\n\n{ending_text(script)}")
+            return 0
         settings = load_settings(arguments, script=script)
         if script in READERS:
             check_typed_results(settings)

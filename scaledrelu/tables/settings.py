@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.places import expand_overrides, options_of, runs_root
-from scaledrelu.errors import ConfigError, nearest
+from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import check_runs
 from scaledrelu.tables.grids import grid_names
+from scaledrelu.tables.reading import check_keys, read_yaml
 from scaledrelu.tables.spec import table_names, tables_of
 from scaledrelu.tables.typed import (
     as_flag,
@@ -29,6 +28,7 @@ from scaledrelu.tables.typed import (
     read_value,
 )
 
+DEFAULTS_FILE = "sweep.yaml"
 AUTO, LOCAL, SLURM = "auto", "local", "slurm"
 LAUNCHERS = (AUTO, LOCAL, SLURM)
 SLURM_OPTION, OF_HYDRA = "slurm.", "hydra.launcher."
@@ -106,9 +106,10 @@ def load_settings(
 
     Raises:
         ConfigError: one line naming the argument, what was found and what is allowed.
+        TableError: the file is damaged.
     """
     conf_dir = conf_dir or CONF_DIR
-    raw = yaml.safe_load((conf_dir / "sweep.yaml").read_text())
+    raw = _defaults(conf_dir / DEFAULTS_FILE)
     given = _given(arguments, raw, USED[script], script)
     raw |= DEFAULTS.get(script, {}) | given
     overrides = expand_overrides(_overrides(raw["overrides"]))
@@ -134,6 +135,16 @@ def load_settings(
         conf_dir=conf_dir,
         given=frozenset(given),
     )
+
+
+def _defaults(path: Path) -> dict[str, Any]:
+    """Return what the file of settings holds: every setting once, and nothing else."""
+    raw = read_yaml(path, str(path))
+    known = tuple(dict.fromkeys(key for keys in USED.values() for key in keys))
+    check_keys(raw, known, str(path))
+    if missing := [key for key in known if key not in raw]:
+        raise TableError(f"{path}: {missing[0]} is missing; add '{missing[0]}: <value>'")
+    return raw
 
 
 def check_typed_results(settings: Settings) -> None:
@@ -200,8 +211,13 @@ def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str
     Args:
         script: name of the script.
         conf_dir: the configuration tree.
+
+    Raises:
+        TableError: the file is damaged.
     """
-    lines = ((conf_dir or CONF_DIR) / "sweep.yaml").read_text().splitlines()[1:]
+    path = (conf_dir or CONF_DIR) / DEFAULTS_FILE
+    _defaults(path)
+    lines = path.read_text(encoding="utf-8").splitlines()[1:]
     found = {line.partition(":")[0]: line for line in lines}
     for key, value in DEFAULTS.get(script, {}).items():
         found[key] = f"{key}: {value}  #{found[key].partition('#')[2]}"
@@ -228,7 +244,7 @@ def _tables(value: Any, profile: str, conf_dir: Path) -> tuple[str, ...]:
 
 
 def _launcher(value: Any, slurm: Mapping[str, Any]) -> str:
-    if value in HYDRAS:
+    if isinstance(value, str) and value in HYDRAS:
         raise ConfigError(
             f"launcher={value}: is a launcher of Hydra (train.py -m); write {HYDRAS[value]}"
         )

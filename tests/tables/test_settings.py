@@ -1,14 +1,17 @@
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 import yaml
 
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.errors import ConfigError
+from scaledrelu.tables import settings as settings_module
 from scaledrelu.tables.settings import USED, load_settings, settings_help
 from scaledrelu.tables.spec import tables_of
+from scripts._tables import run_script
 
 
 def test_defaults_are_every_table_at_mini():
@@ -71,6 +74,7 @@ def test_options_of_jobs_choose_slurm():
         ("profile=min", "did you mean 'mini'"),
         ("launcher=slrm", "did you mean 'slurm'.*allowed: auto, local, slurm"),
         ("tabels=[table1]", "did you mean .tables.?"),
+        ("launcher=[local]", "no such launcher.*allowed: auto, local, slurm"),
         ("launcher=joblib", r"\(train.py -m\); write launcher=local"),
         ("launcher=basic", "write launcher=local n_jobs=1"),
         ("launcher=submitit_slurm", "write launcher=slurm"),
@@ -136,6 +140,41 @@ def test_wrong_setting_is_one_line_with_what_is_allowed(argument, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_settings([argument])
     assert "\n" not in str(caught.value)
+
+
+DAMAGES = {  # of conf/sweep.yaml
+    "renamed": (lambda text: text.replace(b"redo:", b"rdo:"), "unknown key 'rdo'; did you mean 'r"),
+    "unknown": (lambda text: text + b"extra: 1\n", "unknown key 'extra'"),
+    "missing": (lambda text: text.replace(b"redo:", b"#redo:"), "redo is missing"),
+    "twice": (lambda text: text + b"seeds: 1\n", "the key 'seeds' is given twice"),
+    "empty": (lambda text: b"", "must be 'key: value' pairs, found nothing"),
+    "no YAML": (lambda text: text + b"a: [1\n", "expected ',' or ']'"),
+    "no text": (lambda text: text + b"\xff", "can't decode byte 0xff"),
+    "no key": (lambda text: text + b"? {}\n: 1\n", "sweep.yaml: "),
+}
+
+
+@pytest.fixture
+def damaged(request, tmp_path, monkeypatch):
+    """Return what is said of a damaged conf/sweep.yaml, which the scripts then read."""
+    damage, words = DAMAGES[request.param]
+    (tmp_path / "sweep.yaml").write_bytes(damage((CONF_DIR / "sweep.yaml").read_bytes()))
+    monkeypatch.setattr(settings_module, "CONF_DIR", tmp_path)
+    return words
+
+
+@pytest.mark.parametrize("damaged", DAMAGES, indirect=True)
+@pytest.mark.parametrize("arguments", [[], ["--help"]], ids=["defaults", "help"])
+def test_a_damaged_file_of_settings_is_one_line_that_names_it(
+    damaged, arguments, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["sweep.py", *arguments])
+    assert run_script("sweep", lambda _settings, _say: 0, "Text.") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"error: {tmp_path / 'sweep.yaml'}: ")
+    assert damaged in said.err
+    assert len(said.err.splitlines()) == 1
 
 
 def test_a_launcher_without_jobs_is_given_no_options():
