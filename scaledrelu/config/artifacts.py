@@ -106,9 +106,10 @@ def label_artifact(config: RunConfig, conf_dir: Path, compose: ComposeFunction) 
         compose: overrides -> configuration, for the teacher.
 
     Raises:
-        ConfigError: if the teacher was trained on other images than the run.
+        ConfigError: if the teacher was trained on other images than the run, or the file of the
+            artifact is damaged.
     """
-    making = yaml.safe_load((conf_dir / "artifact" / "token_labels.yaml").read_text())
+    making = _making(conf_dir / "artifact" / "token_labels.yaml", "teacher")
     teacher = compose((*making["teacher"], *_place(config)))
     for name in SAME_IMAGES:
         mine, its = getattr(config.data, name), getattr(teacher.data, name)
@@ -137,7 +138,7 @@ def data_artifact(config: RunConfig, conf_dir: Path) -> Artifact:
         conf_dir: the configuration tree.
 
     Raises:
-        ConfigError: if there is no ``conf/artifact/<data.name>.yaml``.
+        ConfigError: if there is no ``conf/artifact/<data.name>.yaml``, or it is damaged.
     """
     name = folder_name(config.data.name, what="data.name")
     path = conf_dir / "artifact" / f"{name}.yaml"
@@ -146,7 +147,7 @@ def data_artifact(config: RunConfig, conf_dir: Path) -> Artifact:
             f"data.root=made: no script generates {name} (no conf/artifact/{name}.yaml); set "
             "data.root to the folder of the data set"
         )
-    making = yaml.safe_load(path.read_text())
+    making = _making(path, "options")
     options = tuple(str(option) for option in making["options"])
     artifact_id = _named("data", kind=name, options=options, version=MINI_DATA_VERSION)
     return Artifact(artifact_id, making["script"], options)
@@ -198,6 +199,21 @@ def label_folder(config: RunConfig) -> Path:
         "them, or set data.token_labels=none"
     )
     return _made_folder(config, data.token_labels_digest, what)
+
+
+def _making(path: Path, listed: str) -> dict[str, Any]:
+    """Return how an artifact is made: ``script``, and a list under one more key."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    whole = isinstance(raw, dict) and raw.keys() == {"script", listed}
+    if not whole or not isinstance(raw["script"], str) or not isinstance(raw[listed], list):
+        raise ConfigError(
+            f"{path}: must hold script: <file> and {listed}: [...], and nothing else; restore it, "
+            f"e.g. git checkout {path}"
+        )
+    return raw
 
 
 def _named(prefix: str, **facts: Any) -> str:

@@ -11,6 +11,7 @@ from scaledrelu.config.artifacts import (
     artifacts_root,
     data_artifact,
     data_root,
+    label_artifact,
 )
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.identity import run_id
@@ -75,6 +76,35 @@ def test_other_options_are_another_set_and_other_runs(sandbox):
     plan = plan_tables(settings_in(sandbox.base))
     assert len(set(plan.artifacts) - set(sandbox.plan.artifacts)) == 1
     assert len(set(plan.runs) - set(sandbox.plan.runs)) == 2
+
+
+MAKERS = {
+    "mini_market": data_artifact,
+    "token_labels": lambda config, conf_dir: label_artifact(config, conf_dir, compose),
+}
+LISTS = {"mini_market": b"options", "token_labels": b"teacher"}
+DAMAGED = {  # files of an artifact
+    "cut": b"# A small data set",
+    "no options": b"script: a.py\n",
+    "unknown key": b"script: a.py\noptions: []\nopt: 1\n",
+    "no list": b"script: a.py\noptions: --seed\n",
+    "no text": b"script: 1\noptions: []\n",
+    "no YAML": b"script: a.py\noptions: [--preset",
+    "no UTF-8": b"script: \xff",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("name", ["mini_market", "token_labels"])
+def test_a_damaged_file_of_an_artifact_is_one_line_that_names_it(content, name, tmp_path):
+    config = compose(["recipe=reid"] if name == "mini_market" else ["recipe=volo", "model=volo_d1"])
+    path = tmp_path / "artifact" / f"{name}.yaml"
+    path.parent.mkdir()
+    path.write_bytes(content.replace(b"options", LISTS[name]))
+    with pytest.raises(ConfigError) as caught:
+        MAKERS[name](config, tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_set_that_was_not_made_names_the_command_that_makes_it(tmp_path):
