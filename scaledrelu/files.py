@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -132,8 +133,23 @@ def make_writable(folder: Path) -> None:
         OSError: it cannot be made, or nothing can be written there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    if error := refused_writing(folder):
+        raise error
+
+
+def refused_writing(folder: Path) -> OSError | None:
+    """Return why nothing can be written to a folder, e.g. its file system is read-only, or None.
+
+    Args:
+        folder: a folder that is there.
+    """
+    if os.access(folder, os.W_OK | os.X_OK):
+        return None
+    try:  # why not, only an attempt tells
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return OSError(error.errno, error.strerror, str(folder))
 
 
 def cannot_read(error: OSError) -> str | None:
@@ -183,7 +199,7 @@ def cannot_use(error: OSError, folder: str | Path) -> str | None:
         return None
     return cannot_read(error) or (
         f"cannot write {name or folder}: {error.strerror}; {REMEDIES.get(error.errno, '')}"
-        "choose another folder with paths.results=<folder>"
+        "choose another results folder (paths.results=<folder>; in a sweep results=<folder>)"
     )
 
 

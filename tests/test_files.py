@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,7 +145,10 @@ def test_the_remedy_fits_the_reason(tmp_path: Path, code: int, remedy: str) -> N
     with pytest.raises(RunError) as caught, writing_to(tmp_path):
         raise error
     assert str(caught.value).endswith(said)
-    said = f"{os.strerror(code)}; {remedy}choose another folder with paths.results=<folder>"
+    said = (
+        f"{os.strerror(code)}; {remedy}choose another results folder (paths.results=<folder>; in "
+        "a sweep results=<folder>)"
+    )
     assert cannot_use(error, tmp_path).endswith(said)
 
 
@@ -168,3 +174,36 @@ def test_a_measured_row_with_too_many_fields_is_refused(tmp_path: Path) -> None:
     path.write_text("kind,name,rate\nstep,a,12.5\nstep,b,12.5,9\n")
     with pytest.raises(DataError, match="line 3: holds 4 fields, but line 1 names 3; restore it"):
         measured_rows(path)
+
+
+READ_ONLY = """
+import sys
+from pathlib import Path
+from scaledrelu.config.first_look import look_at_data
+from scaledrelu.errors import DataError
+from scaledrelu.files import cannot_use, make_writable
+place = Path(sys.argv[1])
+try:
+    make_writable(place)
+except OSError as error:
+    print(cannot_use(error, place))
+try:
+    look_at_data("datasets.open_cifar10", {"train": "train", "val": "test"}, place / "data")
+except DataError as error:
+    print(error)
+"""
+
+
+def test_a_read_only_file_system_is_called_so_and_no_lack_of_permission(tmp_path: Path) -> None:
+    mount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && '
+    inside = ["unshare", "-rm", "sh", "-c", mount + '"$2" -c "$3" "$1"', "sh", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run([*inside, "true", ""]).returncode:
+        pytest.skip("nothing can be mounted here")
+    done = subprocess.run(
+        [*inside, sys.executable, READ_ONLY], capture_output=True, text=True, check=True
+    )
+    written, made = done.stdout.splitlines()
+    assert written.startswith(f"cannot write {tmp_path}: Read-only file system; choose another")
+    assert "no folder can be made there to download it to (Read-only file system)" in made
+    assert "ermission" not in done.stdout
+    assert names(tmp_path) == []

@@ -15,6 +15,7 @@ from scaledrelu.config.listing import LABEL_SUFFIX, class_names
 from scaledrelu.config.pack import SUFFIX, is_image_folder, pack_of, read_pack
 from scaledrelu.config.reid_listing import find_market, find_msmt, msmt_lists
 from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
+from scaledrelu.files import refused_writing
 
 # Openers of CIFAR-10, and the field that names the folder of its test images in class folders.
 TEST_SPLIT = {"datasets.open_cifar10": "val", "portions.open_cifar10_portion": "test"}
@@ -129,11 +130,11 @@ def look_at_data(opener: str, build: Mapping[str, Any], root: Path) -> None:
         case "datasets.open_cifar10" | "portions.open_cifar10_portion":
             if not downloads(opener, build, root):
                 _look_for_cifar10(opener, build, root)
-            elif not _can_be_made(root):
+            elif reason := _why_not_made(root):
                 raise DataError(
                     f"{root}: CIFAR-10 is not there, and no folder can be made there to download "
-                    f"it to; set data.root to a folder with {CIFAR10_BATCHES}/ or class folders "
-                    "train/ and test/, or to one that can be written"
+                    f"it to ({reason}); set data.root to a folder with {CIFAR10_BATCHES}/ or class "
+                    "folders train/ and test/, or to one that can be written"
                 )
         case "reid.open_market1501" | "reid.open_made":
             find_market(root)
@@ -171,11 +172,14 @@ def _classes_of(folder: Path) -> Classes:
     return (folder, class_names(folder)) if pack is None else (pack, read_pack(pack).counts)
 
 
-def _can_be_made(folder: Path) -> bool:
-    """Say whether a folder can be written, or made where it is not there yet."""
+def _why_not_made(folder: Path) -> str | None:
+    """Return why a folder can be neither written nor made where it is not there yet, or None."""
     folder = folder.absolute()
     there = next(place for place in (folder, *folder.parents) if place.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    if not there.is_dir():
+        return f"{there} is a file"
+    error = refused_writing(there)
+    return error.strerror if error else None
 
 
 def _no_split(root: Path, split: str) -> str:

@@ -475,7 +475,7 @@ def test_results_that_cannot_be_written_are_one_line(
     said = real_shell(*typed.split(), "profile=smoke", results=tmp_path / "file")
     assert said.status == 2, "nothing was tried"
     assert said.err.startswith(f"error: cannot write {tmp_path / 'file'}")
-    assert "choose another folder with paths.results=" in said.err
+    assert "choose another results folder (paths.results=" in said.err
     assert said.err.count("\n") == 1
 
 

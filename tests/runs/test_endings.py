@@ -65,7 +65,7 @@ def test_a_run_without_a_place_for_its_results_is_refused_in_one_line(
     assert report.ended == Ended.REFUSED
     assert report.reason.startswith(f"cannot write {tmp_path / 'file'}")
     assert "make room" not in report.reason
-    assert "choose another folder with paths.results=" in report.reason
+    assert "choose another results folder (paths.results=" in report.reason
 
 
 def test_a_run_whose_folder_may_not_be_read_fails_in_one_line(smoke, tmp_path: Path) -> None:
