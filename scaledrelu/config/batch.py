@@ -36,11 +36,16 @@ class BatchConfig(Group):
             batch_scale: the profile's factor.
 
         Raises:
-            ConfigError: if the trained batch is not a whole number of groups.
+            ConfigError: if the trained batch is not a whole number of groups, or is empty.
         """
         trained = round(self.total * batch_scale)
         require(
-            trained >= 1 and trained % self.group == 0,
+            trained >= 1,
+            f"batch.total={self.total}: times profile.batch_scale={batch_scale:g} leaves no image "
+            f"for an update; set batch.total={round(self.group / batch_scale)} or a multiple of it",
+        )
+        require(
+            trained % self.group == 0,
             f"batch.group={self.group}: does not divide the {trained} images of one update "
             f"(batch.total={self.total} x profile.batch_scale={batch_scale:g}); choose a divisor "
             f"of {trained}",

@@ -50,6 +50,13 @@ WRONG = [
     ("precision.autocast=half", "allowed: none, fp16, bf16"),
     ("stem=conv stem.strides=[3,1,1] profile=paper", "patch"),
     ("batch.group=48", "batch.group"),
+    (
+        "batch.total=7",
+        "batch.total=7: times profile.batch_scale=0.0625 leaves no image for an update; set "
+        "batch.total=1024 or a multiple of it",
+    ),
+    ("batch.total=7 batch.group=8", "set batch.total=128 or a multiple of it"),
+    ("batch.total=128 batch.group=16", "does not divide the 8 images of one update"),
     ("batch.group=1 augment.mixup=0.8", "batch.group=1: must be even"),
     ("data.fraction=1.5", "data.fraction=1.5: must lie in (0, 1]"),
     ("lr.base=-1", "lr.base=-1"),
