@@ -90,6 +90,8 @@ def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
         return History(run, metric, absent=UPSTREAM if crashed else str(run.status))
     try:
         rows = _rows(run_directory(plan.results, run.run_id) / METRICS)
+        if not rows and run.result.outcome is not Outcome.CRASH:  # that may come before any record
+            raise RecordError(f"{METRICS} damaged (no rows)")
         per_epoch = _steps_per_epoch(run, rows)
         points = {name: tuple(_points(rows, name, per_epoch)) for name in (LOSS, metric)}
     except RecordError as error:

@@ -236,6 +236,7 @@ def test_a_result_that_is_deleted_takes_its_lines_along_and_no_others(plan: Plan
     ("harm", "said"),
     [
         (lambda path: path.unlink(), "no metrics.jsonl"),
+        (lambda path: path.write_text(""), "metrics.jsonl damaged (no rows)"),
         (lambda path: path.write_text('{"epoch": 0, "step": 5}\n{"epo'), "damaged in line 2"),
         (lambda path: path.write_text('{"epoch": 0}\n'), "damaged in line 1 (no 'step')"),
         (lambda path: path.write_text("[1]\n"), "damaged in line 1"),
@@ -256,6 +257,14 @@ def test_a_damaged_file_is_named_and_costs_its_own_curves(plan: Plan, harm, said
     assert str(plan.results) not in line
     rows = read_rows(plan, plan.tables[0])
     assert sum(bool(history.loss) for row in rows for history in row.histories) == 3
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_run_that_crashed_before_its_first_record_has_no_rows_and_no_damage(plan: Plan) -> None:
+    name = list(plan.runs)[3]
+    leave(plan, name, [], outcome="crash", crash={"kind": "non_finite", "step": 2})
+    plan = again(plan)
+    assert read_history(plan, plan.runs[name], "val/top1").absent == ""
 
 
 def test_runs_that_are_missing_are_one_line_with_the_command(tmp_path: Path) -> None:
