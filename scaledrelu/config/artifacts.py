@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.config.data import MADE
+from scaledrelu.config.data import MADE, UNLABELLED
 from scaledrelu.config.digest import Known, label_digest
 from scaledrelu.config.group import folder_name
 from scaledrelu.config.identity import run_id
@@ -117,8 +117,7 @@ def label_artifact(config: RunConfig, conf_dir: Path, compose: ComposeFunction) 
             raise ConfigError(
                 f"data.{name}={mine}: with data.token_labels=made the teacher must use the same "
                 f"images, but it has data.{name}={its}; make the label maps with "
-                f"{making['script']} and set data.token_labels=<folder>, or set "
-                "data.token_labels=none"
+                f"{making['script']} and set data.token_labels=<folder>, or set {UNLABELLED}"
             )
     teacher_id = run_id(teacher)
     return Artifact(
@@ -196,7 +195,7 @@ def label_folder(config: RunConfig) -> Path:
     what = (
         "data.token_labels=made, but the label maps have not been made; run `python "
         "scripts/sweep.py tables=[<table of this run>]`, which trains their teacher and makes "
-        "them, or set data.token_labels=none"
+        f"them, or set {UNLABELLED}"
     )
     return _made_folder(config, data.token_labels_digest, what)
 

@@ -10,6 +10,8 @@ from scaledrelu.config.group import TARGET, Group, require
 from scaledrelu.config.ranges import PIXELS, SEED, Range
 
 NONE, MADE = "none", "made"  # words of token_labels; ``made`` is one of root, too
+# Without label maps, an image that the host augments is decoded by Pillow; at every profile.
+UNLABELLED = f"data.token_labels={NONE} data.decoder=pil"
 OWN_OPENERS = "scaledrelu.data."  # what their names begin with
 _WITHOUT_FILES = f"{OWN_OPENERS}datasets.open_digits"
 

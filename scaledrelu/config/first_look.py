@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.data import UNLABELLED
 from scaledrelu.config.listing import LABEL_SUFFIX, class_names
 from scaledrelu.config.pack import SUFFIX, is_image_folder, pack_of, read_pack
 from scaledrelu.config.reid_listing import find_market, find_msmt, msmt_lists
@@ -106,7 +107,7 @@ def find_labels(folder: str | Path) -> Path:
             f"{folder}: no such folder; set data.token_labels to the label maps of NFNet-F6 for "
             "ImageNet-1k's training images (published by TokenLabeling, about 9 GB, "
             f"{folder}/<class>/<image>{LABEL_SUFFIX}), or train without them: "
-            "data.token_labels=none (83.8 top-1 instead of 84.2 by the VOLO authors, 81.72 without "
+            f"{UNLABELLED} (83.8 top-1 instead of 84.2 by the VOLO authors, 81.72 without "
             "mixing augmentation)"
         )
     return folder

@@ -40,19 +40,16 @@ class RandomCrop:
     def __init__(
         self, size: Size, *, scale: Sequence[float], ratio: Sequence[float], interpolation: str
     ):
-        from timm.data.transforms import RandomResizedCropAndInterpolation
-
-        self._draw = RandomResizedCropAndInterpolation.get_params
         self._scale, self._ratio = tuple(scale), tuple(ratio)
         self._size, self._interpolation = size, interpolation
 
     def __call__(self, image: Picture | Encoded) -> Tensor:
         """Return 3 x H x W, uint8."""
         if isinstance(image, Encoded):
-            box = image.crop(*self._draw(image.outline, self._scale, self._ratio))
+            box = image.crop(*draw_box(image.outline, self._scale, self._ratio))
         else:
             pixels = to_pixels(image)
-            top, left, height, width = self._draw(pixels, self._scale, self._ratio)
+            top, left, height, width = draw_box(pixels, self._scale, self._ratio)
             box = pixels[:, top : top + height, left : left + width]
         return resized(box, self._size, self._interpolation)
 
@@ -151,6 +148,27 @@ def multi_crop_tensor(augment: AugmentConfig, *, image_size: int) -> TensorMulti
         RandomCrop(crops.local_size, scale=crops.local_scale, **shared),
         num_local=crops.num_local,
     )
+
+
+def draw_box(
+    image: Tensor, scale: Sequence[float], ratio: Sequence[float]
+) -> tuple[int, int, int, int]:
+    """Return first row and column, rows and columns of a random box, at least one of each.
+
+    Args:
+        image: 3 x h x w.
+        scale: smallest and largest share of the image's area.
+        ratio: smallest and largest width over height.
+
+    Source: recipes A.5 step 1 (timm ``RandomResizedCropAndInterpolation``).
+    """
+    from timm.data.transforms import RandomResizedCropAndInterpolation
+
+    draw = RandomResizedCropAndInterpolation.get_params
+    top, left, height, width = draw(image, scale, ratio)
+    # In images of a few pixels timm rounds a side to nothing now and then.
+    rows, columns = image.shape[1:]
+    return min(top, rows - 1), min(left, columns - 1), max(height, 1), max(width, 1)
 
 
 def resized(image: Tensor, size: Size | Sequence[int], interpolation: str) -> Tensor:

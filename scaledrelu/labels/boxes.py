@@ -2,7 +2,8 @@
 
 The crop comes last in the official order, so most of what RandAugment does to an image is cut away
 again. Pixels of the box are those of the whole image, changed and then cut, except where a moved
-pixel falls on one of the original: there the last bit may decide between two neighbouring levels.
+pixel falls just on one of the original: there the last bit may decide between two neighbouring
+levels, or on the border between level and fill colour, and a later Solarize may make more of that.
 """
 
 from __future__ import annotations

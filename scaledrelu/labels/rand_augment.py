@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from scaledrelu.config.data import UNLABELLED
 from scaledrelu.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class DrawRandAugment:
         if not policy.startswith("rand"):
             raise ConfigError(
                 f"augment.rand_augment={policy}: cannot move label maps; use a RandAugment policy "
-                "(e.g. rand-m9-mstd0.5-inc1) or null, or set data.token_labels=none"
+                f"(e.g. rand-m9-mstd0.5-inc1) or null, or set {UNLABELLED}"
             )
         hparams: dict[str, Any] = {
             "translate_const": int(image_size * 0.45),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from scaledrelu.config.augment import AugmentConfig
-from scaledrelu.data.crops import resized
+from scaledrelu.config.data import UNLABELLED
+from scaledrelu.data.crops import draw_box, resized
 from scaledrelu.data.pixels import to_pixels
 from scaledrelu.errors import ConfigError
 from scaledrelu.labels.boxes import Box, Whole, changed_box
@@ -91,7 +93,7 @@ def joint_train(
     if augment.crop != "random_resized":
         raise ConfigError(
             f"augment.crop={augment.crop}: label maps need a random resized crop; set "
-            "augment.crop=random_resized, or data.token_labels=none"
+            f"augment.crop=random_resized, or {UNLABELLED}"
         )
     return JointTransform(
         hflip=augment.hflip,
@@ -133,7 +135,7 @@ class JointTransform:
         whole, labels = Whole(image, mirrored=mirrored), labels.flip(3) if mirrored else labels
         changes = self._draw()
         crop, size = self._crop, whole.box
-        box = Box(*crop.get_params(whole.outline, crop.scale, crop.ratio))
+        box = Box(*draw_box(whole.outline, crop.scale, crop.ratio))
         mode = crop.interpolation
         if isinstance(mode, tuple):
             mode = random.choice(mode)
@@ -161,7 +163,7 @@ def _draw_changes(
 
     # It draws when it is called; nothing else draws from torch's generator before that.
     jitter = Change("ColorJitter", ColorJitter(*[augment.color_jitter] * 3))
-    return lambda: (jitter,)
+    return partial(tuple, (jitter,))
 
 
 def _resized_by_pillow(image: Image, size: tuple[int, int], mode: Any) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scaledrelu.config.batch import BatchConfig
+from scaledrelu.config.data import UNLABELLED
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import (
@@ -104,7 +105,7 @@ class Prepare:
         if data.has_labels and token_grid is None:
             raise ConfigError(
                 f"data.token_labels={data.token_labels}: needs a model with class logits for every "
-                f"token (VOLO), found {config.model.label}; set data.token_labels=none"
+                f"token (VOLO), found {config.model.label}; set {UNLABELLED}"
             )
 
     def __call__(self, groups: Sequence[RawBatch], t: Progress) -> list[Batch]:

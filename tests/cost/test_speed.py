@@ -102,6 +102,8 @@ def test_images_take_the_path_that_a_run_is_configured_for():
     assert tensors == evaluation_path(tensors) == "device, decoder=tensor"
     assert path("recipe=dino", *HOST) == "DINO, reference"
     assert path("recipe=dino", "data.augment=device") == "DINO"
+    assert evaluation_path("DINO") == evaluation_path("VOLO") == tensors
+    assert evaluation_path("DINO, reference") == evaluation_path("VOLO, reference") == "device"
     assert official_path(paper("recipe=dino"), RECORDS) == "DINO's script"
     probe = paper("recipe=linear_probe", *HOST)  # crops and flips only
     assert our_path(probe, RECORDS) == "device"

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from scaledrelu.data import crops
 from scaledrelu.data.crops import crop_tensor, eval_tensor, multi_crop_tensor, resized
 from scaledrelu.data.datasets import scan_folder
 from scaledrelu.data.multicrop import multi_crop
@@ -104,18 +105,22 @@ def test_every_crop_of_dino_is_pillows_at_its_place(monkeypatch: pytest.MonkeyPa
     transform = multi_crop_tensor(
         augment_with(crop_ratio=[3 / 4, 4 / 3], multi_crop=MULTI), image_size=224
     )
-    boxes = []
-    for part in (transform._large, transform._small):
-        draw = part._draw
-        monkeypatch.setattr(
-            part, "_draw", lambda *a, draw=draw: boxes.append(draw(*a)) or boxes[-1]
-        )
+    boxes, draw = [], crops.draw_box
+    monkeypatch.setattr(crops, "draw_box", lambda *a: boxes.append(draw(*a)) or boxes[-1])
     image = picture(300, 250)
     views = transform(image)
     for view, (top, left, height, width) in zip((*views.images, *views.local), boxes, strict=True):
         part = image.crop((left, top, left + width, top + height))
         expected = to_pixels(part.resize(view.shape[:0:-1], Image.Resampling.BICUBIC))
         assert difference(view, expected) <= MEAN_LEVELS
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 1), (2, 2)])
+def test_a_box_of_an_image_of_a_few_pixels_has_one_at_least(size: tuple[int, int]) -> None:
+    transform = crop_tensor(augment_with(**RRC), image_size=8)
+    random.seed(0)
+    for _ in range(60):
+        assert transform(Image.new("RGB", size, (9, 99, 199)))[:, 0, 0].tolist() == [9, 99, 199]
 
 
 def test_a_part_of_an_image_is_resized_as_if_it_were_a_whole_one() -> None:

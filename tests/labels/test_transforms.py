@@ -297,6 +297,18 @@ def test_the_tensor_decoder_changes_nothing_but_the_filters_of_the_crop():
     assert torch.stack(apart).max() <= 2
 
 
+@pytest.mark.parametrize("decoder", ["pil", "tensor"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (2, 2)])
+def test_images_of_a_few_pixels_are_cropped_to_one_at_least(size, decoder):
+    fields = {"crop_scale": [0.08, 1.0], "crop_ratio": [3 / 4, 4 / 3], "interpolation": "bicubic"}
+    transform = joint(**fields, decoder=decoder)
+    for value in range(60):
+        seed(value)
+        found = transform(Image.new("RGB", size, (9, 99, 199)), some_map())
+        assert found.image[:, 0, 0].tolist() == [9, 99, 199]
+        assert found.box[2:].min() > 0
+
+
 def test_random_interpolation_is_drawn_per_image():
     transform = joint(interpolation="random", image_size=24)
     noise = Image.fromarray(np.random.RandomState(0).randint(0, 256, (32, 32, 3), dtype=np.uint8))
@@ -317,8 +329,9 @@ def test_colour_jitter_acts_only_without_rand_augment():
     assert torch.equal(both, first(rand_augment=POLICY))
 
 
-def test_transform_travels_to_a_loader_process():
-    transform = joint(rand_augment=POLICY, hflip=0.5, erasing=0.3, color_jitter=0.1)
+@pytest.mark.parametrize("colour", [{"rand_augment": POLICY}, {"color_jitter": 0.1}, {}])
+def test_transform_travels_to_a_loader_process(colour):
+    transform = joint(hflip=0.5, erasing=0.3, **colour)
     there = pickle.loads(pickle.dumps(transform))
     assert isinstance(there, JointTransform)
     for value in range(12):

@@ -323,10 +323,10 @@ def test_the_overview_names_a_pre_training_whose_crash_counts_in_several_rows(tm
     write_csv(tmp_path, [{}, {**crashed(1), **note}], name="table9")
     overview, *_ = results_page(tmp_path).partition("\n\n## Table 8")
     assert overview.endswith(
-        "\n\nA row that two tables share counts in each of them. So does a pre-training that "
-        "crashed: no run can start from it, and each of these counts as a crash. "
-        "`dino-00000000000a`: Table 8, rows 1-2; Table 9, row 2. Of the crashes of the paper, "
-        "0 of 1 happen here too if only runs that started are counted."
+        "\n\nA row that two tables share counts in each of them. Where a pre-training "
+        "crashed, no run can start from it, and each that would have counts as a crash. "
+        "`dino-00000000000a`: Table 8, rows 1-2; Table 9, row 2. Without those that could not "
+        "start, 0 of 1 crashes of the paper happen here."
     )
 
 

@@ -13,7 +13,8 @@ from scaledrelu.config.artifacts import (
     label_folder,
     pin_label_digest,
 )
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
+from scaledrelu.config.data import UNLABELLED
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.launch import artifacts
@@ -229,6 +230,16 @@ def test_maps_in_a_folder_change_the_run_and_the_folder_does_not(tmp_path):
     assert ids["a"] == ids["b"] != ids["c"]
     none = run_id(compose([*volo, "data.token_labels=none"]))
     assert len({*ids.values(), none}) == 3
+
+
+@pytest.mark.parametrize("profile", ["mini", "cifar", "small", "paper", "official", "smoke"])
+def test_a_teacher_can_be_trained_and_labels_left_out_at_every_profile(profile):
+    volo = [f"profile={profile}", "recipe=volo", "model=volo_d1"]
+    config = compose_unpinned([*volo, "data.token_labels=made"])
+    teacher = label_artifact(config, CONF_DIR, compose_unpinned).teacher_id
+    assert teacher.startswith("volo-")
+    without = compose_unpinned([*volo, *UNLABELLED.split()])
+    assert (without.data.token_labels, without.data.decoder) == ("none", "pil")
 
 
 def test_plan_and_job_agree_on_the_artifact():

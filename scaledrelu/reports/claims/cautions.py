@@ -38,14 +38,26 @@ def chance_text(judged: Sequence[Judged]) -> str:
     Args:
         judged: the claims of a profile.
     """
-    able = sum(one.can_be_decided for one in judged)
-    by_chance = round((1 - LEVEL) * able)
+    able = [one for one in judged if one.can_be_decided]
+    if len(able) < 2:
+        return ""
+    by_chance = sum(_chance(sum(not part.is_given for part in one.parts)) for one in able)
     return (
-        f"Each is judged at the {100 * (1 - LEVEL):.0f} % level: of {able} about {by_chance} may "
-        "be decided by chance alone."
-        if able > 1
-        else ""
+        f"Each part of a claim is judged at the {100 * (1 - LEVEL):.0f} % level: if nothing made a "
+        f"difference, about {by_chance:.0f} of {len(able)} claims would be decided by chance alone."
     )
+
+
+def _chance(parts: int) -> float:
+    """Return how often a claim is decided if no part has any difference and each is on its own.
+
+    One part that comes out against it contradicts it; all have to come out for it to support it.
+
+    Args:
+        parts: number of parts of the claim.
+    """
+    tail = (1 - LEVEL) / 2
+    return 1 - (1 - tail) ** parts + tail**parts
 
 
 def limits_sentence(judged: Sequence[Judged]) -> str:
