@@ -204,7 +204,7 @@ class SlurmExecutor:
         if self._is_full:
             return []
         self._is_full = True
-        when = "as others end" if self._wait else "by the same command when others have ended"
+        when = "as others end" if self._wait else "by a later command when others have ended"
         reason = f"SLURM takes no more now ({refusal}); the rest is submitted {when}"
         return [Event(job.name, What.WAITING, reason)]
 

@@ -206,14 +206,15 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
             say(line)
     blocked = {name for name, run in plan.runs.items() if plan.crashed_upstream(run)}
     undone = sum(not run.status.done for name, run in plan.runs.items() if name not in blocked)
+    old = "" if launched.again == AGAIN else "; what it did not reach keeps its old result"
     if launched.interrupted:
-        old = "" if launched.again == AGAIN else "; what it did not reach keeps its old result"
         say(f"interrupted; {undone} runs are left: {launched.again} to continue{old}")
         return EXIT_CTRL_C
     if launched.submitted:
         say("the jobs run without this command; make status shows their progress")
         if launched.left_out:
-            say(f"jobs not submitted yet: {launched.left_out}; run the same command to submit them")
+            todo = f"{launched.again} to submit them{old}"
+            say(f"jobs not submitted yet: {launched.left_out}; {todo}")
         return EXIT_FAILED if launched.left_out else EXIT_OK
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]

@@ -349,7 +349,8 @@ def test_more_jobs_than_slurm_takes_follow_as_others_end(
     cluster = Cluster(tmp_path, ["stem=patchify"], ["stem=conv"])
     assert cluster.submit() == 1
     assert any("takes no more now (QOSMax" in line for line in cluster.said)
-    assert cluster.said[-1] == "jobs not submitted yet: 1; run the same command to submit them"
+    again = "run the same command again to submit them"
+    assert cluster.said[-1] == f"jobs not submitted yet: 1; {again}"
     assert cluster.sweep() == 0, cluster.said
     assert cluster.status() == [Status.OK, Status.OK]
     numbers = {cluster.job(place) for place in (0, 1)}

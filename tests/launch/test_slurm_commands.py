@@ -157,7 +157,7 @@ def full(submitit, monkeypatch):
     return limit
 
 
-def test_what_slurm_does_not_take_yet_is_left_to_the_same_command(commands, submitit, full):
+def test_what_slurm_does_not_take_yet_is_left_to_a_later_command(commands, submitit, full):
     folder = commands()
     jobs = [job_of(A), job_of(B), job_of("deit-cccccccccccc", after=(B,))]
     events = executor_in(folder, wait=False).submit(jobs)
@@ -168,7 +168,7 @@ def test_what_slurm_does_not_take_yet_is_left_to_the_same_command(commands, subm
         B,
         What.WAITING,
         "SLURM takes no more now (QOSMaxSubmitJobPerUserLimit: Batch job submission failed: Job "
-        "violates accounting/QOS policy); the rest is submitted by the same command when others "
+        "violates accounting/QOS policy); the rest is submitted by a later command when others "
         "have ended",
     )
     full[0] = 3
