@@ -46,6 +46,7 @@ class Launched:
     left_out: int = 0  # jobs that were not started or submitted
     budget: Budget | None = None
     again: str = AGAIN  # what to do to continue
+    retry: str = AGAIN  # what to do to try failed runs again
 
 
 def launch_tables(
@@ -110,12 +111,12 @@ def launch_plan(
     executor = _executor(settings, plan, slots, preload=preload, budget=budget)
     with writing_to(settings.results):
         write_plan(plan, todo)
-        again = how_to_continue(settings.redo)
+        again, retry = how_to_continue(settings.redo), how_to_retry(settings.redo)
         progress = Progress(_seconds(todo, estimate), files=files_of(plan), say=say, again=again)
         jobs = jobs_of(plan, todo, train)
         stopped = _drive(executor, jobs, progress, say, budget=budget)
     submitted = bool(todo) and not (executor.waits or settings.wait)
-    return Launched(tuple(todo), stopped, submitted, progress.left_out, budget, again)
+    return Launched(tuple(todo), stopped, submitted, progress.left_out, budget, again, retry)
 
 
 def how_to_continue(redo: str) -> str:
@@ -124,7 +125,16 @@ def how_to_continue(redo: str) -> str:
     Args:
         redo: none, failed, all, or one run id.
     """
-    return AGAIN if redo in ("none", "failed") else f"{AGAIN} without redo={redo}"
+    return AGAIN if redo == "none" else how_to_retry(redo)
+
+
+def how_to_retry(redo: str) -> str:
+    """Return what to do to try failed runs again, which ``redo=none`` never does.
+
+    Args:
+        redo: none, failed, all, or one run id.
+    """
+    return AGAIN if redo == "failed" else f"{AGAIN} without redo={redo}"
 
 
 def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
@@ -243,7 +253,7 @@ def _what_to_do(plan: Plan, launched: Launched, *, failed: int, others: int) -> 
     counts = [f"{plural(failed, 'run')} failed"] if failed else []
     counts += [f"{others if failed else plural(others, 'run')} {verb} no result"] if others else []
     short = launched.budget.too_short_for(plan, launched.todo) if launched.budget else None
-    again = f"{launched.again} to retry"
+    again = f"{launched.retry if failed else launched.again} to retry"
     return f"{' and '.join(counts)}; {again if failed or not short else short}"
 
 

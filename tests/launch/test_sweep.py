@@ -125,6 +125,16 @@ def test_job_that_raises_leaves_the_others_running_and_is_retried_next_time(sand
     assert sandbox.started() == [0, 1, 2, 0]
 
 
+def test_a_failed_run_of_redo_none_is_said_to_be_retried_without_it(sandbox):
+    sandbox.behave(["raise", "ok"])
+    assert sandbox.sweep("redo=none") == 1
+    assert sandbox.said[-1] == "1 run failed; run the same command again without redo=none to retry"
+    assert sandbox.sweep("redo=none") == 1
+    assert sandbox.started() == [0, 1, 2]
+    assert sandbox.sweep() == 0
+    assert sandbox.started() == [0, 1, 2, 0]
+
+
 def test_a_killed_process_is_tried_again_after_the_others(sandbox):
     sandbox.behave(["kill", "ok"])
     assert sandbox.sweep() == 0
