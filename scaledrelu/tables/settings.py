@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.places import expand_overrides, options_of, runs_root
 from scaledrelu.errors import ConfigError, TableError, nearest
@@ -217,8 +219,11 @@ def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str
     """
     path = (conf_dir or CONF_DIR) / DEFAULTS_FILE
     _defaults(path)
-    lines = path.read_text(encoding="utf-8").splitlines()[1:]
-    found = {line.partition(":")[0]: line for line in lines}
+    text = path.read_text(encoding="utf-8")
+    lines, found = text.splitlines(), {}
+    for key, _ in yaml.compose(text, Loader=yaml.SafeLoader).value:  # it may stand in quotes
+        end = key.end_mark
+        found[key.value] = f"{key.value}{lines[end.line][end.column :].lstrip()}"
     for key, value in DEFAULTS.get(script, {}).items():
         found[key] = f"{key}: {value}  #{found[key].partition('#')[2]}"
     return "\n".join(line for key, line in found.items() if key in USED[script])

@@ -261,3 +261,21 @@ def test_a_signal_to_make_reaches_the_script():
     for target in ("table1", "plan", "status", "report", "dry", "bench"):
         lines = make(target).stdout.splitlines()
         assert any("exec " in line and "scripts/" in line for line in lines), target
+
+
+@pytest.mark.parametrize("script", ["sweep", "claims"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r"\nseeds:", '\n"seeds":'),
+        (r"\nseeds:", "\nseeds :"),
+        (r"\A#.*\n", ""),
+        (r"\nseeds:", "\n# seeds of runs: any\nseeds:"),
+    ],
+    ids=["quoted key", "space before the colon", "no comment above", "a comment between"],
+)
+def test_help_is_the_same_however_the_file_of_settings_is_written(tmp_path, script, old, new):
+    text, count = re.subn(old, new, (CONF_DIR / "sweep.yaml").read_text())
+    assert count == 1
+    (tmp_path / "sweep.yaml").write_text(text)
+    assert settings_help(script, conf_dir=tmp_path) == settings_help(script)
