@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -231,16 +232,20 @@ class Ours:
         config = seed.run.config
         epochs = milestone.epoch * config.profile.epoch_scale
         points = read_history(self._plan, seed.run, milestone.metric).validation
-        near = min(points, key=lambda point: abs(point.epochs - epochs), default=None)
-        if near is None or abs(near.epochs - epochs) > config.evaluation.every_epochs / 2:
-            return None
-        return near.value
+        values = {point.epochs: point.value for point in points}
+        near = _nearest(epochs, values) if values else math.inf
+        return values[near] if abs(near - epochs) <= config.evaluation.every_epochs / 2 else None
+
+
+def _nearest(epochs: float, made: Iterable[float]) -> float:
+    """Return the evaluation nearest to an epoch, of two alike the earlier."""
+    return min(sorted(made), key=lambda one: abs(one - epochs))
 
 
 def _inside_warmup(milestone: Milestone, config: RunConfig) -> str:
     """Say that an epoch behind the paper's warm-up lies inside ours; empty if it does not."""
-    profile, every = config.profile, config.evaluation.every_epochs
-    read = max(1, round(milestone.epoch * profile.epoch_scale / every)) * every
+    profile, every, last = config.profile, config.evaluation.every_epochs, config.run_epochs
+    read = _nearest(milestone.epoch * profile.epoch_scale, (*range(every, last, every), last))
     warmup = config.warmup.length(profile.warmup_scale) * profile.epoch_scale
     if read > warmup or milestone.epoch <= config.warmup.length(1):
         return ""

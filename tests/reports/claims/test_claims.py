@@ -265,6 +265,23 @@ def test_an_epoch_inside_our_warm_up_but_behind_the_papers_is_not_testable(tmp_p
 
 
 @pytest.mark.parametrize(
+    ("epoch", "warmup", "read"), [(3, 2, 2), (5, 4, 4), (7, 6, 6)], ids=["1.5", "2.5", "3.5"]
+)
+def test_between_two_evaluations_the_earlier_is_read_and_asked_whether_it_is_in_the_warm_up(
+    tmp_path, epoch, warmup, read
+):
+    conf = write_conf(tmp_path, checks={"x": {"ahead": "M1", "of": "M2"}})
+    curves = conf / "figure" / "curves.yaml"
+    curves.write_text(curves.read_text().replace("epoch: 3", f"epoch: {epoch}"))
+    ours = f"evaluation.every_epochs=2,warmup.epochs={warmup},profile.warmup_scale="
+    scale = (read + 1) / warmup  # a warm-up that ends between the two
+    found = judged(tmp_path, overrides=f"{ours}{scale}")["x"]
+    assert found.verdict is NOT_TESTABLE
+    assert f"is epoch {read} here, inside our warm-up of" in found.parts[0].ours.reason
+    assert judged(tmp_path, overrides=f"{ours}0.5")["x"].verdict is NOT_RUN
+
+
+@pytest.mark.parametrize(
     ("conv", "verdict"), [(0.3, SUPPORTED), (0.7, CONTRADICTED), (None, NOT_RUN)]
 )
 def test_what_the_text_says_of_figure_1_is_judged_by_the_similarity_of_tokens(
