@@ -12,6 +12,7 @@ from scaledrelu.runs.record import Outcome, Result, Status
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 
 UPSTREAM = "upstream crashed"  # it starts from a run that crashed, and cannot start
+TEACHER = "teacher crashed"  # of its label maps, which are missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,9 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
     if crashed := plan.crashed_upstream(run):
         # Where training starts from a crashed run the row crashed; missing label maps are a hole.
         teachers = plan.artifacts[run.artifact].artifact.upstream if run.artifact else ()
-        status = Status.MISSING if crashed in teachers else Status.CRASH
-        return SeedValue(run, status, None, f"{UPSTREAM} ({crashed})")
+        if crashed in teachers:
+            return SeedValue(run, Status.MISSING, None, f"{TEACHER} ({crashed})")
+        return SeedValue(run, Status.CRASH, None, f"{UPSTREAM} ({crashed})")
     if run.result is None:
         shown = {Status.RUNNING: Status.MISSING, Status.DAMAGED: Status.FAILED}
         status = shown.get(run.status, run.status)

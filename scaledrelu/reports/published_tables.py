@@ -24,7 +24,7 @@ from scaledrelu.tables.table import CRASH
 CLAIMS, CURVES = "claims", "curves"
 MILESTONES = "milestones"  # beside the curves: what the paper says of them, with ours
 SUFFIXES = (".csv", ".md", ".svg", ".png")
-CRASHED_START = re.compile(rf"{UPSTREAM} \((\S+)\)")  # in a note; each seed starts from its own
+CRASHED_START = re.compile(rf"{UPSTREAM} \((\S+)\)")  # in a note, once for each seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,6 @@ def _read(path: Path) -> PublishedTable:
 
 
 def _line(fields: Mapping[str, str], labels: Sequence[str]) -> Line:
-    n_crash = int(fields["n_crash"])
     return Line(
         row=int(fields["row"]),
         block=fields["block"],
@@ -201,7 +200,7 @@ def _line(fields: Mapping[str, str], labels: Sequence[str]) -> Line:
         crashes_in_paper=fields["paper"] == CRASH,
         status=Status(fields["status"]),
         n=int(fields["n"]),
-        n_crash=n_crash,
+        n_crash=int(fields["n_crash"]),
         n_images=_maybe(int, fields["n_images"]),
         mean=_maybe(float, fields["mean_all"]),
         base=_maybe(int, fields["base"]),
@@ -210,8 +209,7 @@ def _line(fields: Mapping[str, str], labels: Sequence[str]) -> Line:
         is_decided=fields["decided"] == "yes",
         values=dict(_values(fields["values"].split())),
         run_ids=tuple(fields["run_ids"].split()),
-        # A teacher that crashed is named alike, but what misses its label maps is missing.
-        crashed_starts=tuple(CRASHED_START.findall(fields["note"])) if n_crash else (),
+        crashed_starts=tuple(CRASHED_START.findall(fields["note"])),
     )
 
 

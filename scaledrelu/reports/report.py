@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scaledrelu.files import write_changed
-from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes, read_cell
+from scaledrelu.reports.cells import UPSTREAM, CellValue, SeedValue, cell_notes, read_cell
 from scaledrelu.reports.command import without_paths
 from scaledrelu.reports.comparison import against_base, against_paper, base_of, share_of
 from scaledrelu.reports.grid import seeds_text
@@ -124,7 +124,9 @@ def csv_note(value: CellValue) -> str:
         value.count(Status.CRASH) or len(value.finished) < len(value.seeds)
     ):
         parts.append(seeds_text(value))
-    reasons = dict.fromkeys(without_paths(s.why, s.run) for s in value.seeds if s.why)
+    whys = [without_paths(s.why, s.run) for s in value.seeds if s.why]
+    # Whoever reads the CSV counts the seeds that could not start, so these are not merged.
+    reasons = [w for i, w in enumerate(whys) if w not in whys[:i] or w.startswith(UPSTREAM)]
     remarks = [f"seed {s.run.seed}: {s.remark}" for s in value.seeds if s.remark]
     return "; ".join([*parts, *reasons, *remarks])
 

@@ -331,7 +331,7 @@ def test_the_overview_names_a_pre_training_whose_crash_counts_in_several_rows(tm
 
 
 def test_a_missing_teacher_is_no_crash_of_a_run_that_could_not_start(tmp_path):
-    note = "0 of 1 crashed, 1 missing; upstream crashed (deit-00000000000a)"
+    note = "0 of 1 crashed, 1 missing; teacher crashed (deit-00000000000a)"
     write_csv(tmp_path, [{"status": "missing", "n": 0, "note": note}, {}])
     assert "deit-00000000000a" not in results_page(tmp_path)
 

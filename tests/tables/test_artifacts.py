@@ -24,6 +24,8 @@ from scaledrelu.launch.jobs import files_of, jobs_of
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.reports.cells import read_cell
+from scaledrelu.reports.published_tables import read_published
+from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.record import Status, read_error
@@ -177,7 +179,21 @@ def test_nothing_is_made_or_trained_below_a_crashed_teacher(conf):
     assert runs_to_train(plan, "none") == []
     value = read_cell(plan, plan.cells[0])
     assert value.status is Status.MISSING  # the pupil did not crash: its maps are missing
-    assert value.seeds[0].why == f"upstream crashed ({teacher})"
+    assert value.seeds[0].why == f"teacher crashed ({teacher})"
+
+
+@pytest.mark.usefixtures("own_scripts")
+def test_a_crashed_teacher_is_no_start_that_crashed_beside_a_seed_that_crashed_itself(conf):
+    plan = planned(conf, seeds=(0, 1))
+    cell = plan.cells[0]
+    artifact = plan.artifacts[plan.runs[cell.run_ids[0]].artifact].artifact
+    finish(plan, artifact.teacher_id, crash="non_finite")
+    finish(plan, cell.run_ids[1], crash="non_finite")
+    plan = planned(conf, seeds=(0, 1))
+    write_reports(plan, results=plan.results)
+    line = read_published(plan.results / "mini")[0].lines[0]
+    assert (line.n, line.n_crash) == (1, 1)
+    assert line.started == (1, 1)
 
 
 @pytest.mark.usefixtures("own_scripts")

@@ -7,7 +7,8 @@ from dataclasses import replace
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.reports.cells import cell_notes, read_cell
 from scaledrelu.reports.publish import publish
-from scaledrelu.reports.report import write_reports
+from scaledrelu.reports.published_tables import read_published
+from scaledrelu.reports.report import csv_text, write_reports
 from scaledrelu.runs.record import Status
 from tests.helpers.table_fakes import finish, plan_of, write_table
 
@@ -56,6 +57,22 @@ def test_a_crash_upstream_is_the_rows_crash_and_nothing_is_trained_below_it(tmp_
     assert lines[0]["note"].endswith(f"; upstream crashed ({parent.run_id})")
     assert "| 1 | ViT_c | 5e-4 | 1 of 1 crashed | 76.0 | no value |" in text
     assert f"crash (upstream crashed ({parent.run_id}))" in text
+
+
+def test_seeds_that_start_from_one_crashed_run_are_counted_one_by_one(tmp_path):
+    plan, parent, _ = chain_of(tmp_path, seeds=(0, 1, 2))
+    finish(plan, parent.run_id, crash="non_finite")
+    plan, _, _ = chain_of(tmp_path, seeds=(0, 1, 2))
+    value = read_cell(plan, plan.cells[0])
+    lost, other, itself = value.seeds
+    other = replace(other, status=Status.CRASH, why=lost.why)
+    itself = replace(itself, status=Status.CRASH, why="non_finite")
+    (tmp_path / "table8.csv").write_text(
+        csv_text(plan.tables[0], [replace(value, seeds=(lost, other, itself))])
+    )
+    line = read_published(tmp_path)[0].lines[0]
+    assert line.crashed_starts == (parent.run_id, parent.run_id)
+    assert line.started == (1, 1)
 
 
 def test_a_finished_row_stays_what_it_is_whatever_its_upstream_says_now(tmp_path):
