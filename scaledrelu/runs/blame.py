@@ -54,7 +54,7 @@ LAUNCHED = {"RANK", "WORLD_SIZE", "SLURM_PROCID"}
 WAIT_S = 5.0  # a process writes its note before its connections close
 # gloo raises plain RuntimeErrors: torch's Python types name NCCL and the store only.
 OF_A_CONNECTION = ("gloo/transport", "closed by peer", "reset by peer", "nccl")
-TOO_LONG = "timed out waiting"
+TOO_LONG = ("timed out waiting", "collective operation timeout")  # gloo, NCCL's watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,11 @@ def first_wait(folder: Path, size: int) -> Note | None:
         folder: run directory.
         size: number of processes of the run.
     """
-    notes = [note for note in _notes(folder, size) if TOO_LONG in note.reason.lower()]
+    notes = [
+        note
+        for note in _notes(folder, size)
+        if any(words in note.reason.lower() for words in TOO_LONG)
+    ]
     return min(notes, key=lambda note: note.time, default=None)
 
 

@@ -27,6 +27,10 @@ WAITED = RuntimeError(
     "[/pytorch/third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting "
     "600000ms for recv operation to complete"
 )
+WAITED_BY_NCCL = torch.distributed.DistBackendError(
+    "[Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=8, OpType=ALLREDUCE, "
+    "NumelIn=4, NumelOut=4, Timeout(ms)=600000) ran for 600004 milliseconds before timing out."
+)
 
 
 @pytest.fixture
@@ -129,8 +133,9 @@ def test_a_torn_note_is_no_note(tmp_path) -> None:
     assert blame.first_note(tmp_path, 2) is None
 
 
-def test_a_process_that_waited_in_vain_is_not_told_that_memory_ran_out(tmp_path) -> None:
-    note(tmp_path, 1, WAITED)
+@pytest.mark.parametrize("waited", [WAITED, WAITED_BY_NCCL], ids=["gloo", "nccl"])
+def test_a_process_that_waited_in_vain_is_not_told_that_memory_ran_out(tmp_path, waited) -> None:
+    note(tmp_path, 1, waited)
     note(tmp_path, 0, CLOSED)  # it came at last, when the other had left
     said = blame.whose_fault([(1, 1)], 2, tmp_path)
     assert said.startswith(f"process 1 of 2 failed: {blame.WAITED}; see ")
