@@ -47,7 +47,8 @@ class LabelsByPosition(Protocol):
         ...
 
 
-# PIL image, left unchanged -> tensor or Views; with label maps (PIL image, map) -> Views.
+# Image, left unchanged -> tensor or Views; with label maps (image, map) -> Views. An image is what
+# the source loads: Pillow's, 3 x H x W uint8, or a JPEG that is not decoded yet (Encoded).
 Transform = Callable[..., Any]
 
 
