@@ -30,7 +30,7 @@ class TrainLoader:
         repeats: repeated augmentation; 1 = off.
         seed: seed of the run.
         instances: images of an identity in an update; None = images are drawn one by one.
-        transform: PIL image -> tensor; None = the uint8 images of a source in memory as they are.
+        transform: image -> tensor; None = the uint8 images of a source in memory as they are.
         workers: loader processes; 0 = load in this process. Not used for images in memory.
         pin: put batches in page-locked memory.
         device: where to keep the images of a source in memory; None = leave them.
@@ -130,7 +130,7 @@ class EvalLoader:
         rank: this process's rank.
         world_size: number of processes.
         batch: images per batch; the last one may be smaller.
-        transform: PIL image -> tensor; None = the uint8 images of a source in memory as they are.
+        transform: image -> tensor; None = the uint8 images of a source in memory as they are.
         workers: loader processes; 0 = load in this process. Not used for images in memory.
         pin: put batches in page-locked memory.
         device: where to keep the images of a source in memory; None = leave them.

@@ -150,6 +150,7 @@ def when_training(cluster: Cluster) -> str:
 def start_again_at_once(job: str) -> None:
     """Spare a job that was queued again the two minutes that SLURM lets it wait."""
     until(lambda: ask("squeue", "-h", "-j", job, "-t", "PD", "-o", "%i").strip())
+    time.sleep(1.5)  # a node refuses a job that it has ended in the same second
     ask("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
