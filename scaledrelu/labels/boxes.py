@@ -84,17 +84,16 @@ class Whole:
 
     Attributes:
         box: all of it.
-        outline: 3 x height x width, uint8, for whoever draws a box; holds no pixels.
+        outline: 3 x height x width, uint8, for whoever draws a box: the size is what counts.
     """
 
     def __init__(self, image: Picture | Encoded, *, mirrored: bool):
         self._image, self._mirrored = image, mirrored
         if isinstance(image, Image.Image):
-            height, width = image.height, image.width
+            self.outline = torch.empty(1, dtype=torch.uint8).expand(3, image.height, image.width)
         else:
-            height, width = (image.outline if isinstance(image, Encoded) else image).shape[1:]
-        self.box = Box(0, 0, height, width)
-        self.outline = torch.empty(1, dtype=torch.uint8).expand(3, height, width)
+            self.outline = image.outline if isinstance(image, Encoded) else image
+        self.box = Box(0, 0, *self.outline.shape[1:])
 
     def cut(self, box: Box) -> Image.Image:
         """Return a box of the image.

@@ -45,8 +45,7 @@ class Launched:
     submitted: bool = False  # to a cluster, which continues without this command
     left_out: int = 0  # jobs that were not started or submitted
     budget: Budget | None = None
-    again: str = AGAIN  # what to do to continue
-    retry: str = AGAIN  # what to do to try failed runs again
+    redo: str = "failed"  # which runs it was to train anew
 
 
 def launch_tables(
@@ -111,12 +110,12 @@ def launch_plan(
     executor = _executor(settings, plan, slots, preload=preload, budget=budget)
     with writing_to(settings.results):
         write_plan(plan, todo)
-        again, retry = how_to_continue(settings.redo), how_to_retry(settings.redo)
+        again = how_to_continue(settings.redo)
         progress = Progress(_seconds(todo, estimate), files=files_of(plan), say=say, again=again)
         jobs = jobs_of(plan, todo, train)
         stopped = _drive(executor, jobs, progress, say, budget=budget)
     submitted = bool(todo) and not (executor.waits or settings.wait)
-    return Launched(tuple(todo), stopped, submitted, progress.left_out, budget, again, retry)
+    return Launched(tuple(todo), stopped, submitted, progress.left_out, budget, settings.redo)
 
 
 def how_to_continue(redo: str) -> str:
@@ -211,20 +210,20 @@ def conclude(plan: Plan, launched: Launched, say: Say) -> int:
         0 when every planned run has a result or was submitted, 1 when some failed or are missing,
         130 after Ctrl-C.
     """
+    again = how_to_continue(launched.redo)
     if launched.budget:
-        for line in launched.budget.what_is_left(plan, launched.todo, again=launched.again):
+        for line in launched.budget.what_is_left(plan, launched.todo, again=again):
             say(line)
     blocked = {name for name, run in plan.runs.items() if plan.crashed_upstream(run)}
     undone = sum(not run.status.done for name, run in plan.runs.items() if name not in blocked)
-    old = "" if launched.again == AGAIN else "; what it did not reach keeps its old result"
+    old = "" if again == AGAIN else "; what it did not reach keeps its old result"
     if launched.interrupted:
-        say(f"interrupted; {undone} runs are left: {launched.again} to continue{old}")
+        say(f"interrupted; {undone} runs are left: {again} to continue{old}")
         return EXIT_CTRL_C
     if launched.submitted:
         say("the jobs run without this command; make status shows their progress")
         if launched.left_out:
-            todo = f"{launched.again} to submit them{old}"
-            say(f"jobs not submitted yet: {launched.left_out}; {todo}")
+            say(f"jobs not submitted yet: {launched.left_out}; {again} to submit them{old}")
         return EXIT_FAILED if launched.left_out else EXIT_OK
     failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
     damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]
@@ -253,8 +252,9 @@ def _what_to_do(plan: Plan, launched: Launched, *, failed: int, others: int) -> 
     counts = [f"{plural(failed, 'run')} failed"] if failed else []
     counts += [f"{others if failed else plural(others, 'run')} {verb} no result"] if others else []
     short = launched.budget.too_short_for(plan, launched.todo) if launched.budget else None
-    again = f"{launched.retry if failed else launched.again} to retry"
-    return f"{' and '.join(counts)}; {again if failed or not short else short}"
+    again = how_to_retry(launched.redo) if failed else how_to_continue(launched.redo)
+    todo = short if short and not failed else f"{again} to retry"
+    return f"{' and '.join(counts)}; {todo}"
 
 
 def _drive(

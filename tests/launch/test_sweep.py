@@ -18,7 +18,7 @@ from scaledrelu.config.identity import canonical
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.launch.executor import Event, Files, What, note_signals
 from scaledrelu.launch.progress import Progress
-from scaledrelu.launch.sweep import Launched, conclude, how_to_continue
+from scaledrelu.launch.sweep import Launched, conclude
 from scaledrelu.runs.lock import LOCK
 from scaledrelu.runs.planned import read_planned
 from scaledrelu.runs.record import run_directory, write_error
@@ -270,7 +270,7 @@ def test_who_interrupts_redo_all_is_told_to_go_on_without_it(sandbox):
     ],
 )
 def test_who_submits_the_rest_of_redo_all_is_told_to_do_it_without_it(sandbox, redo, told):
-    left = Launched((), submitted=True, left_out=2, again=how_to_continue(redo))
+    left = Launched((), submitted=True, left_out=2, redo=redo)
     assert conclude(sandbox.plan, left, sandbox.said.append) == 1
     assert sandbox.said[-1] == f"jobs not submitted yet: 2; {told}"
 
