@@ -207,6 +207,7 @@ def _methods(base: Case, device: str) -> Iterator[tuple[int, Case]]:
             yield 4, replace(conv, compiled=True)
             yield 5, replace(conv, compiled=True, mode=GRAPHS)
             yield 6, replace(first, compiled=True)
+            yield 6, replace(first, compiled=True, mode=GRAPHS)
             yield 6, replace(conv, channels_last=False)
             if base.profile == "paper":  # of VOLO timm has no other size
                 yield 4, replace(conv, defaults=True)
@@ -221,6 +222,7 @@ def _switches(base: Case) -> Iterator[tuple[int, Case]]:
         yield 3, replace(one, compiled=True)
         yield 4, replace(one, compiled=True, mode=GRAPHS)
         yield 4, replace(one, compiled=True, optimizer="sam")
+        yield 5, replace(one, compiled=True, mode=GRAPHS, optimizer="sam")
         yield 4, replace(one, compiled=True, defaults=True)
         yield 4, replace(one, compiled=True, precision="bf16")
         yield 4, replace(one, compiled=True, mode=GRAPHS, precision="bf16")
