@@ -27,7 +27,7 @@ METHODS = {  # images per update of the other recipes
     "volo": {"mini": 64, "smoke": 64, "small": 512, "paper": 128},
 }
 GROUPS = 8  # of the profile's batch, in one update: an update of the paper on one GPU
-GRAPHS = "reduce-overhead"  # the mode of torch.compile that replays CUDA graphs
+GRAPHS = "reduce-overhead"  # of torch.compile: replays CUDA graphs, as the paper profile does
 OTHER_BATCHES = {"small": (128, 1024), "paper": (256, 512)}
 PROFILES = tuple(BATCH)
 
@@ -204,14 +204,14 @@ def _methods(base: Case, device: str) -> Iterator[tuple[int, Case]]:
         yield 4 if device == "cuda" else 2, first
         yield 3 if device == "cuda" else 2, conv
         if device == "cuda":
-            yield 4, replace(conv, compiled=True)
-            yield 5, replace(conv, compiled=True, mode=GRAPHS)
-            yield 6, replace(first, compiled=True)
-            yield 6, replace(first, compiled=True, mode=GRAPHS)
+            graphs = replace(conv, compiled=True, mode=GRAPHS)
+            yield 4, graphs
+            yield 6, replace(graphs, stem="patchify")
+            yield 6, replace(graphs, mode="default")
             yield 6, replace(conv, channels_last=False)
             if base.profile == "paper":  # of VOLO timm has no other size
                 yield 4, replace(conv, defaults=True)
-                yield 5, replace(conv, compiled=True, defaults=True)
+                yield 5, replace(graphs, defaults=True)
 
 
 def _switches(base: Case) -> Iterator[tuple[int, Case]]:
@@ -219,13 +219,12 @@ def _switches(base: Case) -> Iterator[tuple[int, Case]]:
         one = replace(base, stem=stem)
         yield 2, replace(one, precision="bf16")
         # Compiling takes as long as six other cases, but it is what a run of the paper does.
-        yield 3, replace(one, compiled=True)
-        yield 4, replace(one, compiled=True, mode=GRAPHS)
-        yield 4, replace(one, compiled=True, optimizer="sam")
-        yield 5, replace(one, compiled=True, mode=GRAPHS, optimizer="sam")
-        yield 4, replace(one, compiled=True, defaults=True)
-        yield 4, replace(one, compiled=True, precision="bf16")
-        yield 4, replace(one, compiled=True, mode=GRAPHS, precision="bf16")
+        graphs = replace(one, compiled=True, mode=GRAPHS)
+        yield 3, graphs
+        yield 4, replace(graphs, optimizer="sam")
+        yield 4, replace(graphs, defaults=True)
+        yield 4, replace(graphs, precision="bf16")
+        yield 6, replace(graphs, mode="default")
         yield 5, replace(one, precision="fp16")
         yield 6, replace(one, channels_last=False)
         for precision in HALF[1:]:
@@ -234,11 +233,12 @@ def _switches(base: Case) -> Iterator[tuple[int, Case]]:
     groups = replace(conv, batch=GROUPS * conv.batch, groups=GROUPS)
     yield 2, replace(groups, at_once=True)
     yield 2, groups
-    yield 6, replace(groups, at_once=True, compiled=True, precision="bf16", eager_peer=True)
+    at_once = replace(groups, at_once=True, compiled=True, mode=GRAPHS)
+    yield 6, replace(at_once, precision="bf16", eager_peer=True)
     yield 6, replace(conv, fused=False)
     for batch in OTHER_BATCHES.get(base.profile, ()):
         yield 6, replace(conv, batch=batch)
-    yield 7, replace(conv, compiled=True, channels_last=False)
+    yield 7, replace(conv, compiled=True, mode=GRAPHS, channels_last=False)
 
 
 def _cpu_switches(base: Case) -> Iterator[tuple[int, Case]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from scaledrelu.bench.cases import BATCH, METHODS, Case
+from scaledrelu.bench.cases import BATCH, GRAPHS, METHODS, Case
 from scaledrelu.bench.scripts import Script
 from scaledrelu.bench.table import Row
 
@@ -59,10 +59,10 @@ def list_end_cases(device: str) -> list[EndCase]:
     """
     if device == "cpu":
         return [_small(script, recipe) for script, recipe in RECIPES.items()]
-    deit = Case("paper", "conv", precision="fp16_2021", batch=BATCH["paper"], compiled=True)
-    dino, volo = (
-        replace(deit, recipe=recipe, batch=METHODS[recipe]["paper"]) for recipe in ("dino", "volo")
-    )
+    eager = Case("paper", "conv", precision="fp16_2021", batch=BATCH["paper"])
+    deit = replace(eager, compiled=True, mode=GRAPHS)
+    dino = replace(deit, recipe="dino", batch=METHODS["dino"]["paper"])
+    volo = replace(eager, recipe="volo", batch=METHODS["volo"]["paper"])
     return [
         EndCase(Script.DEIT, replace(deit, defaults=True)),
         EndCase(Script.TIMM, deit),

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaledrelu.bench.cases import BATCH, METHODS
+from scaledrelu.bench.cases import BATCH, GRAPHS, METHODS
 from scaledrelu.bench.end_cases import SMALL_NAME
 from scaledrelu.bench.scripts import Script
 from scaledrelu.reports.drawing import drawing, look, save_picture
@@ -169,15 +169,16 @@ def _step(rows: Sequence[Cells], script: Script) -> Cells | None:
         and row["precision"] in ("fp16_2021", "fp32")
         and row["layout"] == "channels_last"
         and row["fused"] == "true"
-        and not (row.get("groups") or row.get("compile_mode"))  # which older tables do not have
+        and not row.get("groups")  # which older tables do not have
         and row["batch"] == str(METHODS.get(recipe, BATCH)[row["profile"]])
     ]
     order = [*BATCH][::-1], ("conv", "patchify")
 
     def rank(row: Cells) -> tuple[int, ...]:
-        # The paper profile compiles.
+        # The paper profile compiles, for CUDA graphs.
         return (order[0].index(row["profile"]), peers.index(row["peer"]),
-                row["compiled"] != "true", order[1].index(row["stem"]))  # fmt: skip
+                row["compiled"] != "true", row.get("compile_mode") != GRAPHS,
+                order[1].index(row["stem"]))  # fmt: skip
 
     fitting = [row for row in plain if row["peer"] in peers and row["stem"] in order[1]]
     return min(fitting, key=rank, default=None)

@@ -38,7 +38,7 @@ class Step:
         stem: option of the group ``stem``.
         sam: two gradients a step.
         precision: option of the group ``precision``.
-        compiled: whether by ``torch.compile``.
+        mode: of ``torch.compile``; empty where nothing is compiled.
         rate: images a second.
         spread: slowest and fastest block, as shares of ``rate``.
         flops: operations on one image, counted by torch.
@@ -48,7 +48,7 @@ class Step:
     stem: str
     sam: bool
     precision: str
-    compiled: bool
+    mode: str
     rate: float
     spread: tuple[float, float]
     flops: float
@@ -107,9 +107,7 @@ def read_records(folder: Path | None = None) -> Records | None:
         path=path,
         ours=tuple(_step(row, "images_per_s") for row in steps if row not in official),
         # Scripts as they come compile nothing, also where they were timed beside ours compiled.
-        official=tuple(
-            replace(_step(row, "plain_images_per_s"), compiled=False) for row in official
-        ),
+        official=tuple(replace(_step(row, "plain_images_per_s"), mode="") for row in official),
         alone=alone,
         together={name: rate for name, (_, rate) in together.items()},
         processes=max((count for count, _ in together.values()), default=0),
@@ -135,10 +133,9 @@ def _check_complete(path: Path, *, official: Sequence[Row], shared: Collection[s
 
 
 def _is_paper_step(row: Row) -> bool:
-    """Say whether a row is about a step as the paper profile makes it by default, or compiled."""
-    usual = row["layout"] == "channels_last" and row["fused"] == "true"
-    other = row.get("groups") or row.get("compile_mode")
-    return row["kind"] == "step" and row["profile"] == PAPER and usual and not other
+    """Say whether a row is about a step as the paper profile makes it, compiled or not."""
+    usual = row["layout"] == "channels_last" and row["fused"] == "true" and not row.get("groups")
+    return row["kind"] == "step" and row["profile"] == PAPER and usual
 
 
 def _step(row: Row, rate: str) -> Step:
@@ -148,7 +145,7 @@ def _step(row: Row, rate: str) -> Step:
         stem=row["stem"],
         sam=row["optimizer"] == "sam",
         precision=row["precision"],
-        compiled=row["compiled"] == "true",
+        mode=(row.get("compile_mode") or "default") if row["compiled"] == "true" else "",
         rate=float(row[rate]),
         spread=(float(row["ratio_min"]) / ratio, float(row["ratio_max"]) / ratio),
         flops=1e9 * float(row["gflop_per_image"]),

@@ -7,7 +7,8 @@ first:
 - another stem of the same kind (convolutions or none): its rate, 15 % either way;
 - the operations of the step, at the operations a second of the nearest measured step, 15 % either
   way; for a recipe without a measured step, from 15 % below the slowest to 15 % above the fastest;
-- compiled: what the same step gains that was measured both ways; from nothing to 15 % more.
+- compiled and not measured so: with SAM half the rate of the same step without, 15 % either way;
+  else what the same step gains that was measured both ways, from nothing to 15 % more.
 
 Loader processes are slower beside each other; what 16 lose is measured, fewer lose their share.
 """
@@ -16,13 +17,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from scaledrelu.config.naming import USUAL_STRIDES, stem_name
 from scaledrelu.config.run import RunConfig
 from scaledrelu.cost.records import DEIT, DINO, REFERENCE, TIMM_CROPS, VOLO, Records, Step
-from scaledrelu.cost.work import forward_flops, step_flops
+from scaledrelu.cost.work import SAM_PASSES, forward_flops, step_flops
 
 NEAR = 0.15  # of a rate: what is derived from a near step may be off by so much
 # Without autocast no step was measured: half of the datasheet's 67 TFLOP/s, a quarter, four fifths.
@@ -58,26 +59,29 @@ def step_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
     if config.precision.autocast == "none":
         return Rate(*(peak / step_flops(config) for peak in FULL_PRECISION), Basis.MODELLED)
     same = [one for one in steps if one.precision == config.precision.label]
-    eager, compiled = ([one for one in same if one.compiled == way] for way in (False, True))
+    eager = [one for one in same if not one.mode]
+    compiled = _compiled(config, same)
     if not eager:
         return _from_operations(config, steps)
-    if not (config.launch.compiles("cuda") and compiled):
+    if not compiled:
         return _rate(config, eager)
-    if found := _measured(config, compiled):
+    if found := _of_kind(config, compiled):
         return found
+    if config.optimizer.sam and (found := _of_kind(_without_sam(config), compiled)):
+        return _around(found.likely / SAM_PASSES, Basis.MODELLED)
     rate, gain = _rate(config, eager), _gain(eager, compiled)
     high = (1 + NEAR) * gain * rate.high
     return Rate(rate.low, gain * rate.likely, high, Basis.MODELLED)
 
 
 def forward_rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
-    """Return how many images a second one GPU classifies: a forward pass is a third of a step.
+    """Return how many images a second one GPU classifies, uncompiled: it is a third of a step.
 
     Args:
         config: resolved.
         steps: measured ones of one side.
     """
-    rate = step_rate(config, steps)
+    rate = step_rate(replace(config, launch=replace(config.launch, compile=False)), steps)
     height, width = config.data.height, config.data.width
     share = step_flops(config) / forward_flops(config, height, width)
     return Rate(share * rate.low, share * rate.likely, share * rate.high, Basis.MODELLED)
@@ -141,15 +145,31 @@ def shared_speed(records: Records) -> float:
     return records.together[path] / records.processes / records.alone[path]
 
 
+def _compiled(config: RunConfig, steps: Sequence[Step]) -> list[Step]:
+    """Return the steps that are compiled as a run compiles its networks; none if it does not."""
+    if not config.launch.compiles("cuda", config.method):
+        return []
+    return [one for one in steps if one.mode == config.launch.compile_mode]
+
+
 def _rate(config: RunConfig, steps: Sequence[Step]) -> Rate:
     """Return the rate of a step by the first rule that applies."""
+    return _of_kind(config, steps) or _from_operations(config, steps)
+
+
+def _of_kind(config: RunConfig, steps: Sequence[Step]) -> Rate | None:
+    """Return the rate of this step, or with another stem of the same kind."""
     if found := _measured(config, steps):
         return found
     for one in steps:
         kind = (one.recipe, one.sam, _has_convolutions(one))
         if kind == (config.method, config.optimizer.sam is not None, bool(config.stem.strides)):
             return _around(one.rate, Basis.NEAR)
-    return _from_operations(config, steps)
+    return None
+
+
+def _without_sam(config: RunConfig) -> RunConfig:
+    return replace(config, optimizer=replace(config.optimizer, sam=None))
 
 
 def _measured(config: RunConfig, steps: Sequence[Step]) -> Rate | None:

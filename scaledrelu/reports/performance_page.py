@@ -20,7 +20,7 @@ from scaledrelu.cost.records import Records
 from scaledrelu.cost.whole import OFFICIAL, OURS, TUNED, Group
 from scaledrelu.cost.work import SAM_PASSES, parts_of
 from scaledrelu.files import write_atomic
-from scaledrelu.reports.performance_basis import basis, example, speeds
+from scaledrelu.reports.performance_basis import basis, compiled_steps, example, speeds
 from scaledrelu.reports.performance_picture import draw
 from scaledrelu.reports.performance_words import NAMES, spread
 from scaledrelu.tables.plan import Plan, PlannedRun
@@ -151,7 +151,7 @@ def _by_setting(plan: Plan, records: Records) -> list[str]:
         "## What settings are worth",
         "`launch.workers` counts loader processes of one GPU: one for each of its cores where "
         f"nothing is set, {records.processes} here. Compiled steps that are measured: "
-        f"{sum(step.compiled for step in records.ours)}. VOLO's host augments in any case: its "
+        f"{compiled_steps(configs[0], records)}. VOLO's host augments in any case: its "
         "label maps move with the image.",
         markdown_table(("ours", "GPU-hours", f"days on {GPUS} GPUs"), rows),
     ]

@@ -198,7 +198,7 @@ def build_update(
         device=world.device,
         groups_local=groups,
         draw_joined=joined.draw if joined else None,
-        compiled=config.launch.compiles(world.device.type),
+        compiled=config.launch.compiles(world.device.type, config.method),
     )
 
 
@@ -273,7 +273,8 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
         task: the task, on its device.
         world: this process's place among the run's processes.
     """
-    launch, compiles = config.launch, config.launch.compiles(world.device.type)
+    launch = config.launch
+    compiles = launch.compiles(world.device.type, config.method)
     if compiles:
         options = compiler_options(launch.compile_mode)
         compile_networks(task, may_fail=launch.compile is None, options=options)

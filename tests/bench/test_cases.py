@@ -5,9 +5,19 @@ from itertools import pairwise
 
 import pytest
 
-from scaledrelu.bench.cases import OPTIMIZERS, PROFILES, STEMS, Case, list_cases
+from scaledrelu.bench.cases import GRAPHS, OPTIMIZERS, PROFILES, STEMS, Case, list_cases
+from scaledrelu.bench.end_cases import list_end_cases
 from scaledrelu.config.compose import CONF_DIR, compose
 from scaledrelu.config.overrides import group_options
+
+
+def test_compiled_steps_are_timed_in_the_mode_in_which_runs_compile():
+    assert compose(["profile=paper"]).launch.compile_mode == GRAPHS
+    ends = [case.step for case in list_end_cases("cuda")]
+    assert all(step.mode == GRAPHS for step in ends if step.compiled)
+    for step in ends:
+        launch = compose(["profile=paper", f"recipe={step.recipe}"]).launch
+        assert launch.compiles("cuda", step.recipe) is step.compiled
 
 
 def test_every_stem_of_the_configuration_is_timed():

@@ -18,6 +18,7 @@ from scaledrelu.cost.speed import (
 from scaledrelu.cost.work import step_flops
 from tests.helpers.speeds import CROPS, HOST, OFFICIAL, OURS, RECORDS, paper, step
 
+MODE = paper().launch.compile_mode
 WITH_VOLO = replace(RECORDS, alone={**RECORDS.alone, "VOLO": 190.0, "VOLO's script": 150.0})
 
 
@@ -53,15 +54,33 @@ def test_a_recipe_that_was_not_measured_has_the_range_of_all_measured_steps():
 
 
 def test_a_compiled_step_is_measured_or_gains_what_a_measured_one_gains():
-    steps = [step("conv", 2500.0, compiled=True), *OURS]
+    steps = [step("conv", 2500.0, mode=MODE), *OURS]
     plain = "launch.compile=false"
     assert step_rate(paper("stem=conv", plain), steps).likely == 2000
     assert step_rate(paper("stem=conv"), steps).likely == 2500
+    assert step_rate(paper("stem=conv_gelu"), steps).basis is Basis.NEAR
+    assert step_rate(paper("stem=conv", "launch.compile_mode=default"), steps).likely == 2000
     derived = step_rate(paper(), steps)
     assert derived.basis is Basis.MODELLED
     assert derived.likely == pytest.approx(3000 * 2500 / 2000)
     assert derived.low == step_rate(paper(plain), steps).low
     assert step_rate(paper(), OURS) == step_rate(paper(plain), OURS)
+
+
+def test_a_compiled_step_with_sam_is_half_as_fast_as_the_one_without():
+    steps = [step("conv", 2500.0, mode=MODE), *OURS]
+    found = step_rate(paper("stem=conv", "optimizer=sam"), steps)
+    assert found.basis is Basis.MODELLED
+    assert (found.low, found.likely, found.high) == pytest.approx((0.85 * 1250, 1250, 1.15 * 1250))
+    measured = [step("conv", 1300.0, sam=True, mode=MODE), *steps]
+    assert step_rate(paper("stem=conv", "optimizer=sam"), measured).likely == 1300
+
+
+def test_a_method_that_is_not_compiled_by_default_goes_at_the_rate_of_its_plain_step():
+    volo = ["recipe=volo", "model=volo_d1", "stem=conv"]
+    steps = [step("conv", 1500.0, recipe="volo", gflop=45.0, mode=MODE), *OURS]
+    assert step_rate(paper(*volo), steps).likely == 1000
+    assert step_rate(paper(*volo, "launch.compile=true"), steps).likely == 1500
 
 
 def test_a_precision_without_a_step_is_derived_from_the_others():
@@ -78,6 +97,8 @@ def test_steps_in_full_precision_do_not_go_at_the_speed_of_half():
 
 def test_a_forward_pass_is_a_third_of_a_step_and_a_sixth_of_one_with_sam():
     assert forward_rate(paper(), OURS).likely == pytest.approx(3 * 3000)
+    steps = [step("patchify", 5000.0, mode=MODE), *OURS]
+    assert forward_rate(paper(), steps) == forward_rate(paper(), OURS), "evaluations are uncompiled"
     assert forward_rate(paper("optimizer=sam"), OURS).likely == pytest.approx(6 * 1600)
 
 

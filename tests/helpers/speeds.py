@@ -18,9 +18,9 @@ def paper(*overrides):
     return compose_unpinned(["profile=paper", *overrides])
 
 
-def step(stem="patchify", rate=1000.0, *, recipe="deit", sam=False, gflop=30.0, compiled=False):
+def step(stem="patchify", rate=1000.0, *, recipe="deit", sam=False, gflop=30.0, mode=""):
     spread = (0.9, 1.05)
-    return Step(recipe, stem, sam, "fp16_2021", compiled, rate, spread, gflop * GFLOP)
+    return Step(recipe, stem, sam, "fp16_2021", mode, rate, spread, gflop * GFLOP)
 
 
 OURS = (
