@@ -39,7 +39,10 @@ from scaledrelu.data.datasets import Splits
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.engine.distributed import World
 
-UPDATES_PER_WORKER = 2  # of a turn; all processes work to its end
+UPDATES = 2  # of a turn without loader processes
+# Of a turn with some: an epoch, whose first batches take as long as the processes need to make one
+# each, all at once. Two of them each would say more about that than about the rest.
+UPDATES_PER_WORKER = 6
 OUR_PATH = {
     Script.DEIT: REPEATED,
     Script.TIMM: "device, decoder=tensor",
@@ -82,7 +85,7 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
         UnequalWorkError: if parameters or losses of the updates differ.
     """
     workers = loader_workers() if device.type == "cuda" else 0
-    updates = UPDATES_PER_WORKER * max(workers, 1)
+    updates = UPDATES_PER_WORKER * workers or UPDATES
     least = REPEATED_IMAGES if OUR_PATH[case.script] == REPEATED else 0
     source = source_of(paths, images=max(updates * case.step.batch, least))
     with tempfile.TemporaryDirectory() as maps:
@@ -146,7 +149,7 @@ def build_ends(
     def next_of_theirs() -> Batch:
         return lay_out(next(batches), layout)
 
-    updates = len(source) // step.batch if workers else UPDATES_PER_WORKER
+    updates = len(source) // step.batch if workers else UPDATES
     return Ends(sides, feed, next_of_theirs, updates)
 
 
