@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from scaledrelu.config.naming import stem_name
 from scaledrelu.config.run import RunConfig
@@ -34,6 +34,8 @@ from scaledrelu.text import markdown_table
 
 SHOWN = (1, 8, 10)  # loader processes whose rates are shown: one, and defaults of scripts
 MEASURED_STEMS = ("patchify", "conv")
+OPERATIONS = 1000  # of the augmentation of 128 images, counted; docs/running.md says the same
+MICROSECONDS = (3, 10)  # of a short operation: what a GPU needs, and a host to start it
 
 
 def speeds(groups: Sequence[Group], records: Records) -> list[str]:
@@ -72,7 +74,7 @@ def example(configs: Sequence[RunConfig], records: Records) -> list[str]:
         configs: all runs.
         records: what was measured.
     """
-    config = next(c for c in configs if c.method == "deit" and c.stem.strides)
+    config = _with_convolutions(configs)
     training, evaluations = parts_of(config)
     step, processes = step_rate(config, records.ours), loader_processes(config, records)
     data = loader_rate(our_path(config, records), processes, records)
@@ -148,16 +150,36 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         "side; disks (all files lay in memory); a whole run. Some steps were timed by hand in one "
         "round ([gpu.md](gpu.md)), which no number here rests on.",
         "**Left out**: starting a run, decoding what it keeps in memory, compiling, checkpoints; "
-        "what the GPU does to images before a step, about a thousand short operations for a batch "
-        "where it augments (never measured; at 5 to 10 microseconds each they would add an eighth "
-        "to a quarter to the step of DeiT-S); label maps for VOLO, which its authors publish "
-        "(making them anew is a forward pass of a large teacher over ImageNet); "
-        "k-NN of the official scripts, which is a command of its own, where ours runs it twice per "
+        f"what the GPU does to images before a step, {_augmentation(groups, records)}; label maps "
+        "for VOLO, which its authors publish (making them anew is a forward pass of a large "
+        "teacher over ImageNet); k-NN of the official scripts, which is a command of its own, where ours runs it twice per "
         "pre-training; the 800 epochs behind the released DINO weights that Tables 6 and 7 start "
         "from; further seeds.",
         "For comparison, published: DINO's README says 1.75 days on 8 GPUs of its time for one "
         "ViT-S/16 of 100 epochs, 336 GPU-hours.",
     ]
+
+
+def _augmentation(groups: Sequence[Group], records: Records) -> str:
+    """Say what the operations on images would add to a step, were they as long as is usual."""
+    config = _with_convolutions(one for group in groups for one in group.configs)
+    rate, batch = step_rate(config, records.ours).likely, config.batch.group
+    shares = (OPERATIONS * 1e-6 * took * rate / batch for took in MICROSECONDS)
+    low, high = (f"{share:.0%}" for share in shares)
+    return (
+        f"about {OPERATIONS:,} short operations for a batch where it augments (never measured; at "
+        f"{MICROSECONDS[0]} to {MICROSECONDS[1]} microseconds each they would add {low} to {high} "
+        "to the step of DeiT-S with the conv-stem)"
+    )
+
+
+def _with_convolutions(configs: Iterable[RunConfig]) -> RunConfig:
+    """Return the first run of DeiT-S with a conv-stem and AdamW."""
+    return next(
+        one
+        for one in configs
+        if one.method == "deit" and one.stem.strides and not one.optimizer.sam
+    )
 
 
 def compiled_steps(config: RunConfig, records: Records) -> int:
