@@ -152,9 +152,9 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         "**Left out**: starting a run, decoding what it keeps in memory, compiling, checkpoints; "
         f"what the GPU does to images before a step, {_augmentation(groups, records)}; label maps "
         "for VOLO, which its authors publish (making them anew is a forward pass of a large "
-        "teacher over ImageNet); k-NN of the official scripts, which is a command of its own, where ours runs it twice per "
-        "pre-training; the 800 epochs behind the released DINO weights that Tables 6 and 7 start "
-        "from; further seeds.",
+        "teacher over ImageNet); k-NN of the official scripts, which is a command of its own, "
+        "where ours runs it twice per pre-training; the 800 epochs behind the released DINO "
+        "weights that Tables 6 and 7 start from; further seeds.",
         "For comparison, published: DINO's README says 1.75 days on 8 GPUs of its time for one "
         "ViT-S/16 of 100 epochs, 336 GPU-hours.",
     ]
