@@ -73,6 +73,7 @@ class Ratio:
     low: float
     high: float
     small: bool  # measured at less than paper size
+    how: str = ""  # how our step was compiled, where some were
 
 
 def draw_ratios(rows: Sequence[Cells], place: Path) -> list[Path]:
@@ -86,10 +87,12 @@ def draw_ratios(rows: Sequence[Cells], place: Path) -> list[Path]:
     if not found:
         return []
     scripts = [script for script in SHOWN if any(one.script is script for one in found)]
+    levels = [level for level in Level if any(one.level is level for one in found)]
     low = min(one.low for one in found)
     high = max(one.high for one in found)
-    with drawing(10.5, 1.7 + 0.45 * len(scripts), ncols=3, sharey=True) as (figure, panels):
-        for panel, level in zip(panels, Level, strict=True):
+    size = 4.5 + 2.0 * len(levels), 1.8 + 0.45 * len(scripts)
+    with drawing(*size, ncols=len(levels), sharey=True, squeeze=False) as (figure, (panels,)):
+        for panel, level in zip(panels, levels, strict=True):
             here = {one.script: one for one in found if one.level is level}
             _draw_level(panel, scripts, here, look(list(Level).index(level)).dots)
             for y, script in enumerate(scripts):
@@ -103,7 +106,7 @@ def draw_ratios(rows: Sequence[Cells], place: Path) -> list[Path]:
         panels[0].set_ylim(len(scripts) - 0.4, -0.6)
         figure.suptitle(f"Our speed over that of other scripts, {rows[0]['device']}")
         figure.supxlabel(
-            "times as fast as the script (dot: median of the rounds, line: their range); "
+            "times as fast as the script (dot: median of the rounds, line: their range);\n"
             "right of 1 ours is faster",
             fontsize=9,
         )
@@ -129,7 +132,7 @@ def _draw_level(
         panel.plot([one.low, one.high], [y, y], color=dots["color"], linewidth=1.6, marker="|")
         panel.plot([one.median], [y], **dots, markersize=6)
         panel.annotate(
-            f"{one.median:.2f}",
+            f"{one.median:.2f}{one.how and f', {one.how}'}",
             (one.median, y),
             textcoords="offset points",
             xytext=(0, 7),
@@ -147,7 +150,7 @@ def ratios(rows: Sequence[Cells]) -> list[Ratio]:
     Args:
         rows: rows of the CSV, of one device.
     """
-    found = []
+    found, compiles = [], any(row.get("compiled") == "true" for row in rows)
     for level in Level:
         of_level = [row for row in rows if row["kind"] == level and row.get("ratio")]
         for script in SHOWN:
@@ -155,8 +158,16 @@ def ratios(rows: Sequence[Cells]) -> list[Ratio]:
             if row is not None:
                 numbers = (float(row[name]) for name in ("ratio", "ratio_min", "ratio_max"))
                 small = SMALL_NAME in row["name"] or row["profile"] not in ("", "paper")
-                found.append(Ratio(script, level, *numbers, small))
+                how = _compiled(row) if compiles and level is not Level.LOADER else ""
+                found.append(Ratio(script, level, *numbers, small, how))
     return found
+
+
+def _compiled(row: Cells) -> str:
+    """Return in words how our side of a row was compiled."""
+    if row["compiled"] != "true":
+        return "not compiled"
+    return "CUDA graphs" if row.get("compile_mode") == GRAPHS else "compiled"
 
 
 def _step(rows: Sequence[Cells], script: Script) -> Cells | None:

@@ -59,7 +59,7 @@ class Row:
     batch: int | None = None
     layout: str = ""
     compiled: bool | None = None
-    compile_mode: str = ""  # of torch.compile, if not its default
+    compile_mode: str = ""  # of torch.compile, if not torch's default
     fused: bool | None = None
     groups: str = ""  # of an update with several, and whether in turn or at once
     peer: str = ""

@@ -29,7 +29,7 @@ class LaunchConfig(Group):
     threads: int = number(Range("[0, 1024]", whole=True))  # per process; 0 = leave torch's choice
     workers: int | None = number(WORKERS)  # loader processes per device; None: one for each core
     cache_val: bool  # keep the crops of validation images where memory allows it
-    compile: bool | None  # None: on a GPU but UNPROVEN; where it fails the run goes on uncompiled
+    compile: bool | None  # None: on a GPU, unless UNPROVEN; where it fails the run goes on
     # of torch.compile; reduce-overhead and max-autotune record CUDA graphs and replay them
     compile_mode: str = word(
         "default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"

@@ -62,7 +62,7 @@ class Records:
         card: name of the GPU.
         path: file of its rows.
         ours: our steps.
-        official: steps as the official scripts make them.
+        official: steps as the official scripts make them, of several rows the fastest.
         alone: images a second that one loader process makes on the card's machine, by path or
             peer; what was measured elsewhere only is as much faster than DeiT's script as there.
         together: images a second of several loader processes on the card's machine, by path.
@@ -106,8 +106,7 @@ def read_records(folder: Path | None = None) -> Records | None:
         card=steps[0]["device"],
         path=path,
         ours=tuple(_step(row, "images_per_s") for row in steps if row not in official),
-        # Scripts as they come compile nothing, also where they were timed beside ours compiled.
-        official=tuple(replace(_step(row, "plain_images_per_s"), mode="") for row in official),
+        official=_fastest(official),
         alone=alone,
         together={name: rate for name, (_, rate) in together.items()},
         processes=max((count for count, _ in together.values()), default=0),
@@ -133,9 +132,27 @@ def _check_complete(path: Path, *, official: Sequence[Row], shared: Collection[s
 
 
 def _is_paper_step(row: Row) -> bool:
-    """Say whether a row is about a step as the paper profile makes it, compiled or not."""
+    """Say whether a row is about a step of the paper profile, compiled in any mode or not."""
     usual = row["layout"] == "channels_last" and row["fused"] == "true" and not row.get("groups")
     return row["kind"] == "step" and row["profile"] == PAPER and usual
+
+
+def _fastest(rows: Iterable[Row]) -> tuple[Step, ...]:
+    """Return the scripts' steps: of rows about one, the fastest, with the range of all of them.
+
+    Scripts as they come compile nothing, also where they were timed beside ours compiled.
+    """
+    found: dict[tuple[str, str, bool, str], list[Step]] = {}
+    for row in rows:
+        one = replace(_step(row, "plain_images_per_s"), mode="")
+        found.setdefault((one.recipe, one.stem, one.sam, one.precision), []).append(one)
+    return tuple(_with_range(steps) for steps in found.values())
+
+
+def _with_range(steps: Sequence[Step]) -> Step:
+    best = max(steps, key=lambda one: one.rate)
+    slowest = min(one.spread[0] * one.rate for one in steps)
+    return replace(best, spread=(slowest / best.rate, best.spread[1]))
 
 
 def _step(row: Row, rate: str) -> Step:

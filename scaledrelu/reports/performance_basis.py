@@ -113,13 +113,17 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         f"| a step of ours, and the official step | measured on one {records.card} "
         f"([rows]({bench})), a batch of one group, nothing else in the loop. The official step is "
         "a plain loop with timm's defaults (NCHW, no fused optimizer, the loss read at every "
-        "step), not the scripts themselves |",
+        "step), not the scripts themselves; of two rows about one step the faster, "
+        "in the range of both |",
         f"| a step with another stem of the same kind | the measured one, {NEAR:.0%} either way |",
         "| any other step | modelled: the measured operations a second of the nearest step, over "
         "its own operations, which are counted. The range is the same where a step of the recipe "
         "is measured, else that of all measured steps and as much beyond it |",
-        "| a compiled step | measured where the table of that card has it, else modelled: what "
-        "those gain that were measured both ways |",
+        "| a compiled step | measured where the table of that card has it, with CUDA graphs, or "
+        f"the measured one with another stem of the same kind, {NEAR:.0%} either way; with SAM "
+        f"half the rate of the same step without, {NEAR:.0%} either way; else modelled: what those "
+        f"gain that were measured both ways, in a range from nothing to {NEAR:.0%} more. VOLO's is "
+        "not compiled ([gpu.md](gpu.md)) |",
         f"| steps in fp32 (linear evaluation) | modelled: {middle} TFLOP/s ({slow} to {fast}) of "
         "the 67 that NVIDIA's datasheet says |",
         f"| {records.processes} loader processes | measured on the same machine, for the paths "
@@ -130,10 +134,10 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         "| a path that was measured on another machine only | modelled: as much faster or slower "
         "than DeiT's script as there, by the ratio to its peer and that of the peers |",
         f"| loader processes of the official scripts | published: their defaults ({workers}) |",
-        "| evaluations | modelled: a forward pass at the operations a second of the step, decoding "
-        "as fast as the device path. DeiT without `--dist-eval` and DINO's linear evaluation "
-        "classify all images on every GPU (their code); ours shares them and, where memory "
-        "allows, decodes those for top-1 once a run |",
+        "| evaluations | modelled: a forward pass at the operations a second of the step that is "
+        "not compiled, decoding as fast as the device path. DeiT without `--dist-eval` and DINO's "
+        "linear evaluation classify all images on every GPU (their code); ours shares them and, "
+        "where memory allows, decodes those for top-1 once a run |",
         f"| GPUs together | assumed: {likely} of their sum ({low} to {high:g}); never measured |",
         f"| the floor | modelled: the operations at {records.peak / 1e12:.0f} TFLOP/s, the fastest "
         f"large product measured, or the bytes at {BANDWIDTH / 1e12} TB/s (datasheet), whichever "
@@ -183,13 +187,14 @@ def _with_convolutions(configs: Iterable[RunConfig]) -> RunConfig:
 
 
 def compiled_steps(config: RunConfig, records: Records) -> int:
-    """Return how many steps are measured that are compiled as a run compiles its networks.
+    """Return how many steps are measured in the mode and the precision of a compiled run.
 
     Args:
         config: the run.
         records: what was measured.
     """
-    return sum(step.mode == config.launch.compile_mode for step in records.ours)
+    how = config.launch.compile_mode, config.precision.label
+    return sum((step.mode, step.precision) == how for step in records.ours)
 
 
 def _unmeasured(groups: Sequence[Group], records: Records) -> list[str]:
@@ -202,7 +207,8 @@ def _unmeasured(groups: Sequence[Group], records: Records) -> list[str]:
     ]
     if not any(step.sam for step in records.official):
         found.append("SAM with timm's defaults")
-    return [*found, f"compiled steps, except {compiled_steps(groups[0].configs[0], records)}"]
+    count = compiled_steps(groups[0].configs[0], records)
+    return [*found, f"compiled steps with CUDA graphs in the recipes' precision, except {count}"]
 
 
 def _step_row(group: Group, config: RunConfig, records: Records) -> tuple[str, ...]:

@@ -254,9 +254,9 @@ def compiler_options(mode: str) -> dict[str, Any]:
     """Return what ``torch.compile`` takes as ``options`` for one of its modes.
 
     Drop path draws from torch's generator on a GPU, too, as in networks that are not compiled: so a
-    compiled run differs by rounding only. No product of matrices is fused with what follows it:
-    scores in half precision would be scaled before they are rounded (torch 2.11), and would not
-    overflow where those of 2021 do.
+    compiled run differs by rounding only (VOLO's on a GPU: not yet explained). No product of
+    matrices is fused with what follows it: scores in half precision would be scaled before they are
+    rounded (torch 2.11), and would not overflow where those of 2021 do.
 
     Args:
         mode: name of a mode of ``torch.compile``.
