@@ -106,6 +106,17 @@ def test_a_failed_measurement_is_not_drawn(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_some_steps_are_compiled_the_picture_says_how_each_is(tmp_path: Path):
+    graphs = replace(STEP, compiled=True, compile_mode="reduce-overhead")
+    defaults = replace(STEP, compiled=True, peer=Script.TIMM_DEFAULTS)
+    rows = [graphs, defaults, replace(STEP, recipe="volo"), END]
+    draw_ratios([flat(row, ORIGIN) for row in rows], tmp_path / "gpu")
+    text = (tmp_path / "gpu.svg").read_text()
+    for words in ("1.10, CUDA graphs", "1.10, compiled", "1.10, not compiled"):
+        assert words in text
+    assert {one.how for one in ratios([flat(STEP, ORIGIN)])} == {""}
+
+
 def test_the_picture_says_every_number_and_what_is_missing(tmp_path: Path):
     rows = [flat(row, ORIGIN) for row in (STEP, END, replace(END, name="small model"))]
     first = [path.read_bytes() for path in draw_ratios(rows, tmp_path / "gpu")]
@@ -113,5 +124,6 @@ def test_the_picture_says_every_number_and_what_is_missing(tmp_path: Path):
     for word in ("1.10", "2.50", "timm best flags", "DeiT&apos;s script", "Some GPU",
                  "Update alone", "JPEG file to update", "faster"):  # fmt: skip
         assert word in text or word.replace("&apos;", "'") in text, word
-    assert text.count("not measured") == 4  # two scripts at three levels, two numbers
+    assert text.count("not measured") == 2  # two scripts at two levels, two numbers
+    assert "Loader alone" not in text  # of which nothing is measured
     assert [path.read_bytes() for path in draw_ratios(rows, tmp_path / "gpu")] == first

@@ -131,3 +131,15 @@ def test_steps_without_what_they_are_compared_with_are_refused(rows, tmp_path):
     ours = [row for row in rows if row["peer"] != "timm defaults"]
     with pytest.raises(DataError, match=r"no row of steps beside timm's defaults \(--only step\)"):
         published(ours, tmp_path)
+
+
+def test_of_two_rows_about_an_official_step_the_faster_counts_in_whatever_order(rows, tmp_path):
+    peer = the(rows, **STEP, peer="timm defaults")
+    slow = peer | {"plain_images_per_s": str(0.5 * float(peer["plain_images_per_s"]))}
+    for order in ([*rows, slow], [slow, *rows]):
+        found = published(order, tmp_path).official
+        step = next(one for one in found if one.stem == "conv" and one.recipe == "deit")
+        assert step.rate == float(peer["plain_images_per_s"])
+        assert step.spread[0] == pytest.approx(
+            0.5 * float(slow["ratio_min"]) / float(slow["ratio"])
+        )
