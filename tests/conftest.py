@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Before torch starts its threads: several test processes share the cores.
@@ -17,7 +18,9 @@ from PIL import Image
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
 from tests.helpers.fake_wandb import FakeWandb, fake_wandb
+from tests.helpers.yaml_once import parse_once
 
+parse_once()
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
@@ -25,6 +28,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hide GPUs from all tests but those of `pytest -m gpu`: recorded results are a CPU's."""
     if config.option.markexpr.strip() != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what was imported: it lives as long as the tests."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter end as it does without tests: libraries complain of what is kept."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

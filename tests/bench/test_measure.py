@@ -144,7 +144,7 @@ def forward_flops(model: torch.nn.Module, one: torch.Tensor) -> float:
 
 
 def test_drop_path_is_off_for_the_check_and_on_for_the_timing():
-    sides = sides_of(Case("small", "patchify", batch=2))
+    sides = sides_of(replace(TINY, more=("model.drop_path=0.1",)))
     rates = [block.drop_path1.drop_prob for block in sides.ours.task.backbone.blocks[1:]]
     check_same_work(sides)
     assert rates == [b.drop_path1.drop_prob for b in sides.ours.task.backbone.blocks[1:]]

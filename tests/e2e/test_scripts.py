@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import train
+
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = (
     "table,row,block,{labels},metric,paper,target,status,n,n_ok,n_crash,n_failed,n_missing,"
@@ -66,12 +68,16 @@ def test_every_run_has_a_line_of_status_and_keeps_what_it_printed(swept: Path) -
         assert ": planned as " in console.splitlines()[0]
 
 
-def test_a_planned_run_is_trained_by_hand_from_its_file(swept: Path, tmp_path: Path) -> None:
+def test_a_planned_run_is_trained_by_hand_from_its_file(
+    swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = next((swept / "runs").glob("deit-*"))
     target = tmp_path / "r" / "runs" / source.name
     target.mkdir(parents=True)
     (target / "config.yaml").write_bytes((source / "config.yaml").read_bytes())
-    shell("train.py", "--run", source.name, f"paths.results={tmp_path / 'r'}", "launch.workers=0")
+    words = ["--run", source.name, f"paths.results={tmp_path / 'r'}", "launch.workers=0"]
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "train.py"), *words])
+    assert train.main() == 0
     ours, theirs = (json.loads((f / "result.json").read_text()) for f in (target, source))
     assert ours["metrics"] == theirs["metrics"]
 

@@ -479,42 +479,49 @@ def test_results_that_cannot_be_written_are_one_line(
     assert said.err.count("\n") == 1
 
 
+NOT_THERE = [
+    (
+        "data=imagefolder",
+        "data/imagefolder: no such folder; set data.root to a folder with "
+        "train/<class>/<images>, or with train.pack",
+    ),
+    ("data=imagefolder data.root=/no/such/place", "/no/such/place: no such folder; set data."),
+    (
+        "data=imagefolder data.root={images}",
+        "{images}/val: no such folder (found in {images}: ",
+    ),
+    ("data=imagefolder profile=paper precision=fp32 data.root=/no", "/no: no such folder"),
+    ("data=cifar10 data.root={images}/file/x", "{images}/file/x: CIFAR-10 is not there"),
+    ("init=checkpoint init.path=/no/such.pth", "/no/such.pth: no such file"),
+    (
+        "recipe=volo model=volo_d1 data.token_labels=/no/such/maps",
+        "/no/such/maps: no such folder; set data.token_labels",
+    ),
+    ("recipe=reid", "data.root=made, but the data set has not been generated; run `python "),
+    (
+        "stem=patchify stem.norm=batch",
+        "stem.norm=batch: has no effect, since it follows convolutions and this stem has none; "
+        "layers behind the projection are its tail, e.g. stem=patchify_bn_relu or "
+        "stem.tail=[batch,relu]",
+    ),
+    (
+        "data.root=/no/such/place",
+        "data.root=/no/such/place: has no effect, since digits come with scikit-learn (at mini "
+        "and smoke they stand in for imagenet1k); write data=imagefolder to train on your own "
+        "images",
+    ),
+]
+# A file that is missing, and a value without effect; the others are told in the same way.
+QUICK = ("data=imagefolder", "stem=patchify stem.norm=batch")
+MULTIRUNS = [
+    pytest.param(typed, line, True, marks=() if typed in QUICK else pytest.mark.slow)
+    for typed, line in NOT_THERE
+]
+
+
 @pytest.mark.parametrize(
-    ("typed", "line"),
-    [
-        (
-            "data=imagefolder",
-            "data/imagefolder: no such folder; set data.root to a folder with "
-            "train/<class>/<images>, or with train.pack",
-        ),
-        ("data=imagefolder data.root=/no/such/place", "/no/such/place: no such folder; set data."),
-        (
-            "data=imagefolder data.root={images}",
-            "{images}/val: no such folder (found in {images}: ",
-        ),
-        ("data=imagefolder profile=paper precision=fp32 data.root=/no", "/no: no such folder"),
-        ("data=cifar10 data.root={images}/file/x", "{images}/file/x: CIFAR-10 is not there"),
-        ("init=checkpoint init.path=/no/such.pth", "/no/such.pth: no such file"),
-        (
-            "recipe=volo model=volo_d1 data.token_labels=/no/such/maps",
-            "/no/such/maps: no such folder; set data.token_labels",
-        ),
-        ("recipe=reid", "data.root=made, but the data set has not been generated; run `python "),
-        (
-            "stem=patchify stem.norm=batch",
-            "stem.norm=batch: has no effect, since it follows convolutions and this stem has none; "
-            "layers behind the projection are its tail, e.g. stem=patchify_bn_relu or "
-            "stem.tail=[batch,relu]",
-        ),
-        (
-            "data.root=/no/such/place",
-            "data.root=/no/such/place: has no effect, since digits come with scikit-learn (at mini "
-            "and smoke they stand in for imagenet1k); write data=imagefolder to train on your own "
-            "images",
-        ),
-    ],
+    ("typed", "line", "several"), [*((*case, False) for case in NOT_THERE), *MULTIRUNS]
 )
-@pytest.mark.parametrize("several", [False, True], ids=["one", "multirun"])
 def test_files_that_are_not_there_are_one_line_and_no_folder_of_a_run_is_made(
     real_shell: Callable, tmp_path: Path, typed: str, line: str, several: bool
 ) -> None:

@@ -18,7 +18,11 @@ class Element:
     name: str
     attributes: dict[str, str | None]
     parents: tuple[str, ...]
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
 
 
 @dataclass
@@ -49,7 +53,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         for element in self.open_:
-            element.text += data
+            element.pieces.append(data)
 
     def all(self, name: str, **attributes: str) -> list[Element]:
         """Return elements of a name, with some attributes (``class_`` is one word of several)."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import DataError
@@ -82,15 +83,30 @@ def test_the_process_that_met_the_error_is_named_whoever_leaves_first(smoke, ima
     assert read_error(folder_of(config)) == report.reason
 
 
-def test_torchrun_records_the_error_of_the_process_that_met_it(smoke, images, tmp_path) -> None:
-    damage_what_only_rank_one_sees(images)
-    results = tmp_path / "torchrun"
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        str(TRAIN), "profile=smoke", *options(images), f"paths.results={results}",
-    ]  # fmt: skip
+def torchrun(*typed: str) -> None:
+    """Let torchrun start anew what a person starts with it."""
+    command = [sys.executable, "-m", "torch.distributed.run", *typed]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode != 0
+
+
+def forked_torchrun(*typed: str) -> None:
+    """Let torchrun fork this process instead, which has loaded everything."""
+    from torch.distributed.run import main
+
+    start_method = "spawn" if torch.cuda.is_available() else "fork"
+    with pytest.raises(ChildFailedError):
+        main(["--run-path", f"--start-method={start_method}", *typed])
+
+
+@pytest.mark.parametrize("start", [forked_torchrun, pytest.param(torchrun, marks=pytest.mark.slow)])
+def test_torchrun_records_the_error_of_the_process_that_met_it(images, tmp_path, start) -> None:
+    damage_what_only_rank_one_sees(images)
+    results = tmp_path / "torchrun"
+    start(
+        "--standalone", "--nproc-per-node=2", str(TRAIN), "profile=smoke", *options(images),
+        f"paths.results={results}",
+    )  # fmt: skip
     (error,) = (results / "runs").glob("deit-*/error.txt")
     assert error.read_text().startswith("process 1 of 2 failed: ")
     assert "val/a/1.png" in error.read_text()

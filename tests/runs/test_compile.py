@@ -189,7 +189,10 @@ def test_scores_of_2021_overflow_in_the_code_that_is_written_for_them(tmp_path):
     in_a_process(_overflow, [*METHODS["deit"], "stem=patchify", "model.depth=1"], tmp_path)
 
 
-@pytest.mark.parametrize("what", FAILING)
+EARLY = [pytest.param(what, marks=pytest.mark.slow) for what in FAILING if what != "gradient"]
+
+
+@pytest.mark.parametrize("what", ["gradient", *EARLY])
 def test_where_compiling_is_no_request_a_network_that_fails_trains_as_it_is(what):
     in_a_process(_fails, what, None)
     with pytest.raises(mp.ProcessRaisedException, match="no C compiler"):

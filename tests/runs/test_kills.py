@@ -133,7 +133,9 @@ def test_a_kill_between_any_two_writes_changes_nothing_of_what_a_run_leaves(
         assert what_counts(config) == whole, (number, sorted(files))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind == "volo" else ()) for kind in KINDS]
+)
 def test_every_kind_of_run_ends_alike_when_it_is_killed_between_checkpoint_and_result(
     kind: str, tmp_path: Path
 ) -> None:

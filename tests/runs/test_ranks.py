@@ -130,7 +130,7 @@ def test_a_dead_rank_ends_the_run_with_a_clear_failure_and_no_hang(smoke, monkey
 def test_ranks_save_and_end_when_their_parent_is_killed_and_the_same_command_goes_on(smoke) -> None:
     config = smoke(
         "batch.group=32", "launch.nproc=2", "launch.device=cpu", "model.depth=1",
-        "launch.log_every_steps=1", "profile.epoch_scale=0.3",
+        "launch.log_every_steps=1", "profile.epoch_scale=0.1",
     )  # fmt: skip
     folder = folder_of(config)
     if (parent := os.fork()) == 0:

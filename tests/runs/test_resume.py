@@ -105,7 +105,9 @@ def test_a_fused_sgd_resumes_alike(tmp_path, in_child) -> None:
     assert fingerprint(cut) == fingerprint(whole)
 
 
-@pytest.mark.parametrize("layouts", [("true", "false"), ("false", "true")])
+@pytest.mark.parametrize(
+    "layouts", [("true", "false"), pytest.param(("false", "true"), marks=pytest.mark.slow)]
+)
 def test_a_run_goes_on_in_another_memory_layout_up_to_rounding(layouts, tmp_path, in_child) -> None:
     first, second = (f"launch.channels_last={value}" for value in layouts)
     whole = tiny(tmp_path / "a", first)
