@@ -59,11 +59,10 @@ class Evaluation:
     observed: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How often things happen, in updates and epochs of the run."""
 
-    epochs: int
     log_every: int
     checkpoint_every: int
     evaluate_every_epochs: int

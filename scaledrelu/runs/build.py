@@ -111,11 +111,10 @@ def build(config: RunConfig, world: World) -> Job:
         ema=Ema(task, config.ema.decay) if config.ema else None,
         world=world,
         pace=Pace(
-            schedule.run_epochs,
-            launch.log_every_steps,
-            launch.checkpoint_every_steps,
-            config.evaluation.every_epochs,
-            config.evaluation.at_start,
+            log_every=launch.log_every_steps,
+            checkpoint_every=launch.checkpoint_every_steps,
+            evaluate_every_epochs=config.evaluation.every_epochs,
+            evaluate_at_start=config.evaluation.at_start,
         ),
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )

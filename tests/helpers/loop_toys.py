@@ -96,7 +96,7 @@ def build(
         judge=judge,
         ema=Ema(task, 0.8),
         world=world,
-        pace=Pace(EPOCHS, log_every=3, checkpoint_every=2, evaluate_every_epochs=1),
+        pace=Pace(log_every=3, checkpoint_every=2, evaluate_every_epochs=1),
     )
 
 
