@@ -40,7 +40,6 @@ class StepReport:
         finite: this rank's losses of all passes are finite and, where no scaler would skip the
             update, so is the gradient: applying it would make the next loss non-finite.
         grad_norm: L2 norm of the final gradient of all ranks, unscaled, before clipping.
-        scale: loss scale of this update; 1 without a scaler.
         logs: the task's scalars, mean over this rank's groups, first pass.
     """
 
@@ -48,7 +47,6 @@ class StepReport:
     judged: Tensor
     finite: Tensor
     grad_norm: Tensor
-    scale: Tensor
     logs: dict[str, Tensor]
 
 
@@ -113,7 +111,7 @@ class Update:
             compiled=compiled,
         )
         self._one = torch.ones((), device=self.device)
-        self._norm: Tensor | None = None
+        self._has_gradient = False
 
     def gradients(self, batches: Sequence[Any], t: Progress) -> StepReport:
         """Leave the (scaled) gradient of the whole batch in the parameters; weights do not change.
@@ -124,10 +122,10 @@ class Update:
         """
         self.statistics.remember()
         report = self._report(self._gradient(batches, t))
-        self._norm = report.grad_norm
+        self._has_gradient = True
         return report
 
-    def apply(self, skip: Tensor | None, t: Progress) -> Tensor:
+    def apply(self, skip: Tensor | None, t: Progress) -> None:
         """Let the optimizer use the gradient, unless ``skip`` is set.
 
         A skipped update leaves weights and optimizer state as they are and undoes what its forward
@@ -138,12 +136,12 @@ class Update:
             skip: bool scalar on the device, equal on all ranks; None = never skip.
             t: the same as for `gradients`.
 
-        Returns:
-            The report's ``grad_norm``.
+        Raises:
+            RuntimeError: without a call of `gradients` since the last one.
         """
-        norm, self._norm = self._norm, None
-        if norm is None:
+        if not self._has_gradient:
             raise RuntimeError("apply() without gradients(): there is nothing to apply.")
+        self._has_gradient = False
         if skip is not None:
             self.statistics.restore_where(skip)
         if self.scaler is not None:
@@ -155,7 +153,6 @@ class Update:
             self._clip(self.params, self.clip_grad)
         self._step(skip)
         self.module.after_update(t)
-        return norm
 
     def __call__(self, batches: Sequence[Any], t: Progress) -> StepReport:
         """Run both halves, without a judge of divergence.
@@ -185,7 +182,6 @@ class Update:
             judged=loss if name is None else logs[name],
             finite=finite,
             grad_norm=norm,
-            scale=scale,
             logs=logs,
         )
 
