@@ -17,6 +17,7 @@ from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
+from scaledrelu.engine.gradients import BatchGradient
 from scaledrelu.engine.loop import Pace, Training
 from scaledrelu.engine.step import Update
 from scaledrelu.errors import ConfigError
@@ -185,20 +186,19 @@ def build_update(
     joined = None
     if config.launch.groups_at_once and len(groups) > 1:
         joined = join_groups(config, task, len(groups), world.device)
-    return Update(
+    gradient = BatchGradient(
         wrap(config, task, world),
         optimizer,
         scaler=scaler,
         autocast=config.precision.autocast,
         sam=config.optimizer.sam,
-        clip_grad=config.optimizer.clip_grad,
-        clip=config.optimizer.clip,
         seed=config.seed,
         device=world.device,
         groups_local=groups,
         draw_joined=joined.draw if joined else None,
         compiled=config.launch.compiles(world.device.type, config.method),
     )
+    return Update(gradient, clip_grad=config.optimizer.clip_grad, clip=config.optimizer.clip)
 
 
 def join_groups(config: RunConfig, task: Task, groups: int, device: torch.device) -> JoinedGroups:
