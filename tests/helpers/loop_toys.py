@@ -34,9 +34,12 @@ class Pictures:
     def __init__(self, world: World, bad: set[tuple[int, int]]) -> None:
         self.groups, self.bad = range(2)[world.rank :: world.size], bad
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[list[Batch]]:
+    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[list[Batch]]:
         for step in range(epoch * PER_EPOCH + start_step, (epoch + 1) * PER_EPOCH):
             yield [self._batch(step, group) for group in self.groups]
+
+    def close(self) -> None:
+        pass
 
     def _batch(self, step: int, group: int) -> Batch:
         batch = pictures(step, group)
