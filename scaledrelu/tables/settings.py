@@ -207,7 +207,7 @@ def _given(
     return found
 
 
-def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str:
+def settings_help(script: str, *, conf_dir: Path | None = None) -> str:
     """Return the settings of a script with their defaults and meaning, from ``conf/sweep.yaml``.
 
     Args:
