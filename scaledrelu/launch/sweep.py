@@ -28,7 +28,8 @@ from scaledrelu.runs.mirrored import ONLINE, check_online, mode_here
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
-from scaledrelu.tables.settings import SLURM, Settings
+from scaledrelu.tables.setting_values import SLURM
+from scaledrelu.tables.settings import Settings
 
 REDO = ("none", "failed", "all")
 POLL_S = 1.0
