@@ -15,6 +15,7 @@ from typing import IO
 
 from scaledrelu.errors import DataError, RunError
 
+FILE_THREADS = 8  # that read, hash or decode many files side by side
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_OR_READ_ONLY = (*FULL, errno.EROFS)
 OCCUPIED = {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}

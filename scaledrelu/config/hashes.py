@@ -19,6 +19,7 @@ from pathlib import Path
 
 from scaledrelu.config.hash_store import HASH, KEY, read_digest, read_hashes, write_store
 from scaledrelu.countdown import Countdown
+from scaledrelu.files import FILE_THREADS
 from scaledrelu.text import data_size
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 RACY_NS = 2 * 10**9  # two writes within one tick of a file system's clock look like one
 _SMALL = 2**20  # bytes: read at once
 _CHUNK = 64  # files that a thread takes at a time
-_THREADS = 8
 _SAVE_S = 60.0
 _ABSENT = hashlib.sha256(b"no file here").digest()
 _UNREADABLE = hashlib.sha256(b"cannot be read").digest()
@@ -202,7 +202,7 @@ def _read(seen: _Seen, indices: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         yield from (_read_one(seen, i) for i in indices)
         return
     chunks = [indices[at : at + _CHUNK] for at in range(0, len(indices), _CHUNK)]
-    pool = ThreadPoolExecutor(_THREADS)
+    pool = ThreadPoolExecutor(FILE_THREADS)
     try:
         for found in pool.map(lambda chunk: [_read_one(seen, i) for i in chunk], chunks):
             yield from found

@@ -31,14 +31,12 @@ class FittedStem:
         proj: stride of the projection; all strides multiply to the patch size.
         proj_kernel: kernel side of the projection, in pixels of its input.
         padding: zeros around the projection's input, which keep the patch grid.
-        shrunk: the strides are not the ones asked for.
     """
 
     strides: tuple[int, ...]
     proj: int
     proj_kernel: int
     padding: int
-    shrunk: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +107,13 @@ class StemConfig(Group):
         excess = (self.proj_kernel or proj) - proj
         is_centred = excess >= 0 and excess % 2 == 0
         if self.proj_kernel is None or shrunk or (self.shrink and proj == 1 and not is_centred):
-            return FittedStem(strides, proj, proj, 0, shrunk)
+            return FittedStem(strides, proj, proj, 0)
         require(
             is_centred,
             f"stem.proj_kernel={self.proj_kernel}: cannot be centred on a projection stride of "
             f"{proj}; allowed: {proj} plus an even number, or null for {proj}",
         )
-        return FittedStem(strides, proj, self.proj_kernel, excess // 2, shrunk)
+        return FittedStem(strides, proj, self.proj_kernel, excess // 2)
 
 
 def fit_strides(strides: Sequence[int], patch_size: int, *, shrink: bool) -> tuple[int, ...]:

@@ -14,11 +14,10 @@ from PIL import Image
 
 from scaledrelu.countdown import Countdown
 from scaledrelu.data.sources import FolderSource, MemorySource, content_digest
-from scaledrelu.files import atomic_file
+from scaledrelu.files import FILE_THREADS, atomic_file
 
 log = logging.getLogger(__name__)
 
-_THREADS = 8
 _VERSION = 2  # raise it when the bytes that decode_all writes change
 
 
@@ -85,7 +84,7 @@ def _pixels(
         pixels[index] = np.asarray(fit(source.load(index))).transpose(2, 0, 1)
 
     # What was skipped is noted in the order of the images.
-    pool = ThreadPoolExecutor(_THREADS if source.on_bad_image == "raise" else 1)
+    pool = ThreadPoolExecutor(FILE_THREADS if source.on_bad_image == "raise" else 1)
     try:
         for _ in pool.map(decode, range(len(source))):
             progress.add()

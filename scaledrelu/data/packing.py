@@ -20,12 +20,11 @@ from scaledrelu.data.datasets import scan_folder
 from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.errors import DataError, printable
-from scaledrelu.files import atomic_file
+from scaledrelu.files import FILE_THREADS, atomic_file
 from scaledrelu.text import data_size
 
 log = logging.getLogger(__name__)
 
-_THREADS = 8
 _BLOCK = 256  # files in memory at a time
 
 
@@ -136,7 +135,7 @@ def _contents(source: FolderSource) -> Iterator[tuple[bytes, bytes]]:
             raise _unreadable(source, index, error) from None
         return content, hashlib.sha256(content).digest()
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(FILE_THREADS) as pool:
         for at in range(0, len(source), _BLOCK):
             yield from pool.map(read, range(at, min(at + _BLOCK, len(source))))
 

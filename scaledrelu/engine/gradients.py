@@ -22,7 +22,7 @@ from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.statistics import RunningStatistics
 from scaledrelu.optim.sam import SamPerturbation
 from scaledrelu.randomness import derive_seed
-from scaledrelu.tasks.base import Progress, TaskOutput
+from scaledrelu.tasks.base import Progress, Task, TaskOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,13 @@ class Passes:
 class BatchGradient:
     """Computes the gradient of one update's batch.
 
+    BatchNorm sees one group at a time and its running statistics follow group 0 alone: ranks
+    without it hold stale ones until `sync_buffers`. Everything random in a forward is keyed by
+    (seed, step, group, pass).
+
     Args:
         task: the task, bare or wrapped in DDP with ``broadcast_buffers=False``.
-        params: what is trained, in the optimizer's order.
-        statistics: running statistics of the task's BatchNorm layers.
+        optimizer: the base optimizer; what it holds is what is trained, perturbed and clipped.
         autocast: none | fp16 | bf16.
         scaler: loss scaler, or None.
         sam: how SAM perturbs; None for one plain pass.
@@ -49,35 +52,41 @@ class BatchGradient:
         draw_joined: None for one pass per group. Otherwise there is one batch of all groups, and
             this draws what is random in the pass of one of them, given its place in the batch.
         compiled: whether the task's networks are compiled.
+
+    Attributes:
+        module: the task without DDP.
+        params: what the optimizer holds, in its order.
+        statistics: running statistics of the task's BatchNorm layers.
     """
 
     def __init__(
         self,
         task: nn.Module,
-        params: Sequence[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
         *,
-        statistics: RunningStatistics,
         autocast: str,
         scaler: torch.amp.GradScaler | None,
         sam: SamConfig | None,
         seed: int,
         device: torch.device,
         groups_local: Sequence[int],
-        draw_joined: Callable[[int], None] | None = None,
-        compiled: bool = False,
+        draw_joined: Callable[[int], None] | None,
+        compiled: bool,
     ) -> None:
         self.draw_joined = draw_joined
         self.compiled = compiled
         self.task = task
-        self.params = params
-        self.statistics = statistics
+        self.module: Task = task.module if isinstance(task, DistributedDataParallel) else task
+        self.optimizer = optimizer
+        self.params = [p for group in optimizer.param_groups for p in group["params"]]
+        self.statistics = RunningStatistics(self.module)
         self.autocast = autocast
         self.scaler = scaler
         self.sam = sam
         self.seed = seed
         self.device = device
-        self.groups_local = groups_local
-        self.perturbation = SamPerturbation(params, sam.rho) if sam else None
+        self.groups_local = tuple(groups_local)
+        self.perturbation = SamPerturbation(self.params, sam.rho) if sam else None
 
     def __call__(self, batches: Sequence[Any], t: Progress) -> Passes:
         """Fill ``.grad``; every pass sees the same batches.

@@ -35,13 +35,16 @@ class Loader(Protocol):
 
     steps_per_epoch: int
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterable[Sequence[Any]]:
+    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterable[Sequence[Any]]:
         """Yield the groups of every update of one epoch from ``start_step`` on.
 
         Args:
             epoch: epoch of the run, from 0.
             start_step: updates of this epoch that are already done.
         """
+
+    def close(self) -> None:
+        """End the processes that it has started, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,10 @@ class Evaluation:
     observed: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How often things happen, in updates and epochs of the run."""
 
-    epochs: int
     log_every: int
     checkpoint_every: int
     evaluate_every_epochs: int

@@ -28,11 +28,10 @@ class Sender:
     Args:
         mode: online or offline.
         log: file for what W&B prints.
-        limit_s: seconds until a run counts as not sent.
     """
 
-    def __init__(self, mode: str, *, log: Path, limit_s: float = LIMIT_S) -> None:
-        self._mode, self._log, self._limit_s = mode, log, limit_s
+    def __init__(self, mode: str, *, log: Path) -> None:
+        self._mode, self._log = mode, log
         self._process: subprocess.Popen[bytes] | None = None
         self._said: queue.Queue[dict[str, Any]] = queue.Queue()
 
@@ -55,7 +54,7 @@ class Sender:
         if self._process is None:
             self._start()
         tell(self._process, {**spec, "mode": self._mode, "folder": str(folder)})
-        answer = answer_in(self._said, self._limit_s)
+        answer = answer_in(self._said, LIMIT_S)
         if "trouble" in answer:
             self._end()  # wandb may be in any state; the next run gets a new process
         return answer

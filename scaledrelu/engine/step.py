@@ -19,13 +19,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from scaledrelu.config.optimizer import SamConfig
 from scaledrelu.engine.gradients import BatchGradient, Passes, make_gradient_infinite
-from scaledrelu.engine.statistics import RunningStatistics
-from scaledrelu.tasks.base import Progress, Task
+from scaledrelu.tasks.base import Progress
 
 _EPS = 1e-6  # added to every norm, as in DINO and in torch's own clipping
 
@@ -40,7 +37,6 @@ class StepReport:
         finite: this rank's losses of all passes are finite and, where no scaler would skip the
             update, so is the gradient: applying it would make the next loss non-finite.
         grad_norm: L2 norm of the final gradient of all ranks, unscaled, before clipping.
-        scale: loss scale of this update; 1 without a scaler.
         logs: the task's scalars, mean over this rank's groups, first pass.
     """
 
@@ -48,72 +44,29 @@ class StepReport:
     judged: Tensor
     finite: Tensor
     grad_norm: Tensor
-    scale: Tensor
     logs: dict[str, Tensor]
 
 
 class Update:
     """One optimizer update over the groups that this process holds.
 
-    BatchNorm sees one group at a time and its running statistics follow group 0 alone: ranks
-    without it hold stale ones until `sync_buffers`. Everything random in a forward is keyed by
-    (seed, step, group, pass).
-
     Args:
-        task: the task, bare or wrapped in DDP with ``broadcast_buffers=False``.
-        optimizer: the base optimizer; what it holds is what is perturbed and clipped.
-        autocast: ``none``, ``fp16`` or ``bf16``.
-        scaler: loss scaler, or None.
-        sam: None for a plain update.
+        gradient: computes the gradient of the batch; names the optimizer and the loss scaler.
         clip_grad: largest L2 norm of the gradient that is applied, or None.
         clip: what the limit applies to: ``global``, all gradients together, or ``per_tensor``.
-        seed: the run's seed.
-        device: the task's device.
-        groups_local: numbers of this process's groups, in the order of the batches.
-        draw_joined: draws what is random in the pass of one group, given its place in a batch that
-            holds all of them; None for one pass per group.
-        compiled: whether the task's networks are compiled.
     """
 
-    def __init__(
-        self,
-        task: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        *,
-        autocast: str,
-        scaler: torch.amp.GradScaler | None,
-        sam: SamConfig | None,
-        clip_grad: float | None,
-        seed: int,
-        device: torch.device,
-        groups_local: Sequence[int],
-        clip: str = "global",
-        draw_joined: Callable[[int], None] | None = None,
-        compiled: bool = False,
-    ) -> None:
-        self.module: Task = unwrap(task)
-        self.optimizer = optimizer
-        self.scaler = scaler
+    def __init__(self, gradient: BatchGradient, *, clip_grad: float | None, clip: str) -> None:
+        self._gradient = gradient
+        self.module = gradient.module
+        self.optimizer, self.params = gradient.optimizer, gradient.params
+        self.scaler = gradient.scaler
+        self.statistics = gradient.statistics
+        self.device = gradient.device
         self.clip_grad = clip_grad
         self._clip = CLIPS[clip]
-        self.device = torch.device(device)
-        self.params = [p for group in optimizer.param_groups for p in group["params"]]
-        self.statistics = RunningStatistics(self.module)
-        self._gradient = BatchGradient(
-            task,
-            self.params,
-            statistics=self.statistics,
-            autocast=autocast,
-            scaler=scaler,
-            sam=sam,
-            seed=seed,
-            device=self.device,
-            groups_local=tuple(groups_local),
-            draw_joined=draw_joined,
-            compiled=compiled,
-        )
         self._one = torch.ones((), device=self.device)
-        self._norm: Tensor | None = None
+        self._has_gradient = False
 
     def gradients(self, batches: Sequence[Any], t: Progress) -> StepReport:
         """Leave the (scaled) gradient of the whole batch in the parameters; weights do not change.
@@ -124,10 +77,10 @@ class Update:
         """
         self.statistics.remember()
         report = self._report(self._gradient(batches, t))
-        self._norm = report.grad_norm
+        self._has_gradient = True
         return report
 
-    def apply(self, skip: Tensor | None, t: Progress) -> Tensor:
+    def apply(self, skip: Tensor | None, t: Progress) -> None:
         """Let the optimizer use the gradient, unless ``skip`` is set.
 
         A skipped update leaves weights and optimizer state as they are and undoes what its forward
@@ -138,12 +91,12 @@ class Update:
             skip: bool scalar on the device, equal on all ranks; None = never skip.
             t: the same as for `gradients`.
 
-        Returns:
-            The report's ``grad_norm``.
+        Raises:
+            RuntimeError: without a call of `gradients` since the last one.
         """
-        norm, self._norm = self._norm, None
-        if norm is None:
+        if not self._has_gradient:
             raise RuntimeError("apply() without gradients(): there is nothing to apply.")
+        self._has_gradient = False
         if skip is not None:
             self.statistics.restore_where(skip)
         if self.scaler is not None:
@@ -155,7 +108,6 @@ class Update:
             self._clip(self.params, self.clip_grad)
         self._step(skip)
         self.module.after_update(t)
-        return norm
 
     def __call__(self, batches: Sequence[Any], t: Progress) -> StepReport:
         """Run both halves, without a judge of divergence.
@@ -185,7 +137,6 @@ class Update:
             judged=loss if name is None else logs[name],
             finite=finite,
             grad_norm=norm,
-            scale=scale,
             logs=logs,
         )
 
@@ -205,11 +156,6 @@ class Update:
 def _mean(values: Sequence[Tensor]) -> Tensor:
     """Return the mean of scalars; of one it is that one, without a kernel."""
     return values[0] if len(values) == 1 else torch.stack(values).mean()
-
-
-def unwrap(task: nn.Module) -> nn.Module:
-    """Return the module inside DDP, or the module itself."""
-    return task.module if isinstance(task, DistributedDataParallel) else task
 
 
 @torch.no_grad()

@@ -17,7 +17,8 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.files import FULL, make_writable, unwritable, writing_to
 from scaledrelu.runs.record import Status, runs_root
 from scaledrelu.tables.plan import PlannedRun
-from scaledrelu.tables.settings import SLURM, Settings
+from scaledrelu.tables.setting_values import SLURM
+from scaledrelu.tables.settings import Settings
 
 Look = Callable[[RunConfig], Iterable[str]]  # configuration -> what the run lacks
 

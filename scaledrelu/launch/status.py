@@ -29,7 +29,7 @@ Queue = Mapping[str, QueuedJob]
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Speed:
     """How far and how fast a run is; None where unknown."""
 
     step: int | None = None
@@ -61,7 +61,7 @@ def _state(plan: Plan, run: PlannedRun, folder: Path, queue: Queue | None) -> st
             return f"damaged: {run.reason}"
         case Status.RUNNING:
             who = read_attempt(folder)
-            return f"running  {_in_words(pace_of(folder), run)}{f'  ({who})' if who else ''}"
+            return f"running  {_in_words(speed_of(folder), run)}{f'  ({who})' if who else ''}"
     if queued is not None:
         return str(queued)
     if run.status is Status.FAILED:
@@ -84,13 +84,13 @@ def _left_or_died(folder: Path, run: PlannedRun, *, ask: bool) -> str:
     return f"stopped; will continue{where}" if where else "missing"
 
 
-def pace_of(folder: Path) -> Pace:
+def speed_of(folder: Path) -> Speed:
     """Return progress and speed from the last rows of a run's own files."""
     rows = _last_rows(folder / METRICS)
     trained = next((row for row in reversed(rows) if "train/loss" in row), {})
     timing = next(iter(reversed(_last_rows(folder / TIMING))), {})
     epoch = trained.get("epoch")
-    return Pace(
+    return Speed(
         step=_number(timing.get("step")),
         epoch=None if _number(epoch) is None else epoch + 1,
         loss=_number(trained.get("train/loss")),
@@ -99,26 +99,26 @@ def pace_of(folder: Path) -> Pace:
     )
 
 
-def _in_words(pace: Pace, run: PlannedRun) -> str:
+def _in_words(speed: Speed, run: PlannedRun) -> str:
     """Return e.g. ``epoch 12/30  350 images/s  ETA 3m 20s  loss 1.234``."""
     epochs = run.config.run_epochs
-    words = [f"epoch {pace.epoch or 1}/{epochs}"]
-    if pace.images_per_s is not None:
-        words.append(f"{pace.images_per_s:.0f} images/s")
-    share = _share(pace, run, epochs)
-    if share and pace.seconds is not None:
-        words.append(f"ETA {duration(pace.seconds * (1 - share) / share)}")
-    if pace.loss is not None:
-        words.append(f"loss {pace.loss:.3f}")
+    words = [f"epoch {speed.epoch or 1}/{epochs}"]
+    if speed.images_per_s is not None:
+        words.append(f"{speed.images_per_s:.0f} images/s")
+    share = _share(speed, run, epochs)
+    if share and speed.seconds is not None:
+        words.append(f"ETA {duration(speed.seconds * (1 - share) / share)}")
+    if speed.loss is not None:
+        words.append(f"loss {speed.loss:.3f}")
     return "  ".join(words)
 
 
-def _share(pace: Pace, run: PlannedRun, epochs: int) -> float:
+def _share(speed: Speed, run: PlannedRun, epochs: int) -> float:
     """Return the share of a run that is done."""
     saved = read_saved(run_directory(run.config.paths.results, run.run_id))
-    if pace.step is not None and saved is not None and saved.total_steps:
-        return min(1.0, pace.step / saved.total_steps)
-    return (pace.epoch - 1) / epochs if pace.epoch else 0.0
+    if speed.step is not None and saved is not None and saved.total_steps:
+        return min(1.0, speed.step / saved.total_steps)
+    return (speed.epoch - 1) / epochs if speed.epoch else 0.0
 
 
 def _last_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,51 +1,40 @@
-"""From a plan to trained runs: what is to be trained, by which executor, and how it ended."""
+"""From a plan to trained runs: what is to be trained, in which order, by which executor."""
 
 from __future__ import annotations
 
 import signal
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from scaledrelu.config.run import RunConfig, value_of
 from scaledrelu.errors import ConfigError, RefusedError, nearest
 from scaledrelu.files import writing_to
 from scaledrelu.launch.budget import Budget
+from scaledrelu.launch.conclusion import Launched, how_to_continue
+from scaledrelu.launch.conclusion import conclude as conclude
 from scaledrelu.launch.estimate import Estimator, time_left
 from scaledrelu.launch.executor import Event, Executor, Job, Say, note_signals
 from scaledrelu.launch.jobs import Train, files_of, jobs_of, write_plan
 from scaledrelu.launch.local import LocalExecutor, anything
 from scaledrelu.launch.obstacles import files_not_here, obstacles_here
 from scaledrelu.launch.overview import plan_text
-from scaledrelu.launch.progress import AGAIN, Progress
+from scaledrelu.launch.progress import Progress
 from scaledrelu.launch.slots import GPUS, Slot, slots_of
 from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_options
-from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.mirrored import ONLINE, check_online, mode_here
-from scaledrelu.runs.record import Status, run_directory
+from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
-from scaledrelu.tables.settings import SLURM, Settings
-from scaledrelu.text import plural
+from scaledrelu.tables.setting_values import SLURM
+from scaledrelu.tables.settings import Settings
 
 REDO = ("none", "failed", "all")
 POLL_S = 1.0
 ON_SLURM = ("launch=slurm", "launch.threads=0")  # a job itself sees how many cores it has
 UNKNOWN_S = 20.0  # if no similar run has finished: beside others it counts as a short one
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """What a sweep did: the runs that it was to train, and whether it was stopped."""
-
-    todo: tuple[PlannedRun, ...]
-    interrupted: bool = False
-    submitted: bool = False  # to a cluster, which continues without this command
-    left_out: int = 0  # jobs that were not started or submitted
-    budget: Budget | None = None
-    redo: str = "failed"  # which runs it was to train anew
 
 
 def launch_tables(
@@ -118,24 +107,6 @@ def launch_plan(
     return Launched(tuple(todo), stopped, submitted, progress.left_out, budget, settings.redo)
 
 
-def how_to_continue(redo: str) -> str:
-    """Return what to do to continue a sweep; ``redo=all`` would train again what has finished.
-
-    Args:
-        redo: none, failed, all, or one run id.
-    """
-    return AGAIN if redo == "none" else how_to_retry(redo)
-
-
-def how_to_retry(redo: str) -> str:
-    """Return what to do to try failed runs again, which ``redo=none`` never does.
-
-    Args:
-        redo: none, failed, all, or one run id.
-    """
-    return AGAIN if redo == "failed" else f"{AGAIN} without redo={redo}"
-
-
 def runs_to_train(plan: Plan, redo: str) -> list[PlannedRun]:
     """Return what a sweep will train, upstream runs first; runs of other processes are waited for.
 
@@ -196,65 +167,6 @@ def _field(config: RunConfig, name: str) -> Any:
         return value_of(config, name)
     except KeyError:
         return None
-
-
-def conclude(plan: Plan, launched: Launched, say: Say) -> int:
-    """Say which runs have no result and why; return the exit status.
-
-    Args:
-        plan: made after the sweep.
-        launched: what the sweep did.
-        say: prints one line.
-
-    Returns:
-        0 when every planned run has a result or was submitted, 1 when some failed or are missing,
-        130 after Ctrl-C.
-    """
-    again = how_to_continue(launched.redo)
-    if launched.budget:
-        for line in launched.budget.what_is_left(plan, launched.todo, again=again):
-            say(line)
-    blocked = {name for name, run in plan.runs.items() if plan.crashed_upstream(run)}
-    undone = sum(not run.status.done for name, run in plan.runs.items() if name not in blocked)
-    old = "" if again == AGAIN else "; what it did not reach keeps its old result"
-    if launched.interrupted:
-        say(f"interrupted; {undone} runs are left: {again} to continue{old}")
-        return EXIT_CTRL_C
-    if launched.submitted:
-        say("the jobs run without this command; make status shows their progress")
-        if launched.left_out:
-            say(f"jobs not submitted yet: {launched.left_out}; {again} to submit them{old}")
-        return EXIT_FAILED if launched.left_out else EXIT_OK
-    failed = [run for run in plan.runs.values() if run.status is Status.FAILED]
-    damaged = [run for run in plan.runs.values() if run.status is Status.DAMAGED]
-    for run in (*failed, *damaged):
-        where = run_directory(plan.results, run.run_id)
-        say(f"{run.status}: {run.run_id}: {run.reason} ({where})")
-    for item in plan.artifacts.values():
-        if item.status is Status.FAILED:
-            say(f"failed: {item.artifact_id}: {item.reason}")
-    if undone:
-        others = undone - len(failed) - len(damaged)
-        if failed or others:
-            say(_what_to_do(plan, launched, failed=len(failed), others=others))
-        if damaged:
-            say(
-                f"{len(damaged)} records are damaged; redo=<run id> sets one aside and trains it "
-                "again"
-            )
-        return EXIT_FAILED
-    return EXIT_OK
-
-
-def _what_to_do(plan: Plan, launched: Launched, *, failed: int, others: int) -> str:
-    """Return how many runs have no result, and what would change that."""
-    verb = "has" if others == 1 else "have"
-    counts = [f"{plural(failed, 'run')} failed"] if failed else []
-    counts += [f"{others if failed else plural(others, 'run')} {verb} no result"] if others else []
-    short = launched.budget.too_short_for(plan, launched.todo) if launched.budget else None
-    again = how_to_retry(launched.redo) if failed else how_to_continue(launched.redo)
-    todo = short if short and not failed else f"{again} to retry"
-    return f"{' and '.join(counts)}; {todo}"
 
 
 def _drive(

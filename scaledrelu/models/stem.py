@@ -20,16 +20,20 @@ from scaledrelu.errors import ConfigError
 MakeLayer = Callable[[int], nn.Module]  # channels -> layer
 
 
-class ScaledReLU(nn.Module):
-    """``beta * max(x + alpha, 0)`` with one learnable alpha and beta per channel.
-
-    Source: the definition in section "Scaled ReLU"; alpha starts at 0, beta at 1 (a plain ReLU).
-    """
+class _AlphaBeta(nn.Module):
+    """One learnable alpha, from 0, and one beta, from 1, per channel."""
 
     def __init__(self, num_channels: int):
         super().__init__()
         self.alpha = nn.Parameter(torch.zeros(num_channels))
         self.beta = nn.Parameter(torch.ones(num_channels))
+
+
+class ScaledReLU(_AlphaBeta):
+    """``beta * max(x + alpha, 0)`` with one learnable alpha and beta per channel.
+
+    Source: the definition in section "Scaled ReLU"; alpha starts at 0, beta at 1 (a plain ReLU).
+    """
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """Scale, shift and cut every channel; the shape stays."""
@@ -37,17 +41,12 @@ class ScaledReLU(nn.Module):
         return beta_C11 * torch.relu(features_BCHW + alpha_C11)
 
 
-class AffineReLU(nn.Module):
+class AffineReLU(_AlphaBeta):
     """``max(beta * x + alpha, 0)`` with one learnable alpha and beta per channel.
 
     Source: Eq. 1, the affine part of a BatchNorm and the ReLU behind it; starts as a plain ReLU.
     Homogeneous in (alpha, beta), which the proof of Theorem 1 needs and ``ScaledReLU`` is not.
     """
-
-    def __init__(self, num_channels: int):
-        super().__init__()
-        self.alpha = nn.Parameter(torch.zeros(num_channels))
-        self.beta = nn.Parameter(torch.ones(num_channels))
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """Scale, shift and cut every channel; the shape stays."""

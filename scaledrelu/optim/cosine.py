@@ -52,7 +52,7 @@ def rise_then_fall(
     start: float,
     peak: float,
     floor: float,
-    fall: Fall = half_cosine,
+    fall: Fall,
 ) -> float:
     """Return the value of one update: a line to the peak, then half a cosine towards the floor.
 
@@ -66,7 +66,7 @@ def rise_then_fall(
         start: value of step 0.
         peak: value at the end of the line.
         floor: value that the cosine falls towards.
-        fall: curve from 1 to 0; a half cosine by default.
+        fall: curve from 1 to 0.
 
     Source: DINO utils.py ``cosine_scheduler``; recipes C.1.
     """

@@ -103,51 +103,10 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
     of_ours = [cost for group in groups for cost in group.costs[OURS]]
     counted = Counter(cost.basis for cost in of_ours)
     kinds = ", ".join(f"{counted[one]} {one}" for one in Basis if counted[one])
-    workers = ", ".join(f"{method} {number}" for method, number in OFFICIAL_WORKERS.items())
-    low, likely, high = SCALING
-    slow, middle, fast = (f"{peak / 1e12:.0f}" for peak in FULL_PRECISION)
-    bench = f"../results/published/bench/{records.path.stem}.md"
-    table = [
-        "| number | is |",
-        "| --- | --- |",
-        f"| a step of ours, and the official step | measured on one {records.card} "
-        f"([rows]({bench})), a batch of one group, nothing else in the loop. The official step is "
-        "a plain loop with timm's defaults (NCHW, no fused optimizer, the loss read at every "
-        "step), not the scripts themselves; of two rows about one step the faster, "
-        "in the range of both |",
-        f"| a step with another stem of the same kind | the measured one, {NEAR:.0%} either way |",
-        "| any other step | modelled: the measured operations a second of the nearest step, over "
-        "its own operations, which are counted. The range is the same where a step of the recipe "
-        "is measured, else that of all measured steps and as much beyond it |",
-        "| a compiled step | measured where the table of that card has it, with CUDA graphs, or "
-        f"the measured one with another stem of the same kind, {NEAR:.0%} either way; with SAM "
-        f"half the rate of the same step without, {NEAR:.0%} either way; else modelled: what those "
-        f"gain that were measured both ways, in a range from nothing to {NEAR:.0%} more. VOLO's is "
-        "not compiled ([gpu.md](gpu.md)) |",
-        f"| steps in fp32 (linear evaluation) | modelled: {middle} TFLOP/s ({slow} to {fast}) of "
-        "the 67 that NVIDIA's datasheet says |",
-        f"| {records.processes} loader processes | measured on the same machine, for the paths "
-        "with that word in the table |",
-        f"| fewer of them | modelled: one alone is measured; beside {records.processes - 1} others "
-        f"a process keeps {shared_speed(records):.2f} of that, beside fewer more, in proportion. "
-        "The range has all of it and that share |",
-        "| a path that was measured on another machine only | modelled: as much faster or slower "
-        "than DeiT's script as there, by the ratio to its peer and that of the peers |",
-        f"| loader processes of the official scripts | published: their defaults ({workers}) |",
-        "| evaluations | modelled: a forward pass at the operations a second of the step that is "
-        "not compiled, decoding as fast as the device path. DeiT without `--dist-eval` and DINO's "
-        "linear evaluation classify all images on every GPU (their code); ours shares them and, "
-        "where memory allows, decodes those for top-1 once a run |",
-        f"| GPUs together | assumed: {likely} of their sum ({low} to {high:g}); never measured |",
-        f"| the floor | modelled: the operations at {records.peak / 1e12:.0f} TFLOP/s, the fastest "
-        f"large product measured, or the bytes at {BANDWIDTH / 1e12} TB/s (datasheet), whichever "
-        f"takes longer. A block moves a token {MOVES_OF_A_BLOCK:.0f} times in 16 bits, forward "
-        f"and backward, a convolution of the stem its output {MOVES_OF_A_CONVOLUTION:.0f} times. "
-        "Images never wait, GPUs lose nothing together |",
-    ]
+    rows = [*_basis_of_steps(records), *_basis_of_loaders(records), *_basis_of_the_rest(records)]
     return [
         "## What rests on what",
-        "\n".join(table),
+        markdown_table(("number", "is"), rows),
         f"The rate that decides the training is, in the {len(of_ours)} runs of ours: {kinds}.",
         f"**No published row measures**: {'; '.join(_unmeasured(groups, records))}; more than one "
         f"GPU; more loader processes than {records.processes} or those of several GPUs side by "
@@ -161,6 +120,95 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
         "weights that Tables 6 and 7 start from; further seeds.",
         "For comparison, published: DINO's README says 1.75 days on 8 GPUs of its time for one "
         "ViT-S/16 of 100 epochs, 336 GPU-hours.",
+    ]
+
+
+def _basis_of_steps(records: Records) -> list[tuple[str, str]]:
+    """Return what the rates of steps rest on."""
+    slow, middle, fast = (f"{peak / 1e12:.0f}" for peak in FULL_PRECISION)
+    bench = f"../results/published/bench/{records.path.stem}.md"
+    return [
+        (
+            "a step of ours, and the official step",
+            f"measured on one {records.card} ([rows]({bench})), a batch of one group, nothing else "
+            "in the loop. The official step is a plain loop with timm's defaults (NCHW, no fused "
+            "optimizer, the loss read at every step), not the scripts themselves; of two rows "
+            "about one step the faster, in the range of both",
+        ),
+        (
+            "a step with another stem of the same kind",
+            f"the measured one, {NEAR:.0%} either way",
+        ),
+        (
+            "any other step",
+            "modelled: the measured operations a second of the nearest step, over its own "
+            "operations, which are counted. The range is the same where a step of the recipe is "
+            "measured, else that of all measured steps and as much beyond it",
+        ),
+        (
+            "a compiled step",
+            "measured where the table of that card has it, with CUDA graphs, or the measured one "
+            f"with another stem of the same kind, {NEAR:.0%} either way; with SAM half the rate of "
+            f"the same step without, {NEAR:.0%} either way; else modelled: what those gain that "
+            f"were measured both ways, in a range from nothing to {NEAR:.0%} more. VOLO's is not "
+            "compiled ([gpu.md](gpu.md))",
+        ),
+        (
+            "steps in fp32 (linear evaluation)",
+            f"modelled: {middle} TFLOP/s ({slow} to {fast}) of the 67 that NVIDIA's datasheet says",
+        ),
+    ]
+
+
+def _basis_of_loaders(records: Records) -> list[tuple[str, str]]:
+    """Return what the rates of loaders rest on."""
+    workers = ", ".join(f"{method} {number}" for method, number in OFFICIAL_WORKERS.items())
+    return [
+        (
+            f"{records.processes} loader processes",
+            "measured on the same machine, for the paths with that word in the table",
+        ),
+        (
+            "fewer of them",
+            f"modelled: one alone is measured; beside {records.processes - 1} others a process "
+            f"keeps {shared_speed(records):.2f} of that, beside fewer more, in proportion. The "
+            "range has all of it and that share",
+        ),
+        (
+            "a path that was measured on another machine only",
+            "modelled: as much faster or slower than DeiT's script as there, by the ratio to its "
+            "peer and that of the peers",
+        ),
+        (
+            "loader processes of the official scripts",
+            f"published: their defaults ({workers})",
+        ),
+    ]
+
+
+def _basis_of_the_rest(records: Records) -> list[tuple[str, str]]:
+    """Return what evaluations, several GPUs and the floor rest on."""
+    low, likely, high = SCALING
+    return [
+        (
+            "evaluations",
+            "modelled: a forward pass at the operations a second of the step that is not compiled, "
+            "decoding as fast as the device path. DeiT without `--dist-eval` and DINO's linear "
+            "evaluation classify all images on every GPU (their code); ours shares them and, where "
+            "memory allows, decodes those for top-1 once a run",
+        ),
+        (
+            "GPUs together",
+            f"assumed: {likely} of their sum ({low} to {high:g}); never measured",
+        ),
+        (
+            "the floor",
+            f"modelled: the operations at {records.peak / 1e12:.0f} TFLOP/s, the fastest large "
+            f"product measured, or the bytes at {BANDWIDTH / 1e12} TB/s (datasheet), whichever "
+            f"takes longer. A block moves a token {MOVES_OF_A_BLOCK:.0f} times in 16 bits, forward "
+            f"and backward, a convolution of the stem its output {MOVES_OF_A_CONVOLUTION:.0f} "
+            "times. Images never wait, GPUs lose nothing together",
+        ),
     ]
 
 

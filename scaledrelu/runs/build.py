@@ -17,6 +17,7 @@ from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
+from scaledrelu.engine.gradients import BatchGradient
 from scaledrelu.engine.loop import Pace, Training
 from scaledrelu.engine.step import Update
 from scaledrelu.errors import ConfigError
@@ -111,11 +112,10 @@ def build(config: RunConfig, world: World) -> Job:
         ema=Ema(task, config.ema.decay) if config.ema else None,
         world=world,
         pace=Pace(
-            schedule.run_epochs,
-            launch.log_every_steps,
-            launch.checkpoint_every_steps,
-            config.evaluation.every_epochs,
-            config.evaluation.at_start,
+            log_every=launch.log_every_steps,
+            checkpoint_every=launch.checkpoint_every_steps,
+            evaluate_every_epochs=config.evaluation.every_epochs,
+            evaluate_at_start=config.evaluation.at_start,
         ),
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )
@@ -186,20 +186,19 @@ def build_update(
     joined = None
     if config.launch.groups_at_once and len(groups) > 1:
         joined = join_groups(config, task, len(groups), world.device)
-    return Update(
+    gradient = BatchGradient(
         wrap(config, task, world),
         optimizer,
         scaler=scaler,
         autocast=config.precision.autocast,
         sam=config.optimizer.sam,
-        clip_grad=config.optimizer.clip_grad,
-        clip=config.optimizer.clip,
         seed=config.seed,
         device=world.device,
         groups_local=groups,
         draw_joined=joined.draw if joined else None,
         compiled=config.launch.compiles(world.device.type, config.method),
     )
+    return Update(gradient, clip_grad=config.optimizer.clip_grad, clip=config.optimizer.clip)
 
 
 def join_groups(config: RunConfig, task: Task, groups: int, device: torch.device) -> JoinedGroups:

@@ -1,4 +1,7 @@
-"""The copies of a run elsewhere: W&B, if its configuration asks for it."""
+"""The copies of a run elsewhere: W&B, if its configuration asks for it. Imports no torch.
+
+Also the door through which launching and dashboards reach the copy itself, in ``engine/``.
+"""
 
 from __future__ import annotations
 

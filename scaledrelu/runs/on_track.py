@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -96,9 +95,7 @@ def verdict(milestone: Milestone, value: float, milestones: Milestones) -> str:
     )
 
 
-def is_of_this_kind(
-    overrides: Sequence[str], config: RunConfig, *, conf_dir: Path | None = None
-) -> bool:
+def is_of_this_kind(overrides: Sequence[str], config: RunConfig) -> bool:
     """Say whether a run may be compared with what the paper says of a run.
 
     Its images must be the paper's, and all that the overrides of the paper's run name must be as
@@ -108,17 +105,15 @@ def is_of_this_kind(
     Args:
         overrides: Hydra overrides of the run that the paper means.
         config: the run's configuration.
-        conf_dir: the configuration tree; the repository's by default.
 
     Raises:
         ConfigError: overrides that do not compose.
     """
-    conf_dir = conf_dir or CONF_DIR
-    papers = compose_unpinned([*overrides, PAPER], conf_dir=conf_dir)
+    papers = compose_unpinned([*overrides, PAPER])
     if (config.method, *_images(config)) != (papers.method, *_images(papers)):
         return False
     ours, theirs = canonical(config), canonical(papers)
-    keys = [key for item in overrides for key in _named(item, conf_dir)]
+    keys = [key for item in overrides for key in _named(item)]
     return all(_value(ours, key) == _value(theirs, key) for key in keys)
 
 
@@ -127,12 +122,12 @@ def _images(config: RunConfig) -> tuple[Any, ...]:
     return config.data.name, config.data.size, config.data.fraction
 
 
-def _named(override: str, conf_dir: Path) -> list[str]:
+def _named(override: str) -> list[str]:
     """Return the keys that an override sets."""
     name, _, option = override.partition("=")
     if name != "recipe":
         return [name]
-    written = yaml.safe_load((conf_dir / "recipe" / f"{option}.yaml").read_text())
+    written = yaml.safe_load((CONF_DIR / "recipe" / f"{option}.yaml").read_text())
     return [key for key in written if key not in HOW_JUDGED]
 
 

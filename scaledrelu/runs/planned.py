@@ -27,7 +27,7 @@ from scaledrelu.runs.damage import UNREADABLE, in_short, read_text
 from scaledrelu.runs.record import run_directory
 
 PLANNED_AS = "# planned as "
-AGAIN = "plan it again with its table (make table<N>), which rewrites the file"
+REPLAN = "plan it again with its table (make table<N>), which rewrites the file"
 OWN_DIGEST = re.compile(r"[0-9a-f]{16}")  # any other was given by a person
 
 
@@ -84,7 +84,7 @@ def read_planned(results: str | Path, name: str, *, changes: Sequence[str] = ())
     if (found := run_id(config)) != name:
         raise RunError(
             f"{path}: describes {found}, not {name} (edited, or written by another version); "
-            f"{AGAIN}"
+            f"{REPLAN}"
         )
     _check_files(config)
     return config
@@ -101,7 +101,7 @@ def stored_config(results: str | Path, name: str) -> RunConfig | None:
     """
     path = run_directory(results, name) / CONFIG_YAML
     try:
-        text = read_text(path, advice=AGAIN)
+        text = read_text(path, advice=REPLAN)
         config = None if text is None else from_stored(from_yaml(text))
     except (yaml.YAMLError, ScaledReluError, *UNREADABLE):
         return None
@@ -120,7 +120,7 @@ def planned_as(folder: Path) -> str | None:
 
 def _read(path: Path, name: str, results: str | Path) -> dict[str, Any]:
     try:
-        text = read_text(path, advice=AGAIN)
+        text = read_text(path, advice=REPLAN)
         if text is None:
             raise ConfigError(
                 f"{path}: no such file; {name} is not planned in {results}: plan its table first "
@@ -128,7 +128,7 @@ def _read(path: Path, name: str, results: str | Path) -> dict[str, Any]:
             )
         return from_yaml(text)
     except (yaml.YAMLError, *UNREADABLE) as error:
-        raise RunError(f"{path}: damaged ({in_short(error)}); {AGAIN}") from error
+        raise RunError(f"{path}: damaged ({in_short(error)}); {REPLAN}") from error
 
 
 def _change(raw: dict[str, Any], key: str, value: Any, typed: str) -> None:

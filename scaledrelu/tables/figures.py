@@ -21,7 +21,7 @@ from scaledrelu.tables.typed import is_whole
 FIGURE1 = "figure1"
 OF_ITS_TABLE = ("source", "title", "base", "seeds", "columns")
 KEYS = (*OF_ITS_TABLE, "layers", "axes", "series", "statements")
-AXES_KEYS = ("x", "x_ticks", "y", "y_ticks")
+AXES_KEYS = ("x", "y", "y_ticks")
 SERIES_KEYS = ("label", "run", "values")
 STATEMENT_KEYS = ("says", "kind", "series", "against")
 
@@ -40,7 +40,6 @@ class Axes:
     """What the paper prints along the axes."""
 
     x: str
-    x_ticks: tuple[float, ...]
     y: str
     y_ticks: tuple[float, ...]
 
@@ -167,13 +166,11 @@ def _values(where: str, raw: Mapping[str, Any], layers: int) -> tuple[float, ...
 
 def _axes(where: str, raw: Any) -> Axes:
     check_keys(raw, AXES_KEYS, where)
-    ticks = {}
-    for key in ("x_ticks", "y_ticks"):
-        ticks[key] = tuple(reading.a_list(raw, key, where))
-        if not all(reading.a_number(one, highest=1e6) for one in ticks[key]):
-            raise TableError(f"{where}: {key} must be a list of numbers from 0 on")
+    ticks = tuple(reading.a_list(raw, "y_ticks", where))
+    if not all(reading.a_number(one, highest=1e6) for one in ticks):
+        raise TableError(f"{where}: y_ticks must be a list of numbers from 0 on")
     names = {key: reading.a_text(raw, key, "", where) for key in ("x", "y")}
-    return Axes(**names, **ticks)
+    return Axes(**names, y_ticks=ticks)
 
 
 def _statement(where: str, raw: Any, labels: Sequence[str]) -> Statement:

@@ -5,7 +5,6 @@ Read without Hydra: ``profile`` is a plain value here, not a config group, and s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,28 +16,27 @@ from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.places import expand_overrides, options_of, runs_root
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import check_runs
-from scaledrelu.tables.grids import grid_names
 from scaledrelu.tables.reading import check_keys, read_yaml
-from scaledrelu.tables.spec import table_names, tables_of
+from scaledrelu.tables.setting_values import (
+    as_budget,
+    as_choice,
+    as_conditions,
+    as_launcher,
+    as_n_jobs,
+    as_slurm,
+    as_tables,
+)
 from scaledrelu.tables.typed import (
     as_flag,
     as_folder,
     as_list,
     as_seeds,
     as_typed,
-    is_whole,
     read_value,
 )
 
 DEFAULTS_FILE = "sweep.yaml"
-AUTO, LOCAL, SLURM = "auto", "local", "slurm"
-LAUNCHERS = (AUTO, LOCAL, SLURM)
 SLURM_OPTION, OF_HYDRA = "slurm.", "hydra.launcher."
-HYDRAS = {  # launchers of Hydra -> what a sweep has instead
-    "basic": "launcher=local n_jobs=1",
-    "joblib": "launcher=local",
-    "submitit_slurm": "launcher=slurm",
-}
 PLAN = ("tables", "profile", "seeds", "results", "overrides")  # what a plan depends on
 LAUNCH = ("launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run")
 USED = {  # script -> settings that do something there
@@ -115,20 +113,20 @@ def load_settings(
     given = _given(arguments, raw, USED[script], script)
     raw |= DEFAULTS.get(script, {}) | given
     overrides = expand_overrides(_overrides(raw["overrides"]))
-    profile = _choice("profile", raw["profile"], options_of(conf_dir, "profile"))
-    slurm = _slurm(raw["slurm"])
-    launcher = _launcher(raw["launcher"], slurm)
+    profile = as_choice("profile", raw["profile"], options_of(conf_dir, "profile"))
+    slurm = as_slurm(raw["slurm"])
+    launcher = as_launcher(raw["launcher"], slurm)
     return Settings(
-        tables=_tables(raw["tables"], profile, conf_dir),
+        tables=as_tables(raw["tables"], profile, conf_dir),
         profile=profile,
         seeds=as_seeds(raw["seeds"]),
         launcher=launcher,
-        n_jobs=_n_jobs(raw["n_jobs"]),
+        n_jobs=as_n_jobs(raw["n_jobs"]),
         slurm=slurm,
         wait=as_flag("wait", raw["wait"]),
         redo=_redo(raw["redo"]),
-        first=_conditions(raw["first"]),
-        budget_s=_budget(raw["budget_s"], launcher),
+        first=as_conditions(raw["first"]),
+        budget_s=as_budget(raw["budget_s"], launcher),
         dry_run=as_flag("dry_run", raw["dry_run"]),
         results=as_folder("results", raw["results"]),
         overrides=tuple(overrides),
@@ -207,7 +205,7 @@ def _given(
     return found
 
 
-def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str:
+def settings_help(script: str, *, conf_dir: Path | None = None) -> str:
     """Return the settings of a script with their defaults and meaning, from ``conf/sweep.yaml``.
 
     Args:
@@ -227,82 +225,6 @@ def settings_help(script: str = "sweep", *, conf_dir: Path | None = None) -> str
     for key, value in DEFAULTS.get(script, {}).items():
         found[key] = f"{key}: {value}  #{found[key].partition('#')[2]}"
     return "\n".join(line for key, line in found.items() if key in USED[script])
-
-
-def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        near = nearest(str(value), allowed)
-        what = key.removesuffix("s")
-        raise ConfigError(f"{key}={value}: no such {what}{near}; allowed: {', '.join(allowed)}")
-    return value
-
-
-def _tables(value: Any, profile: str, conf_dir: Path) -> tuple[str, ...]:
-    names, grids = table_names(conf_dir), grid_names(conf_dir)
-    asked = [str(name) for name in as_list(value)]
-    if not asked:
-        raise ConfigError(f"tables=: is empty; allowed: all, {', '.join((*names, *grids))}")
-    if asked == ["all"]:
-        return tuple(tables_of(profile, conf_dir))
-    known = ("all", *names, *grids)
-    return tuple(_choice("tables", name, known) for name in dict.fromkeys(asked))
-
-
-def _launcher(value: Any, slurm: Mapping[str, Any]) -> str:
-    if isinstance(value, str) and value in HYDRAS:
-        raise ConfigError(
-            f"launcher={value}: is a launcher of Hydra (train.py -m); write {HYDRAS[value]}"
-        )
-    chosen = _choice("launcher", value, LAUNCHERS)
-    if chosen == LOCAL and slurm:
-        raise ConfigError(
-            f"slurm.{next(iter(slurm))}: has no effect with launcher=local; leave it out, or set "
-            "launcher=slurm"
-        )
-    return (SLURM if slurm else LOCAL) if chosen == AUTO else chosen
-
-
-def _slurm(value: Any) -> dict[str, Any]:
-    """Return the options of jobs; their names are checked where jobs are submitted."""
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"slurm={as_typed(value)}: is a group; write slurm.<option>=<value>")
-    options: dict[str, Any] = {}
-    for key, item in value.items():
-        group, dot, name = str(key).partition(".")
-        if dot:
-            options[group] = {**options.get(group, {}), name: item}
-        else:
-            options[str(key)] = item
-    return options
-
-
-def _n_jobs(value: Any) -> int | None:
-    if value == AUTO:
-        return None
-    if not is_whole(value, 1):
-        raise ConfigError(f"n_jobs={value}: must be a whole number from 1 on, or auto")
-    return value
-
-
-def _budget(value: Any, launcher: str) -> float | None:
-    if value is None:
-        return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value < math.inf:
-        raise ConfigError(f"budget_s={value}: must be seconds above 0, or null for no limit")
-    if launcher == SLURM:
-        raise ConfigError(
-            f"budget_s={value}: has no effect with launcher=slurm; set slurm.timeout_min instead"
-        )
-    return float(value)
-
-
-def _conditions(value: Any) -> tuple[str, ...]:
-    conditions = tuple(str(item) for item in as_list(value))
-    for item in conditions:
-        if not item.partition("=")[2]:
-            raise ConfigError(f"first={item}: must be field=value, e.g. optimizer.label=AdamW")
-    return conditions
 
 
 def _redo(value: Any) -> str:

@@ -15,6 +15,7 @@ from scaledrelu.theory import (
     penalty_page,
     similarity,
     similarity_page,
+    similarity_picture,
     trained,
     trained_page,
 )
@@ -49,7 +50,7 @@ def write_page(plan: Plan, *, docs: Path, published: Path, say: Say) -> list[Pat
     files += balance_page.draw(decay, pictures)
     say("3 of 4: token matrices")
     similarities = similarity.measure()
-    files += similarity_page.draw(similarities, pictures)
+    files += similarity_picture.draw(similarities, pictures)
     say("4 of 4: trained networks")
     learned = trained.measure(published / PROFILE)
     seen = [(network, around_last_relu(network)) for network in networks]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ SCALES = (0.1, 1.0, 10.0)  # beta
 KINDS = ("normal", "laplace", "uniform")
 CORRELATIONS = tuple(np.linspace(-0.9, 0.9, 13).round(2))
 SEEDS = range(3)
+VACUOUS = 1.0  # a cosine is never larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,23 @@ class Similarities:
     def of(self, **wanted: object) -> list[Draw]:
         """Return the draws with some fields, e.g. ``shift=0.0``."""
         return [d for d in self.draws if all(getattr(d, k) == v for k, v in wanted.items())]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The (tokens, features) that were drawn."""
+        return list(dict.fromkeys((d.num_tokens, d.num_features) for d in self.draws))
+
+
+def moments(shift: float | None) -> tuple[float, float]:
+    """Return mean and standard deviation of a normal element around a ReLU, with beta 1.
+
+    Args:
+        shift: alpha / beta; None before the ReLU.
+    """
+    if shift is None:
+        return 0.0, 1.0
+    mean, square = theorem2.relu_moments(shift)
+    return mean, math.sqrt(square - mean**2)
 
 
 def measure(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch
 
+from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.engine.checkpoint import LAST, load_latest, read_checkpoint, save_checkpoint
 from scaledrelu.engine.divergence import Kind
+from scaledrelu.engine.loop import Loader
 from scaledrelu.engine.windows import Rule
 from scaledrelu.errors import CheckpointError
-from tests.helpers.loop_toys import DIES_EARLY, DIES_LATE, TOTAL, build, flat, go
+from tests.helpers.loop_toys import DIES_EARLY, DIES_LATE, TOTAL, Pictures, build, flat, go
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     assert not go(build(), folder).interrupted
     return folder
+
+
+@pytest.mark.parametrize("loader", [TrainLoader, Pictures])
+@pytest.mark.parametrize("name", ["epoch", "close"])
+def test_a_loader_is_called_as_the_loop_declares(loader: type, name: str) -> None:
+    declared, own = (
+        list(signature(getattr(c, name)).parameters.values()) for c in (Loader, loader)
+    )
+    assert own == declared
 
 
 @pytest.mark.parametrize("step", range(1, TOTAL))

@@ -45,7 +45,7 @@ def test_loss_scaling_changes_neither_the_update_nor_the_report(spec):
             report = update([vectors(step, 0), vectors(step, 1)], at(step))
         finals.append(list(task.parameters()))
         norms.append(float(report.grad_norm))
-        assert float(report.scale) == (1.0 if scaler is None else 2.0**12)
+        assert scaler is None or scaler.get_scale() == 2.0**12
         assert bool(report.finite)
     for a, b in zip(*finals, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
@@ -76,8 +76,8 @@ def test_fp16_autocast_trains_and_survives_a_scale_that_is_too_large(spec):
     update = make_update(task, optimizer, sam=spec, scaler=scaler, autocast="fp16")
     before, scales = state_of(task, optimizer), []
     for step in range(40):
+        scales.append(scaler.get_scale())
         report = update([pictures(0, 0, torch.float32)], at(step))
-        scales.append(float(report.scale))
         assert bool(report.finite)
         if scaler.get_scale() < scales[-1]:
             norm = task.backbone[1]
@@ -245,8 +245,8 @@ def test_gradients_move_no_weight_and_leave_no_old_gradient():
 def test_applying_twice_is_refused():
     task = Toy(smooth_net())
     update = make_update(task, adamw(task))
-    report = update.gradients([vectors(0, 0)], at(0))
-    assert update.apply(None, at(0)) is report.grad_norm
+    update.gradients([vectors(0, 0)], at(0))
+    update.apply(None, at(0))
     with pytest.raises(RuntimeError, match="nothing to apply"):
         update.apply(None, at(0))
 

@@ -53,7 +53,7 @@ FIGURE = {
     "base": ["recipe=deit", "model=vit"],
     "seeds": [0, 1, 2, 3, 4],
     "layers": 3,
-    "axes": {"x": "x", "x_ticks": [1.0], "y": "y", "y_ticks": [0.5]},
+    "axes": {"x": "x", "y": "y", "y_ticks": [0.5]},
     "columns": {"top1": {"metric": "val/top1", "header": "Top-1", "digits": 1}},
     "series": [
         {"label": "p", "run": ["stem=patchify", "lr.base=1e-3"], "values": "missing"},

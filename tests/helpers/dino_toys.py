@@ -17,6 +17,7 @@ from scaledrelu.models.stem import Stem
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.dino import Dino
+from tests.helpers import step_toys
 from tests.helpers.configs import composed, group_with
 from tests.helpers.recipes import task_of
 
@@ -82,17 +83,9 @@ def at(step: int) -> Progress:
 
 
 def make_update(task: nn.Module, optimizer: torch.optim.Optimizer, **changes) -> Update:
-    fields = {
-        "autocast": "none",
-        "scaler": None,
-        "sam": None,
-        "clip_grad": 3.0,
-        "clip": "per_tensor",
-        "seed": 0,
-        "device": torch.device("cpu"),
-        "groups_local": (0,),
-    }
-    return Update(task, optimizer, **(fields | changes))
+    return step_toys.make_update(
+        task, optimizer, **({"clip_grad": 3.0, "clip": "per_tensor"} | changes)
+    )
 
 
 def adamw(task: nn.Module, **changes) -> torch.optim.AdamW:

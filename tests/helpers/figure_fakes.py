@@ -39,7 +39,7 @@ def write_figure(conf_dir: Path, **values: Sequence[float]) -> None:
         "base": ["recipe=deit", "model=vit", f"model.depth={LAYERS - 2}"],
         "seeds": list(SEEDS),
         "layers": 14,
-        "axes": {"x": "Layer depth", "x_ticks": [1], "y": "similarity", "y_ticks": [0.2, 0.7]},
+        "axes": {"x": "Layer depth", "y": "similarity", "y_ticks": [0.2, 0.7]},
         "columns": {
             "stem": {"from": "stem.label"},
             "lr": {"from": "lr.base"},

@@ -34,9 +34,12 @@ class Pictures:
     def __init__(self, world: World, bad: set[tuple[int, int]]) -> None:
         self.groups, self.bad = range(2)[world.rank :: world.size], bad
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[list[Batch]]:
+    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[list[Batch]]:
         for step in range(epoch * PER_EPOCH + start_step, (epoch + 1) * PER_EPOCH):
             yield [self._batch(step, group) for group in self.groups]
+
+    def close(self) -> None:
+        pass
 
     def _batch(self, step: int, group: int) -> Batch:
         batch = pictures(step, group)
@@ -96,7 +99,7 @@ def build(
         judge=judge,
         ema=Ema(task, 0.8),
         world=world,
-        pace=Pace(EPOCHS, log_every=3, checkpoint_every=2, evaluate_every_epochs=1),
+        pace=Pace(log_every=3, checkpoint_every=2, evaluate_every_epochs=1),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scaledrelu.config.optimizer import SamConfig
+from scaledrelu.engine.gradients import BatchGradient
 from scaledrelu.engine.step import Update
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
 
@@ -107,17 +108,26 @@ def sgd(task: nn.Module, **changes) -> torch.optim.SGD:
     return torch.optim.SGD(task.parameters(), **({"lr": 0.01, "momentum": 0.9} | changes))
 
 
-def make_update(task: nn.Module, optimizer: torch.optim.Optimizer, **changes) -> Update:
+def make_update(
+    task: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    clip_grad: float | None = None,
+    clip: str = "global",
+    **changes,
+) -> Update:
     fields = {
         "autocast": "none",
         "scaler": None,
         "sam": None,
-        "clip_grad": None,
         "seed": 0,
         "device": torch.device("cpu"),
         "groups_local": (0,),
+        "draw_joined": None,
+        "compiled": False,
     }
-    return Update(task, optimizer, **(fields | changes))
+    gradient = BatchGradient(task, optimizer, **(fields | changes))
+    return Update(gradient, clip_grad=clip_grad, clip=clip)
 
 
 def at(step: int) -> Progress:

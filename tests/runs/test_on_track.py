@@ -57,9 +57,7 @@ def milestone(epoch: int, paper: float, run: Sequence[str] = ("stem=patchify",))
 def test_a_run_is_of_this_kind_if_all_that_the_paper_names_is_the_same(
     extra, alike, composer, monkeypatch
 ) -> None:
-    monkeypatch.setattr(
-        on_track, "compose_unpinned", lambda asked, conf_dir: composer.unpinned(asked).config
-    )
+    monkeypatch.setattr(on_track, "compose_unpinned", lambda asked: composer.unpinned(asked).config)
     config = composer.unpinned(merge_overrides(AT_PAPER, extra)).config
     assert is_of_this_kind(CONV.run, config) is alike
     assert not is_of_this_kind(PATCHIFY.run, config)

@@ -41,7 +41,6 @@ def test_axes_and_legend_are_those_of_the_paper() -> None:
     figure, axis = load_figure(CONF_DIR), {row["name"]: row["value"] for row in facts("axis")}
     assert figure.labels == tuple(row["name"] for row in facts("legend"))
     assert figure.axes.x == axis["x label"]
-    assert figure.axes.x_ticks == tuple(map(float, axis["x ticks"].split(";")))
     assert figure.axes.y_ticks == tuple(map(float, axis["y ticks"].split(";")))
     assert figure.table.title == facts("caption")[0]["value"]
     assert len(facts("claim")) == 3, "position embedding, conv-stem against 1Proj, similar trend"
@@ -94,7 +93,7 @@ def test_values_that_somebody_read_off_the_picture_are_taken(tmp_path: Path) -> 
         (lambda raw: raw["series"][1].update(run=["stem"]), "'stem': write key=value"),
         (lambda raw: raw.update(layers=True), "layers=True: must be a whole number from 3 on"),
         (lambda raw: raw.pop("axes"), "no 'axes'"),
-        (lambda raw: raw["axes"].update(x_ticks=["a"]), "x_ticks must be a list of numbers"),
+        (lambda raw: raw["axes"].update(y_ticks=["a"]), "y_ticks must be a list of numbers"),
         (lambda raw: raw.update(columns=[1]), "columns: must be 'key: value' pairs"),
         (lambda raw: raw["columns"].update(top1=3), "column 'top1': must be 'key: value' pairs"),
         (lambda raw: raw["statements"][0].update(kind="hight"), "kind=hight; allowed: position,"),

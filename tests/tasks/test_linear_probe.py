@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from scaledrelu.config.compose import compose
-from scaledrelu.engine.distributed import World
 from scaledrelu.engine.step import Update
 from scaledrelu.errors import ConfigError
 from scaledrelu.evals.classification import FrozenTop1, Top1
@@ -25,8 +24,8 @@ from scaledrelu.runs.build import build_task
 from scaledrelu.runs.optimisation import build_schedule
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.linear_probe import LinearProbe
+from tests.helpers.step_toys import make_update
 
-CPU = World(0, 1, torch.device("cpu"))
 START = Progress(0, 4, 0, 4)
 
 
@@ -53,10 +52,7 @@ def batch_of(images: torch.Tensor) -> SimpleNamespace:
 
 def sgd(task: nn.Module, lr: float = 0.1) -> Update:
     optimizer = torch.optim.SGD(parameter_groups(task, 0.0), lr=lr, momentum=0.9)
-    return Update(
-        task, optimizer, autocast="none", scaler=None, sam=None, clip_grad=None, seed=0,
-        device=CPU.device, groups_local=[0],
-    )  # fmt: skip
+    return make_update(task, optimizer)
 
 
 def class_tokens_by_hand(vit: nn.Module, images: torch.Tensor, count: int) -> torch.Tensor:

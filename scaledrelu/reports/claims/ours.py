@@ -30,6 +30,7 @@ from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan
 
 Pair = tuple[SeedValue, SeedValue]
+OTHER_DATA = "its size needs the paper's data"
 
 
 class Ours:
@@ -57,7 +58,7 @@ class Ours:
         """
         pairs = self._pairs(one, other)
         differences = {seed: a.value - b.value for seed, (a, b) in pairs.items()}
-        return self._spread(one, pairs, differences, self._images(one, other, pairs))
+        return _spread(pairs, differences, self._images(one, other, pairs))
 
     def value(self, place: Place) -> Measured:
         """Return the mean over all finished seeds, in percent."""
@@ -107,7 +108,7 @@ class Ours:
         levels = np.mean(list(reached.values()), axis=0)
         count = share_of(self._finished(places[0]))
         images = None if count is None else (100 * resolvable(*(levels / 100), count), count, ())
-        return self._spread(places[0], pairs, differences, images)
+        return _spread(pairs, differences, images)
 
     def reached(self, milestone: Milestone) -> Measured:
         """Return the value at an epoch, in percent, on the paper's data only."""
@@ -197,19 +198,6 @@ class Ours:
         known = all(part is not None for part in found) and len(found[0]) == len(found[1])
         return tuple(found) if known else (None, None)
 
-    def _spread(
-        self,
-        place: Place,
-        pairs: Mapping[int, Pair],
-        differences: Mapping[int, float],
-        images: tuple[float, int, tuple[McNemar, ...]] | None,
-    ) -> Measured:
-        half, count, tests = images or (None, None, ())
-        found = spread(differences, half)
-        runs = tuple(dict.fromkeys(s.run.run_id for pair in pairs.values() for s in pair))
-        interval = Interval.around(found.mean, found.half, bound=100)
-        return Measured(interval, len(differences), count, tests, runs)
-
     def _place(self, milestone: Milestone) -> Place:
         """Return the row of a milestone's run, if the profile evaluates near its epoch."""
         place = self._milestones[milestone.claim]
@@ -255,4 +243,13 @@ def _inside_warmup(milestone: Milestone, config: RunConfig) -> str:
     )
 
 
-OTHER_DATA = "its size needs the paper's data"
+def _spread(
+    pairs: Mapping[int, Pair],
+    differences: Mapping[int, float],
+    images: tuple[float, int, tuple[McNemar, ...]] | None,
+) -> Measured:
+    half, count, tests = images or (None, None, ())
+    found = spread(differences, half)
+    runs = tuple(dict.fromkeys(s.run.run_id for pair in pairs.values() for s in pair))
+    interval = Interval.around(found.mean, found.half, bound=100)
+    return Measured(interval, len(differences), count, tests, runs)

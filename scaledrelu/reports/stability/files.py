@@ -59,7 +59,7 @@ def write_stability(
     pictures = [path.stem for path in written if path.suffix == ".png"]
     texts = {
         _beside(place, ".md"): page(plan, table, lines, watched, pictures, more),
-        _beside(place, ".csv"): _csv(_spots(plan, lines)),
+        _beside(place, ".csv"): _csv(_spots(lines)),
         _beside(place, "_edges.csv"): _csv(_summaries(lines)),
         _beside(place, "_runs.csv"): _csv(_runs(watched, names)),
     }
@@ -68,7 +68,7 @@ def write_stability(
     return [*texts, *written]
 
 
-def _spots(plan: Plan, lines: Sequence[Line]) -> Iterator[dict[str, object]]:
+def _spots(lines: Sequence[Line]) -> Iterator[dict[str, object]]:
     for one in lines:
         for rate, value in one.cells.items():
             everyone = value.all_seeds
