@@ -134,6 +134,8 @@ def test_options_of_jobs_choose_slurm():
         ("tables=[table1", r"cannot parse 'tables=\[table1'; unbalanced brackets or quotes"),
         ("stem=conv", "overrides=\\["),
         ("table1", "write key=value"),
+        (f"tables={'[' * 5000}", "cannot parse"),
+        ("n_jobs=2001-99-99", "cannot parse"),
     ],
 )
 def test_wrong_setting_is_one_line_with_what_is_allowed(argument, message):
