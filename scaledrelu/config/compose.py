@@ -9,7 +9,6 @@ from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,6 +30,7 @@ from scaledrelu.config.places import expand_overrides, expand_places
 from scaledrelu.config.recorded import pin_recorded_files, pin_recorded_labels
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets
+from scaledrelu.config.yaml_file import read_yaml
 from scaledrelu.errors import ConfigError, ScaledReluError, nearest
 from scaledrelu.files import cannot_read
 
@@ -177,7 +177,7 @@ def check_method(config: RunConfig, conf_dir: Path) -> None:
 @cache
 def _task_of(recipe: Path, mtime_ns: int) -> str | None:
     """Return the task that a recipe names; read once per version of the file."""
-    return (yaml.safe_load(recipe.read_text()).get("task") or {}).get(TARGET)
+    return (read_yaml(recipe, str(recipe)).get("task") or {}).get(TARGET)
 
 
 def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:

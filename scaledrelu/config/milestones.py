@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
-
 from scaledrelu.config.construct import UnknownKeyError, construct
 from scaledrelu.config.evaluation import is_percent
 from scaledrelu.config.fields import number
@@ -20,6 +18,7 @@ from scaledrelu.config.group import Group, require, typed
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.ranges import COUNT, NOT_NEGATIVE, POSITIVE
 from scaledrelu.config.seeds import ALLOWED, Seeds, seeds_of, unknown_profile
+from scaledrelu.config.yaml_file import read_yaml
 from scaledrelu.errors import ConfigError, nearest
 
 FILE = "figure/curves.yaml"
@@ -93,10 +92,7 @@ def load_milestones(conf_dir: Path | None = None) -> Milestones:
     """
     path = (conf_dir or CONF_DIR) / FILE
     where = f"conf/{FILE}"
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from error
+    raw = read_yaml(path, where)
     known = isinstance(raw, Mapping) and set(raw) == set(KEYS)
     require(known, f"{where}: must hold {', '.join(KEYS)}, and nothing else")
     seeds = seeds_of(raw["seeds"])

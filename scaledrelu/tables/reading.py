@@ -1,4 +1,4 @@
-"""Reads table files strictly: no key twice, and a one-line error for anything out of place."""
+"""Reads table files strictly: a one-line error for anything out of place."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from scaledrelu.config import yaml_file
 from scaledrelu.config.seeds import ALLOWED, Seeds, seeds_of, unknown_profile
 from scaledrelu.errors import TableError, nearest
 
@@ -22,20 +21,6 @@ NOT_OF_A_ROW = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML whose mappings hold every key once; the plain parser silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = key_node.value
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: the key '{key}' is given twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: Path, where: str) -> Any:
     """Return what a file holds.
 
@@ -46,10 +31,7 @@ def read_yaml(path: Path, where: str) -> Any:
     Raises:
         TableError: it cannot be read, is not YAML, or gives a key twice.
     """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
-        raise TableError(f"{where}: {' '.join(str(error).split())}") from error
+    return yaml_file.read_yaml(path, where, error=TableError)
 
 
 def check_pairs(raw: Any, where: str) -> None:

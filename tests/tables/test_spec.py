@@ -163,22 +163,6 @@ def test_mistake_in_a_table_is_one_line_that_says_where(tmp_path, fields, messag
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_nested_without_end_is_one_line(tmp_path):
-    write_table(tmp_path)
-    (tmp_path / "table" / "table8.yaml").write_text("[" * 5000)
-    with pytest.raises(TableError, match=r"conf/table/table8\.yaml: ") as caught:
-        load_table("table8", tmp_path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_key_that_stands_twice_is_refused_not_forgotten(tmp_path):
-    write_table(tmp_path)
-    path = tmp_path / "table" / "table8.yaml"
-    path.write_text(path.read_text() + "title: Another\n")
-    with pytest.raises(TableError, match=r"line \d+: the key 'title' is given twice"):
-        load_table("table8", tmp_path)
-
-
 def test_the_same_run_may_stand_in_two_blocks_and_as_the_baseline(tmp_path):
     rows = [{"run": ["stem=conv"], "paper": {"top1": 1}}]
     two = [{"label": "a", "baseline": rows[0], "rows": rows}, {"label": "b", "rows": rows}]
