@@ -123,6 +123,13 @@ def test_a_queued_job_is_adopted_and_never_submitted_twice(commands, submitit):
     assert events[0] == Event(A, What.ADOPTED, "job 7")
 
 
+@pytest.mark.parametrize("name", [A, "deit3-aaaaaaaaaaaa", "mini_market-aaaaaaaaaaaa"])
+def test_a_job_is_known_by_the_id_of_whatever_method_it_trains(commands, name):
+    folder = commands()
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, name)}\n")
+    assert list(queued_jobs(folder / "results")) == [name]
+
+
 def test_nothing_is_submitted_where_the_queue_does_not_answer(commands, submitit):
     folder = commands(squeue="exit 1")
     with pytest.raises(RunError, match="squeue does not answer; jobs not submitted: 1"):
