@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,7 @@ from scaledrelu.config.recorded import pin_recorded_files, pin_recorded_labels
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets
 from scaledrelu.config.yaml_file import read_yaml
-from scaledrelu.errors import ConfigError, ScaledReluError, nearest
-from scaledrelu.files import cannot_read
+from scaledrelu.errors import ConfigError, nearest
 
 
 def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunConfig:
@@ -193,24 +191,3 @@ def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
         f"unknown key '{error.key}'{where}{nearest(leaf, error.known)}; "
         f"allowed here: {', '.join(error.known)} (fields are defined in scaledrelu/config/)"
     )
-
-
-@contextlib.contextmanager
-def readable_errors() -> Iterator[None]:
-    """Print what a user can fix as one line and exit 2; bugs keep their traceback."""
-    from hydra.errors import HydraException
-
-    try:
-        yield
-    except ScaledReluError as error:
-        message = str(error)
-    except (HydraException, OmegaConfBaseException) as error:
-        message = one_line(error)
-    except PermissionError as error:
-        message = cannot_read(error)
-        if message is None:
-            raise
-    else:
-        return
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
