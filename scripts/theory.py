@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.places import published_root
 from scaledrelu.files import writing_to
 from scaledrelu.launch.sweep import conclude, launch_plan
 from scaledrelu.runs.spawn import train_planned
@@ -40,7 +41,7 @@ def theory(settings: Settings, say: Callable[[str], None]) -> int:
     if launched.interrupted:
         return conclude(plan, launched, say)
     with writing_to(docs):
-        published = settings.results / "published"
+        published = published_root(settings.results)
         for path in write_page(plan, docs=docs, published=published, say=say):
             say(f"wrote {path}")
     return conclude(plan, launched, say)
