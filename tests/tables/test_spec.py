@@ -21,12 +21,6 @@ def test_last_value_of_a_key_wins():
     assert merged == ("b.c=2", "a=3", "d=[1,2]")
 
 
-@pytest.mark.parametrize("bad", ["stem", "+a=1", "~a", "=3"])
-def test_override_that_is_not_key_value_is_refused(bad):
-    with pytest.raises(TableError, match="key=value"):
-        merge_overrides([bad])
-
-
 @pytest.mark.parametrize("name", table_names(CONF_DIR))
 def test_every_table_file_loads_with_rows_numbered_from_one(name):
     table = load_table(name, CONF_DIR)
