@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.dashboards.afterwards import (
     Copy,
     Counts,

@@ -24,8 +24,7 @@ from scaledrelu.config.hydra_tree import (
     tree_digest,
 )
 from scaledrelu.config.overrides import check_overrides
-from scaledrelu.config.places import CONF_DIR as CONF_DIR
-from scaledrelu.config.places import expand_overrides, expand_places
+from scaledrelu.config.places import CONF_DIR, expand_overrides, expand_places
 from scaledrelu.config.recorded import pin_recorded_files, pin_recorded_labels
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets

@@ -17,10 +17,10 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
-from scaledrelu.config.compose import CONF_DIR, finalize
+from scaledrelu.config.compose import finalize
 from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.places import expand_home, expand_overrides
+from scaledrelu.config.places import CONF_DIR, expand_home, expand_overrides
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import (
     HYDRA_MODE,

@@ -13,9 +13,8 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.overrides import NOT_OF_A_ROW, check_listed
-from scaledrelu.config.places import expand_overrides, options_of, runs_root
+from scaledrelu.config.places import CONF_DIR, expand_overrides, options_of, runs_root
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import check_runs
 from scaledrelu.tables.grids import grid_names

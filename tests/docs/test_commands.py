@@ -13,8 +13,9 @@ import pytest
 from scaledrelu.bench import gpu
 from scaledrelu.bench import main as bench
 from scaledrelu.config import launchers
-from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
+from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.identity import RUN_ID, run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.shell import planned_run, read_arguments, ready_for_hydra
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.planned import PlanWriter, read_planned

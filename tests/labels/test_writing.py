@@ -19,7 +19,8 @@ from PIL import Image
 from timm.models.volo import VOLO
 
 from scaledrelu.config.artifacts import label_artifact
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import compose
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
 from scaledrelu.errors import ConfigError, DataError, RunError, ScaledReluError
 from scaledrelu.labels import folder as label_files

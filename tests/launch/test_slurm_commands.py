@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.config import launchers
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import check_overrides
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.launch import queue, sent, slurm, slurm_options
 from scaledrelu.launch.executor import Event, Files, Job, What

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.identity import canonical
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.launch.executor import Event, Files, What, note_signals
 from scaledrelu.launch.progress import Progress

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables import settings as settings_module
 from scaledrelu.tables.settings import USED, load_settings, settings_help

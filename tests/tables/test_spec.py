@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.seeds import Seeds
 from scaledrelu.errors import TableError
 from scaledrelu.tables.spec import load_table, merge_overrides, table_names, tables_of
