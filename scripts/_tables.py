@@ -14,8 +14,8 @@ from scaledrelu.tables.settings import (
     load_settings,
     settings_help,
 )
+from scaledrelu.text import Say
 
-Say = Callable[[str], None]
 READERS = ("report", "claims", "curves", "stability", "status", "dashboard")  # train nothing
 
 

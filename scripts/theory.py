@@ -7,7 +7,6 @@ python scripts/theory.py n_jobs=1           settings of scripts/sweep.py, see it
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,12 +16,13 @@ from scaledrelu.files import writing_to
 from scaledrelu.launch.sweep import conclude, launch_plan
 from scaledrelu.runs.spawn import train_planned
 from scaledrelu.tables.settings import Settings
+from scaledrelu.text import Say
 from scaledrelu.theory.plan import plan_theory
 from scripts._tables import run_script
 from scripts.sweep import PRELOAD
 
 
-def theory(settings: Settings, say: Callable[[str], None]) -> int:
+def theory(settings: Settings, say: Say) -> int:
     """Train the runs of conf/theory.yaml that are missing, then write the page.
 
     Args:

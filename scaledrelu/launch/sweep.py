@@ -13,7 +13,7 @@ from scaledrelu.errors import ConfigError, RefusedError, nearest
 from scaledrelu.files import writing_to
 from scaledrelu.launch.budget import Budget
 from scaledrelu.launch.estimate import Estimator, time_left
-from scaledrelu.launch.executor import Event, Executor, Job, Say, note_signals
+from scaledrelu.launch.executor import Event, Executor, Job, note_signals
 from scaledrelu.launch.jobs import Train, files_of, jobs_of, write_plan
 from scaledrelu.launch.local import LocalExecutor, anything
 from scaledrelu.launch.obstacles import files_not_here, obstacles_here
@@ -28,7 +28,7 @@ from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import SLURM, Settings
-from scaledrelu.text import plural
+from scaledrelu.text import Say, plural
 
 REDO = ("none", "failed", "all")
 POLL_S = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +36,11 @@ from scaledrelu.reports.run_table import (
     telling_keys,
     varying_keys,
 )
-from scaledrelu.text import csv_of
+from scaledrelu.text import Say, csv_of
 
 ALL = "all"
 MOST_NAMES = 12  # that a message lists
 OK, NOTHING_FOUND = 0, 1
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
