@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from scaledrelu.text import duration
+from scaledrelu.text import Say, duration
 
 QUIET_S = 5.0  # shorter work is not reported
 EVERY_S = 15.0
@@ -26,7 +26,7 @@ class Countdown:
         what: str,
         total: int,
         *,
-        say: Callable[[str], None],
+        say: Say,
         shown: Callable[[int], str] = "{:,}".format,
     ) -> None:
         self._what, self._total, self._shown, self._say = what, total, shown, say

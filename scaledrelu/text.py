@@ -1,10 +1,12 @@
-"""Formatting of numbers and tables in messages that several packages share."""
+"""Messages that several packages share: what takes a line, the form of numbers and tables."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+Say = Callable[[str], None]  # takes one line
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What scripts share that go on where they were left: progress in lines, one line for the end."""
+"""What scripts share that go on where they were left: progress in lines."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import logging
 import sys
 from collections.abc import Callable
 
-from scaledrelu.config.compose import readable_errors
+from scaledrelu.runs.conclusion import concluded
 
 
-def run_resumable(work: Callable[[], None]) -> None:
-    """Do the work with progress on standard output; a mistake is one line and exit 2.
+def run_resumable(work: Callable[[], None]) -> int:
+    """Do the work with progress on standard output and return the exit status.
 
     Args:
         work: what a script does; done again after Ctrl-C, it goes on.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        with readable_errors():
-            work()
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted; run the same command again to continue")
+    return concluded(work)

@@ -1,4 +1,4 @@
-"""What the scripts about tables share: settings in, one line for a mistake, exit status out."""
+"""What the scripts about tables share: settings in, lines for people, what their status means."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import os
 import sys
 from collections.abc import Callable
 
-from scaledrelu.errors import RunError, ScaledReluError, reader_may_leave
-from scaledrelu.files import cannot_read
-from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_WRONG_INPUT
+from scaledrelu.runs.conclusion import concluded
 from scaledrelu.tables.settings import (
     Settings,
     check_typed_results,
     load_settings,
     settings_help,
 )
+from scaledrelu.text import Say
 
-Say = Callable[[str], None]
 READERS = ("report", "claims", "curves", "stability", "status", "dashboard")  # train nothing
 
 
@@ -38,9 +36,8 @@ def say_and_go_on(line: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-@reader_may_leave()
 def run_script(script: str, work: Callable[[Settings, Say], int], text: str) -> int:
-    """Read ``key=value`` arguments, do the work, turn a user's mistake into one line and exit 2.
+    """Read ``key=value`` arguments, do the work and return the exit status.
 
     Args:
         script: name of the script, which decides its settings.
@@ -65,29 +62,6 @@ def ending_text(script: str) -> str:
     """Return what the exit status of a script means, as the last line of its help."""
     good, bad = ENDINGS.get(script, DONE)
     return f"Exit status: 0 {good}; 1 {bad}; 2 wrong input; 130 interrupted"
-
-
-def concluded(work: Callable[[], int]) -> int:
-    """Do the work; turn a mistake or a failure into one line; return the exit status.
-
-    Args:
-        work: what a script does; returns the exit status.
-    """
-    try:
-        return work()
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue", file=sys.stderr)
-        return EXIT_CTRL_C
-    except ScaledReluError as error:
-        for line in error.lines:
-            print(f"error: {line}", file=sys.stderr)
-        return EXIT_FAILED if isinstance(error, RunError) else EXIT_WRONG_INPUT
-    except PermissionError as error:
-        line = cannot_read(error)
-        if line is None:
-            raise
-        print(f"error: {line}", file=sys.stderr)
-        return EXIT_WRONG_INPUT
 
 
 SAY = dict.fromkeys(

@@ -14,9 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import readable_errors
 from scaledrelu.config.ranges import Range, within
-from scaledrelu.errors import reader_may_leave
+from scaledrelu.runs.conclusion import concluded
 from scripts._runs import add_place_of_run
 
 FACTORS = Range("(1, 1000000000]")
@@ -49,5 +48,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    with readable_errors(), reader_may_leave():
-        main(parse(sys.argv[1:]))
+    sys.exit(concluded(lambda: main(parse(sys.argv[1:]))))

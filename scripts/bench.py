@@ -17,8 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TORCHINDUCTOR_FX_GRAPH_CACHE", "1")  # both sides compile the same graph
 
 from scaledrelu.bench.main import main
-from scaledrelu.config.compose import readable_errors
+from scaledrelu.runs.conclusion import concluded
 
 if __name__ == "__main__":
-    with readable_errors():
-        sys.exit(main(sys.argv[1:]))
+    sys.exit(concluded(lambda: main(sys.argv[1:])))

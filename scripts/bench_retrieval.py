@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.ranges import COUNT, FEW, within
+from scaledrelu.runs.conclusion import concluded
 
 MSMT17 = {"query": 11_659, "gallery": 82_161, "persons": 3_060, "cameras": 15}
 NOISE = 4.0  # of an image around its person: leaves something to rank
@@ -70,4 +71,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(parse(sys.argv[1:]))
+    sys.exit(concluded(lambda: main(parse(sys.argv[1:]))))

@@ -14,7 +14,8 @@ from scaledrelu.files import writing_to
 from scaledrelu.reports.claims.page import counts_text
 from scaledrelu.reports.claims.write import write_claims
 from scaledrelu.tables.settings import Settings
-from scripts._tables import Say, run_script
+from scaledrelu.text import Say
+from scripts._tables import run_script
 
 
 def claims(settings: Settings, say: Say) -> int:

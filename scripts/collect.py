@@ -23,11 +23,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.errors import ScaledReluError, reader_may_leave
 from scaledrelu.reports.collect import Asked, collect
-from scaledrelu.runs.ending import EXIT_WRONG_INPUT
+from scaledrelu.runs.conclusion import concluded
 
-ENDING = "Exit status: 0 a table was printed; 1 no run matches; 2 wrong input."
+ENDING = "Exit status: 0 a table was printed; 1 no run matches; 2 wrong input; 130 interrupted."
 
 
 def parse(arguments: Sequence[str]) -> Asked:
@@ -49,15 +48,10 @@ def parse(arguments: Sequence[str]) -> Asked:
     return Asked(**vars(parser.parse_intermixed_args(arguments)))
 
 
-@reader_may_leave()
 def main() -> int:
     """Print what is asked for; return the exit status."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    try:
-        return collect(parse(sys.argv[1:]), print, width=width)
-    except ScaledReluError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_WRONG_INPUT
+    return concluded(lambda: collect(parse(sys.argv[1:]), print, width=width))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from scaledrelu.reports.curves import write_curves
 from scaledrelu.reports.milestones import write_milestones
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
-from scripts._tables import Say, run_script
+from scaledrelu.text import Say
+from scripts._tables import run_script
 
 
 def curves(settings: Settings, say: Say) -> int:

@@ -8,7 +8,6 @@ Needs the extra: .venv/bin/pip install -e '.[dashboards]'
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,10 +16,11 @@ from scaledrelu.dashboards.save import check_installed, save_views, where_of
 from scaledrelu.runs.mirrored import check_online, project_of
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
+from scaledrelu.text import Say
 from scripts._tables import run_script
 
 
-def dashboard(settings: Settings, say: Callable[[str], None]) -> int:
+def dashboard(settings: Settings, say: Say) -> int:
     """Save the views.
 
     Args:

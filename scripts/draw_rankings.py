@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import readable_errors
 from scaledrelu.config.ranges import FEW, within
+from scaledrelu.runs.conclusion import concluded
 from scripts._runs import add_place_of_run
 
 
@@ -45,5 +45,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    with readable_errors():
-        main(parse(sys.argv[1:]))
+    sys.exit(concluded(lambda: main(parse(sys.argv[1:]))))

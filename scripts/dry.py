@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,13 +16,14 @@ from scaledrelu.config.compose import compose
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
+from scaledrelu.text import Say
 from scripts._tables import run_script
 
 SMALL = ("batch.total=2", "batch.group=2", "precision=fp32", "launch=local", "launch.device=cpu")
 IMAGENET_CLASSES = 1000
 
 
-def dry(settings: Settings, say: Callable[[str], None]) -> int:
+def dry(settings: Settings, say: Say) -> int:
     """Take the steps run by run; return 1 if any of them failed.
 
     Args:

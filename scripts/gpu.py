@@ -16,11 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.bench.gpu import main
-from scaledrelu.errors import ScaledReluError
+from scaledrelu.runs.conclusion import concluded
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:], show=partial(print, end="", flush=True)))
-    except ScaledReluError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    show = partial(print, end="", flush=True)
+    sys.exit(concluded(lambda: main(sys.argv[1:], show=show)))

@@ -12,11 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import readable_errors
 from scaledrelu.config.ranges import SEED, within
 from scaledrelu.data.people.folder import write_mini_reid
 from scaledrelu.data.people.sheet import save_sheet
 from scaledrelu.data.people.sightings import PRESETS
+from scaledrelu.runs.conclusion import concluded
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -46,5 +46,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    with readable_errors():
-        main(parse(sys.argv[1:]))
+    sys.exit(concluded(lambda: main(parse(sys.argv[1:]))))

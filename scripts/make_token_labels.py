@@ -94,4 +94,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_resumable(lambda: main(parse(sys.argv[1:])))
+    sys.exit(run_resumable(lambda: main(parse(sys.argv[1:]))))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.dashboards.afterwards import (
     Copy,
     Counts,
@@ -23,13 +23,14 @@ from scaledrelu.dashboards.afterwards import (
     copies_of_tables,
     send_all,
 )
-from scaledrelu.errors import ConfigError, reader_may_leave
+from scaledrelu.errors import ConfigError
 from scaledrelu.files import writing_to
+from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.mirrored import Sender, check_online
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
-from scripts._tables import concluded, ending_text, say
+from scripts._tables import ending_text, say
 
 EVERY_SEED = "seeds=table"  # unless others are asked for
 
@@ -108,5 +109,4 @@ def in_words(counts: Counts) -> str:
 
 
 if __name__ == "__main__":
-    with reader_may_leave():
-        sys.exit(concluded(lambda: main(parse(sys.argv[1:]))))
+    sys.exit(concluded(lambda: main(parse(sys.argv[1:]))))

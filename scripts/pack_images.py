@@ -72,4 +72,4 @@ def _packs_in(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    run_resumable(lambda: main(parse(sys.argv[1:])))
+    sys.exit(run_resumable(lambda: main(parse(sys.argv[1:]))))

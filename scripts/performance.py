@@ -19,7 +19,8 @@ from scaledrelu.files import writing_to
 from scaledrelu.reports.performance_page import write_page
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
-from scripts._tables import Say, run_script
+from scaledrelu.text import Say
+from scripts._tables import run_script
 
 
 def performance(settings: Settings, say: Say) -> int:

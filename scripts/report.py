@@ -28,7 +28,8 @@ from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import tables_of
-from scripts._tables import Say, run_script
+from scaledrelu.text import Say
+from scripts._tables import run_script
 
 
 def report(settings: Settings, say: Say) -> int:

@@ -18,7 +18,8 @@ from scaledrelu.files import writing_to
 from scaledrelu.reports.stability.files import write_stability
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
-from scripts._tables import Say, run_script
+from scaledrelu.text import Say
+from scripts._tables import run_script
 
 
 def stability(settings: Settings, say: Say) -> int:

@@ -7,7 +7,6 @@ python scripts/status.py tables=[table1] profile=paper seeds=0,1,2
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -15,10 +14,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scaledrelu.launch.status import status_lines
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
+from scaledrelu.text import Say
 from scripts._tables import run_script
 
 
-def status(settings: Settings, say: Callable[[str], None]) -> int:
+def status(settings: Settings, say: Say) -> int:
     """Print the state of the runs.
 
     Args:

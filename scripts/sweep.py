@@ -15,13 +15,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.files import writing_to
-from scaledrelu.launch.executor import Say
 from scaledrelu.launch.jobs import Train
-from scaledrelu.launch.sweep import conclude, launch_tables
+from scaledrelu.launch.sweep import launch_tables
+from scaledrelu.launch.sweep_end import conclude
 from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.spawn import train_planned
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
+from scaledrelu.text import Say
 from scripts._tables import run_script
 
 Write = Callable[..., list[Path]]

@@ -7,21 +7,23 @@ python scripts/theory.py n_jobs=1           settings of scripts/sweep.py, see it
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.places import published_root
 from scaledrelu.files import writing_to
-from scaledrelu.launch.sweep import conclude, launch_plan
+from scaledrelu.launch.sweep import launch_plan
+from scaledrelu.launch.sweep_end import conclude
 from scaledrelu.runs.spawn import train_planned
 from scaledrelu.tables.settings import Settings
+from scaledrelu.text import Say
 from scaledrelu.theory.plan import plan_theory
 from scripts._tables import run_script
 from scripts.sweep import PRELOAD
 
 
-def theory(settings: Settings, say: Callable[[str], None]) -> int:
+def theory(settings: Settings, say: Say) -> int:
     """Train the runs of conf/theory.yaml that are missing, then write the page.
 
     Args:
@@ -40,7 +42,7 @@ def theory(settings: Settings, say: Callable[[str], None]) -> int:
     if launched.interrupted:
         return conclude(plan, launched, say)
     with writing_to(docs):
-        published = settings.results / "published"
+        published = published_root(settings.results)
         for path in write_page(plan, docs=docs, published=published, say=say):
             say(f"wrote {path}")
     return conclude(plan, launched, say)

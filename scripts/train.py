@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.launch.slots_launcher import SlotsLauncher
 from scaledrelu.reports.multirun import multirun_text
 from scaledrelu.runs.command import Command

@@ -1,14 +1,23 @@
 """What the scripts do when their output is not read to its end, or an input may not be read."""
 
+import argparse
 import os
+import runpy
 import sys
+from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
-from scaledrelu.config.compose import readable_errors
-from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.errors import ConfigError, RefusedError, RunError
+from scaledrelu.runs import command
+from scaledrelu.runs.conclusion import concluded
+from scripts import _tables
 from scripts._tables import READERS, run_script
 from tests.helpers.permissions import closed
+
+SCRIPTS = sorted((Path(__file__).resolve().parents[1] / "scripts").glob("[!_]*.py"))
 
 
 def test_a_reader_that_leaves_early_is_no_error(monkeypatch):
@@ -51,6 +60,48 @@ def test_a_failure_is_1_and_wrong_input_2(monkeypatch):
         assert run_script("sweep", work, "a script") == status
 
 
+def interrupt(*_arguments, **_options):
+    """Do as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=[path.stem for path in SCRIPTS])
+def test_ctrl_c_ends_every_script_with_one_line_and_130(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [script.name])
+    for read in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, read, interrupt)
+    monkeypatch.setattr(_tables, "load_settings", interrupt)
+    monkeypatch.setattr(command, "planned_run", interrupt)
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as left:  # the latter would end pytest
+        runpy.run_path(str(script), run_name="__main__")
+    assert getattr(left.value, "code", "a traceback") == 130
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert said.err.startswith("interrupted; run the same command again")
+
+
+def test_every_refused_thing_has_its_line(capsys):
+    def refuse():
+        raise RefusedError(["no images", "no GPU"])
+
+    assert concluded(refuse) == 2
+    assert capsys.readouterr().err == "error: no images\nerror: no GPU\n"
+
+
+@pytest.mark.parametrize("error", [HydraException("no such group"), OmegaConfBaseException("type")])
+def test_what_hydra_refuses_is_one_line(error, capsys):
+    def refuse():
+        raise error
+
+    assert concluded(refuse) == 2
+    assert capsys.readouterr().err.startswith(f"error: {error}; see conf/")
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        concluded(lambda: 1 // 0)
+
+
 def test_what_a_script_returns_is_its_exit_status_while_somebody_reads(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["sweep.py"])
     assert run_script("sweep", lambda settings, say: 1, "a script") == 1
@@ -64,20 +115,14 @@ def test_what_a_script_may_not_read_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["sweep.py"])
     with closed(tmp_path / "file"):
         assert run_script("sweep", lambda *_: len((tmp_path / "file").read_text()), "") == 2
-        with pytest.raises(SystemExit) as ended, readable_errors():
-            (tmp_path / "file").read_text()
-    assert ended.value.code == 2
     said = f"error: {tmp_path / 'file'}: cannot be read (Permission denied); give read permission"
-    assert capsys.readouterr().err.splitlines() == [said, said]
+    assert capsys.readouterr().err.splitlines() == [said]
 
 
 def test_a_script_that_may_not_write_keeps_its_traceback(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["sweep.py"])
-    with closed(tmp_path, 0o555):
-        with pytest.raises(PermissionError):
-            run_script("sweep", lambda *_: (tmp_path / "file").write_text(""), "")
-        with pytest.raises(PermissionError), readable_errors():
-            (tmp_path / "file").touch()
+    with closed(tmp_path, 0o555), pytest.raises(PermissionError):
+        run_script("sweep", lambda *_: (tmp_path / "file").write_text(""), "")
 
 
 @pytest.mark.parametrize("script", READERS)

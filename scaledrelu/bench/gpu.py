@@ -28,6 +28,7 @@ from scaledrelu.bench.pieces import (
 )
 from scaledrelu.bench.whole_runs import LOGS, ROOT, whole_runs
 from scaledrelu.config.launch import visible_gpus
+from scaledrelu.config.places import published_root
 from scaledrelu.errors import ConfigError
 
 SHARES = {"tests": 1 / 4, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most
@@ -149,7 +150,7 @@ def bench_piece(kind: str, options: argparse.Namespace, limit_s: float) -> Piece
     """
     seconds = 0.95 * (limit_s - grace_s(limit_s))
     arguments = ["--only", kind, "--device", options.device, "--budget", f"{seconds:.0f}"]
-    arguments += ["--out", str(options.results / "published" / "bench")]
+    arguments += ["--out", str(published_root(options.results) / "bench")]
     if options.device == "cpu":
         arguments += [*QUICK, "--match", MATCH[kind]]
     elif kind == "step":

@@ -16,6 +16,7 @@ from scaledrelu.bench.cases import PROFILES, Case, list_cases
 from scaledrelu.bench.end_cases import EndCase, list_end_cases
 from scaledrelu.bench.session import Session, open_session
 from scaledrelu.bench.table import Row
+from scaledrelu.config.places import published_root
 from scaledrelu.config.ranges import COUNT, POSITIVE, within
 from scaledrelu.errors import ConfigError, DataError
 
@@ -26,7 +27,7 @@ COMPILE_SECONDS = 75.0  # first guess of what a compiled case costs; then the la
 CASE_SECONDS = 8.0
 END_SECONDS = {False: 20.0, True: 95.0}  # from file to update; with and without compilation
 QUICK_ENDS = 2
-PUBLISHED = Path("results/published/bench")
+PUBLISHED = published_root("results") / "bench"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

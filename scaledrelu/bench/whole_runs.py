@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scaledrelu.bench.pieces import Clock, Ended, Piece, Report, Show, attempt, grace_s
-from scaledrelu.config.places import CONF_DIR
+from scaledrelu.config.places import CONF_DIR, published_root, runs_root
 
 ROOT = CONF_DIR.parent
 LOGS = "gpu"  # below the results folder
@@ -91,7 +91,7 @@ def restore(results: Path, profile: str) -> dict[str, int]:
         profile: the profile.
     """
     found = {}
-    for record in sorted((results / "published" / profile / "runs").glob("*")):
+    for record in sorted(runs_root(published_root(results) / profile).glob("*")):
         target = results / "runs" / record.name
         try:
             seed = int(json.loads((record / "config.json").read_bytes())["seed"])

@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scaledrelu.config.data import MADE, UNLABELLED
 from scaledrelu.config.digest import Known, label_digest
 from scaledrelu.config.group import folder_name
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.places import CONF_DIR, quoted
 from scaledrelu.config.run import RunConfig
+from scaledrelu.config.yaml_file import read_yaml
 from scaledrelu.errors import ConfigError, DataError
 
 ComposeFunction = Callable[[Sequence[str]], RunConfig]
@@ -202,10 +201,7 @@ def label_folder(config: RunConfig) -> Path:
 
 def _making(path: Path, listed: str) -> dict[str, Any]:
     """Return how an artifact is made: ``script``, and a list under one more key."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    raw = read_yaml(path, str(path))
     whole = isinstance(raw, dict) and raw.keys() == {"script", listed}
     if not whole or not isinstance(raw["script"], str) or not isinstance(raw[listed], list):
         raise ConfigError(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,13 +24,12 @@ from scaledrelu.config.hydra_tree import (
     tree_digest,
 )
 from scaledrelu.config.overrides import check_overrides
-from scaledrelu.config.places import CONF_DIR as CONF_DIR
-from scaledrelu.config.places import expand_overrides, expand_places
+from scaledrelu.config.places import CONF_DIR, expand_overrides, expand_places
 from scaledrelu.config.recorded import pin_recorded_files, pin_recorded_labels
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets
-from scaledrelu.errors import ConfigError, ScaledReluError, nearest
-from scaledrelu.files import cannot_read
+from scaledrelu.config.yaml_file import read_yaml
+from scaledrelu.errors import ConfigError, nearest
 
 
 def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunConfig:
@@ -177,7 +174,7 @@ def check_method(config: RunConfig, conf_dir: Path) -> None:
 @cache
 def _task_of(recipe: Path, mtime_ns: int) -> str | None:
     """Return the task that a recipe names; read once per version of the file."""
-    return (yaml.safe_load(recipe.read_text()).get("task") or {}).get(TARGET)
+    return (read_yaml(recipe, str(recipe)).get("task") or {}).get(TARGET)
 
 
 def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
@@ -193,24 +190,3 @@ def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
         f"unknown key '{error.key}'{where}{nearest(leaf, error.known)}; "
         f"allowed here: {', '.join(error.known)} (fields are defined in scaledrelu/config/)"
     )
-
-
-@contextlib.contextmanager
-def readable_errors() -> Iterator[None]:
-    """Print what a user can fix as one line and exit 2; bugs keep their traceback."""
-    from hydra.errors import HydraException
-
-    try:
-        yield
-    except ScaledReluError as error:
-        message = str(error)
-    except (HydraException, OmegaConfBaseException) as error:
-        message = one_line(error)
-    except PermissionError as error:
-        message = cannot_read(error)
-        if message is None:
-            raise
-    else:
-        return
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)

@@ -13,9 +13,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import TRANSIENT
 from scaledrelu.config.overrides import group_options
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 
 _NOT_TYPED = {*TRANSIENT, "data.digest", "data.token_labels_digest"}  # digests follow from files

@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
-
 from scaledrelu.config.construct import UnknownKeyError, construct
 from scaledrelu.config.evaluation import is_percent
 from scaledrelu.config.fields import number
 from scaledrelu.config.group import Group, require, typed
+from scaledrelu.config.overrides import NOT_OF_A_ROW, check_listed
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.ranges import COUNT, NOT_NEGATIVE, POSITIVE
 from scaledrelu.config.seeds import ALLOWED, Seeds, seeds_of, unknown_profile
+from scaledrelu.config.yaml_file import read_yaml
 from scaledrelu.errors import ConfigError, nearest
 
 FILE = "figure/curves.yaml"
 HALF_GAP = "half_gap"  # half of the way to the nearest other value of the same epoch and metric
 KEYS = ("tolerance", "seeds", "milestones")
+NOT_OF_A_RUN = {**NOT_OF_A_ROW, "seed": "write seeds: beside milestones:"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,11 @@ class Milestone(Group):
     paper: float = number(NOT_NEGATIVE)
 
     def check(self) -> None:
-        """Refuse what is no override, and percentages above 100."""
-        for item in self.run:
-            name, equals, _ = item.partition("=")
-            require(
-                bool(equals and name) and name[0] not in "+~",
-                f"run: '{item}': write key=value, without + or ~",
-            )
+        """Refuse what is no override of such a run, and percentages above 100."""
+        try:
+            check_listed(self.run, NOT_OF_A_RUN)
+        except ConfigError as error:
+            raise ConfigError(f"run: {error}") from error
         require(
             self.paper <= 100 or not is_percent(self.metric),
             f"paper={typed(self.paper)}: {self.metric} is a percentage; must lie in [0, 100]",
@@ -93,10 +92,7 @@ def load_milestones(conf_dir: Path | None = None) -> Milestones:
     """
     path = (conf_dir or CONF_DIR) / FILE
     where = f"conf/{FILE}"
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from error
+    raw = read_yaml(path, where)
     known = isinstance(raw, Mapping) and set(raw) == set(KEYS)
     require(known, f"{where}: must hold {', '.join(KEYS)}, and nothing else")
     seeds = seeds_of(raw["seeds"])

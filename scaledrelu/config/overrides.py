@@ -1,4 +1,4 @@
-"""The command line, before Hydra sees it: one-line errors for wrong groups, options and keys."""
+"""Overrides, before Hydra sees them: one-line errors for wrong forms, groups, options and keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledrelu.config.group import Group, fields_of
+from scaledrelu.config.group import Group, fields_of, typed
 from scaledrelu.config.launchers import SWEEPER, check_launcher, check_sweeper
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, nearest
@@ -19,6 +19,53 @@ if TYPE_CHECKING:
 # Groups whose names read like quantities: the hint says where the number goes.
 NUMBER_KEYS = {"lr": ("lr.base", "the rate"), "warmup": ("warmup.epochs", "its length")}
 FREE_GROUPS = {"hydra"}
+# What a row of a table cannot override, and how to set it instead.
+NOT_OF_A_ROW = {
+    "seed": "write seeds: [0, 1, 2] in the table, block or row",
+    **dict.fromkeys(("profile", "profile.name"), "set profile=<name> on the command line"),
+    "paths.results": "set results=<folder> on the command line",
+    "trust": "set trust=[<module>] on the command line, which alone may trust code",
+    "hydra": "Hydra's settings are not part of a run",
+}
+
+
+def key_of(override: object) -> str:
+    """Return the key of an override that stands in a file or a setting.
+
+    Args:
+        override: ``key=value``. Without the + and ~ of the shell: lists are joined by key.
+
+    Raises:
+        ConfigError: it is anything else.
+    """
+    key, equals, _ = str(override).partition("=")
+    if not isinstance(override, str) or not equals or not key or key[0] in "+~":
+        raise ConfigError(f"'{typed(override)}': write key=value, without + or ~")
+    return key
+
+
+def check_listed(overrides: Sequence[object], elsewhere: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a list of overrides if each is one, and none is there in vain.
+
+    Args:
+        overrides: those of one list, in a file or a setting.
+        elsewhere: keys that are decided elsewhere -> how to set them instead.
+
+    Raises:
+        ConfigError: not ``key=value``, a key that stands twice or is decided elsewhere; one line
+            that names the override, not the place of the list.
+    """
+    keys: set[str] = set()
+    for override in overrides:
+        name = str(override).partition("=")[0].lstrip("+~")
+        root = "hydra" if name.startswith("hydra") else name.partition("@")[0]
+        if root in elsewhere:
+            raise ConfigError(f"'{override}' is not allowed here; {elsewhere[root]}")
+        key = key_of(override)
+        if key in keys:
+            raise ConfigError(f"'{key}' is given twice; remove one")
+        keys.add(key)
+    return tuple(map(str, overrides))
 
 
 def group_options(conf_dir: Path, *more: Path) -> dict[str, list[str]]:

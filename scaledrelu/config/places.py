@@ -29,6 +29,11 @@ def runs_root(results: str | Path) -> Path:
     return Path(results) / "runs"
 
 
+def published_root(results: str | Path) -> Path:
+    """Return the folder of what git keeps of the results: a folder for each profile, and bench."""
+    return Path(results) / "published"
+
+
 def expand_home(text: str, *, key: str) -> str:
     """Return a path with ``~`` or ``~user`` in front expanded.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,8 @@ from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.printed import Printed, printed_of, with_printed
 from scaledrelu.tables.spec import load_table, table_names
-from scaledrelu.text import duration
+from scaledrelu.text import Say, duration
 
-Say = Callable[[str], None]
 BESIDE = ("figure1", "claims")  # other reports of a profile, sent with its tables where written
 TABLE_JOB = "table"
 MOST_IN_A_ROW = 3  # failures one after the other: the server is away, or refuses the key

@@ -27,7 +27,6 @@ from scaledrelu.runs.record import (
 )
 
 WORKED_ON = "another process is working on it"
-Say = Callable[[str], None]  # takes one line
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from scaledrelu.config.artifacts import MANIFEST
 from scaledrelu.errors import ScaledReluError
-from scaledrelu.launch.executor import Event, Files, Say, What
+from scaledrelu.launch.executor import Event, Files, What
 from scaledrelu.runs.record import Outcome, Result, read_result
-from scaledrelu.text import duration
+from scaledrelu.text import Say, duration
 
 QUIET = (What.STARTED,)
 AGAIN = "run the same command again"

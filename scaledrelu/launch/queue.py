@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from scaledrelu.config.identity import RUN_ID
 from scaledrelu.files import write_atomic
 from scaledrelu.runs.damage import UNREADABLE
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_INTERRUPTED
@@ -82,7 +83,7 @@ def queued_jobs(results: Path) -> dict[str, QueuedJob] | None:
         if line.count("|") < 4:  # a part of some other job's comment
             continue
         job_id, state, reason, comment, name = line.split("|", 4)
-        target = re.search(r"[a-z_]+-[0-9a-f]{12}$", name)
+        target = re.search(rf"{RUN_ID.pattern}$", name)
         if target and comment == comment_of(results):
             job = QueuedJob(job_id, state, reason)
             if not job.leaving or target[0] not in found:  # one that leaves may have a successor

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.launch.executor import Files, Job
 from scaledrelu.launch.queue import JobRecord, comment_of, write_job
 from scaledrelu.launch.slurm_options import SHARED, options_of

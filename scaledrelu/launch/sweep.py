@@ -12,10 +12,8 @@ from scaledrelu.config.run import RunConfig, value_of
 from scaledrelu.errors import ConfigError, RefusedError, nearest
 from scaledrelu.files import writing_to
 from scaledrelu.launch.budget import Budget
-from scaledrelu.launch.conclusion import Launched, how_to_continue
-from scaledrelu.launch.conclusion import conclude as conclude
 from scaledrelu.launch.estimate import Estimator, time_left
-from scaledrelu.launch.executor import Event, Executor, Job, Say, note_signals
+from scaledrelu.launch.executor import Event, Executor, Job, note_signals
 from scaledrelu.launch.jobs import Train, files_of, jobs_of, write_plan
 from scaledrelu.launch.local import LocalExecutor, anything
 from scaledrelu.launch.obstacles import files_not_here, obstacles_here
@@ -24,12 +22,14 @@ from scaledrelu.launch.progress import Progress
 from scaledrelu.launch.slots import GPUS, Slot, slots_of
 from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_options
+from scaledrelu.launch.sweep_end import Launched, how_to_continue
 from scaledrelu.runs.mirrored import ONLINE, check_online, mode_here
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.setting_values import SLURM
 from scaledrelu.tables.settings import Settings
+from scaledrelu.text import Say
 
 REDO = ("none", "failed", "all")
 POLL_S = 1.0

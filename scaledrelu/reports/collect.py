@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaledrelu.errors import ConfigError, RunError, nearest
+from scaledrelu.errors import ConfigError, nearest
 from scaledrelu.files import write_atomic
 from scaledrelu.reports.multirun import endings_of, multirun_text
 from scaledrelu.reports.run_filters import check_key, read_filters, select, why_none
@@ -36,12 +36,11 @@ from scaledrelu.reports.run_table import (
     telling_keys,
     varying_keys,
 )
-from scaledrelu.text import csv_of
+from scaledrelu.text import Say, csv_of
 
 ALL = "all"
 MOST_NAMES = 12  # that a message lists
 OK, NOTHING_FOUND = 0, 1
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,7 @@ def collect(asked: Asked, say: Say, *, width: int | None = None) -> int:
 
     Raises:
         ConfigError: a filter, key or metric that does not exist, or options that exclude each
-            other.
-        RunError: a file that cannot be written.
+            other, or a file that cannot be written.
     """
     _check(asked)
     filters, by = read_filters(asked.filters), _listed(asked.by)
@@ -222,7 +220,7 @@ def _writable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(
+        raise ConfigError(
             f"{path}: cannot be written ({error.strerror}); give a file in another folder"
         ) from error
 

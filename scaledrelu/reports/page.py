@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from scaledrelu.config.places import published_root
 from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.html import Html, joined, listed, section, tag
@@ -72,7 +73,7 @@ def write_page(settings: Settings, *, published: bool = False) -> Path:
         TableError, ConfigError: as planning, or a file beside the page that another version wrote.
     """
     results = settings.results
-    folder = results / "published" / settings.profile if published else results / settings.profile
+    folder = (published_root(results) if published else results) / settings.profile
     root = folder if published else results
     known = table_names(settings.conf_dir)
     names = tuple(path.stem for path in table_files(folder) if path.stem in known)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.config.identity import RUN_ID
-from scaledrelu.config.places import EVIDENCE, METRICS
+from scaledrelu.config.places import EVIDENCE, METRICS, published_root
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_changed
 from scaledrelu.reports.published_tables import CURVES, MILESTONES, other_files, table_files
@@ -46,7 +46,7 @@ def publish(
     Raises:
         TableError: nothing to publish, a record that is gone, or evidence that would shrink.
     """
-    source, target = results / profile, results / "published" / profile
+    source, target = results / profile, published_root(results) / profile
     reports = _with_results(source, tables)
     others = _others(source, tables)
     if not force:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 
+from scaledrelu.config.places import published_root
 from scaledrelu.files import write_changed
 from scaledrelu.reports.agreement import CrashCount
 from scaledrelu.reports.grid import signed
@@ -82,7 +83,7 @@ def write_results_page(results: Path, root: Path) -> Path | None:
     """
     if results.resolve() != (root / "results").resolve():
         return None
-    page, text = root / PAGE, results_page(results / "published" / PROFILE)
+    page, text = root / PAGE, results_page(published_root(results) / PROFILE)
     return write_changed(page, text)
 
 

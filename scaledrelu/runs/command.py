@@ -17,10 +17,10 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
-from scaledrelu.config.compose import CONF_DIR, finalize, readable_errors
+from scaledrelu.config.compose import finalize
 from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.places import expand_home, expand_overrides
+from scaledrelu.config.places import CONF_DIR, expand_home, expand_overrides
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import (
     HYDRA_MODE,
@@ -31,9 +31,10 @@ from scaledrelu.config.shell import (
     ready_for_hydra,
     visible_words,
 )
-from scaledrelu.errors import ConfigError, ScaledReluError, reader_may_leave
+from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use
 from scaledrelu.runs.blame import ranks_of_process
+from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.ending import (
     EXIT_CTRL_C,
     EXIT_FAILED,
@@ -69,7 +70,6 @@ class Command:
         self.reports: list[JobReport] = []
         self._table = table
 
-    @reader_may_leave()
     def main(
         self,
         job: Callable[[], object],
@@ -84,25 +84,28 @@ class Command:
             text: examples, for the help.
             plugins: our own plugins for Hydra.
         """
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach readable_errors, not Hydra's printer
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach concluded(), not Hydra's printer
         if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, which may be killed
             stop_with_parent(os.getppid())
         self.reports.clear()
         MultirunFolder.path = None
-        with readable_errors():
-            if (planned := planned_run(sys.argv[1:])) is not None:
-                return self._train_planned(planned)
-            asked = read_arguments(expand_overrides(sys.argv[1:]))
-            sys.argv[1:] = ready_for_hydra(asked, CONF_DIR)
-            if asked.help:
-                print_out(help_text(CONF_DIR, text))
-                return 0
-            if asked.shell_completion and asked.overrides[0].startswith("query"):
-                return complete(job)
-            refuse_several_in_ranks(asked)
-            names = {f"{PLUGINS}.{plugin.__name__}": plugin for plugin in plugins}
-            Plugins.instance().class_name_to_class.update(names)
-            return self._run(job, asked)
+        return concluded(lambda: self._answer(job, text, plugins))
+
+    def _answer(self, job: Callable[[], object], text: str, plugins: Sequence[type[Plugin]]) -> int:
+        """Do what the command line asks for and return the exit status."""
+        if (planned := planned_run(sys.argv[1:])) is not None:
+            return self._train_planned(planned)
+        asked = read_arguments(expand_overrides(sys.argv[1:]))
+        sys.argv[1:] = ready_for_hydra(asked, CONF_DIR)
+        if asked.help:
+            print_out(help_text(CONF_DIR, text))
+            return 0
+        if asked.shell_completion and asked.overrides[0].startswith("query"):
+            return complete(job)
+        refuse_several_in_ranks(asked)
+        names = {f"{PLUGINS}.{plugin.__name__}": plugin for plugin in plugins}
+        Plugins.instance().class_name_to_class.update(names)
+        return self._run(job, asked)
 
     def job(self, composed: DictConfig) -> float | None:
         """Train what Hydra composed; raises nothing: other jobs follow.

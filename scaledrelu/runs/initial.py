@@ -24,7 +24,7 @@ from scaledrelu.config.run import RunConfig, value_of
 from scaledrelu.config.stored import CONFIG_YAML, from_stored, from_yaml
 from scaledrelu.config.trust import check_targets
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
-from scaledrelu.errors import CheckpointError, ConfigError, RunError
+from scaledrelu.errors import CheckpointError, ConfigError
 from scaledrelu.models.weight_files import file_sha256, open_weights
 from scaledrelu.models.weights import Grid, LoadReport, read_backbone
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, keep, read_text
@@ -71,8 +71,8 @@ def load_initial(config: RunConfig, task: Task) -> LoadReport | None:
         What was loaded; None for ``init.kind=scratch``.
 
     Raises:
-        ConfigError: if ``init`` is incomplete, or the upstream run has another network.
-        RunError: if the upstream run is missing, unfinished or crashed.
+        ConfigError: if ``init`` is incomplete, or the upstream run is missing, unfinished or
+            crashed, or has another network.
         CheckpointError: if weights are missing, damaged, or of another file or network.
     """
     init = config.init
@@ -97,8 +97,8 @@ def finished_run(results: str | Path, run_id: str, *, trust: Sequence[str] = ())
             that the stored configuration itself trusts are ignored.
 
     Raises:
-        ConfigError: if its configuration names code that is not trusted.
-        RunError: if the run is missing, unfinished or crashed.
+        ConfigError: if the run is missing, unfinished or crashed, or its configuration names code
+            that is not trusted.
         CheckpointError: if its weights are missing or not the last ones.
     """
     folder = run_directory(results, run_id)
@@ -194,19 +194,19 @@ def _check_sha256(path: str, expected: str) -> None:
 def _result_of(folder: Path, run_id: str) -> Result:
     status = read_status(folder)
     if status == Status.CRASH:
-        raise RunError(
+        raise ConfigError(
             f"{run_id}: upstream crashed, so its weights are not used (see {folder}); choose "
             "another init.run"
         )
     if status == Status.OK:
         return read_result(folder)
     if not folder.is_dir():
-        raise RunError(
+        raise ConfigError(
             f"{folder}: no such run (published records have no weights); train it first, for "
             "example with the table that needs it, or set paths.results"
         )
     reason = read_error(folder)
-    raise RunError(
+    raise ConfigError(
         f"{folder}: this run is not finished ({status.value if reason is None else reason}); run "
         "the command that trains it again to finish it"
     )

@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import canonical
 from scaledrelu.config.milestones import HALF_GAP, Milestone, Milestones, load_milestones
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Evaluation, Training

@@ -13,7 +13,7 @@ from PIL import Image
 from scaledrelu.config.launch import PathsConfig
 from scaledrelu.config.places import EVIDENCE
 from scaledrelu.data.reid import ReidSplits
-from scaledrelu.errors import RunError
+from scaledrelu.errors import ConfigError
 from scaledrelu.evals.ranking_picture import RankedQuery, draw_rankings
 from scaledrelu.runs.damage import RecordError, in_short, keep
 from scaledrelu.runs.feed import open_data
@@ -36,16 +36,16 @@ def ranking_picture(
             configuration itself trusts are ignored.
 
     Raises:
-        ConfigError: if its configuration names code that is not trusted.
-        RunError: if there is no such run, or it ranked nothing.
+        ConfigError: if there is no such run, it ranked nothing, or its configuration names code
+            that is not trusted.
     """
     folder = run_directory(results, run_id)
     if not (folder / EVIDENCE).exists():
-        raise RunError(f"{folder}: no finished run with evidence; train it first")
+        raise ConfigError(f"{folder}: no finished run with evidence; train it first")
     try:
         with np.load(folder / EVIDENCE) as evidence:
             if FIRST_PLACES not in evidence:
-                raise RunError(f"{folder}: has no rankings; choose a re-identification run")
+                raise ConfigError(f"{folder}: has no rankings; choose a re-identification run")
             pictured, places = evidence[PICTURED], evidence[FIRST_PLACES]
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise RecordError(

@@ -19,7 +19,7 @@ from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.loop import train
 from scaledrelu.engine.saved import LAST, PREVIOUS
 from scaledrelu.engine.watch import Seen, watching
-from scaledrelu.errors import CheckpointError, RunError, nearest
+from scaledrelu.errors import CheckpointError, ConfigError, RunError, nearest
 from scaledrelu.runs.build import build
 from scaledrelu.runs.planned import read_planned
 from scaledrelu.runs.provenance import device_name
@@ -114,18 +114,19 @@ def find_crashed(results: str | Path, run_id: str, *, trust: Sequence[str] = ())
         trust: further modules that its configuration may name.
 
     Raises:
-        RunError: no such run, one that did not crash, or one without a checkpoint.
-        ConfigError: its data have changed, or it names code that is not trusted.
+        ConfigError: no such run, or one that did not crash, its data have changed, or it names
+            code that is not trusted.
+        RunError: its checkpoint is gone.
     """
     folder = run_directory(results, run_id)
     if not folder.is_dir():
         known = [path.name for path in runs_root(results).glob("[!.]*")]
-        raise RunError(f"{run_id}: no such run in {results}{nearest(run_id, known)}")
+        raise ConfigError(f"{run_id}: no such run in {results}{nearest(run_id, known)}")
     result = read_result(folder)
     if result is None:
-        raise RunError(f"{run_id}: has no result yet; an autopsy needs a run that crashed")
+        raise ConfigError(f"{run_id}: has no result yet; an autopsy needs a run that crashed")
     if result.outcome is not Outcome.CRASH:
-        raise RunError(f"{run_id}: did not crash ({result.outcome}); there is nothing to find")
+        raise ConfigError(f"{run_id}: did not crash ({result.outcome}); there is nothing to find")
     crash_step, config = result.crash["step"], None
     states = _checkpoints(folder, before=crash_step + 1)
     if (folder / "config.yaml").is_file():

@@ -25,8 +25,8 @@ def teacher_from_run(results: str | Path, run_id: str, *, trust: Sequence[str] =
             configuration itself trusts are ignored.
 
     Raises:
-        ConfigError: if its configuration names code that is not trusted.
-        RunError: if the run is missing, unfinished or crashed.
+        ConfigError: if the run is missing, unfinished or crashed, or its configuration names code
+            that is not trusted.
         CheckpointError: if its weights are missing or not the last ones.
     """
     run = finished_run(results, run_id, trust=trust)

@@ -1,4 +1,4 @@
-"""Reads table files strictly: no key twice, and a one-line error for anything out of place."""
+"""Reads table files strictly: a one-line error for anything out of place."""
 
 from __future__ import annotations
 
@@ -7,33 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from scaledrelu.config import yaml_file
+from scaledrelu.config.overrides import NOT_OF_A_ROW, check_listed
 from scaledrelu.config.seeds import ALLOWED, Seeds, seeds_of, unknown_profile
-from scaledrelu.errors import TableError, nearest
-
-# What a row cannot override, and how to set it instead.
-NOT_OF_A_ROW = {
-    "seed": "write seeds: [0, 1, 2] in the table, block or row",
-    "profile": "set profile=<name> on the command line",
-    "paths.results": "set results=<folder> on the command line",
-    "trust": "set trust=[<module>] on the command line, which alone may trust code",
-    "hydra": "Hydra's settings are not part of a run",
-}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML whose mappings hold every key once; the plain parser silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = key_node.value
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: the key '{key}' is given twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+from scaledrelu.errors import ConfigError, TableError, nearest
 
 
 def read_yaml(path: Path, where: str) -> Any:
@@ -46,10 +23,7 @@ def read_yaml(path: Path, where: str) -> Any:
     Raises:
         TableError: it cannot be read, is not YAML, or gives a key twice.
     """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
-        raise TableError(f"{where}: {' '.join(str(error).split())}") from error
+    return yaml_file.read_yaml(path, where, error=TableError)
 
 
 def check_pairs(raw: Any, where: str) -> None:
@@ -135,17 +109,10 @@ def overrides(raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
         TableError: also for what is decided on the command line only.
     """
     found = a_list(raw, key, where)
-    for item in found:
-        name, equals, _ = str(item).partition("=")
-        if not isinstance(item, str) or not equals or not name or name[0] in "+~":
-            raise TableError(f"{where}, {key}: '{item}': write key=value, without + or ~")
-        root = "hydra" if name.startswith("hydra") else name.partition("@")[0]
-        if root in NOT_OF_A_ROW:
-            raise TableError(f"{where}, {key}: '{item}' is not allowed here; {NOT_OF_A_ROW[root]}")
-    names = [item.partition("=")[0] for item in found]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise TableError(f"{where}, {key}: '{twice[0]}' is given twice; remove one")
-    return tuple(found)
+    try:
+        return check_listed(found, NOT_OF_A_ROW)
+    except ConfigError as error:
+        raise TableError(f"{where}, {key}: {error}") from error
 
 
 def seeds(raw: Mapping[str, Any], where: str) -> Seeds | None:

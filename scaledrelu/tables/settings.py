@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.config.compose import CONF_DIR
-from scaledrelu.config.places import expand_overrides, options_of, runs_root
+from scaledrelu.config.overrides import NOT_OF_A_ROW, check_listed
+from scaledrelu.config.places import CONF_DIR, expand_overrides, options_of, runs_root
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import check_runs
 from scaledrelu.tables.reading import check_keys, read_yaml
@@ -58,12 +58,12 @@ DEFAULTS = {  # where a script has others
     "dry": {"profile": "paper"},
     "performance": {"profile": "paper"},
 }
-OWN_SETTING = {  # overrides of every run that a setting decides -> what to write instead
-    "seed": "seeds=0,1,2",
-    "profile": "profile=<name>",
-    "profile.name": "profile=<name>",
-    "paths.results": "results=<folder>",
-    "init.run": "upstream: in the table",
+OWN_SETTING = {  # overrides of every run that a setting decides -> how to set it instead
+    **{key: how for key, how in NOT_OF_A_ROW.items() if key != "trust"},
+    "seed": "write seeds=0,1,2",
+    "init.run": "write upstream: in the table",
+    "hydra": f"{NOT_OF_A_ROW['hydra']}; choose how runs are started with launcher= and "
+    "slurm.<option>=",
 }
 
 
@@ -233,21 +233,9 @@ def _redo(value: Any) -> str:
     return value
 
 
-def _overrides(value: Any) -> list[str]:
+def _overrides(value: Any) -> tuple[str, ...]:
     """Return the overrides of every run; those that a setting decides are refused."""
-    found = as_list(value)
-    for item in found:
-        key = str(item).partition("=")[0].lstrip("+~")
-        if key.startswith("hydra"):
-            raise ConfigError(
-                f"overrides=[{item}]: Hydra's settings are not part of a run; choose how runs are "
-                "started with launcher= and slurm.<option>="
-            )
-        if key in OWN_SETTING:
-            raise ConfigError(f"overrides=[{item}]: not allowed here; write {OWN_SETTING[key]}")
-        if not isinstance(item, str) or "=" not in item:
-            raise ConfigError(f"overrides=[{as_typed(item)}]: write key=value")
-    keys = [item.partition("=")[0] for item in found]
-    if twice := [key for key in keys if keys.count(key) > 1]:
-        raise ConfigError(f"overrides: {twice[0]} is given twice; give it once")
-    return found
+    try:
+        return check_listed(as_list(value), OWN_SETTING)
+    except ConfigError as error:
+        raise ConfigError(f"overrides: {error}") from error

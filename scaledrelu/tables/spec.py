@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.evaluation import is_percent
+from scaledrelu.config.overrides import key_of
 from scaledrelu.config.places import options_of
 from scaledrelu.config.seeds import Seeds
 from scaledrelu.errors import TableError, nearest
@@ -129,15 +130,13 @@ def merge_overrides(*layers: Iterable[str]) -> tuple[str, ...]:
     """Join override lists; the last value of a key wins and takes the last place.
 
     Raises:
-        TableError: an override that is not ``key=value``.
+        ConfigError: an override that is not ``key=value``.
     """
     merged: dict[str, str] = {}
     for override in (override for layer in layers for override in layer):
-        key, equals, _ = str(override).partition("=")
-        if not equals or not key or key[0] in "+~":
-            raise TableError(f"override '{override}': write key=value, without + or ~")
+        key = key_of(override)
         merged.pop(key, None)
-        merged[key] = str(override)
+        merged[key] = override
     return tuple(merged.values())
 
 

@@ -36,11 +36,11 @@ def read_value(argument: str, text: str) -> Any:
         text: the text of the value.
 
     Raises:
-        ConfigError: an open bracket or quote, or two commas with nothing in between.
+        ConfigError: an open bracket or quote, two commas with nothing in between, or no such date.
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         if _EMPTY_ITEM.search(text):
             raise ConfigError(
                 f"'{argument}': an item of the list is empty; leave out a comma"

@@ -67,7 +67,7 @@ def load_networks(run: TheoryRun) -> list[Network]:
         run: a finished run, whose checkpoint is there.
 
     Raises:
-        RunError, CheckpointError: its weights are missing or damaged.
+        ConfigError, CheckpointError: its weights are missing or damaged.
     """
     results = run.folder.parents[1]
     finished = finished_run(results, run.run.run_id)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from scaledrelu.files import write_atomic
 from scaledrelu.tables.plan import Plan
-from scaledrelu.text import markdown_table
+from scaledrelu.text import Say, markdown_table
 from scaledrelu.theory import (
     balance,
     balance_page,
@@ -25,7 +25,6 @@ from scaledrelu.theory.plan import PROFILE, TheoryRun, named, theory_runs
 
 PAGE, PICTURES = "theory.md", "pictures"
 LOOKED_AT = ("exempt", "tail_exempt")  # runs whose networks are measured
-Say = Callable[[str], None]
 
 
 def write_page(plan: Plan, *, docs: Path, published: Path, say: Say) -> list[Path]:

@@ -7,8 +7,9 @@ import pytest
 
 from scaledrelu.bench.cases import GRAPHS, OPTIMIZERS, PROFILES, STEMS, Case, list_cases
 from scaledrelu.bench.end_cases import list_end_cases
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import compose
 from scaledrelu.config.overrides import group_options
+from scaledrelu.config.places import CONF_DIR
 
 
 def test_compiled_steps_are_timed_in_the_mode_in_which_runs_compile():

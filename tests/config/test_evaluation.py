@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import scaledrelu.evals
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.evaluation import REPORTED, is_percent
+from scaledrelu.config.places import CONF_DIR
 from tests.helpers.configs import composed, from_science
 
 RECORDS = sorted((CONF_DIR.parent / "results" / "published").glob("*/runs/*/result.json"))

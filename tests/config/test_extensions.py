@@ -12,8 +12,9 @@ import torch
 from timm.optim import Lamb
 from torch import nn
 
-from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.optimisation import build_optimizer, build_schedule

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.config import digest, first_look, lacking
-from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.first_look import look_at_data
 from scaledrelu.config.lacking import lacking_download, lacking_files, lacking_here
-from scaledrelu.config.places import options_of
+from scaledrelu.config.places import CONF_DIR, options_of
 from scaledrelu.data.packing import pack_folder
 from scaledrelu.errors import ConfigError, DataError
 from tests.helpers.configs import composed, with_values

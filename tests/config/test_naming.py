@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.naming import readable_name, row_group, row_key, stem_name
+from scaledrelu.config.places import CONF_DIR
 from tests.helpers.configs import composed, group_with
 
 STEMS = sorted(p.stem for p in (CONF_DIR / "stem").glob("[!_]*.yaml"))

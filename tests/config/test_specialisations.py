@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.hydra_tree import FULL_SIZE, SPECIALISED, compose_tree
 from scaledrelu.config.overrides import expand_glob, group_options
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.optimisation import build_optimizer
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.identity import NEUTRAL, canonical, run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import plain
 from scaledrelu.config.stored import from_stored, from_yaml, to_yaml
 from scaledrelu.errors import ConfigError

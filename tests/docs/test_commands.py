@@ -13,8 +13,9 @@ import pytest
 from scaledrelu.bench import gpu
 from scaledrelu.bench import main as bench
 from scaledrelu.config import launchers
-from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
-from scaledrelu.config.identity import run_id
+from scaledrelu.config.compose import compose, compose_unpinned
+from scaledrelu.config.identity import RUN_ID, run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.shell import planned_run, read_arguments, ready_for_hydra
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.planned import PlanWriter, read_planned
@@ -61,8 +62,7 @@ PARSERS = {
 }
 PYTHON = ("python", ".venv/bin/python", "torchrun", "srun")
 OUTSIDE = ("pip", "squeue", "eval")  # programs of others
-NAME = re.compile(r"\b[a-z_]+-[0-9a-f]{12}\b")  # of a run or artifact
-ANNOUNCED = re.compile(rf"^({NAME.pattern}):", re.MULTILINE)
+ANNOUNCED = re.compile(rf"^({RUN_ID.pattern}):", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def read_script(name: str, arguments: list[str], conf: Path, answer: str) -> Non
         settings = load_settings(
             [*arguments, f"results={conf.parent / 'none'}"], conf_dir=conf, script=name
         )
-        if names := set(NAME.findall(answer)):
+        if names := set(RUN_ID.findall(answer)):
             plan = plan_tables(settings)
             assert names <= {*plan.runs, *plan.artifacts}
 

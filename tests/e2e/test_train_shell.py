@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 
 from scaledrelu.config import launchers
-from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
+from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import group_options
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import read_arguments, ready_for_hydra
 from scaledrelu.runs import command

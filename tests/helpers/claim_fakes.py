@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.write import write_claims
 from scaledrelu.tables.settings import load_settings

@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.augment import AugmentConfig
-from scaledrelu.config.compose import CONF_DIR, compose_unpinned
+from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.construct import construct
 from scaledrelu.config.identity import TRANSIENT
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.config.stored import from_stored
 

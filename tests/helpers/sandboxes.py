@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.identity import canonical
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.runs.record import read_status, run_directory
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings

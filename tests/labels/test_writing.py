@@ -19,7 +19,8 @@ from PIL import Image
 from timm.models.volo import VOLO
 
 from scaledrelu.config.artifacts import label_artifact
-from scaledrelu.config.compose import CONF_DIR, compose, readable_errors
+from scaledrelu.config.compose import compose
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
 from scaledrelu.errors import ConfigError, DataError, RunError, ScaledReluError
 from scaledrelu.labels import folder as label_files
@@ -29,6 +30,7 @@ from scaledrelu.labels.maps import LabelMaps
 from scaledrelu.labels.teachers import timm_teacher, timm_view
 from scaledrelu.labels.writing import default_id, images_of, make_label_maps
 from scaledrelu.runs.build import build_task
+from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.feed import open_data
 from scaledrelu.runs.record import Outcome, read_result, write_result
 from scaledrelu.runs.spawn import run_job
@@ -255,10 +257,9 @@ def crash(run) -> None:
 def test_a_run_that_cannot_teach_is_one_line(untaught, capsys, spoil, line) -> None:
     spoil(untaught)
     arguments = ["--run", untaught.run_id, "--results", str(untaught.results)]
-    with pytest.raises(SystemExit) as ended, readable_errors():
-        make_token_labels.main(make_token_labels.parse(arguments))
+    status = concluded(lambda: make_token_labels.main(make_token_labels.parse(arguments)))
     said = capsys.readouterr().err.strip().splitlines()
-    assert ended.value.code == 2
+    assert status == 2
     assert len(said) == 1
     assert line in said[0]
     assert untaught.run_id in said[0]

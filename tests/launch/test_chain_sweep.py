@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import plan_tables

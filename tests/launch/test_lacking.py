@@ -13,9 +13,9 @@ from scaledrelu.config import launch
 from scaledrelu.errors import RefusedError
 from scaledrelu.launch import sweep as sweep_module
 from scaledrelu.launch.obstacles import obstacles_here
+from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.planner import plan_tables
-from scripts._tables import concluded
 from scripts.report import report
 from tests.helpers.run_folders import leave
 from tests.helpers.sandboxes import TABLE as TABLE

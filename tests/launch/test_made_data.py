@@ -13,8 +13,9 @@ from scaledrelu.config.artifacts import (
     data_root,
     label_artifact,
 )
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.reports.cells import read_cell
 from scaledrelu.runs.record import Status

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.launch.sweep import in_order, runs_to_train
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan

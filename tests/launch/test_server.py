@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.launch.executor import Files, Job, What
 from scaledrelu.launch.local import LocalExecutor
 from scaledrelu.launch.server import ForkServer, Request

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.engine.checkpoint import read_checkpoint
 from scaledrelu.launch import sent, slurm
 from scaledrelu.launch.executor import Files, Job

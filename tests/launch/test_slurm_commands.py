@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.config import launchers
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import check_overrides
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.launch import queue, sent, slurm, slurm_options
 from scaledrelu.launch.executor import Event, Files, Job, What
@@ -121,6 +122,13 @@ def test_a_queued_job_is_adopted_and_never_submitted_twice(commands, submitit):
     events = executor_in(folder).submit([job_of(A), job_of(B, after=(A,))])
     assert submitit == [(B, ["7"])], "it waits for the adopted job; another folder has own jobs"
     assert events[0] == Event(A, What.ADOPTED, "job 7")
+
+
+@pytest.mark.parametrize("name", [A, "deit3-aaaaaaaaaaaa", "mini_market-aaaaaaaaaaaa"])
+def test_a_job_is_known_by_the_id_of_whatever_method_it_trains(commands, name):
+    folder = commands()
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, name)}\n")
+    assert list(queued_jobs(folder / "results")) == [name]
 
 
 def test_nothing_is_submitted_where_the_queue_does_not_answer(commands, submitit):

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.identity import canonical
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError, RunError
-from scaledrelu.launch.conclusion import Launched, conclude
 from scaledrelu.launch.executor import Event, Files, What, note_signals
 from scaledrelu.launch.progress import Progress
+from scaledrelu.launch.sweep_end import Launched, conclude
 from scaledrelu.runs.lock import LOCK
 from scaledrelu.runs.planned import read_planned
 from scaledrelu.runs.record import run_directory, write_error

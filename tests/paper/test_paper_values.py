@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table, table_names

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.command import command
 from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.record import run_directory, write_error

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import compose
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.crash_rule import chance_of, crash_sentence
 from scaledrelu.reports.footnotes import footnotes
 from scaledrelu.tables.composer import Composer

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.cost.records import read_records
 from scaledrelu.cost.speed import our_path
 from scaledrelu.cost.whole import groups_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.claims.write import write_claims
 from scaledrelu.reports.figure1 import write_figure1_of
 from scaledrelu.reports.page import write_page

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 
 TABLES = sorted((CONF_DIR.parent / "results" / "published").glob("*/*.csv"))
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.identity import canonical
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports import recipe_differences as module
 from scaledrelu.reports.readable_config import SAID_OTHERWISE, describe_run, readable_value
 from scaledrelu.reports.recipe_differences import recipe_differences

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import TableError
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.footnotes import footnotes

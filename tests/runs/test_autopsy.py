@@ -18,7 +18,7 @@ from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.watch import OUTPUT, watching
-from scaledrelu.errors import RunError
+from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.models.attention import ScoresThenScale
 from scaledrelu.runs.autopsy import Autopsy, compare, examine, first_grown, first_not_finite
 from scaledrelu.runs.autopsy_text import autopsy_text
@@ -191,7 +191,7 @@ def test_what_cannot_be_examined_is_refused_in_one_line(smoke) -> None:
     results, folder = config.paths.results, folder_of(config)
 
     def refused() -> str:
-        with pytest.raises(RunError) as caught:
+        with pytest.raises(ConfigError) as caught:
             find_crashed(results, folder.name)
         assert "\n" not in str(caught.value)
         return str(caught.value)

@@ -26,9 +26,10 @@ from torch._dynamo.utils import counters
 from torch._inductor.compile_fx import compile_fx
 from torch.fx import GraphModule
 
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import compose
 from scaledrelu.config.launch import LaunchConfig
 from scaledrelu.config.overrides import group_options
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World
 from scaledrelu.models.sync_batchnorm import RanksBatchNorm, leave_uncompiled

@@ -21,7 +21,7 @@ from scaledrelu.config.init import InitConfig
 from scaledrelu.config.launch import PathsConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
-from scaledrelu.errors import CheckpointError, ConfigError, RunError, ScaledReluError
+from scaledrelu.errors import CheckpointError, ConfigError, ScaledReluError
 from scaledrelu.models.weight_files import file_sha256
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.damage import RecordError
@@ -222,10 +222,10 @@ def spoil_other_step(start: Start) -> None:
 
 
 SPOILT: dict[str, tuple[Callable[[Start], None], type[ScaledReluError], str]] = {
-    "missing": (spoil_missing, RunError, "no such run"),
-    "unfinished": (spoil_unfinished, RunError, "not finished (missing)"),
-    "failed": (spoil_failed, RunError, "not finished (out of memory)"),
-    "crashed": (spoil_crash, RunError, "upstream crashed"),
+    "missing": (spoil_missing, ConfigError, "no such run"),
+    "unfinished": (spoil_unfinished, ConfigError, "not finished (missing)"),
+    "failed": (spoil_failed, ConfigError, "not finished (out of memory)"),
+    "crashed": (spoil_crash, ConfigError, "upstream crashed"),
     "no weights": (spoil_no_weights, CheckpointError, "train it again with redo="),
     "torn": (spoil_torn, CheckpointError, "damaged"),
     "one bit": (spoil_one_bit, CheckpointError, "damaged"),

@@ -6,7 +6,7 @@ import pytest
 from scaledrelu.config.artifacts import artifact_directory
 from scaledrelu.data.people.folder import write_mini_reid
 from scaledrelu.data.people.sightings import PRESETS
-from scaledrelu.errors import RunError
+from scaledrelu.errors import ConfigError
 from scaledrelu.evals.ranking_picture import WRONG
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.rankings import ranking_picture
@@ -17,7 +17,7 @@ from tests.helpers.tiny_runs import folder_of
 def test_a_finished_run_is_drawn_and_another_one_refused(smoke) -> None:
     config = smoke("recipe=reid", "stem=conv", "model.depth=2", "launch.device=cpu")
     results = config.paths.results
-    with pytest.raises(RunError, match="no finished run with evidence"):
+    with pytest.raises(ConfigError, match="no finished run with evidence"):
         ranking_picture(results, "reid-0123456789ab", count=3)
     folder = artifact_directory(results, config.data.digest)
     write_mini_reid(PRESETS["market"], folder, seed=0)
@@ -38,5 +38,5 @@ def test_a_finished_run_is_drawn_and_another_one_refused(smoke) -> None:
         assert "\n" not in str(caught.value)
     deit = smoke("stem=conv", "model.depth=2")
     assert run_job(deit).ended == Ended.OK
-    with pytest.raises(RunError, match="has no rankings"):
+    with pytest.raises(ConfigError, match="has no rankings"):
         ranking_picture(results, folder_of(deit).name, count=3)

@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory, artifacts_root, data_artifact
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.people.folder import check_made, write_mini_reid
 from scaledrelu.data.people.sightings import PRESETS

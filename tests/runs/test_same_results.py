@@ -22,8 +22,9 @@ import pytest
 import torch
 
 from scaledrelu.config.artifacts import artifact_directory, data_artifact
-from scaledrelu.config.compose import CONF_DIR, compose
+from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.data.people.folder import write_mini_reid
 from scaledrelu.data.people.sightings import PRESETS
 from scaledrelu.engine.checkpoint import read_checkpoint

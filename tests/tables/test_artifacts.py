@@ -13,9 +13,10 @@ from scaledrelu.config.artifacts import (
     label_folder,
     pin_label_digest,
 )
-from scaledrelu.config.compose import CONF_DIR, compose, compose_unpinned
+from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.data import UNLABELLED
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.launch import artifacts
 from scaledrelu.launch.artifacts import make_artifact

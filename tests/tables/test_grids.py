@@ -7,7 +7,7 @@ import itertools
 import pytest
 import yaml
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import TableError
 from scaledrelu.tables.grids import grid_names
 from scaledrelu.tables.settings import load_settings

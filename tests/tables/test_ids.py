@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.naming import readable_name, row_group
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import build_plan

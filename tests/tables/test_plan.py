@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.engine.saved import write_saved
 from scaledrelu.errors import ConfigError, TableError
 from scaledrelu.launch import estimate

@@ -2,8 +2,8 @@
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.record import Status
 from scaledrelu.theory.plan import named, plan_theory, theory_runs

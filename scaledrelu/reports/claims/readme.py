@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from scaledrelu.config.places import published_root
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_changed
 from scaledrelu.reports.claims.cautions import chance_text, limits_sentence
@@ -56,7 +57,7 @@ def write_readme(results: Path, root: Path, profile: str) -> Path | None:
     Raises:
         TableError: README.md has no place for them.
     """
-    published, readme = results / "published" / profile / f"{CLAIMS}.csv", root / README
+    published, readme = published_root(results) / profile / f"{CLAIMS}.csv", root / README
     if results.resolve() != (root / "results").resolve() or not published.is_file():
         return None
     text = readme.read_text(encoding="utf-8")

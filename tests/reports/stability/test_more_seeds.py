@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.compose import CONF_DIR
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import TableError
 from scaledrelu.reports.published_tables import read_published
 from scaledrelu.reports.stability.files import write_stability

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scaledrelu.launch.budget import Budget
-from scaledrelu.launch.executor import Say
 from scaledrelu.launch.progress import AGAIN
 from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
-from scaledrelu.text import plural
+from scaledrelu.text import Say, plural
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""Reads YAML files of ``conf/`` that Hydra does not compose: no key twice, an error is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scaledrelu.errors import ConfigError, ScaledReluError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose mappings hold every key once; the plain parser silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: the key '{key}' is given twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, where: str, *, error: type[ScaledReluError] = ConfigError) -> Any:
+    """Return what a file holds.
+
+    Args:
+        path: the file.
+        where: its name in errors.
+        error: the kind of error to raise.
+
+    Raises:
+        ScaledReluError: of that kind; it cannot be read, is not YAML, or gives a key twice.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as reason:
+        raise error(f"{where}: {' '.join(str(reason).split())}") from reason
