@@ -143,6 +143,18 @@ def _single(text: str, override: Override, asked: Namespace) -> str:
     return several if can_be_list is False else f"{several}; {brackets}"
 
 
+def plain_call(line: str) -> str:
+    """Return a command line as Hydra's completion can read it.
+
+    It knows "python" and paths of letters, digits, dots and slashes: neither python3.11 nor a
+    folder with a hyphen.
+
+    Args:
+        line: what is typed so far.
+    """
+    return re.sub(r"^.*?\.py(?=\s|$)", "python train.py", line, count=1)
+
+
 def visible_words(words: Iterable[str], conf_dir: Path) -> list[str]:
     """Return the completions that a person may choose, out of all that Hydra offers.
 

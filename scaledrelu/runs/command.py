@@ -26,6 +26,7 @@ from scaledrelu.config.shell import (
     HYDRA_MODE,
     PlannedRun,
     help_text,
+    plain_call,
     planned_run,
     read_arguments,
     ready_for_hydra,
@@ -245,6 +246,7 @@ def first_rank() -> bool:
 def complete(job: Callable[[], object]) -> int:
     """Answer the shell's request for completions, without internal groups."""
     words = io.StringIO()
+    os.environ["COMP_LINE"] = plain_call(os.environ["COMP_LINE"])
     with (
         contextlib.redirect_stderr(io.StringIO()),
         contextlib.suppress(Exception, SystemExit),

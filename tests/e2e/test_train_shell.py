@@ -297,6 +297,19 @@ def test_completion_of_something_else_is_one_line(shell: Callable, typed: str) -
 
 
 @pytest.mark.parametrize(
+    "call",
+    ["python3.11 scripts/train.py", "/my-venv/bin/python /my-work/scripts/train.py",
+     "./.venv/bin/python ../a+b/train.py"],
+)  # fmt: skip
+def test_any_python_and_any_folder_get_completions(
+    shell: Callable, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setenv("COMP_LINE", f"{call} seed=1 stem=conv_b")
+    monkeypatch.setenv("COMP_POINT", "1")
+    assert shell("-sc", "query=bash", results=None).out.split() == ["stem=conv_bn"]
+
+
+@pytest.mark.parametrize(
     ("line", "offered", "hidden"),
     [
         ("stem=conv_b", {"stem=conv_bn"}, {"stem=_grammar"}),
