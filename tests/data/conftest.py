@@ -1,11 +1,7 @@
 import pytest
 
+from tests.helpers.caches import own_cache as own_cache
 from tests.helpers.reid_folders import write_market, write_msmt
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SCALEDRELU_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

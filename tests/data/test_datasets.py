@@ -19,19 +19,14 @@ from scaledrelu.data import cifar, memory
 from scaledrelu.data.datasets import (
     open_cifar10,
     open_digits,
-    open_image_folder,
     scan_folder,
     stratified_choice,
 )
 from scaledrelu.data.sources import subset
 from scaledrelu.errors import ConfigError, DataError
+from tests.helpers.image_folders import open_folder
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
-
-
-def open_folder(root, **changes):
-    fields = {"train": "train", "val": "val", "image_size": 16, **changes}
-    return open_image_folder(root=str(root), **fields)
 
 
 def one_line(error):
