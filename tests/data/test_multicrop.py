@@ -78,9 +78,6 @@ def steps(*args, epoch=0, start_step=0, **changes):
     return found
 
 
-# --- one image
-
-
 def test_an_image_gives_two_large_crops_and_the_small_ones_as_bytes():
     found = crops()(noise())
     assert [view.shape for view in found.images] == [(3, 16, 16)] * 2
@@ -172,9 +169,6 @@ def test_only_the_second_large_crop_is_solarised():
         assert bool((view == 200).all())
 
 
-# --- batches
-
-
 def test_a_batch_holds_first_crops_then_second_ones_and_local_ones_crop_by_crop():
     transform = crops(**{**OFF, "solarize_prob": 1.0}, num_local=2)
     (batch,) = steps(flat_images(140, 200), transform)
@@ -217,9 +211,6 @@ def test_crops_do_not_depend_on_loader_processes_groups_or_restarts():
     same(whole, steps(digits, crops(), **fields, workers=2))
     same(whole[1::2], steps(digits, crops(), **{**fields, "groups": [1]}))
     same(whole[2:], steps(digits, crops(), **fields, start_step=1))
-
-
-# --- what cannot be
 
 
 @pytest.mark.parametrize(
