@@ -16,11 +16,7 @@ import torch
 import yaml
 from PIL import Image
 
-from scaledrelu.data.datasets import (
-    open_digits,
-    scan_folder,
-    stratified_choice,
-)
+from scaledrelu.data.datasets import open_digits, scan_folder, stratified_choice
 from scaledrelu.errors import DataError
 from tests.helpers.errors import one_line
 from tests.helpers.image_folders import open_folder

@@ -11,6 +11,7 @@ from scaledrelu.data.multicrop import RandomBlur, multi_crop
 from scaledrelu.data.sources import MemorySource
 from scaledrelu.errors import ConfigError
 from tests.helpers.configs import augment_with
+from tests.helpers.seeds import seed
 
 OFF = {
     "hflip": 0.0,
@@ -45,12 +46,6 @@ def crops(**changes):
     shared = {name: fields.pop(name) for name in ("crop_ratio", "interpolation", "hflip")}
     size = fields.pop("image_size")
     return multi_crop(augment_with(**shared, multi_crop=fields), image_size=size)
-
-
-def seed(value=0):
-    random.seed(value)
-    np.random.seed(value)
-    torch.manual_seed(value)
 
 
 def noise(side=32):

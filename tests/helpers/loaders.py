@@ -45,7 +45,7 @@ def flat(steps):
 
 
 def same(first, second):
-    """Check that two rows of batches hold the same, in every field that these tests fill."""
+    """Check that two rows of batches are equal: images, targets, positions and views."""
     assert len(first) == len(second) > 0
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a.images, b.images)
