@@ -146,7 +146,8 @@ def test_planning_reporting_and_help_import_no_slow_package() -> None:
         "import scaledrelu.reports.report, scaledrelu.reports.publish, scaledrelu.reports.page;"
         "import scaledrelu.reports.figure1, scaledrelu.reports.milestones;"
         "import scaledrelu.dashboards.afterwards, scaledrelu.dashboards.save;"
-        "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn'};"
+        "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn',"
+        "        'hydra'};"
         "print(sorted(slow & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]

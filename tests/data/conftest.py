@@ -1,11 +1,25 @@
 import pytest
 
+from scaledrelu.data.datasets import open_digits
+from tests.helpers.caches import own_cache as own_cache
+from tests.helpers.image_folders import open_folder
 from tests.helpers.reid_folders import write_market, write_msmt
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SCALEDRELU_CACHE", str(tmp_path / "cache"))
+@pytest.fixture
+def digits():
+    """The training digits in memory, at their own size."""
+    return open_digits(image_size=8).train
+
+
+@pytest.fixture
+def files(image_folder):
+    """A function: changes -> the splits of a folder of 4 and 3 images of each class."""
+
+    def opened(**changes):
+        return open_folder(image_folder({"train": 4, "val": 3}), **changes)
+
+    return opened
 
 
 @pytest.fixture

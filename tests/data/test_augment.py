@@ -1,6 +1,4 @@
-import math
 import random
-import sys
 
 import numpy as np
 import pytest
@@ -9,8 +7,6 @@ import torch
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import open_digits
-from scaledrelu.data.device.draws import keyed_normal, keyed_uniforms
-from scaledrelu.data.device.erasing import draw_boxes
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.transforms import reference_train
 from scaledrelu.errors import ConfigError
@@ -138,9 +134,6 @@ def test_what_only_the_reference_pipeline_offers_is_refused(fields):
         augment(**fields)
 
 
-# --- colours and moves
-
-
 def test_colours_come_after_the_flip_and_before_the_erasing():
     batch = raw()
     flipped = raw(images=batch.images.flip(-1))
@@ -195,9 +188,6 @@ def test_batches_do_not_depend_on_groups_or_restarts():
     assert torch.equal(whole[2:].flatten(0, 2), steps([0, 1], start_step=2))
 
 
-# --- erasing
-
-
 def test_erasing_fills_one_box_with_normal_noise_in_its_share_of_the_images():
     batch = raw(600, images=torch.full((600, 3, 24, 24), 200, dtype=torch.uint8))
     erased = augment(erasing=0.25)(batch, epoch=0)
@@ -214,110 +204,9 @@ def test_erasing_fills_one_box_with_normal_noise_in_its_share_of_the_images():
     assert noise.std().item() == pytest.approx(1.0, abs=0.02)
 
 
-def boxes_of_timm(count, size):
-    import random
-
-    from timm.data.random_erasing import RandomErasing
-
-    erase = RandomErasing(1.0, mode="pixel", max_count=1, device="cpu")
-    random.seed(0)
-    torch.manual_seed(0)
-    shapes = []
-    for _ in range(count):
-        mask = erase(torch.zeros(1, size, size))[0] != 0
-        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
-        shapes.append(
-            [
-                rows.max() - rows.min() + 1,
-                columns.max() - columns.min() + 1,
-                rows.min(),
-                columns.min(),
-            ]
-        )
-    return np.array(shapes, dtype=float)
-
-
-def test_boxes_are_distributed_as_those_of_timm():
-    count, size = 3000, 32
-    draws = keyed_uniforms(1, np.arange(count), np.zeros(count, dtype=np.int64), 45)
-    boxes = draw_boxes(draws, 1.0, size, size)
-    assert len(boxes.samples) == count
-    ours = np.stack(
-        [boxes.bottom - boxes.top, boxes.right - boxes.left, boxes.top, boxes.left], axis=1
-    )
-    theirs = boxes_of_timm(count, size)
-    for mine, reference in zip(ours.T, theirs.T, strict=True):
-        # Two-sample Kolmogorov-Smirnov distance; 0.035 is its 5% point at these sizes.
-        grid = np.arange(size + 1)
-        distance = np.abs((mine[:, None] <= grid).mean(0) - (reference[:, None] <= grid).mean(0))
-        assert distance.max() < 0.045
-
-
-def test_four_numbers_of_a_box_are_drawn_apart():
-    draws = keyed_uniforms(1, np.arange(3000), np.zeros(3000, dtype=np.int64), 45)
-    boxes = draw_boxes(draws, 1.0, 32, 32)
-    tall, wide = boxes.bottom - boxes.top, boxes.right - boxes.left
-    drawn = [tall * wide, tall / wide, boxes.top / (33 - tall), boxes.left / (33 - wide)]
-    assert np.abs(np.corrcoef(drawn) - np.eye(4)).max() < 0.15
-
-
 def test_image_too_small_for_any_box_is_left_alone():
     batch = raw(50, 1)
     assert torch.equal(augment(erasing=1.0)(batch, epoch=0), augment()(batch, epoch=0))
-
-
-# --- keyed draws
-
-
-def test_keyed_uniforms_are_uniform_and_uncorrelated_between_neighbours():
-    count = 20_000
-    zeros = np.zeros(count, dtype=np.int64)
-    draws = keyed_uniforms(123, np.arange(count), zeros, 4)
-    assert draws.min() >= 0
-    assert draws.max() < 1
-    expected = count / 50
-    for column in draws.T:
-        chi2 = ((np.histogram(column, 50, (0, 1))[0] - expected) ** 2 / expected).sum()
-        assert 20 < chi2 < 95  # 49 degrees of freedom
-        assert abs(np.corrcoef(column[:-1], column[1:])[0, 1]) < 0.03
-    others = [
-        keyed_uniforms(124, np.arange(count), zeros, 4),
-        keyed_uniforms(123, np.arange(count), zeros + 1, 4),
-    ]
-    columns = np.concatenate([draws, *others], axis=1)
-    assert np.abs(np.corrcoef(columns.T) - np.eye(12)).max() < 0.03
-
-
-def test_more_draws_leave_the_first_ones_as_they_are():
-    keys = np.arange(10), np.zeros(10, dtype=np.int64)
-    assert (keyed_uniforms(5, *keys, 45)[:, :5] == keyed_uniforms(5, *keys, 5)).all()
-
-
-def test_keyed_normal_is_normal_and_differs_between_keys():
-    noise = keyed_normal(torch.tensor([1, 2, 2**32 - 1]), (3, 64, 64)).flatten(1)
-    assert noise.isfinite().all()
-    for row in noise:
-        assert row.mean().item() == pytest.approx(0, abs=0.04)
-        assert row.std().item() == pytest.approx(1, abs=0.03)
-        inside = (row.abs() < 1).float().mean().item()
-        assert inside == pytest.approx(math.erf(1 / math.sqrt(2)), abs=0.02)
-    assert torch.corrcoef(noise).fill_diagonal_(0).abs().max() < 0.04
-
-
-def test_draws_of_many_images_take_no_more_calls_than_those_of_one():
-    """What takes its time is the calls; a clock would measure the machine too."""
-
-    def calls(count: int) -> int:
-        seen = []
-        keys = np.arange(count) * 7, np.zeros(count, dtype=np.int64)
-        sys.setprofile(lambda frame, event, argument: seen.append(event))
-        try:
-            keyed_uniforms(9, *keys, 45)
-        finally:
-            sys.setprofile(None)
-        return sum(event in ("call", "c_call") for event in seen)
-
-    assert calls(64) == calls(1) < 100
 
 
 @pytest.mark.gpu

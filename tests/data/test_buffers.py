@@ -99,9 +99,6 @@ def test_a_last_batch_that_is_smaller_lies_in_the_same_memory() -> None:
     ours.close()
 
 
-# --- one process's buffers
-
-
 def one_process() -> tuple[Buffers, torch.Tensor]:
     states = new_states(1)
     return Buffers(states[0]), states[0]

@@ -11,6 +11,7 @@ from scaledrelu.data.multicrop import RandomBlur, multi_crop
 from scaledrelu.data.sources import MemorySource
 from scaledrelu.errors import ConfigError
 from tests.helpers.configs import augment_with
+from tests.helpers.seeds import seed
 
 OFF = {
     "hflip": 0.0,
@@ -47,12 +48,6 @@ def crops(**changes):
     return multi_crop(augment_with(**shared, multi_crop=fields), image_size=size)
 
 
-def seed(value=0):
-    random.seed(value)
-    np.random.seed(value)
-    torch.manual_seed(value)
-
-
 def noise(side=32):
     pixels = np.random.RandomState(0).randint(0, 256, (side, side, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
@@ -76,9 +71,6 @@ def steps(*args, epoch=0, start_step=0, **changes):
     found = [batch for step in made.epoch(epoch, start_step=start_step) for batch in step]
     made.close()
     return found
-
-
-# --- one image
 
 
 def test_an_image_gives_two_large_crops_and_the_small_ones_as_bytes():
@@ -172,9 +164,6 @@ def test_only_the_second_large_crop_is_solarised():
         assert bool((view == 200).all())
 
 
-# --- batches
-
-
 def test_a_batch_holds_first_crops_then_second_ones_and_local_ones_crop_by_crop():
     transform = crops(**{**OFF, "solarize_prob": 1.0}, num_local=2)
     (batch,) = steps(flat_images(140, 200), transform)
@@ -217,9 +206,6 @@ def test_crops_do_not_depend_on_loader_processes_groups_or_restarts():
     same(whole, steps(digits, crops(), **fields, workers=2))
     same(whole[1::2], steps(digits, crops(), **{**fields, "groups": [1]}))
     same(whole[2:], steps(digits, crops(), **fields, start_step=1))
-
-
-# --- what cannot be
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from scaledrelu.config.compose import compose
 from scaledrelu.config.digest import data_parts
 from scaledrelu.config.hashes import digest_files
 from scaledrelu.config.identity import run_id
-from scaledrelu.data.datasets import Splits, open_cifar10, open_image_folder, scan_folder
+from scaledrelu.data.datasets import open_cifar10, scan_folder
 from scaledrelu.data.memory import decode_all
 from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.packing import pack_folder
@@ -26,6 +26,7 @@ from scaledrelu.engine.distributed import World
 from scaledrelu.errors import DataError
 from scaledrelu.labels.maps import label_path
 from scaledrelu.runs.feed import Validation, open_data, train_loader
+from tests.helpers.image_folders import open_folder
 
 CPU = World(0, 1, torch.device("cpu"))
 BUILD = {"_target_": "scaledrelu.data.datasets.open_image_folder", "train": "train", "val": "val"}
@@ -53,11 +54,6 @@ def packed(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "packed"
 
 
-def opened(root: Path, **changes: object) -> Splits:
-    fields = {"train": "train", "val": "val", "image_size": 16, **changes}
-    return open_image_folder(root=str(root), **fields)
-
-
 def composed(root: Path, *overrides: str):
     return compose(
         ["profile=smoke", f"paths.results={root.parent / 'results'}", "data=imagefolder",
@@ -78,8 +74,8 @@ def batches(root: Path, *overrides: str) -> list[torch.Tensor]:
 
 def test_images_classes_and_order_are_those_of_the_folder(folder: Path, packed: Path) -> None:
     for ours, theirs in zip(
-        (opened(packed).train, opened(packed).val),
-        (opened(folder).train, opened(folder).val),
+        (open_folder(packed).train, open_folder(packed).val),
+        (open_folder(folder).train, open_folder(folder).val),
         strict=True,
     ):
         assert isinstance(ours, PackedSource)
@@ -150,7 +146,7 @@ def test_the_digest_of_a_folder_is_not_taken_for_that_of_another_pack_beside_it(
 
 
 def test_parts_of_a_pack_have_the_digest_of_the_same_files(folder: Path, packed: Path) -> None:
-    ours, theirs = opened(packed).train, opened(folder).train
+    ours, theirs = open_folder(packed).train, open_folder(folder).train
     assert content_digest(ours) == content_digest(theirs)
     ours, theirs = (subset(source, 0.5, seed=3) for source in (ours, theirs))
     assert content_digest(ours) == content_digest(theirs)
@@ -171,7 +167,7 @@ def test_changed_bytes_of_an_image_are_refused_and_never_skipped(packed: Path) -
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
-    source = opened(packed, on_bad_image="skip").train
+    source = open_folder(packed, on_bad_image="skip").train
     with pytest.raises(DataError) as refused:
         source.load(0)
     assert str(refused.value).startswith(f"{path}/{source.name_of(0)}: damaged: not the bytes that")
@@ -190,13 +186,13 @@ def test_a_pack_that_is_not_whole_is_refused_in_one_line(packed: Path, cut: str)
     }  # fmt: skip
     path.write_bytes(changed[cut])
     with pytest.raises(DataError, match=r"/train\.pack: (not|incomplete|damaged).*; copy it again"):
-        opened(packed)
+        open_folder(packed)
     assert composed(packed).data.digest is None  # the run says why
 
 
 def test_a_pack_that_is_lost_or_cut_after_it_was_opened_is_refused(packed: Path) -> None:
     path = packed / "train.pack"
-    source, content = opened(packed).train, path.read_bytes()
+    source, content = open_folder(packed).train, path.read_bytes()
     path.write_bytes(content[:100])
     with pytest.raises(DataError, match=r"train\.pack: was cut short since the run began"):
         source.load(0)
@@ -229,7 +225,7 @@ def test_a_bad_image_is_named_and_replaced_as_in_the_folder(folder: Path, tmp_pa
 
 
 def test_a_source_is_pickled_without_the_file(packed: Path) -> None:
-    source = opened(packed).train
+    source = open_folder(packed).train
     before = source.load(3).tobytes()
     sent = pickle.dumps(source)
     assert len(sent) < (packed / "train.pack").stat().st_size / 2
@@ -252,7 +248,7 @@ def test_any_name_of_a_file_goes_into_a_pack(tmp_path: Path) -> None:
 
 def test_a_folder_is_read_rather_than_a_pack_of_its_name(folder: Path, packed: Path) -> None:
     shutil.copy(packed / "val.pack", folder / "train.pack")
-    assert len(opened(folder).train) == 92
+    assert len(open_folder(folder).train) == 92
 
 
 def test_class_folders_of_cifar_are_read_packed(image_folder, tmp_path: Path) -> None:
@@ -274,9 +270,9 @@ def test_class_folders_of_cifar_are_read_packed(image_folder, tmp_path: Path) ->
 def test_images_decoded_into_memory_are_cached_by_what_is_in_the_pack(
     folder: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = decode_all(opened(folder).val, image_size=16)
-    ours = decode_all(opened(packed).val, image_size=16)
+    theirs = decode_all(open_folder(folder).val, image_size=16)
+    ours = decode_all(open_folder(packed).val, image_size=16)
     monkeypatch.setattr(PackedSource, "load", None)  # found again: nothing is decoded
-    again = decode_all(opened(packed).val, image_size=16)
+    again = decode_all(open_folder(packed).val, image_size=16)
     assert torch.equal(ours.images, theirs.images)
     assert torch.equal(again.images, ours.images)

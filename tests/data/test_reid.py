@@ -42,9 +42,6 @@ def refused(ask, *args, kind=DataError, **changes):
     return line
 
 
-# --- Market-1501
-
-
 def test_market_keeps_distractors_and_drops_junk_in_the_order_of_names(market):
     splits = open_market(market)
     assert names_of(splits.train) == sorted(MARKET["bounding_box_train"])
@@ -181,9 +178,6 @@ def test_msmt_without_its_validation_list_has_the_other_published_counts(msmt):
     assert "train 2 instead of 3; restore" in line
 
 
-# --- images
-
-
 def test_empty_file_is_named_before_anything_is_decoded(market):
     (market / "bounding_box_test" / "0001_c2s1_000076_01.jpg").write_bytes(b"")
     assert "empty files: bounding_box_test/0001_c2s1_000076_01.jpg" in refused(open_market, market)
@@ -231,9 +225,6 @@ def test_images_in_memory_are_resized_as_the_official_transforms_do(market):
             assert kept.load(i).tobytes() == resize(file.load(i)).tobytes()
             assert kept.name_of(i) == file.name_of(i)
         assert kept.targets.tolist() == file.targets.tolist()
-
-
-# --- MSMT17
 
 
 def test_msmt_is_read_in_the_order_of_its_lists(msmt):
@@ -332,9 +323,6 @@ def test_listed_image_that_is_missing_is_named(msmt):
     name = GALLERY_LIST[1].split()[0]
     (msmt / "test" / name).unlink()
     assert f"missing or unreadable: test/{name}" in refused(open_msmt, msmt)
-
-
-# --- the real data sets
 
 
 def test_real_market_has_the_published_counts(real_data):

@@ -40,9 +40,6 @@ def picture(width, height, seed=0):
     return Image.fromarray(noise)
 
 
-# --- the official training pipeline
-
-
 def test_training_steps_stand_in_the_official_order(fixtures):
     policy = json.loads((fixtures / "randaugment.json").read_text())["policy"]
     steps = names(reference())
@@ -147,9 +144,6 @@ def test_shift_moves_a_fitting_image_by_at_most_its_pixels():
     )
 
 
-# --- evaluation
-
-
 @pytest.mark.parametrize(("crop", "short_side"), [(0.875, 256), (0.96, 233)])  # DeiT, VOLO
 def test_evaluation_equals_timm_with_the_crop_of_the_recipe(crop, short_side):
     from timm.data import create_transform
@@ -175,9 +169,6 @@ def test_fit_keeps_the_centre():
     wide = Image.new("RGB", (64, 32))
     wide.paste((255, 255, 255), (16, 0, 48, 32))
     assert np.asarray(fit_to(32)(wide)).min() == 255
-
-
-# --- the host's part of device augmentation
 
 
 @pytest.mark.parametrize("crop", ["random_resized", "shift", "none"])

@@ -1,12 +1,14 @@
 """Builders for the model tests: the stems and FFNs of conf at any size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from scaledrelu.config.construct import construct
 from scaledrelu.config.model import ModelConfig
@@ -81,3 +83,15 @@ def make_volo(stem="conv", ffn="mlp", attention="fused", **changes) -> StemVOLO:
 
 def num_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def macs(module: nn.Module, image: Tensor) -> int:
+    """Return the multiply-accumulates of one forward pass."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(image)
+    return counter.get_total_flops() // 2
+
+
+def unmatched(by_stem: Iterable[str], by_ffn: Iterable[str]) -> set[str]:
+    """Return the stems and FFNs of conf without a reference, and the references of no such."""
+    return (set(by_stem) ^ set(STEMS)) | (set(by_ffn) ^ set(FFNS))

@@ -117,3 +117,14 @@ def golden_operations(fixtures: Path) -> Iterator[Golden]:
     for key, (*amount,) in arguments.items():
         image, name, *_ = key.split("__")
         yield Golden(key, arrays[f"in_{image}"], name, sum(amount), arrays[key])
+
+
+def as_tensor(image: Image.Image) -> Tensor:
+    """Return the levels of a PIL image, channels first."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def gradient(height: int = 40, width: int = 60) -> Image.Image:
+    """Return an image whose red channel counts columns and whose green channel counts rows."""
+    r, c = np.mgrid[:height, :width]
+    return Image.fromarray(np.stack([4 * c, 4 * r, 0 * r], -1).astype(np.uint8))

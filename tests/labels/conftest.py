@@ -1,6 +1,1 @@
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SCALEDRELU_CACHE", str(tmp_path / "cache"))
+from tests.helpers.caches import own_cache as own_cache

@@ -14,6 +14,7 @@ from timm.data.auto_augment import NAME_TO_OP, rand_augment_transform
 from scaledrelu.data.regions import Encoded
 from scaledrelu.labels.boxes import REACH, Box, Whole, changed_box
 from scaledrelu.labels.rand_augment import MOVES, Change, DrawRandAugment
+from tests.helpers.pictures import as_tensor
 
 MEAN = (0.485, 0.456, 0.406)
 POLICY = "rand-m9-mstd0.5-inc1"
@@ -34,10 +35,6 @@ def picture(seed: int = 0) -> Image.Image:
     smooth = np.asarray(Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
     noisy = smooth + draw.normal(0, 20, smooth.shape)
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-
-
-def pixels_of(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def cut(image: Image.Image, box: Box) -> np.ndarray:
@@ -120,7 +117,7 @@ class Noted(Encoded):
 
     def __init__(self, image: Image.Image):
         super().__init__("a.jpg", b"", height=image.height, width=image.width)
-        self.pixels, self.boxes = pixels_of(image), []
+        self.pixels, self.boxes = as_tensor(image), []
 
     def crop(self, top: int, left: int, height: int, width: int) -> torch.Tensor:
         self.boxes.append(Box(top, left, height, width))
@@ -132,7 +129,7 @@ class Noted(Encoded):
 def test_boxes_of_all_kinds_of_images_are_alike(kind: str, mirrored: bool) -> None:
     image, box = picture(4), BOXES[3]
     turned = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
-    given = {"pillow": image, "tensor": pixels_of(image), "encoded": Noted(image)}[kind]
+    given = {"pillow": image, "tensor": as_tensor(image), "encoded": Noted(image)}[kind]
     whole = Whole(given, mirrored=mirrored)
     assert whole.box == Box(0, 0, HEIGHT, WIDTH)
     assert tuple(whole.outline.shape) == (3, HEIGHT, WIDTH)

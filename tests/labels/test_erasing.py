@@ -41,9 +41,6 @@ def states() -> tuple:
     return random.getstate(), torch.get_rng_state().tolist()
 
 
-# --- the draws
-
-
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (24, 40), (4, 4), (1, 1)])
 def test_box_noise_and_generators_are_those_of_timm(height: int, width: int) -> None:
     erased = 0
@@ -61,9 +58,6 @@ def test_box_noise_and_generators_are_those_of_timm(height: int, width: int) -> 
             erased += 1
         assert torch.equal(image, expected)
     assert 20 < erased < 60 if min(height, width) > 1 else erased == 0
-
-
-# --- from a loader to the task
 
 
 class Maps:

@@ -1,3 +1,5 @@
+"""Every image gets its own label map, through loaders too; other files are refused."""
+
 from pathlib import Path
 
 import numpy as np
@@ -5,43 +7,19 @@ import pytest
 import torch
 from PIL import Image
 
-from scaledrelu.config.compose import compose
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import open_digits, scan_folder
-from scaledrelu.data.device.normalise import LevelNormalise
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.memory import decode_all
 from scaledrelu.data.sources import MemorySource
-from scaledrelu.engine.distributed import World
-from scaledrelu.errors import ConfigError, DataError
-from scaledrelu.labels.dense_targets import dense_targets
+from scaledrelu.errors import DataError
 from scaledrelu.labels.maps import LabelMaps, label_path
 from scaledrelu.labels.transforms import joint_train
-from scaledrelu.runs.dry import noise
-from scaledrelu.runs.feed import open_data, train_loader, train_transform
-from scaledrelu.runs.prepare import Prepare
-from scaledrelu.tasks.base import Progress
-from tests.helpers.configs import augment_with, with_values
+from tests.helpers.configs import augment_with
+from tests.helpers.errors import one_line
+from tests.helpers.label_maps import label_map, write_maps
 
 CPU = torch.device("cpu")
-START = Progress(0, 10, 0, 5)
-
-
-def label_map(number, *, classes=3, side=4, depth=5):
-    """A map that says which image it belongs to: its first logit is the number."""
-    generator = torch.Generator().manual_seed(number)
-    logits = torch.randn(depth, side, side, generator=generator)
-    logits[0] = float(number)
-    order = torch.rand(max(classes, depth), side, side, generator=generator).topk(depth, 0).indices
-    return torch.stack((logits, (order % classes).float())).half()
-
-
-def write_maps(root, source, **kwargs):
-    for index in range(len(source)):
-        path = Path(root) / label_path(source, index)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(label_map(index, **kwargs), path)
-    return Path(root)
 
 
 def joint(**changes):
@@ -90,15 +68,6 @@ def maps(source, tmp_path):
     return LabelMaps(write_maps(tmp_path / "maps", source), source, num_classes=3)
 
 
-def one_line(error):
-    text = str(error.value)
-    assert "\n" not in text
-    return text
-
-
-# --- where a map lies
-
-
 def test_map_lies_under_its_class_and_is_named_up_to_the_first_dot(tmp_path):
     for name in ("train/n01/n01_7.JPEG", "train/n02/deep/a.b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -113,9 +82,6 @@ def test_maps_of_digits_lie_under_their_class():
     assert len(set(paths)) == len(digits)
     for path, target, index in zip(paths, digits.targets, range(50), strict=False):
         assert path == f"{target}/{Path(digits.name_of(index)).name}.pt"
-
-
-# --- reading
 
 
 def test_maps_come_back_as_they_were_written(maps, source):
@@ -143,9 +109,6 @@ def test_maps_of_images_in_memory_are_read_once(tmp_path):
         path.unlink()
     for index in range(20):
         assert torch.equal(maps[index], label_map(index, classes=10))
-
-
-# --- what can be wrong
 
 
 def test_missing_folder_says_which_maps_and_what_to_expect_without(source, tmp_path):
@@ -263,9 +226,6 @@ def test_torn_map_reaches_the_user_as_one_line(maps, source, truncate, tmp_path,
     feed.close()
 
 
-# --- in a loader
-
-
 def test_every_image_comes_with_its_own_map(maps, source):
     for batch in flat(loader(source, maps, still()).epoch(0)):
         assert batch.maps.shape == (3, 2, 5, 4, 4)
@@ -337,96 +297,3 @@ def test_maps_and_boxes_move_with_the_images():
     for name in ("images", "targets", "maps", "boxes", "erased", "noise"):
         assert getattr(moved, name).device.type == "meta", name
     assert moved.indices.device.type == moved.views.device.type == "cpu"
-
-
-# --- in a run
-
-
-@pytest.fixture(scope="module")
-def composed():
-    return compose(["recipe=volo", "profile=smoke", "data.token_labels=none"])
-
-
-@pytest.fixture
-def volo(composed, tmp_path):
-    """A function: changes -> a smoke VOLO run on digits whose maps lie in a folder."""
-
-    def make(**augment):
-        splits = open_data(composed)
-        root = write_maps(tmp_path / "maps", splits.train, classes=10)
-        changes = {f"augment.{name}": value for name, value in augment.items()}
-        return with_values(composed, {"data.token_labels": str(root), **changes}), splits
-
-    return make
-
-
-def first_group(config, splits):
-    return next(iter(train_loader(config, splits, [0], World(0, 1, CPU)).epoch(0)))[0]
-
-
-def test_run_with_label_maps_gets_dense_targets(volo):
-    config, splits = volo(smoothing=0.1)
-    raw = first_group(config, splits)
-    (batch,) = Prepare(config, 10, CPU, (2, 3))([raw], START)
-    expected = dense_targets(raw.maps, raw.boxes, num_classes=10, grid=(2, 3), smoothing=0.1)
-    assert torch.equal(batch.targets, expected[0])
-    assert torch.equal(batch.token_targets, expected[1])
-    assert batch.token_targets.shape == (len(raw.images), 6, 10)
-
-
-def test_run_follows_the_axes_that_it_names(volo):
-    config, splits = volo(label_axes="corrected")
-    raw = first_group(config, splits)
-    (batch,) = Prepare(config, 10, CPU, (2, 2))([raw], START)
-    fields = {"num_classes": 10, "grid": (2, 2), "smoothing": config.augment.smoothing}
-    corrected = dense_targets(raw.maps, raw.boxes, **fields, axes="corrected")
-    official = dense_targets(raw.maps, raw.boxes, **fields, axes="official")
-    assert torch.equal(batch.token_targets, corrected[1])
-    assert not torch.equal(corrected[1], official[1])
-
-
-def test_images_with_label_maps_are_not_augmented_again_on_the_device(volo):
-    config, splits = volo(hflip=0.5)
-    assert config.data.augment == "device"
-    raw = first_group(config, splits)
-    assert raw.images.dtype == torch.uint8
-    (batch,) = Prepare(config, 10, CPU, (2, 2))([raw], START)
-    normalise = LevelNormalise(mean=config.data.mean, std=config.data.std)
-    assert torch.equal(batch.images, normalise(raw.images))
-
-
-def test_host_augments_images_with_label_maps_whatever_the_data_says(volo):
-    config, splits = volo(erasing=1.0)
-    transform = train_transform(config.data, config.augment, in_memory=True)
-    found = transform(splits.train.load(0), label_map(0, classes=10))
-    assert found.image.shape == (3, config.data.height, config.data.width)
-    assert found.erased is not None
-
-
-def test_run_without_label_maps_opens_no_folder(volo):
-    config, splits = volo()
-    config = with_values(config, {"data.token_labels": "none"})
-    raw = first_group(config, splits)
-    (batch,) = Prepare(config, 10, CPU)([raw], START)
-    assert raw.maps is None
-    assert batch.token_targets is None
-    assert batch.targets.shape == (len(raw.images), 10)
-
-
-def test_label_maps_need_a_model_with_tokens(volo):
-    config, _ = volo()
-    with pytest.raises(ConfigError, match=r"data\.token_labels=none") as error:
-        Prepare(config, 10, CPU)
-    one_line(error)
-
-
-def test_dry_group_has_random_maps_without_any_folder(volo):
-    config, _ = volo()
-    config = with_values(config, {"data.token_labels": "data/nowhere"})
-    raw = noise(config, 1000, 0)
-    (batch,) = Prepare(config, 1000, CPU, (14, 14))([raw], START)
-    assert raw.maps.shape[1:] == (2, 5, 18, 18)
-    assert batch.token_targets.shape == (config.batch.group, 196, 1000)
-    assert batch.token_targets.std() > 0
-    config = with_values(config, {"data.token_labels": "none"})
-    assert noise(config, 1000, 0).maps is None

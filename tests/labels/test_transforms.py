@@ -1,6 +1,6 @@
-import math
+"""Image, label map and box come out of a transform as parts of one whole."""
+
 import pickle
-import random
 
 import numpy as np
 import pytest
@@ -10,9 +10,11 @@ from PIL import Image
 from scaledrelu.data.device.erasing import fill
 from scaledrelu.data.device.normalise import LevelNormalise
 from scaledrelu.errors import ConfigError
-from scaledrelu.labels.rand_augment import MOVES, DrawRandAugment, move_map, moved_labels
 from scaledrelu.labels.transforms import JointTransform, Labelled, joint_train
 from tests.helpers.configs import augment_with
+from tests.helpers.label_maps import some_map
+from tests.helpers.pictures import as_tensor, gradient
+from tests.helpers.seeds import seed
 from tests.labels.test_boxes import picture
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -46,138 +48,12 @@ def finished(found):
     return (fill(images, fields["erased"], fields["noise"]) if found.erased else images)[0]
 
 
-def seed(value=0):
-    random.seed(value)
-    np.random.seed(value)
-    torch.manual_seed(value)
-
-
-def pattern(side=64, cells=16):
-    """An image made of a map: grey levels that change slowly, and the same levels as logits."""
-    r, c = np.mgrid[:cells, :cells]
-    levels = 128 + 60 * np.sin(2 * math.pi * r / cells) + 60 * np.cos(2 * math.pi * c / cells)
-    grey = Image.fromarray(levels.astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
-    values = torch.from_numpy(levels.astype(np.uint8)).float() / 255
-    classes = torch.full((cells, cells), 3.0)
-    labels = torch.stack((values, classes))[:, None].expand(2, 5, cells, cells).half().clone()
-    return Image.merge("RGB", [grey] * 3), labels
-
-
-def agreement(image, labels):
-    """Correlation of the content of an image with the logits of its map, cell by cell."""
-    cells = labels.shape[-1]
-    pooled = torch.nn.functional.adaptive_avg_pool2d(torch.as_tensor(image).float()[None], cells)
-    return float(
-        torch.corrcoef(torch.stack((pooled[0, 0].flatten(), labels[0, 0].flatten())))[0, 1]
-    )
-
-
-def as_tensor(image):
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-
-
-def gradient(height=40, width=60):
-    """An image whose red channel counts columns and whose green channel counts rows."""
-    r, c = np.mgrid[:height, :width]
-    return Image.fromarray(np.stack([4 * c, 4 * r, 0 * r], -1).astype(np.uint8))
-
-
-def some_map(depth=5, side=6):
-    generator = torch.Generator().manual_seed(3)
-    logits = torch.randn(depth, side, side, generator=generator)
-    classes = torch.randint(10, (depth, side, side), generator=generator).float()
-    return torch.stack((logits, classes)).half()
-
-
-# --- image and map together
-
-
 def test_flip_moves_image_and_map_together():
     image, labels = gradient(32, 32), some_map()
     plain, flipped = joint()(image, labels), joint(hflip=1.0)(image, labels)
     assert torch.equal(flipped.image, plain.image.flip(2))
     assert torch.equal(flipped.map, labels.flip(3))
     assert not torch.equal(flipped.map, labels)
-
-
-@pytest.mark.parametrize("name", list(MOVES))
-@pytest.mark.parametrize("sign", [1, -1])
-def test_geometric_operations_move_image_and_map_together(name, sign):
-    from timm.data.auto_augment import NAME_TO_OP
-
-    image, labels = pattern()
-    assert agreement(as_tensor(image), labels) > 0.98
-    amount = sign * {"Rotate": 30.0, "ShearX": 0.5, "ShearY": 0.5}.get(name, 0.25)
-    how = {"resample": Image.Resampling.BILINEAR, "fillcolor": (0, 0, 0)}
-    moved = as_tensor(NAME_TO_OP[name](image, amount, **how))
-    together = move_map(labels, MOVES[name](amount, 16, 16))
-    other_way = move_map(labels, MOVES[name](-amount, 16, 16))
-    assert agreement(moved, together) > 0.8
-    assert (
-        agreement(moved, together)
-        > max(agreement(moved, labels), agreement(moved, other_way)) + 0.1
-    )
-
-
-def test_every_operation_that_moves_pixels_moves_cells():
-    draw = DrawRandAugment(POLICY, image_size=32, mean=MEAN, interpolation="bilinear")
-    flat, labels = Image.new("RGB", (32, 32), (60, 60, 60)), some_map()
-    seen = set()
-    for value in range(200):
-        seed(value)
-        for change in draw():
-            # Only pixels that move let the fill colour in: the others keep a flat image flat.
-            still_flat = len(change(flat).getcolors()) == 1
-            moved = not torch.equal(moved_labels(labels, [change]), labels)
-            assert moved == (not still_flat) == (change.name in MOVES), change
-            seen.add(change.name)
-    assert seen >= set(MOVES)
-    assert len(seen) == 15
-
-
-@pytest.mark.parametrize("interpolation", ["bicubic", "random"])
-def test_the_image_is_augmented_exactly_as_by_timm(interpolation):
-    from timm.data.auto_augment import rand_augment_transform
-    from timm.data.transforms import str_to_pil_interp
-
-    ours = DrawRandAugment(POLICY, image_size=32, mean=MEAN, interpolation=interpolation)
-    hparams = {"translate_const": 14, "img_mean": (124, 116, 104)}
-    if interpolation != "random":
-        hparams["interpolation"] = str_to_pil_interp(interpolation)
-    timms = rand_augment_transform(POLICY, hparams)
-    image, labels = gradient(), some_map()
-    moved = 0
-    for value in range(40):
-        seed(value)
-        expected = np.array(timms(image))
-        seed(value)
-        changes, found = ours(), image
-        for change in changes:
-            found = change(found)
-        assert np.array_equal(np.array(found), expected)
-        moved += not torch.equal(moved_labels(labels, changes), labels)
-    assert 5 < moved < 35
-
-
-@pytest.mark.parametrize("name", list(MOVES))
-@pytest.mark.parametrize("amount", [0.13, -0.405, 27.0, -3.7])
-def test_maps_are_moved_as_by_scipy(name, amount):
-    from scipy import ndimage
-
-    labels, move = some_map(side=7), MOVES[name](amount, 7, 7)
-    matrix = [[1, 0, 0, 0], [0, move.rr, move.rc, move.r0], [0, move.cr, move.cc, move.c0]]
-    plane, classes = (x.float().numpy() for x in labels)
-    value = ndimage.affine_transform(plane, matrix=matrix, order=0, mode="constant")
-    index = ndimage.affine_transform(classes, matrix=matrix, order=0, mode="nearest")
-    found = move_map(labels, move)
-    assert np.array_equal(found[0].float().numpy(), value)
-    assert np.array_equal(found[1].float().numpy(), index)
-
-
-def test_cells_from_outside_have_logit_zero():
-    found = move_map(some_map(), MOVES["TranslateXRel"](0.5, 6, 6))
-    assert (found[0, :, :, 3:] == 0).all()
-    assert torch.equal(found[:, :, :, :3], some_map()[:, :, :, 3:])
 
 
 def test_the_map_that_was_given_stays_as_it_is():
@@ -187,9 +63,6 @@ def test_the_map_that_was_given_stays_as_it_is():
         seed(value)
         joint(hflip=0.5, rand_augment=POLICY)(gradient(), labels)
     assert torch.equal(labels, kept)
-
-
-# --- the crop
 
 
 def test_box_is_the_crop():
@@ -342,9 +215,6 @@ def test_transform_travels_to_a_loader_process(colour):
         assert torch.equal(here.image, found.image)
         assert torch.equal(here.map, found.map)
         assert torch.equal(finished(here), finished(found))
-
-
-# --- what is refused
 
 
 @pytest.mark.parametrize("crop", ["shift", "none"])

@@ -120,13 +120,6 @@ def test_a_missing_result_leaves_its_seed_out_of_the_summaries_of_its_line_alone
     assert "1 run; to train what is missing: `python scripts/sweep.py tables=[rates]" in page
 
 
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """Leave the pictures out, where a test is not about them."""
-    for name in ("draw_map", "draw_rates", "draw_largest"):
-        monkeypatch.setattr(f"scaledrelu.reports.stability.files.{name}", lambda *_: [])
-
-
 @pytest.mark.usefixtures("no_pictures")
 def test_an_empty_grid_is_a_page_with_holes_and_the_command_that_fills_them(tmp_path) -> None:
     write_grid(tmp_path / "conf")

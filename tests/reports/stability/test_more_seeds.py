@@ -15,14 +15,8 @@ from scaledrelu.reports.stability.files import write_stability
 from scaledrelu.tables.spec import load_table
 from tests.helpers.table_fakes import FakeCompose, finish, plan_of, write_grid, write_table
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 PUBLISHED = CONF_DIR.parent / "results" / "published" / "mini"
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """Leave the pictures out."""
-    for name in ("draw_map", "draw_rates", "draw_largest"):
-        monkeypatch.setattr(f"scaledrelu.reports.stability.files.{name}", lambda *_: [])
 
 
 def page_of(place: Path, *, finished: int) -> str:
