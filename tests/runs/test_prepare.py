@@ -132,8 +132,6 @@ def test_the_update_is_told_of_as_many_batches_as_it_gets(smoke, sync_bn, expect
     assert len(made) == len(expected)
 
 
-# --- groups are augmented together, and become what they would alone
-
 DEIT = (
     "augment.rand_augment=rand-m9-mstd0.5-inc1", "augment.shift=0", "augment.hflip=0.5",
     "augment.erasing=0.5", "augment.mixup=0.8", "augment.cutmix=1.0", "augment.mix_prob=0.7",
