@@ -50,7 +50,7 @@ def _pieces(monkeypatch: pytest.MonkeyPatch, forked_ranks: None) -> Iterator[Non
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobReport]:
     """Train the run with one value of ``launch.compile``; null compiles, as on a GPU."""
-    monkeypatch.setattr(LaunchConfig, "compiles", lambda self, device: self.compile is not False)
+    monkeypatch.setattr(LaunchConfig, "compiles", lambda self, *_: self.compile is not False)
 
     def run(word: str) -> tuple[RunConfig, JobReport]:
         results = tmp_path / word
