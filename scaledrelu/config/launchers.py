@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ SLURM = "submitit_slurm"
 PLUGIN = "hydra_plugins.hydra_submitit_launcher"
 SWEEPER, OPTUNA = "hydra/sweeper", "optuna"
 OPTUNA_PLUGIN = "hydra_plugins.hydra_optuna_sweeper"
+DIRECTION = "hydra.sweeper.direction"
 # What fits our runs better than the plugin's own settings, which no file can change: Hydra 1.3
 # refuses an option of the same name in conf/.
 OPTUNA_SETTINGS = {
-    "hydra.sweeper.direction": "maximize",  # a headline metric is a share in percent
+    DIRECTION: "maximize",  # a headline metric is a share in percent
     "hydra.sweeper.n_jobs": "1",  # trials at a time: each learns from all before it
     "hydra.sweeper.max_failure_rate": "1.0",  # a failed run fails its own trial alone
 }
@@ -45,7 +47,7 @@ def check_launcher(name: str) -> None:
 
 
 def check_sweeper(name: str) -> None:
-    """Refuse Optuna where its plugin is not installed.
+    """Refuse Optuna where its plugin is not installed or Optuna cannot be imported.
 
     Args:
         name: the option of ``hydra/sweeper``.
@@ -53,11 +55,22 @@ def check_sweeper(name: str) -> None:
     Raises:
         ConfigError: one line with what to install.
     """
-    if name == OPTUNA and not plugin_installed(OPTUNA_PLUGIN):
-        raise ConfigError(
-            f"hydra/sweeper={name}: Hydra's Optuna plugin is not installed; run: pip install -e "
-            "'.[optuna]'"
-        )
+    if name != OPTUNA:
+        return
+    problem = "Hydra's Optuna plugin is not installed"
+    if plugin_installed(OPTUNA_PLUGIN):
+        problem = import_problem(OPTUNA)
+    if problem:
+        raise ConfigError(f"hydra/sweeper={name}: {problem}; run: pip install -e '.[optuna]'")
+
+
+def is_search(overrides: Sequence[str]) -> bool:
+    """Say whether a command line asks for a search with Optuna.
+
+    Args:
+        overrides: words of a command line.
+    """
+    return _given(overrides).get(SWEEPER) == OPTUNA
 
 
 def sweeper_settings(overrides: Sequence[str]) -> list[str]:
@@ -65,11 +78,35 @@ def sweeper_settings(overrides: Sequence[str]) -> list[str]:
 
     Args:
         overrides: words of a command line.
+
+    Raises:
+        ConfigError: it asks for the smallest metric, or for several: a crash would win, and a run
+            has one number.
     """
-    given = dict(text.lstrip("+").partition("=")[::2] for text in overrides)
-    if given.get(SWEEPER) != OPTUNA:
+    if not is_search(overrides):
         return []
+    given = _given(overrides)
+    wanted = OPTUNA_SETTINGS[DIRECTION]
+    if (direction := given.get(DIRECTION, wanted)) != wanted:
+        raise ConfigError(
+            f"{DIRECTION}={direction}: only {wanted} is allowed, since a run returns one number, "
+            "its main metric, and a crash counts as 0"
+        )
     return [f"{key}={value}" for key, value in OPTUNA_SETTINGS.items() if key not in given]
+
+
+def _given(overrides: Sequence[str]) -> dict[str, str]:
+    pairs = (text.lstrip("+").partition("=")[::2] for text in overrides)
+    return {key: value.strip("'\"") for key, value in pairs}
+
+
+def import_problem(module: str) -> str:
+    """Import a module; return in one line why it cannot be imported, empty if it can."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        return f"{module} cannot be imported ({' '.join(str(error).split())})"
+    return ""
 
 
 def plugin_installed(module: str) -> bool:

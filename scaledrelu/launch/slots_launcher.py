@@ -5,6 +5,7 @@ Every job is composed here and becomes a file, like a planned run, and is traine
 
 from __future__ import annotations
 
+import logging
 import pkgutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.launch.executor import Event, Files, Job, What, note_signals
 from scaledrelu.launch.jobs import trust_of
 from scaledrelu.launch.local import LocalExecutor
+from scaledrelu.launch.progress import result_text
 from scaledrelu.launch.slots import slots_of
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.ending import Ended, JobReport
@@ -33,6 +35,8 @@ from scaledrelu.runs.multirun import score_of, write_ending
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import read_result, read_status, run_directory
 from scaledrelu.tables.typed import is_whole
+
+log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 NOT_STARTED = "not started"
@@ -92,6 +96,10 @@ class SlotsLauncher(Launcher):
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         composed = [self._compose(overrides) for overrides in job_overrides]
+        for number, job in enumerate(composed, initial_job_idx):
+            log.info("#%d : %s", number, " ".join(job.overrides))
+            if job.config is None:
+                log.warning("#%d %s: %s", number, Ended.REFUSED, job.refused)
         reports = self._run([job for job in composed if job.config is not None])
         folder, returns = Path(self._config.hydra.sweep.dir), []
         for number, job in enumerate(composed, initial_job_idx):
@@ -160,10 +168,13 @@ def _refusal(config: RunConfig) -> str:
 
 def _note(events: Sequence[Event], reports: dict[str, JobReport], results: Path) -> None:
     for event in events:
+        told = f"{event.what}: {event.reason}" if event.reason else str(event.what)
         if event.what is What.DONE:
-            outcome = read_result(run_directory(results, event.name)).outcome
-            reports[event.name] = JobReport(event.name, Ended(outcome.value))
+            result = read_result(run_directory(results, event.name))
+            reports[event.name] = JobReport(event.name, Ended(result.outcome.value))
+            told = result_text(result)
         elif event.what in (What.FAILED, What.LEFT_OUT):
             reports[event.name] = JobReport(event.name, Ended.FAILED, event.reason)
         elif event.what is What.STOPPED:
             reports[event.name] = JobReport(event.name, Ended.INTERRUPTED, event.reason)
+        log.info("%s %s", event.name, told)

@@ -12,7 +12,7 @@ from scaledrelu.errors import ConfigError
 from scaledrelu.reports.run_rows import Row, is_done, read_rows
 from scaledrelu.reports.run_table import grid, headlines, outcome_text, run_cells
 from scaledrelu.runs.ending import Ended
-from scaledrelu.runs.multirun import Ending, read_endings
+from scaledrelu.runs.multirun import Ending, how_to_continue, read_endings
 from scaledrelu.runs.record import Status
 
 RESULTS = "results"
@@ -29,7 +29,7 @@ def multirun_text(folder: Path, results: str | Path = RESULTS) -> str:
         ConfigError: it is no such folder, or none of its jobs has ended.
     """
     endings = endings_of(folder)
-    lines = [_table(endings, _rows_of(endings, results)), _counts(endings)]
+    lines = [_table(endings, _rows_of(endings, results)), _counts(endings, folder)]
     return "\n".join([*lines, f"this table again: {_again(folder, results)}"])
 
 
@@ -75,12 +75,12 @@ def _how(ending: Ending, row: Row | None) -> str:
     return f"{ending.ended}: {ending.reason}" if ending.reason else str(ending.ended)
 
 
-def _counts(endings: Sequence[Ending]) -> str:
+def _counts(endings: Sequence[Ending], folder: Path) -> str:
     count = Counter(ending.ended for ending in endings)
     bad, stopped = count[Ended.FAILED] + count[Ended.REFUSED], count[Ended.INTERRUPTED]
     text = f"{bad} of {len(endings)} runs failed"
     if stopped:
-        text += f", {stopped} interrupted (run the same command again to continue)"
+        text += f", {stopped} interrupted ({how_to_continue(folder)})"
     if count[Ended.BUSY]:
         text += f", {count[Ended.BUSY]} trained by other processes"
     return text

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import sys
-import traceback
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,11 +15,13 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.plugin import Plugin
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scaledrelu.config.compose import finalize
 from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.launchers import is_search
 from scaledrelu.config.places import CONF_DIR, expand_home, expand_overrides
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import (
@@ -34,7 +36,7 @@ from scaledrelu.config.shell import (
 )
 from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use
-from scaledrelu.runs.blame import ranks_of_process
+from scaledrelu.runs.blame import WAIT_S, ranks_of_process
 from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.ending import (
     EXIT_CTRL_C,
@@ -47,17 +49,25 @@ from scaledrelu.runs.ending import (
 from scaledrelu.runs.multirun import (
     MultirunFolder,
     has_endings,
+    how_to_continue,
     leave_ending,
     read_endings,
     score_of,
 )
 from scaledrelu.runs.process import stop_with_parent
+from scaledrelu.runs.search import (
+    NO_TRIAL,
+    SearchOverError,
+    complaint,
+    is_of_optuna,
+    no_trial_after,
+)
 from scaledrelu.runs.spawn import run_job, run_planned
+
+log = logging.getLogger(__name__)
 
 PLUGINS = "hydra_plugins.scaledrelu"  # Hydra wants this name; there is no such package on disk
 LAUNCHERS = ("joblib", "submitit")  # their errors say that a worker is gone
-SEARCHERS = ("optuna.", "hydra_plugins.hydra_optuna_sweeper.", "sqlalchemy.")
-NO_TRIAL = "No trials are completed yet."  # Optuna's words where no run has a result
 
 
 class Command:
@@ -103,7 +113,13 @@ class Command:
             return 0
         if asked.shell_completion and asked.overrides[0].startswith("query"):
             return complete(job)
-        refuse_several_in_ranks(asked)
+        try:
+            refuse_several_in_ranks(asked)
+        except ConfigError:
+            if first_rank():
+                raise
+            time.sleep(WAIT_S)  # torchrun ends all when one is gone; the first has to say it before
+            return EXIT_WRONG_INPUT
         names = {f"{PLUGINS}.{plugin.__name__}": plugin for plugin in plugins}
         Plugins.instance().class_name_to_class.update(names)
         return self._run(job, asked)
@@ -132,6 +148,9 @@ class Command:
 
     def _note(self, report: JobReport) -> None:
         self.reports.append(report)
+        is_one_of_many = HydraConfig.get().mode == RunMode.MULTIRUN
+        if is_one_of_many and report.ended in (Ended.REFUSED, Ended.INTERRUPTED):
+            log.warning("%s: %s", report.ended, report.reason)
         leave_ending(report)
 
     def _train_planned(self, planned: PlannedRun) -> int:
@@ -147,14 +166,18 @@ class Command:
     def _run(self, job: Callable[[], object], asked: Namespace) -> int:
         """Let Hydra run what is asked and return the exit status."""
         status = 0
+        searches = is_search(asked.overrides)
         try:
-            job()
+            with no_trial_after(was_interrupted) if searches else contextlib.nullcontext():
+                job()
         except SystemExit as ended:  # Hydra's, which has printed the reason
             return EXIT_WRONG_INPUT if ended.code and asked.cfg else int(ended.code or 0)
         except BrokenPipeError:  # a reader such as head has seen enough
             raise
         except KeyboardInterrupt:
             status = _interrupted()
+        except SearchOverError:
+            return self._conclude()
         except Exception as error:
             if is_of_optuna(error):
                 return self._conclude_search(error)
@@ -169,7 +192,7 @@ class Command:
         status = self._conclude()
         if str(error) == NO_TRIAL:  # and so no best one: how each ended has been said
             return status or EXIT_FAILED
-        print_error(f"Optuna stopped: {' '.join(str(error).split())}")
+        print_error(f"Optuna stopped: {complaint(error)}")
         return EXIT_FAILED
 
     def _conclude(self) -> int:
@@ -210,6 +233,13 @@ def refuse_several_in_ranks(asked: Namespace) -> None:
     )
 
 
+def was_interrupted() -> bool:
+    """Say whether a job of this multirun was interrupted, in whichever process it ran."""
+    folder = MultirunFolder.path
+    endings = [] if folder is None else read_endings(folder)
+    return any(ending.ended is Ended.INTERRUPTED for ending in endings)
+
+
 def reason_outside(error: Exception) -> str | None:
     """Return one line if the results folder or a worker of a launcher failed; None for a bug."""
     if isinstance(error, OSError):
@@ -229,13 +259,6 @@ def has_no_place(error: Exception) -> bool:
     folder = MultirunFolder.path
     is_wrong = isinstance(error, OSError) and error.errno not in FULL
     return is_wrong and folder is not None and not has_endings(folder)
-
-
-def is_of_optuna(error: Exception) -> bool:
-    """Say whether Optuna or its plugin for Hydra raised an error."""
-    frames = traceback.walk_tb(error.__traceback__)
-    *_, last = (frame.f_globals.get("__name__", "") for frame, _ in frames)
-    return last.startswith(SEARCHERS)
 
 
 def first_rank() -> bool:
@@ -269,5 +292,5 @@ def print_error(line: str) -> None:
 
 
 def _interrupted() -> int:
-    sys.stderr.write("interrupted; run the same command again to continue from the checkpoints\n")
+    sys.stderr.write(f"interrupted; {how_to_continue(MultirunFolder.path)}\n")
     return EXIT_CTRL_C

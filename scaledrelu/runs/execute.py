@@ -38,6 +38,8 @@ from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
 
+STOPPED = "%s stopped at step %d and saved; run the same command again to continue"
+
 
 def execute(
     config: RunConfig, world: World, folder: Path, *, wants_stop: Callable[[], bool]
@@ -68,11 +70,8 @@ def execute(
         training = watch(job.training, config, world)
         ending = train(training, folder=folder, logbook=logbook, wants_stop=wants_stop)
         if ending.interrupted:
-            log.info(
-                "%s stopped at step %d and saved; run the same command again to continue",
-                name,
-                ending.cursor.step,
-            )
+            if world.is_main:
+                log.info(STOPPED, name, ending.cursor.step)
             return None
         evidence = collect_evidence(config, job.training, job.validation, ending.cursor)
         shares = gather_shares(job.splits, world)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from scaledrelu.config.places import quoted
 from scaledrelu.config.run import RunConfig
@@ -28,7 +28,8 @@ from scaledrelu.runs.ending import Ended, JobReport
 from scaledrelu.runs.record import read_result, run_directory
 
 FOLDER = "endings"
-RECORD = "multirun.yaml"  # which Hydra's sweeper writes
+RECORD = "multirun.yaml"  # Hydra's basic sweeper writes the same
+SEED = "hydra.sweeper.sampler.seed"  # of a search
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class MultirunFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Take the folder that is asked for, or one beside it that no other multirun has.
 
-        The sweeper and every job learn of it.
+        The settings are written there, which Optuna's plugin does not do. The sweeper and every job
+        learn of the folder.
 
         Args:
             config: Hydra's configuration of the multirun; the folder in it is changed.
@@ -71,6 +73,8 @@ class MultirunFolder(Callback):
                 config.hydra.sweep.dir = str(MultirunFolder.path)
                 place = quoted(str(MultirunFolder.path))
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={place}")
+        with contextlib.suppress(OSError):
+            OmegaConf.save(config, MultirunFolder.path / RECORD)
 
 
 def take_folder(asked: Path) -> Path:
@@ -90,6 +94,19 @@ def take_folder(asked: Path) -> Path:
         with contextlib.suppress(FileExistsError):
             (folder / FOLDER).mkdir()  # of several processes one succeeds
             return folder
+
+
+def how_to_continue(folder: Path | None) -> str:
+    """Return what a person can do about a multirun that was interrupted.
+
+    Args:
+        folder: the multirun's folder; None if there is no multirun.
+    """
+    if folder is not None and (folder / RECORD).exists():
+        sampler = OmegaConf.select(OmegaConf.load(folder / RECORD), SEED.rpartition(".")[0]) or {}
+        if "seed" in sampler and sampler["seed"] is None:
+            return f"the same command draws other trials; with {SEED}=1, say, it would continue"
+    return "run the same command again to continue"
 
 
 def has_endings(folder: Path) -> bool:

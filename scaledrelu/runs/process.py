@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -68,7 +69,10 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Turn SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 into a request; a second SIGINT interrupts."""
+    """Turn SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 into a request; a second SIGINT interrupts.
+
+    Not where a parent passes signals on: one Ctrl-C then arrives twice, and the parent kills.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -78,7 +82,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
     def handle(number: int, _frame: Any) -> None:
         if os.getpid() != owner:  # a forked loader worker inherited the handler
             return
-        if request() and number == signal.SIGINT:
+        if request() and number == signal.SIGINT and _parent is None:
             raise KeyboardInterrupt
         request.signals.append(number)
 
@@ -88,21 +92,31 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
 @contextlib.contextmanager
 def pass_on_signals() -> Iterator[StopRequest]:
-    """Let the parent of several workers survive SIGUSR1 and SIGUSR2 and pass them on as SIGTERM.
+    """Let the parent of several workers pass the first signal on as SIGTERM and wait for them.
 
-    torch's elastic agent forwards SIGTERM only; another signal would end it and orphan its workers.
+    A second SIGINT kills the workers and interrupts, and so does any signal where there is none.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
+    owner, others = os.getpid(), set(multiprocessing.active_children())
 
     def handle(number: int, _frame: Any) -> None:
+        if os.getpid() != owner:  # a forked worker that has no handlers of its own yet
+            raise KeyboardInterrupt
+        workers = set(multiprocessing.active_children()) - others
+        is_second = bool(request.signals)
         request.signals.append(number)
-        if len(request.signals) == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+        if not workers or (is_second and number == signal.SIGINT):
+            for worker in workers:
+                worker.kill()
+            raise KeyboardInterrupt
+        if not is_second:
+            for worker in workers:
+                worker.terminate()
 
-    with keep_handlers(), _handlers(TIME_IS_UP, handle):
+    with keep_handlers(), _handlers(SIGNALS, handle):
         yield request
 
 

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.lacking import lacking_here
@@ -36,8 +37,14 @@ from scaledrelu.runs.process import (
     stop_with_parent,
 )
 
+if TYPE_CHECKING:
+    from torch.distributed.launcher.api import LaunchConfig
+
 log = logging.getLogger(__name__)
 
+# What torch's agent still handles. After a signal it no longer reads what its workers return, which
+# they wait for until they are killed (torch 2.11 to 2.15), so the others are handled by us.
+SIGNALS_OF_AGENT = "SIGHUP,SIGQUIT"
 LATER = "stopped by a signal; run the same command again to continue"
 BEFORE_TIME_IS_UP_S = 20.0  # a job near its time limit cannot wait a minute for W&B
 
@@ -191,12 +198,37 @@ def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
     """Start one worker per device on this host; the first that fails ends the others."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import elastic_launch
+
+    nproc = config.launch.nproc
+    for rank in range(nproc):
+        blame.clear_note(folder, rank)
+    os.environ.setdefault("OMP_NUM_THREADS", str(config.launch.threads or 1))
+    try:
+        with pass_on_signals() as request, _without_agent_output():
+            endings = elastic_launch(_agent(name, nproc), worker)(config, os.getpid())
+    except (SignalException, KeyboardInterrupt):
+        return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
+    except Exception as error:
+        # A worker that is still importing when it is asked to stop ends as if it had failed.
+        if request.signals and blame.first_note(folder, nproc) is None:
+            return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
+        if not isinstance(error, ChildFailedError):
+            raise
+        codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
+        raise RunError(blame.whose_fault(codes, nproc, folder)) from error
+    if (ended := Ended(endings[0])) is Ended.INTERRUPTED:
+        return JobReport(name, ended, LATER, request.time_is_up)
+    return JobReport(name, ended)
+
+
+def _agent(name: str, nproc: int) -> LaunchConfig:
+    """Return how torch's agent starts the workers of a run, and looks after them."""
+    from torch.distributed.launcher.api import LaunchConfig
 
     from scaledrelu.engine.distributed import free_port
 
-    nproc = config.launch.nproc
-    launch = LaunchConfig(
+    return LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=nproc,
@@ -206,20 +238,8 @@ def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
         max_restarts=0,
         monitor_interval=0.2,
         start_method="spawn",
+        signals_to_handle=SIGNALS_OF_AGENT,
     )
-    for rank in range(nproc):
-        blame.clear_note(folder, rank)
-    os.environ.setdefault("OMP_NUM_THREADS", str(config.launch.threads or 1))
-    try:
-        with pass_on_signals() as request, _without_agent_output():
-            endings = elastic_launch(launch, worker)(config, os.getpid())
-    except ChildFailedError as error:
-        codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
-        raise RunError(blame.whose_fault(codes, nproc, folder)) from error
-    except (SignalException, KeyboardInterrupt):
-        return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
-    ended = Ended(endings[0])
-    return JobReport(name, ended, time_is_up=ended is Ended.INTERRUPTED and request.time_is_up)
 
 
 @contextlib.contextmanager

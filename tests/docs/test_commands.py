@@ -83,6 +83,7 @@ def test_every_command_of_the_documents_is_one(
     shown: Shown, conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launchers, "plugin_installed", lambda _: True)  # of the extras
+    monkeypatch.setattr(launchers, "import_problem", lambda _: "")
     monkeypatch.syspath_prepend(conf.parent)
     read_command(shown, conf)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from scaledrelu.config.launchers import OPTUNA_PLUGIN, plugin_installed
 from scaledrelu.reports.frame import load_runs
+from tests.helpers.processes import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,12 +24,23 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def search(results: Path, *asked: str) -> subprocess.CompletedProcess[str]:
-    command = [
+def words(results: Path, *asked: str) -> list[str]:
+    return [
         sys.executable, str(ROOT / "scripts" / "train.py"), "-m", "hydra/sweeper=optuna",
         "hydra.sweeper.sampler.seed=1", "profile=smoke", f"paths.results={results}", *asked,
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, cwd=results, timeout=240)
+
+
+def search(results: Path, *asked: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words(results, *asked), capture_output=True, text=True, cwd=results, timeout=240
+    )
+
+
+def trials_of(results: Path) -> list[Any]:
+    import optuna
+
+    return optuna.load_study(study_name="rates", storage=f"sqlite:///{results}/study.db").trials
 
 
 def test_a_search_finds_the_trial_with_the_largest_headline_metric(tmp_path: Path) -> None:
@@ -36,6 +50,7 @@ def test_a_search_finds_the_trial_with_the_largest_headline_metric(tmp_path: Pat
     runs = load_runs(tmp_path)
     assert len(runs) == 2
     (found,) = (tmp_path / "runs" / ".hydra").glob("*/optimization_results.yaml")
+    assert "stem=conv" in (found.parent / "multirun.yaml").read_text()
     best = yaml.safe_load(found.read_text())
     assert best["best_value"] == runs["val/top1"].max()
     winners = runs[runs["val/top1"] == best["best_value"]]["lr.base"]
@@ -54,10 +69,8 @@ def test_a_crash_counts_and_a_refused_run_fails_its_trial_alone(tmp_path: Path) 
     assert ended == {"ok", "crash", "refused"}, done.stdout + done.stderr
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
-    import optuna
-
-    trials = optuna.load_study(study_name="rates", storage=f"sqlite:///{tmp_path}/study.db").trials
-    value = {float(trial.params["lr.base"]): trial.value for trial in trials}
+    assert "refused: lr.base=-1: must be greater than 0" in done.stdout, "while it goes on, too"
+    value = {float(trial.params["lr.base"]): trial.value for trial in trials_of(tmp_path)}
     assert value[1e30] == 0.0
     assert value[-1.0] is None
     assert value[1e-3] == load_runs(tmp_path, "lr.base=1e-3")["val/top1"][0]
@@ -70,3 +83,30 @@ def test_where_no_trial_has_a_result_the_reasons_are_said_and_nothing_else(tmp_p
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert all("must be greater than 0" in line for line in said)
     assert len(said) == 2
+
+
+def test_one_ctrl_c_ends_a_search_and_leaves_no_trial_open(tmp_path: Path) -> None:
+    study = ("hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=rates")
+    asked = ("hydra.sweeper.n_trials=50", "lr.base=interval(1e-4,1e-3)", "profile.epoch_scale=9")
+    process = subprocess.Popen(
+        words(tmp_path, *study, *asked, "launch.log_every_steps=1"), cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    until(lambda: list(tmp_path.glob("runs/*/metrics.jsonl")), 120)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, said
+    assert said.splitlines()[-2] == (
+        "0 of 1 runs failed, 1 interrupted (run the same command again to continue)"
+    )
+    assert "interrupted: stopped by a signal" in said
+    (trial,) = trials_of(tmp_path)
+    assert trial.state.name == "FAIL"
+
+
+def test_a_study_whose_choices_change_needs_another_name(tmp_path: Path) -> None:
+    study = ("hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=rates")
+    for choices in ("choice(-1,-2)", "choice(-1,-3)"):
+        done = search(tmp_path, *study, "hydra.sweeper.n_trials=1", f"lr.base={choices}")
+    assert done.returncode == 1
+    assert "give another hydra.sweeper.study_name" in done.stderr

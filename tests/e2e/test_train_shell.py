@@ -199,23 +199,26 @@ def test_what_hydra_understands_is_trained(
     assert [(config.seed, config.stem.label) for config in trained] == seeds_and_stems
 
 
-BY_TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
-BY_SRUN = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"}
+BY_TORCHRUN = {"RANK": "{rank}", "WORLD_SIZE": "2", "LOCAL_RANK": "{rank}"}
+BY_SRUN = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "{rank}", "SLURM_LOCALID": "{rank}"}
 
 
 @pytest.mark.parametrize("variables", [BY_TORCHRUN, BY_SRUN], ids=["torchrun", "srun"])
 @pytest.mark.parametrize("several", ["-m", "hydra.mode=MULTIRUN"])
-def test_every_process_of_torchrun_and_srun_refuses_several_runs_in_one_line(
+def test_every_process_of_torchrun_and_srun_refuses_several_runs_and_the_first_says_it(
     shell: Callable, trained: list[dict], monkeypatch, several: str, variables: dict[str, str]
 ) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    said = shell(several, "seed=0", "profile=smoke")
-    assert said.status == 2
-    assert said.err.startswith(f"error: {several}: ")
-    assert "launch.nproc=2" in said.err
-    assert len(said.err.splitlines()) == 1
-    assert trained == []
+    monkeypatch.setattr(command, "WAIT_S", 0.0)
+    said = []
+    for rank in (0, 1):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value.format(rank=rank))
+        said.append(shell(several, "seed=0", "profile=smoke"))
+    assert [one.status for one in said] == [2, 2]
+    assert said[0].err.startswith(f"error: {several}: ")
+    assert "launch.nproc=2" in said[0].err
+    assert len(said[0].err.splitlines()) == 1
+    assert (said[1].err, trained) == ("", [])
 
 
 def test_one_process_of_torchrun_trains_several_runs(
@@ -385,10 +388,7 @@ def test_ctrl_c_between_the_runs_is_one_line_and_130(
     monkeypatch.setattr(command, "run_job", interrupt)
     said = shell("seed=0", "profile=smoke")
     assert said.status == 130
-    assert (
-        said.err.strip()
-        == "interrupted; run the same command again to continue from the checkpoints"
-    )
+    assert said.err.strip() == "interrupted; run the same command again to continue"
 
 
 def test_a_bug_keeps_its_traceback(shell: Callable, train, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,10 +454,15 @@ def test_a_job_returns_the_headline_metric_and_none_without_a_result(
     assert shell("seed=0", "profile=smoke").status == 0, "a number is no exit status"
 
 
-def test_optuna_looks_for_the_largest_value_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def optuna(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that Optuna and its plugin are installed."""
     monkeypatch.setattr(launchers, "plugin_installed", lambda _: True)
+    monkeypatch.setattr(launchers, "import_problem", lambda _: "")
+
+
+@pytest.mark.usefixtures("optuna")
+def test_optuna_looks_for_the_largest_value() -> None:
     asked = read_arguments(["-m", "hydra/sweeper=optuna", "hydra.sweeper.n_jobs=3", "seed=0,1"])
     ready = ready_for_hydra(asked, CONF_DIR)
     assert ready[3:] == [
@@ -465,6 +470,41 @@ def test_optuna_looks_for_the_largest_value_unless_told_otherwise(
     ]  # fmt: skip
     asked = read_arguments(["-m", "seed=0,1"])
     assert ready_for_hydra(asked, CONF_DIR) == ["seed=0,1", "-m"]
+
+
+@pytest.mark.usefixtures("optuna")
+@pytest.mark.parametrize("direction", ["minimize", "[maximize]", "[maximize,minimize]"])
+def test_optuna_is_not_asked_for_the_smallest_value_or_for_several(
+    shell: Callable, trained: list[dict], direction: str
+) -> None:
+    asked = f"hydra.sweeper.direction={direction}"
+    said = shell("-m", "hydra/sweeper=optuna", asked, "seed=0,1", "profile=smoke")
+    assert (said.status, trained) == (2, [])
+    assert said.err.startswith(f"error: {asked}: only maximize is allowed, ")
+    assert said.err.count("\n") == 1
+    for allowed in ("maximize", "'maximize'"):
+        asked = read_arguments(["-m", "hydra/sweeper=optuna", f"hydra.sweeper.direction={allowed}"])
+        assert "hydra.sweeper.n_jobs=1" in ready_for_hydra(asked, CONF_DIR)
+
+
+def test_optuna_that_cannot_be_imported_is_one_line_with_the_reason(
+    shell: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launchers, "plugin_installed", lambda _: True)
+    monkeypatch.setitem(sys.modules, "optuna", None)  # a module that cannot be imported
+    said = shell("-m", "hydra/sweeper=optuna", "seed=0,1", "profile=smoke")
+    assert said.status == 2
+    assert said.err.startswith("error: hydra/sweeper=optuna: optuna cannot be imported (")
+    assert said.err.endswith("); run: pip install -e '.[optuna]'\n")
+
+
+def test_a_multirun_says_at_once_why_a_run_is_refused(shell: Callable) -> None:
+    said = shell("-m", "seed=0,-1,2", "profile=smoke")
+    lines = said.out.splitlines()
+    (reason,) = (at for at, line in enumerate(lines) if "[WARNING] - refused: seed=-1: " in line)
+    (following,) = (at for at, line in enumerate(lines) if "#2 : seed=2" in line)
+    assert reason < following
+    assert "refused" not in shell("seed=-1", "profile=smoke").out, "one run: the last line has it"
 
 
 def test_optuna_that_is_not_installed_is_one_line(
@@ -620,6 +660,10 @@ def test_a_multirun_in_slots_trains_each_run_in_a_process_of_its_own(tmp_path: P
     assert done.returncode == 1, done.stdout + done.stderr
     *lines, last, _again = done.stdout.strip().splitlines()[-5:]
     assert last == "1 of 3 runs failed"
+    log = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert sum(" started" in line for line in log) == 2
+    assert sum(" ok val/top1 " in line for line in log) == 2
+    assert sum("#2 refused: seed=-1: " in line for line in log) == 1
     assert [line.split("  ")[-1].strip().partition(":")[0] for line in lines] == [
         "ok", "ok", "refused",
     ]  # fmt: skip

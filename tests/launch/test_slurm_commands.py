@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -511,19 +512,42 @@ def test_signals_of_slurm_ask_a_run_to_leave(number, up):
         assert request.time_is_up is up
 
 
-def test_the_parent_of_several_workers_passes_a_time_limit_on_as_sigterm():
+@pytest.mark.parametrize(("number", "up"), [("SIGINT", False), ("SIGUSR2", True)])
+def test_the_parent_of_several_workers_passes_the_first_signal_on_as_sigterm(number, up):
     code = (
-        "import json, os, signal, time\n"
+        "import json, multiprocessing, os, signal, time\n"
         "from scaledrelu.runs.process import pass_on_signals\n"
-        "seen = []\n"
         "with pass_on_signals() as request:\n"
-        "    signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))\n"
-        "    for _ in range(2): os.kill(os.getpid(), signal.SIGUSR2)\n"
-        "    print(json.dumps([seen == [signal.SIGTERM], request.time_is_up]))\n"
+        "    fork = multiprocessing.get_context('fork')\n"
+        "    ready = fork.Event()\n"
+        "    worker = fork.Process(target=lambda: ready.set() or time.sleep(60))\n"
+        "    worker.start()\n"
+        "    ready.wait()\n"
+        f"    os.kill(os.getpid(), signal.{number})\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    worker.join(30)\n"
+        "    print(json.dumps([worker.is_alive(), request.time_is_up]))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           cwd=Path(CONF_DIR).parent)  # fmt: skip
-    assert json.loads(done.stdout) == [True, True]
+    assert json.loads(done.stdout) == [False, up]
+
+
+def test_a_signal_interrupts_the_parent_of_workers_that_have_not_started():
+    with pytest.raises(KeyboardInterrupt), process.pass_on_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("parent", "is_raised"), [(None, True), (os.getppid(), False)])
+def test_a_second_ctrl_c_interrupts_a_process_that_no_parent_looks_after(
+    monkeypatch, parent, is_raised
+):
+    monkeypatch.setattr(process, "_parent", parent)
+    expected = pytest.raises(KeyboardInterrupt) if is_raised else nullcontext()
+    with expected, process.stop_on_signal() as request:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert request()
 
 
 def test_a_run_that_another_process_trains_is_no_failure_of_its_job():

@@ -6,9 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from scaledrelu.runs.ending import Ended, JobReport
-from scaledrelu.runs.multirun import RECORD, score_of, take_folder
+from scaledrelu.runs.multirun import (
+    RECORD,
+    MultirunFolder,
+    how_to_continue,
+    score_of,
+    take_folder,
+)
 from scaledrelu.runs.result import Outcome, Result
 from tests.helpers.run_folders import leave, run_of
 
@@ -77,3 +84,34 @@ def test_the_headline_is_the_metric_whose_best_value_is_kept() -> None:
     metrics = {"val/knn10": 1.0, "val/knn20": 2.0, "val/knn20_best": 3.0, "val/loss": 1.0}
     result = Result("dino-0", Outcome.OK, metrics | {"val/knn20_best_epoch": 1.0})
     assert (result.headline, result.score(), result.score(best=True)) == ("val/knn20", 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "goes_on"),
+    [("{seed: 3}", True), ("{seed: null}", False), ("{search_space: 1}", True), ("null", True)],
+)
+def test_only_a_search_with_a_seed_is_continued_by_the_same_command(
+    tmp_path: Path, sampler: str, goes_on: bool
+) -> None:
+    (tmp_path / RECORD).write_text(f"hydra: {{sweeper: {{sampler: {sampler}}}}}\n")
+    said = how_to_continue(tmp_path)
+    assert ("draws other trials" in said) == (not goes_on)
+    assert how_to_continue(None) == how_to_continue(tmp_path / "none")
+
+
+def test_every_multirun_leaves_the_settings_it_was_started_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MultirunFolder, "path", None)
+    monkeypatch.setattr(MultirunFolder, "results", "results")
+    (tmp_path / RECORD).touch()  # of another one
+    config = OmegaConf.create(
+        {
+            "seed": 3,
+            "paths": {"results": "results"},
+            "hydra": {"sweep": {"dir": str(tmp_path)}, "overrides": {"hydra": []}},
+        }
+    )
+    MultirunFolder().on_multirun_start(config)
+    assert MultirunFolder.path == tmp_path.with_name(f"{tmp_path.name}-2")
+    assert OmegaConf.load(MultirunFolder.path / RECORD) == config

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.launch import PathsConfig
+from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import planned_run
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.saved import read_saved
@@ -148,6 +151,53 @@ def test_ranks_save_and_end_when_their_parent_is_killed_and_the_same_command_goe
     assert 0 < saved.step < saved.total_steps
     assert not (folder / "result.json").exists()
     assert run_job(config).ended == Ended.OK
+
+
+def ctrl_c(smoke: Callable[..., RunConfig], *, times: int) -> tuple[RunConfig, float]:
+    """Start a run of two forked ranks, type Ctrl-C at its first steps; return how long it lived."""
+    config = smoke(
+        "batch.group=32", "launch.nproc=2", "launch.device=cpu", "model.depth=1",
+        "launch.log_every_steps=1", "profile.epoch_scale=3",
+    )  # fmt: skip
+    rows = folder_of(config) / "metrics.jsonl"
+    if (parent := os.fork()) == 0:
+        os.setsid()  # a terminal signals a whole group
+        os._exit(99 if run_job(config).ended is not Ended.INTERRUPTED else 0)
+    until(lambda: rows.exists() and rows.stat().st_size, 120)
+    start = time.monotonic()
+    for _ in range(times):
+        os.killpg(parent, signal.SIGINT)
+        time.sleep(0.2)
+    _, status = os.waitpid(parent, 0)
+    assert status == 0
+    assert not is_busy(folder_of(config))
+    return config, time.monotonic() - start
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="forks, which torch forbids with a GPU")
+@pytest.mark.usefixtures("forked_ranks")
+def test_one_ctrl_c_lets_all_ranks_save_and_leave_at_once(smoke) -> None:
+    config, seconds = ctrl_c(smoke, times=1)
+    folder = folder_of(config)
+    saved = read_saved(folder)
+    assert 0 < saved.step < saved.total_steps
+    said = ["stopped at step" in (folder / f"rank{rank}.log").read_text() for rank in (0, 1)]
+    assert said == [True, False], "one of them says it for all"
+    assert seconds < 25, "torch's agent kills after 30 s what it has stopped listening to"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="forks, which torch forbids with a GPU")
+@pytest.mark.usefixtures("forked_ranks")
+def test_a_second_ctrl_c_kills_ranks_that_do_not_leave(smoke, monkeypatch) -> None:
+    logged = Logbook.train
+
+    def train(*args: Any, **what: Any) -> None:
+        logged(*args, **what)
+        time.sleep(600)
+
+    monkeypatch.setattr(Logbook, "train", train)
+    _, seconds = ctrl_c(smoke, times=2)
+    assert seconds < 25
 
 
 def test_groups_that_do_not_divide_over_the_ranks_are_refused_before_anything_starts(smoke) -> None:
