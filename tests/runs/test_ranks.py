@@ -145,7 +145,6 @@ def test_ranks_save_and_end_when_their_parent_is_killed_and_the_same_command_goe
     )
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
-    assert is_busy(folder), "they still save"
     until(lambda: not is_busy(folder), 120)
     saved = read_saved(folder)
     assert 0 < saved.step < saved.total_steps
