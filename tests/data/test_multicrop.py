@@ -11,6 +11,7 @@ from scaledrelu.data.multicrop import RandomBlur, multi_crop
 from scaledrelu.data.sources import MemorySource
 from scaledrelu.errors import ConfigError
 from tests.helpers.configs import augment_with
+from tests.helpers.loaders import same
 from tests.helpers.seeds import seed
 
 OFF = {
@@ -189,14 +190,6 @@ def test_every_crop_of_every_image_is_drawn_anew():
         assert not torch.equal(views[0], later.images[0])
     assert not torch.equal(now.images[0], now.images[2])
     assert not torch.equal(now.local[0], now.local[2])
-
-
-def same(first, second):
-    assert len(first) == len(second) > 0
-    for a, b in zip(first, second, strict=True):
-        assert torch.equal(a.images, b.images)
-        assert torch.equal(a.local, b.local)
-        assert torch.equal(a.indices, b.indices)
 
 
 def test_crops_do_not_depend_on_loader_processes_groups_or_restarts():

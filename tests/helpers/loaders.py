@@ -45,10 +45,12 @@ def flat(steps):
 
 
 def same(first, second):
-    """Check that two rows of batches are equal: images, targets, positions and views."""
+    """Check that two rows of batches are equal: images, crops, targets, positions and views."""
     assert len(first) == len(second) > 0
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a.images, b.images)
+        assert (a.local is None) == (b.local is None)
+        assert a.local is None or torch.equal(a.local, b.local)
         assert torch.equal(a.targets, b.targets)
         assert torch.equal(a.indices, b.indices)
         assert torch.equal(a.views, b.views)
