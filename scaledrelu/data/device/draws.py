@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -54,12 +55,16 @@ def keyed_normal(keys: Tensor, shape: Sequence[int]) -> Tensor:
         keys: int64 in [0, 2**32), on the device where the numbers are wanted.
         shape: shape of the numbers of one key.
     """
-    count = math.prod(shape)
-    position = torch.arange(count, device=keys.device, dtype=torch.int64)[None]
-    base = _hash32(keys[:, None] ^ _hash32(position))
+    base = _hash32(keys[:, None] ^ _positions(math.prod(shape), keys.device))
     radius = (_hash32(base ^ 0x68BC21EB).float() + 1.0).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
     angle = _hash32(base ^ 0x02E5BE93).float().mul_(2.0 * math.pi * 2.0**-32)
     return (radius * angle.cos_()).view(-1, *shape)
+
+
+@cache
+def _positions(count: int, device: torch.device) -> Tensor:
+    """Return the hashed numbers of ``count`` positions, which are the same in every batch."""
+    return _hash32(torch.arange(count, device=device, dtype=torch.int64))
 
 
 def _hash32(x: Tensor) -> Tensor:

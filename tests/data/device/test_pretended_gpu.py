@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.augment import DeviceAugment
 from scaledrelu.data.batch import RawBatch
+from scaledrelu.data.device import draws
 from scaledrelu.data.device.crops import CropAugment
 from scaledrelu.data.device.draws import sent
 from scaledrelu.data.device.hsv import hsv_tables
@@ -62,9 +63,10 @@ def pretended(config: RunConfig, count: int = NUM_IMAGES, group: int = 0) -> Raw
 
 @pytest.fixture(autouse=True)
 def tables_of_a_pretended_gpu():
-    """Colour tables are kept for each device; those made here are no numbers."""
+    """Tables are kept for each device; those made here are no numbers."""
     yield
     hsv_tables.cache_clear()
+    draws._positions.cache_clear()
 
 
 def changed(config: RunConfig) -> list[torch.Tensor]:
