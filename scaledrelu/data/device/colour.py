@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scaledrelu.data.device.draws import sent
-from scaledrelu.data.device.hsv import hsv_tables
+from scaledrelu.data.device.hsv import hsv_tables, hue_places
 from scaledrelu.data.device.lut import blend, to_grey
 
 
@@ -63,30 +63,16 @@ def turn_hue(images: Tensor, shares: np.ndarray) -> Tensor:
     """
     tables = hsv_tables(images.device)
     red, green, blue = images.int().flatten(2).unbind(1)
-    top, bottom = images.amax(1).int().flatten(1), images.amin(1).int().flatten(1)
-    span = top - bottom
-    middle = red + green + blue - top - bottom
-    ends = _order(red, green, top) * 3 + _order(red, green, bottom)
-    hue = _read(tables.hue, (ends * 256 + span) * 256 + (top - middle)).int()
-    saturation = _read(tables.saturation, span * 256 + top).int()
-    turns = sent(np.trunc(shares * 255).astype(np.int32)[:, None], images.device)
-    hue = (hue + turns) & 255
+    top, bottom = images.amax(1).flatten(1), images.amin(1).flatten(1)
+    hue = _read(tables.hue, hue_places(red, green, blue))
+    turns = (np.trunc(shares * 255).astype(np.int64) & 255).astype(np.uint8)
+    hue = hue.add_(sent(turns[:, None], images.device)).int()  # bytes go round as hues do
+    ends = top.int() * 256 + bottom
+    saturation, lowest = _read(tables.saturation, ends), _read(tables.lowest, ends)
     share = _read(tables.middle, hue * 256 + saturation)
-    levels = torch.stack(
-        [
-            top.byte(),
-            (share * top + 0.5).byte(),
-            _read(tables.lowest, saturation * 256 + top),
-        ],
-        dim=1,
-    )
-    ranks = torch.stack([_read(rank, hue) for rank in tables.ranks], dim=1)
+    levels = torch.stack([top, (share * top + 0.5).byte(), lowest], dim=1)
+    ranks = tables.ranks.index_select(0, hue.flatten()).view(*hue.shape, 3).transpose(1, 2)
     return levels.gather(1, ranks).view_as(images)
-
-
-def _order(red: Tensor, green: Tensor, level: Tensor) -> Tensor:
-    """Return the first channel that has a level: 0, 1 or 2."""
-    return torch.where(red == level, 0, torch.where(green == level, 1, 2))
 
 
 def _factors(factors: np.ndarray, images: Tensor) -> Tensor:
