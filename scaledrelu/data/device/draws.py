@@ -81,15 +81,21 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> _S31)
 
 
-def sent(values: np.ndarray, device: torch.device) -> Tensor:
-    """Return an array on a device, without waiting for the work queued there.
+def sent(arrays: Sequence[np.ndarray], device: torch.device) -> list[Tensor]:
+    """Return arrays on a device, all in one copy, without waiting for the work queued there.
 
     Args:
-        values: numbers on the host.
+        arrays: numbers on the host, of any kinds and shapes.
         device: where they are wanted.
     """
-    numbers = torch.from_numpy(values)
-    if values.nbytes <= _MOST_AT_ONCE or device.type == "cpu":
-        return numbers.to(device, non_blocking=True)
-    rows = max(1, _MOST_AT_ONCE * len(values) // values.nbytes)
-    return torch.cat([part.to(device, non_blocking=True) for part in numbers.split(rows)])
+    # Every array starts where numbers of eight bytes may start.
+    pieces = [array.tobytes() + bytes(-array.nbytes % 8) for array in arrays]
+    whole = torch.frombuffer(bytearray(b"".join(pieces)), dtype=torch.uint8)
+    parts = [part.to(device, non_blocking=True) for part in whole.split(_MOST_AT_ONCE)]
+    moved = torch.cat(parts) if len(parts) > 1 else parts[0]
+    found = zip(moved.split([len(piece) for piece in pieces]), arrays, strict=True)
+    return [piece[: array.nbytes].view(_kind(array)).view(array.shape) for piece, array in found]
+
+
+def _kind(array: np.ndarray) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, array.dtype)).dtype

@@ -52,7 +52,7 @@ def hsv_tables(device: torch.device) -> HsvTables:
     sixth, middle = _from_hue()
     saturation = _saturation()
     tables = [x.flatten() for x in (_hue(), saturation, _lowest(saturation), middle)]
-    return HsvTables(*(sent(x, device) for x in (*tables, _RANKS[sixth % 6])))
+    return HsvTables(*sent([*tables, _RANKS[sixth % 6]], device))
 
 
 def hue_places(red: Tensor, green: Tensor, blue: Tensor) -> Tensor:
