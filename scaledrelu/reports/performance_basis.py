@@ -34,7 +34,7 @@ from scaledrelu.text import markdown_table
 
 SHOWN = (1, 8, 10)  # loader processes whose rates are shown: one, and defaults of scripts
 MEASURED_STEMS = ("patchify", "conv")
-OPERATIONS = 1000  # of the augmentation of 128 images, counted; docs/running.md says the same
+OPERATIONS = 400  # of the augmentation of 128 images, counted; docs/running.md says the same
 MICROSECONDS = (3, 10)  # of a short operation: what a GPU needs, and a host to start it
 
 
