@@ -65,7 +65,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Listing:
     """A table and what is said under it."""
 
     headers: Sequence[str]
@@ -124,7 +124,7 @@ def _rows(asked: Asked) -> list[Row]:
     return read_rows(asked.results, only=names)
 
 
-def _single(asked: Asked, rows: Sequence[Row]) -> tuple[Table, list[Row]]:
+def _single(asked: Asked, rows: Sequence[Row]) -> tuple[Listing, list[Row]]:
     """Return the table of single runs, and every column of them for a CSV file."""
     varying = varying_keys(rows)
     keys = varying if asked.keys == ALL else _listed(asked.keys)
@@ -141,12 +141,12 @@ def _single(asked: Asked, rows: Sequence[Row]) -> tuple[Table, list[Row]]:
     names = [*FACTS, *metric_names(rows), *config_keys(rows)]
     records = [{name: row.get(name) for name in names} for row in ordered]
     num_fixed = len(columns) - len(keys)
-    return Table([HEADERS.get(key, key) for key in columns], lines, notes, num_fixed), records
+    return Listing([HEADERS.get(key, key) for key in columns], lines, notes, num_fixed), records
 
 
 def _grouped(
     asked: Asked, rows: Sequence[Row], by: Sequence[str], say: Say
-) -> tuple[Table, list[Row]]:
+) -> tuple[Listing, list[Row]]:
     """Return the table of groups, and each of them for a CSV file; draw them if asked."""
     for key in by:
         check_key(key, rows, typed=f"--by {asked.by}")
@@ -171,7 +171,7 @@ def _grouped(
             for path in draw_groups(groups, by, place):
                 say(f"wrote {path}")
     records = [group_record(group, by) for group in groups]
-    return Table(headers, lines, notes, len(headers)), records
+    return Listing(headers, lines, notes, len(headers)), records
 
 
 def _metrics(asked: Asked, rows: Sequence[Row], *, best: bool = True) -> list[str]:
@@ -188,7 +188,7 @@ def _metrics(asked: Asked, rows: Sequence[Row], *, best: bool = True) -> list[st
     return [m for one in headlines(rows) for m in ([one, f"{one}_best"] if best else [one])]
 
 
-def _printed(table: Table, width: int | None) -> str:
+def _printed(table: Listing, width: int | None) -> str:
     headers, lines, notes = table.headers, table.lines, list(table.notes)
     if width is not None:
         shown = fitting(headers, lines, fixed=table.num_fixed, width=width)
@@ -200,7 +200,7 @@ def _printed(table: Table, width: int | None) -> str:
     return "\n".join([grid(headers, lines), *notes])
 
 
-def _write(asked: Asked, table: Table, records: Sequence[Row], say: Say) -> None:
+def _write(asked: Asked, table: Listing, records: Sequence[Row], say: Say) -> None:
     if asked.csv:
         _write_text(asked.csv, csv_of(records[0], (record.values() for record in records)), say)
     if asked.markdown:

@@ -26,7 +26,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedOn:
     """How many things stand behind every value of a column, and what they are called."""
 
     count: int
@@ -78,7 +78,7 @@ def against_paper(value: CellValue) -> Difference | None:
     return Difference(size, _is_decided(size, value, paper))
 
 
-def judged_on(values: Iterable[CellValue]) -> Judged | None:
+def judged_on(values: Iterable[CellValue]) -> JudgedOn | None:
     """Return what the runs of some cells were judged on; None where no result says so.
 
     Args:
@@ -92,7 +92,7 @@ def judged_on(values: Iterable[CellValue]) -> Judged | None:
     }
     counted = {(s.sizes["val"], IMAGES) for _, s in seeds if s.sizes.get("val")}
     found = sorted(named or counted)
-    return Judged(*found[0]) if found else None  # the fewest, should runs ever differ
+    return JudgedOn(*found[0]) if found else None  # the fewest, should runs ever differ
 
 
 def resolution_notes(columns: Sequence[Column], values: Sequence[CellValue]) -> list[str]:
@@ -121,7 +121,7 @@ def is_share(column: Column) -> bool:
     return column.source not in NO_SHARES
 
 
-def _resolution(judged: Judged, levels: Sequence[float]) -> str:
+def _resolution(judged: JudgedOn, levels: Sequence[float]) -> str:
     """Say what it takes to tell two runs apart, at the observed levels where it is most and least.
 
     Args:

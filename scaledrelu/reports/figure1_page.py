@@ -11,7 +11,7 @@ from scaledrelu.reports.grid import grids
 from scaledrelu.reports.markdown import crash_rules, made_on, section
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.reports.similarity import Metric, Series, absences, layer_names
-from scaledrelu.reports.statements import Judged, judge
+from scaledrelu.reports.statements import JudgedStatement, judge
 from scaledrelu.reports.statistics import estimate
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import FIGURE1, Figure
@@ -76,7 +76,7 @@ def _papers_curves(figure: Figure) -> str:
     )
 
 
-def _statements(judged: Sequence[Judged]) -> str:
+def _statements(judged: Sequence[JudgedStatement]) -> str:
     head = ["the text", "similarity", "where", "difference +/- 95 % t interval", "per seed", "ours"]
     lines = []
     for one in judged:
@@ -87,7 +87,7 @@ def _statements(judged: Sequence[Judged]) -> str:
     return markdown_table(head, lines)
 
 
-def _size(one: Judged) -> str:
+def _size(one: JudgedStatement) -> str:
     size = one.size
     return "-" if size is None else f"{size.mean:+.3f}{plus_minus(size.half, 3)}"
 

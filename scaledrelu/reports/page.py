@@ -53,7 +53,7 @@ SENTENCES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Section:
     """A section of the page and its line in the table of contents."""
 
     anchor: str
@@ -143,16 +143,16 @@ def _head(plan: Plan) -> Html:
     )
 
 
-def _parts(plan: Plan, reports: Sequence[TableReport], links: Links) -> Iterable[Part]:
+def _parts(plan: Plan, reports: Sequence[TableReport], links: Links) -> Iterable[Section]:
     profile = plan.profile
-    yield Part("claims", "Claims", claims_section(links, profile))
+    yield Section("claims", "Claims", claims_section(links, profile))
     for report in reports:
-        yield Part(report.table.name, report.title, report.section(links), report.in_short)
-    yield Part("figure1", "Figure 1", figure_section(links, profile))
-    yield Part("curves", "Curves", curves_section(plan, links))
-    yield Part("stability", "Stability", stability_section(links, profile))
-    yield Part("recipe", RECIPE, _recipe(reports, links))
-    yield Part("guide", "How to read this page", _guide(_crash_rules(reports), links))
+        yield Section(report.table.name, report.title, report.section(links), report.in_short)
+    yield Section("figure1", "Figure 1", figure_section(links, profile))
+    yield Section("curves", "Curves", curves_section(plan, links))
+    yield Section("stability", "Stability", stability_section(links, profile))
+    yield Section("recipe", RECIPE, _recipe(reports, links))
+    yield Section("guide", "How to read this page", _guide(_crash_rules(reports), links))
 
 
 def _header(plan: Plan, reports: Sequence[TableReport], links: Links) -> Html:
@@ -180,7 +180,7 @@ def _seeds(cells: Sequence[CellValue]) -> str:
     return "; or ".join(f"{len(seeds)} per row ({', '.join(map(str, seeds))})" for seeds in sets)
 
 
-def _contents(parts: Sequence[Part]) -> Html:
+def _contents(parts: Sequence[Section]) -> Html:
     lines = []
     for part in parts:
         aside = tag("span", f" {part.about}", class_="aside") if part.about else None

@@ -17,7 +17,7 @@ from scaledrelu.reports.statistics import is_decided, kendall_tau_b, paired
 from scaledrelu.runs.record import Status
 
 
-class Outcome(StrEnum):
+class PairOutcome(StrEnum):
     """What became of a pair that the paper orders."""
 
     ALIKE = "as in the paper"
@@ -62,18 +62,18 @@ class Pair:
         return len(self.one.values.keys() & self.other.values.keys())
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> PairOutcome:
         """Whether the difference is decided, and if so whether it has the paper's sign."""
         if not self.is_decided:
-            return Outcome.UNDECIDED
+            return PairOutcome.UNDECIDED
         return self.leaning
 
     @property
-    def leaning(self) -> Outcome:
+    def leaning(self) -> PairOutcome:
         """What the means alone say, sure or not; undecided without a difference."""
         if not self.ours:
-            return Outcome.UNDECIDED
-        return Outcome.ALIKE if (self.ours > 0) == (self.paper > 0) else Outcome.REVERSED
+            return PairOutcome.UNDECIDED
+        return PairOutcome.ALIKE if (self.ours > 0) == (self.paper > 0) else PairOutcome.REVERSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Comparison:
     rows: tuple[Line, ...]
     pairs: tuple[Pair, ...]
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: PairOutcome) -> int:
         """Return how many pairs came out like this."""
         return sum(pair.outcome is outcome for pair in self.pairs)
 

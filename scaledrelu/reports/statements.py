@@ -22,7 +22,7 @@ PerSeed = Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedStatement:
     """One statement, for one metric and where needed one series.
 
     Attributes:
@@ -57,7 +57,7 @@ class Judged:
         return SUPPORTED if size.mean < 0 else CONTRADICTED
 
 
-def judge(statements: Sequence[Statement], series: Sequence[Series]) -> list[Judged]:
+def judge(statements: Sequence[Statement], series: Sequence[Series]) -> list[JudgedStatement]:
     """Judge every statement with the absolute and with the signed similarity.
 
     Args:
@@ -72,20 +72,26 @@ def judge(statements: Sequence[Statement], series: Sequence[Series]) -> list[Jud
     ]
 
 
-def _judge(statement: Statement, metric: Metric, series: Sequence[Series]) -> Iterator[Judged]:
+def _judge(
+    statement: Statement, metric: Metric, series: Sequence[Series]
+) -> Iterator[JudgedStatement]:
     by_label = {one.label: one for one in series}
     if statement.kind is Kind.POSITION:
         for one in series:
             steps = {seed: curve[1] - curve[0] for seed, curve in one.of(metric).items()}
-            yield Judged(statement, metric, one.label, steps)
+            yield JudgedStatement(statement, metric, one.label, steps)
         return
     one, other = by_label[statement.series], by_label[statement.against]
     about = f"{one.label} against {other.label}"
     if statement.kind is Kind.ALIKE:
         remark = _likeness(one, other, metric)
-        yield Judged(statement, metric, about, _closeness(one, other, series, metric), remark)
+        yield JudgedStatement(
+            statement, metric, about, _closeness(one, other, series, metric), remark
+        )
         return
-    yield Judged(statement, metric, about, half_difference(one, other, metric, statement.kind))
+    yield JudgedStatement(
+        statement, metric, about, half_difference(one, other, metric, statement.kind)
+    )
 
 
 def half_difference(one: Series, other: Series, metric: Metric, kind: Kind) -> PerSeed:

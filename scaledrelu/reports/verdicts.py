@@ -18,7 +18,7 @@ from scaledrelu.reports.published_tables import (
     row_text,
     telling_labels,
 )
-from scaledrelu.reports.row_pairs import Comparison, Kind, Outcome, Pair, comparisons, orders
+from scaledrelu.reports.row_pairs import Comparison, Kind, Pair, PairOutcome, comparisons, orders
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import named_rows
 from scaledrelu.text import capital, plural
@@ -180,14 +180,14 @@ def _about_pairs(table: PublishedTable, found: Verdicts) -> None:
         own = [comparison for comparison in made if comparison.kind is kind]
         total = sum(len(comparison.pairs) for comparison in own)
         for outcome, sentences in (
-            (Outcome.REVERSED, found.fails),
-            (Outcome.ALIKE, found.holds),
-            (Outcome.UNDECIDED, found.open),
+            (PairOutcome.REVERSED, found.fails),
+            (PairOutcome.ALIKE, found.holds),
+            (PairOutcome.UNDECIDED, found.open),
         ):
             if n := sum(comparison.count(outcome) for comparison in own):
                 verb = "are" if n > 1 else "is"
                 head = f"{capital(kind)}: {n} of {plural(total, 'pair')} {verb} {outcome}"
-                if outcome is Outcome.UNDECIDED:
+                if outcome is PairOutcome.UNDECIDED:
                     sentences.append(f"{head}{_leanings(own)}.")
                 else:
                     sentences.append(_strongest(table, head, own, outcome))
@@ -199,14 +199,16 @@ def _leanings(own: Sequence[Comparison]) -> str:
         pair.leaning
         for comparison in own
         for pair in comparison.pairs
-        if pair.outcome is Outcome.UNDECIDED
+        if pair.outcome is PairOutcome.UNDECIDED
     ]
-    parts = [f"{told.count(outcome)} {outcome}" for outcome in (Outcome.REVERSED, Outcome.ALIKE)]
+    parts = [
+        f"{told.count(outcome)} {outcome}" for outcome in (PairOutcome.REVERSED, PairOutcome.ALIKE)
+    ]
     return f" (by their means alone {', '.join(parts)})"
 
 
 def _strongest(
-    table: PublishedTable, head: str, own: Sequence[Comparison], outcome: Outcome
+    table: PublishedTable, head: str, own: Sequence[Comparison], outcome: PairOutcome
 ) -> str:
     """Name the pairs with the largest differences; of those with the base row, every one."""
     pairs = [

@@ -14,7 +14,7 @@ from scaledrelu.files import write_changed
 from scaledrelu.reports.agreement import CrashCount
 from scaledrelu.reports.grid import signed
 from scaledrelu.reports.published_tables import PublishedTable, read_published, telling_labels
-from scaledrelu.reports.row_pairs import Comparison, Outcome, comparisons, orders
+from scaledrelu.reports.row_pairs import Comparison, PairOutcome, comparisons, orders
 from scaledrelu.reports.verdicts import crash_count, crash_rows, verdicts, where_text
 from scaledrelu.text import markdown_table, plural
 
@@ -102,7 +102,10 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
         "crashes of the paper that happen here too",
         "crash or no crash as in the paper",
         'right guesses by "never a crash"',
-        *(f"pairs {outcome}" for outcome in (Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED)),
+        *(
+            f"pairs {outcome}"
+            for outcome in (PairOutcome.REVERSED, PairOutcome.ALIKE, PairOutcome.UNDECIDED)
+        ),
     ]
     lines = []
     for table in tables:
@@ -149,7 +152,7 @@ def _crashes(count: CrashCount) -> list[str]:
 def _outcomes(found: Sequence[Comparison]) -> list[str]:
     return [
         str(sum(comparison.count(outcome) for comparison in found))
-        for outcome in (Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED)
+        for outcome in (PairOutcome.REVERSED, PairOutcome.ALIKE, PairOutcome.UNDECIDED)
     ]
 
 
@@ -178,7 +181,7 @@ def _counts(table: PublishedTable) -> str:
     """Return the pairs of every block and metric by how they came out, with the block's tau-b."""
     found, several = comparisons(table), len(table.metrics) > 1
     headers = ["pairs", "block", *["metric"] * several, "that the paper orders"]
-    headers += [Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED]
+    headers += [PairOutcome.REVERSED, PairOutcome.ALIKE, PairOutcome.UNDECIDED]
     lines = []
     for comparison in found:
         place = [comparison.kind, " / ".join(comparison.blocks)]

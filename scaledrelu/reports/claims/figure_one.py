@@ -11,8 +11,7 @@ from scaledrelu.reports.claims.decision import OPPOSITE, Interval, Verdict, is_a
 from scaledrelu.reports.claims.findings import COSINE, CellName, Part, Said
 from scaledrelu.reports.claims.spec import WHERE, Check
 from scaledrelu.reports.similarity import Metric, Series, read_series
-from scaledrelu.reports.statements import NOT_RUN, UNSTATED, half_difference, judge
-from scaledrelu.reports.statements import Judged as Statement
+from scaledrelu.reports.statements import NOT_RUN, UNSTATED, JudgedStatement, half_difference, judge
 from scaledrelu.reports.statistics import estimate
 from scaledrelu.tables.figures import FIGURE1, Kind, load_figure
 from scaledrelu.tables.plan import Plan
@@ -84,7 +83,9 @@ class FigureOne:
         return [read_series(*one, self._plan.results) for one in zip(labels, values, strict=True)]
 
 
-def _part(check: Check, one: Statement, labels: tuple[str, ...], series: list[Series]) -> Part:
+def _part(
+    check: Check, one: JudgedStatement, labels: tuple[str, ...], series: list[Series]
+) -> Part:
     about = [label for label in labels if label in one.about.split(" against ")]
     cells = tuple(CellName(FIGURE1, 1 + labels.index(label), "similarity") for label in about)
     runs = [c.run_id for s in series if s.label in about for c in s.drawn]
@@ -93,7 +94,7 @@ def _part(check: Check, one: Statement, labels: tuple[str, ...], series: list[Se
     return Part(text, check.relation, cells, said, PRINTED)
 
 
-def _said(one: Statement) -> Said:
+def _said(one: JudgedStatement) -> Said:
     if one.verdict == NOT_RUN:
         return Said(Verdict.NOT_RUN, reason=UNRECORDED)
     if one.verdict == UNSTATED:

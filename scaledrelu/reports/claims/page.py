@@ -24,7 +24,7 @@ COUNTED = tuple(Verdict)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class PageFacts:
     """What a page says beside the claims.
 
     Attributes:
@@ -44,22 +44,22 @@ class Setting:
     crashes: Mapping[float, Count]
 
 
-def claims_page(judged: Sequence[Judged], setting: Setting) -> str:
+def claims_page(judged: Sequence[Judged], facts: PageFacts) -> str:
     """Return the page.
 
     Args:
         judged: the claims, in the order of the paper.
-        setting: what is said beside them.
+        facts: what is said beside them.
     """
     blocks = [
-        f"# What the paper claims, {setting.profile} profile",
-        *(f"> {note}" for note in setting.notes),
+        f"# What the paper claims, {facts.profile} profile",
+        *(f"> {note}" for note in facts.notes),
         counts_text(judged),
         _summary(judged),
-        *_sections(judged, setting),
-        limits_section(judged, setting.crashes),
-        _not_run(setting),
-        _how_to_read(judged, setting.noise),
+        *_sections(judged, facts),
+        limits_section(judged, facts.crashes),
+        _not_run(facts),
+        _how_to_read(judged, facts.noise),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -109,25 +109,25 @@ def _summary(judged: Sequence[Judged]) -> str:
     return markdown_table(["judged by", "claims", *COUNTED], lines)
 
 
-def _sections(judged: Sequence[Judged], setting: Setting) -> list[str]:
+def _sections(judged: Sequence[Judged], facts: PageFacts) -> list[str]:
     """Return one table for each section of the paper, in the order of the file."""
     found = []
     for section in dict.fromkeys(one.section for one in judged):
-        rows = [_row(one, setting) for one in judged if one.section == section]
+        rows = [_row(one, facts) for one in judged if one.section == section]
         found.append(f"## {section}\n\n{markdown_table([*HEADERS, 'cells'], rows)}")
     return found
 
 
-def _row(one: Judged, setting: Setting) -> list[str]:
+def _row(one: Judged, facts: PageFacts) -> list[str]:
     says = f"**{one.says}**" if one.is_headline else one.says
-    cells = cells_text(one, setting.tables)
+    cells = cells_text(one, facts.tables)
     return [one.name, says, one.verdict, found_text(one), papers_text(one), cells]
 
 
-def _not_run(setting: Setting) -> str:
-    if not setting.commands:
+def _not_run(facts: PageFacts) -> str:
+    if not facts.commands:
         return ""
-    items = [f"- {table}: `{command}`" for table, command in setting.commands.items()]
+    items = [f"- {table}: `{command}`" for table, command in facts.commands.items()]
     return "\n".join(["## Not run yet", "", "To train what is missing:", "", *items])
 
 

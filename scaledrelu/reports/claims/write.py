@@ -9,7 +9,7 @@ from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.judge import judge_claims, ratios_of
 from scaledrelu.reports.claims.limits import counts_of_runs
-from scaledrelu.reports.claims.page import Setting, claims_page
+from scaledrelu.reports.claims.page import PageFacts, claims_page
 from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Claims, load_claims
@@ -51,14 +51,14 @@ def write_claims(
     judged = judge_claims(claims, rows, plan, composer)
     if isinstance(composer, Composer):
         composer.save()
-    setting = _setting(plan, claims)
+    facts = _page_facts(plan, claims)
     folder = settings.results / settings.profile
-    texts = {"csv": csv_text(judged), "md": claims_page(judged, setting)}
+    texts = {"csv": csv_text(judged), "md": claims_page(judged, facts)}
     written = [write_changed(folder / f"{CLAIMS}.{kind}", text) for kind, text in texts.items()]
     return written, judged
 
 
-def _setting(plan: Plan, claims: Claims) -> Setting:
+def _page_facts(plan: Plan, claims: Claims) -> PageFacts:
     commands = {}
     for table in plan.tables:
         open_ = [
@@ -68,7 +68,7 @@ def _setting(plan: Plan, claims: Claims) -> Setting:
         ]
         if open_:
             commands[table.name] = f"{command(plan, table)}{left_out(plan)}"
-    return Setting(
+    return PageFacts(
         profile=plan.profile,
         notes=plan.cells[0].composed.config.profile.notes if plan.cells else (),
         tables=tuple(table.name for table in plan.tables),

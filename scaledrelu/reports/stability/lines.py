@@ -27,7 +27,7 @@ NAMED = (*ALWAYS_NAMED, "ffn", "model", "recipe", "data", "precision")  # where 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RateLine:
     """Runs that differ in nothing but rate and seed.
 
     Attributes:
@@ -46,7 +46,7 @@ class Line:
         return f"{self.series}, warm-up {self.warmup:g}"
 
 
-def read_lines(plan: Plan, table: Table) -> list[Line]:
+def read_lines(plan: Plan, table: Table) -> list[RateLine]:
     """Return the lines of a table in its own order.
 
     Args:
@@ -61,7 +61,7 @@ def read_lines(plan: Plan, table: Table) -> list[Line]:
         config = value.cell.composed.config
         key = (names[series_of(value.cell)], config.warmup.length(1.0))  # in epochs of the paper
         found.setdefault(key, {}).setdefault(config.lr.base, value)
-    return [Line(*key, dict(sorted(cells.items()))) for key, cells in found.items()]
+    return [RateLine(*key, dict(sorted(cells.items()))) for key, cells in found.items()]
 
 
 def series_of(cell: Cell) -> str:
@@ -91,7 +91,7 @@ def series_names(cells: Sequence[Cell]) -> dict[str, str]:
     }
 
 
-def rates_of(lines: Iterable[Line]) -> list[float]:
+def rates_of(lines: Iterable[RateLine]) -> list[float]:
     """Return every rate of some lines, smallest first."""
     return sorted({rate for line in lines for rate in line.cells})
 

@@ -17,7 +17,7 @@ from scaledrelu.reports.stability.edge import (
     edge_of,
     sensitivity_of,
 )
-from scaledrelu.reports.stability.lines import Line, rates_of
+from scaledrelu.reports.stability.lines import RateLine, rates_of
 from scaledrelu.reports.stability.more_seeds import MoreSeeds
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
 from scaledrelu.runs.record import Status
@@ -35,7 +35,7 @@ WHOSE = (
 def page(
     plan: Plan,
     table: Table,
-    lines: Sequence[Line],
+    lines: Sequence[RateLine],
     watched: Sequence[Watched],
     pictures: Sequence[str],
     more: Sequence[MoreSeeds],
@@ -93,7 +93,7 @@ def _head(plan: Plan, table: Table) -> str:
     return "\n".join([*lines, *(f"\n{rule}" for rule in rules)])
 
 
-def _map(lines: Sequence[Line], column: Column, pictures: Sequence[str]) -> str:
+def _map(lines: Sequence[RateLine], column: Column, pictures: Sequence[str]) -> str:
     if not lines:
         return (
             "Every row of this table starts from another run, so there is no map of rates: the "
@@ -109,7 +109,7 @@ def _map(lines: Sequence[Line], column: Column, pictures: Sequence[str]) -> str:
     return "\n\n".join(["## Map", about, *pictures, grid])
 
 
-def _cell_text(one: Line, rate: float, column: Column) -> str:
+def _cell_text(one: RateLine, rate: float, column: Column) -> str:
     value = one.cells.get(rate)
     if value is None:
         return ""
@@ -117,7 +117,7 @@ def _cell_text(one: Line, rate: float, column: Column) -> str:
     return f"{number} ({seeds_text(value)})"
 
 
-def _edges(lines: Sequence[Line]) -> str:
+def _edges(lines: Sequence[RateLine]) -> str:
     if not any(value.finished for one in lines for value in one.cells.values()):
         return ""
     rows = [
@@ -158,7 +158,7 @@ def _crashed(value: CellValue) -> str:
     return f"{value.count(Status.CRASH)} of {len(value.finished)}"
 
 
-def _sensitivities(lines: Sequence[Line]) -> str:
+def _sensitivities(lines: Sequence[RateLine]) -> str:
     found = {one.name: (one, s) for one in lines if (s := sensitivity_of(one)) is not None}
     if not found:
         return ""

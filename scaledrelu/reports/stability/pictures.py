@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledrelu.reports.drawing import CRASH, FAINT, MANY, Look, drawing, look, save_picture
-from scaledrelu.reports.stability.lines import Line, rates_of
+from scaledrelu.reports.stability.lines import RateLine, rates_of
 from scaledrelu.reports.stability.overflow import KINDS, LIMIT, Watched
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import value_text
@@ -22,7 +22,7 @@ SPREAD = 1.05  # factor of the rate between two series, so that their seeds stan
 ONLY_MAXIMUM = (1.04, 1.3)  # where runs are drawn that do not say when
 
 
-def draw_rates(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
+def draw_rates(lines: Sequence[RateLine], column: Column, place: Path) -> list[Path]:
     """Draw every seed over the rate, a panel for each warm-up; crashed seeds are crosses.
 
     Args:
@@ -100,7 +100,7 @@ def draw_largest(watched: Sequence[Watched], names: Mapping[str, str], place: Pa
         return save_picture(figure, place)
 
 
-def _draw_seeds(axes: Axes, line: Line, style: Look, *, shift: float) -> None:
+def _draw_seeds(axes: Axes, line: RateLine, style: Look, *, shift: float) -> None:
     means = {r: v.value for r, v in line.cells.items() if v.value is not None}
     axes.plot(
         [rate * shift for rate in means],
