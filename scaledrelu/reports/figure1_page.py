@@ -16,7 +16,7 @@ from scaledrelu.reports.statistics import estimate
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import FIGURE1, Figure
 from scaledrelu.tables.plan import Plan
-from scaledrelu.text import markdown_table, plural, plus_minus
+from scaledrelu.text import markdown_table, plural
 
 ABOUT = (
     "A point is the mean cosine between two different patch tokens of one image, over all pairs "
@@ -89,7 +89,7 @@ def _statements(judged: Sequence[JudgedStatement]) -> str:
 
 def _size(one: JudgedStatement) -> str:
     size = one.size
-    return "-" if size is None else f"{size.mean:+.3f}{plus_minus(size.half, 3)}"
+    return "-" if size is None else size.text(3, sign="+")
 
 
 def _about_statements(series: Sequence[Series]) -> list[str]:
@@ -125,7 +125,7 @@ def _means(figure: Figure, series: Sequence[Series], metric: Metric) -> str:
 def _estimate(values: Sequence[float]) -> str:
     found = estimate(values)
     span = "" if found.half is None else f" ({min(values):.3f} to {max(values):.3f})"
-    return f"{found.mean:.3f}{plus_minus(found.half, 3)}{span}"
+    return f"{found.text(3)}{span}"
 
 
 def _holes(plan: Plan, figure: Figure, series: Sequence[Series]) -> list[str]:

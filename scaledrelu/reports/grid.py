@@ -175,7 +175,7 @@ def _all_seeds(value: CellValue) -> str:
     if value.all_seeds is None:
         return "no value" if value.finished else DASH
     lacking = f" ({without} without value)" if without else ""
-    return _estimate(value.all_seeds, digits) + lacking
+    return value.all_seeds.text(digits) + lacking
 
 
 def _held(value: CellValue) -> str:
@@ -184,11 +184,7 @@ def _held(value: CellValue) -> str:
     if value.held is None:
         return "none"
     same = not value.count(Status.CRASH)
-    return "the same" if same else _estimate(value.held, value.cell.column.digits)
-
-
-def _estimate(found: Estimate, digits: int) -> str:
-    return f"{found.mean:.{digits}f}{plus_minus(found.half, digits)}"
+    return "the same" if same else value.held.text(value.cell.column.digits)
 
 
 def _difference(difference: Difference | None, digits: int, value: CellValue) -> str:

@@ -19,7 +19,7 @@ from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import table_of
 from scaledrelu.tables.table import MISSING, Table
-from scaledrelu.text import csv_of, four_digits, markdown_table, plus_minus
+from scaledrelu.text import csv_of, four_digits, markdown_table
 
 LABELS = {
     "components": {"caption": "components", "header": "components in conv-stem"},
@@ -151,7 +151,7 @@ def _size(one: Reached) -> str:
     if size is None:
         return "-"
     seeds = ", ".join(f"{value:.1f}" for value in one.values.values())
-    return f"{size.mean:.1f}{plus_minus(size.half, 1)}" + (f" ({seeds})" if size.n > 1 else "")
+    return size.text(1) + (f" ({seeds})" if size.n > 1 else "")
 
 
 def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool) -> list[str]:

@@ -17,7 +17,7 @@ from scaledrelu.reports.run_rows import Row, is_done
 from scaledrelu.reports.run_table import sort_key, telling_keys, varying_keys
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Status
-from scaledrelu.text import plural, plus_minus
+from scaledrelu.text import plural
 
 NONE = "-"
 
@@ -141,7 +141,7 @@ def pivot_cell(group: RunGroup) -> str:
 
 def estimate_text(found: Estimate | None) -> str:
     """Return ``mean +/- half of the 95 % interval``; one run has no interval."""
-    return NONE if found is None else f"{found.mean:.2f}{plus_minus(found.half, 2)}"
+    return NONE if found is None else found.text(2)
 
 
 def group_record(group: RunGroup, by: Sequence[str]) -> Row:

@@ -17,6 +17,7 @@ from scaledrelu.config.identity import canonical
 from scaledrelu.reports.agreement import by_runs
 from scaledrelu.reports.cells import CellValue, read_cell
 from scaledrelu.runs.record import Status
+from scaledrelu.runs.result import NON_FINITE
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.table import Table
@@ -109,7 +110,7 @@ def final_loss(value: CellValue, seed: int) -> float | None:
     for found in value.seeds:
         if found.run.seed != seed or not found.status.done or found.run.result is None:
             continue
-        if found.status is Status.CRASH and found.why == "non_finite":
+        if found.status is Status.CRASH and found.why == NON_FINITE:
             return math.inf
         loss = found.run.result.metrics.get("val/loss")
         return None if loss is None else (loss if math.isfinite(loss) else math.inf)

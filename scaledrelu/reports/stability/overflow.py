@@ -19,6 +19,7 @@ from scaledrelu.config.places import EVIDENCE, METRICS
 from scaledrelu.reports.similarity import UNREADABLE
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Outcome, Result, run_directory
+from scaledrelu.runs.result import NON_FINITE
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import Table
 
@@ -171,7 +172,7 @@ def predict(watched: Sequence[Watched], kind: str) -> Prediction | None:
 
 def _watched(run: PlannedRun, result: Result, folder: Path) -> Watched:
     crash, judgement = result.crash or {}, result.judgement or {}
-    non_finite = crash.get("kind") == "non_finite"
+    non_finite = crash.get("kind") == NON_FINITE
     series, maxima = _series(folder / METRICS), _maxima(folder / EVIDENCE)
     largest = {}
     for kind in KINDS:

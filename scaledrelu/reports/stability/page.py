@@ -24,7 +24,7 @@ from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import value_text
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Column, Table
-from scaledrelu.text import markdown_table, plural, plus_minus
+from scaledrelu.text import markdown_table, plural
 
 WHOSE = (
     "Wortsman et al. (2023), Small-scale proxies for large-scale Transformer training "
@@ -185,7 +185,7 @@ def _sensitivity_texts(value: Sensitivity) -> list[str]:
     left = [f"seed {seed}: no rate beats a guess" for seed in value.untrained]
     left += [f"seed {seed}: not at every rate" for seed in value.incomplete]
     return [
-        DASH if mean is None else f"{mean.mean:.3f}{plus_minus(mean.half, 3)}",
+        DASH if mean is None else mean.text(3),
         " ".join(f"{seed}={number:.3f}" for seed, number in value.by_seed.items()),
         " ".join(f"{seed}={number:.3f}" for seed, number in value.best.items()),
         "; ".join(left),
