@@ -16,7 +16,7 @@ from scaledrelu.reports.command import command, left_out
 from scaledrelu.reports.curves_picture import RowCurves, draw
 from scaledrelu.reports.grid import grid_columns, grid_title
 from scaledrelu.reports.histories import LOSS, read_history
-from scaledrelu.reports.published_tables import CURVES
+from scaledrelu.reports.report_files import CURVES
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Table
 from scaledrelu.text import csv_of

@@ -13,7 +13,7 @@ from scaledrelu.reports.footnotes import footnotes
 from scaledrelu.reports.grid import grid_columns, grid_title, grids, row_name
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.captions import named_rows
+from scaledrelu.tables.captions import named_rows, title_of
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import Column, Row, Table
 from scaledrelu.text import plural
@@ -56,17 +56,9 @@ def sections(
     return {name: text for name, text in found.items() if text}
 
 
-def title_of(table: Table) -> str:
-    """Return what people call a table: ``Table 1``, ``Table 2, knn``."""
-    number = table.name.removeprefix("table")
-    if number == table.name:
-        return number.replace("_", " ").capitalize()
-    return f"Table {number.replace('_', ', ')}"
-
-
 def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
     cells = plan.cells_of(table)
-    lines = [f"# {title_of(table)}, {plan.profile} profile", "", table.opening]
+    lines = [f"# {title_of(table.name)}, {plan.profile} profile", "", table.opening]
     lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
     own = [table.seeds_of(row).at(plan.profile) for row in table.rows]
     if plan.seeds and any(set(plan.seeds) != set(seeds) for seeds in own):

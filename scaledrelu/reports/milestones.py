@@ -12,8 +12,8 @@ from scaledrelu.config.milestones import HALF_GAP, Milestones, load_milestones
 from scaledrelu.files import write_changed
 from scaledrelu.reports.command import shown_overrides
 from scaledrelu.reports.grid import signed
-from scaledrelu.reports.published_tables import CURVES, MILESTONES
 from scaledrelu.reports.reached import Reached, read_reached
+from scaledrelu.reports.report_files import CURVES, MILESTONES
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings

@@ -20,8 +20,8 @@ from scaledrelu.reports.page_figures import curves_section, figure_section, stab
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_tables import TableReport, progress, table_report
 from scaledrelu.reports.page_text import folded, text_line
-from scaledrelu.reports.published_tables import table_files
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
+from scaledrelu.reports.report_files import table_files
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.plan import Plan

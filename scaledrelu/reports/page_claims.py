@@ -15,7 +15,7 @@ from scaledrelu.reports.html import Html, joined, scrolling, section, tag
 from scaledrelu.reports.page_figures import not_made
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_text import folded, split_sections, text_block, text_line
-from scaledrelu.reports.published_tables import CLAIMS
+from scaledrelu.reports.report_files import CLAIMS
 
 SIGNS = {  # beside the word, for those who see no colours
     Verdict.SUPPORTED: "\u2713",

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from scaledrelu.reports.html import Html, section, tag
-from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_pictures import picture
 from scaledrelu.reports.page_text import folded, split_sections, text_block
-from scaledrelu.reports.published_tables import CURVES, MILESTONES
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
+from scaledrelu.reports.report_files import CURVES, MILESTONES
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import title_of
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.grids import FOLDER as STABILITY
 from scaledrelu.tables.plan import Plan
@@ -46,13 +46,13 @@ def curves_section(plan: Plan, links: Links) -> Html:
     parts = _document(links, f"{CURVES}/{MILESTONES}")
     for table in plan.tables:
         place = f"{CURVES}/{table.name}"
-        alt = f"{title_of(table)}: loss and accuracy along training, a line for each run"
+        alt = f"{title_of(table.name)}: loss and accuracy along training, a line for each run"
         drawn = picture(links, place, alt=alt)
         if drawn:
             runs = {name for cell in plan.cells_of(table) for name in cell.run_ids}
             finished = {name for name in runs if plan.runs[name].status.done}
             is_old = _finished_in(links.folder / f"{place}.csv") != finished
-            parts += [tag("h3", title_of(table)), _older(command) if is_old else None, drawn]
+            parts += [tag("h3", title_of(table.name)), _older(command) if is_old else None, drawn]
     return section(CURVES, "Curves", *(parts or [not_made("Curves", command)]))
 
 

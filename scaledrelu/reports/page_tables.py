@@ -9,7 +9,7 @@ from itertools import groupby
 
 from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
 from scaledrelu.reports.grid import (
-    Part,
+    MetricColumn,
     grid_columns,
     grid_legend,
     grid_parts,
@@ -18,11 +18,12 @@ from scaledrelu.reports.grid import (
     seeds_text,
 )
 from scaledrelu.reports.html import Html, joined, listed, scrolling, section, tag
-from scaledrelu.reports.markdown import sections, title_of
+from scaledrelu.reports.markdown import sections
 from scaledrelu.reports.page_links import Links
 from scaledrelu.reports.page_text import folded, text_block, text_line
 from scaledrelu.reports.seed_strips import Axis, axis_drawing, axis_for, seed_text, strip
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import title_of
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import CRASH, Column, Table
 
@@ -54,7 +55,7 @@ class TableReport:
     @property
     def title(self) -> str:
         """What people call the table."""
-        return title_of(self.table)
+        return title_of(self.table.name)
 
     @property
     def in_short(self) -> str:
@@ -131,7 +132,7 @@ def _grid(
 def _metric(table: Table, column: Column, values: Sequence[CellValue], links: Links) -> Html:
     own = [value for value in values if value.cell.column is column]
     axis, parts = axis_for(own), grid_parts(table, column, values)
-    name = f"{title_of(table)}: {column.header}"
+    name = f"{title_of(table.name)}: {column.header}"
     before = ["row", *(label.header for label in table.labels), "seeds"]
     seeds = tag("th", "each seed", axis_drawing(axis) if axis else None, scope="col")
     after = [text_line(part.header.removeprefix(f"{column.header}, "), links) for part in parts]
@@ -149,7 +150,7 @@ def _column(text: str) -> Html:
     return tag("th", text, scope="col") if text else tag("td")  # one column has no name
 
 
-def _row(value: CellValue, parts: Sequence[Part], axis: Axis | None, links: Links) -> Html:
+def _row(value: CellValue, parts: Sequence[MetricColumn], axis: Axis | None, links: Links) -> Html:
     labels = [
         tag("td", text, class_="long" if len(text) > LONG else None)
         for text in value.cell.labels.values()

@@ -11,13 +11,7 @@ from itertools import takewhile
 
 from scaledrelu.reports.agreement import CrashCount, counted
 from scaledrelu.reports.grid import signed
-from scaledrelu.reports.published_tables import (
-    Line,
-    PublishedTable,
-    labels_text,
-    row_text,
-    telling_labels,
-)
+from scaledrelu.reports.published_tables import Line, PublishedTable
 from scaledrelu.reports.row_pairs import Comparison, Kind, Pair, PairOutcome, comparisons, orders
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import named_rows
@@ -164,6 +158,38 @@ def _crashes_text(line: Line) -> str:
     )
 
 
+def telling_labels(lines: Iterable[Line]) -> list[str]:
+    """Return the labels that distinguish some rows; one that others imply is left out."""
+    lines, kept = list(lines), []
+    for name in lines[0].labels:
+        if _num_kinds(lines, [*kept, name]) > _num_kinds(lines, kept):
+            kept.append(name)
+    return kept
+
+
+def labels_text(line: Line, names: Sequence[str]) -> str:
+    """Return some labels as a reader understands them: ``conv, lr 1e-3``.
+
+    Args:
+        line: the row.
+        names: names of the labels to print.
+    """
+    return ", ".join(_word(name, line.labels[name]) for name in names)
+
+
+def row_text(line: Line, names: Sequence[str]) -> str:
+    """Return a row's labels and its number.
+
+    Args:
+        line: the row.
+        names: names of the labels to print.
+    """
+    if line.row == 0:
+        return labels_text(line, names) or "the base row"
+    text = labels_text(line, names)
+    return f"{text} (row {line.row})" if text else f"row {line.row}"
+
+
 def where_text(rows: Sequence[CrashRow]) -> str:
     """Return row numbers, apart for each data set: ``row 3 (market1501); rows 3, 8 (msmt17)``."""
     by_data: dict[str, list[str]] = {}
@@ -257,3 +283,16 @@ def _of(where: str) -> str:
 
 def _is_several(table: PublishedTable) -> bool:
     return len(table.metrics) > 1
+
+
+def _word(name: str, value: str) -> str:
+    value = value.partition(" [run as")[0]  # as the paper has it
+    try:
+        float(value.rstrip("%"))
+    except ValueError:
+        return value
+    return f"{name} {value}"  # a number alone says nothing
+
+
+def _num_kinds(lines: Sequence[Line], names: Sequence[str]) -> int:
+    return len({tuple(line.labels[name] for name in names) for line in lines})

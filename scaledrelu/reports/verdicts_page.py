@@ -13,9 +13,15 @@ from scaledrelu.config.places import published_root
 from scaledrelu.files import write_changed
 from scaledrelu.reports.agreement import CrashCount
 from scaledrelu.reports.grid import signed
-from scaledrelu.reports.published_tables import PublishedTable, read_published, telling_labels
+from scaledrelu.reports.published_tables import PublishedTable, read_published
 from scaledrelu.reports.row_pairs import Comparison, PairOutcome, comparisons, orders
-from scaledrelu.reports.verdicts import crash_count, crash_rows, verdicts, where_text
+from scaledrelu.reports.verdicts import (
+    crash_count,
+    crash_rows,
+    telling_labels,
+    verdicts,
+    where_text,
+)
 from scaledrelu.text import markdown_table, plural
 
 PROFILE = "mini"  # the only profile that the page is about
@@ -59,12 +65,12 @@ def results_page(folder: Path) -> str:
     """
     tables = read_published(folder)
     compared = [table for table in tables if crash_rows(table)]
-    others = [table.number for table in tables if table not in compared]
+    others = [table.title for table in tables if table not in compared]
     parts = [HEAD.format(seeds=_seeds(compared)), _overview(compared)]
     parts += [_about(table) for table in compared]
     if others:
-        names = "; ".join(f"Table {number}" for number in others)
-        parts.append(f"Not compared, because the paper prints no such numbers: {names}.")
+        told = "Not compared, because the paper prints no such numbers"
+        parts.append(f"{told}: {'; '.join(others)}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -109,9 +115,9 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
     ]
     lines = []
     for table in tables:
-        anchor = table.number.replace(",", "").replace(" ", "-")
-        cells = [f"[{table.number}](#table-{anchor})", *_crashes(crash_count(table))]
-        lines.append([*cells, *_outcomes(comparisons(table))])
+        anchor = table.title.lower().replace(",", "").replace(" ", "-")
+        link = f"[{table.title.removeprefix('Table ')}](#{anchor})"
+        lines.append([link, *_crashes(crash_count(table)), *_outcomes(comparisons(table))])
     counts = [crash_count(table) for table in tables]
     total = CrashCount(*(sum(c) for c in zip(*map(astuple, counts), strict=True)))
     found = [comparison for table in tables for comparison in comparisons(table)]
@@ -122,15 +128,15 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
 
 def _crashed_starts(tables: Sequence[PublishedTable]) -> str:
     """Say where runs could not start, since another had crashed, and what the others say alone."""
-    rows = [(table.number, crash_rows(table)) for table in tables]
+    rows = [(table.title, crash_rows(table)) for table in tables]
     every = [row.line for _, own in rows for row in own]
     starts = dict.fromkeys(start for line in every for start in line.crashed_starts)
     if not starts:
         return ""
     places = []
     for start in starts:
-        behind = [(n, [row for row in own if start in row.line.crashed_starts]) for n, own in rows]
-        named = [f"Table {number}, {where_text(own)}" for number, own in behind if own]
+        behind = [(t, [row for row in own if start in row.line.crashed_starts]) for t, own in rows]
+        named = [f"{title}, {where_text(own)}" for title, own in behind if own]
         places.append(f"`{start}`: {'; '.join(named)}.")
     ran = [line.started for line in every if line.crashes_in_paper and line.started[1]]
     both = sum(2 * n_crash > n for n_crash, n in ran)
@@ -162,7 +168,7 @@ def _about(table: PublishedTable) -> str:
     rows = len({row.row for row in table.lines if row.row})
     differ = f" that differ in {', '.join(names)}" if names else ""
     parts = [
-        f"## Table {table.number}",
+        f"## {table.title}",
         f"{plural(rows, 'row')}{differ}: [the table](../results/published/{PROFILE}/"
         f"{table.name}.md).",
         _section("Does not reproduce", found.fails),

@@ -1,4 +1,4 @@
-"""What a row is called: read from the run's own config, so that a label cannot differ from it."""
+"""What tables and rows are called: a label is read from the run's own config and cannot differ."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ class Subject:
     config: RunConfig
     upstream: RunConfig | None
     paper_patch: int
+
+
+def title_of(name: str) -> str:
+    """Return what people call a table or a figure: ``Table 2, knn``, ``Figure 1``, ``Edge``."""
+    for kind in ("table", "figure"):
+        number = name.removeprefix(kind)
+        if number != name:
+            return f"{kind.title()} {number.replace('_', ', ')}"
+    return name.replace("_", " ").capitalize()
 
 
 def label(column: Column, subject: Subject) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.errors import TableError
-from scaledrelu.reports.published_tables import read_published, table_files
+from scaledrelu.reports.published_tables import read_published
 from scaledrelu.reports.report import write_reports
+from scaledrelu.reports.report_files import table_files
 from scaledrelu.reports.row_pairs import Kind, PairOutcome, comparisons
 from scaledrelu.reports.verdicts_page import results_page, write_results_page
 from tests.helpers.table_fakes import finish, plan_of, write_table

@@ -21,12 +21,13 @@ from scaledrelu.reports.claims.per_image import (
     spread,
     stacked,
 )
-from scaledrelu.reports.claims.rows import Place, table_title
+from scaledrelu.reports.claims.rows import Place
 from scaledrelu.reports.claims.sides import Measured, Untold
 from scaledrelu.reports.comparison import share_of
 from scaledrelu.reports.histories import read_history
 from scaledrelu.reports.statistics import resolvable
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import title_of
 from scaledrelu.tables.plan import Plan
 
 Pair = tuple[SeedValue, SeedValue]
@@ -137,7 +138,7 @@ class Ours:
         if key not in self._cells:
             raise Untold(
                 Verdict.NOT_TESTABLE,
-                f"{table_title(place.table.name)} is not part of profile {self._plan.profile}",
+                f"{title_of(place.table.name)} is not part of profile {self._plan.profile}",
             )
         if key not in self._read:
             self._read[key] = read_cell(self._plan, self._cells[key])

@@ -14,7 +14,7 @@ from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Claims, load_claims
 from scaledrelu.reports.command import command, left_out
-from scaledrelu.reports.published_tables import CLAIMS
+from scaledrelu.reports.report_files import CLAIMS
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.figures import load_figure

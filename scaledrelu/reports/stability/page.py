@@ -8,7 +8,6 @@ from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.command import command, left_out, shown_overrides
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.grid import DASH, seeds_text, signed
-from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.stability.edge import (
     HALF,
     NONE,
@@ -21,7 +20,7 @@ from scaledrelu.reports.stability.lines import RateLine, rates_of
 from scaledrelu.reports.stability.more_seeds import MoreSeeds
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.captions import value_text
+from scaledrelu.tables.captions import title_of, value_text
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Column, Table
 from scaledrelu.text import markdown_table, plural
@@ -136,7 +135,7 @@ def _edges(lines: Sequence[RateLine]) -> str:
 def _more_seeds(more: Sequence[MoreSeeds]) -> str:
     if not more:
         return ""
-    name = title_of(more[0].there.cell.table)
+    name = title_of(more[0].there.cell.table.name)
     rows = [
         [
             one.line.name,
