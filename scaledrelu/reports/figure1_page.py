@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.command import command, left_out
+from scaledrelu.reports.command import how_to_train
 from scaledrelu.reports.footnotes import footnotes
 from scaledrelu.reports.grid import grids
 from scaledrelu.reports.markdown import crash_rules, made_on, section
@@ -132,8 +132,7 @@ def _holes(plan: Plan, figure: Figure, series: Sequence[Series]) -> list[str]:
     open_ = [c for one in series for c in one.curves if not plan.runs[c.run_id].status.done]
     if not open_:
         return []
-    how = f"`{command(plan, figure.table)}`{left_out(plan)}"
-    return [f"{plural(len(open_), 'run')}; to train: {how}"]
+    return [f"{plural(len(open_), 'run')}; to train: {how_to_train(plan, figure.table)}"]
 
 
 def _notes(plan: Plan, figure: Figure, values: Sequence[CellValue]) -> list[str]:

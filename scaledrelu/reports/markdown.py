@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from scaledrelu.reports.agreement import agreement_text, by_runs
 from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes
-from scaledrelu.reports.command import command, left_out, shown_overrides, without_paths
+from scaledrelu.reports.command import command, how_to_train, overrides_note, without_paths
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.footnotes import footnotes
 from scaledrelu.reports.grid import grid_columns, grid_title, grids, row_name
@@ -65,11 +65,8 @@ def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
         shown = ", ".join(map(str, plan.seeds))
         name = "Seed" if len(plan.seeds) == 1 else "Seeds"
         lines.append(f"\n> {name} {shown} alone; SEEDS chooses which seeds a report shows.")
-    if plan.overrides:
-        shown = " ".join(shown_overrides(plan.overrides))
-        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
-    made, rules = made_on(plan.runs_of(table)), crash_rules(table, values)
-    lines += [f"\n{text}" for text in (made, *rules) if text]
+    told = (overrides_note(plan), made_on(plan.runs_of(table)), *crash_rules(table, values))
+    lines += [f"\n{text}" for text in told if text]
     return "\n".join(lines)
 
 
@@ -149,7 +146,7 @@ def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
     n = len({run_id for _, run_id in open_})
     rows = _named(row for row, _ in open_)
     runs = f"{plural(n, 'run')} ({rows})"
-    return [f"{runs}; to train what is missing: `{command(plan, table)}`{left_out(plan)}"]
+    return [f"{runs}; to train what is missing: {how_to_train(plan, table)}"]
 
 
 def _failures(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:

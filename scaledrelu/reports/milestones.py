@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scaledrelu.config.milestones import HALF_GAP, Milestones, load_milestones
 from scaledrelu.files import write_changed
-from scaledrelu.reports.command import shown_overrides
+from scaledrelu.reports.command import overrides_note
 from scaledrelu.reports.grid import signed
 from scaledrelu.reports.reached import Reached, read_reached
 from scaledrelu.reports.report_files import CURVES, MILESTONES
@@ -112,16 +112,15 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
             cells += ["-" if one.delta is None else signed(one.delta, 1), one.on_track or "-"]
         lines.append(cells)
     notes = [f"- {note}" for note in _notes(milestones, reached, compared=compared)]
-    shown = " ".join(shown_overrides(plan.overrides))
     blocks = [
         f"# Convergence, {plan.profile} profile",
         'What the section "The effects of scaled ReLU in conv-stem" says runs had reached.',
         *(f"> {note}" for note in config.profile.notes),
-        *([f"> Extra overrides in every run: `{shown}`"] if plan.overrides else []),
+        overrides_note(plan),
         markdown_table(head, lines),
         "\n".join(notes),
     ]
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _table(milestones: Milestones, profile: str) -> Table:

@@ -31,7 +31,7 @@ class PageFacts:
         profile: name of the profile.
         notes: what reports of it say on top.
         tables: its tables.
-        commands: table -> command that trains what is missing of it.
+        commands: table -> command that trains what is missing of it, as markdown.
         noise: what a printed number is taken to be worth.
         crashes: crashed runs by several limits, the profile's own first.
     """
@@ -127,7 +127,7 @@ def _row(one: Judged, facts: PageFacts) -> list[str]:
 def _not_run(facts: PageFacts) -> str:
     if not facts.commands:
         return ""
-    items = [f"- {table}: `{command}`" for table, command in facts.commands.items()]
+    items = [f"- {table}: {command}" for table, command in facts.commands.items()]
     return "\n".join(["## Not run yet", "", "To train what is missing:", "", *items])
 
 

@@ -13,7 +13,7 @@ from scaledrelu.reports.claims.page import PageFacts, claims_page
 from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Claims, load_claims
-from scaledrelu.reports.command import command, left_out
+from scaledrelu.reports.command import how_to_train
 from scaledrelu.reports.report_files import CLAIMS
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.composer import Compose, Composer
@@ -67,7 +67,7 @@ def _page_facts(plan: Plan, claims: Claims) -> PageFacts:
             if run.status in (Status.MISSING, Status.FAILED) and not plan.crashed_upstream(run)
         ]
         if open_:
-            commands[table.name] = f"{command(plan, table)}{left_out(plan)}"
+            commands[table.name] = how_to_train(plan, table)
     return PageFacts(
         profile=plan.profile,
         notes=plan.cells[0].composed.config.profile.notes if plan.cells else (),

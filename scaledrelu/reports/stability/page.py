@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.command import command, left_out, shown_overrides
+from scaledrelu.reports.command import how_to_train, overrides_note
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.grid import DASH, seeds_text, signed
 from scaledrelu.reports.stability.edge import (
@@ -83,13 +83,14 @@ def edge_text(edge: Edge | None) -> str:
 
 def _head(plan: Plan, table: Table) -> str:
     composed = [cell.composed.config for cell in plan.cells_of(table)]
-    lines = [f"# Stability: {table.name}, {plan.profile} profile", "", table.opening]
-    lines += [f"\n> {note}" for note in composed[0].profile.notes]
-    if plan.overrides:
-        shown = " ".join(shown_overrides(plan.overrides))
-        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
-    rules = dict.fromkeys(crash_sentence(config) for config in composed)
-    return "\n".join([*lines, *(f"\n{rule}" for rule in rules)])
+    blocks = [
+        f"# Stability: {table.name}, {plan.profile} profile",
+        table.opening,
+        *(f"> {note}" for note in composed[0].profile.notes),
+        overrides_note(plan),
+        *dict.fromkeys(crash_sentence(config) for config in composed),
+    ]
+    return "\n\n".join(filter(None, blocks))
 
 
 def _map(lines: Sequence[RateLine], column: Column, pictures: Sequence[str]) -> str:
@@ -254,7 +255,7 @@ def _holes(plan: Plan, table: Table) -> str:
         return ""
     return (
         f"## Not here yet\n\n- {plural(undone, 'run')}; to train what is missing: "
-        f"`{command(plan, table)}`{left_out(plan)}"
+        f"{how_to_train(plan, table)}"
     )
 
 
