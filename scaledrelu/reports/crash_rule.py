@@ -55,7 +55,7 @@ def crash_sentence(config: RunConfig, *, num_classes: int | None = None) -> str:
     return f"{start}, or if {end} ({chance.text} is the loss of a uniform guess{among})."
 
 
-def chance_of(config: RunConfig, num_classes: int | None = None) -> Chance:
+def chance_of(config: RunConfig, num_classes: int | None) -> Chance:
     """Return the level that a run's loss is compared with, as its task computes it.
 
     Args:

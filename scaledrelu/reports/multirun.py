@@ -18,7 +18,7 @@ from scaledrelu.runs.record import Status
 RESULTS = "results"
 
 
-def multirun_text(folder: Path, results: str | Path = RESULTS) -> str:
+def multirun_text(folder: Path, results: str | Path) -> str:
     """Return one line for each job of a multirun, how many failed, and how to see it again.
 
     Args:

@@ -64,7 +64,7 @@ def test_the_level_of_chance_is_the_one_that_the_task_computes(recipe: str) -> N
     from scaledrelu.runs.build import build_task
 
     config = composed(recipe, "profile=smoke")
-    chance = chance_of(config)
+    chance = chance_of(config, None)
     task = build_task(config, config.data.num_classes)
     assert chance.value == pytest.approx(task.chance_loss, rel=1e-12)
     assert (chance.loss == "identity loss") == (task.judged == "loss/id")

@@ -32,7 +32,7 @@ def usual_ratio(plan: Plan) -> float | None:
     return ratios.most_common(1)[0][0] if ratios else None
 
 
-def crashes_at(seed: SeedValue, ratio: float, usual: float | None) -> bool:
+def crashes_at(seed: SeedValue, ratio: float, usual: float) -> bool:
     """Say whether a finished run is a crash by another ratio.
 
     A loss that was not finite is a crash by any, and so is a run that could not start because the
@@ -51,7 +51,7 @@ def crashes_at(seed: SeedValue, ratio: float, usual: float | None) -> bool:
     return seed.judged_loss > seed.limit * (ratio / own)
 
 
-def count_at(value: CellValue, ratio: float, usual: float | None) -> Count:
+def count_at(value: CellValue, ratio: float, usual: float) -> Count:
     """Return how many of a row's finished runs are crashes by another ratio.
 
     Args:

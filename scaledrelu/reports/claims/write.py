@@ -49,8 +49,7 @@ def write_claims(
     ]
     plan = plan_loaded(tables, settings, compose=composer)
     judged = judge_claims(claims, rows, plan, composer)
-    if isinstance(composer, Composer):
-        composer.save()
+    composer.save()
     facts = _page_facts(plan, claims)
     folder = settings.results / settings.profile
     texts = {"csv": csv_text(judged), "md": claims_page(judged, facts)}
