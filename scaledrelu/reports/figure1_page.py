@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaledrelu.reports.cells import CellValue
+from scaledrelu.reports.claims.decision import Verdict
 from scaledrelu.reports.command import how_to_train
 from scaledrelu.reports.footnotes import footnotes
 from scaledrelu.reports.grid import grids
@@ -83,7 +84,8 @@ def _statements(judged: Sequence[JudgedStatement]) -> str:
         seeds = ", ".join(f"{seed}: {value:+.3f}" for seed, value in one.per_seed.items())
         about = f"{one.about}; {one.remark}" if one.remark else one.about
         says = one.statement.says
-        lines.append([says, one.metric, about, _size(one), seeds or "-", one.verdict])
+        ours = "no sign stated" if one.verdict is Verdict.NOT_TESTABLE else one.verdict
+        lines.append([says, one.metric, about, _size(one), seeds or "-", ours])
     return markdown_table(head, lines)
 
 

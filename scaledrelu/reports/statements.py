@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from scaledrelu.reports.claims.decision import OPPOSITE, Interval, Verdict, is_above
 from scaledrelu.reports.similarity import Metric, Series
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.tables.figures import Kind, Statement
 
-SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
-NOT_RUN, UNSTATED = "not run", "no sign stated"
 PerSeed = Mapping[int, float]
 
 
@@ -45,16 +44,14 @@ class JudgedStatement:
         return estimate(list(self.per_seed.values()))
 
     @property
-    def verdict(self) -> str:
-        """What our runs say of it."""
+    def verdict(self) -> Verdict:
+        """What our runs say of it; not testable where the text states no sign."""
         if self.statement.kind is Kind.HIGHER:
-            return UNSTATED
+            return Verdict.NOT_TESTABLE
         size = self.size
         if size is None:
-            return NOT_RUN
-        if not size.leaves_out_zero:
-            return UNDECIDED
-        return SUPPORTED if size.mean < 0 else CONTRADICTED
+            return Verdict.NOT_RUN
+        return OPPOSITE[is_above(Interval.around(size.mean, size.half), 0)]
 
 
 def judge(statements: Sequence[Statement], series: Sequence[Series]) -> list[JudgedStatement]:

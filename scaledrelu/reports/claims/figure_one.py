@@ -11,13 +11,17 @@ from scaledrelu.reports.claims.decision import OPPOSITE, Interval, Verdict, is_a
 from scaledrelu.reports.claims.findings import COSINE, CellName, Part, Said
 from scaledrelu.reports.claims.spec import WHERE, Check
 from scaledrelu.reports.similarity import Metric, Series, read_series
-from scaledrelu.reports.statements import NOT_RUN, UNSTATED, JudgedStatement, half_difference, judge
+from scaledrelu.reports.statements import JudgedStatement, half_difference, judge
 from scaledrelu.reports.statistics import estimate
 from scaledrelu.tables.figures import FIGURE1, Kind, load_figure
 from scaledrelu.tables.plan import Plan
 
 PRINTED = Said(Verdict.NOT_TESTABLE, reason="a picture, printed without numbers")
 UNRECORDED = "no run of it has recorded similarities"
+UNMEASURED = {
+    Verdict.NOT_RUN: UNRECORDED,
+    Verdict.NOT_TESTABLE: "the text does not say which sign is meant",
+}
 MEASURED = {  # kind -> what is measured; below zero is what the text says
     Kind.POSITION: "similarity behind the position embedding minus before it",
     Kind.LOWER: "similarity in the lower half of the layers, one minus the other",
@@ -95,9 +99,7 @@ def _part(
 
 
 def _said(one: JudgedStatement) -> Said:
-    if one.verdict == NOT_RUN:
-        return Said(Verdict.NOT_RUN, reason=UNRECORDED)
-    if one.verdict == UNSTATED:
-        return Said(Verdict.NOT_TESTABLE, reason="the text does not say which sign is meant")
+    if one.verdict in UNMEASURED:
+        return Said(one.verdict, reason=UNMEASURED[one.verdict])
     interval = Interval.around(one.size.mean, one.size.half)
-    return Said(Verdict(one.verdict), interval, COSINE, seeds=one.size.n)
+    return Said(one.verdict, interval, COSINE, seeds=one.size.n)
