@@ -10,6 +10,7 @@ from typing import Any
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Outcome, Result, Status
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
+from scaledrelu.tables.table import MISSING
 
 UPSTREAM = "upstream crashed"  # it starts from a run that crashed, and cannot start
 TEACHER = "teacher crashed"  # of its label maps, which are missing
@@ -103,6 +104,11 @@ class CellValue:
     def is_misprint(self) -> bool:
         """Whether what the paper printed is implausible: no target, corrected or not."""
         return self.cell.column.name in self.cell.row.misprints
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the row is one of the table and has something of the paper beside it."""
+        return not (self.cell.row.is_baseline or self.is_misprint or self.paper == MISSING)
 
     @property
     def doubt(self) -> str:

@@ -8,7 +8,7 @@ from itertools import groupby
 from scaledrelu.reports.claims.cautions import LIMITS
 from scaledrelu.reports.claims.decision import Verdict
 from scaledrelu.reports.claims.findings import Judged
-from scaledrelu.reports.claims.page import HEADERS
+from scaledrelu.reports.claims.page import HEADERS, head_text
 from scaledrelu.reports.claims.records import read_claims
 from scaledrelu.reports.claims.words import cells_text, found_text, papers_text
 from scaledrelu.reports.html import Html, joined, scrolling, section, tag
@@ -42,10 +42,11 @@ def claims_section(links: Links, profile: str) -> Html:
     if not path.is_file():
         missing = not_made("The claims' verdicts", f"make claims PROFILE={profile}")
         return section(CLAIMS, "Claims", missing)
-    table = _table(read_claims(path), links)
-    before, after = _words(links)
+    judged = read_claims(path)
+    before = text_block(head_text(judged), links)
+    table = scrolling(_table(judged, links), label=LABEL)
     files = links.files(f"{CLAIMS}.csv", f"{CLAIMS}.md")
-    return section(CLAIMS, "Claims", before, scrolling(table, label=LABEL), after, files)
+    return section(CLAIMS, "Claims", before, table, _words(links), files)
 
 
 def _table(judged: Sequence[Judged], links: Links) -> Html:
@@ -85,13 +86,13 @@ def _runs(one: Judged, links: Links) -> Html | None:
     return tag("details", tag("summary", f"{len(names)} runs"), tag("p", shown, class_="ids"))
 
 
-def _words(links: Links) -> tuple[Html | None, Html | None]:
-    """Return what the page of the claims says before its tables and after them."""
+def _words(links: Links) -> Html | None:
+    """Return what the page of the claims says after its tables: it rests on more than the CSV."""
     path = links.folder / f"{CLAIMS}.md"
     if not path.is_file():
-        return None, None
-    head, titled = split_sections(path.read_text(encoding="utf-8"))
-    blocks = [b for b in head.split("\n\n") if not b.startswith(("# ", "> "))]
+        return None
+    _, titled = split_sections(path.read_text(encoding="utf-8"))
     after = [text_block(f"## {name}\n{titled[name]}", links) for name in OPEN if name in titled]
-    after += [folded(name, titled[name], links) for name in FOLDED if name in titled]
-    return text_block("\n\n".join(blocks), links), joined(after)
+    return joined(
+        [*after, *(folded(name, titled[name], links) for name in FOLDED if name in titled)]
+    )

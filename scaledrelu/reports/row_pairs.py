@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 
-from scaledrelu.reports.agreement import FEWEST_ROWS, Order
+from scaledrelu.reports.agreement import Order, order_of
 from scaledrelu.reports.published_tables import Line, PublishedTable
-from scaledrelu.reports.statistics import is_decided, kendall_tau_b, paired
+from scaledrelu.reports.statistics import is_decided, paired
 from scaledrelu.runs.record import Status
 
 
@@ -115,18 +115,12 @@ def orders(table: PublishedTable) -> list[Order]:
     for block, lines in table.blocks.items():
         for metric in table.metrics:
             rows = [
-                line
+                (line.mean, line.target)
                 for line in lines
-                if line.metric == metric
-                and line.is_comparable
-                and line.target is not None
-                and line.status is Status.OK
-                and line.mean is not None
+                if line.metric == metric and line.is_comparable and line.status is Status.OK
             ]
-            if len(rows) >= FEWEST_ROWS:
-                tau = kendall_tau_b([row.mean for row in rows], [row.target for row in rows])
-                found.append(Order(block, metric, tau, len(rows)))
-    return found
+            found.append(order_of(block, metric, rows))
+    return [order for order in found if order]
 
 
 def _compare(

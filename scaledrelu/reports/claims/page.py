@@ -54,14 +54,18 @@ def claims_page(judged: Sequence[Judged], facts: PageFacts) -> str:
     blocks = [
         f"# What the paper claims, {facts.profile} profile",
         *(f"> {note}" for note in facts.notes),
-        counts_text(judged),
-        _summary(judged),
+        head_text(judged),
         *_sections(judged, facts),
         limits_section(judged, facts.crashes),
         _not_run(facts),
         _how_to_read(judged, facts.noise),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def head_text(judged: Sequence[Judged]) -> str:
+    """Return how many claims have which verdict, in a sentence and by what they rest on."""
+    return f"{counts_text(judged)}\n\n{_summary(judged)}"
 
 
 def counts_text(judged: Sequence[Judged]) -> str:
