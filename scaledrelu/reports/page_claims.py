@@ -93,6 +93,5 @@ def _words(links: Links) -> Html | None:
         return None
     _, titled = split_sections(path.read_text(encoding="utf-8"))
     after = [text_block(f"## {name}\n{titled[name]}", links) for name in OPEN if name in titled]
-    return joined(
-        [*after, *(folded(name, titled[name], links) for name in FOLDED if name in titled)]
-    )
+    after += [folded(name, titled[name], links) for name in FOLDED if name in titled]
+    return joined(after)

@@ -139,18 +139,11 @@ def values_text(rows: Iterable[Row], key: str) -> str:
     found: Counter[str] = Counter()
     for row in rows:
         value = row.get(key)
-        found.update(str(value).split(", ") if key == "tags" else [cell_text(value)])
+        found.update(str(value).split(", ") if key == "tags" else [value_text(value)])
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{value} ({count})" for value, count in ordered[:MOST_VALUES]]
     rest = len(found) - len(shown)
     return ", ".join([*shown, f"and {rest} other values"] if rest else shown)
-
-
-def cell_text(value: Any) -> str:
-    """Return a value of a configuration as it is typed: 5e-4, true, null, [2,1,1]."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return value_text(value)
 
 
 def _read(word: str) -> Filter:

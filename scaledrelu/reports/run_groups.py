@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaledrelu.reports.run_filters import cell_text
 from scaledrelu.reports.run_rows import Row, is_done
 from scaledrelu.reports.run_table import sort_key, telling_keys, varying_keys
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import value_text
 from scaledrelu.text import plural
 
 NONE = "-"
@@ -99,7 +99,7 @@ def group_lines(groups: Sequence[RunGroup], by: Sequence[str]) -> tuple[list[str
     """
     metric = groups[0].metric
     columns: dict[str, list[str]] = {
-        key: [cell_text(group.values[place]) for group in groups] for place, key in enumerate(by)
+        key: [value_text(group.values[place]) for group in groups] for place, key in enumerate(by)
     }
     columns["runs"] = [str(len(group.finished)) for group in groups]
     columns["crashed"] = [str(group.num_crashed) for group in groups]
@@ -124,9 +124,9 @@ def pivot_lines(groups: Sequence[RunGroup], by: Sequence[str]) -> tuple[list[str
     for group in groups:
         head, last = group.values[:-1], group.values[-1]
         cells[head] = {**cells.get(head, {}), last: pivot_cell(group)}
-    headers = [*by[:-1], *(f"{by[-1]} {cell_text(value)}" for value in across)]
+    headers = [*by[:-1], *(f"{by[-1]} {value_text(value)}" for value in across)]
     return headers, [
-        [*map(cell_text, head), *(line.get(value, NONE) for value in across)]
+        [*map(value_text, head), *(line.get(value, NONE) for value in across)]
         for head, line in cells.items()
     ]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.reports.drawing import CRASH, Look, drawing, look, save_picture
-from scaledrelu.reports.run_filters import cell_text
 from scaledrelu.reports.run_groups import RunGroup
 from scaledrelu.reports.run_table import sort_key
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import value_text
 
 RATES = ("lr.", "optimizer.build.weight_decay")  # drawn on a log scale
 SPREAD = 0.5  # of the smallest distance between two values: room for the series side by side
@@ -38,11 +38,11 @@ def draw_groups(groups: Sequence[RunGroup], by: Sequence[str], place: Path) -> l
     scale = _Scale(by[at], tuple(values), len(series))
     with drawing(6.4, 4.6) as (figure, axes):
         for number, (name, members) in enumerate(series.items()):
-            text = ", ".join(map(cell_text, name)) or "mean"
+            text = ", ".join(map(value_text, name)) or "mean"
             _draw_series(axes, members, [scale.place(m.values[at], number) for m in members], text)
         if any(group.num_crashed for group in groups):
             axes.plot([], [], **CRASH, label="crashed, at the value it ended with")
-        axes.set_xticks([scale.middle(value) for value in values], list(map(cell_text, values)))
+        axes.set_xticks([scale.middle(value) for value in values], list(map(value_text, values)))
         axes.set_xlabel(f"{by[at]} (log scale)" if scale.is_log else by[at])
         axes.set_ylabel(f"{groups[0].metric} (lines join means)")
         figure.legend(

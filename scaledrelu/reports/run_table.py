@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scaledrelu.config.identity import is_transient
-from scaledrelu.reports.run_filters import cell_text
 from scaledrelu.reports.run_rows import (
     Row,
     config_keys,
@@ -22,6 +21,7 @@ from scaledrelu.reports.run_rows import (
     metric_names,
 )
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import value_text
 from scaledrelu.text import duration, plural
 
 HEADERS = {"run_id": "run"}
@@ -181,4 +181,4 @@ def _cell(row: Row, key: str) -> str:
         return duration(value)
     if is_metric(key):
         return f"{value:.2f}" if math.isfinite(value) else str(value)
-    return cell_text(value)
+    return value_text(value)

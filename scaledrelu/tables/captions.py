@@ -71,8 +71,10 @@ def label(column: Column, subject: Subject) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Return a config value as the paper prints numbers: 5e-4, 1.6e-3, 20, 0.1."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    """Return a config value as it is typed, numbers as the paper prints them: 1.6e-3, 20, null."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if not isinstance(value, int | float):
         return str(value)
     if value and abs(value) < 0.1:
         exponent = math.floor(math.log10(abs(value)) + 1e-9)
