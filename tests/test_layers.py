@@ -41,6 +41,7 @@ SEEN_OF_RUNS = {
     "record": {"tables", "launch", "reports", "dashboards"},
     "damage": {"tables", "launch", "reports", "dashboards"},
     "result": {"reports"},
+    "evidence": {"reports"},
     "lock": {"launch"},
     # How a run's process is told what to train, and how it ends.
     "planned": {"launch", "dashboards"},

@@ -136,8 +136,8 @@ def _runs(watched: Sequence[Watched], names: Mapping[str, str]) -> Iterator[dict
         for kind in KINDS:
             fields[f"largest_{kind}"] = _text(one.largest[kind].value)
         first, over = one.first_over(EITHER), one.is_over(EITHER)
-        fields["overflow"] = "not recorded" if over is None else ("yes" if over else "no")
-        fields["overflow_seen_at"] = (first or "") if one.has_series else "not recorded"
+        fields["overflow"] = one.unknown if over is None else ("yes" if over else "no")
+        fields["overflow_seen_at"] = (first or "") if one.has_series else one.unknown
         yield fields
 
 

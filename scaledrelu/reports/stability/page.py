@@ -208,13 +208,16 @@ def _overflow(watched: Sequence[Watched], picture: str) -> str:
     for method in methods:
         own = [one for one in watched if one.run.config.method == method]
         parts.append(_method_text(method, own))
+    if damaged := [f"- `{one.run.run_id}`: {one.damage}" for one in watched if one.damage]:
+        parts += ["What damaged files say is left out of these counts:", "\n".join(damaged)]
     return "\n\n".join(parts)
 
 
 def _method_text(method: str, watched: Sequence[Watched]) -> str:
     found = [p for kind in (*KINDS, EITHER) if (p := predict(watched, kind)) is not None]
-    unknown = sum(one.is_over(EITHER) is None for one in watched)
-    no_series = sum(not one.has_series for one in watched)
+    whole = [one for one in watched if not one.damage]
+    unknown = sum(one.is_over(EITHER) is None for one in whole)
+    no_series = sum(not one.has_series for one in whole)
     lines = [f"**{method}**, {len(watched)} finished runs."]
     if unknown:
         lines.append(f"Not recorded at all, since they crashed before an evaluation: {unknown}.")
