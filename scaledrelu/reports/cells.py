@@ -120,7 +120,7 @@ class CellValue:
 
     @property
     def target(self) -> float | None:
-        """The paper's number; None where it printed none, or one that is no target."""
+        """The paper's number; None where it printed none, or one that is not a target."""
         return None if isinstance(self.paper, str) or self.is_misprint else self.paper
 
 

@@ -90,7 +90,7 @@ def collect(asked: Asked, say: Say, *, width: int | None = None) -> int:
     filters, by = read_filters(asked.filters), _listed(asked.by)
     everything = _rows(asked)
     if not everything:
-        say(f"{asked.results}: no run yet; train one: python scripts/train.py stem=conv")
+        say(f"{asked.results}: no runs yet; train one: python scripts/train.py stem=conv")
         return NOTHING_FOUND
     if asked.multirun and asked.is_bare:
         say(multirun_text(asked.multirun, asked.results))
@@ -114,7 +114,7 @@ def _check(asked: Asked) -> None:
     if asked.plot and not asked.by:
         raise ConfigError("--plot: needs --by, e.g. --by stem.label,lr.base")
     if asked.by and asked.keys:
-        raise ConfigError("--keys: chooses columns of single runs; leave it out beside --by")
+        raise ConfigError("--keys: chooses columns of single runs; it cannot be given with --by")
 
 
 def _rows(asked: Asked) -> list[Row]:

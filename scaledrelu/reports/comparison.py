@@ -1,6 +1,6 @@
 """Differences that a table may print: against the paper, against a block's baseline row.
 
-A difference is undecided where the interval over seeds holds zero (a single seed has none), or
+A difference is undecided where the interval over seeds contains zero (a single seed has none), or
 where it is smaller than what the validation images can resolve.
 """
 
@@ -58,7 +58,7 @@ def against_base(value: CellValue, base: CellValue | None) -> Difference | None:
 
 
 def paper_against_base(value: CellValue, base: CellValue | None) -> float | None:
-    """Return the same difference as the paper printed it; None where either is no target.
+    """Return the same difference as the paper printed it; None where either is not a target.
 
     Args:
         value: the cell.

@@ -51,7 +51,7 @@ def page(plan: Plan, figure: Figure, values: Sequence[CellValue], series: Sequen
         _papers_curves(figure),
         made_on(plan.runs_of(table)),
         *crash_rules(table, values),
-        "## What the text says of it\n\n" + _statements(judged),
+        "## What the text says about it\n\n" + _statements(judged),
         "\n".join(f"- {note}" for note in _about_statements(series)),
         *(_means(figure, series, metric) for metric in Metric),
         "## Its runs\n\n" + grids(table, values),
@@ -72,8 +72,9 @@ def _papers_curves(figure: Figure) -> str:
         return f"The paper's curves, read off its picture: {', '.join(known)}.{span}"
     return (
         "The paper's curves are a picture, whose values are not available to us; its axes, its "
-        f"legend and what the text says of it are.{span} Values that somebody reads off the "
-        f"picture go into `values:` of `conf/figure/{FIGURE1}.yaml` and are then drawn beside ours."
+        f"legend and what the text says about it are available.{span} Values that somebody reads "
+        f"off the picture go into `values:` of `conf/figure/{FIGURE1}.yaml` and are then drawn "
+        "beside ours."
     )
 
 
@@ -103,7 +104,7 @@ def _about_statements(series: Sequence[Series]) -> list[str]:
         "the first series minus the second, mean over the lower half of the layers"
         f"{halves}, or over the upper half. Similar trend: the distance of the two curves (mean "
         "over layers of the absolute difference) minus the mean distance of the other pairs.",
-        "Supported or contradicted: the interval over seeds leaves out zero. Undecided: it does "
+        "Supported or contradicted: the interval over seeds excludes zero. Undecided: it does "
         "not, or there is one seed. Seeds are paired; every finished run counts, crashed or not.",
     ]
 

@@ -225,14 +225,14 @@ def grid_legend(columns: Sequence[Column], values: Sequence[CellValue]) -> list[
     doubted = any(difference and not difference.is_decided for difference in differences)
     if doubted and _are_repeated(values):
         notes.append(
-            "undecided: the interval over seeds holds zero, or the difference is smaller than "
+            "undecided: the interval over seeds contains zero, or the difference is smaller than "
             "what the images can resolve."
         )
     return [*notes, *(f"{note}." for note in resolution_notes(columns, values))]
 
 
 def _about_means(values: Sequence[CellValue]) -> str:
-    crashed = "; a crashed run counts with what it ended at"
+    crashed = "; a crashed run counts with the value it ended at"
     if not _are_repeated(values):
         return (
             f"One seed per row{crashed}. Where another seed would end is not known, so no "
@@ -241,7 +241,7 @@ def _about_means(values: Sequence[CellValue]) -> str:
     wide = any(_reaches_beyond(value.all_seeds) or _reaches_beyond(value.held) for value in values)
     return (
         f"Ours is the mean over all finished seeds{crashed}. Behind +/- stands half of the 95 % t "
-        "interval of that mean, which takes the seeds for normally distributed"
+        "interval of that mean, which assumes normally distributed seeds"
         + (
             "; where it reaches below 0 or above 100, the seeds do not settle the mean." * wide
             or "."

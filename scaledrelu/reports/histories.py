@@ -126,7 +126,7 @@ def _points(rows: Sequence[Mapping[str, Any]], name: str, per_epoch: float) -> I
         try:
             value = float(row.get(name, math.nan))
         except (TypeError, ValueError) as error:
-            raise RecordError(f"{METRICS} damaged ({name} is no number)") from error
+            raise RecordError(f"{METRICS} damaged ({name} is not a number)") from error
         if math.isfinite(value):
             yield Point(row["step"] / per_epoch, row["step"], value)
 

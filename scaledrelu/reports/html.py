@@ -37,7 +37,7 @@ def tag(name: str, /, *children: str | None, **attributes: object) -> Html:
 
 
 def joined(parts: Iterable[str | None], between: str = "") -> Html:
-    """Return pieces one behind the other; what is no HTML yet is escaped.
+    """Return pieces one behind the other; what is not HTML yet is escaped.
 
     Args:
         parts: the pieces; None is left out.

@@ -155,8 +155,8 @@ def _size(one: Reached) -> str:
 
 def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool) -> list[str]:
     notes = [
-        "The paper does not say which runs it means; assumed are the rows of Table 2 with these "
-        "labels, after so many finished epochs, with raw weights (recipes H17).",
+        "The paper does not say which runs it means; the rows of Table 2 with these labels are "
+        "assumed, after so many finished epochs, with raw weights (recipes H17).",
         "Ours: mean over seeds +/- half of the 95 % t interval, the seeds in brackets.",
     ]
     if any(one.as_paper_epoch != one.milestone.epoch for one in reached):

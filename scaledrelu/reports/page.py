@@ -36,10 +36,10 @@ PAPER = "Scaled ReLU Matters for Training Vision Transformers"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 SENTENCES = (
     "A crash is a result, not a fault: it is printed, counted and drawn like every other outcome. "
-    "Failed and missing runs are none; they have no dot.",
+    "Failed and missing runs are not results; they have no dot.",
     "The mean is over all finished seeds; a crashed run counts with the value that it ended at. "
     "Behind \u00b1 stands half of the 95 % t interval of that mean; one seed has none.",
-    "A difference is undecided where its interval over seeds holds zero, or where it is smaller "
+    "A difference is undecided where its interval over seeds contains zero, or where it is smaller "
     "than what the validation images can resolve.",
     "A row of ours counts as a crash beside the paper if more than half of its finished seeds "
     "crashed.",

@@ -36,7 +36,7 @@ def figure_section(links: Links, profile: str) -> Html:
 
 
 def curves_section(plan: Plan, links: Links) -> Html:
-    """Return what the paper says of its curves, and the curves of every table that has them.
+    """Return what the paper says about its curves, and the curves of every table that has them.
 
     Args:
         plan: the tables, and the state of their runs.
@@ -84,7 +84,7 @@ def not_made(what: str, command: str) -> Html:
 
 
 def _older(command: str) -> Html:
-    text = "Older than the results: other runs have finished now. This command draws it anew: "
+    text = "Older than the results: more runs have finished since. This command draws it again: "
     return tag("p", text, tag("code", command), class_="warning")
 
 

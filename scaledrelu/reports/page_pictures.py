@@ -48,12 +48,12 @@ def inline_svg(path: Path, *, name: str, alt: str) -> Html:
         alt: what it shows.
 
     Raises:
-        TableError: the file is no SVG.
+        TableError: the file is not an SVG.
     """
     try:
         root = ElementTree.fromstring(path.read_bytes())
     except ElementTree.ParseError as error:
-        raise TableError(f"{path}: no SVG ({error}); remove it and make it again") from error
+        raise TableError(f"{path}: not an SVG ({error}); remove it and make it again") from error
     _drop(root)
     used = _used_ids(root)
     for element in root.iter():

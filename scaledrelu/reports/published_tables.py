@@ -26,7 +26,7 @@ class Line:
     """One line of a CSV: one metric of one row.
 
     Attributes:
-        row: number of the row; 0 is a block's baseline that is no row of the table.
+        row: number of the row; 0 is a block's baseline that is not a row of the table.
         labels: what the table calls the row.
         target: the paper's number; None where it printed none, or a misprint.
         crashes_in_paper: whether the paper printed a crash.

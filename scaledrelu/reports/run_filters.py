@@ -111,7 +111,7 @@ def check_key(key: str, rows: Sequence[Row], *, typed: str) -> None:
     if inside:
         raise ConfigError(f"{typed}: {key} is a group; write one of {', '.join(inside)}")
     if key == "results":
-        raise ConfigError(f"{typed}: no filter; another results folder is --results FOLDER")
+        raise ConfigError(f"{typed}: not a filter; another results folder is --results FOLDER")
     raise ConfigError(f"{typed}: no run has a key or metric '{key}'{nearest(key, keys) or _KINDS}")
 
 
@@ -150,8 +150,8 @@ def _read(word: str) -> Filter:
     found = FILTER.fullmatch(word.strip())
     if found is None or not found[3]:
         raise ConfigError(
-            f"'{word}': is no filter; write key=value, e.g. stem.label=ViT_c, outcome=crash or "
-            "'lr.base>=1e-3' (in quotes, since > means a file to a shell)"
+            f"'{word}': is not a filter; write key=value, e.g. stem.label=ViT_c, outcome=crash or "
+            "'lr.base>=1e-3' (in quotes, since a shell takes > for a file)"
         )
     key, sign, text = found.groups()
     values = tuple(COMMA.split(text))

@@ -1,7 +1,7 @@
 """Whether our curves bear out what the text says about Figure 1, per seed and with an interval.
 
 Decides by numbers that were fixed beforehand: a difference over paired seeds, and whether its 95 %
-t interval leaves out zero. Knows no files.
+t interval excludes zero. Knows no files.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def is_decided(difference: Estimate, one: float, other: float, n: int | None) ->
         n: things that both are shares of; None: only the seeds decide.
 
     Returns:
-        Whether its interval leaves out zero (a single seed has none) and, for shares, it is no
+        Whether its interval excludes zero (a single seed has none) and, for shares, it is no
         smaller than what the things can resolve.
     """
     if not difference.leaves_out_zero:

@@ -45,10 +45,11 @@ every report names the devices behind it. How rows are judged is explained in
   prints two different numbers: a row and the base row of its block; two other rows of a block; two
   rows of different blocks, trained by the same method, that agree in every label but those that
   tell the blocks apart. The pairs of a block share rows, so their counts are not independent.
-- A pair is decided where the 95 % interval of our difference over paired seeds leaves out zero and
+- A pair is decided where the 95 % interval of our difference over paired seeds excludes zero and
   the difference is not smaller than the validation images can resolve; it is then as in the paper
-  or the other way round. Paired are the seeds with a value in both rows; of fewer than three the
-  number is printed. Of pairs without any true difference up to one in twenty is decided by chance.
+  or the other way round. Seeds with a value in both rows are paired; where there are fewer than
+  three, their number is printed. Up to one in twenty pairs without any true difference is decided
+  by chance.
 - Tau-b says how alike the rows of a block are ordered: 1 as in the paper, -1 in reverse, 0 by a
   constant guess. It looks at the means alone, not at how sure they are."""
 NOTHING = "Nothing that mini decides."

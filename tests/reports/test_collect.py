@@ -258,7 +258,7 @@ def test_where_nothing_matches_it_says_what_there_is(
         ("--by seed --metric val/top1,val/loss", "averages one metric"),
         ("--by seed --pivot", "--pivot: needs two keys"),
         ("--plot x", "--plot: needs --by"),
-        ("--by seed --keys seed", "leave it out beside --by"),
+        ("--by seed --keys seed", "it cannot be given with --by"),
         ("--multirun nowhere", "not the folder of a multirun"),
         ("--csv scripts/collect.py/x", "scripts/collect.py/x: cannot be written"),
         ("--by seed --plot scripts/collect.py/x", "x: cannot be written"),
@@ -280,7 +280,7 @@ def test_no_runs_at_all_are_said_in_one_line(shell: Callable, tmp_path: Path) ->
     (tmp_path / "runs").mkdir()
     status, lines, _ = shell(results=tmp_path)
     assert status == 1
-    assert "no run yet" in lines[0]
+    assert "no runs yet" in lines[0]
 
 
 def test_a_terminal_gets_the_columns_that_fit(unchanged: Path) -> None:

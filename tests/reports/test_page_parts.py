@@ -100,7 +100,7 @@ def test_a_claim_links_to_its_rows_and_to_the_record_of_every_run_behind_it(plan
 
 def test_claims_of_another_version_are_refused_by_name(plan):
     (folder_of(plan) / "claims.csv").write_text("claim,says\nA1,so\n")
-    with pytest.raises(TableError, match=r"claims\.csv: no list of claims of this version"):
+    with pytest.raises(TableError, match=r"claims\.csv: not a list of claims of this version"):
         page_of(plan)
 
 
@@ -136,7 +136,7 @@ def test_of_a_picture_that_is_too_large_the_png_is_shown(plan):
 
 def test_a_picture_that_is_none_is_named(plan):
     (folder_of(plan) / "curves" / "table8.svg").write_text("<svg")
-    with pytest.raises(TableError, match=r"table8\.svg: no SVG"):
+    with pytest.raises(TableError, match=r"table8\.svg: not an SVG"):
         page_of(plan)
 
 

@@ -1,4 +1,4 @@
-"""What the text says of Figure 1 is judged by paired seeds, the same way for every curve."""
+"""What the text says about Figure 1 is judged by paired seeds, the same way for every curve."""
 
 from __future__ import annotations
 

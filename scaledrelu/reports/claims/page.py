@@ -144,21 +144,21 @@ def _how_to_read(judged: Sequence[Judged], noise: PrintedNoise) -> str:
         "contradicted if one part is, and supported if all are.",
         f"{PRECONDITION}: what a claim takes for granted. Where that is undecided or not run, so "
         "is the claim, and where it is contradicted the claim is not testable, whatever its other "
-        "parts say: nothing has put it to the test. The same holds of the paper's own numbers.",
+        "parts say: nothing has put it to the test. The same holds for the paper's own numbers.",
         f"{UNSUPPORTABLE}: the claim counts among those that can be decided, but the best result "
         "that its runs could have would leave it undecided.",
         *cautions_text(judged),
         "undecided: seeds and images cannot tell; one seed never can. Not run: a row has no "
-        "finished run. Not testable: not by runs of this profile, or by none; the reason stands "
-        "in place of a number.",
+        "finished run. Not testable: not by runs of this profile, or not by any; the "
+        "reason stands in place of a number.",
         "A row crashes if more than half of its runs do. That is decided where the Wilson interval "
-        "of the share leaves out 50 %, which takes at least 4 runs.",
+        "of the share excludes 50 %, which takes at least 4 runs.",
         "McNemar: in how many seeds the two runs differ on the images (exact test, p < "
         f"{SMALL_P}); up means that the row named first is right more often.",
         "In cosine: by the mean absolute cosine between tokens; below zero is what the text says.",
         "The paper's own numbers are single runs. Assumed standard deviation over seeds, in "
         f"points: {spreads}, {noise.early_sd:g} in the first epochs; beside it what the validation "
-        "images can resolve. A printed crash is taken for how the runs of its row end. These "
+        "images can resolve. A printed crash is taken to be how the runs of its row end. These "
         f"assumptions stand in {WHERE}.",
         "Bold: the main claims. C01 to C31 are the numbers of the text; the others are what it "
         "says about each table, in our words.",

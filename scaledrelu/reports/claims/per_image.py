@@ -2,8 +2,8 @@
 
 The runs of one seed are compared image by image. McNemar's exact test tells whether two single runs
 differ on these images; the interval of the mean difference holds the spread of both, seeds and
-images. A record without its images, or with a file that cannot be read, is no error: a difference
-then rests on the seeds and on what so many images can resolve.
+images. A record without its images, or with a file that cannot be read, is not an error: a
+difference then rests on the seeds and on what so many images can resolve.
 """
 
 from __future__ import annotations

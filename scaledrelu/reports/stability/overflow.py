@@ -33,7 +33,7 @@ class Largest:
     """The largest magnitude of one kind that a run was seen with.
 
     Attributes:
-        value: None where no evaluation was made; infinity where it was no number.
+        value: None where no evaluation was made; infinity where it was not a number.
         series: steps done -> value at that evaluation; empty in records of older versions.
     """
 
@@ -123,7 +123,7 @@ class Prediction:
 
     @property
     def right(self) -> int:
-        """Runs that "an overflow is a crash, no overflow is none" gets right."""
+        """Runs that "an overflow means a crash, no overflow means none" gets right."""
         return self.over_crash + self.under_held
 
     @property
@@ -218,7 +218,7 @@ def _maxima(folder: Path) -> dict[str, float]:
 
 
 def _number(value: Any, file: str, name: str) -> float:
-    """Return a magnitude; one that was no number any more counts as infinite."""
+    """Return a magnitude; one that was no longer a number counts as infinite."""
     try:
         number = float(value)
     except (TypeError, ValueError) as error:

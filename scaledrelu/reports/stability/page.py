@@ -104,7 +104,7 @@ def _map(lines: Sequence[RateLine], column: Column, pictures: Sequence[str]) -> 
     grid = markdown_table(["", *map(value_text, rates)], rows)
     about = (
         f"{column.header} by learning rate (`lr.base`) and warm-up (epochs of the paper): the mean "
-        "over all finished seeds, crashed ones with what they ended at."
+        "over all finished seeds, crashed ones with the value they ended at."
     )
     return "\n\n".join(["## Map", about, *pictures, grid])
 
@@ -230,12 +230,12 @@ def _method_text(method: str, watched: Sequence[Watched]) -> str:
     headers += ["seen before the crash"]
     rows = markdown_table(headers, map(_prediction_line, found))
     legend = (
-        'right: runs that "an overflow is a crash, none is none" gets right; constant guess: the '
-        'better of "all crash" and "none does"; tau-b: Kendall\'s, of the largest value with '
-        "the mean training loss of the last window, by which a collapse is judged (a loss that was "
-        "not finite counts as the largest; the order of logarithms is the same); seen before the "
-        "crash: of the crashed runs that record when, those that overflowed before the loss was "
-        "not finite, or before it rose above the limit to stay there."
+        'right: runs that "an overflow means a crash, no overflow means none" gets right; constant '
+        'guess: the better of "all crash" and "none does"; tau-b: Kendall\'s, of the largest value '
+        "with the mean training loss of the last window, by which a collapse is judged (a loss "
+        "that was not finite counts as the largest; the order of logarithms is the same); seen "
+        "before the crash: of the crashed runs that record when, those that overflowed before the "
+        "loss was not finite, or before it rose above the limit to stay there."
     )
     return "\n\n".join([" ".join(lines), rows, legend])
 
