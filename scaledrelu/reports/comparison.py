@@ -105,8 +105,8 @@ def resolution_notes(columns: Sequence[Column], values: Sequence[CellValue]) -> 
     judged = judged_on(values)
     if judged is None:
         return []
-    shares = [column for column in columns if is_share(column)]
-    means = [column for column in columns if not is_share(column)]
+    shares = [column for column in columns if _is_share(column)]
+    means = [column for column in columns if not _is_share(column)]
     notes = [f"{column.header}: the mean over {judged.count:,} {judged.name}" for column in means]
     levels = [v.value for v in values if v.cell.column in shares and v.value is not None]
     if levels:
@@ -116,7 +116,7 @@ def resolution_notes(columns: Sequence[Column], values: Sequence[CellValue]) -> 
     return notes
 
 
-def is_share(column: Column) -> bool:
+def _is_share(column: Column) -> bool:
     """Say whether a metric is the share of images that a run gets right."""
     return column.source not in NO_SHARES
 
@@ -143,7 +143,7 @@ def _resolution(judged: JudgedOn, levels: Sequence[float]) -> str:
 
 def share_of(value: CellValue) -> int | None:
     """Return how many images, or queries, a value is a share of; None for a mean or if unknown."""
-    judged = judged_on([value]) if is_share(value.cell.column) else None
+    judged = judged_on([value]) if _is_share(value.cell.column) else None
     return judged.count if judged else None
 
 

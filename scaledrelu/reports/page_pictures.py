@@ -29,7 +29,7 @@ def picture(links: Links, name: str, *, alt: str) -> Html | None:
     """
     svg, png = (links.folder / f"{name}.{suffix}" for suffix in ("svg", "png"))
     if svg.is_file() and (svg.stat().st_size <= LARGEST_SVG or not png.is_file()):
-        drawn = inline_svg(svg, name=re.sub(r"\W+", "-", name), alt=alt)
+        drawn = _inline_svg(svg, name=re.sub(r"\W+", "-", name), alt=alt)
     elif png.is_file():
         code = base64.b64encode(png.read_bytes()).decode()
         drawn = tag("img", src=f"data:image/png;base64,{code}", alt=alt)
@@ -39,17 +39,8 @@ def picture(links: Links, name: str, *, alt: str) -> Html | None:
     return tag("figure", scrolling(drawn, label=f"Picture: {alt}"), tag("figcaption", files))
 
 
-def inline_svg(path: Path, *, name: str, alt: str) -> Html:
-    """Return an SVG as an element of the page, its ids unlike those of other pictures.
-
-    Args:
-        path: the file.
-        name: what its ids begin with.
-        alt: what it shows.
-
-    Raises:
-        TableError: the file is not an SVG.
-    """
+def _inline_svg(path: Path, *, name: str, alt: str) -> Html:
+    """Return an SVG as an element of the page; its ids begin with a name of its own."""
     try:
         root = ElementTree.fromstring(path.read_bytes())
     except ElementTree.ParseError as error:

@@ -106,7 +106,7 @@ def check_key(key: str, rows: Sequence[Row], *, typed: str) -> None:
     if named := [name for name in inside if name.endswith((".label", ".name"))]:
         raise ConfigError(
             f"{typed}: {key} is a group; write one of its keys, e.g. {named[0]}, which is "
-            f"{values_text(rows, named[0])}"
+            f"{_values_text(rows, named[0])}"
         )
     if inside:
         raise ConfigError(f"{typed}: {key} is a group; write one of {', '.join(inside)}")
@@ -124,18 +124,13 @@ def why_none(rows: Sequence[Row], filters: Sequence[Filter]) -> str:
     """
     for one in filters:
         if not select(rows, [one]):
-            return f"no run matches {one.typed}; {one.key} is {values_text(rows, one.key)}"
+            return f"no run matches {one.typed}; {one.key} is {_values_text(rows, one.key)}"
     alone = ", ".join(f"{one.typed}: {len(select(rows, [one]))}" for one in filters)
     return f"no run matches all of these filters; runs that match each alone: {alone}"
 
 
-def values_text(rows: Iterable[Row], key: str) -> str:
-    """Return the values of a key with the number of runs that have each, most frequent first.
-
-    Args:
-        rows: runs.
-        key: config key, metric or fact.
-    """
+def _values_text(rows: Iterable[Row], key: str) -> str:
+    """Return the values of a key with the number of runs that have each, most frequent first."""
     found: Counter[str] = Counter()
     for row in rows:
         value = row.get(key)

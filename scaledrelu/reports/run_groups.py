@@ -103,9 +103,9 @@ def group_lines(groups: Sequence[RunGroup], by: Sequence[str]) -> tuple[list[str
     }
     columns["runs"] = [str(len(group.finished)) for group in groups]
     columns["crashed"] = [str(group.num_crashed) for group in groups]
-    columns[metric] = [estimate_text(group.mean(group.judged)) for group in groups]
+    columns[metric] = [_estimate_text(group.mean(group.judged)) for group in groups]
     if any(group.num_crashed for group in groups):
-        columns["without crashed"] = [estimate_text(group.mean(group.held)) for group in groups]
+        columns["without crashed"] = [_estimate_text(group.mean(group.held)) for group in groups]
     if any(_open_text(group) for group in groups):
         columns["besides"] = [_open_text(group) or NONE for group in groups]
     lines = zip(*columns.values(), strict=True)
@@ -123,7 +123,7 @@ def pivot_lines(groups: Sequence[RunGroup], by: Sequence[str]) -> tuple[list[str
     cells: dict[tuple[Any, ...], Mapping[Any, str]] = {}
     for group in groups:
         head, last = group.values[:-1], group.values[-1]
-        cells[head] = {**cells.get(head, {}), last: pivot_cell(group)}
+        cells[head] = {**cells.get(head, {}), last: _pivot_cell(group)}
     headers = [*by[:-1], *(f"{by[-1]} {value_text(value)}" for value in across)]
     return headers, [
         [*map(value_text, head), *(line.get(value, NONE) for value in across)]
@@ -131,15 +131,15 @@ def pivot_lines(groups: Sequence[RunGroup], by: Sequence[str]) -> tuple[list[str
     ]
 
 
-def pivot_cell(group: RunGroup) -> str:
+def _pivot_cell(group: RunGroup) -> str:
     """Return e.g. ``59.44 +/- 45.30 (5 runs, 1 crashed)``."""
     counted = [plural(len(group.finished), "run")]
     counted += [f"{group.num_crashed} crashed"] if group.num_crashed else []
     counted += [_open_text(group)] if _open_text(group) else []
-    return f"{estimate_text(group.mean(group.judged))} ({', '.join(counted)})"
+    return f"{_estimate_text(group.mean(group.judged))} ({', '.join(counted)})"
 
 
-def estimate_text(found: Estimate | None) -> str:
+def _estimate_text(found: Estimate | None) -> str:
     """Return ``mean +/- half of the 95 % interval``; one run has no interval."""
     return NONE if found is None else found.text(2)
 

@@ -40,7 +40,7 @@ def varying_keys(rows: Iterable[Row]) -> list[str]:
         rows: runs; those whose configuration is unknown are passed over.
     """
     known = [row for row in rows if has_config(row)]
-    shown = [key for key in config_keys(known) if is_name(key) or not is_transient(key)]
+    shown = [key for key in config_keys(known) if _is_name(key) or not is_transient(key)]
     found = [key for key in shown if any(row.get(key) != known[0].get(key) for row in known)]
     order = {key: place for place, key in enumerate(FIRST)}
     order["seed"] = 10**6  # last
@@ -55,7 +55,7 @@ def telling_keys(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
         varying: keys that differ among them.
     """
     known = [row for row in rows if has_config(row)]
-    names = [key for key in varying if is_name(key) and key != NO_WARMUP]
+    names = [key for key in varying if _is_name(key) and key != NO_WARMUP]
     if STEM_NAME in names and _decide(known, [STEM_LABEL], STEM_NAME):
         names.remove(STEM_NAME)
     kind = [key for key in KIND if key in names]
@@ -68,7 +68,7 @@ def telling_keys(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
     return [key for key in varying if key in names or key in NUMBERS or not follows(key)]
 
 
-def is_name(key: str) -> bool:
+def _is_name(key: str) -> bool:
     """Say whether a key of the configuration names what others spell out."""
     return key in (*KIND, STEM_NAME) or key.endswith(".label")
 
