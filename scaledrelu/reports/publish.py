@@ -2,7 +2,7 @@
 
 A published profile holds the records that its tables, claims and figures name, upstream runs and
 the manifests of artifacts included, and no others. Everything is copied out of the ignored results
-folder; the page about it is written anew beside it (``page.py``), since its links differ.
+folder; the page about it is written anew beside it (``page/write.py``), since its links differ.
 """
 
 from __future__ import annotations
