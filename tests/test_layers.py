@@ -41,6 +41,7 @@ SEEN_OF_RUNS = {
     "record": {"tables", "launch", "reports", "dashboards"},
     "damage": {"tables", "launch", "reports", "dashboards"},
     "result": {"reports"},
+    "evidence": {"reports"},
     "lock": {"launch"},
     # How a run's process is told what to train, and how it ends.
     "planned": {"launch", "dashboards"},
@@ -143,8 +144,9 @@ def test_nothing_prints_but_scripts() -> None:
 def test_planning_reporting_and_help_import_no_slow_package() -> None:
     code = (
         "import sys; import scaledrelu.launch.sweep, scaledrelu.runs.spawn;"
-        "import scaledrelu.reports.report, scaledrelu.reports.publish, scaledrelu.reports.page;"
-        "import scaledrelu.reports.figure1, scaledrelu.reports.milestones;"
+        "import scaledrelu.reports.report, scaledrelu.reports.publish;"
+        "import scaledrelu.reports.page.write, scaledrelu.reports.figure1.write;"
+        "import scaledrelu.reports.milestones;"
         "import scaledrelu.dashboards.afterwards, scaledrelu.dashboards.save;"
         "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn',"
         "        'hydra'};"

@@ -23,7 +23,7 @@ _NOT_TYPED = {*TRANSIENT, "data.digest", "data.token_labels_digest"}  # digests 
 _ABSENT = object()
 
 
-def recipe_differences(run: RunConfig) -> list[str]:
+def overrides_against_recipe(run: RunConfig) -> list[str]:
     """Return the overrides that turn ``recipe=<method> profile=<name>`` into this run.
 
     Groups first (``stem=conv``), then what no option explains (``lr.base=1e-3``). Composes once,

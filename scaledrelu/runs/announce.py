@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from scaledrelu.config.artifacts import data_root
-from scaledrelu.config.differences import recipe_differences
+from scaledrelu.config.differences import overrides_against_recipe
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.datasets import Splits
@@ -82,7 +82,7 @@ def differences_line(config: RunConfig) -> str:
     """Say in one line how a run differs from its recipe and profile."""
     where = f"recipe {config.method} at {config.profile.name}"
     try:
-        found = recipe_differences(config)
+        found = overrides_against_recipe(config)
     except ConfigError as error:  # a missing log line must not end a run
         return f"differences from {where} unknown ({error})"
     return f"differs from {where}: {' '.join(found)}" if found else f"{where}, unchanged"

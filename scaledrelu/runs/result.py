@@ -25,7 +25,8 @@ from scaledrelu.runs.damage import (
 
 RESULT = "result.json"
 MOST_PERCENT = 100 + 1e-6  # means of many values may round up
-COLLAPSED = "collapsed"  # the kind of crash that leaves a finite loss
+NON_FINITE = "non_finite"  # kinds of crash, as engine/divergence.py names them
+COLLAPSED = "collapsed"  # the one that leaves a finite loss
 WORST = 0.0  # of a headline metric: all are shares in percent
 IN_REPORTS = ("device", "torch", "timm", "commit")  # fields of the provenance
 

@@ -124,8 +124,7 @@ def plan_loaded(
         compose=composer,
         overrides=settings.overrides,
     )
-    if isinstance(composer, Composer):
-        composer.save()
+    composer.save()
     return plan
 
 

@@ -176,9 +176,9 @@ def test_what_slurm_does_not_take_yet_is_left_to_a_later_command(commands, submi
     assert events[1] == Event(
         B,
         What.WAITING,
-        "SLURM takes no more now (QOSMaxSubmitJobPerUserLimit: Batch job submission failed: Job "
-        "violates accounting/QOS policy); the rest is submitted by a later command when others "
-        "have ended",
+        "SLURM accepts no more jobs now (QOSMaxSubmitJobPerUserLimit: Batch job submission "
+        "failed: Job violates accounting/QOS policy); the rest is submitted by a later command "
+        "when others have ended",
     )
     full[0] = 3
     (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, A)}\n")

@@ -60,7 +60,7 @@ def test_only_the_main_process_composes_for_the_log(smoke, monkeypatch) -> None:
     def explode(_config: RunConfig) -> list[str]:
         raise AssertionError("composed on a worker rank")
 
-    monkeypatch.setattr(announce_module, "recipe_differences", explode)
+    monkeypatch.setattr(announce_module, "overrides_against_recipe", explode)
     announce_module.announce(smoke(), None, World(1, 2, None))
 
 
