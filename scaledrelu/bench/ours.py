@@ -13,7 +13,7 @@ from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
-from scaledrelu.engine.loop import agree, set_lr
+from scaledrelu.engine.loop import take_update
 from scaledrelu.runs.build import build_update
 from scaledrelu.runs.dry import noise
 from scaledrelu.runs.feed import train_loader
@@ -21,6 +21,7 @@ from scaledrelu.runs.optimisation import (
     build_optimizer,
     build_scaler,
     build_schedule,
+    build_weight_decay,
     judge_rule,
 )
 from scaledrelu.runs.prepare import prepare_for
@@ -49,6 +50,7 @@ class OurStep:
     ) -> None:
         self.task, self.steps_per_epoch = task.train(), steps_per_epoch
         self.schedule = build_schedule(config, steps_per_epoch)
+        self.weight_decay = build_weight_decay(config, self.schedule.total_steps)
         self.optimizer = build_optimizer(config.optimizer, task, lr=config.lr.base)
         self.ema = Ema(task, config.ema.decay) if config.ema else None
         self.judge = Judge(
@@ -73,19 +75,12 @@ class OurStep:
     def __call__(self, batches: Sequence[Batch]) -> torch.Tensor:
         """Train on one update's groups and return the loss."""
         t = self.now
-        lr = set_lr(self.optimizer, self.schedule, t.step)
-        report = self.update.gradients(batches, t)
-        loss, judged, bad, _asked = agree(self.world, report, False)
-        self.judge.see_losses(t.step, judged, bad == 0)
-        self.judge.see_update(t.step, report.grad_norm, lr)
-        self.update.apply(self.judge.flag, t)
-        if self.ema is not None:
-            self.ema.update()
-        self.loss_sum += loss
+        taken = take_update(self, batches, t, wants_stop=lambda: False)
+        self.loss_sum += taken.loss
         if self.judge.due(t.step + 1):
             self.judge.read(t.step + 1)
         self.count += 1
-        return report.loss
+        return taken.report.loss
 
 
 def noise_batches(
