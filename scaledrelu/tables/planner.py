@@ -216,7 +216,7 @@ class _Planner:
         science = with_start(alike.science, seed=seed, upstream=upstream)
         name = id_of(science, method=alike.config.method)
         if name not in self.runs:
-            overrides, config = alike.overrides, alike.config.with_seed(seed)
+            overrides, config = alike.overrides, replace(alike.config, seed=seed)
             if upstream is not None:
                 overrides = merge_overrides(overrides, ("init=run", f"init.run={upstream}"))
                 config = replace(config, init=replace(config.init, run=upstream))
