@@ -66,10 +66,6 @@ NEUTRAL: dict[str, Any] = {
     "init.sha256": None,
     "init.head_scale": None,
     "init.positions": "bicubic",
-    "launch.cache_val": True,
-    "launch.groups_at_once": False,
-    "launch.compile_mode": "default",
-    "wandb.paper": [],
 }
 
 
