@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledrelu.config.group import Group, fields_of, typed
-from scaledrelu.config.launchers import SWEEPER, check_launcher, check_sweeper
+from scaledrelu.config.hydra_plugins import SWEEPER, check_launcher, check_sweeper
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, nearest
 

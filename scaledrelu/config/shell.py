@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 
-from scaledrelu.config.launchers import sweeper_settings
+from scaledrelu.config.hydra_plugins import sweeper_settings
 from scaledrelu.config.overrides import (
     check_overrides,
     expand_glob,
