@@ -1,4 +1,4 @@
-"""The first look of whoever opens files of a run: is there what they read?
+"""Checks that the files a run reads are there, before anything is opened.
 
 Shared by the openers and by those who want to know beforehand. Looks for folders and files by name,
 reads the index of a pack, lists no images of a folder, imports neither torch nor numpy.
