@@ -73,7 +73,7 @@ def artifact_directory(results: str | Path, artifact_id: str) -> Path:
 
 
 def pin_label_digest(
-    config: RunConfig, conf_dir: Path, compose: ComposeFunction, *, known: Known | None = None
+    config: RunConfig, conf_dir: Path, compose: ComposeFunction, *, known: Known
 ) -> RunConfig:
     """Fill in ``data.token_labels_digest``: the artifact's id, or a digest of the folder's maps.
 

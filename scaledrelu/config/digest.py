@@ -37,7 +37,7 @@ ROLES = ("train", "val")
 Known = dict[tuple[str, ...], str | None]  # digests by what they are of
 
 
-def pin_data_digest(config: RunConfig, *, known: Known | None = None) -> RunConfig:
+def pin_data_digest(config: RunConfig, *, known: Known) -> RunConfig:
     """Fill in ``data.digest`` from the files that the data set's opener reads; null if missing.
 
     A digest that is set already is kept: it names data that this machine cannot see.
@@ -50,7 +50,6 @@ def pin_data_digest(config: RunConfig, *, known: Known | None = None) -> RunConf
     data = config.data
     if data.root is None or data.digest is not None:
         return config
-    known = {} if known is None else known
     key = ("data", data.root, repr(sorted(data.build.items(), key=str)))
     if key not in known:
         known[key] = _of_data(config, data.root)
@@ -72,7 +71,7 @@ def pin_init_digest(config: RunConfig) -> RunConfig:
     return replace(config, init=replace(init, sha256=digest))
 
 
-def label_digest(config: RunConfig, *, known: Known | None = None) -> str | None:
+def label_digest(config: RunConfig, *, known: Known) -> str | None:
     """Return a digest of the label maps in the folder ``data.token_labels``; None if it is missing.
 
     Args:
@@ -81,7 +80,6 @@ def label_digest(config: RunConfig, *, known: Known | None = None) -> str | None
             reads every file once.
     """
     folder = config.data.token_labels
-    known = {} if known is None else known
     key = ("labels", folder)
     if key not in known:
         try:

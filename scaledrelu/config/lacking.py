@@ -26,7 +26,7 @@ from scaledrelu.errors import ConfigError, ScaledReluError
 
 def lacking_here(config: RunConfig) -> list[str]:
     """Return what keeps a run from being trained by this process, in a line each."""
-    return [*lacking_device(config), *lacking_files(config, made=True)]
+    return [*lacking_device(config), *lacking_files(config, made=True, known={})]
 
 
 def lacking_device(config: RunConfig) -> list[str]:
@@ -38,9 +38,7 @@ def lacking_device(config: RunConfig) -> list[str]:
     return []
 
 
-def lacking_files(
-    config: RunConfig, *, made: bool, known: dict[str, str | None] | None = None
-) -> list[str]:
+def lacking_files(config: RunConfig, *, made: bool, known: dict[str, str | None]) -> list[str]:
     """Return a line for each of images, weights and label maps that is not on this machine.
 
     Args:
@@ -49,7 +47,7 @@ def lacking_files(
         known: what was found so far, by the data that it is of; filled in, so that a plan of many
             runs looks at the same images once.
     """
-    known, key = {} if known is None else known, repr(config.data)
+    key = repr(config.data)
     if key not in known:
         known[key] = _refusal(_look_at_images, config, made)
     others = (_refusal(look, config, made) for look in (_look_at_weights, _look_at_labels))

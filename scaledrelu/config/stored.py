@@ -30,14 +30,13 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def to_yaml(config: RunConfig, known: Texts | None = None) -> str:
+def to_yaml(config: RunConfig, known: Texts) -> str:
     """Return the whole configuration as the text of ``config.yaml``.
 
     Args:
         config: a run's configuration.
         known: texts of groups that other configurations have in common with this one; added to.
     """
-    known = {} if known is None else known
     texts = []
     for one in fields_of(RunConfig):
         value = getattr(config, one.name)

@@ -158,11 +158,11 @@ def _check_files(config: RunConfig) -> None:
     """
     data = config.data
     if OWN_DIGEST.fullmatch(data.digest or "") and data.root is not None:
-        again = pin_data_digest(replace(config, data=replace(data, digest=None)))
+        again = pin_data_digest(replace(config, data=replace(data, digest=None)), known={})
         _compare("data.root", data.root, data.digest, again.data.digest)
     labels = data.token_labels_digest or ""
     if OWN_DIGEST.fullmatch(labels):
-        _compare("data.token_labels", data.token_labels, labels, label_digest(config))
+        _compare("data.token_labels", data.token_labels, labels, label_digest(config, known={}))
 
 
 def _compare(key: str, place: str, planned: str, found: str | None) -> None:

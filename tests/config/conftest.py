@@ -39,7 +39,7 @@ def named(tmp_path: Path) -> Callable[..., str | None]:
         config = made(
             tmp_path / "results", {"data.root": str(root), "data.build": {**build, **changes}}
         )
-        return pin_data_digest(config).data.digest
+        return pin_data_digest(config, known={}).data.digest
 
     return name
 

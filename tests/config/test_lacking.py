@@ -33,7 +33,7 @@ def test_half_a_copy_in_class_folders_is_not_completed_by_a_download(
 ) -> None:
     (tmp_path / "train").mkdir()
     config = composed(f"data={data}", "profile=cifar", f"data.root={tmp_path}")
-    (line,) = lacking_files(config, made=True)
+    (line,) = lacking_files(config, made=True, known={})
     assert line.startswith(f"{tmp_path / 'test'}: no such folder (found in {tmp_path}: train)")
     assert lacking_download(config) == []
     (tmp_path / "test").mkdir()
@@ -112,8 +112,8 @@ def test_a_folder_that_can_be_made_for_a_download_lacks_nothing_yet(tmp_path: Pa
 
 def test_what_a_plan_makes_lacks_only_a_run_by_itself(tmp_path: Path) -> None:
     config = with_values(composed("recipe=reid"), {"paths.results": str(tmp_path)})
-    assert lacking_files(config, made=False) == []
-    (line,) = lacking_files(config, made=True)
+    assert lacking_files(config, made=False, known={}) == []
+    (line,) = lacking_files(config, made=True, known={})
     assert "data.root=made, but the data set has not been generated" in line
 
 
