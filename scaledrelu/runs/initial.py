@@ -25,7 +25,7 @@ from scaledrelu.config.stored import CONFIG_YAML, from_stored, from_yaml
 from scaledrelu.config.trust import check_targets
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError
-from scaledrelu.models.weight_files import file_sha256, open_weights
+from scaledrelu.models.weight_files import open_weights, sha256_or_error
 from scaledrelu.models.weights import Grid, LoadReport, read_backbone
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, keep, read_text
 from scaledrelu.runs.record import (
@@ -183,7 +183,7 @@ def _check_network(upstream: RunConfig, own: RunConfig) -> None:
 
 
 def _check_sha256(path: str, expected: str) -> None:
-    found = file_sha256(path)
+    found = sha256_or_error(path)
     if found != expected.lower():
         raise CheckpointError(
             f"{path}: its sha256 is {found}, but init.sha256={expected}; fetch the file again, or "

@@ -90,7 +90,7 @@ def read_planned(results: str | Path, name: str, *, changes: Sequence[str] = ())
     return config
 
 
-def stored_config(results: str | Path, name: str) -> RunConfig | None:
+def config_or_none(results: str | Path, name: str) -> RunConfig | None:
     """Return the configuration that a run was trained with; None without a file that tells it.
 
     For what only describes a run: neither the data nor the trusted modules are looked at.
@@ -101,11 +101,10 @@ def stored_config(results: str | Path, name: str) -> RunConfig | None:
     """
     path = run_directory(results, name) / CONFIG_YAML
     try:
-        text = read_text(path, advice=REPLAN)
-        config = None if text is None else from_stored(from_yaml(text))
-    except (yaml.YAMLError, ScaledReluError, *UNREADABLE):
+        config = from_stored(_read(path, name, results))
+    except (ScaledReluError, *UNREADABLE):
         return None
-    return config if config is not None and run_id(config) == name else None
+    return config if run_id(config) == name else None
 
 
 def planned_as(folder: Path) -> str | None:
