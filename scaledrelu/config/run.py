@@ -128,6 +128,10 @@ class RunConfig(Group):
         """Epochs that this run trains."""
         return self.schedule.run_epochs(self.profile.epoch_scale)
 
+    def compiles(self, device: str) -> bool:
+        """Whether networks are compiled on a kind of device, cpu or cuda."""
+        return self.launch.compiles(device, self.method)
+
     def refuse_fp16_on_cpu(self, *, on_cpu: bool) -> None:
         """Refuse to train in half precision where it is emulated.
 

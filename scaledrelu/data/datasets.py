@@ -40,6 +40,11 @@ class Splits:
     val: ImageSource
     num_classes: int
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The numbers of images per split and of classes."""
+        return {"train": len(self.train), "val": len(self.val), "classes": self.num_classes}
+
 
 def open_image_folder(
     *,

@@ -61,6 +61,12 @@ class ReidSplits:
         """The images that a run is evaluated on: the queries."""
         return self.query
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The numbers of images per split, ``val`` for the queries, and of training identities."""
+        splits = {"train": self.train, "val": self.query, "gallery": self.gallery}
+        return {name: len(split) for name, split in splits.items()} | {"classes": self.num_classes}
+
 
 @dataclass(frozen=True, slots=True)
 class _Loading:

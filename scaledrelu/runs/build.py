@@ -55,7 +55,6 @@ class Job:
     training: Training
     splits: Splits
     validation: Validation
-    lr_effective: float
     groups_per_device: int
 
     def close(self) -> None:
@@ -119,7 +118,7 @@ def build(config: RunConfig, world: World) -> Job:
         ),
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )
-    return Job(training, splits, validation, config.peak_lr, len(groups))
+    return Job(training, splits, validation, len(groups))
 
 
 def local_groups(config: RunConfig, world: World) -> range:
@@ -196,7 +195,7 @@ def build_update(
         device=world.device,
         groups_local=groups,
         draw_joined=joined.draw if joined else None,
-        compiled=config.launch.compiles(world.device.type, config.method),
+        compiled=config.compiles(world.device.type),
     )
     return Update(gradient, clip_grad=config.optimizer.clip_grad, clip=config.optimizer.clip)
 
@@ -273,7 +272,7 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
         world: this process's place among the run's processes.
     """
     launch = config.launch
-    compiles = launch.compiles(world.device.type, config.method)
+    compiles = config.compiles(world.device.type)
     if compiles:
         options = compiler_options(launch.compile_mode)
         compile_networks(task, may_fail=launch.compile is None, options=options)

@@ -13,8 +13,6 @@ from scaledrelu.config.evaluation import BEST_EPOCH
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.places import EVIDENCE
 from scaledrelu.config.run import RunConfig
-from scaledrelu.data.datasets import Splits
-from scaledrelu.data.reid import ReidSplits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Verdict
 from scaledrelu.engine.logbook import Logbook, in_words
@@ -117,16 +115,8 @@ def make_result(
         provenance=provenance(config, job, world, shares),
         seconds=round(cursor.seconds, 2),
         judgement=describe_judgement(job.training),
-        data=data_sizes(job.splits),
+        data=job.splits.sizes,
     )
-
-
-def data_sizes(splits: Splits | ReidSplits) -> dict[str, int]:
-    """Return the numbers of images per split (for ReID ``val`` is the queries) and of classes."""
-    sizes = {"train": len(splits.train), "val": len(splits.val), "classes": splits.num_classes}
-    if isinstance(splits, ReidSplits):
-        sizes["gallery"] = len(splits.gallery)
-    return sizes
 
 
 def provenance(
@@ -146,7 +136,7 @@ def provenance(
         "groups_per_device": job.groups_per_device,
         "threads": torch.get_num_threads(),
         "lr_base": config.lr.base,
-        "lr_effective": job.lr_effective,
+        "lr_effective": config.peak_lr,
         "autocast": config.precision.autocast,
         "attention": config.precision.attention,
         "parameters": sum(p.numel() for p in job.training.task.backbone.parameters()),

@@ -189,7 +189,7 @@ def uncompiled(config: RunConfig, device: torch.device) -> AbstractContextManage
         config: the run's configuration.
         device: the device of its networks.
     """
-    if not config.launch.compiles(device.type, config.method):
+    if not config.compiles(device.type):
         return nullcontext()  # not without need: the other loads the compiler, which takes seconds
     return torch.compiler.set_stance("force_eager")
 
