@@ -147,8 +147,7 @@ def noted(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if ranks := ranks_of_process():
-            reason, trace = _describe(error)
-            write_note(folder, ranks.rank, error, reason=reason, trace=trace)
+            write_note(folder, ranks.rank, error)
         raise
 
 
@@ -161,26 +160,20 @@ def follows_another(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in text for words in OF_A_CONNECTION)
 
 
-def write_note(folder: Path, rank: int, error: BaseException, *, reason: str, trace: str) -> None:
+def write_note(folder: Path, rank: int, error: BaseException) -> None:
     """Write this process's error where the others and the parent find it; the first one is kept.
 
     Args:
         folder: run directory.
         rank: this process's rank.
         error: the error.
-        reason: the error in one line.
-        trace: its traceback; empty for user errors.
     """
     path = folder / NOTE.format(rank=rank)
     if path.exists():
         return
-    note = {
-        "reason": reason,
-        "trace": trace,
-        "time": time.time(),
-        "follows": follows_another(error),
-    }
-    write_atomic(path, json.dumps(note))
+    reason, trace = _describe(error)
+    note = {"reason": reason, "trace": trace, "time": time.time()}
+    write_atomic(path, json.dumps({**note, "follows": follows_another(error)}))
 
 
 def clear_note(folder: Path, rank: int) -> None:

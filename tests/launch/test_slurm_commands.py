@@ -473,16 +473,21 @@ def test_launching_on_slurm_changes_no_run(monkeypatch):
         ({"SLURM_JOB_ID": "13", "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}, "12_3"),
     ],
 )
-def test_a_job_queues_itself_again_and_never_a_whole_array(commands, environment, job):
+def test_a_job_queues_itself_again_and_never_a_whole_array(commands, monkeypatch, environment, job):
     folder = commands()
-    assert process.requeue_job(environment) is (job is not None)
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert process.requeue_job() is (job is not None)
     calls = folder / "calls"
     assert (calls.read_text() if calls.exists() else None) == (job and f"scontrol requeue {job}\n")
 
 
-def test_a_refused_requeue_is_a_warning(commands, caplog):
+def test_a_refused_requeue_is_a_warning(commands, monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
     commands(scontrol="echo 'Requested operation is presently disabled' >&2; exit 1")
-    assert not process.requeue_job({"SLURM_JOB_ID": "12"})
+    assert not process.requeue_job()
     assert "run the same command again to continue" in caplog.text
 
 
