@@ -40,7 +40,7 @@ SEEN_OF_RUNS = {
     # What a run leaves, and who works on it.
     "record": {"tables", "launch", "reports", "dashboards"},
     "damage": {"tables", "launch", "reports", "dashboards"},
-    "result": {"reports"},
+    "result": {"tables", "launch", "reports", "dashboards"},
     "lock": {"launch"},
     # How a run's process is told what to train, and how it ends.
     "planned": {"launch", "dashboards"},

@@ -17,8 +17,8 @@ from typing import Any
 from scaledrelu.config.places import METRICS
 from scaledrelu.reports.cells import UPSTREAM
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, read_text
-from scaledrelu.runs.record import Outcome, Result, run_directory
-from scaledrelu.runs.result import COLLAPSED
+from scaledrelu.runs.record import run_directory
+from scaledrelu.runs.result import COLLAPSED, Outcome, Result
 from scaledrelu.tables.plan import Plan, PlannedRun
 
 LOSS = "train/loss"

@@ -18,7 +18,7 @@ import yaml
 from scaledrelu.config.group import typed
 from scaledrelu.config.identity import id_of
 from scaledrelu.config.naming import LAYERS, name_of_layers
-from scaledrelu.config.places import CONFIG
+from scaledrelu.config.places import CONFIG, runs_root
 from scaledrelu.config.stored import ADDED, CONFIG_YAML, from_yaml
 from scaledrelu.errors import ConfigError
 from scaledrelu.reports.readable_config import readable_value
@@ -32,15 +32,14 @@ from scaledrelu.runs.damage import (
     read_text,
 )
 from scaledrelu.runs.record import (
-    RESULT,
     Status,
     read_config,
     read_error,
     read_result,
     read_saved,
-    runs_root,
     unfinished_status,
 )
+from scaledrelu.runs.result import RESULT
 
 Row = dict[str, Any]
 # Of every row, in this order; then the metrics, whose names hold a "/", and the configuration.

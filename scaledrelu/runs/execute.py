@@ -31,7 +31,8 @@ from scaledrelu.runs.provenance import (
     skipped_images,
     versions,
 )
-from scaledrelu.runs.record import Outcome, Result, write_result
+from scaledrelu.runs.record import write_result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)

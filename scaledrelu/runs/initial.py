@@ -29,7 +29,6 @@ from scaledrelu.models.weight_files import open_weights, sha256_or_error
 from scaledrelu.models.weights import Grid, LoadReport, read_backbone
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, keep, read_text
 from scaledrelu.runs.record import (
-    Result,
     Status,
     read_config,
     read_error,
@@ -37,6 +36,7 @@ from scaledrelu.runs.record import (
     read_status,
     run_directory,
 )
+from scaledrelu.runs.result import Result
 from scaledrelu.tasks.base import Task
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scaledrelu.config.places import METRICS
+from scaledrelu.config.places import METRICS, runs_root
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import read_checkpoint
 from scaledrelu.engine.distributed import World, join_world
@@ -23,8 +23,8 @@ from scaledrelu.errors import CheckpointError, ConfigError, RunError, nearest
 from scaledrelu.runs.build import build
 from scaledrelu.runs.planned import read_planned
 from scaledrelu.runs.provenance import device_name
-from scaledrelu.runs.record import Outcome, Result, read_result, run_directory, runs_root
-from scaledrelu.runs.result import COLLAPSED
+from scaledrelu.runs.record import read_result, run_directory
+from scaledrelu.runs.result import COLLAPSED, Outcome, Result
 
 FEWEST_STEPS = 5  # of a replay, if a checkpoint is that far from the crash
 PLAIN = (  # to be watched

@@ -22,9 +22,7 @@ from scaledrelu.engine.mirror import FINISH_S, WandbMirror
 from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use, make_writable
 from scaledrelu.runs import blame, record
-from scaledrelu.runs.ending import Ended as Ended
-from scaledrelu.runs.ending import JobReport as JobReport
-from scaledrelu.runs.ending import exit_status
+from scaledrelu.runs.ending import Ended, JobReport, exit_status
 from scaledrelu.runs.lock import BusyError, is_busy, one_of_many, only_writer
 from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.planned import read_planned
@@ -36,6 +34,7 @@ from scaledrelu.runs.process import (
     stop_on_signal,
     stop_with_parent,
 )
+from scaledrelu.runs.result import Outcome
 
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
@@ -134,7 +133,7 @@ def _no_place(config: RunConfig, folder: Path) -> str | None:
     return None
 
 
-def finished(config: RunConfig, folder: Path) -> record.Outcome | None:
+def finished(config: RunConfig, folder: Path) -> Outcome | None:
     """Return the outcome of a finished run; None if it is not finished.
 
     Args:

@@ -19,7 +19,6 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import RecordError, check_runs
 from scaledrelu.runs.record import (
-    Result,
     Saved,
     Status,
     finished_result,
@@ -28,6 +27,7 @@ from scaledrelu.runs.record import (
     run_directory,
     unfinished_status,
 )
+from scaledrelu.runs.result import Result
 from scaledrelu.tables.artifacts import PlannedArtifact, inspect_artifact
 from scaledrelu.tables.captions import Subject, label
 from scaledrelu.tables.composer import Compose, Composed, Composer

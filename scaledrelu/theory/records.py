@@ -19,7 +19,8 @@ from scaledrelu.config.places import EVIDENCE, METRICS
 from scaledrelu.errors import RunError
 from scaledrelu.reports.published_tables import Line
 from scaledrelu.reports.similarity import UNREADABLE
-from scaledrelu.runs.record import Outcome, read_config, read_result
+from scaledrelu.runs.record import read_config, read_result
+from scaledrelu.runs.result import Outcome
 from scaledrelu.theory.theorem1 import Array
 
 CHANNEL = re.compile(r"channel/(\w+)_(scale|reader)_(\d+)")

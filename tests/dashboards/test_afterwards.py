@@ -27,7 +27,8 @@ from scaledrelu.engine.wandb_afterwards import known
 from scaledrelu.errors import ConfigError, RunError, TableError
 from scaledrelu.runs.mirrored import Sender, told_of
 from scaledrelu.runs.planned import PlanWriter
-from scaledrelu.runs.record import Outcome, Result, run_directory, write_result
+from scaledrelu.runs.record import run_directory, write_result
+from scaledrelu.runs.result import Outcome, Result
 from scripts import mirror
 from tests.helpers.configs import composed
 from tests.helpers.fake_wandb import KEY, FakeWandb

@@ -28,7 +28,8 @@ from scaledrelu.launch.submission import ClusterWork, jobs_folder, keep_record
 from scaledrelu.runs import process, spawn
 from scaledrelu.runs.ending import EXIT_BUSY
 from scaledrelu.runs.lock import claim, only_writer
-from scaledrelu.runs.record import Outcome, Result, read_error, run_directory, write_result
+from scaledrelu.runs.record import read_error, run_directory, write_result
+from scaledrelu.runs.result import Outcome, Result
 
 A, B = "deit-aaaaaaaaaaaa", "deit-bbbbbbbbbbbb"
 

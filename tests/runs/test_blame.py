@@ -17,9 +17,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import DataError
 from scaledrelu.runs import blame
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.feed import Validation, open_data
 from scaledrelu.runs.record import read_error
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
 
 TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"

@@ -26,7 +26,8 @@ from scaledrelu.models.weight_files import sha256_or_error
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.initial import finished_run, load_initial
-from scaledrelu.runs.record import Outcome, Result, write_error, write_result
+from scaledrelu.runs.record import write_error, write_result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.linear_probe import LinearProbe
 

@@ -18,7 +18,8 @@ from typing import Any
 from scaledrelu.config.places import EVIDENCE, METRICS
 from scaledrelu.reports.similarity import UNREADABLE
 from scaledrelu.reports.statistics import kendall_tau_b
-from scaledrelu.runs.record import Outcome, Result, run_directory
+from scaledrelu.runs.record import run_directory
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import Table
 
