@@ -22,6 +22,7 @@ from scaledrelu.bench.machine import synchronizer
 from scaledrelu.bench.pairing import Pairing, alternate
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.sources import FolderSource
+from scaledrelu.runs.lock import stat_of
 from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
 
@@ -86,7 +87,7 @@ def loader_processes(loader: TrainLoader) -> list[int]:
 
 def process_seconds(pid: int) -> float:
     """Return the processor seconds that a process has used (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = stat_of(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

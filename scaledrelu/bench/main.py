@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from scaledrelu.bench.cases import PROFILES, Case, list_cases
@@ -240,7 +240,8 @@ def measure_workers(session: Session) -> None:
     """Time one and two workers of mini runs; on the CPU only."""
     from scaledrelu.bench.workers import measure_workers as measure
 
-    rows = lambda: measure(rounds=min(5, session.blocks), turn_seconds=8 * session.turn_seconds)  # noqa: E731
+    timing = {"rounds": min(5, session.blocks), "turn_seconds": 8 * session.turn_seconds}
+    rows = partial(measure, **timing)
     session.attempt("workers", 60.0, Row("workers", name="workers"), rows)
 
 
@@ -248,7 +249,7 @@ def measure_startup(session: Session) -> None:
     """Time the start of a run."""
     from scaledrelu.bench.startup import measure_startup as measure
 
-    rows = lambda: measure(rounds=3)  # noqa: E731
+    rows = partial(measure, rounds=3)
     session.attempt("startup", 45.0, Row("startup", name="startup"), rows)
 
 
@@ -267,7 +268,3 @@ MEASURES: dict[str, Callable[[Session], None]] = {
     "startup": measure_startup,
     "planning": measure_planning,
 }
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

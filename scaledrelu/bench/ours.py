@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, count
 
 import torch
 
 from scaledrelu.config.run import RunConfig
-from scaledrelu.data.batch import Batch, RawBatch
+from scaledrelu.data.batch import Batch
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import take_update
 from scaledrelu.runs.build import build_update
-from scaledrelu.runs.dry import noise
+from scaledrelu.runs.dry import STEPS_PER_EPOCH, noise
 from scaledrelu.runs.feed import train_loader
 from scaledrelu.runs.optimisation import (
     build_optimizer,
@@ -27,8 +28,6 @@ from scaledrelu.runs.optimisation import (
 from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress, Task
 
-NOMINAL_STEPS = 1251  # per epoch, where no data set counts them (ImageNet-1k at 1024)
-
 
 class OurStep:
     """What ``engine.loop.train`` does with every update, without logs and checkpoints.
@@ -37,7 +36,7 @@ class OurStep:
         config: a run's configuration.
         task: the task, on its device; it is trained.
         world: one process.
-        steps_per_epoch: updates per epoch, for the schedule.
+        steps_per_epoch: updates per epoch, for the schedule; ImageNet's where no data are read.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class OurStep:
         task: Task,
         world: World,
         *,
-        steps_per_epoch: int = NOMINAL_STEPS,
+        steps_per_epoch: int = STEPS_PER_EPOCH,
     ) -> None:
         self.task, self.steps_per_epoch = task.train(), steps_per_epoch
         self.schedule = build_schedule(config, steps_per_epoch)
@@ -122,13 +121,7 @@ class OurFeed:
         self.source, self.num_classes = splits.train, splits.num_classes
         self.loader = train_loader(config, splits, range(1), world)
         self.prepare = prepare_for(config, task, splits.num_classes, world.device)
-        self._steps = self._stream()
-
-    def _stream(self) -> Iterator[list[RawBatch]]:
-        epoch = 0
-        while True:
-            yield from self.loader.epoch(epoch)
-            epoch += 1
+        self._steps = chain.from_iterable(map(self.loader.epoch, count()))
 
     def __call__(self, t: Progress) -> list[Batch]:
         """Return the groups of the next update."""

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from scaledrelu.bench.data_paths import GRID
 from scaledrelu.bench.peer_transforms import dino_views, joint_transform, timm_transform
+from scaledrelu.bench.scripts import Script
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
 from scaledrelu.data.multicrop import NUM_GLOBAL
@@ -115,6 +116,27 @@ def endless(loader: DataLoader) -> Iterator[Any]:
         yield from loader
 
 
+def script_data(
+    source: FolderSource, config: RunConfig, script: Script, *, grid: tuple[int, int] = GRID
+) -> ScriptData:
+    """Return the data of a script.
+
+    Args:
+        source: the files.
+        config: the numbers.
+        script: whose; timm's loader alone does not mix, as ours does it on the device.
+        grid: rows and columns of the model's tokens, for VOLO's.
+    """
+    if script is Script.DEIT:
+        return deit_data(source, config)
+    if script is Script.DINO:
+        return dino_data(source, config)
+    if script is Script.VOLO:
+        return volo_data(source, config, grid)
+    loader = script in (Script.TIMM_BARE, Script.TIMM_LOADER)
+    return timm_data(source, config, augments=script is not Script.TIMM_BARE, mixes=not loader)
+
+
 def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
     """Return DeiT's: timm's whole transform on the host, float batches, mixup on the device.
 
@@ -136,7 +158,7 @@ def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
 
 
 def timm_data(
-    source: FolderSource, config: RunConfig, *, augments: bool = True, mixes: bool = True
+    source: FolderSource, config: RunConfig, *, augments: bool, mixes: bool
 ) -> ScriptData:
     """Return timm's with its prefetcher: bytes, mixed by the collation; erasing on the device.
 
@@ -176,7 +198,7 @@ def dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
     )
 
 
-def volo_data(source: FolderSource, config: RunConfig, grid: tuple[int, int] = GRID) -> ScriptData:
+def volo_data(source: FolderSource, config: RunConfig, grid: tuple[int, int]) -> ScriptData:
     """Return VOLO's: image and label map together on the host, bytes; dense targets on the device.
 
     Args:
@@ -191,7 +213,7 @@ def volo_data(source: FolderSource, config: RunConfig, grid: tuple[int, int] = G
             yield Batch(images, classes, group=0, token_targets=tokens)
 
     files = Files(source, joint_transform(config), maps=config.data.token_labels)
-    return ScriptData(files, _collatedwith_maps, finish)
+    return ScriptData(files, _collated_with_maps, finish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +295,7 @@ def _mixing(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _collatedwith_maps(items: Sequence[tuple]) -> tuple[Tensor, MapBatch]:
+def _collated_with_maps(items: Sequence[tuple]) -> tuple[Tensor, MapBatch]:
     images, maps, boxes = zip(*(found for found, _ in items), strict=True)
     pixels = torch.from_numpy(np.stack(images))
     return pixels, MapBatch(torch.stack(maps), torch.stack(boxes))

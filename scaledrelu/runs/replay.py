@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scaledrelu.config.places import METRICS, runs_root
 from scaledrelu.config.run import RunConfig
+from scaledrelu.config.stored import CONFIG_YAML
 from scaledrelu.engine.checkpoint import read_checkpoint
 from scaledrelu.engine.distributed import World, join_world
 from scaledrelu.engine.logbook import Logbook
@@ -129,7 +130,7 @@ def find_crashed(results: str | Path, run_id: str, *, trust: Sequence[str] = ())
         raise ConfigError(f"{run_id}: did not crash ({result.outcome}); there is nothing to find")
     crash_step, config = result.crash["step"], None
     states = _checkpoints(folder, before=crash_step + 1)
-    if (folder / "config.yaml").is_file():
+    if (folder / CONFIG_YAML).is_file():
         changes = [*PLAIN, "launch.fp16_on_cpu=true"]
         changes += [f"trust=[{','.join(trust)}]"] if trust else []
         config = read_planned(results, run_id, changes=changes)
