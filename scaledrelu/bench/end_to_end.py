@@ -31,7 +31,7 @@ from scaledrelu.bench.measure import (
     plain_layout,
 )
 from scaledrelu.bench.ours import OurFeed
-from scaledrelu.bench.pairing import alternate
+from scaledrelu.bench.pairing import Pairing, alternate
 from scaledrelu.bench.peer_data import script_data
 from scaledrelu.bench.scripts import OUR_PATH, Script
 from scaledrelu.bench.table import Row
@@ -100,17 +100,20 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
             )
         finally:
             ends.feed.loader.close()
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    return replace(_row(case, ends, pairing), threads=threads, loss_gap=gap)
+
+
+def _row(case: EndCase, ends: Ends, pairing: Pairing) -> Row:
     images = ends.updates * case.step.batch
     return replace(
         case.row(),
         model=ends.sides.config.model.label,
-        threads=torch.get_num_threads() if device.type == "cpu" else None,
         steps_per_s=pairing.rate_a * ends.updates,
         images_per_s=pairing.rate_a * images,
         plain_images_per_s=pairing.rate_b * images,
         ratios=pairing.ratios,
         parameters=sum(p.numel() for p in ends.sides.ours.task.parameters()),
-        loss_gap=gap,
     )
 
 

@@ -12,18 +12,17 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.divergence import Judge
-from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.loop import take_update
 from scaledrelu.runs.build import build_update
 from scaledrelu.runs.dry import STEPS_PER_EPOCH, noise
 from scaledrelu.runs.feed import train_loader
 from scaledrelu.runs.optimisation import (
+    build_ema,
+    build_judge,
     build_optimizer,
     build_scaler,
     build_schedule,
     build_weight_decay,
-    judge_rule,
 )
 from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress, Task
@@ -51,12 +50,8 @@ class OurStep:
         self.schedule = build_schedule(config, steps_per_epoch)
         self.weight_decay = build_weight_decay(config, self.schedule.total_steps)
         self.optimizer = build_optimizer(config.optimizer, task, lr=config.lr.base)
-        self.ema = Ema(task, config.ema.decay) if config.ema else None
-        self.judge = Judge(
-            judge_rule(config.divergence, task, self.schedule),
-            device=world.device,
-            read_every=config.launch.log_every_steps,
-        )
+        self.ema = build_ema(config, task)
+        self.judge = build_judge(config, task, self.schedule, world.device)
         scaler = build_scaler(config.precision, world.device)
         self.update = build_update(config, task, self.optimizer, scaler, world)
         self.world = world

@@ -15,8 +15,6 @@ from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.divergence import Judge
-from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.gradients import BatchGradient
 from scaledrelu.engine.loop import Pace, Training
 from scaledrelu.engine.step import Update
@@ -31,11 +29,12 @@ from scaledrelu.runs.feed import Validation, layout, open_data, train_loader
 from scaledrelu.runs.initial import load_initial
 from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.runs.optimisation import (
+    build_ema,
+    build_judge,
     build_optimizer,
     build_scaler,
     build_schedule,
     build_weight_decay,
-    judge_rule,
 )
 from scaledrelu.runs.prepare import batch_groups, prepare_for
 from scaledrelu.tasks.base import Task
@@ -74,17 +73,11 @@ def build(config: RunConfig, world: World) -> Job:
         ScaledReluError: anything that a user can fix.
     """
     config.refuse_fp16_on_cpu(on_cpu=world.device.type == "cpu")
-    launch = config.launch
-    if launch.threads:
-        torch.set_num_threads(launch.threads)
+    if config.launch.threads:
+        torch.set_num_threads(config.launch.threads)
     splits = open_data(config)
     groups = local_groups(config, world)
-    torch.manual_seed(derive_seed(config.seed, "init"))
-    task = build_task(config, splits.num_classes)
-    load_initial(config, task)
-    task = task.to(world.device)
-    if launch.channels_last:
-        task = task.to(memory_format=layout(launch))
+    task = _first_task(config, splits.num_classes, world.device)
     validation = Validation(config, splits.val, world, keep=True)
     evaluate = build_evaluation(config, task, validation, world, splits)
     splits = embed_training_images(config, task, splits)
@@ -103,22 +96,31 @@ def build(config: RunConfig, world: World) -> Job:
         prepare=prepare_for(config, task, splits.num_classes, world.device),
         evaluate=evaluate,
         headline=evaluate.headline,
-        judge=Judge(
-            judge_rule(config.divergence, task, schedule),
-            device=world.device,
-            read_every=launch.log_every_steps,
-        ),
-        ema=Ema(task, config.ema.decay) if config.ema else None,
+        judge=build_judge(config, task, schedule, world.device),
+        ema=build_ema(config, task),
         world=world,
-        pace=Pace(
-            log_every=launch.log_every_steps,
-            checkpoint_every=launch.checkpoint_every_steps,
-            evaluate_every_epochs=config.evaluation.every_epochs,
-            evaluate_at_start=config.evaluation.at_start,
-        ),
+        pace=_pace(config),
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )
     return Job(training, splits, validation, len(groups))
+
+
+def _first_task(config: RunConfig, num_classes: int, device: torch.device) -> Task:
+    """Return the task with its first weights, on its device."""
+    torch.manual_seed(derive_seed(config.seed, "init"))
+    task = build_task(config, num_classes)
+    load_initial(config, task)
+    task = task.to(device)
+    return task.to(memory_format=layout(config.launch)) if config.launch.channels_last else task
+
+
+def _pace(config: RunConfig) -> Pace:
+    return Pace(
+        log_every=config.launch.log_every_steps,
+        checkpoint_every=config.launch.checkpoint_every_steps,
+        evaluate_every_epochs=config.evaluation.every_epochs,
+        evaluate_at_start=config.evaluation.at_start,
+    )
 
 
 def local_groups(config: RunConfig, world: World) -> range:

@@ -72,19 +72,27 @@ def execute(
             if world.is_main:
                 log.info(STOPPED, name, ending.cursor.step)
             return None
-        evidence = collect_evidence(config, job.training, job.validation, ending.cursor)
-        shares = gather_shares(job.splits, world)
-        outcome = Outcome.CRASH if ending.verdict else Outcome.OK
-        if world.is_main:
-            write_atomic(folder / EVIDENCE, pack(evidence))
-            result = make_result(config, job, world, ending, shares)
-            write_result(folder, result, canonical(config))
-            report_outcome(name, result, ending.verdict)
-        world.barrier()
-        return outcome
+        _write(config, job, world, ending, folder)
+        return _outcome(ending)
     finally:
         logbook.close()
         job.close()
+
+
+def _write(config: RunConfig, job: Job, world: World, ending: Ending, folder: Path) -> None:
+    """Write evidence and result, on the main process; the others help to gather them."""
+    evidence = collect_evidence(config, job.training, job.validation, ending.cursor)
+    shares = gather_shares(job.splits, world)
+    if world.is_main:
+        write_atomic(folder / EVIDENCE, pack(evidence))
+        result = make_result(config, job, world, ending, shares)
+        write_result(folder, result, canonical(config))
+        report_outcome(result, ending.verdict)
+    world.barrier()
+
+
+def _outcome(ending: Ending) -> Outcome:
+    return Outcome.CRASH if ending.verdict else Outcome.OK
 
 
 def make_result(
@@ -110,7 +118,7 @@ def make_result(
         }
     return Result(
         run_id=run_id(config),
-        outcome=Outcome.CRASH if verdict else Outcome.OK,
+        outcome=_outcome(ending),
         metrics=metrics,
         crash=describe_crash(job.training, verdict) if verdict else None,
         provenance=provenance(config, job, world, shares),
@@ -147,16 +155,15 @@ def provenance(
     }
 
 
-def report_outcome(name: str, result: Result, verdict: Verdict | None) -> None:
+def report_outcome(result: Result, verdict: Verdict | None) -> None:
     """Log the last line of a run, and any dead stretch that was no crash.
 
     Args:
-        name: run id.
         result: the run's result.
         verdict: the judge's verdict; None without a crash.
     """
     ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
     found = in_words(result.metrics) or "no evaluation yet"
-    log.info("%s: %s; %s; %s", name, ending, found, duration(result.seconds))
+    log.info("%s: %s; %s; %s", result.run_id, ending, found, duration(result.seconds))
     if result.judgement and result.judgement["remark"]:
-        log.info("%s: %s", name, result.judgement["remark"])
+        log.info("%s: %s", result.run_id, result.judgement["remark"])

@@ -146,21 +146,7 @@ def build_evaluation(
             evaluator needs them.
     """
     autocast = partial(autocast_context, config.precision.autocast, world.device)
-    offered = {
-        "batches": partial(iter, validation),
-        "num_images": validation.num_images,
-        "training": partial(shard_of, config, splits.train, world),
-        "num_training": len(splits.train),
-        "reduce_sum": world.reduce_sum,
-        "autocast": autocast,
-    }
-    if isinstance(splits, ReidSplits):
-        offered |= {
-            "query": partial(iter, validation),
-            "gallery": partial(shard_of, config, splits.gallery, world),
-        }
-        people = ("query_ids", "query_cameras", "gallery_ids", "gallery_cameras")
-        offered |= {name: getattr(splits, name) for name in people}
+    offered = {**_offered(config, validation, world, splits), "autocast": autocast}
     evaluators = []
     for build in config.evaluation.build:
         wanted = parameters_of(build)
@@ -180,6 +166,27 @@ def build_evaluation(
         config.evaluation.channels,
         partial(uncompiled, config, world.device),
     )
+
+
+def _offered(
+    config: RunConfig, validation: Validation, world: World, splits: Splits | ReidSplits
+) -> dict[str, Any]:
+    """Return what evaluators may ask for, by the names of their arguments."""
+    offered = {
+        "batches": partial(iter, validation),
+        "num_images": validation.num_images,
+        "training": partial(shard_of, config, splits.train, world),
+        "num_training": len(splits.train),
+        "reduce_sum": world.reduce_sum,
+    }
+    if isinstance(splits, ReidSplits):
+        offered |= {
+            "query": partial(iter, validation),
+            "gallery": partial(shard_of, config, splits.gallery, world),
+        }
+        people = ("query_ids", "query_cameras", "gallery_ids", "gallery_cameras")
+        offered |= {name: getattr(splits, name) for name in people}
+    return offered
 
 
 def uncompiled(config: RunConfig, device: torch.device) -> AbstractContextManager[Any]:
@@ -218,21 +225,11 @@ def collect_evidence(
         validation: this process's shard.
         cursor: where training ended.
     """
-    world, headline, backbone = training.world, training.headline, training.task.backbone
+    headline, backbone = training.headline, training.task.backbone
     name = headline.removeprefix("val/")
     backbone.eval()
-    sums, images_seen = None, 0
-    for batch in validation:
-        with autocast_context(config.precision.autocast, world.device):
-            layers = layer_tokens(backbone, batch.images)
-        found = [layer_similarity(tokens) for tokens in layers]
-        rows = torch.stack([torch.stack((f.absolute, f.signed)) for f in found]).double() * len(
-            batch.images
-        )
-        sums = rows if sums is None else sums + rows
-        images_seen += len(batch.images)
-    count = world.reduce_sum(torch.tensor(float(images_seen), device=world.device))
-    similarity = (world.reduce_sum(sums) / count).cpu().numpy()
+    autocast = partial(autocast_context, config.precision.autocast, training.world.device)
+    similarity = _similarity(backbone, validation, training.world, autocast)
     evidence = {
         "similarity/absolute": similarity[:, 0],
         "similarity/signed": similarity[:, 1],
@@ -248,6 +245,26 @@ def collect_evidence(
         }
     evidence.update({name: value.numpy() for name, value in cursor.arrays.items()})
     return evidence
+
+
+def _similarity(
+    backbone: nn.Module,
+    validation: Validation,
+    world: World,
+    autocast: partial[AbstractContextManager[Any]],
+) -> np.ndarray:
+    """Return the mean similarity of all images, absolute and signed, for each layer."""
+    sums, images_seen = None, 0
+    for batch in validation:
+        with autocast():
+            layers = layer_tokens(backbone, batch.images)
+        found = [layer_similarity(tokens) for tokens in layers]
+        means = torch.stack([torch.stack((f.absolute, f.signed)) for f in found])
+        rows = means.double() * len(batch.images)
+        sums = rows if sums is None else sums + rows
+        images_seen += len(batch.images)
+    count = world.reduce_sum(torch.tensor(float(images_seen), device=world.device))
+    return (world.reduce_sum(sums) / count).cpu().numpy()
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
