@@ -62,7 +62,7 @@ def one_and_several(
             min_steps=1,
             synchronize=lambda: None,
             clock=lambda: (
-                time.process_time() + sum(map(process_seconds, loader_processes(several)))
+                time.process_time() + sum(map(_process_seconds, loader_processes(several)))
             ),
         )
     finally:
@@ -85,7 +85,7 @@ def loader_processes(loader: TrainLoader) -> list[int]:
     return [process.pid for process in loader._fetch._loader._iterator._workers]
 
 
-def process_seconds(pid: int) -> float:
+def _process_seconds(pid: int) -> float:
     """Return the processor seconds that a process has used (Linux)."""
     fields = stat_of(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -119,32 +119,28 @@ def endless(loader: DataLoader) -> Iterator[Any]:
 def script_data(
     source: FolderSource, config: RunConfig, script: Script, *, grid: tuple[int, int] = GRID
 ) -> ScriptData:
-    """Return the data of a script.
+    """Return the data of a script; timm's loader alone does not mix: ours mixes on the device.
 
     Args:
         source: the files.
         config: the numbers.
-        script: whose; timm's loader alone does not mix, as ours does it on the device.
+        script: name of the script.
         grid: rows and columns of the model's tokens, for VOLO's.
     """
     if script is Script.DEIT:
-        return deit_data(source, config)
+        return _deit_data(source, config)
     if script is Script.DINO:
-        return dino_data(source, config)
+        return _dino_data(source, config)
     if script is Script.VOLO:
-        return volo_data(source, config, grid)
+        return _volo_data(source, config, grid)
     loader = script in (Script.TIMM_BARE, Script.TIMM_LOADER)
-    return timm_data(source, config, augments=script is not Script.TIMM_BARE, mixes=not loader)
+    return _timm_data(source, config, augments=script is not Script.TIMM_BARE, mixes=not loader)
 
 
-def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
+def _deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
     """Return DeiT's: timm's whole transform on the host, float batches, mixup on the device.
 
     With repeated augmentation it decodes each copy of an image anew.
-
-    Args:
-        source: the files.
-        config: the numbers.
     """
     transform = timm_transform(config, augments=True, use_prefetcher=False)
 
@@ -157,17 +153,10 @@ def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
     return ScriptData(Files(source, transform), default_collate, finish, config.augment.repeats)
 
 
-def timm_data(
+def _timm_data(
     source: FolderSource, config: RunConfig, *, augments: bool, mixes: bool
 ) -> ScriptData:
-    """Return timm's with its prefetcher: bytes, mixed by the collation; erasing on the device.
-
-    Args:
-        source: the files.
-        config: the numbers.
-        augments: whether RandAugment, which timm leaves to the processor, is part of it.
-        mixes: whether mixup, which timm leaves to the processor, is part of it.
-    """
+    """Return timm's with its prefetcher: bytes, mixed by the collation; erasing on the device."""
     transform = timm_transform(config, augments=augments, use_prefetcher=True)
     collate = FastCollateMixup(**_mixing(config)) if mixes else fast_collate
 
@@ -178,13 +167,8 @@ def timm_data(
     return ScriptData(Files(source, transform), collate, finish)
 
 
-def dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
-    """Return DINO's: ten crops of every image, each augmented on the host, float batches.
-
-    Args:
-        source: the files.
-        config: the numbers.
-    """
+def _dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
+    """Return DINO's: ten crops of every image, each augmented on the host, float batches."""
     views = dino_views(config)
 
     def finish(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
@@ -198,14 +182,8 @@ def dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
     )
 
 
-def volo_data(source: FolderSource, config: RunConfig, grid: tuple[int, int]) -> ScriptData:
-    """Return VOLO's: image and label map together on the host, bytes; dense targets on the device.
-
-    Args:
-        source: the files.
-        config: the numbers; ``data.token_labels`` is the folder of the maps.
-        grid: rows and columns of the model's tokens.
-    """
+def _volo_data(source: FolderSource, config: RunConfig, grid: tuple[int, int]) -> ScriptData:
+    """Return VOLO's: image and map together on the host, bytes; dense targets on the device."""
 
     def finish(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
         for images, labels in _prefetched(loader, config, device):

@@ -34,18 +34,8 @@ class ReidImage(NamedTuple):
     camera: str
 
 
-def find_root(root: Path, inner: str, entries: Sequence[str], *, hint: str) -> Path:
-    """Return the root, or the folder ``inner`` in it, whichever has all the entries.
-
-    Args:
-        root: ``data.root``.
-        inner: name of the folder that an archive unpacks to.
-        entries: files and folders that must be there.
-        hint: what else to change, for the error.
-
-    Raises:
-        DataError: if neither has, with ``hint`` for what else to change.
-    """
+def _find_root(root: Path, inner: str, entries: Sequence[str], *, hint: str) -> Path:
+    """Return the root, or the folder ``inner`` in it, whichever has all the entries."""
     places = [place for place in (root, root / inner) if place.is_dir()]
     if not places:
         raise DataError(
@@ -69,7 +59,7 @@ def find_market(root: Path) -> Path:
     Raises:
         DataError: if there is none.
     """
-    return find_root(root, MARKET_INNER, MARKET_FOLDERS, hint="")
+    return _find_root(root, MARKET_INNER, MARKET_FOLDERS, hint="")
 
 
 def market_images(root: Path, split: str) -> list[ReidImage]:
@@ -130,7 +120,7 @@ def find_msmt(root: Path, version: str, lists: dict[str, str]) -> Path:
     Raises:
         DataError: if there is none.
     """
-    return find_root(
+    return _find_root(
         root,
         f"MSMT17_{version.upper()}",
         (*MSMT_FOLDERS[version], *lists),

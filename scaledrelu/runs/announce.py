@@ -34,7 +34,7 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
     schedule, lr, group = job.training.schedule, config.lr, config.batch.group
     name = run_id(config)
     planned = planned_as(run_directory(config.paths.results, name))
-    what = differences_line(config) if planned is None else f"planned as {planned}"
+    what = _differences_line(config) if planned is None else f"planned as {planned}"
     log.info("%s: %s", name, what)
     log.info(
         "  lr.base %g -> effective peak %g (%s, nominal batch %d, profile x%g)",
@@ -44,7 +44,7 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
         config.batch.total,
         config.profile.lr_scale,
     )
-    log.info("  %s", images_line(config, job.splits.sizes))
+    log.info("  %s", _images_line(config, job.splits.sizes))
     log.info(
         "  %d steps = %d epochs x %d, of them %d warm-up; batch %d = %d device(s) x %d group(s) x "
         "%d; %s, %s",
@@ -61,13 +61,8 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
     )
 
 
-def images_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
-    """Say in one line which images a run is trained and judged on, how many, and where they lie.
-
-    Args:
-        config: the run's configuration.
-        sizes: the numbers of images by split.
-    """
+def _images_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
+    """Say in one line which images a run is trained and judged on, how many, and where they lie."""
     root, fraction = data_root(config), config.data.fraction
     where = f" at {root}" if root is not None else ""
     part = f" (data.fraction={fraction:g})" if fraction < 1 else ""
@@ -77,7 +72,7 @@ def images_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
     return f"{config.data.name}{where}: {sizes['train']} training images{part}, {judged}"
 
 
-def differences_line(config: RunConfig) -> str:
+def _differences_line(config: RunConfig) -> str:
     """Say in one line how a run differs from its recipe and profile."""
     where = f"recipe {config.method} at {config.profile.name}"
     try:

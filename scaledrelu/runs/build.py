@@ -250,16 +250,13 @@ def compile_networks(task: Task, *, may_fail: bool = False, **options: Any) -> N
         network.compile(dynamic=False, **options)
 
 
-def compiler_options(mode: str) -> dict[str, Any]:
+def _compiler_options(mode: str) -> dict[str, Any]:
     """Return what ``torch.compile`` takes as ``options`` for one of its modes.
 
     Drop path draws from torch's generator on a GPU, too, as in networks that are not compiled: so a
     compiled run differs by rounding only (VOLO's on a GPU: not yet explained). No product of
     matrices is fused with what follows it: scores in half precision would be scaled before they are
     rounded (torch 2.11), and would not overflow where those of 2021 do.
-
-    Args:
-        mode: name of a mode of ``torch.compile``.
     """
     modes = torch._inductor.list_mode_options(mode)
     return {**modes, "fallback_random": True, "epilogue_fusion": False}
@@ -276,7 +273,7 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
     launch = config.launch
     compiles = config.compiles(world.device.type)
     if compiles:
-        options = compiler_options(launch.compile_mode)
+        options = _compiler_options(launch.compile_mode)
         compile_networks(task, may_fail=launch.compile is None, options=options)
     if world.size == 1:
         return task

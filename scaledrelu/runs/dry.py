@@ -93,20 +93,14 @@ def noise(config: RunConfig, num_classes: int, group: int) -> RawBatch:
         batch = replace(batch, local=torch.randn(shape, generator=generator))
     if not config.data.has_labels:
         return batch
-    maps, boxes = random_labels(count, num_classes, generator)
+    maps, boxes = _random_labels(count, num_classes, generator)
     return replace(batch, maps=maps, boxes=boxes)
 
 
-def random_labels(
+def _random_labels(
     count: int, num_classes: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return random label maps of the published shape (recipes B.4) and random crop boxes.
-
-    Args:
-        count: number of images.
-        num_classes: C.
-        generator: random generator of the draws.
-    """
+    """Return random label maps of the published shape (recipes B.4) and random crop boxes."""
     cells = torch.randn(count, num_classes, MAP_SIDE, MAP_SIDE, generator=generator)
     best = cells.topk(min(MAP_DEPTH, num_classes), 1)
     length = 0.3 + 0.7 * torch.rand(count, 2, generator=generator)

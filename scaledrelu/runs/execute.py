@@ -87,7 +87,7 @@ def _write(config: RunConfig, job: Job, world: World, ending: Ending, folder: Pa
         write_atomic(folder / EVIDENCE, pack(evidence))
         result = make_result(config, job, world, ending, shares)
         write_result(folder, result, canonical(config))
-        report_outcome(result, ending.verdict)
+        _report_outcome(result, ending.verdict)
     world.barrier()
 
 
@@ -155,13 +155,8 @@ def provenance(
     }
 
 
-def report_outcome(result: Result, verdict: Verdict | None) -> None:
-    """Log the last line of a run, and any dead stretch that was no crash.
-
-    Args:
-        result: the run's result.
-        verdict: the judge's verdict; None without a crash.
-    """
+def _report_outcome(result: Result, verdict: Verdict | None) -> None:
+    """Log the last line of a run, and any dead stretch that was no crash."""
     ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
     found = in_words(result.metrics) or "no evaluation yet"
     log.info("%s: %s; %s; %s", result.run_id, ending, found, duration(result.seconds))

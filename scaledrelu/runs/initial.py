@@ -81,7 +81,7 @@ def load_initial(config: RunConfig, task: Task) -> LoadReport | None:
     networks = task.networks()
     reports = [_load(config, network) for network in networks]
     for network in networks:
-        reset_head(network, scale=init.head_scale)
+        _reset_head(network, scale=init.head_scale)
     for line in reports[0].lines():
         log.info(line)
     return reports[0]
@@ -136,12 +136,8 @@ def stored_config(folder: Path, *, trust: Sequence[str] = ()) -> RunConfig:
 
 
 @torch.no_grad()
-def reset_head(network: nn.Module, *, scale: float) -> None:
+def _reset_head(network: nn.Module, *, scale: float) -> None:
     """Start a classifier anew: truncated normal 0.02, times ``scale``; bias 0.
-
-    Args:
-        network: a timm model, with ``get_classifier``.
-        scale: factor on the usual standard deviation.
 
     Source: recipes F (DINO issue #31 for the scale; its value is an assumption).
     """

@@ -79,7 +79,7 @@ class Evaluators:
         with self.autocast():
             with watch_largest(backbone) as largest, watch_tokens(backbone) as layers:
                 backbone(images)
-            observed = look_inside(backbone, layers or layer_tokens(backbone, images))
+            observed = _look_inside(backbone, layers or layer_tokens(backbone, images))
         arrays["max/activation"] = largest.activation.cpu()
         arrays["max/score"] = largest.score.cpu()
         if self.with_channels:
@@ -89,16 +89,12 @@ class Evaluators:
         return Evaluation(metrics, arrays, observed)
 
 
-def look_inside(backbone: nn.Module, layers: Sequence[Tensor]) -> dict[str, float]:
+def _look_inside(backbone: nn.Module, layers: Sequence[Tensor]) -> dict[str, float]:
     """Return what one evaluation records of the network itself.
 
     Per layer, as in Figure 1 but over a few images only: ``similarity/absolute_00``, ... and
     ``similarity/signed_00``, ... Over the channels of the stem's last scaled ReLU, where it has
     one: ``stem/alpha_min``, ``_mean``, ``_max`` and the same of ``beta``.
-
-    Args:
-        backbone: the network, in evaluation mode.
-        layers: the tokens (B, N, D) of its layers for the probe's images.
     """
     found = [layer_similarity(tokens_BND) for tokens_BND in layers]
     observed = {}

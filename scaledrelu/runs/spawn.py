@@ -90,7 +90,7 @@ def run_job(config: RunConfig) -> JobReport:
     copies: list[WandbMirror] = []
     report = _report(config, copies)
     for copy in copies:  # the lock is free and the process group left: W&B does not block a GPU
-        close_mirror(copy, report)
+        _close_mirror(copy, report)
     if report.time_is_up and config.launch.requeue and _rank() == 0:
         requeue_job()
     return report
@@ -160,13 +160,8 @@ def _attempt(config: RunConfig, name: str, folder: Path, copies: list[WandbMirro
         return start(config, name, folder)
 
 
-def close_mirror(copy: WandbMirror, report: JobReport) -> None:
-    """Close a run's copy and tell W&B how the run ended.
-
-    Args:
-        copy: the W&B copy.
-        report: how the run ended.
-    """
+def _close_mirror(copy: WandbMirror, report: JobReport) -> None:
+    """Close a run's copy and tell W&B how the run ended."""
     copy.end(
         exit_code=0 if report.ended in (Ended.OK, Ended.CRASH) else 1,
         preempted=report.ended is Ended.INTERRUPTED,
