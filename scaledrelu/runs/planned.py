@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.digest import label_digest, pin_data_digest
+from scaledrelu.config.group import parent_of
 from scaledrelu.config.identity import is_transient, run_id
 from scaledrelu.config.overrides import parse_overrides
 from scaledrelu.config.places import expand_places
@@ -136,15 +137,12 @@ def _change(raw: dict[str, Any], key: str, value: Any, typed: str) -> None:
             f"{typed}: cannot be changed, since --run trains a run as it was planned; allowed: "
             "paths.results, launch.<field>, wandb.<field>, data.root, init.path, trust"
         )
-    *groups, leaf = key.split(".")
     if isinstance(raw.get(key), dict):
         raise ConfigError(
             f"{typed}: {key} is a group; give one of its fields, e.g. launch.workers=4"
         )
-    place: Any = raw
-    for group in groups:
-        place = place.get(group) if isinstance(place, dict) else None
-    if not isinstance(place, dict) or leaf not in place:
+    place, leaf = parent_of(raw, key), key.rpartition(".")[2]
+    if place is None or leaf not in place:
         raise ConfigError(f"{typed}: no such field; give a field, e.g. launch.workers=4")
     place[leaf] = value
 
