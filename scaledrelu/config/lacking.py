@@ -11,15 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scaledrelu.config.artifacts import data_root, label_folder
-from scaledrelu.config.data import MADE, OWN_OPENERS
-from scaledrelu.config.first_look import (
-    TEST_SPLIT,
-    downloads,
-    find_labels,
-    find_weights,
-    look_at_data,
-)
-from scaledrelu.config.group import TARGET
+from scaledrelu.config.data import MADE
+from scaledrelu.config.first_look import find_labels, find_weights
+from scaledrelu.config.openers import downloads, look_at_data, opener_of
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError
 
@@ -56,10 +50,10 @@ def lacking_files(config: RunConfig, *, made: bool, known: dict[str, str | None]
 
 def lacking_download(config: RunConfig) -> list[str]:
     """Return a line if a run lacks images that it downloads when it starts."""
-    data, opener = config.data, _own_opener(config)
-    if opener not in TEST_SPLIT or _refusal(_look_at_images, config, False):
+    data, opener = config.data, opener_of(config.data.build)
+    if opener is None or not opener.downloads or _refusal(_look_at_images, config, False):
         return []
-    if data.root is None or not downloads(opener, data.build, Path(data.root)):
+    if data.root is None or not downloads(data.build, Path(data.root)):
         return []
     return [f"{data.root}: CIFAR-10 is not there; the first run that starts downloads its 170 MB"]
 
@@ -77,10 +71,10 @@ def _refusal(look: Callable[[RunConfig, bool], None], config: RunConfig, made: b
 
 
 def _look_at_images(config: RunConfig, made: bool) -> None:
-    data, opener = config.data, _own_opener(config)
-    if opener is None or data.root is None or (data.root == MADE and not made):
+    data = config.data
+    if opener_of(data.build) is None or data.root is None or (data.root == MADE and not made):
         return
-    look_at_data(opener, data.build, Path(str(data_root(config))))
+    look_at_data(data.build, Path(str(data_root(config))))
 
 
 def _look_at_weights(config: RunConfig, _made: bool) -> None:
@@ -92,9 +86,3 @@ def _look_at_labels(config: RunConfig, made: bool) -> None:
     data = config.data
     if data.has_labels and (data.token_labels != MADE or made):
         find_labels(label_folder(config))
-
-
-def _own_opener(config: RunConfig) -> str | None:
-    """Return the opener's name in ``scaledrelu.data``; None for one from elsewhere."""
-    target = str(config.data.build.get(TARGET))
-    return target.removeprefix(OWN_OPENERS) if target.startswith(OWN_OPENERS) else None

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config import digest, first_look, lacking
+from scaledrelu.config import first_look, lacking
 from scaledrelu.config.compose import compose_unpinned
-from scaledrelu.config.first_look import look_at_data
+from scaledrelu.config.data import OWN_OPENERS
 from scaledrelu.config.lacking import lacking_download, lacking_files, lacking_here
+from scaledrelu.config.openers import OPENERS, look_at_data
 from scaledrelu.config.places import CONF_DIR, options_of
 from scaledrelu.data.packing import pack_folder
 from scaledrelu.errors import ConfigError, DataError
@@ -18,11 +19,11 @@ from tests.helpers.configs import composed, with_values
 BUILD = {"train": "train", "val": "val", "test": "test", "version": "v1", "with_val": True}
 
 
-@pytest.mark.parametrize("opener", sorted(digest._PARTS.keys() - {"datasets.open_digits"}))
+@pytest.mark.parametrize("opener", sorted(OPENERS.keys() - {"datasets.open_digits"}))
 def test_every_opener_of_files_is_looked_at(opener: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError) as refused:
-        look_at_data(opener, BUILD, tmp_path / "file" / "root")
+        look_at_data({**BUILD, "_target_": OWN_OPENERS + opener}, tmp_path / "file" / "root")
     assert str(refused.value).startswith(f"{tmp_path / 'file' / 'root'}: ")
     assert "set data.root to a folder with" in str(refused.value)
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from scaledrelu.config import hashes
 from scaledrelu.config.compose import compose
-from scaledrelu.config.digest import data_parts
 from scaledrelu.config.hashes import digest_files
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.openers import data_parts
 from scaledrelu.data.datasets import open_cifar10, scan_folder
 from scaledrelu.data.memory import decode_all
 from scaledrelu.data.packed import PackedSource
