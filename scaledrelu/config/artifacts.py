@@ -18,7 +18,8 @@ from scaledrelu.config.data import MADE, UNLABELLED
 from scaledrelu.config.digest import Known, label_digest
 from scaledrelu.config.group import folder_name
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.places import CONF_DIR, quoted
+from scaledrelu.config.overrides import quoted
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.yaml_file import read_yaml
 from scaledrelu.errors import ConfigError, DataError

@@ -23,8 +23,8 @@ from scaledrelu.config.hydra_tree import (
     split_overrides,
     tree_digest,
 )
-from scaledrelu.config.overrides import check_overrides
-from scaledrelu.config.places import CONF_DIR, expand_overrides, expand_places
+from scaledrelu.config.overrides import check_overrides, expand_overrides
+from scaledrelu.config.places import CONF_DIR, expand_places
 from scaledrelu.config.recorded import pin_recorded_files, pin_recorded_labels
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets

@@ -11,7 +11,8 @@ from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.data import OWN_OPENERS
 from scaledrelu.config.lacking import lacking_download, lacking_files, lacking_here
 from scaledrelu.config.openers import OPENERS, look_at_data
-from scaledrelu.config.places import CONF_DIR, options_of
+from scaledrelu.config.options import options_of
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.data.packing import pack_folder
 from scaledrelu.errors import ConfigError, DataError
 from tests.helpers.configs import composed, with_values

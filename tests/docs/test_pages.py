@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.config.listing import IMAGE_SUFFIXES
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from tests.helpers.documents import README, ROOT, WRITTEN, example_files
 

@@ -19,7 +19,7 @@ from PIL import Image
 from scaledrelu.config import hydra_plugins
 from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import read_arguments, ready_for_hydra

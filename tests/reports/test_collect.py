@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from scaledrelu.config.places import CONF_DIR, options_of
+from scaledrelu.config.options import options_of
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports import run_plot
 from scaledrelu.reports.run_groups import group_runs
 from scaledrelu.reports.run_rows import read_rows
