@@ -41,7 +41,7 @@ class Piece:
         name: name in the summary and of the log file.
         command: what to start.
         environment: variables added to this process's.
-        good: exit statuses that are no failure.
+        good: exit statuses that are not failures.
     """
 
     name: str

@@ -68,7 +68,7 @@ def artifact_directory(results: str | Path, artifact_id: str) -> Path:
         artifact_id: the artifact's id, e.g. ``labels-0123456789ab``.
 
     Raises:
-        ConfigError: if the id is no plain name.
+        ConfigError: if the id is not a plain name.
     """
     return artifacts_root(results) / folder_name(artifact_id, what="artifact id")
 

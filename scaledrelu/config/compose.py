@@ -177,7 +177,7 @@ def _task_of(recipe: Path, mtime_ns: int) -> str | None:
 
 
 def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
-    """Return the error of a key that is no field, with the YAML files that set it."""
+    """Return the error of a key that is not a field, with the YAML files that set it."""
     leaf = error.key.rsplit(".", 1)[-1]
     files = [
         str(path.relative_to(conf_dir.parent))

@@ -63,7 +63,7 @@ def split_of(build: Mapping[str, Any], role: str) -> str:
         role: its field: train | val | test.
 
     Raises:
-        ConfigError: if it is no name.
+        ConfigError: if it is not a name.
     """
     if not isinstance(build.get(role), str):
         raise ConfigError(

@@ -127,7 +127,7 @@ def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
         groups: options by group, as :func:`group_options` returns them.
 
     Raises:
-        ConfigError: one line if nothing matches, or if the key is no group.
+        ConfigError: one line if nothing matches, or if the key is not a group.
     """
     from hydra.core.override_parser.types import Glob
 
@@ -189,7 +189,7 @@ def is_list(key: str) -> bool | None:
         if not issubclass(owner, Group):
             return None
         field = {one.name: one for one in fields_of(owner)}.get(part)
-        if field is None:  # a group that is no field, such as recipe
+        if field is None:  # a group that is not a field, such as recipe
             return False
         owner, many = field.kind, field.many
     return many

@@ -65,7 +65,7 @@ def find_market(root: Path) -> Path:
 def market_images(root: Path, split: str) -> list[ReidImage]:
     """Return the images of one folder in the order of their names, without person -1 (junk).
 
-    Hidden files and files that are no images (Thumbs.db) are skipped.
+    Hidden files and files other than images (Thumbs.db) are skipped.
 
     Args:
         root: the folder that :func:`find_market` returned.

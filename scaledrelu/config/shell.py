@@ -247,7 +247,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """Return the arguments that are no overrides, in their order."""
+    """Return the arguments that are not overrides, in their order."""
     left = list(overrides)
     return [a for a in arguments if a not in left or left.remove(a)]
 

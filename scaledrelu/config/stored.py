@@ -91,7 +91,7 @@ def _add(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def _known_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values without those that are no field any more and never were science."""
+    """Return values without those that are not fields any more and never were science."""
     known = {one.key for one in _all_fields(RunConfig)}
     kept = {name: value for name, value in values.items() if name in known or name not in TRANSIENT}
     for group, fields in kept.items():

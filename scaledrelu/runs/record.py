@@ -60,7 +60,7 @@ def run_directory(results: str | Path, run_id: str) -> Path:
         run_id: the run's id.
 
     Raises:
-        ConfigError: if the id is no plain name.
+        ConfigError: if the id is not a plain name.
     """
     return runs_root(results) / folder_name(run_id, what="run id")
 
