@@ -14,11 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "scaledrelu"
 LEAVES = {"countdown", "errors", "files", "integrity", "randomness", "text"}
-BASE = LEAVES | {"config"}
+BASE = LEAVES | {"inputs", "config"}
 PARTS = {"tasks", "models", "data", "labels", "evals", "optim"}
 ALLOWED = {
     **dict.fromkeys(LEAVES, LEAVES),
-    "config": LEAVES,
+    "inputs": LEAVES,
+    "config": LEAVES | {"inputs"},
     "models": BASE,
     "data": BASE,
     "evals": BASE,

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scaledrelu.config.hashes import Part, digest_files, file_sha256
-from scaledrelu.config.listing import label_files
 from scaledrelu.config.openers import data_parts
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import DataError
+from scaledrelu.inputs.hashes import Part, digest_files, file_sha256
+from scaledrelu.inputs.listing import label_files
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.data import UNLABELLED
-from scaledrelu.config.listing import LABEL_SUFFIX
-from scaledrelu.config.pack import SUFFIX, is_image_folder
 from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
+from scaledrelu.inputs.listing import LABEL_SUFFIX
+from scaledrelu.inputs.pack import SUFFIX, is_image_folder
 
 Classes = tuple[Path | str, Iterable[str]]  # of a split: its folder or pack, and their names
 CIFAR10_BATCHES = "cifar-10-batches-py"  # the folder that the published archive unpacks to

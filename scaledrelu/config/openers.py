@@ -24,11 +24,13 @@ from scaledrelu.config.first_look import (
     split_of,
 )
 from scaledrelu.config.group import TARGET
-from scaledrelu.config.hashes import Part
-from scaledrelu.config.listing import all_files, class_images, class_names
-from scaledrelu.config.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.config.portion import check_portion
-from scaledrelu.config.reid_listing import (
+from scaledrelu.errors import DataError
+from scaledrelu.files import refused_writing
+from scaledrelu.inputs.hashes import Part
+from scaledrelu.inputs.listing import all_files, class_images, class_names
+from scaledrelu.inputs.pack import is_image_folder, pack_of, read_pack
+from scaledrelu.inputs.reid_listing import (
     MARKET_FOLDERS,
     find_market,
     find_msmt,
@@ -36,8 +38,6 @@ from scaledrelu.config.reid_listing import (
     msmt_images,
     msmt_lists,
 )
-from scaledrelu.errors import DataError
-from scaledrelu.files import refused_writing
 
 ROLES = ("train", "val")
 Build = Mapping[str, Any]  # ``data.build``: the opener and its fields

@@ -12,8 +12,8 @@ from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
-from scaledrelu.config.listing import image_names
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.inputs.listing import image_names
 
 MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 MARKET_INNER = "Market-1501-v15.09.15"
