@@ -14,11 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "scaledrelu"
 LEAVES = {"countdown", "errors", "files", "integrity", "randomness", "text"}
-BASE = LEAVES | {"config"}
+BASE = LEAVES | {"inputs", "config"}
 PARTS = {"tasks", "models", "data", "labels", "evals", "optim"}
 ALLOWED = {
     **dict.fromkeys(LEAVES, LEAVES),
-    "config": LEAVES,
+    "inputs": LEAVES,
+    "config": LEAVES | {"inputs"},
     "models": BASE,
     "data": BASE,
     "evals": BASE,
@@ -40,7 +41,7 @@ SEEN_OF_RUNS = {
     # What a run leaves, and who works on it.
     "record": {"tables", "launch", "reports", "dashboards"},
     "damage": {"tables", "launch", "reports", "dashboards"},
-    "result": {"reports"},
+    "result": {"tables", "launch", "reports", "dashboards"},
     "evidence": {"reports"},
     "lock": {"launch"},
     # How a run's process is told what to train, and how it ends.

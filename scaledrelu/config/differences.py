@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import TRANSIENT
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaledrelu.reports.statistics import Estimate, estimate
-from scaledrelu.runs.record import Outcome, Result, Status
+from scaledrelu.runs.record import Status
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
 from scaledrelu.tables.table import MISSING
 

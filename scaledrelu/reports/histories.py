@@ -16,8 +16,8 @@ from scaledrelu.config.places import METRICS
 from scaledrelu.reports.cells import UPSTREAM
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.evidence import read_metrics
-from scaledrelu.runs.record import Outcome, Result, run_directory
-from scaledrelu.runs.result import COLLAPSED
+from scaledrelu.runs.record import run_directory
+from scaledrelu.runs.result import COLLAPSED, Outcome, Result
 from scaledrelu.tables.plan import Plan, PlannedRun
 
 LOSS = "train/loss"

@@ -81,11 +81,11 @@ def versions() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": timm.__version__,
-        "commit": git_commit(),
+        "commit": _git_commit(),
     }
 
 
-def git_commit() -> str | None:
+def _git_commit() -> str | None:
     """Return the commit of this checkout, marked if files differ from it; None outside git."""
     describe = ("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     args = ["git", "-C", str(Path(__file__).parent), *describe]

@@ -19,7 +19,8 @@ from scaledrelu.errors import RunError
 from scaledrelu.reports.published_tables import Line
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.evidence import read_arrays, read_metrics
-from scaledrelu.runs.record import Outcome, read_config, read_result
+from scaledrelu.runs.record import read_config, read_result
+from scaledrelu.runs.result import Outcome
 from scaledrelu.theory.theorem1 import Array
 
 ARRAYS = ("similarity.absolute", "stem.alpha", "stem.beta", "qkv_channel_norm")

@@ -8,7 +8,7 @@ import pytest
 from scaledrelu.bench.cases import GRAPHS, OPTIMIZERS, PROFILES, STEMS, Case, list_cases
 from scaledrelu.bench.end_cases import list_end_cases
 from scaledrelu.config.compose import compose
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 
 

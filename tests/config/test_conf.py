@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from scaledrelu.config import compose as composition
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 

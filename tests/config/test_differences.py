@@ -12,7 +12,7 @@ from scaledrelu.config import differences
 from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.differences import overrides_against_recipe
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 

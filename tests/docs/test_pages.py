@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.listing import IMAGE_SUFFIXES
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.inputs.listing import IMAGE_SUFFIXES
 from tests.helpers.documents import README, ROOT, WRITTEN, example_files
 
 MOST_LINES_OF_README = 150

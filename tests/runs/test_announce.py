@@ -11,7 +11,8 @@ import pytest
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.runs import announce as announce_module
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.ending import Ended
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
 
 

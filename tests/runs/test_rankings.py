@@ -9,8 +9,9 @@ from scaledrelu.data.people.sightings import PRESETS
 from scaledrelu.errors import ConfigError
 from scaledrelu.evals.ranking_picture import WRONG
 from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.rankings import ranking_picture
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
 
 

@@ -6,7 +6,7 @@ import pytest
 from scaledrelu.config import digest, hydra_tree
 from scaledrelu.config.compose import compose, compose_unpinned, from_values
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.composer import Composer

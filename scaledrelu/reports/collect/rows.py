@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.group import typed
-from scaledrelu.config.identity import NEUTRAL, id_of
+from scaledrelu.config.identity import id_of
 from scaledrelu.config.naming import LAYERS, name_of_layers
-from scaledrelu.config.places import CONFIG
-from scaledrelu.config.stored import CONFIG_YAML, from_yaml
+from scaledrelu.config.places import CONFIG, runs_root
+from scaledrelu.config.stored import ADDED, CONFIG_YAML, from_yaml
 from scaledrelu.errors import ConfigError
 from scaledrelu.reports.readable_config import readable_value
 from scaledrelu.runs.damage import (
@@ -32,15 +32,14 @@ from scaledrelu.runs.damage import (
     read_text,
 )
 from scaledrelu.runs.record import (
-    RESULT,
     Status,
     read_config,
     read_error,
     read_result,
     read_saved,
-    runs_root,
     unfinished_status,
 )
+from scaledrelu.runs.result import RESULT
 
 Row = dict[str, Any]
 # Of every row, in this order; then the metrics, whose names hold a "/", and the configuration.
@@ -172,7 +171,7 @@ def _config(folder: Path, science: Mapping[str, Any] | None, known: dict[str, Ro
         RecordError: its file is damaged.
     """
     found = _planned_config(folder, known) | (_flat_config(science) if science else {})
-    return {"method": _method(folder), **NEUTRAL, **found} if found else {}
+    return {"method": _method(folder), **ADDED, **found} if found else {}
 
 
 def _method(folder: Path) -> str:

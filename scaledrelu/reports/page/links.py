@@ -8,7 +8,8 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.reports.page.html import Html, escaped, joined, tag
-from scaledrelu.runs.record import RESULT, run_directory
+from scaledrelu.runs.record import run_directory
+from scaledrelu.runs.result import RESULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from scaledrelu.config.places import EVIDENCE, METRICS
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.evidence import read_arrays, read_metrics
-from scaledrelu.runs.record import Outcome, Result, run_directory
-from scaledrelu.runs.result import NON_FINITE
+from scaledrelu.runs.record import run_directory
+from scaledrelu.runs.result import NON_FINITE, Outcome, Result
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import Table
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from scaledrelu.config.places import CONF_DIR, options_of
+from scaledrelu.config.options import options_of
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.collect import plot as run_plot
 from scaledrelu.reports.collect.groups import group_runs
 from scaledrelu.reports.collect.rows import read_rows

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scaledrelu import countdown
-from scaledrelu.config import hashes
+from scaledrelu.inputs import hashes
 from tests.helpers.data_folders import OTHERS, settle, write
 
 pytestmark = pytest.mark.usefixtures("short_wait")

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaledrelu.config.hash_store import HASH
 from scaledrelu.errors import DataError
+from scaledrelu.inputs.hash_store import HASH
 
 SUFFIX = ".pack"
 HEAD = b"scaledrelu pack 1\n"  # raise the number when the format changes

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from scaledrelu.errors import ConfigError
 
 SLURM = "submitit_slurm"
-PLUGIN = "hydra_plugins.hydra_submitit_launcher"
+SLURM_PLUGIN = "hydra_plugins.hydra_submitit_launcher"
 SWEEPER, OPTUNA = "hydra/sweeper", "optuna"
 OPTUNA_PLUGIN = "hydra_plugins.hydra_optuna_sweeper"
 DIRECTION = "hydra.sweeper.direction"
@@ -34,7 +34,7 @@ def check_launcher(name: str) -> None:
     """
     if name != SLURM:
         return
-    if not plugin_installed(PLUGIN):
+    if not plugin_installed(SLURM_PLUGIN):
         raise ConfigError(
             f"hydra/launcher={name}: Hydra's submitit plugin is not installed; run: pip install "
             "-e '.[slurm]'"
@@ -59,7 +59,7 @@ def check_sweeper(name: str) -> None:
         return
     problem = "Hydra's Optuna plugin is not installed"
     if plugin_installed(OPTUNA_PLUGIN):
-        problem = import_problem(OPTUNA)
+        problem = import_problem()
     if problem:
         raise ConfigError(f"hydra/sweeper={name}: {problem}; run: pip install -e '.[optuna]'")
 
@@ -100,12 +100,12 @@ def _given(overrides: Sequence[str]) -> dict[str, str]:
     return {key: value.strip("'\"") for key, value in pairs}
 
 
-def import_problem(module: str) -> str:
-    """Import a module; return in one line why it cannot be imported, empty if it can."""
+def import_problem() -> str:
+    """Import Optuna; return in one line why it cannot be imported, empty if it can."""
     try:
-        importlib.import_module(module)
+        importlib.import_module(OPTUNA)
     except ImportError as error:
-        return f"{module} cannot be imported ({' '.join(str(error).split())})"
+        return f"{OPTUNA} cannot be imported ({' '.join(str(error).split())})"
     return ""
 
 

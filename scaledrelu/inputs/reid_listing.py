@@ -12,8 +12,8 @@ from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
-from scaledrelu.config.listing import image_names
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.inputs.listing import image_names
 
 MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 MARKET_INNER = "Market-1501-v15.09.15"
@@ -34,18 +34,8 @@ class ReidImage(NamedTuple):
     camera: str
 
 
-def find_root(root: Path, inner: str, entries: Sequence[str], *, hint: str) -> Path:
-    """Return the root, or the folder ``inner`` in it, whichever has all the entries.
-
-    Args:
-        root: ``data.root``.
-        inner: name of the folder that an archive unpacks to.
-        entries: files and folders that must be there.
-        hint: what else to change, for the error.
-
-    Raises:
-        DataError: if neither has, with ``hint`` for what else to change.
-    """
+def _find_root(root: Path, inner: str, entries: Sequence[str], *, hint: str) -> Path:
+    """Return the root, or the folder ``inner`` in it, whichever has all the entries."""
     places = [place for place in (root, root / inner) if place.is_dir()]
     if not places:
         raise DataError(
@@ -69,13 +59,13 @@ def find_market(root: Path) -> Path:
     Raises:
         DataError: if there is none.
     """
-    return find_root(root, MARKET_INNER, MARKET_FOLDERS, hint="")
+    return _find_root(root, MARKET_INNER, MARKET_FOLDERS, hint="")
 
 
 def market_images(root: Path, split: str) -> list[ReidImage]:
     """Return the images of one folder in the order of their names, without person -1 (junk).
 
-    Hidden files and files that are no images (Thumbs.db) are skipped.
+    Hidden files and files other than images (Thumbs.db) are skipped.
 
     Args:
         root: the folder that :func:`find_market` returned.
@@ -130,7 +120,7 @@ def find_msmt(root: Path, version: str, lists: dict[str, str]) -> Path:
     Raises:
         DataError: if there is none.
     """
-    return find_root(
+    return _find_root(
         root,
         f"MSMT17_{version.upper()}",
         (*MSMT_FOLDERS[version], *lists),

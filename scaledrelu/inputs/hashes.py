@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaledrelu.config.hash_store import HASH, KEY, read_digest, read_hashes, write_store
 from scaledrelu.countdown import Countdown
 from scaledrelu.files import FILE_THREADS
+from scaledrelu.inputs.hash_store import HASH, KEY, read_digest, read_hashes, write_store
 from scaledrelu.text import data_size
 
 log = logging.getLogger(__name__)

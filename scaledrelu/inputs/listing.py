@@ -21,7 +21,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 LABEL_SUFFIX = ".pt"  # of a label map
 
 
-def is_image_name(name: str) -> bool:
+def _is_image_name(name: str) -> bool:
     """Say whether a file of this name is taken for an image."""
     return name[0] != "." and name.lower().endswith(IMAGE_SUFFIXES)
 
@@ -90,7 +90,7 @@ def image_names(folder: Path | str) -> list[str]:
     Raises:
         DataError: if the folder cannot be listed.
     """
-    return sorted(entry.name for entry in _visible(str(folder)) if is_image_name(entry.name))
+    return sorted(entry.name for entry in _visible(str(folder)) if _is_image_name(entry.name))
 
 
 def _images_below(top: str, name: str, left_out: Counter[str]) -> list[str]:
