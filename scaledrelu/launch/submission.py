@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -23,6 +24,12 @@ from scaledrelu.runs.record import Status
 from scaledrelu.tables.typed import as_list
 
 log = logging.getLogger(__name__)
+
+SBATCH = re.compile(r"sbatch: (error: )?")
+
+
+class RefusedError(Exception):
+    """SLURM does not take a job, now or ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,12 @@ def submit_job(
         options: options of all jobs, see ``slurm_options.options_of``.
         files: the results folder, by its absolute path.
         after: numbers of the jobs that must have ended first.
+
+    Raises:
+        RefusedError: SLURM does not take it, or the file that it is handed cannot be written.
     """
     from submitit import AutoExecutor
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     found = options_of(job, options)
     setup = [
@@ -98,6 +109,8 @@ def submit_job(
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # sbatch's refusal is in the error, too
             submitted = executor.submit(ClusterWork(files, job.name, job.work, job.after))
+    except (FailedJobError, FailedSubmissionError, OSError) as error:
+        raise RefusedError(_in_one_line(error)) from error
     finally:
         for unsent in jobs_folder(files).glob("*.pkl"):  # that was to become a refused job's
             unsent.unlink()
@@ -135,3 +148,10 @@ def jobs_folder(files: Files) -> Path:
 def _of_submitit(files: Files, job_id: str, name: str) -> Path:
     """Return a file of a job, by the name that submitit gives it."""
     return jobs_folder(files) / job_id / f"{job_id}_{name}"
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return sbatch's message, or the last line of another error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [SBATCH.sub("", line, count=1) for line in lines if SBATCH.match(line)]
+    return ": ".join(said or lines[-1:]) or type(error).__name__
