@@ -227,6 +227,19 @@ def test_maps_of_other_origin_are_never_mixed_in(taught, tmp_path) -> None:
     assert bytes_of(tmp_path / "published") == before
 
 
+@pytest.mark.parametrize("name", ["artifact.json", "making.json"])
+@pytest.mark.parametrize("content", [b"", b'{"kind"', b"[]", b"\xff"])
+def test_a_damaged_note_beside_maps_is_said_to_be_that(untaught, taught, name, content) -> None:
+    copy = untaught.results / "artifacts" / taught.made.folder.name
+    shutil.copytree(taught.made.folder, copy)
+    (copy / name).write_bytes(content)
+    teacher = teacher_from_run(untaught.results, untaught.run_id)
+    with pytest.raises(DataError, match=f"{name}: damaged .*restore it") as refused:
+        make_label_maps(teacher, results=untaught.results, device=CPU)
+    assert "\n" not in str(refused.value)
+    assert bytes_of(copy) == bytes_of(taught.made.folder)
+
+
 # What cannot be labelled
 
 
