@@ -179,8 +179,8 @@ def resized(image: Tensor, size: Size | Sequence[int], interpolation: str) -> Te
         size: pixels of a side, or height and width.
         interpolation: bicubic | bilinear.
     """
-    # To torch, image[None] would lie colour by colour, which takes it longer. Where the image is a
-    # part of another, the copy costs less than what the kernel does without.
+    # image[None] would count as channels-first and take the slow kernel; copying a slice costs
+    # less.
     rows = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
     pixels = rows.contiguous(memory_format=torch.channels_last)
     return torch.nn.functional.interpolate(pixels, size=size, mode=interpolation, antialias=True)[0]

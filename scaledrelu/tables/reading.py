@@ -142,7 +142,7 @@ def check_profiles(names: Iterable[str], conf_dir: Path, where: str) -> None:
         raise TableError(f"{where}: {wrong}")
 
 
-def a_number(value: Any, *, highest: float) -> bool:
+def is_number(value: Any, *, highest: float) -> bool:
     """Say whether a paper's value is a number in its range.
 
     Args:

@@ -22,7 +22,7 @@ from scaledrelu.dashboards.afterwards import (
     typed_rows,
 )
 from scaledrelu.engine.mirror_files import MARK, SENT, Rows, read_mark, record_of, summary_of
-from scaledrelu.engine.wandb_afterwards import known
+from scaledrelu.engine.wandb_afterwards import is_known
 from scaledrelu.errors import ConfigError, RunError, TableError
 from scaledrelu.runs.mirrored import Sender, told_of
 from scaledrelu.runs.planned import PlanWriter
@@ -147,7 +147,7 @@ def test_an_offline_copy_waits_once_and_gives_way_to_a_newer_one(tmp_path: Path)
     # What the server had already, by an online copy, is not copied again.
     (folder / "wandb" / SENT).write_text((newer / MARK).read_text())
     shutil.rmtree(newer)
-    assert known({**renamed, "mode": "offline"}, folder, record_of(renamed, folder))
+    assert is_known({**renamed, "mode": "offline"}, folder, record_of(renamed, folder))
 
 
 def test_what_tables_say_is_found_for_any_seed(tmp_path: Path, monkeypatch) -> None:
