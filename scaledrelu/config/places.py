@@ -14,9 +14,10 @@ from typing import Any
 from scaledrelu.errors import ConfigError
 
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
-# In the folder of a run: what was trained, numbers along training, its pace, arrays for reports.
+# In the folder of a run: what was trained, numbers along training, its pace, how it ended, arrays
+# for reports.
 CONFIG, METRICS, TIMING = "config.json", "metrics.jsonl", "timing.jsonl"
-EVIDENCE = "evidence.npz"
+RESULT, EVIDENCE = "result.json", "evidence.npz"
 PLACES = ("paths.results", "data.root", "data.token_labels", "init.path")
 
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # what Hydra reads as one string without quotes

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scaledrelu.config.places import CONF_DIR, published_root
 from scaledrelu.errors import DataError
-from scaledrelu.files import measured_rows
+from scaledrelu.text import measured_rows
 
 FOLDER = published_root(CONF_DIR.parent / "results") / "bench"
 PAPER = "paper"

@@ -66,7 +66,7 @@ class LocalExecutor:
         files: Files,
         slots: Sequence[Mapping[str, str]],
         *,
-        preload: Sequence[str] = (),
+        preload: Sequence[str],
         admit: Admit = anything,
     ) -> None:
         self._files, self._preload, self._admit = files, preload, admit
@@ -99,7 +99,7 @@ class LocalExecutor:
             events = self._hear(min(timeout_s, LOOK_S) if self._held else timeout_s)
         return events
 
-    def stop(self, impatient: Callable[[], bool] = lambda: False) -> list[Event]:
+    def stop(self, impatient: Callable[[], bool]) -> list[Event]:
         """Ask running jobs to save and end, and kill them after a while or when told to.
 
         Args:

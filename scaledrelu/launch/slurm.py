@@ -103,7 +103,7 @@ class SlurmExecutor:
             self._pause_until = 0.0  # there may be room for others
         return events
 
-    def stop(self, impatient: Callable[[], bool] = lambda: False) -> list[Event]:
+    def stop(self, impatient: Callable[[], bool]) -> list[Event]:
         """Submit nothing more and cancel what is queued; see :meth:`SentJobs.stop`."""
         self._unsent.clear()
         return self._sent.stop(impatient)

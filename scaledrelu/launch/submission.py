@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.places import CONF_DIR
+from scaledrelu.config.places import CONF_DIR, runs_root
 from scaledrelu.launch.executor import Files, Job
 from scaledrelu.launch.queue import JobRecord, comment_of, write_job
 from scaledrelu.launch.slurm_options import SHARED, options_of
@@ -142,7 +142,7 @@ def has_work(job_id: str, files: Files) -> bool:
 
 def jobs_folder(files: Files) -> Path:
     """Return the folder that holds what jobs are handed, and their logs."""
-    return files.results / "runs" / ".slurm"
+    return runs_root(files.results) / ".slurm"
 
 
 def _of_submitit(files: Files, job_id: str, name: str) -> Path:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from scaledrelu.config.evaluation import is_percent
+from scaledrelu.config.places import RESULT as RESULT
 from scaledrelu.runs.damage import (
     FINISH,
     UNREADABLE,
@@ -23,7 +24,6 @@ from scaledrelu.runs.damage import (
     text_of,
 )
 
-RESULT = "result.json"
 MOST_PERCENT = 100 + 1e-6  # means of many values may round up
 COLLAPSED = "collapsed"  # the kind of crash that leaves a finite loss
 WORST = 0.0  # of a headline metric: all are shares in percent

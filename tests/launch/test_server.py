@@ -159,4 +159,4 @@ def test_a_killed_server_costs_its_children_a_second_try(tmp_path):
     assert [event.what for event in happened] == [What.DIED]
     go_on.touch()
     assert [event.what for event in executor.poll(1.0)] == [What.STARTED]
-    executor.stop()
+    executor.stop(lambda: False)

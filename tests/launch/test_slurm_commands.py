@@ -419,7 +419,7 @@ def test_ctrl_c_cancels_the_jobs_and_waits_until_they_have_saved(commands, submi
     (folder / "bin" / "scancel").write_text(
         f'#!/bin/sh\necho "scancel $*" >> {folder}/calls\ntouch {gone}\n'
     )
-    (event,) = executor.stop()
+    (event,) = executor.stop(lambda: False)
     assert event.what is What.STOPPED
     assert "scancel 7\n" in (folder / "calls").read_text()
 
