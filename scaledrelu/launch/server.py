@@ -22,10 +22,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NoReturn
 
+from scaledrelu.config.places import ROOT
 from scaledrelu.errors import RunError
 from scaledrelu.runs.process import is_orphan, stop_with_parent
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +116,8 @@ def serve(link: Connection, parent: int) -> int:
         parent: process id of the client, with which the server ends.
     """
     stop_with_parent(parent)
-    sys.path[:], preload = link.recv()
-    try:
-        for name in preload:
-            importlib.import_module(name)
-    except Exception as error:
-        traceback.print_exc()
-        link.send(f"{type(error).__name__}: {error}")
+    if not _load(link):
         return 1
-    gc.freeze()  # or every child's first collection would copy the shared memory
-    link.send("")
     awake, wake = socket.socketpair()
     for end in (awake, wake):
         end.setblocking(False)
@@ -145,15 +136,36 @@ def serve(link: Connection, parent: int) -> int:
             request = link.recv()
         except (EOFError, OSError):
             break
-        server = os.getpid()
-        if (pid := os.fork()) == 0:
-            signal.set_wakeup_fd(-1)
-            for end in (link, awake, wake):
-                end.close()
-            _child(request, server)
+        pid = _fork(request, ends=(link, awake, wake))
         children[pid] = request.name
         link.send((request.name, pid, None))
     return 0
+
+
+def _load(link: Connection) -> bool:
+    """Import what the client names, and tell it how that went; return whether it went well."""
+    sys.path[:], preload = link.recv()
+    try:
+        for name in preload:
+            importlib.import_module(name)
+    except Exception as error:
+        traceback.print_exc()
+        link.send(f"{type(error).__name__}: {error}")
+        return False
+    gc.freeze()  # or every child's first collection would copy the shared memory
+    link.send("")
+    return True
+
+
+def _fork(request: Request, *, ends: Sequence[Connection | socket.socket]) -> int:
+    """Start the child of a request, which closes the server's ends; return its process id."""
+    server = os.getpid()
+    if (pid := os.fork()) == 0:
+        signal.set_wakeup_fd(-1)
+        for end in ends:
+            end.close()
+        _child(request, server)
+    return pid
 
 
 def _report_ended(children: dict[int, str], link: Connection) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.places import CONF_DIR, runs_root
+from scaledrelu.config.places import ROOT, runs_root
 from scaledrelu.launch.executor import Files, Job
 from scaledrelu.launch.queue import JobRecord, comment_of, write_job
 from scaledrelu.launch.slurm_options import SHARED, options_of
@@ -93,7 +93,7 @@ def submit_job(
     setup = [
         "export PYTHONSAFEPATH=1",  # the folder of the command holds no code of ours
         "export SLURM_KILL_BAD_EXIT=1",  # a task that dies takes the others along
-        f"export PYTHONPATH={shlex.quote(str(CONF_DIR.parent))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}",
     ]
     if "cpus_per_task" in found:  # srun of SLURM 22.05 and later gives one otherwise
         setup.append(f"export SRUN_CPUS_PER_TASK={found['cpus_per_task']}")
