@@ -17,8 +17,7 @@ from scaledrelu.runs.damage import REDONE
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Status, run_directory, runs_root, times_redone
-from scaledrelu.tables.artifacts import PlannedArtifact
-from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.tables.plan import Plan, PlannedArtifact, PlannedRun
 from scaledrelu.tables.printed import printed_of, with_printed
 
 Train = Callable[..., int]  # (results, run id, changes=...) -> exit status; can be pickled
