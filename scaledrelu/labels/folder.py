@@ -64,7 +64,7 @@ class Making:
         return len(encode(torch.zeros(2, self.kept, *self.map, dtype=torch.float16)))
 
 
-def claim(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] | None:
+def reserve(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] | None:
     """Reserve a folder for these maps, or return the manifest if it already holds them all.
 
     Maps that the same artifact got from other weights are deleted: its teacher was trained again.

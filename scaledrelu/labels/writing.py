@@ -25,12 +25,13 @@ from torch import Tensor
 from scaledrelu.config.artifacts import MANIFEST, VERSION, artifact_directory, named_by
 from scaledrelu.countdown import Countdown
 from scaledrelu.data.augment import DeviceAugment
-from scaledrelu.data.fetch import Request, open_fetch
+from scaledrelu.data.fetch import open_fetch
 from scaledrelu.data.sources import FolderSource, content_digest
+from scaledrelu.data.workers import Request
 from scaledrelu.errors import ConfigError, DataError, RunError
 from scaledrelu.files import write_atomic
 from scaledrelu.labels.dense_logits import dense_grid, dense_logits
-from scaledrelu.labels.folder import Making, check_space, claim, encode, missing_maps, write_map
+from scaledrelu.labels.folder import Making, check_space, encode, missing_maps, reserve, write_map
 from scaledrelu.labels.maps import LabelMaps, label_path
 from scaledrelu.labels.teachers import Teacher, weights_digest
 
@@ -105,7 +106,7 @@ def make_label_maps(
         kept=KEPT,
     )
     folder = Path(out) if out else artifact_directory(results, making.artifact_id)
-    manifest = claim(folder, making, paths)
+    manifest = reserve(folder, making, paths)
     if manifest is not None:
         log.info("%s: already made", folder)
         return MadeMaps(folder, making, manifest["sha256"], manifest["top1_of_teacher"])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.launch.executor import WORKED_ON, Event, Files, Job, What
-from scaledrelu.launch.server import ForkServer, Request
+from scaledrelu.launch.server import Child, ForkServer
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_INTERRUPTED
 from scaledrelu.runs.lock import BusyError
 from scaledrelu.runs.record import Status
@@ -179,7 +179,7 @@ class LocalExecutor:
             self._server = self._open_server()
         log = self._files.folder(job.name) / CONSOLE
         try:
-            pid = self._server.start(Request(job.name, pickle.dumps(job.work), log, self._free[0]))
+            pid = self._server.start(Child(job.name, pickle.dumps(job.work), log, self._free[0]))
         except (EOFError, OSError):
             return self._server_died()
         del self._waiting[job.name]

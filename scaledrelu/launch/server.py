@@ -28,7 +28,7 @@ from scaledrelu.runs.process import is_orphan, stop_with_parent
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Child:
     """A child to fork."""
 
     name: str
@@ -70,13 +70,13 @@ class ForkServer:
         if trouble := self._startup_problem():
             raise RunError(f"training cannot start: {trouble}; see {log}")
 
-    def start(self, request: Request) -> int:
+    def start(self, child: Child) -> int:
         """Fork a child and return its process id.
 
         Raises:
             EOFError, OSError: the server is gone; its children save and end.
         """
-        self._link.send(request)
+        self._link.send(child)
         while True:
             name, pid, status = self._link.recv()
             if status is None:
@@ -133,12 +133,12 @@ def serve(link: Connection, parent: int) -> int:
         if link not in ready:
             continue
         try:
-            request = link.recv()
+            child = link.recv()
         except (EOFError, OSError):
             break
-        pid = _fork(request, ends=(link, awake, wake))
-        children[pid] = request.name
-        link.send((request.name, pid, None))
+        pid = _fork(child, ends=(link, awake, wake))
+        children[pid] = child.name
+        link.send((child.name, pid, None))
     return 0
 
 
@@ -157,14 +157,14 @@ def _load(link: Connection) -> bool:
     return True
 
 
-def _fork(request: Request, *, ends: Sequence[Connection | socket.socket]) -> int:
-    """Start the child of a request, which closes the server's ends; return its process id."""
+def _fork(child: Child, *, ends: Sequence[Connection | socket.socket]) -> int:
+    """Start a child, which closes the ends that are the server's; return its process id."""
     server = os.getpid()
     if (pid := os.fork()) == 0:
         signal.set_wakeup_fd(-1)
         for end in ends:
             end.close()
-        _child(request, server)
+        _become(child, server)
     return pid
 
 
@@ -175,16 +175,16 @@ def _report_ended(children: dict[int, str], link: Connection) -> None:
             link.send((children.pop(pid), pid, os.waitstatus_to_exitcode(status)))
 
 
-def _child(request: Request, server: int) -> NoReturn:
+def _become(child: Child, server: int) -> NoReturn:
     """Become the process of one job, and end with its exit status."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     stop_with_parent(server)
     status = 1
     try:
-        _print_to(request.log)
-        os.environ.update(request.environment)
-        status = pickle.loads(request.work)()
+        _print_to(child.log)
+        os.environ.update(child.environment)
+        status = pickle.loads(child.work)()
     except Exception:
         traceback.print_exc()
     finally:  # without the exit handlers that the server registered
