@@ -65,6 +65,7 @@ def build_plan(
                 wanted = tuple(seeds or table.seeds_of(row).at(profile))
                 with _placed(table, row, overrides):
                     cells.append(planner.cell(table, row, column, wanted))
+    compose.save()
     return Plan(
         profile=profile,
         seeds=tuple(seeds) if seeds else None,
@@ -106,7 +107,7 @@ def plan_loaded(
         TableError, ConfigError: one line, naming the table and row or the key.
     """
     composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
-    plan = build_plan(
+    return build_plan(
         tables,
         profile=settings.profile,
         seeds=settings.seeds,
@@ -114,9 +115,6 @@ def plan_loaded(
         compose=composer,
         overrides=settings.overrides,
     )
-    if isinstance(composer, Composer):
-        composer.save()
-    return plan
 
 
 def compose_at_paper(

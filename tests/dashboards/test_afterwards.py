@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.dashboards import afterwards
 from scaledrelu.dashboards.afterwards import (
@@ -27,6 +28,7 @@ from scaledrelu.errors import ConfigError, RunError, TableError
 from scaledrelu.runs.mirrored import Sender, told_of
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Outcome, Result, run_directory, write_result
+from scaledrelu.tables.composer import Composer
 from scripts import mirror
 from tests.helpers.configs import composed
 from tests.helpers.fake_wandb import KEY, FakeWandb
@@ -148,6 +150,15 @@ def test_an_offline_copy_waits_once_and_gives_way_to_a_newer_one(tmp_path: Path)
     (folder / "wandb" / SENT).write_text((newer / MARK).read_text())
     shutil.rmtree(newer)
     assert is_known({**renamed, "mode": "offline"}, folder, record_of(renamed, folder))
+
+
+def test_what_tables_say_is_composed_once_for_all_commands(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(afterwards, "table_names", lambda _: ["table1"])
+    config = composed(*ROW)
+    first = Printers(CONF_DIR, tmp_path).of(config, None)
+    monkeypatch.setattr(Composer, "_compose", lambda *_: pytest.fail("composed anew"))
+    assert first == Printers(CONF_DIR, tmp_path).of(config, None)
+    assert first.tables == ("table1",)
 
 
 def test_what_tables_say_is_found_for_any_seed(tmp_path: Path, monkeypatch) -> None:

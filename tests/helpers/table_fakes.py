@@ -84,6 +84,9 @@ class FakeCompose:
 
     unpinned = __call__
 
+    def save(self):
+        pass
+
 
 def write_table(conf_dir, name="table8", **fields):
     """Write a two-row table (patchify, conv) with some fields replaced."""
