@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 
 class ScaledReluError(Exception):
@@ -62,16 +59,6 @@ def printable(text: str) -> str:
     r"""Return text that every terminal and file takes, on one line: file names may be any bytes."""
     whole = text.encode("utf-8", "backslashreplace").decode()
     return whole.replace("\r", "\\r").replace("\n", "\\n")
-
-
-@contextlib.contextmanager
-def reader_may_leave() -> Iterator[None]:
-    """Take it for the end of the output when a reader such as ``head`` has seen enough."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
-import io
 import os
 import secrets
 import tempfile
@@ -13,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from scaledrelu.errors import DataError, RunError
+from scaledrelu.errors import RunError
 
 FILE_THREADS = 8  # that read, hash or decode many files side by side
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -98,33 +96,6 @@ def write_changed(path: Path, content: bytes | str, *, durable: bool = True) -> 
     if not path.is_file() or path.read_bytes() != content:
         write_atomic(path, content, durable=durable)
     return path
-
-
-def measured_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV that ``make bench`` wrote.
-
-    Args:
-        path: the file.
-
-    Raises:
-        DataError: it ends within a line, or a row has not as many fields as the first line.
-    """
-    content, rows = path.read_bytes(), []
-    reader = csv.reader(io.StringIO(content.decode(errors="replace"), newline=""), strict=True)
-    try:
-        names = next(reader, [])
-        for row in filter(None, reader):
-            if len(row) != len(names):
-                raise csv.Error(f"holds {len(row)} fields, but line 1 names {len(names)}")
-            rows.append(dict(zip(names, row, strict=True)))
-        if not content.endswith(b"\n"):
-            raise csv.Error("is cut off")
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {max(1, reader.line_num)}: {error}; restore it from a copy, or remove "
-            "it and measure again"
-        ) from None
-    return rows
 
 
 def make_writable(folder: Path) -> None:

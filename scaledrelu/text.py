@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from scaledrelu.errors import DataError
 
 Say = Callable[[str], None]  # takes one line
 
@@ -85,6 +88,33 @@ def csv_of(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
     return buffer.getvalue()
+
+
+def measured_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV that ``make bench`` wrote.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: it ends within a line, or a row has not as many fields as the first line.
+    """
+    content, rows = path.read_bytes(), []
+    reader = csv.reader(io.StringIO(content.decode(errors="replace"), newline=""), strict=True)
+    try:
+        names = next(reader, [])
+        for row in filter(None, reader):
+            if len(row) != len(names):
+                raise csv.Error(f"holds {len(row)} fields, but line 1 names {len(names)}")
+            rows.append(dict(zip(names, row, strict=True)))
+        if not content.endswith(b"\n"):
+            raise csv.Error("is cut off")
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {max(1, reader.line_num)}: {error}; restore it from a copy, or remove "
+            "it and measure again"
+        ) from None
+    return rows
 
 
 def four_digits(number: float | None) -> str:

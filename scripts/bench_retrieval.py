@@ -41,25 +41,25 @@ def main(options: argparse.Namespace) -> None:
     """Make the features, rank them and print one line."""
     import torch
 
-    from scaledrelu.evals.ranking import chunk_for, rank_gallery
+    from scaledrelu.evals.ranking import Embedded, rank_gallery
 
     if options.threads:
         torch.set_num_threads(options.threads)
     draw = torch.Generator().manual_seed(0)
     centres = torch.randn(options.persons, options.features, generator=draw)
 
-    def images(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def images(count: int) -> Embedded:
         ids = torch.randint(options.persons, (count,), generator=draw)
         features = (
             torch.randn(count, options.features, generator=draw).mul_(NOISE).add_(centres[ids])
         )
         features = torch.nn.functional.normalize(features)
         cameras = torch.randint(options.cameras, (count,), generator=draw)
-        return tuple(part.to(options.device) for part in (features, ids, cameras))
+        return Embedded(*(part.to(options.device) for part in (features, ids, cameras)))
 
     query, gallery = images(options.query), images(options.gallery)
     wall, processor = time.perf_counter(), time.process_time()
-    found = rank_gallery(*query, *gallery, chunk=chunk_for(options.gallery))
+    found = rank_gallery(query, gallery)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(

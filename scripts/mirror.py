@@ -72,7 +72,7 @@ def main(options: argparse.Namespace) -> int:
     """Send what is asked for, a line each; return the exit status."""
     settings = options.settings
     with writing_to(settings.results):
-        copies = found(options, settings)
+        copies = collect_copies(options, settings)
         if options.mode == "online":
             check_online(instead="use --mode offline and send the copies later with `wandb sync`")
         log = settings.results / "wandb" / "mirror.log"
@@ -82,7 +82,7 @@ def main(options: argparse.Namespace) -> int:
     return EXIT_FAILED if counts.failed else EXIT_OK
 
 
-def found(options: argparse.Namespace, settings: Settings) -> list[Copy]:
+def collect_copies(options: argparse.Namespace, settings: Settings) -> list[Copy]:
     """Return what is to be sent.
 
     Args:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.errors import DataError, RunError
+from scaledrelu.errors import RunError
 from scaledrelu.files import (
     atomic_file,
     cannot_read,
     cannot_use,
-    measured_rows,
     write_atomic,
     writing_to,
 )
@@ -150,30 +149,6 @@ def test_the_remedy_fits_the_reason(tmp_path: Path, code: int, remedy: str) -> N
         "a sweep results=<folder>)"
     )
     assert cannot_use(error, tmp_path).endswith(said)
-
-
-MEASURED = b'kind,name,rate\nstep,"a, b",12.5\nloader,c,7\n'
-
-
-@pytest.mark.parametrize("size", range(len(MEASURED)))
-def test_measured_rows_that_are_cut_off_are_refused_wherever_it_was(
-    size: int, tmp_path: Path
-) -> None:
-    path = tmp_path / "gpu.csv"
-    path.write_bytes(MEASURED[:size])
-    if size and MEASURED[:size].endswith(b"\n"):  # as a file that holds fewer rows
-        assert len(measured_rows(path)) == MEASURED[:size].count(b"\n") - 1
-        return
-    line = max(1, len(MEASURED[:size].splitlines()))
-    with pytest.raises(DataError, match=rf"gpu\.csv, line {line}: .*remove it and measure again"):
-        measured_rows(path)
-
-
-def test_a_measured_row_with_too_many_fields_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "gpu.csv"
-    path.write_text("kind,name,rate\nstep,a,12.5\nstep,b,12.5,9\n")
-    with pytest.raises(DataError, match="line 3: holds 4 fields, but line 1 names 3; restore it"):
-        measured_rows(path)
 
 
 READ_ONLY = """

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from scaledrelu.text import capital, data_size, duration, markdown_table
+from scaledrelu.errors import DataError
+from scaledrelu.text import capital, data_size, duration, markdown_table, measured_rows
 
 
 @pytest.mark.parametrize(
@@ -36,3 +39,27 @@ def test_only_the_first_letter_becomes_a_capital(text: str, shown: str) -> None:
 
 def test_a_bar_in_a_cell_of_a_markdown_table_does_not_end_the_cell() -> None:
     assert markdown_table(["a", "b"], [["x|y", ""]]) == "| a | b |\n| --- | --- |\n| x\\|y |  |"
+
+
+MEASURED = b'kind,name,rate\nstep,"a, b",12.5\nloader,c,7\n'
+
+
+@pytest.mark.parametrize("size", range(len(MEASURED)))
+def test_measured_rows_that_are_cut_off_are_refused_wherever_it_was(
+    size: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "gpu.csv"
+    path.write_bytes(MEASURED[:size])
+    if size and MEASURED[:size].endswith(b"\n"):  # as a file that holds fewer rows
+        assert len(measured_rows(path)) == MEASURED[:size].count(b"\n") - 1
+        return
+    line = max(1, len(MEASURED[:size].splitlines()))
+    with pytest.raises(DataError, match=rf"gpu\.csv, line {line}: .*remove it and measure again"):
+        measured_rows(path)
+
+
+def test_a_measured_row_with_too_many_fields_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gpu.csv"
+    path.write_text("kind,name,rate\nstep,a,12.5\nstep,b,12.5,9\n")
+    with pytest.raises(DataError, match="line 3: holds 4 fields, but line 1 names 3; restore it"):
+        measured_rows(path)

@@ -26,9 +26,9 @@ from scaledrelu.bench.pieces import (
     grace_s,
     start_piece,
 )
-from scaledrelu.bench.whole_runs import LOGS, ROOT, whole_runs
+from scaledrelu.bench.whole_runs import LOGS, whole_runs
 from scaledrelu.config.launch import visible_gpus
-from scaledrelu.config.places import published_root
+from scaledrelu.config.places import ROOT, published_root
 from scaledrelu.errors import ConfigError
 
 SHARES = {"tests": 1 / 4, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most

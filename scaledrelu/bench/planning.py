@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scaledrelu.bench.table import Row
-from scaledrelu.config.places import CONF_DIR, CONFIG
+from scaledrelu.config.places import CONFIG, ROOT
 from scaledrelu.runs.record import run_directory
 from scaledrelu.runs.result import RESULT, Outcome, Result
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
 
 SEEDS = 770  # of the 13 rows of Table 1
-SCRIPTS = CONF_DIR.parent / "scripts"
+SCRIPTS = ROOT / "scripts"
 COMMANDS = {
     "plan": ("sweep.py", "dry_run=true"),
     "status": ("status.py",),

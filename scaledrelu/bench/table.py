@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from scaledrelu.files import measured_rows
-from scaledrelu.text import csv_of, markdown_table
+from scaledrelu.text import csv_of, markdown_table, measured_rows
 
 KEY = (
     "kind",

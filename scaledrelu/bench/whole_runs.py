@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from scaledrelu.bench.pieces import Clock, Ended, Piece, Report, Show, attempt, grace_s
-from scaledrelu.config.places import CONF_DIR, CONFIG, published_root, runs_root
+from scaledrelu.config.places import CONFIG, ROOT, published_root, runs_root
 from scaledrelu.runs.result import RESULT
 
-ROOT = CONF_DIR.parent
 LOGS = "gpu"  # below the results folder
 PUBLISH_SHARE = 1 / 18  # of the budget
 FIRST = "first=[method=deit,optimizer.label=AdamW]"

@@ -121,7 +121,7 @@ def label_artifact(config: RunConfig, conf_dir: Path, compose: ComposeFunction) 
             )
     teacher_id = run_id(teacher)
     return Artifact(
-        _named("labels", kind="token_labels", teacher=teacher_id, version=VERSION),
+        named_by("labels", kind="token_labels", teacher=teacher_id, version=VERSION),
         making["script"],
         options=tuple(f"--trust={module}" for module in config.trust),
         teacher=tuple(making["teacher"]),
@@ -148,7 +148,7 @@ def data_artifact(config: RunConfig, conf_dir: Path) -> Artifact:
         )
     making = _making(path, "options")
     options = tuple(str(option) for option in making["options"])
-    artifact_id = _named("data", kind=name, options=options, version=MINI_DATA_VERSION)
+    artifact_id = named_by("data", kind=name, options=options, version=MINI_DATA_VERSION)
     return Artifact(artifact_id, making["script"], options)
 
 
@@ -212,8 +212,13 @@ def _making(path: Path, listed: str) -> dict[str, Any]:
     return raw
 
 
-def _named(prefix: str, **facts: Any) -> str:
-    """Return an id: a prefix and a hash of how the thing is made."""
+def named_by(prefix: str, **facts: Any) -> str:
+    """Return the id of an artifact: a prefix and a hash of how it is made.
+
+    Args:
+        prefix: its kind in short.
+        facts: how it is made; their order counts.
+    """
     return f"{prefix}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]}"
 
 

@@ -10,6 +10,7 @@ from scaledrelu.config.fields import number, word
 from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import AREAS, FEW, PIXELS, SHARE, Range
 
+OFFICIAL, CORRECTED = "official", "corrected"  # of label_axes
 # Of timm.
 _POLICY = re.compile(
     r"(rand|augmix|originalr?|v0r?|3a)(-(mstd|mmax|inc|[mnpwdb])\d[\d.]*|-t[a-z]+)*"
@@ -67,9 +68,7 @@ class AugmentConfig(Group):
     smoothing: float = number(Range("[0, 1)"))
     repeats: int = number(FEW)  # repeated augmentation; 1 = off
     multi_crop: MultiCropConfig | None  # DINO; its crops replace ``crop``
-    label_axes: str = word(
-        "official", "corrected"
-    )  # rows and columns of label maps exchanged, or not
+    label_axes: str = word(OFFICIAL, CORRECTED)  # rows and columns of label maps exchanged, or not
 
     def check(self) -> None:
         """Refuse policies that timm does not know and options that exclude each other."""

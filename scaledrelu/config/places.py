@@ -12,10 +12,12 @@ from typing import Any
 
 from scaledrelu.errors import ConfigError
 
-CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
-# In the folder of a run: what was trained, numbers along training, its pace, arrays for reports.
+ROOT = Path(__file__).resolve().parents[2]  # of the repository
+CONF_DIR = ROOT / "conf"
+# In the folder of a run: what was trained, numbers along training, its pace, how it ended, arrays
+# for reports.
 CONFIG, METRICS, TIMING = "config.json", "metrics.jsonl", "timing.jsonl"
-EVIDENCE = "evidence.npz"
+RESULT, EVIDENCE = "result.json", "evidence.npz"
 PLACES = ("paths.results", "data.root", "data.token_labels", "init.path")
 
 

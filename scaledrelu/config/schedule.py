@@ -13,6 +13,9 @@ from scaledrelu.config.fields import build, number, word
 from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import COUNT, EPOCHS, NOT_NEGATIVE, POSITIVE, SHARE, Range
 
+STEP = "step"  # of schedule.unit
+AFTER_WARMUP = "after_warmup"  # of schedule.cosine
+
 
 @dataclass(frozen=True, slots=True)
 class LrConfig(Group):
@@ -71,11 +74,11 @@ class ScheduleConfig(Group):
 
     epochs: int = number(Range("[1, 1000000]", whole=True))
     cooldown_epochs: int = number(EPOCHS)  # at the floor, after the curve
-    unit: str = word("epoch", "step")  # how often the rate changes
+    unit: str = word("epoch", STEP)  # how often the rate changes
     delay_epochs: int = number(Range("[-1, 1000000]", whole=True))  # epoch e runs at value(e - it)
     min_lr: float | None = number(SHARE)  # absolute floor; null = use min_lr_fraction
     min_lr_fraction: float | None = number(SHARE)  # floor as a fraction of the peak
-    cosine: str = word("whole", "after_warmup")  # warm-up replaces its beginning, or comes before
+    cosine: str = word("whole", AFTER_WARMUP)  # warm-up replaces its beginning, or comes before
     weight_decay_end: float | None = number(NOT_NEGATIVE)  # cosine from the optimizer's to it
 
     def check(self) -> None:

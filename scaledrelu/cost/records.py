@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scaledrelu.config.places import CONF_DIR, published_root
+from scaledrelu.config.places import ROOT, published_root
 from scaledrelu.errors import DataError
-from scaledrelu.files import measured_rows
+from scaledrelu.text import measured_rows
 
-FOLDER = published_root(CONF_DIR.parent / "results") / "bench"
+FOLDER = published_root(ROOT / "results") / "bench"
 PAPER = "paper"
 REFERENCE = "reference"  # our path with the official transforms
 DEIT, DINO, VOLO = "DeiT's script", "DINO's script", "VOLO's script"  # peers of loaders

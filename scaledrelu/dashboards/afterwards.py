@@ -80,13 +80,12 @@ class Printers:
         return self._known[profile].get(row_key(config, upstream))
 
     def _of_profile(self, profile: str) -> dict[str, Printed]:
-        composer = Composer(self._results, conf_dir=self._conf_dir)
         plan = build_plan(
             [load_table(name, self._conf_dir) for name in table_names(self._conf_dir)],
             profile=profile,
             seeds=[0],
             results=self._results,
-            compose=composer,
+            compose=Composer(self._results, conf_dir=self._conf_dir),
         )
         found: dict[str, Printed] = {}
         for name, printed in printed_of(plan).items():

@@ -52,7 +52,7 @@ class RawBatch:
     def to(self, device: Any, *, non_blocking: bool = True) -> RawBatch:
         """Return the batch with its tensors on ``device``; indices and views stay on the host.
 
-        There every colour of an image lies by itself, whatever the order in the loader's memory.
+        Images come out contiguous (channels first).
 
         Args:
             device: the target device.

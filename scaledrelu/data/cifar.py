@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import logging
@@ -9,9 +10,8 @@ import os
 import pickle
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 _META = "batches.meta"
+LOCK = ".cifar10.lock"
 # Published checksums (torchvision's CIFAR10): the files are pickles, which can run code.
 PUBLISHED_MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -43,7 +44,7 @@ def cifar10_batches(root: Path) -> Path:
     """
     folder = root / CIFAR10_BATCHES
     try:
-        with _one_at_a_time():
+        with _one_at_a_time(root):
             if not has_cifar10(root):
                 _download(root)
     except (OSError, RuntimeError, EOFError) as error:
@@ -75,21 +76,34 @@ def read_cifar10(folder: Path, split: str) -> MemorySource:
     return MemorySource(torch.from_numpy(pixels), targets, classes, names=names)
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Let one process download, where runs of a sweep or ranks of a run start together."""
-    path = Path(tempfile.gettempdir()) / f"scaledrelu-cifar10-{os.getuid()}.lock"
+@contextlib.contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Let one process download, where jobs of a sweep or ranks of a run start together.
+
+    Other machines see a lock in the root only. Where that cannot be locked, one of this machine's
+    serves, and where there is none either, none: reading existing files needs no lock.
+    """
+    with contextlib.suppress(OSError):
+        root.mkdir(parents=True, exist_ok=True)
+    here = Path(tempfile.gettempdir()) / f"scaledrelu-cifar10-{os.getuid()}.lock"
+    with _locked(root / LOCK) or _locked(here) or contextlib.nullcontext():
+        yield
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """Return a locked file, or None if it cannot be locked."""
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError as error:  # reading existing files needs no lock
+        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
+    except OSError as error:
         log.debug("%s: no lock (%s)", path, error)
-        yield
-        return
+        return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+        fcntl.flock(stream, fcntl.LOCK_EX)
+    except OSError as error:  # a file system without locks
+        log.debug("%s: no lock (%s)", path, error)
+        stream.close()
+        return None
+    return stream
 
 
 def _download(root: Path) -> None:

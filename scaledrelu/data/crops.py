@@ -6,7 +6,6 @@ An image is decoded once and cut as often as needed. Boxes are drawn from the gl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor
 
 from scaledrelu.config.augment import AugmentConfig
-from scaledrelu.data.multicrop import NUM_GLOBAL, Crops
+from scaledrelu.data.multicrop import NUM_GLOBAL, MultiCrop
 from scaledrelu.data.pixels import to_pixels
 from scaledrelu.data.regions import Encoded
-from scaledrelu.data.transforms import SMALL, Size
+from scaledrelu.data.transforms import Size, short_side
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -82,25 +81,6 @@ class Fitted:
         return functional.center_crop(pixels, [self._size])
 
 
-class TensorMultiCrop:
-    """The views of one image for DINO, cut out and nothing more; colours are the device's part.
-
-    Args:
-        large: cuts a global crop.
-        small: cuts a local crop.
-        num_local: local crops.
-    """
-
-    def __init__(self, large: RandomCrop, small: RandomCrop, *, num_local: int):
-        self._large, self._small, self._num_local = large, small, num_local
-
-    def __call__(self, image: Picture) -> Crops:
-        """Return the views, drawn in the order in which they are returned."""
-        pixels = to_pixels(image)
-        large = tuple(self._large(pixels) for _ in range(NUM_GLOBAL))
-        return Crops(large, tuple(self._small(pixels) for _ in range(self._num_local)))
-
-
 def crop_tensor(augment: AugmentConfig, *, image_size: Size) -> Callable[[Picture], Tensor]:
     """Return ``transforms.crop_train`` for tensors: image -> 3 x H x W, uint8.
 
@@ -127,11 +107,11 @@ def eval_tensor(*, image_size: Size, crop: float) -> Callable[[Picture], Tensor]
     """
     if not isinstance(image_size, int):
         return Fitted(image_size, interpolation="bilinear")
-    short_side = image_size if image_size <= SMALL else math.floor(image_size / crop)
-    return Fitted(image_size, short_side=short_side, interpolation="bicubic")
+    resized_to = short_side(image_size, crop)
+    return Fitted(image_size, short_side=resized_to, interpolation="bicubic")
 
 
-def multi_crop_tensor(augment: AugmentConfig, *, image_size: int) -> TensorMultiCrop:
+def multi_crop_tensor(augment: AugmentConfig, *, image_size: int) -> MultiCrop:
     """Return the crops of ``multicrop.multi_crop`` for tensors, without what follows the crop.
 
     Args:
@@ -143,11 +123,9 @@ def multi_crop_tensor(augment: AugmentConfig, *, image_size: int) -> TensorMulti
     crops = augment.multi_crop
     assert crops is not None
     shared = {"ratio": augment.crop_ratio, "interpolation": augment.interpolation}
-    return TensorMultiCrop(
-        RandomCrop(image_size, scale=crops.global_scale, **shared),
-        RandomCrop(crops.local_size, scale=crops.local_scale, **shared),
-        num_local=crops.num_local,
-    )
+    large = RandomCrop(image_size, scale=crops.global_scale, **shared)
+    small = RandomCrop(crops.local_size, scale=crops.local_scale, **shared)
+    return MultiCrop([*[large] * NUM_GLOBAL, small], num_local=crops.num_local)
 
 
 def draw_box(
@@ -179,8 +157,8 @@ def resized(image: Tensor, size: Size | Sequence[int], interpolation: str) -> Te
         size: pixels of a side, or height and width.
         interpolation: bicubic | bilinear.
     """
-    # To torch, image[None] would lie colour by colour, which takes it longer. Where the image is a
-    # part of another, the copy costs less than what the kernel does without.
+    # image[None] would count as channels-first and take the slow kernel; copying a slice costs
+    # less.
     rows = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
     pixels = rows.contiguous(memory_format=torch.channels_last)
     return torch.nn.functional.interpolate(pixels, size=size, mode=interpolation, antialias=True)[0]

@@ -86,24 +86,14 @@ def open_image_folder(
     )
 
 
-def open_digits(
-    *,
-    root: str | None = None,
-    image_size: int,
-    in_memory: bool = True,
-    on_bad_image: str = "raise",
-    **_: Any,
-) -> Splits:
+def open_digits(*, image_size: int, **_: Any) -> Splits:
     """Open scikit-learn's 1,797 handwritten digits: 1,437 for training, 360 for validation.
 
     The split is fixed and stratified. Images are scaled bilinearly from 8 to ``image_size``
     pixels and have three equal channels. They are always in memory and never bad.
 
     Args:
-        root: not used: the digits come with scikit-learn.
         image_size: pixels of a side.
-        in_memory: not used: the digits are always in memory.
-        on_bad_image: not used: there are no bad images.
         _: fields of another opener, ignored.
 
     Source: the mini protocol (a stand-in for ImageNet-1k that needs no download).

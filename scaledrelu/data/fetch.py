@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -126,8 +125,8 @@ class FileFetch:
         seed: int,
         workers: int,
         pin: bool,
-        labels: LabelsByPosition | None = None,
-        together: int = 1,
+        labels: LabelsByPosition | None,
+        together: int,
     ):
         self._source, self._together = source, together
         self._targets = torch.from_numpy(source.targets)
@@ -232,6 +231,3 @@ class _Current:
     def __iter__(self) -> Iterator[Sequence[Request]]:
         requests, size = self._owner._requests, self._owner._together
         return (requests[at : at + size] for at in range(0, len(requests), size))
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._owner._requests) / self._owner._together)

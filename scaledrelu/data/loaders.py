@@ -160,9 +160,6 @@ class EvalLoader:
         ]
         self._fetch = open_fetch(source, transform, seed=0, workers=workers, pin=pin, device=device)
 
-    def __len__(self) -> int:
-        return len(self._requests)
-
     def __iter__(self) -> Iterator[RawBatch]:
         return self._fetch(self._requests)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scaledrelu.data.decoding import BadImageError, decode
+from scaledrelu.data.decoding import BadImageError
 from scaledrelu.data.memory import resize_all
 from scaledrelu.data.reid_files import Listing, check_counts, check_files, check_people
 from scaledrelu.data.sources import FolderSource, ImageSource
@@ -190,14 +190,14 @@ class MeasuredSource(FolderSource):
     An image in its place might show another camera, which decides what counts as a match.
     """
 
-    def load(self, index: int) -> Image.Image:
-        """Return one image in RGB.
+    def load(self, index: int) -> Any:
+        """Return one image in RGB: Pillow's, unless ``decoded_by`` says otherwise.
 
         Raises:
             DataError: if the file is missing, unreadable or truncated.
         """
         try:
-            return decode(self.path_of(index))
+            return self._decoded(index)
         except BadImageError as error:
             note = " (data.on_bad_image=skip replaces training images only)"
             raise BadImageError(error.path, error.reason, error.remedy, note) from None

@@ -147,11 +147,20 @@ def fit_to(
     )
 
 
+def short_side(image_size: int, crop: float) -> int:
+    """Return the pixels that the short side is resized to for evaluation.
+
+    Args:
+        image_size: pixels of a side of what is then cut out.
+        crop: image_size / short side, where images are not small.
+    """
+    return image_size if image_size <= SMALL else math.floor(image_size / crop)
+
+
 def _eval_fit(image_size: Size, crop: float) -> Callable[[Image], Image]:
     if not isinstance(image_size, int):
         return fit_to(image_size, interpolation="bilinear")
-    short_side = image_size if image_size <= SMALL else math.floor(image_size / crop)
-    return fit_to(image_size, resized=short_side)
+    return fit_to(image_size, resized=short_side(image_size, crop))
 
 
 def _plain_crop(augment: AugmentConfig, image_size: Size) -> Callable[[Image], Image]:

@@ -110,16 +110,13 @@ class Images:
         transform: Transform,
         *,
         seed: int,
-        labels: LabelsByPosition | None = None,
-        states: Tensor | None = None,
+        labels: LabelsByPosition | None,
+        states: Tensor | None,
     ):
         self._source, self._transform, self._seed = source, transform, seed
         self._labels, self._states = labels, states
         self._buffers: Buffers | None = None
         self._last: tuple[int, Any] | None = None  # position and image
-
-    def __len__(self) -> int:
-        return len(self._source)
 
     def __getitem__(self, requests: Sequence[Request]) -> list[Answer]:
         before = len(self._source.skipped)

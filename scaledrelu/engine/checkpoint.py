@@ -45,17 +45,21 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load_latest(
-    folder: Path, *, entries: Iterable[str] = (), run_id: str | None = None
+    folder: Path,
+    *,
+    entries: Iterable[str] = (),
+    run_id: str | None = None,
+    set_aside: bool = True,
 ) -> dict[str, Any] | None:
     """Return the newest readable checkpoint of a run, or None if there never was one.
-
-    A ``last.pt`` that cannot be read, or is another run's, is renamed to ``damaged.pt``, so that
-    the next save does not replace the good ``previous.pt`` with it.
 
     Args:
         folder: the run directory.
         entries: names that a checkpoint of this run has.
         run_id: the run; None accepts that of any.
+        set_aside: rename a ``last.pt`` that cannot be read, or is another run's, to
+            ``damaged.pt``, so that the next save does not replace the good ``previous.pt`` with
+            it; for the rank that saves.
 
     Raises:
         CheckpointError: if checkpoints exist and none can be read: a run never restarts silently
@@ -71,8 +75,9 @@ def load_latest(
             continue
         if reasons:
             log.warning("%s Resuming from %s instead.", reasons[0], path.name)
-            with contextlib.suppress(OSError):  # another rank may have done it
-                os.replace(folder / LAST, folder / DAMAGED)
+            if set_aside:
+                with contextlib.suppress(OSError):
+                    os.replace(folder / LAST, folder / DAMAGED)
         return state
     if found:
         raise CheckpointError(

@@ -48,7 +48,7 @@ class World:
         return self.reduce_sum(values) / self.size
 
     def reduce_sum(self, values: Tensor) -> Tensor:
-        """Return the sum of a tensor over all processes (a new tensor)."""
+        """Return the sum of a tensor over all processes: a new tensor, of one process the same."""
         if self.size == 1:
             return values
         values = values.clone()
@@ -146,9 +146,9 @@ def pick_device(device: str, local_rank: int) -> torch.device:
 def take_device(device: torch.device) -> None:
     """Make a GPU the one of this process, and say how cuDNN computes convolutions on it.
 
-    It tries which of its ways is the fastest: images keep their size over a run. The official DeiT,
-    DINO, TransReID and timm scripts set this as well; two runs on a GPU may differ in the last bits
-    for it. In fp32 it keeps all bits of its operands.
+    cuDNN times its algorithms: images keep their size over a run. The official DeiT, DINO,
+    TransReID and timm scripts set this as well; two runs on a GPU may differ in the last bits for
+    it. In fp32 it keeps all bits of its operands.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)

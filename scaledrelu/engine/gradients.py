@@ -192,7 +192,8 @@ class BatchGradient:
         flat /= dist.get_world_size()
         rows = flat.split([grad.numel() for grad in grads])
         pairs = [(grad, row.view_as(grad)) for grad, row in zip(grads, rows, strict=True)]
-        # Apart, because torch copies all of a list one by one where the strides of one pair differ.
+        # Two calls: one pair with different strides makes _foreach_copy_ fall back to single
+        # copies.
         for alike in (True, False):
             some = [pair for pair in pairs if pair[0].is_contiguous() is alike]
             if some:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -243,12 +244,18 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
         run: the state is loaded into it.
         folder: run directory.
         logbook: its metrics are trimmed.
+
+    Raises:
+        CheckpointError: no checkpoint can be read, it is of another crash rule, or the ranks read
+            different ones.
     """
     entries = ("task", "optimizer", "judge", "metrics_offset", "cursor")
-    state = load_latest(folder, entries=entries, run_id=run.run_id)
+    state = load_latest(folder, entries=entries, run_id=run.run_id, set_aside=run.world.is_main)
+    cursor = Cursor() if state is None else Cursor(**state["cursor"])
+    _check_same_step(run.world, cursor.step, folder)
     if state is None:
         logbook.rewind(0)
-        return Cursor()
+        return cursor
     run.task.load_state_dict(state["task"])
     load_state(run.optimizer, state["optimizer"])
     try:
@@ -259,10 +266,19 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
         run.scaler.load_state_dict(state["scaler"])
     if run.ema is not None:
         run.ema.load_state_dict(state["ema"])
-    cursor = Cursor(**state["cursor"])
     logbook.rewind(state["metrics_offset"], step=cursor.step)
     log.info("resuming at step %d of %d", cursor.step, run.schedule.total_steps)
     return cursor
+
+
+def _check_same_step(world: World, step: int, folder: Path) -> None:
+    steps = world.gather(step)
+    if len(set(steps)) > 1:
+        found = ", ".join(f"step {each} on rank {rank}" for rank, each in enumerate(steps))
+        raise CheckpointError(
+            f"{folder}: the ranks read different checkpoints ({found}); nothing was trained: see "
+            "that every node can read this folder, and run the same command again"
+        )
 
 
 def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
@@ -324,7 +340,7 @@ def _evaluate(run: Training, cursor: Cursor, t: Progress, logbook: Logbook, seco
     cursor.latest = found.metrics
     cursor.arrays = _keep_largest(cursor.arrays, found.arrays)
     value = found.metrics[run.headline]
-    if not cursor.best or value > cursor.best["value"]:
+    if not cursor.best or math.isnan(cursor.best["value"]) or value > cursor.best["value"]:
         cursor.best = {"value": value, "epoch": t.epoch}
     logbook.evaluation(t, found.metrics, observed=found.observed, seconds=seconds)
 

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.places import METRICS, RESULT, TIMING
+from scaledrelu.engine.saved import PROGRESS
+
 NOT_JSON = {text: float(text) for text in ("nan", "inf", "-inf")}
 NO_LINES = (OSError, ValueError, KeyError, TypeError, AttributeError)  # not there, or half written
 MARK = "scaledrelu.json"  # beside an offline copy: the last step in it, and its record
@@ -37,7 +40,7 @@ class Rows:
     def committed(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the new rows that a checkpoint covers: a killed run resumes from there."""
         try:
-            saved = json.loads((self._folder / "progress.json").read_bytes())["step"]
+            saved = json.loads((self._folder / PROGRESS).read_bytes())["step"]
         except NO_LINES:
             return
         yield from self.upto(saved)
@@ -51,11 +54,11 @@ class Rows:
 
     def _read(self) -> dict[int, dict[str, Any]]:
         rows: dict[int, dict[str, Any]] = {}
-        for step, row in _lines(self._folder / "metrics.jsonl"):
+        for step, row in _lines(self._folder / METRICS):
             rows.setdefault(step, {"global_step": step}).update(
                 {name: NOT_JSON.get(value, value) for name, value in row.items()}
             )
-        for step, row in _lines(self._folder / "timing.jsonl"):
+        for step, row in _lines(self._folder / TIMING):
             if step in rows and row.get("images_per_s") is not None:
                 rows[step]["images_per_s"] = row["images_per_s"]
         for row in rows.values():
@@ -71,7 +74,7 @@ def summary_of(folder: Path, paper: Mapping[str, float | str]) -> dict[str, Any]
         paper: ``table/column`` -> what the paper prints there; the paper crashed if any is a crash.
     """
     try:
-        result = json.loads((folder / "result.json").read_bytes())
+        result = json.loads((folder / RESULT).read_bytes())
         found = {"outcome": result["outcome"], "seconds": result["seconds"], **result["metrics"]}
         crash = result["crash"] or {}
         found["crashed"] = float(result["outcome"] == "crash")  # a share, where runs are grouped

@@ -38,7 +38,7 @@ class RunningStatistics:
         self._before: list[Tensor] = []
 
     @contextmanager
-    def frozen(self, is_frozen: bool = True) -> Iterator[None]:
+    def frozen(self, is_frozen: bool) -> Iterator[None]:
         """Inside, forward passes in training mode do not change the statistics.
 
         Args:

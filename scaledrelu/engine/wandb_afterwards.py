@@ -37,7 +37,7 @@ def send_afterwards(spec: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(spec["folder"])
     is_table = "columns" in spec
     record = table_record(spec) if is_table else record_of(spec, folder)
-    if known(spec, folder, record):
+    if is_known(spec, folder, record):
         return {"known": True}
     if is_table:
         return _send_table(spec, folder, record)
@@ -46,7 +46,7 @@ def send_afterwards(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"sent": count, "address": copy.address}
 
 
-def known(spec: Mapping[str, Any], folder: Path, record: str) -> bool:
+def is_known(spec: Mapping[str, Any], folder: Path, record: str) -> bool:
     """Whether W&B has all that would be sent; offline, whether a copy waits or was sent.
 
     Args:

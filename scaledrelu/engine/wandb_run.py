@@ -41,7 +41,7 @@ class WandbRun:
         self.run = open_run(spec, folder, trainer=spec["trainer"] if live else None)
         self._drawn: set[str] = set()
         for _, row in Rows(folder).upto():  # also those of earlier attempts: W&B forgets their axes
-            self._draw(row)
+            self._define_axes(row)
         place = place_of(folder)
         self._copy = Path(self.run.dir).parent
         after = _clear_copies(place / "wandb", spec["run_id"], keep=self._copy)
@@ -61,7 +61,7 @@ class WandbRun:
         """
         count = 0
         for step, row in rows:
-            self._draw(row)
+            self._define_axes(row)
             self.run.log(row, step=step)
             count += 1
         return count
@@ -91,7 +91,7 @@ class WandbRun:
             (self._folder / "wandb" / SENT).write_text(json.dumps(mark))
         return count
 
-    def _draw(self, row: Mapping[str, Any]) -> None:
+    def _define_axes(self, row: Mapping[str, Any]) -> None:
         """Say over what each new kind of value is drawn: updates or epochs."""
         for kind in {name.partition("/")[0] for name in row} - self._drawn:
             self._drawn.add(kind)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scaledrelu.evals.embedding import check_seen
+
 
 class Top1:
     """Classifies a validation set and counts.
@@ -57,11 +59,7 @@ class Top1:
             seen_N[batch.indices] += 1
             loss += F.cross_entropy(logits_BC, batch.targets, reduction="sum").double()
         correct_N, seen_N, loss = map(self.reduce_sum, (correct_N, seen_N, loss))
-        if not bool((seen_N == 1).all()):
-            raise RuntimeError(
-                f"{int((seen_N != 1).sum())} of {self.num_images} validation images were "
-                "not seen exactly once"
-            )
+        check_seen(seen_N, "validation")
         metrics = {
             "val/top1": 100.0 * int(correct_N.sum()) / self.num_images,
             "val/loss": float(loss) / self.num_images,
@@ -74,35 +72,13 @@ class FrozenTop1(Top1):
 
     The model has ``embed(images)`` and takes its result in place of images, as
     ``tasks.linear_probe.Probe`` does. Meant for one validation set and one frozen model.
-
-    Args:
-        batches: yields (images, targets, indices) of this process's shard, on the device.
-        num_images: size of the whole validation set; the shards must add up to it.
-        reduce_sum: sum of a tensor over all processes.
-        autocast: makes the context that the model runs in.
     """
 
-    def __init__(
-        self,
-        *,
-        batches: Callable[[], Iterable[Any]],
-        num_images: int,
-        reduce_sum: Callable[[Tensor], Tensor],
-        autocast: Callable[[], AbstractContextManager[Any]],
-    ) -> None:
-        super().__init__(
-            batches=self._features,
-            num_images=num_images,
-            reduce_sum=reduce_sum,
-            autocast=autocast,
-        )
-        self._images, self._kept = batches, None
+    _kept: list[Any] | None = None  # batches with features in place of images
 
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Return what ``Top1`` returns; the first call embeds the images."""
         if self._kept is None:
-            self._kept = [replace(b, images=model.embed(b.images)) for b in self._images()]
+            self._kept = [replace(b, images=model.embed(b.images)) for b in self.batches()]
+            self.batches = lambda: self._kept
         return super().__call__(model)
-
-    def _features(self) -> Iterable[Any]:
-        return self._kept

@@ -5,7 +5,7 @@ Exact at any size: queries are ranked in blocks, so memory grows with the galler
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -28,24 +28,36 @@ class Retrieval:
         map: mean average precision over the valid queries, in [0, 1].
         cmc: share of the valid queries with a match among the first k, k = 1..50, float64.
         valid_queries: those with a match on another camera; only they count.
-        average_precision: per query, float64; NaN without a match.
         first_hit: per query, place of its first match from 1, int64; 0 without a match.
     """
 
     map: float
     cmc: Tensor
     valid_queries: int
-    average_precision: Tensor
     first_hit: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Images as the protocol sees them: features N x D, person ids N and cameras N."""
+    """Images as the protocol sees them, all on one device.
+
+    Attributes:
+        features: N x D, float32.
+        ids: N persons, int64.
+        cameras: N, int64.
+    """
 
     features: Tensor
     ids: Tensor
     cameras: Tensor
+
+    def at(self, chosen: Tensor | slice) -> Embedded:
+        """Return some of the images.
+
+        Args:
+            chosen: their positions.
+        """
+        return Embedded(self.features[chosen], self.ids[chosen], self.cameras[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +71,7 @@ class Places:
     found: Tensor
 
 
-def rank_gallery(
-    query_QD: Tensor,
-    query_ids_Q: Tensor,
-    query_cameras_Q: Tensor,
-    gallery_GD: Tensor,
-    gallery_ids_G: Tensor,
-    gallery_cameras_G: Tensor,
-    *,
-    chunk: int,
-) -> Retrieval:
+def rank_gallery(query: Embedded, gallery: Embedded, *, chunk: int | None = None) -> Retrieval:
     """Rank the gallery for every query by Euclidean distance and judge the order.
 
     Gallery images of the query's person on the query's own camera are left out; a query with no
@@ -78,67 +81,48 @@ def rank_gallery(
     and no hit.
 
     Args:
-        query_QD: features, float32, on any device; all other arguments on the same.
-        query_ids_Q: persons, int64.
-        query_cameras_Q: cameras, int64.
-        gallery_GD: features.
-        gallery_ids_G: persons; an id that no query has is a distractor.
-        gallery_cameras_G: cameras.
-        chunk: queries ranked at once; memory grows with chunk x G.
+        query: Q images to look for.
+        gallery: G images to find them in; an id that no query has is a distractor.
+        chunk: queries ranked at once; memory grows with chunk x G; None chooses.
 
     Raises:
         DataError: if no query has a match.
     Source: TransReID utils/metrics.py eval_func; recipes D.4. (Its distances are float32, where the
         difference of large squares leaves little of a small distance.)
     """
-    gallery = Embedded(gallery_GD.double(), gallery_ids_G, gallery_cameras_G)
-    blocks = zip(*(x.split(chunk) for x in (query_QD, query_ids_Q, query_cameras_Q)), strict=True)
-    norm_G = gallery.features.square().sum(1)
-    places = [_places(Embedded(*block), gallery, norm_G) for block in blocks]
+    size, chunk = len(query.ids), chunk or chunk_for(len(gallery.ids))
+    exact, norm_G = _exact(gallery)
+    blocks = (query.at(slice(start, start + chunk)) for start in range(0, size, chunk))
+    places = [_places(block, exact, norm_G) for block in blocks]
     precision_Q = torch.cat([_average_precision(part) for part in places])
     valid_Q = torch.cat([part.found for part in places]) > 0
     first_Q = torch.cat([part.ranks[:, 0] for part in places]).masked_fill(~valid_Q, 0)
     if not bool(valid_Q.any()):
         raise DataError(
-            f"retrieval: none of the {len(valid_Q)} queries shows a person whom another camera saw "
-            f"among the {len(gallery_ids_G)} gallery images; check that query and gallery belong "
+            f"retrieval: none of the {size} queries shows a person whom another camera saw "
+            f"among the {len(gallery.ids)} gallery images; check that query and gallery belong "
             "to the same data set"
         )
     hits_K = torch.bincount(first_Q[valid_Q].clamp(max=RANKS + 1), minlength=RANKS + 2)[1:-1]
     cmc_K = hits_K.cumsum(0).double() / valid_Q.sum()
-    if not bool(torch.isfinite(query_QD).all() & torch.isfinite(gallery_GD).all()):
+    if not bool(query.features.isfinite().all() & gallery.features.isfinite().all()):
         precision_Q, cmc_K, first_Q = precision_Q * torch.nan, cmc_K * torch.nan, first_Q * 0
     mean = float(precision_Q[valid_Q].mean())
-    return Retrieval(mean, cmc_K, int(valid_Q.sum()), precision_Q, first_Q)
+    return Retrieval(mean, cmc_K, int(valid_Q.sum()), first_Q)
 
 
-def first_places(
-    query_QD: Tensor,
-    query_ids_Q: Tensor,
-    query_cameras_Q: Tensor,
-    gallery_GD: Tensor,
-    gallery_ids_G: Tensor,
-    gallery_cameras_G: Tensor,
-    *,
-    count: int,
-) -> Tensor:
+def first_places(query: Embedded, gallery: Embedded, *, count: int) -> Tensor:
     """Return the positions Q x count of the nearest gallery images in the order that is judged.
 
     -1 stands where the gallery ends, without the images that are left out (see ``rank_gallery``).
 
     Args:
-        query_QD: features of the queries, float32.
-        query_ids_Q: persons of the queries, int64.
-        query_cameras_Q: cameras of the queries, int64.
-        gallery_GD: features of the gallery, float32.
-        gallery_ids_G: persons of the gallery, int64.
-        gallery_cameras_G: cameras of the gallery, int64.
+        query: Q images to look for.
+        gallery: images to find them in.
         count: K, places to return.
     """
-    gallery = Embedded(gallery_GD.double(), gallery_ids_G, gallery_cameras_G)
-    query = Embedded(query_QD, query_ids_Q, query_cameras_Q)
-    keys_QG = _order_keys(query, gallery, gallery.features.square().sum(1))
-    nearest = keys_QG.topk(min(count, len(gallery_ids_G)), largest=False)
+    keys_QG = _order_keys(query, *_exact(gallery))
+    nearest = keys_QG.topk(min(count, len(gallery.ids)), largest=False)
     first_QK = nearest.indices.masked_fill(nearest.values == REMOVED, -1)
     return F.pad(first_QK, (0, count - first_QK.shape[1]), value=-1)
 
@@ -146,6 +130,12 @@ def first_places(
 def chunk_for(gallery: int) -> int:
     """Return how many queries to rank at once in a gallery of that many images."""
     return max(1, PAIRS // gallery)
+
+
+def _exact(gallery: Embedded) -> tuple[Embedded, Tensor]:
+    """Return the gallery with features in float64, and their squared lengths."""
+    exact = replace(gallery, features=gallery.features.double())
+    return exact, exact.features.square().sum(1)
 
 
 def _places(query: Embedded, gallery: Embedded, norm_G: Tensor) -> Places:

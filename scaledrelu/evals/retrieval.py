@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scaledrelu.evals.embedding import embed_set
-from scaledrelu.evals.ranking import Embedded, chunk_for, first_places, rank_gallery
+from scaledrelu.evals.ranking import Embedded, first_places, rank_gallery
 
 # Q queries, G gallery images, N images of either, D features, P pictured queries, K first places
 
@@ -71,9 +71,9 @@ class RetrievalMap:
         gallery = self._embed(
             model, self.gallery, self.gallery_ids, self.gallery_cameras, "gallery"
         )
-        found = rank_gallery(*_parts(query), *_parts(gallery), chunk=chunk_for(len(gallery.ids)))
+        found = rank_gallery(query, gallery)
         pictured_P = spread_evenly(len(query.ids), PICTURED)
-        first_PK = first_places(*_parts(query, pictured_P), *_parts(gallery), count=FIRST_PLACES)
+        first_PK = first_places(query.at(pictured_P), gallery, count=FIRST_PLACES)
         metrics = {"val/map": 100.0 * found.map}
         metrics |= {f"val/rank{k}": 100.0 * float(found.cmc[k - 1]) for k in (1, 5, 10)}
         metrics["val/valid_queries"] = float(found.valid_queries)
@@ -108,7 +108,3 @@ def spread_evenly(total: int, count: int) -> Tensor:
     """
     count = min(total, count)
     return torch.arange(count) * total // count
-
-
-def _parts(images: Embedded, chosen: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
-    return images.features[chosen], images.ids[chosen], images.cameras[chosen]

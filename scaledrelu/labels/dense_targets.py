@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-OFFICIAL, CORRECTED = "official", "corrected"
+from scaledrelu.config.augment import OFFICIAL
 
 
 @torch.no_grad()
@@ -22,7 +22,7 @@ def dense_targets(
     num_classes: int,
     grid: tuple[int, int],
     smoothing: float,
-    axes: str = OFFICIAL,
+    axes: str,
 ) -> tuple[Tensor, Tensor]:
     """Return the class targets and the token targets of a group, softmaxed and smoothed.
 

@@ -64,7 +64,7 @@ class Making:
         return len(encode(torch.zeros(2, self.kept, *self.map, dtype=torch.float16)))
 
 
-def claim(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] | None:
+def reserve(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] | None:
     """Reserve a folder for these maps, or return the manifest if it already holds them all.
 
     Maps that the same artifact got from other weights are deleted: its teacher was trained again.
@@ -75,10 +75,12 @@ def claim(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] 
         paths: paths of all maps, relative to the folder.
 
     Raises:
-        DataError: if the folder holds other maps.
+        DataError: if the folder holds other maps, or a note beside them is damaged.
     """
-    found = _read_json(folder / MAKING)
-    manifest = _read_json(folder / MANIFEST)
+    found = _read_json(folder / MAKING, otherwise="move this folder away to make the maps again")
+    manifest = _read_json(
+        folder / MANIFEST, otherwise="remove it to have the maps checked and it written again"
+    )
     if manifest is not None:
         if found == making.plain():
             return manifest
@@ -180,9 +182,21 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path, *, otherwise: str) -> dict[str, Any] | None:
+    """Return what a note beside the maps says; None if it is not there.
+
+    Args:
+        path: the note.
+        otherwise: what to do if there is no copy of a damaged one.
+    """
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return found if isinstance(found, dict) else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(
+            f"{path}: damaged (not a JSON object); restore it from a copy, or {otherwise}"
+        )
+    return found

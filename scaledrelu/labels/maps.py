@@ -65,9 +65,6 @@ class LabelMaps:
         if hasattr(source, "images") and size <= _MEMORY_BYTES:
             self._whole = torch.stack([self._read(i) for i in range(len(source))])
 
-    def __len__(self) -> int:
-        return len(self._source)
-
     def __getitem__(self, index: int) -> Tensor:
         """Return the label map of one image; it may be a view, so do not change it.
 

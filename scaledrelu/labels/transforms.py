@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from PIL.Image import Resampling
 from torch import Tensor
@@ -71,7 +70,7 @@ class Labelled:
 
 
 def joint_train(
-    augment: AugmentConfig, *, image_size: int, mean: Sequence[float], decoder: str = "pil"
+    augment: AugmentConfig, *, image_size: int, mean: Sequence[float], decoder: str
 ) -> JointTransform:
     """Return the official training pipeline with label maps: (image, map) -> Labelled.
 
@@ -167,8 +166,7 @@ def _draw_changes(
 
 
 def _resized_by_pillow(image: Image, size: tuple[int, int], mode: Any) -> Tensor:
-    found = image.resize(size, Resampling[mode.name])
-    return torch.from_numpy(np.array(found)).permute(2, 0, 1)
+    return to_pixels(image.resize(size, Resampling[mode.name]))
 
 
 def _resized_by_torch(image: Image, size: tuple[int, int], mode: Any) -> Tensor:

@@ -22,15 +22,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scaledrelu.config.artifacts import MANIFEST, VERSION, artifact_directory
+from scaledrelu.config.artifacts import MANIFEST, VERSION, artifact_directory, named_by
 from scaledrelu.countdown import Countdown
 from scaledrelu.data.augment import DeviceAugment
-from scaledrelu.data.fetch import Request, open_fetch
+from scaledrelu.data.fetch import open_fetch
 from scaledrelu.data.sources import FolderSource, content_digest
+from scaledrelu.data.workers import Request
 from scaledrelu.errors import ConfigError, DataError, RunError
 from scaledrelu.files import write_atomic
 from scaledrelu.labels.dense_logits import dense_grid, dense_logits
-from scaledrelu.labels.folder import Making, check_space, claim, encode, missing_maps, write_map
+from scaledrelu.labels.folder import Making, check_space, encode, missing_maps, reserve, write_map
 from scaledrelu.labels.maps import LabelMaps, label_path
 from scaledrelu.labels.teachers import Teacher, weights_digest
 
@@ -87,24 +88,25 @@ def make_label_maps(
         DataError: a bad image, a full disk, or a folder that holds other maps.
         RunError: if the teacher's logits are not finite.
     """
-    paths, images = label_paths(teacher), images_of(teacher)
+    paths = label_paths(teacher)
     if teacher.threads:
         torch.set_num_threads(teacher.threads)
     model = teacher.model.to(device)
+    weights, content = weights_digest(model), _digest([*paths, *_images_of(teacher)])
     making = Making(
-        artifact_id=artifact_id or default_id(teacher, images),
+        artifact_id=artifact_id or default_id(teacher, weights=weights, content=content),
         kind=KIND,
         teacher=teacher.name,
-        weights_sha256=weights_digest(model),
+        weights_sha256=weights,
         image_size=teacher.image_size,
         num_classes=teacher.num_classes,
         num_files=len(paths),
-        paths_sha256=_digest([*paths, *images]),
+        paths_sha256=content,
         map=dense_grid(model, image_size=teacher.image_size, num_classes=teacher.num_classes),
         kept=KEPT,
     )
     folder = Path(out) if out else artifact_directory(results, making.artifact_id)
-    manifest = claim(folder, making, paths)
+    manifest = reserve(folder, making, paths)
     if manifest is not None:
         log.info("%s: already made", folder)
         return MadeMaps(folder, making, manifest["sha256"], manifest["top1_of_teacher"])
@@ -145,25 +147,24 @@ def label_paths(teacher: Teacher) -> list[str]:
     return paths
 
 
-def images_of(teacher: Teacher) -> list[str]:
+def _images_of(teacher: Teacher) -> list[str]:
     """Return digests of the teacher's image files; empty for images in memory."""
     source = teacher.source
     return [content_digest(source)] if isinstance(source, FolderSource) else []
 
 
-def default_id(teacher: Teacher, images: Sequence[str]) -> str:
+def default_id(teacher: Teacher, *, weights: str, content: str) -> str:
     """Return the artifact's id; for a run of our own it is the id that a plan gives it.
 
     Args:
         teacher: network and images.
-        images: digests as :func:`images_of` returns them.
+        weights: digest of the network's weights.
+        content: digest of the maps' paths and of the images.
     """
-    parts: dict[str, Any] = {"kind": KIND, "teacher": teacher.name, "version": VERSION}
+    facts: dict[str, Any] = {"kind": KIND, "teacher": teacher.name, "version": VERSION}
     if teacher.settings:
-        parts["settings"] = teacher.settings
-        parts["weights"] = weights_digest(teacher.model)
-        parts["images"] = _digest([*label_paths(teacher), *images])
-    return f"labels-{_digest([json.dumps(parts)])[:12]}"
+        facts |= {"settings": teacher.settings, "weights": weights, "images": content}
+    return named_by("labels", **facts)
 
 
 def top_logits(logits_BCHW: Tensor) -> Tensor:

@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, Artifact, artifact_directory
-from scaledrelu.config.places import CONF_DIR
+from scaledrelu.config.places import ROOT
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.lock import BusyError, claim
 from scaledrelu.runs.process import stop_with_parent
 from scaledrelu.runs.record import ERROR, write_error
 
-ROOT = CONF_DIR.parent
 KEPT_LINES = 1000  # last lines of the output of a script that failed
 
 

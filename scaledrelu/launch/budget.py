@@ -68,11 +68,12 @@ class Budget:
             self._at_first, self._asked = self.left, True
         if name not in self._runs:
             return self.left > 0
+        trained = [other for other in running if other in self._runs]
         expected = self._expected(name)
         needed = self._needed(expected)
         if needed > self.left:
             self.left_out[name] = _too_long(expected, needed, self.left)
-        elif expected is None and any(self._expected(other) is None for other in running):
+        elif expected is None and any(self._expected(other) is None for other in trained):
             self.left_out[name] = "no similar run has finished, so its duration is unknown"
         else:
             self.left_out.pop(name, None)
@@ -133,8 +134,8 @@ class Budget:
         return "not started, or stopped before its first checkpoint: the budget is used up"
 
     def _expected(self, name: str) -> float | None:
-        run = self._runs.get(name)
-        return None if run is None else time_left(self._estimate(run), run.saved).seconds
+        run = self._runs[name]
+        return time_left(self._estimate(run), run.saved).seconds
 
     def _learn(self, run: PlannedRun, seconds: float) -> None:
         """Note how long a run trained, and what its start cost beyond that."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.places import CONF_DIR, published_root, runs_root
+from scaledrelu.config.places import ROOT, published_root, runs_root
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.damage import UNREADABLE
 from scaledrelu.runs.record import Saved, read_config, read_result
@@ -17,7 +17,7 @@ from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.text import duration
 
-PUBLISHED = published_root(CONF_DIR.parent / "results")  # holds a folder of each profile
+PUBLISHED = published_root(ROOT / "results")  # holds a folder of each profile
 SAM_FACTOR = 2.0  # two gradients
 
 Kind = tuple[Any, ...]

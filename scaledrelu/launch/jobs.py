@@ -18,8 +18,7 @@ from scaledrelu.runs.damage import REDONE
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Status, run_directory, times_redone
-from scaledrelu.tables.artifacts import PlannedArtifact
-from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.tables.plan import Plan, PlannedArtifact, PlannedRun
 from scaledrelu.tables.printed import printed_of, with_printed
 
 Train = Callable[..., int]  # (results, run id, changes=...) -> exit status; can be pickled
@@ -37,8 +36,10 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
     jobs: dict[str, Job] = {}
     for run in todo:
         item = plan.artifacts[run.artifact] if run.artifact else None
-        if item is not None and item.artifact_id not in jobs and _is_to_be_made(item, jobs, plan):
-            jobs[item.artifact_id] = _artifact_job(item, plan, captions, again=jobs)
+        if item is not None and item.artifact_id not in jobs:
+            redo = any(name in jobs for name in item.artifact.upstream)
+            if redo or not _manifest_of(item, plan).exists():
+                jobs[item.artifact_id] = _artifact_job(item, plan, captions, redo=redo)
         again = run.status.done or run.status is Status.DAMAGED
         replaces = files.mark(run.run_id) if again else None
         config = with_printed(run.config, printed.get(run.run_id))
@@ -110,12 +111,11 @@ def _set_aside(folder: Path, files: Files, replaces: int) -> None:
 
 
 def _artifact_job(
-    item: PlannedArtifact, plan: Plan, captions: Mapping[str, str], *, again: Mapping[str, Job]
+    item: PlannedArtifact, plan: Plan, captions: Mapping[str, str], *, redo: bool
 ) -> Job:
-    redo = any(name in again for name in item.artifact.upstream)
+    """Return the job that makes an artifact; again where what it is made from is trained again."""
     files = files_of(plan)
-    manifest = artifact_directory(plan.results, item.artifact_id) / MANIFEST
-    forget = partial(manifest.unlink, missing_ok=True)  # so that it is made again
+    forget = partial(_manifest_of(item, plan).unlink, missing_ok=True)
     return Job(
         name=item.artifact_id,
         work=partial(make_artifact, item.artifact, results=plan.results),
@@ -126,10 +126,8 @@ def _artifact_job(
     )
 
 
-def _is_to_be_made(item: PlannedArtifact, again: Mapping[str, Job], plan: Plan) -> bool:
-    """Whether an artifact is missing, or what it is made from is trained again."""
-    made = (artifact_directory(plan.results, item.artifact_id) / MANIFEST).exists()
-    return not made or any(name in again for name in item.artifact.upstream)
+def _manifest_of(item: PlannedArtifact, plan: Plan) -> Path:
+    return artifact_directory(plan.results, item.artifact_id) / MANIFEST
 
 
 def _in_words(run: PlannedRun) -> str:

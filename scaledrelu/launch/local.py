@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.launch.executor import WORKED_ON, Event, Files, Job, What
-from scaledrelu.launch.server import ForkServer, Request
+from scaledrelu.launch.server import Child, ForkServer
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_INTERRUPTED
 from scaledrelu.runs.lock import BusyError
 from scaledrelu.runs.record import Status
@@ -66,7 +66,7 @@ class LocalExecutor:
         files: Files,
         slots: Sequence[Mapping[str, str]],
         *,
-        preload: Sequence[str] = (),
+        preload: Sequence[str],
         admit: Admit = anything,
     ) -> None:
         self._files, self._preload, self._admit = files, preload, admit
@@ -99,7 +99,7 @@ class LocalExecutor:
             events = self._hear(min(timeout_s, LOOK_S) if self._held else timeout_s)
         return events
 
-    def stop(self, impatient: Callable[[], bool] = lambda: False) -> list[Event]:
+    def stop(self, impatient: Callable[[], bool]) -> list[Event]:
         """Ask running jobs to save and end, and kill them after a while or when told to.
 
         Args:
@@ -179,7 +179,7 @@ class LocalExecutor:
             self._server = self._open_server()
         log = self._files.folder(job.name) / CONSOLE
         try:
-            pid = self._server.start(Request(job.name, pickle.dumps(job.work), log, self._free[0]))
+            pid = self._server.start(Child(job.name, pickle.dumps(job.work), log, self._free[0]))
         except (EOFError, OSError):
             return self._server_died()
         del self._waiting[job.name]

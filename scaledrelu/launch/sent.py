@@ -122,7 +122,6 @@ class SentJobs:
         if ended.left:
             return Event(name, What.STOPPED, f"SLURM job {sent.job_id} ended ({ended})")
         record = read_job(self._files.folder(name))
-        state = f"SLURM state {ended.state}"
-        reason = f"{state} before a result was written (job {sent.job_id})"
+        reason = f"SLURM state {ended.state} before a result was written (job {sent.job_id})"
         self._files.blame(name, reason, f"log: {record.log}" if record else "")
         return Event(name, What.FAILED, reason)

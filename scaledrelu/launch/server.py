@@ -22,14 +22,13 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NoReturn
 
+from scaledrelu.config.places import ROOT
 from scaledrelu.errors import RunError
 from scaledrelu.runs.process import is_orphan, stop_with_parent
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Child:
     """A child to fork."""
 
     name: str
@@ -71,13 +70,13 @@ class ForkServer:
         if trouble := self._startup_problem():
             raise RunError(f"training cannot start: {trouble}; see {log}")
 
-    def start(self, request: Request) -> int:
+    def start(self, child: Child) -> int:
         """Fork a child and return its process id.
 
         Raises:
             EOFError, OSError: the server is gone; its children save and end.
         """
-        self._link.send(request)
+        self._link.send(child)
         while True:
             name, pid, status = self._link.recv()
             if status is None:
@@ -117,16 +116,8 @@ def serve(link: Connection, parent: int) -> int:
         parent: process id of the client, with which the server ends.
     """
     stop_with_parent(parent)
-    sys.path[:], preload = link.recv()
-    try:
-        for name in preload:
-            importlib.import_module(name)
-    except Exception as error:
-        traceback.print_exc()
-        link.send(f"{type(error).__name__}: {error}")
+    if not _load(link):
         return 1
-    gc.freeze()  # or every child's first collection would copy the shared memory
-    link.send("")
     awake, wake = socket.socketpair()
     for end in (awake, wake):
         end.setblocking(False)
@@ -142,18 +133,39 @@ def serve(link: Connection, parent: int) -> int:
         if link not in ready:
             continue
         try:
-            request = link.recv()
+            child = link.recv()
         except (EOFError, OSError):
             break
-        server = os.getpid()
-        if (pid := os.fork()) == 0:
-            signal.set_wakeup_fd(-1)
-            for end in (link, awake, wake):
-                end.close()
-            _child(request, server)
-        children[pid] = request.name
-        link.send((request.name, pid, None))
+        pid = _fork(child, ends=(link, awake, wake))
+        children[pid] = child.name
+        link.send((child.name, pid, None))
     return 0
+
+
+def _load(link: Connection) -> bool:
+    """Import what the client names, and tell it how that went; return whether it went well."""
+    sys.path[:], preload = link.recv()
+    try:
+        for name in preload:
+            importlib.import_module(name)
+    except Exception as error:
+        traceback.print_exc()
+        link.send(f"{type(error).__name__}: {error}")
+        return False
+    gc.freeze()  # or every child's first collection would copy the shared memory
+    link.send("")
+    return True
+
+
+def _fork(child: Child, *, ends: Sequence[Connection | socket.socket]) -> int:
+    """Start a child, which closes the ends that are the server's; return its process id."""
+    server = os.getpid()
+    if (pid := os.fork()) == 0:
+        signal.set_wakeup_fd(-1)
+        for end in ends:
+            end.close()
+        _become(child, server)
+    return pid
 
 
 def _report_ended(children: dict[int, str], link: Connection) -> None:
@@ -163,16 +175,16 @@ def _report_ended(children: dict[int, str], link: Connection) -> None:
             link.send((children.pop(pid), pid, os.waitstatus_to_exitcode(status)))
 
 
-def _child(request: Request, server: int) -> NoReturn:
+def _become(child: Child, server: int) -> NoReturn:
     """Become the process of one job, and end with its exit status."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     stop_with_parent(server)
     status = 1
     try:
-        _print_to(request.log)
-        os.environ.update(request.environment)
-        status = pickle.loads(request.work)()
+        _print_to(child.log)
+        os.environ.update(child.environment)
+        status = pickle.loads(child.work)()
     except Exception:
         traceback.print_exc()
     finally:  # without the exit handlers that the server registered

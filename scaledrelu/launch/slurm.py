@@ -20,18 +20,19 @@ from scaledrelu.launch.executor import WORKED_ON, Event, Files, Job, What
 from scaledrelu.launch.queue import QueuedJob, cancel, queued_jobs
 from scaledrelu.launch.sent import QUEUE_POLL_S, SentJobs
 from scaledrelu.launch.slurm_options import check_slurm, options_of
-from scaledrelu.launch.submission import has_work, jobs_folder, keep_record, submit_job
+from scaledrelu.launch.submission import (
+    RefusedError,
+    has_work,
+    jobs_folder,
+    keep_record,
+    submit_job,
+)
 from scaledrelu.runs.lock import BusyError, claim
 from scaledrelu.runs.record import Status
 
 FULL_S = 60.0  # pause when SLURM accepts no more jobs and none of ours ends
 PORTION = 50  # jobs to submit before checking for a request to stop
-SBATCH = re.compile(r"sbatch: (error: )?")
 TOO_MANY = re.compile(r"Submit\w*Limit|temporarily")  # of one person, of a group, or of all
-
-
-class _RefusedError(Exception):
-    """SLURM does not accept a job, now or ever."""
 
 
 class SlurmExecutor:
@@ -102,7 +103,7 @@ class SlurmExecutor:
             self._pause_until = 0.0  # there may be room for others
         return events
 
-    def stop(self, impatient: Callable[[], bool] = lambda: False) -> list[Event]:
+    def stop(self, impatient: Callable[[], bool]) -> list[Event]:
         """Submit nothing more and cancel what is queued; see :meth:`SentJobs.stop`."""
         self._unsent.clear()
         return self._sent.stop(impatient)
@@ -130,7 +131,7 @@ class SlurmExecutor:
                 return events
             try:
                 events += self._consider(job, queued.get(job.name))
-            except _RefusedError as refusal:
+            except RefusedError as refusal:
                 events += self._refused(job, refusal)
                 pause_s = FULL_S
                 break
@@ -144,7 +145,7 @@ class SlurmExecutor:
         """Adopt, submit or hold a job.
 
         Raises:
-            _RefusedError: SLURM does not take it.
+            RefusedError: SLURM does not take it.
         """
         if queued is not None and not queued.leaving:
             if has_work(queued.job_id, self._files):
@@ -157,11 +158,8 @@ class SlurmExecutor:
             return [Event(job.name, What.DONE)]
         if (obstacle := self._obstacle(job, state)) is not None:
             return self._hold(job, obstacle)
-        try:
-            after = self._waits_for(job)
-            record = submit_job(job, self._options, files=self._files, after=after)
-        except Exception as error:
-            raise _RefusedError(_in_one_line(error)) from error
+        after = self._waits_for(job)
+        record = submit_job(job, self._options, files=self._files, after=after)
         where = f"job {record.job_id}, log {record.log}"
         return [self._taken(job, record.job_id, What.QUEUED, where)]
 
@@ -193,7 +191,7 @@ class SlurmExecutor:
         self._held.add(job.name)
         return [Event(job.name, What.WAITING, reason)]
 
-    def _refused(self, job: Job, refusal: _RefusedError) -> list[Event]:
+    def _refused(self, job: Job, refusal: RefusedError) -> list[Event]:
         """Leave the rest for later if it may be too many only.
 
         Raises:
@@ -218,10 +216,3 @@ class SlurmExecutor:
             before = self._order[-self._n_jobs]
             found += [before] if self._sent.is_open(before) else []
         return list(dict.fromkeys(found))
-
-
-def _in_one_line(error: Exception) -> str:
-    """Return sbatch's message, or the last line of another error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [SBATCH.sub("", line, count=1) for line in lines if SBATCH.match(line)]
-    return ": ".join(said or lines[-1:]) or type(error).__name__

@@ -20,7 +20,7 @@ from scaledrelu.launch.queue import (
     read_job,
 )
 from scaledrelu.runs.lock import read_attempt
-from scaledrelu.runs.record import Status, read_saved, run_directory
+from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.text import duration
 
@@ -115,9 +115,8 @@ def _in_words(speed: Speed, run: PlannedRun) -> str:
 
 def _share(speed: Speed, run: PlannedRun, epochs: int) -> float:
     """Return the share of a run that is done."""
-    saved = read_saved(run_directory(run.config.paths.results, run.run_id))
-    if speed.step is not None and saved is not None and saved.total_steps:
-        return min(1.0, speed.step / saved.total_steps)
+    if speed.step is not None and run.saved is not None and run.saved.total_steps:
+        return min(1.0, speed.step / run.saved.total_steps)
     return (speed.epoch - 1) / epochs if speed.epoch else 0.0
 
 

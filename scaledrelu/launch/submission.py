@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.places import CONF_DIR
+from scaledrelu.config.places import ROOT, runs_root
 from scaledrelu.launch.executor import Files, Job
 from scaledrelu.launch.queue import JobRecord, comment_of, write_job
 from scaledrelu.launch.slurm_options import SHARED, options_of
@@ -23,6 +24,12 @@ from scaledrelu.runs.record import Status
 from scaledrelu.tables.typed import as_list
 
 log = logging.getLogger(__name__)
+
+SBATCH = re.compile(r"sbatch: (error: )?")
+
+
+class RefusedError(Exception):
+    """SLURM does not take a job, now or ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +82,18 @@ def submit_job(
         options: options of all jobs, see ``slurm_options.options_of``.
         files: the results folder, by its absolute path.
         after: numbers of the jobs that must have ended first.
+
+    Raises:
+        RefusedError: SLURM does not take it, or the file that it is handed cannot be written.
     """
     from submitit import AutoExecutor
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     found = options_of(job, options)
     setup = [
         "export PYTHONSAFEPATH=1",  # the folder of the command holds no code of ours
         "export SLURM_KILL_BAD_EXIT=1",  # a task that dies takes the others along
-        f"export PYTHONPATH={shlex.quote(str(CONF_DIR.parent))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}",
     ]
     if "cpus_per_task" in found:  # srun of SLURM 22.05 and later gives one otherwise
         setup.append(f"export SRUN_CPUS_PER_TASK={found['cpus_per_task']}")
@@ -98,6 +109,8 @@ def submit_job(
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # sbatch's refusal is in the error, too
             submitted = executor.submit(ClusterWork(files, job.name, job.work, job.after))
+    except (FailedJobError, FailedSubmissionError, OSError) as error:
+        raise RefusedError(_in_one_line(error)) from error
     finally:
         for unsent in jobs_folder(files).glob("*.pkl"):  # that was to become a refused job's
             unsent.unlink()
@@ -129,9 +142,16 @@ def has_work(job_id: str, files: Files) -> bool:
 
 def jobs_folder(files: Files) -> Path:
     """Return the folder that holds what jobs are handed, and their logs."""
-    return files.results / "runs" / ".slurm"
+    return runs_root(files.results) / ".slurm"
 
 
 def _of_submitit(files: Files, job_id: str, name: str) -> Path:
     """Return a file of a job, by the name that submitit gives it."""
     return jobs_folder(files) / job_id / f"{job_id}_{name}"
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return sbatch's message, or the last line of another error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [SBATCH.sub("", line, count=1) for line in lines if SBATCH.match(line)]
+    return ": ".join(said or lines[-1:]) or type(error).__name__

@@ -21,9 +21,9 @@ from scaledrelu.errors import ConfigError
 from scaledrelu.models.attention import ScoresThenScale
 from scaledrelu.models.mix_token import Box, box_mask, swap
 from scaledrelu.models.parts import Parts
+from scaledrelu.models.weights import OUR_CONVS, TIMM_CONVS
 
 POOLING = 2  # stem cells per token cell and side
-TIMM_CONVS, OUR_CONVS = "patch_embed.conv.", "patch_embed.convs."
 TIMM_PATCH = 8  # timm builds its own stem for 4, 8 or 16 only; ours replaces it
 
 

@@ -14,7 +14,6 @@ def differences(found: Weights, own: Weights) -> str:
 
     Args:
         found: weights of a file, under our names.
-        own: weights of the model that they are to be loaded into.
         own: weights of the model that they are meant for.
     """
     there, here = _describe(found), _describe(own)

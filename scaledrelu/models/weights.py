@@ -36,6 +36,7 @@ BARE = "a bare state dict"
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")  # DDP (DINO with BatchNorm), torch.compile
 # Prefixes of a backbone inside other modules: DINO's teacher, a task's backbone, a probe's network.
 INNER = ("teacher.", "backbone.", "frozen.")
+TIMM_CONVS, OUR_CONVS = "patch_embed.conv.", "patch_embed.convs."  # of a VOLO's stem
 HEADS = ("head.", "head_dist.", "aux_head.", "pre_logits.")
 COUNTER = ".num_batches_tracked"
 ALLOWED = "official DINO or DeiT, timm's ViT, runs of this project"
@@ -99,9 +100,7 @@ def read_backbone(
     """
     layout, weights, skipped = _find(state, source)
     own = model.state_dict()
-    weights = {
-        name.replace("patch_embed.conv.", "patch_embed.convs."): w for name, w in weights.items()
-    }
+    weights = {name.replace(TIMM_CONVS, OUR_CONVS): w for name, w in weights.items()}
     for name in [name for name in weights if name.startswith(HEADS)]:  # a new task has its own
         skipped.append(name)
         del weights[name]

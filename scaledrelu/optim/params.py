@@ -62,9 +62,9 @@ def parameter_groups(
 
 
 def set_lr(optimizer: torch.optim.Optimizer, schedule: LrSchedule, step: int) -> float:
-    """Set the rate of every parameter group at a step; return that of a group without factors.
+    """Set the rate of every parameter group at a step; return that of a group without a factor.
 
-    A group's ``peak_factor`` goes into its curve, its ``lr_scale`` multiplies the result.
+    A group's ``peak_factor`` goes into its curve.
 
     Args:
         optimizer: its groups are changed.
@@ -74,8 +74,7 @@ def set_lr(optimizer: torch.optim.Optimizer, schedule: LrSchedule, step: int) ->
     lr = schedule.at(step)
     for group in optimizer.param_groups:
         factor = group.get("peak_factor")
-        own = lr if factor is None else schedule.at(step, peak_factor=factor)
-        group["lr"] = own * group.get("lr_scale", 1.0)
+        group["lr"] = lr if factor is None else schedule.at(step, peak_factor=factor)
     return lr
 
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scaledrelu.config.schedule import ScheduleConfig, WarmupConfig
+from scaledrelu.config.schedule import AFTER_WARMUP, STEP, ScheduleConfig, WarmupConfig
 from scaledrelu.errors import ConfigError
 from scaledrelu.optim.cosine import Fall, half_cosine, rise_then_fall
-
-AFTER_WARMUP, STEP = "after_warmup", "step"  # words of schedule.cosine and schedule.unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,7 @@ def build_update(
     groups = batch_groups(config.batch, local_groups(config, world))
     joined = None
     if config.launch.groups_at_once and len(groups) > 1:
-        joined = join_groups(config, task, len(groups), world.device)
+        joined = see_groups_at_once(config, task, len(groups), world.device)
     gradient = BatchGradient(
         wrap(config, task, world),
         optimizer,
@@ -202,7 +202,9 @@ def build_update(
     return Update(gradient, clip_grad=config.optimizer.clip_grad, clip=config.optimizer.clip)
 
 
-def join_groups(config: RunConfig, task: Task, groups: int, device: torch.device) -> JoinedGroups:
+def see_groups_at_once(
+    config: RunConfig, task: Task, groups: int, device: torch.device
+) -> JoinedGroups:
     """Let a task see all groups of this process in one pass.
 
     Args:

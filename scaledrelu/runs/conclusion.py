@@ -6,15 +6,27 @@ person stopped the command. A bug keeps its traceback. Imports neither torch nor
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from scaledrelu.errors import RunError, ScaledReluError, reader_may_leave
+from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.files import cannot_read
 from scaledrelu.runs.ending import EXIT_CTRL_C, EXIT_FAILED, EXIT_OK, EXIT_WRONG_INPUT
 
 
-@reader_may_leave()
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Take it for the end of the output when a reader such as ``head`` has seen enough."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@_reader_may_leave()
 def concluded(work: Callable[[], int | None]) -> int:
     """Do the work; turn mistakes, a failure or Ctrl-C into lines; return the exit status.
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from scaledrelu.config.evaluation import is_percent
+from scaledrelu.config.places import RESULT as RESULT
 from scaledrelu.runs.damage import (
     FINISH,
     UNREADABLE,
@@ -19,7 +20,6 @@ from scaledrelu.runs.damage import (
     read_json,
 )
 
-RESULT = "result.json"
 MOST_PERCENT = 100 + 1e-6  # means of many values may round up
 NON_FINITE = "non_finite"  # kinds of crash, as engine/divergence.py names them
 COLLAPSED = "collapsed"  # the one that leaves a finite loss

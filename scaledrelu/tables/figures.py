@@ -155,7 +155,7 @@ def _values(where: str, raw: Mapping[str, Any], layers: int) -> tuple[float, ...
     found = raw.get("values", MISSING)
     if found == MISSING:
         return None
-    fits = isinstance(found, list) and all(reading.a_number(one, highest=1.0) for one in found)
+    fits = isinstance(found, list) and all(reading.is_number(one, highest=1.0) for one in found)
     if not fits or len(found) != layers:
         raise TableError(
             f"{where}: values must be '{MISSING}', or {layers} numbers in [0, 1], one per layer "
@@ -167,7 +167,7 @@ def _values(where: str, raw: Mapping[str, Any], layers: int) -> tuple[float, ...
 def _axes(where: str, raw: Any) -> Axes:
     check_keys(raw, AXES_KEYS, where)
     ticks = tuple(reading.a_list(raw, "y_ticks", where))
-    if not all(reading.a_number(one, highest=1e6) for one in ticks):
+    if not all(reading.is_number(one, highest=1e6) for one in ticks):
         raise TableError(f"{where}: y_ticks must be a list of numbers from 0 on")
     names = {key: reading.a_text(raw, key, "", where) for key in ("x", "y")}
     return Axes(**names, y_ticks=ticks)

@@ -88,7 +88,7 @@ def _rates(raw: Mapping[str, Any], where: str) -> dict[str, float]:
     rates = raw["optimizers"]
     reading.check_pairs(rates, f"{where}, optimizers")
     for name, value in rates.items():
-        if not reading.a_number(value, highest=math.inf) or not value:
+        if not reading.is_number(value, highest=math.inf) or not value:
             raise TableError(
                 f"{where}, optimizers: {name}: {value!r}: must be the rate above 0 that the "
                 "multiples are of, with a decimal point (1.0e-3)"
@@ -98,7 +98,7 @@ def _rates(raw: Mapping[str, Any], where: str) -> dict[str, float]:
 
 def _numbers(raw: Mapping[str, Any], key: str, where: str, *, lowest: float) -> list[float]:
     found = reading.a_list(raw, key, where)
-    fit = all(reading.a_number(item, highest=math.inf) and item >= lowest for item in found)
+    fit = all(reading.is_number(item, highest=math.inf) and item >= lowest for item in found)
     if not fit or len(set(found)) < len(found):
         limit = "above 0" if lowest else "from 0 on"
         raise TableError(f"{where}: {key}={found}: must be different numbers {limit}")

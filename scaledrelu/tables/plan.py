@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.config.artifacts import Artifact
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.runs.record import Saved, Status
 from scaledrelu.runs.result import Result
-from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.table import Column, Row, Table
 
@@ -32,6 +32,21 @@ class PlannedRun:
     reason: str | None  # first line of error.txt, or what is damaged and what to do
     result: Result | None = None  # of a finished run
     saved: Saved | None = None  # the checkpoint that an unfinished run continues from
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedArtifact:
+    """One artifact: how to make it and what its folder says."""
+
+    artifact: Artifact
+    wave: int
+    status: Status  # ok | failed | missing
+    reason: str | None  # first line of error.txt
+
+    @property
+    def artifact_id(self) -> str:
+        """The name of its folder."""
+        return self.artifact.artifact_id
 
 
 @dataclass(frozen=True, slots=True)

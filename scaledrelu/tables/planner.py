@@ -17,22 +17,12 @@ from scaledrelu.config.data import MADE
 from scaledrelu.config.identity import canonical, id_of, is_transient, with_start
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, TableError, nearest
-from scaledrelu.runs.damage import RecordError, check_runs
-from scaledrelu.runs.record import (
-    Saved,
-    Status,
-    finished_result,
-    read_error,
-    read_saved,
-    run_directory,
-    unfinished_status,
-)
-from scaledrelu.runs.result import Result
-from scaledrelu.tables.artifacts import PlannedArtifact, inspect_artifact
+from scaledrelu.runs.damage import check_runs
 from scaledrelu.tables.captions import Subject, label
 from scaledrelu.tables.composer import Compose, Composed, Composer
 from scaledrelu.tables.figures import load_planned
-from scaledrelu.tables.plan import Cell, Plan, PlannedRun
+from scaledrelu.tables.inspection import inspect_artifact, inspect_run
+from scaledrelu.tables.plan import Cell, Plan, PlannedArtifact, PlannedRun
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import merge_overrides
 from scaledrelu.tables.table import Column, Row, Table
@@ -75,6 +65,7 @@ def build_plan(
                 wanted = tuple(seeds or table.seeds_of(row).at(profile))
                 with _placed(table, row, overrides):
                     cells.append(planner.cell(table, row, column, wanted))
+    compose.save()
     return Plan(
         profile=profile,
         seeds=tuple(seeds) if seeds else None,
@@ -116,7 +107,7 @@ def plan_loaded(
         TableError, ConfigError: one line, naming the table and row or the key.
     """
     composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
-    plan = build_plan(
+    return build_plan(
         tables,
         profile=settings.profile,
         seeds=settings.seeds,
@@ -124,8 +115,6 @@ def plan_loaded(
         compose=composer,
         overrides=settings.overrides,
     )
-    composer.save()
-    return plan
 
 
 def compose_at_paper(
@@ -268,40 +257,6 @@ class _Planner:
         groups = [item for item in overrides if item.partition("=")[0] in ("recipe", "model")]
         composed = self.compose.unpinned(merge_overrides(groups, (f"profile={OFFICIAL}",)))
         return composed.config.model.patch_size
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a run's directory says; see `PlannedRun`."""
-
-    status: Status
-    reason: str | None = None
-    result: Result | None = None
-    saved: Saved | None = None
-
-
-def inspect_run(results: Path, name: str, science: Mapping[str, Any]) -> Seen:
-    """Return what a run's directory says, after comparing the configuration stored in it.
-
-    A damaged record, or one of another config, is a state: it affects its own cells only.
-
-    Args:
-        results: results folder.
-        name: run id.
-        science: the scientific part of its configuration; what is stored must be the same.
-    """
-    folder = run_directory(results, name)
-    try:
-        result = finished_result(folder, science)
-    except RecordError as error:
-        # The run's id stands beside it; reports do not print local paths.
-        reason = str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")
-        return Seen(Status.DAMAGED, reason, saved=read_saved(folder))
-    if result is not None:
-        return Seen(Status(result.outcome.value), result=result)
-    status = unfinished_status(folder)
-    reason = read_error(folder) if status is Status.FAILED else None
-    return Seen(status, reason, saved=read_saved(folder))
 
 
 def _is_of_backbone(override: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,7 @@ from scaledrelu.config.overrides import NOT_OF_A_ROW, check_listed
 from scaledrelu.config.seeds import ALLOWED, Seeds, seeds_of, unknown_profile
 from scaledrelu.errors import ConfigError, TableError, nearest
 
-
-def read_yaml(path: Path, where: str) -> Any:
-    """Return what a file holds.
-
-    Args:
-        path: the file.
-        where: its name in errors.
-
-    Raises:
-        TableError: it cannot be read, is not YAML, or gives a key twice.
-    """
-    return yaml_file.read_yaml(path, where, error=TableError)
+read_yaml = partial(yaml_file.read_yaml, error=TableError)
 
 
 def check_pairs(raw: Any, where: str) -> None:
@@ -142,7 +132,7 @@ def check_profiles(names: Iterable[str], conf_dir: Path, where: str) -> None:
         raise TableError(f"{where}: {wrong}")
 
 
-def a_number(value: Any, *, highest: float) -> bool:
+def is_number(value: Any, *, highest: float) -> bool:
     """Say whether a paper's value is a number in its range.
 
     Args:

@@ -1,7 +1,7 @@
 """Turns a table file into a Table: what its rows run, their labels, and the paper's values.
 
 Decides the grammar of ``conf/table/*.yaml`` and nothing about runs: overrides are merged here and
-composed in ``plan.py``. A grid of ``conf/stability`` is a table, too (``grids.py``).
+composed in ``planner.py``. A grid of ``conf/stability`` is a table, too (``grids.py``).
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ def _paper(where: str, raw: Mapping[str, Any], metrics: Mapping[str, str]) -> di
                 f"Add {name} or mark it 'missing'."
             )
         highest = 100.0 if is_percent(metric) else float("inf")
-        if raw[name] not in (CRASH, MISSING) and not reading.a_number(raw[name], highest=highest):
+        if raw[name] not in (CRASH, MISSING) and not reading.is_number(raw[name], highest=highest):
             limit = "a number in [0, 100]" if highest == 100 else "a number from 0 on"
             raise TableError(
                 f"{where}: paper value '{raw[name]}' of column '{name}': not allowed; allowed: "
@@ -264,7 +264,7 @@ def _corrected(where: str, row: Mapping[str, Any]) -> dict[str, float]:
     raw = row.get("corrected", {})
     check_keys(raw, row.get("misprints", ()), f"{where}, corrected (of the misprints)")
     for metric, value in raw.items():
-        if not reading.a_number(value, highest=math.inf):
+        if not reading.is_number(value, highest=math.inf):
             raise TableError(
                 f"{where}, corrected: '{value}' of column '{metric}': must be a number from 0 on"
             )

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import yaml
 
 from scaledrelu.config.places import expand_home
+from scaledrelu.config.ranges import SEED
 from scaledrelu.errors import ConfigError
 
-MOST_SEED = 2**32 - 1
 _YAML_INT = "tag:yaml.org,2002:int"
 _EMPTY_ITEM = re.compile(r"[\[,]\s*,")
 
@@ -95,7 +95,7 @@ def as_seeds(value: Any) -> tuple[int, ...] | None:
                 f"seeds={plain}"
             )
     seeds = [_whole(item) for item in as_list(value)]
-    if not seeds or any(seed is None or seed > MOST_SEED for seed in seeds):
+    if not seeds or any(not SEED.holds(seed) for seed in seeds):
         raise ConfigError(
             f"seeds={as_typed(value)}: must be whole numbers from 0 on, e.g. seeds=0,1,2, or "
             "seeds=table for those in the table files"

@@ -103,9 +103,7 @@ class LinearProbe(Task):
     headless = True
     joins = True
 
-    def __init__(
-        self, backbone: VisionTransformer, *, num_classes: int, num_blocks: int = 4
-    ) -> None:
+    def __init__(self, backbone: VisionTransformer, *, num_classes: int, num_blocks: int) -> None:
         super().__init__()
         self.backbone = Probe(backbone, num_classes=num_classes, num_blocks=num_blocks)
         self.chance_loss = math.log(num_classes)

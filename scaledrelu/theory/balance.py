@@ -17,7 +17,7 @@ from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.run import RunConfig
 from scaledrelu.runs.optimisation import build_schedule
 from scaledrelu.theory.plan import TheoryRun
-from scaledrelu.theory.records import Norms, channel_norms, rank_correlation, steps_per_epoch
+from scaledrelu.theory.records import Norms, channel_norms, rank_correlation
 from scaledrelu.theory.theorem1 import descend, imbalance_left
 
 PAPER_IMAGES = 1_281_167  # of ImageNet-1k's training set
@@ -114,11 +114,11 @@ def flow() -> Flow:
 
 
 def _balance(run: TheoryRun) -> Balance:
-    config = run.run.config
+    config, steps = run.run.config, run.run.result.provenance["steps"]
     return Balance(
         run=run,
         decays_all=config.optimizer.decay_all,
         weight_decay=config.optimizer.build["weight_decay"],
-        decay_done=decay_done(config, steps_per_epoch(run.folder)),
+        decay_done=decay_done(config, steps // config.run_epochs),
         norms=channel_norms(run.folder),
     )

@@ -105,7 +105,8 @@ def _draw_matrices(axes: Sequence[Any], fitted: Fitted) -> None:
 
 def section(facts: Penalty) -> Section:
     """Return the section's text and findings."""
-    lines = [*_forms(facts), *_equality(facts.moved), *_penalty(facts)]
+    lines = [*_forms(facts), *_equality(facts.moved), *_penalty(facts.compared)]
+    lines += _zeros(facts.fitted)
     return Section(tuple(lines), tuple(_findings(facts)))
 
 
@@ -180,7 +181,7 @@ def _errors(moved: Sequence[Moved], pair: str, state: str) -> str:
     return f"{span(found)} ({len(found)} networks)" if found else "not run"
 
 
-def _penalty(facts: Penalty) -> Iterator[str]:
+def _penalty(compared: Sequence[Compared]) -> Iterator[str]:
     yield "## Theorem 1: which penalty"
     yield (
         "Rescaling leaves the loss alone, so weight decay chooses the factor: the smallest "
@@ -194,7 +195,7 @@ def _penalty(facts: Penalty) -> Iterator[str]:
             size(max(c.error for c in group)),
             span([float(c.excess.mean()) for c in group]),
         )
-        for name, group in grouped(facts.compared).items()
+        for name, group in grouped(compared).items()
     ]
     yield markdown_table(
         (
@@ -211,16 +212,18 @@ def _penalty(facts: Penalty) -> Iterator[str]:
         "channel both agree. The proof's last line, with the l1 norm, is no lower bound: weight "
         "decay goes below it. Nor does the penalty differ from channel to channel: the loss sees "
         "`v_c = |(alpha, beta)_c| w_c`, and the smallest weight decay is "
-        f"{_per_weight(facts.compared)} times `|v_c|_2` in every channel. The penalty weight of "
+        f"{_per_weight(compared)} times `|v_c|_2` in every channel. The penalty weight of "
         "Theorem 1 is no strength that adapts, but part of what is penalised."
     )
-    fitted, errors = facts.fitted, facts.fitted.errors
+
+
+def _zeros(fitted: Fitted) -> Iterator[str]:
     zero_rows = int((np.abs(fitted.descended) < ZERO).all(axis=1).sum())
     yield (
         f"The difference shows in what becomes zero. A {ROWS} x {COLUMNS} matrix (normal, rows of "
         "growing size, seed 0) is fitted by scale times weights, with gradient descent and weight "
-        f"decay {DECAY} on both: the solution differs by {size(errors[0])} from the group "
-        f"lasso's and by up to {size(errors[1])} from the entrywise one. It has "
+        f"decay {DECAY} on both: the solution differs by {size(fitted.errors[0])} from the group "
+        f"lasso's and by up to {size(fitted.errors[1])} from the entrywise one. It has "
         f"{zero_rows} of {ROWS} channels at zero as a whole and "
         f"{_single_zeros(fitted.descended)} single weights at zero in the others; the entrywise "
         f"lasso has {_single_zeros(fitted.entries)} such weights."
@@ -258,9 +261,14 @@ def _single_zeros(matrix: np.ndarray) -> int:
 
 
 def _findings(facts: Penalty) -> Iterator[Finding]:
+    yield from _findings_of_equality(facts)
+    yield from _findings_of_remark(facts)
+    yield from _findings_of_penalty(facts.compared)
+
+
+def _findings_of_equality(facts: Penalty) -> Iterator[Finding]:
     direct = [m.error for m in facts.moved if m.pair != THEOREM]
     printed = [m.error for m in facts.moved if m.pair == THEOREM]
-    linear = [m.error for m in facts.moved if m.pair == PROJECTION]
     exact = (*direct, *facts.of_eq_1)
     yield Finding(
         "Theorem 1: (alpha, beta) can be scaled up and the weights that read them down",
@@ -281,6 +289,10 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
         f"logits move by {span(printed)}" if printed else "-",
         f"stem of one projection, BatchNorm and ReLU: {len(printed)} networks",
     )
+
+
+def _findings_of_remark(facts: Penalty) -> Iterator[Finding]:
+    linear = [m.error for m in facts.moved if m.pair == PROJECTION]
     yield Finding(
         "Remark 1: the same with a linear layer before the attention",
         _same_function(linear),
@@ -293,19 +305,22 @@ def _findings(facts: Penalty) -> Iterator[Finding]:
         f"outputs move by {span(facts.behind_norm)}; exact for the LayerNorm's own weight and bias",
         f"{len(SEEDS)} random layers; {sum(m.pair == ATTENTION for m in facts.moved)} networks",
     )
+
+
+def _findings_of_penalty(compared: Sequence[Compared]) -> Iterator[Finding]:
     yield Finding(
         "Theorem 1: the penalty is an l1 norm of the attention weights",
-        judged(max(c.excess.max() for c in facts.compared) < 1 + ROUNDING),
+        judged(max(c.excess.max() for c in compared) < 1 + ROUNDING),
         "l1 is larger than the smallest weight decay by "
-        f"{span([float(c.excess.mean()) for c in facts.compared])}; a group lasso differs by "
-        f"{size(max(c.error for c in facts.compared))}",
-        f"{len(facts.compared)} layers, search per channel",
+        f"{span([float(c.excess.mean()) for c in compared])}; a group lasso differs by "
+        f"{size(max(c.error for c in compared))}",
+        f"{len(compared)} layers, search per channel",
     )
     yield Finding(
         "The strength of the penalty differs from channel to channel and adapts",
-        judged(max(c.per_effective_weight.std() for c in facts.compared) > ROUNDING),
-        f"{_per_weight(facts.compared)} times the norm of what the loss sees, in every channel",
-        f"{len(facts.compared)} layers, search per channel",
+        judged(max(c.per_effective_weight.std() for c in compared) > ROUNDING),
+        f"{_per_weight(compared)} times the norm of what the loss sees, in every channel",
+        f"{len(compared)} layers, search per channel",
     )
 
 

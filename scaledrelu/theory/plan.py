@@ -53,9 +53,7 @@ def plan_theory(*, results: Path, conf_dir: Path) -> Plan:
     """
     table = _table(conf_dir)
     composer = Composer(results, conf_dir=conf_dir)
-    plan = build_plan([table], profile=PROFILE, seeds=None, results=results, compose=composer)
-    composer.save()
-    return plan
+    return build_plan([table], profile=PROFILE, seeds=None, results=results, compose=composer)
 
 
 def theory_runs(plan: Plan) -> list[TheoryRun]:

@@ -88,16 +88,6 @@ def channel_norms(folder: Path) -> dict[str, Norms]:
     }
 
 
-def steps_per_epoch(folder: Path) -> int:
-    """Return how many updates an epoch of a finished run had.
-
-    Raises:
-        RunError: its metrics cannot be read.
-    """
-    last = _metrics(folder)[-1]
-    return last["step"] // (last["epoch"] + 1)
-
-
 def read_evidence(runs: Path, line: Line) -> list[Evidence]:
     """Return the evidence of a row's runs; a run whose record is not there is left out.
 

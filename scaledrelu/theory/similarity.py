@@ -19,6 +19,7 @@ SCALES = (0.1, 1.0, 10.0)  # beta
 KINDS = ("normal", "laplace", "uniform")
 CORRELATIONS = tuple(np.linspace(-0.9, 0.9, 13).round(2))
 SEEDS = range(3)
+FEATURES_OF_A_PAIR = 20_000
 VACUOUS = 1.0  # a cosine is never larger
 
 
@@ -151,10 +152,10 @@ def _bound(width: int, shift: float) -> float:
     return observe(tokens, kind=KINDS[0], seed=0, shift=shift, beta=1.0).bound
 
 
-def _pairs(correlation: float, seeds: Sequence[int], *, num_features: int = 20_000) -> Pairs:
+def _pairs(correlation: float, seeds: Sequence[int]) -> Pairs:
     found = []
     for seed in seeds:
-        one, noise = np.random.default_rng(seed).standard_normal((2, num_features))
+        one, noise = np.random.default_rng(seed).standard_normal((2, FEATURES_OF_A_PAIR))
         other = correlation * one + np.sqrt(1 - correlation**2) * noise
         cut = np.maximum([one, other], 0)
         found.append(theorem2.mean_cosine(cut).signed)

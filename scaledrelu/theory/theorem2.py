@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from scaledrelu.theory.theorem1 import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,7 @@ def test_volos_targets_are_those_of_ours(source, configs):
         num_classes=1000,
         grid=(14, 14),
         smoothing=0.1,
+        axes="official",
     )
     theirs = peer_data.roi_targets(labels.maps, labels.boxes, configs["VOLO"], grid=(14, 14))
     for mine, other in zip(ours, theirs, strict=True):

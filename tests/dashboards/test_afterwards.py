@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from scaledrelu.config.identity import canonical, run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.dashboards import afterwards
 from scaledrelu.dashboards.afterwards import (
@@ -23,12 +24,13 @@ from scaledrelu.dashboards.afterwards import (
     typed_rows,
 )
 from scaledrelu.engine.mirror_files import MARK, SENT, Rows, read_mark, record_of, summary_of
-from scaledrelu.engine.wandb_afterwards import known
+from scaledrelu.engine.wandb_afterwards import is_known
 from scaledrelu.errors import ConfigError, RunError, TableError
 from scaledrelu.runs.mirrored import Sender, told_of
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import run_directory, write_result
 from scaledrelu.runs.result import Outcome, Result
+from scaledrelu.tables.composer import Composer
 from scripts import mirror
 from tests.helpers.configs import composed
 from tests.helpers.fake_wandb import KEY, FakeWandb
@@ -149,7 +151,16 @@ def test_an_offline_copy_waits_once_and_gives_way_to_a_newer_one(tmp_path: Path)
     # What the server had already, by an online copy, is not copied again.
     (folder / "wandb" / SENT).write_text((newer / MARK).read_text())
     shutil.rmtree(newer)
-    assert known({**renamed, "mode": "offline"}, folder, record_of(renamed, folder))
+    assert is_known({**renamed, "mode": "offline"}, folder, record_of(renamed, folder))
+
+
+def test_what_tables_say_is_composed_once_for_all_commands(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(afterwards, "table_names", lambda _: ["table1"])
+    config = composed(*ROW)
+    first = Printers(CONF_DIR, tmp_path).of(config, None)
+    monkeypatch.setattr(Composer, "_compose", lambda *_: pytest.fail("composed anew"))
+    assert first == Printers(CONF_DIR, tmp_path).of(config, None)
+    assert first.tables == ("table1",)
 
 
 def test_what_tables_say_is_found_for_any_seed(tmp_path: Path, monkeypatch) -> None:

@@ -1,5 +1,6 @@
 """CIFAR-10 as published and as class folders; other files are never unpickled."""
 
+import fcntl
 import hashlib
 import logging
 import os
@@ -86,14 +87,36 @@ def test_published_checksums_of_cifar10_are_torchvisions():
     assert theirs | {CIFAR10.meta["filename"]: CIFAR10.meta["md5"]} == cifar.PUBLISHED_MD5
 
 
+@pytest.mark.parametrize("place", ["root", "temporary"])
+def test_cifar10_is_downloaded_by_one_process_at_a_time(tmp_path, monkeypatch, place):
+    root = tmp_path / "cifar10"
+    temporary = tmp_path / f"scaledrelu-cifar10-{os.getuid()}.lock"
+    lock = root / ".cifar10.lock" if place == "root" else temporary
+    monkeypatch.setattr(cifar.tempfile, "gettempdir", lambda: str(tmp_path))
+    if place == "temporary":
+        (root / ".cifar10.lock").mkdir(parents=True)  # nothing to lock there
+    tried = []
+
+    def download(_root):
+        with lock.open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        tried.append(lock)
+
+    monkeypatch.setattr(cifar, "_download", download)
+    cifar.cifar10_batches(root)
+    assert tried == [lock]
+
+
 def test_cifar10_on_disk_is_read_where_no_lock_can_be_taken(batches, tmp_path, monkeypatch):
     monkeypatch.setattr(cifar.tempfile, "gettempdir", lambda: str(tmp_path / "nowhere"))
+    (batches[0].parent / ".cifar10.lock").mkdir()
     assert len(open_batches(batches[0]).train) == 10
 
 
 def test_cifar10_lock_does_not_follow_a_link(batches, tmp_path, monkeypatch):
     monkeypatch.setattr(cifar.tempfile, "gettempdir", lambda: str(tmp_path))
-    (tmp_path / f"scaledrelu-cifar10-{os.getuid()}.lock").symlink_to(tmp_path / "elsewhere")
+    for name in (f"scaledrelu-cifar10-{os.getuid()}.lock", ".cifar10.lock"):
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
     assert len(open_batches(batches[0]).train) == 10
     assert not (tmp_path / "elsewhere").exists()
 

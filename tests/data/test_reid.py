@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from scaledrelu.data.pixels import decode_pixels
 from scaledrelu.data.reid import open_market1501, open_msmt17
 from scaledrelu.errors import ConfigError, DataError
 from tests.helpers.reid_folders import (
@@ -210,6 +211,12 @@ def test_broken_image_that_is_measured_is_never_replaced(market, truncate, folde
     line = refused(load_all)
     assert f"{folder}/{name}: damaged or incomplete image (" in line
     assert line.endswith("(data.on_bad_image=skip replaces training images only)")
+
+
+@pytest.mark.parametrize("split", ["train", "query", "gallery"])
+def test_every_split_is_decoded_as_the_run_says(market, split):
+    source = getattr(open_market(market), split)
+    assert torch.is_tensor(source.decoded_by(decode_pixels).load(0))
 
 
 def test_images_in_memory_are_resized_as_the_official_transforms_do(market):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.engine.checkpoint import LAST, load_latest, read_checkpoint, save_checkpoint
 from scaledrelu.engine.divergence import Kind
-from scaledrelu.engine.loop import Loader
+from scaledrelu.engine.loop import Evaluation, Loader
 from scaledrelu.engine.windows import Rule
 from scaledrelu.errors import CheckpointError
 from tests.helpers.loop_toys import DIES_EARLY, DIES_LATE, TOTAL, Pictures, build, flat, go
@@ -132,6 +133,17 @@ def test_a_run_found_dead_at_its_end_is_evaluated_and_saved_and_found_dead_again
     assert first.verdict == again.verdict
     assert (first.verdict.kind, first.verdict.step) == (Kind.COLLAPSED, TOTAL - 1)
     assert load_latest(tmp_path)["cursor"]["step"] == TOTAL
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [((math.nan, 50.0), (50.0, 1)), ((50.0, math.nan), (50.0, 0))],
+)
+def test_the_best_epoch_is_one_whose_value_is_a_number(
+    values: tuple[float, ...], best: tuple[float, int], tmp_path: Path
+) -> None:
+    run = replace(build(), evaluate=lambda t: Evaluation({"val/top1": values[t.epoch]}))
+    assert go(run, tmp_path).cursor.best == dict(zip(("value", "epoch"), best, strict=True))
 
 
 def test_a_checkpoint_of_another_crash_rule_is_refused_by_name(whole: Path, tmp_path: Path) -> None:

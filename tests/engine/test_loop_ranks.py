@@ -11,9 +11,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from scaledrelu.engine import checkpoint
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.loop import Ending
+from scaledrelu.engine.logbook import Logbook
+from scaledrelu.engine.loop import Ending, restore
+from scaledrelu.errors import CheckpointError
 from tests.helpers.loop_toys import DIES_EARLY, DIES_LATE, TOTAL, build, flat, go
 from tests.helpers.two_ranks import on_two_ranks
 
@@ -41,14 +44,35 @@ def dead_at_the_end(world: World, folder: Path):
     return go(build(world, rule=DIES_LATE), folder)
 
 
+def unlike_checkpoints(world: World, folder: Path) -> dict[str, Any]:
+    """Rank 1 cannot read the newest checkpoint for a moment, and then both can."""
+    assert go(build(world), folder, stop_after=5).interrupted
+    dist.barrier()  # the checkpoint is there
+    read, said = checkpoint.read_checkpoint, ""
+    if world.rank == 1:
+        checkpoint.read_checkpoint = partial(cannot_read, LAST, read)
+    try:
+        restore(build(world), folder, Logbook(None, name="toy", images_per_step=12))
+    except CheckpointError as error:
+        said = str(error)
+    checkpoint.read_checkpoint = read
+    dist.barrier()
+    return {"said": said, "ending": told(go(build(world), folder))}
+
+
+def cannot_read(name: str, read: Callable[..., Any], path: Path, **fields: Any) -> Any:
+    if path.name == name:
+        raise CheckpointError(f"{path}: cannot be read (Stale file handle).")
+    return read(path, **fields)
+
+
 CASES = (dead_until_stopped, dead_at_the_end, crash_on_rank_1, signal_to_rank_1, to_the_end)
 
 
 def work(rank: int, *, folder: Path) -> dict[str, Any]:
-    return {
-        case.__name__: told(case(World(rank, 2, torch.device("cpu")), folder / case.__name__))
-        for case in CASES
-    }
+    world = World(rank, 2, torch.device("cpu"))
+    endings = {case.__name__: told(case(world, folder / case.__name__)) for case in CASES}
+    return endings | {"unlike": unlike_checkpoints(world, folder / "unlike")}
 
 
 def told(ending: Ending) -> dict[str, Any]:
@@ -94,6 +118,16 @@ def test_both_ranks_find_a_resumed_run_dead_at_its_end(ranks) -> None:
 def test_a_signal_to_one_rank_stops_both_at_the_same_step(ranks) -> None:
     for found in both(ranks, signal_to_rank_1):
         assert (found["interrupted"], found["step"]) == (True, 5)
+
+
+def test_ranks_that_read_unlike_checkpoints_refuse_to_go_on_and_spoil_nothing(
+    ranks, folder: Path
+) -> None:
+    for found in (rank["unlike"] for rank in ranks):
+        assert found["said"].startswith(f"{folder / 'unlike'}: ")
+        assert "step 5 on rank 0, step 4 on rank 1" in found["said"]
+        assert found["ending"]["step"] == TOTAL
+    assert not (folder / "unlike" / checkpoint.DAMAGED).exists()
 
 
 def test_both_ranks_evaluate_and_save_the_running_statistics_of_group_0(

@@ -24,18 +24,18 @@ def test_only_the_group_that_decays_follows_the_schedule():
     assert [g["weight_decay"] for g in optimizer.param_groups] == [0.0, DECAY.at(5)]
 
 
-def test_a_factor_goes_into_the_curve_of_its_group_and_a_scale_multiplies_the_result():
+def test_a_factor_goes_into_the_curve_of_its_group():
     curve = curve_with(
         epochs=10, cooldown_epochs=0, unit="epoch", delay_epochs=0, min_lr=0.01, cosine="whole",
         min_lr_fraction=None, warmup_shape="linear", warmup_epochs=4, start_lr=0.1,
         start_lr_fraction=None, peak_lr=0.5,
     )  # fmt: skip
     schedule = LrSchedule(curve, run_epochs=10, steps_per_epoch=1)
-    groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(3)]
-    groups[1]["peak_factor"], groups[2]["lr_scale"] = 2.0, 0.5
+    groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)]
+    groups[1]["peak_factor"] = 2.0
     optimizer = torch.optim.SGD(groups, lr=1.0)
     assert set_lr(optimizer, schedule, 2) == pytest.approx(0.3)  # half of the way from 0.1
-    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.3, 0.55, 0.15])
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.3, 0.55])
 
 
 def watched(folder, stop_after=None, **changes):

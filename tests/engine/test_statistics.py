@@ -53,11 +53,11 @@ def test_freezing_keeps_batch_statistics_and_ends_after_an_exception():
     norm = nn.BatchNorm1d(3)
     x = torch.randn(8, 3) * 5 + 2
     statistics = RunningStatistics(norm)
-    with statistics.frozen():
+    with statistics.frozen(True):
         frozen = norm(x)
     assert int(norm.num_batches_tracked) == 0
     assert torch.equal(frozen, norm(x))
-    with pytest.raises(KeyboardInterrupt), statistics.frozen():
+    with pytest.raises(KeyboardInterrupt), statistics.frozen(True):
         raise KeyboardInterrupt
     norm(x)
     assert int(norm.num_batches_tracked) == 2
@@ -66,7 +66,7 @@ def test_freezing_keeps_batch_statistics_and_ends_after_an_exception():
 def test_layers_without_running_statistics_stay_without():
     norm = nn.BatchNorm1d(3, track_running_stats=False)
     statistics = RunningStatistics(norm)
-    with statistics.frozen():
+    with statistics.frozen(True):
         pass
     assert not norm.track_running_stats
     assert statistics.buffers == []

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from scaledrelu.labels.dense_targets import CORRECTED, OFFICIAL, box_spans, dense_targets, pool
+from scaledrelu.config.augment import CORRECTED, OFFICIAL
+from scaledrelu.labels.dense_targets import box_spans, dense_targets, pool
 
 CASES = ("dense_rows_asym", "dense_random", "dense_small7_nosmooth", "dense_size1")
 RECORDED = {OFFICIAL: "official", CORRECTED: "rows_cols_as_intended"}
@@ -91,7 +92,7 @@ def test_official_axes_are_the_corrected_ones_of_the_turned_box():
 
 
 def test_smoothing_bounds_every_probability_and_adds_its_share_to_the_sum():
-    fields = {"num_classes": 10, "grid": (2, 2)}
+    fields = {"num_classes": 10, "grid": (2, 2), "axes": OFFICIAL}
     for part in dense_targets(random_maps(3, 4, 10), random_boxes(3), **fields, smoothing=0.5):
         # Officially p (1 - s + s / C) + s / C, which sums to 1 + s / C.
         torch.testing.assert_close(part.sum(-1), torch.full(part.shape[:-1], 1.05))
@@ -101,7 +102,7 @@ def test_smoothing_bounds_every_probability_and_adds_its_share_to_the_sum():
 
 def test_group_of_one_image_is_the_same_as_in_a_larger_group():
     maps, boxes = random_maps(3, 6, 12), random_boxes(3)
-    fields = {"num_classes": 12, "grid": (3, 4), "smoothing": 0.1}
+    fields = {"num_classes": 12, "grid": (3, 4), "smoothing": 0.1, "axes": OFFICIAL}
     whole = dense_targets(maps, boxes, **fields)
     alone = dense_targets(maps[1:2], boxes[1:2], **fields)
     assert alone[0].shape == (1, 12)
@@ -111,7 +112,7 @@ def test_group_of_one_image_is_the_same_as_in_a_larger_group():
 
 
 def test_half_precision_training_does_not_round_the_targets():
-    fields = {"num_classes": 12, "grid": (3, 3), "smoothing": 0.1}
+    fields = {"num_classes": 12, "grid": (3, 3), "smoothing": 0.1, "axes": OFFICIAL}
     maps, boxes = random_maps(2, 6, 12), random_boxes(2)
     expected = dense_targets(maps, boxes, **fields)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -38,7 +38,7 @@ def joint(**changes):
     }
     fields |= changes
     pixels = {name: fields.pop(name) for name in ("image_size", "mean")}
-    return joint_train(augment_with(**fields), **pixels)
+    return joint_train(augment_with(**fields), **pixels, decoder="pil")
 
 
 def still():
@@ -85,7 +85,6 @@ def test_maps_of_digits_lie_under_their_class():
 
 
 def test_maps_come_back_as_they_were_written(maps, source):
-    assert len(maps) == len(source)
     assert maps.shape == (2, 5, 4, 4)
     for index in range(len(source)):
         assert torch.equal(maps[index], label_map(index))

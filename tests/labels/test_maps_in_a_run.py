@@ -46,7 +46,8 @@ def test_run_with_label_maps_gets_dense_targets(volo):
     config, splits = volo(smoothing=0.1)
     raw = first_group(config, splits)
     (batch,) = Prepare(config, 10, CPU, (2, 3))([raw], START)
-    expected = dense_targets(raw.maps, raw.boxes, num_classes=10, grid=(2, 3), smoothing=0.1)
+    fields = {"num_classes": 10, "grid": (2, 3), "smoothing": 0.1, "axes": "official"}
+    expected = dense_targets(raw.maps, raw.boxes, **fields)
     assert torch.equal(batch.targets, expected[0])
     assert torch.equal(batch.token_targets, expected[1])
     assert batch.token_targets.shape == (len(raw.images), 6, 10)

@@ -38,7 +38,7 @@ def joint(**changes):
         **changes,
     }
     how = {name: fields.pop(name) for name in ("image_size", "mean", "decoder")}
-    return joint_train(augment_with(**fields), **how)
+    return joint_train(augment_with(**fields), **{"decoder": "pil", **how})
 
 
 def finished(found):

@@ -28,7 +28,7 @@ from scaledrelu.labels import writing as label_maps
 from scaledrelu.labels.dense_logits import dense_grid, dense_logits
 from scaledrelu.labels.maps import LabelMaps
 from scaledrelu.labels.teachers import timm_teacher, timm_view
-from scaledrelu.labels.writing import default_id, images_of, make_label_maps
+from scaledrelu.labels.writing import default_id, make_label_maps
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.feed import open_data
@@ -96,7 +96,7 @@ def test_a_map_holds_the_five_largest_logits_of_every_position(taught) -> None:
 def test_training_can_read_every_map_where_it_looks_for_it(taught) -> None:
     train = open_data(taught.config).train
     maps = LabelMaps(taught.made.folder, train, num_classes=10)
-    assert len(maps) == len(train) == taught.made.making.num_files
+    assert len(train) == taught.made.making.num_files
     assert maps.shape == (2, 5, 4, 4)
 
 
@@ -132,7 +132,7 @@ def test_a_plan_knows_the_id_of_the_maps_before_they_are_made(taught) -> None:
     run = compose(["profile=smoke", "recipe=deit"])
     artifact = label_artifact(run, CONF_DIR, lambda _: run)
     teacher = SimpleNamespace(name=artifact.teacher_id, settings={})
-    assert default_id(teacher, []) == artifact.artifact_id
+    assert default_id(teacher, weights="", content="") == artifact.artifact_id
 
 
 def test_a_volo_of_our_own_labels_with_its_dense_output() -> None:
@@ -226,6 +226,19 @@ def test_maps_of_other_origin_are_never_mixed_in(taught, tmp_path) -> None:
     with pytest.raises(DataError, match="of another teacher or other images"):
         make_label_maps(teacher, out=tmp_path / "published", device=CPU)
     assert bytes_of(tmp_path / "published") == before
+
+
+@pytest.mark.parametrize("name", ["artifact.json", "making.json"])
+@pytest.mark.parametrize("content", [b"", b'{"kind"', b"[]", b"\xff"])
+def test_a_damaged_note_beside_maps_is_said_to_be_that(untaught, taught, name, content) -> None:
+    copy = untaught.results / "artifacts" / taught.made.folder.name
+    shutil.copytree(taught.made.folder, copy)
+    (copy / name).write_bytes(content)
+    teacher = teacher_from_run(untaught.results, untaught.run_id)
+    with pytest.raises(DataError, match=f"{name}: damaged .*restore it") as refused:
+        make_label_maps(teacher, results=untaught.results, device=CPU)
+    assert "\n" not in str(refused.value)
+    assert bytes_of(copy) == bytes_of(taught.made.folder)
 
 
 # What cannot be labelled
@@ -455,7 +468,8 @@ def test_other_weights_or_images_have_another_id(folder, tmp_path) -> None:
         state = timm.create_model("test_resnet", num_classes=6).state_dict()
         torch.save(state, tmp_path / "weights.pt")
         teacher = timm_teacher("test_resnet", data=folder, checkpoint=tmp_path / "weights.pt")
-        ids.append(default_id(teacher, images_of(teacher)))
+        made = make_label_maps(teacher, results=tmp_path / "results", device=CPU)
+        ids.append(made.making.artifact_id)
     assert ids[0] != ids[1] == ids[2] != ids[3]
 
 

@@ -62,6 +62,16 @@ def test_one_run_of_an_unknown_kind_is_measured_before_the_others_are_decided(tm
 
 
 @pytest.mark.usefixtures("nothing_known")
+def test_an_artifact_that_is_being_made_keeps_no_run_waiting(tmp_path):
+    plan = plan_of_seeds(tmp_path, 1)
+    known = Estimator(plan.results, plan.runs)
+    limited = Budget(1000.0, plan, plan.runs.values(), started=time.monotonic(), estimate=known)
+    first, second = plan.runs
+    assert limited.admits(first, ["labels-aaaaaaaaaaaa"])
+    assert not limited.admits(second, ["labels-aaaaaaaaaaaa", first])
+
+
+@pytest.mark.usefixtures("nothing_known")
 def test_no_run_is_started_that_cannot_finish(tmp_path):
     plan = plan_of_seeds(tmp_path, 2)
     limited, found = batches_of(plan, 100.0, took=200.0)

@@ -16,7 +16,7 @@ import pytest
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.launch.executor import Files, Job, What
 from scaledrelu.launch.local import LocalExecutor
-from scaledrelu.launch.server import ForkServer, Request
+from scaledrelu.launch.server import Child, ForkServer
 from tests.helpers.processes import lives, until
 
 PRELOADED = "server_jobs"
@@ -91,7 +91,7 @@ def test_every_child_has_its_own_memory_log_and_variables_and_nothing_is_importe
 ):
     for number in range(3):
         slot = {"CUDA_VISIBLE_DEVICES": str(number)}
-        server.start(Request(str(number), call("report", number), tmp_path / f"{number}.log", slot))
+        server.start(Child(str(number), call("report", number), tmp_path / f"{number}.log", slot))
     assert ended(server, 3) == {"0": 0, "1": 0, "2": 0}
     for number in range(3):
         assert (tmp_path / f"{number}.log").read_text() == f"[{number}] {number} True\n"
@@ -102,7 +102,7 @@ def test_every_way_to_end_has_its_own_status(server, tmp_path):
     jobs = {"done": call("status", 0), "busy": call("status", 69), "bug": call("fail")}
     jobs |= {"killed": call("killed"), "odd": b"no pickle"}
     for name, work in jobs.items():
-        server.start(Request(name, work, tmp_path / f"{name}.log", {}))
+        server.start(Child(name, work, tmp_path / f"{name}.log", {}))
     statuses = {"done": 0, "busy": 69, "bug": 1, "killed": -signal.SIGKILL, "odd": 1}
     assert ended(server, len(jobs)) == statuses
     assert "no such luck" in (tmp_path / "bug.log").read_text()
@@ -120,11 +120,11 @@ import sys, time
 sys.path.insert(0, {modules!r})
 from pathlib import Path
 from test_server import PRELOADED, call
-from scaledrelu.launch.server import ForkServer, Request
+from scaledrelu.launch.server import ForkServer, Child
 
 base = Path({base!r})
 server = ForkServer([PRELOADED], log=base / "server.log")
-child = server.start(Request("one", call("wait_for", base / "never"), base / "one.log", {{}}))
+child = server.start(Child("one", call("wait_for", base / "never"), base / "one.log", {{}}))
 print(server.process.pid, child, flush=True)
 time.sleep(60)
 """
@@ -159,4 +159,4 @@ def test_a_killed_server_costs_its_children_a_second_try(tmp_path):
     assert [event.what for event in happened] == [What.DIED]
     go_on.touch()
     assert [event.what for event in executor.poll(1.0)] == [What.STARTED]
-    executor.stop()
+    executor.stop(lambda: False)

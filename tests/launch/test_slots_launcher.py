@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.launch import slots_launcher
 from scaledrelu.runs.ending import Ended
+from scaledrelu.runs.spawn import train_planned
+from scripts.sweep import PRELOAD
 from tests.helpers.run_folders import run_of
 
 
@@ -45,3 +49,9 @@ def test_after_a_signal_no_further_trial_is_started(
         (report,) = launcher._run([composed]).values()
         assert (report.ended, report.reason) == (Ended.INTERRUPTED, "not started")
     assert [job.name for job in submitted] == [run_id(run_of(seed=0))]
+
+
+def test_a_multirun_in_slots_trains_as_a_sweep_does() -> None:
+    conf = yaml.safe_load((CONF_DIR / "hydra" / "launcher" / "slots.yaml").read_text())
+    assert tuple(conf["preload"]) == PRELOAD
+    assert conf["train"] == f"{train_planned.__module__}.{train_planned.__name__}"

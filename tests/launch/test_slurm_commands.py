@@ -10,6 +10,7 @@ import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,7 +25,13 @@ from scaledrelu.launch.executor import Event, Files, Job, What
 from scaledrelu.launch.queue import JobEnd, comment_of, ending_of, queued_jobs, read_job
 from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_slurm, options_of
-from scaledrelu.launch.submission import ClusterWork, jobs_folder, keep_record
+from scaledrelu.launch.submission import (
+    ClusterWork,
+    RefusedError,
+    jobs_folder,
+    keep_record,
+    submit_job,
+)
 from scaledrelu.runs import process, spawn
 from scaledrelu.runs.ending import EXIT_BUSY
 from scaledrelu.runs.lock import claim, only_writer
@@ -157,9 +164,9 @@ def full(submitit, monkeypatch):
 
     def submit(job, options, **fields):
         if len(submitit) == limit[0]:
-            raise RuntimeError(
-                "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission "
-                "failed: Job violates accounting/QOS policy\n"
+            raise RefusedError(
+                "QOSMaxSubmitJobPerUserLimit: Batch job submission failed: Job violates "
+                "accounting/QOS policy"
             )
         return accepted(job, options, **fields)
 
@@ -215,14 +222,57 @@ def test_where_other_jobs_of_the_person_fill_the_limit_all_of_ours_are_left(
 
 def test_a_job_that_slurm_will_never_take_is_an_error(commands, submitit, monkeypatch):
     def refuse(job, options, **fields):
-        raise RuntimeError(
-            "sbatch: invalid partition specified: nope\nsbatch: error: No such job\n"
-        )
+        raise RefusedError("invalid partition specified: nope: No such job")
 
     monkeypatch.setattr(slurm, "submit_job", refuse)
     said = r"SLURM refuses .* \(.*partition specified: nope: No such job\); jobs not submitted: 2"
     with pytest.raises(RunError, match=said):
         executor_in(commands()).submit([job_of(A), job_of(B)])
+
+
+SAID = (
+    "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed\n",
+    "QOSMaxSubmitJobPerUserLimit: Batch job submission failed",
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "line"),
+    [
+        ("FailedJobError", RefusedError, SAID),
+        ("FailedSubmissionError", RefusedError, ("Could not parse\nSubmitted", "Submitted")),
+        ("OSError", RefusedError, ("No space left on device",) * 2),
+        ("TypeError", TypeError, ("a bug",) * 2),
+    ],
+)
+def test_what_sbatch_says_is_a_refusal_and_a_bug_is_none(monkeypatch, tmp_path, error, kind, line):
+    class Refuses:
+        def __init__(self, folder, cluster):
+            pass
+
+        def update_parameters(self, **named):
+            pass
+
+        def submit(self, work):
+            known = vars(utils) | {"OSError": OSError, "TypeError": TypeError}
+            raise known[error](line[0])
+
+    utils = SimpleNamespace(
+        FailedJobError=type("FailedJobError", (RuntimeError,), {}),
+        FailedSubmissionError=type("FailedSubmissionError", (RuntimeError,), {}),
+    )
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=Refuses))
+    monkeypatch.setitem(sys.modules, "submitit.core", SimpleNamespace(utils=utils))
+    monkeypatch.setitem(sys.modules, "submitit.core.utils", utils)
+    with pytest.raises(kind) as caught:
+        submit_job(job_of(A), {}, files=Files(tmp_path.absolute()), after=[])
+    assert str(caught.value) == line[1]
+
+
+def test_a_bug_in_submitting_keeps_its_traceback(commands, submitit, monkeypatch):
+    monkeypatch.setattr(slurm, "submit_job", lambda job, options: None)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        executor_in(commands()).submit([job_of(A)])
 
 
 def test_two_commands_at_once_submit_one_after_the_other(commands, submitit):
@@ -370,7 +420,7 @@ def test_ctrl_c_cancels_the_jobs_and_waits_until_they_have_saved(commands, submi
     (folder / "bin" / "scancel").write_text(
         f'#!/bin/sh\necho "scancel $*" >> {folder}/calls\ntouch {gone}\n'
     )
-    (event,) = executor.stop()
+    (event,) = executor.stop(lambda: False)
     assert event.what is What.STOPPED
     assert "scancel 7\n" in (folder / "calls").read_text()
 

@@ -241,7 +241,7 @@ def test_nothing_starts_from_a_damaged_record_and_the_others_go_on(tmp_path):
         finish(plan, name)
     as_bytes("result.json", b"\xff")(folder_of(plan, parents[0]))
     plan = plan_of(tmp_path)
-    executor = LocalExecutor(Files(plan.results), [{}], admit=lambda *_: False)
+    executor = LocalExecutor(Files(plan.results), [{}], preload=(), admit=lambda *_: False)
     hurt, whole = runs_to_train(plan, "failed")
     for run in (hurt, whole):
         after = (run.upstream,)

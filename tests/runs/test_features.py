@@ -34,7 +34,7 @@ def probe(smoke) -> Callable[..., tuple[RunConfig, LinearProbe]]:
         torch.manual_seed(0)
         backbone = build_task(config, 10).backbone
         backbone.reset_classifier(0)
-        return config, LinearProbe(backbone, num_classes=10)
+        return config, LinearProbe(backbone, num_classes=10, num_blocks=4)
 
     return make
 

@@ -115,7 +115,7 @@ def test_a_probe_gets_the_weights_into_its_frozen_backbone(start: Start) -> None
     config = start.from_run()
     backbone = build_task(config, 10).backbone
     backbone.reset_classifier(0)
-    task = LinearProbe(backbone, num_classes=10)
+    task = LinearProbe(backbone, num_classes=10, num_blocks=4)
     classifier = task.backbone.classifier.weight.clone()
     load_initial(config, task)
     saved = read_checkpoint(start.folder / "last.pt")["task"]

@@ -20,7 +20,7 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import load_latest
 from scaledrelu.engine.distributed import World
 from scaledrelu.evals.knn import nearest
-from scaledrelu.evals.ranking import rank_gallery
+from scaledrelu.evals.ranking import Embedded, rank_gallery
 from scaledrelu.models.attention import ScoresThenScale
 from scaledrelu.models.sync_batchnorm import sync_batchnorm
 from scaledrelu.runs.build import build_task
@@ -155,8 +155,8 @@ def test_retrieval_ranks_as_on_the_host() -> None:
     cameras = torch.randint(0, 4, (400,), generator=draw)
 
     def found(device: str) -> Any:
-        parts = [x.to(device) for x in (features, ids, cameras)]
-        return rank_gallery(*(x[:100] for x in parts), *(x[100:] for x in parts), chunk=32)
+        images = Embedded(*(x.to(device) for x in (features, ids, cameras)))
+        return rank_gallery(images.at(slice(100)), images.at(slice(100, None)), chunk=32)
 
     host, gpu = found("cpu"), found(GPU)
     assert gpu.map == pytest.approx(host.map, abs=1e-12)

@@ -80,18 +80,21 @@ def test_features_are_the_normalised_class_tokens_of_the_last_blocks_in_their_or
 def test_a_deit_small_gives_1536_features() -> None:
     config = compose(["profile=paper", "launch=local", "stem=patchify", "model.depth=4"])
     backbone = build_task(config, 2).backbone
-    assert LinearProbe(backbone, num_classes=1000).backbone.classifier.in_features == 1536
+    assert (
+        LinearProbe(backbone, num_classes=1000, num_blocks=4).backbone.classifier.in_features
+        == 1536
+    )
 
 
 def test_the_classifier_starts_as_in_eval_linear(vit) -> None:
-    classifier = LinearProbe(vit("stem=conv"), num_classes=1000).backbone.classifier
+    classifier = LinearProbe(vit("stem=conv"), num_classes=1000, num_blocks=4).backbone.classifier
     assert float(classifier.weight.detach().std()) == pytest.approx(0.01, rel=0.01)
     assert float(classifier.weight.detach().abs().max()) > 0.025  # not truncated
     assert not classifier.bias.any()
 
 
 def test_training_moves_the_classifier_and_nothing_of_the_backbone(vit) -> None:
-    task = LinearProbe(vit("stem=conv", "model.drop_path=0.5"), num_classes=10)
+    task = LinearProbe(vit("stem=conv", "model.drop_path=0.5"), num_classes=10, num_blocks=4)
     before = copy.deepcopy(task.state_dict())
     update, images = sgd(task), torch.randn(8, 3, 16, 16)
     for step in range(3):
@@ -107,7 +110,9 @@ def test_training_moves_the_classifier_and_nothing_of_the_backbone(vit) -> None:
 
 
 def test_features_ignore_drop_path_and_batch_statistics_in_training_mode(vit) -> None:
-    task = LinearProbe(vit("stem=conv", "model.drop_path=0.5"), num_classes=10).train()
+    task = LinearProbe(
+        vit("stem=conv", "model.drop_path=0.5"), num_classes=10, num_blocks=4
+    ).train()
     images = torch.randn(8, 3, 16, 16)
     assert task.training
     assert not any(module.training for module in task.backbone.frozen.modules())
@@ -117,7 +122,7 @@ def test_features_ignore_drop_path_and_batch_statistics_in_training_mode(vit) ->
 
 
 def test_features_are_float32_under_autocast(vit) -> None:
-    probe = LinearProbe(vit("stem=conv"), num_classes=10).backbone
+    probe = LinearProbe(vit("stem=conv"), num_classes=10, num_blocks=4).backbone
     images = torch.randn(4, 3, 16, 16)
     plain = probe.embed(images)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -125,7 +130,7 @@ def test_features_are_float32_under_autocast(vit) -> None:
 
 
 def test_images_and_their_features_train_alike(vit) -> None:
-    task = LinearProbe(vit("stem=conv"), num_classes=10)
+    task = LinearProbe(vit("stem=conv"), num_classes=10, num_blocks=4)
     other = copy.deepcopy(task)
     images = torch.randn(8, 3, 16, 16)
     sgd(task)([batch_of(images)], START)
@@ -140,7 +145,7 @@ def test_more_blocks_than_there_are_is_an_error(vit) -> None:
 
 
 def test_evidence_of_a_probe_is_that_of_its_backbone(vit) -> None:
-    probe = LinearProbe(vit("stem=conv"), num_classes=10).backbone.eval()
+    probe = LinearProbe(vit("stem=conv"), num_classes=10, num_blocks=4).backbone.eval()
     images = torch.randn(2, 3, 16, 16)
     ours, bare = layer_tokens(probe, images), layer_tokens(probe.frozen, images)
     assert all(torch.equal(a, b) for a, b in zip(ours, bare, strict=True))
@@ -176,7 +181,7 @@ def evaluators(images: torch.Tensor) -> dict[str, Any]:
 
 
 def test_cached_validation_features_give_the_same_top1_and_are_made_once(vit) -> None:
-    task = LinearProbe(vit("stem=conv"), num_classes=10)
+    task = LinearProbe(vit("stem=conv"), num_classes=10, num_blocks=4)
     images = torch.randn(10, 3, 16, 16)
     both = evaluators(images)
     for step in range(3):

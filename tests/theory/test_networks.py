@@ -1,5 +1,7 @@
 """A trained network gives what the page says of it: one tiny run, from training to numbers."""
 
+import dataclasses
+import json
 import logging
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.models.channels import ATTENTION, THEOREM, channel_pairs
-from scaledrelu.runs.record import Status, run_directory
+from scaledrelu.runs.record import Status, read_result, run_directory
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.theory import balance
@@ -30,8 +32,11 @@ def run(tmp_path_factory):
     run_job(config)
     logging.disable(logging.NOTSET)
     name = run_id(config)
-    planned = PlannedRun(name, (), 0, config, {}, None, None, 0, Status.OK, None)
-    return TheoryRun("tail", 0, planned, run_directory(results, name))
+    folder = run_directory(results, name)
+    planned = PlannedRun(
+        name, (), 0, config, {}, None, None, 0, Status.OK, None, read_result(folder)
+    )
+    return TheoryRun("tail", 0, planned, folder)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,16 @@ def test_similarity_around_the_relu_is_that_of_its_tokens(networks):
         cosines = [mean_cosine(one.numpy()) for one in tokens]
         assert absolute == pytest.approx(np.mean([c.absolute for c in cosines]), rel=1e-4)
         assert signed == pytest.approx(np.mean([c.signed for c in cosines]), abs=1e-4)
+
+
+def test_the_decay_of_a_run_does_not_hang_on_where_its_metrics_end(run, tmp_path):
+    (whole,) = balance.measure([run])
+    rows = (run.folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    inside = json.dumps({"epoch": 0, "step": 1, "train/loss": 2.3}) + "\n"
+    for text in ("", inside, rows[0]):
+        (tmp_path / "metrics.jsonl").write_text(text)
+        (cut,) = balance.measure([dataclasses.replace(run, folder=tmp_path)])
+        assert cut.decay_done == whole.decay_done
 
 
 def test_the_decay_of_a_run_is_rate_times_decay_over_its_steps(run):

@@ -106,4 +106,3 @@ def test_norms_per_channel_come_back_in_the_order_of_channels(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(text)
     norms = records.channel_norms(tmp_path)["projection"]
     np.testing.assert_allclose(norms.log_ratio, [[-1, 0, 1], [0, 1, 2]])
-    assert records.steps_per_epoch(tmp_path) == 22

@@ -1,4 +1,4 @@
-"""The ends of the host's pipelines, for a batch of bytes wherever it lies."""
+"""Normalises uint8 batches with the rounding of torchvision, or of TokenLabeling's loader."""
 
 from __future__ import annotations
 

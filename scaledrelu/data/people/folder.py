@@ -29,6 +29,7 @@ from scaledrelu.data.people.sightings import (
     queries_without_match,
 )
 from scaledrelu.errors import DataError
+from scaledrelu.files import write_atomic
 from scaledrelu.inputs.listing import image_names
 from scaledrelu.inputs.reid_listing import JUNK
 
@@ -55,10 +56,8 @@ def write_mini_reid(preset: Preset, folder: Path | str, *, seed: int) -> dict[st
         (folder / MANIFEST).unlink(missing_ok=True)
         digest = _digest(_write_images(folder, preset, shots, seed))
         manifest = _describe(preset, shots, seed) | {"sha256": digest}
-        temporary = folder / f".{MANIFEST}.{os.getpid()}"
-        temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         os.sync()
-        temporary.replace(folder / MANIFEST)
+        write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{folder}: cannot be written ({reason}); choose another folder") from None

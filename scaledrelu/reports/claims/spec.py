@@ -263,7 +263,7 @@ def _names(
 
 def _points(raw: Mapping[str, Any], key: str, where: str) -> float:
     value = raw.get(key, 0.0)
-    if not reading.a_number(value, highest=math.inf):
+    if not reading.is_number(value, highest=math.inf):
         raise TableError(f"{where}: {key}={value}: must be a number of points from 0 on")
     return float(value)
 
@@ -286,7 +286,7 @@ def _of_upstream(raw: Mapping[str, Any], relation: Relation, where: str) -> bool
 def _crash_limits(raw: Mapping[str, Any]) -> tuple[float, ...]:
     found = reading.a_list(raw, "crash_limits", WHERE)
     for value in found:
-        if not reading.a_number(value, highest=1.0) or not value:
+        if not reading.is_number(value, highest=1.0) or not value:
             raise TableError(
                 f"{WHERE}: crash_limits: {value}: must be a ratio above 0 and at most 1"
             )
@@ -299,6 +299,6 @@ def _printed(raw: Any) -> PrintedNoise:
     sds, early = raw.get("seed_sd", {}), raw.get("early_sd", 0.0)
     check_pairs(sds, f"{where}, seed_sd")
     for value in (*sds.values(), early):
-        if not reading.a_number(value, highest=math.inf):
+        if not reading.is_number(value, highest=math.inf):
             raise TableError(f"{where}: {value}: must be a number of points from 0 on")
     return PrintedNoise(dict(sds), early)

@@ -49,7 +49,6 @@ def more_seeds(
         compose=composer,
         overrides=plan.overrides,
     )
-    composer.save()
     values = [read_cell(wider, cell) for cell in wider.cells]
     by_run = {name: value for value in values for name in value.cell.run_ids}
     found = []
