@@ -44,7 +44,8 @@ class StemConfig(Group):
     """The grammar of stems (Algorithm 1, generalised).
 
     A norm, an activation or a part of the tail that none of the words names is given as a
-    dictionary with ``_target_``: a class that takes the number of channels.
+    dictionary with ``_target_``: a class whose first argument without a default, if it has one, is
+    the number of channels.
     """
 
     KEY: ClassVar[str] = "stem"

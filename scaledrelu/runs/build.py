@@ -25,7 +25,7 @@ from scaledrelu.models.joined_groups import JoinedGroups
 from scaledrelu.models.parts import Parts
 from scaledrelu.models.sync_batchnorm import leave_uncompiled, sync_batchnorm
 from scaledrelu.randomness import derive_seed
-from scaledrelu.runs.create import create, parameters_of, target_of
+from scaledrelu.runs.create import create, create_layer, parameters_of, target_of
 from scaledrelu.runs.features import embed_training_images
 from scaledrelu.runs.feed import Validation, layout, open_data, train_loader
 from scaledrelu.runs.initial import load_initial
@@ -146,7 +146,7 @@ def build_task(config: RunConfig, num_classes: int) -> Task:
     stem, ffn = config.stem, config.ffn
     headless = getattr(target_of(config.task), "headless", False)
     parts = Parts(
-        make_stem=partial(create, stem.build, stem, create=create),
+        make_stem=partial(create, stem.build, stem, create=create_layer),
         make_ffn=partial(create, ffn.build, act=ffn.act),
         ffn_norm=ffn.norm,
         attention=config.precision.attention,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import Parameter
 from types import ModuleType
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from torch import nn
 
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.trust import find_targets
@@ -42,6 +44,44 @@ def create(build: Mapping[str, Any], *args: Any, **fields: Any) -> Any:
     except InstantiationException as error:
         raise (error.__cause__ or error) from None
     return call(*args, **fields)
+
+
+def create_layer(build: Mapping[str, Any], channels: int) -> nn.Module:
+    """Make a norm or an activation for feature maps.
+
+    The number of channels goes to the first argument that has no default and is not given; a class
+    without one, e.g. ``torch.nn.SiLU``, gets none.
+
+    Args:
+        build: the class and its own arguments.
+        channels: C, of the maps that the layer sees.
+
+    Raises:
+        ConfigError: as :func:`create`; or it is no class of layers, or several arguments are left.
+    """
+    target = target_of(build)
+    if not (inspect.isclass(target) and issubclass(target, nn.Module)):
+        raise ConfigError(f"_target_={build[TARGET]}: is no layer; name a class of torch.nn.Module")
+    lacking = _lacking(build)
+    if len(lacking) > 1:
+        raise ConfigError(
+            f"{build[TARGET]}: needs {', '.join(one.name for one in lacking)}; give all but the "
+            "one that takes the number of channels"
+        )
+    if lacking and lacking[0].kind in (Parameter.VAR_POSITIONAL, Parameter.POSITIONAL_ONLY):
+        return create(build, channels)
+    return create(build, **{one.name: channels for one in lacking})
+
+
+def _lacking(build: Mapping[str, Any]) -> list[Parameter]:
+    """Return the arguments of a layer that have no default and are not given."""
+    return [
+        one
+        for one in inspect.signature(target_of(build)).parameters.values()
+        if one.default is Parameter.empty
+        and one.kind is not Parameter.VAR_KEYWORD
+        and one.name not in (*build, "settings")
+    ]
 
 
 def parameters_of(build: Any) -> set[str]:

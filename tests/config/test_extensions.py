@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -84,6 +85,13 @@ def test_a_norm_for_stems_is_one_module_and_one_file(conf: Path) -> None:
     assert [(type(norm).__name__, norm.num_groups) for norm in norms] == [("GroupNorm", 4)] * 3
     assert run_id(config) != run_id(compose_unpinned(["stem=conv"], conf_dir=conf))
     assert components(Subject(config, None, 16)) == "3Conv+3GroupNorm+3ReLU+1Proj"
+
+
+def test_an_activation_of_torch_just_works() -> None:
+    (shown,) = re.findall(r"`act: (\{_target_: torch\.nn\.ELU.*?\})`", PAGE)
+    config = compose_unpinned(["stem=conv", f"stem.act={shown}", "trust=[torch.nn]"])
+    acts = build_task(config, 10).backbone.patch_embed.convs[2::3]
+    assert [(type(act).__name__, act.alpha) for act in acts] == [("ELU", 0.5)] * 3
 
 
 @pytest.mark.usefixtures("importable")
