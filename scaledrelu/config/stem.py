@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaledrelu.config.fields import build, number, word
-from scaledrelu.config.group import Group, require, typed
+from scaledrelu.config.group import TARGET, Group, require, typed
 from scaledrelu.config.ranges import CHANNELS, FEW
 from scaledrelu.errors import ConfigError
 
+OUR_CLASS = "scaledrelu.models.stem.Stem"  # what conf/stem/_grammar.yaml builds
 NORMS = ("batch", "layernorm")
 # scaled_relu is the paper's definition, beta * max(x + alpha, 0); affine_relu is its Eq. 1, what a
 # BatchNorm and a ReLU compute: max(beta * x + alpha, 0).
@@ -62,6 +63,18 @@ class StemConfig(Group):
     # Strides that do not fit a small patch fall to 1 from the right; then, or where the projection
     # is left a stride of 1 that proj_kernel cannot be centred on, its kernel is its stride.
     shrink: bool
+
+    @property
+    def own_class(self) -> str | None:
+        """Name of a stem class from elsewhere; None for :class:`scaledrelu.models.stem.Stem`."""
+        target = str(self.build[TARGET])
+        return None if target == OUR_CLASS else target.rpartition(".")[2]
+
+    @property
+    def own_code(self) -> list[str]:
+        """What is not the project's own: the class of the stem, classes of its layers."""
+        layers = [one for one in (self.norm, self.act, *self.tail) if isinstance(one, dict)]
+        return [str(one[TARGET]) for one in ([self.build] if self.own_class else []) + layers]
 
     def check(self) -> None:
         """Refuse kernels that do not go with the strides."""
