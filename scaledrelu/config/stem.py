@@ -7,7 +7,7 @@ the network.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -67,8 +67,7 @@ class StemConfig(Group):
     @property
     def own_class(self) -> str | None:
         """Name of a stem class from elsewhere; None for :class:`scaledrelu.models.stem.Stem`."""
-        target = str(self.build[TARGET])
-        return None if target == OUR_CLASS else target.rpartition(".")[2]
+        return own_class_of(self.build)
 
     @property
     def own_code(self) -> list[str]:
@@ -128,6 +127,16 @@ class StemConfig(Group):
             f"{proj}; allowed: {proj} plus an even number, or null for {proj}",
         )
         return FittedStem(strides, proj, self.proj_kernel, excess // 2)
+
+
+def own_class_of(build: Mapping[str, Any]) -> str | None:
+    """Return the name of a stem class from elsewhere; None for the project's own.
+
+    Args:
+        build: the field ``stem.build``.
+    """
+    target = str(build[TARGET])
+    return None if target == OUR_CLASS else target.rpartition(".")[2]
 
 
 def fit_strides(strides: Sequence[int], patch_size: int, *, shrink: bool) -> tuple[int, ...]:

@@ -69,6 +69,13 @@ def test_a_table_of_runs_shows_what_varies_and_nothing_that_follows_from_it(
     assert more.endswith("more settings differ among them; --keys all shows them")
 
 
+def test_a_stem_of_ones_own_is_no_patchify_stem(shell: Callable, tmp_path: Path) -> None:
+    leave(tmp_path, run_of("patchify"), 50.0)
+    leave(tmp_path, run_of("patchify", stem__build={"_target_": "my_stems.MyStem"}), 60.0)
+    _, lines, _ = shell("--by", "stem.name", "--metric", "val/top1", results=tmp_path)
+    assert {cells(line)[0] for line in lines[1:3]} == {"MyStem", "patchify"}
+
+
 def test_keys_are_what_is_asked_for(shell: Callable, unchanged: Path) -> None:
     _, (header, *_), _ = shell("--keys", "seed,stem.norm", results=unchanged)
     assert cells(header)[5:] == ["seed", "stem.norm"]
