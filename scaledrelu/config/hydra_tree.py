@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from scaledrelu.config.overrides import parse_overrides
+from scaledrelu.config.yaml_file import yaml_line
 from scaledrelu.errors import ConfigError
 
 FULL_SIZE = "paper"  # the profile that changes nothing
@@ -236,6 +238,8 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
         return compose(name, overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(yaml_line(error)) from error
 
 
 @contextlib.contextmanager
