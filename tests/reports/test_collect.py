@@ -17,6 +17,7 @@ from scaledrelu.reports.run_groups import group_runs
 from scaledrelu.reports.run_rows import read_rows
 from scaledrelu.reports.run_table import telling_keys, varying_keys
 from scripts import collect
+from tests.helpers.configs import with_values
 from tests.helpers.run_folders import CRASHED, leave, plan_in, run_of
 
 DRAW = run_plot.draw_groups
@@ -74,6 +75,29 @@ def test_a_stem_of_ones_own_is_no_patchify_stem(shell: Callable, tmp_path: Path)
     leave(tmp_path, run_of("patchify", stem__build={"_target_": "my_stems.MyStem"}), 60.0)
     _, lines, _ = shell("--by", "stem.name", "--metric", "val/top1", results=tmp_path)
     assert {cells(line)[0] for line in lines[1:3]} == {"MyStem", "patchify"}
+
+
+CURVED = {"_target_": "my_curves.Straight", "power": 2}
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "texts"),
+    [
+        ("lr.curve", (None, CURVED), {"null", "Straight(power=2)"}),
+        ("stem.norm", ("batch", {"_target_": "my_norms.Norm"}), {"batch", "Norm()"}),
+        ("stem.tail", ((), ({"_target_": "my_norms.Norm"},)), {"[]", "[Norm()]"}),
+        ("ema", (None, {"decay": 0.5}), {"null", "(decay=0.5)"}),
+    ],
+)
+def test_a_key_that_holds_others_in_some_runs_tells_them_apart(
+    shell: Callable, tmp_path: Path, key: str, values: tuple, texts: set[str]
+) -> None:
+    for value in values:
+        leave(tmp_path, with_values(run_of("conv"), {key: value}), 50.0)
+    _, lines, _ = shell("--by", key, "--metric", "val/top1", results=tmp_path)
+    assert {cells(line)[0] for line in lines[1:3]} == texts
+    _, (header, *_), _ = shell(results=tmp_path)
+    assert cells(header)[5:] == ["stem.name" if key.startswith("stem.") else key]
 
 
 def test_keys_are_what_is_asked_for(shell: Callable, unchanged: Path) -> None:
