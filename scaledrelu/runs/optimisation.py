@@ -39,13 +39,22 @@ def build_schedule(config: RunConfig, steps_per_epoch: int) -> LrSchedule:
         config.warmup,
         config.peak_lr,
         warmup_scale=config.profile.warmup_scale,
-        fall=_own_fall(config) if config.lr.curve else half_cosine,
+        fall=build_fall(config),
     )
     return LrSchedule(curve, run_epochs=config.run_epochs, steps_per_epoch=steps_per_epoch)
 
 
-def _own_fall(config: RunConfig) -> Fall:
-    """Return the curve that ``lr.curve`` names, after a look at both of its ends."""
+def build_fall(config: RunConfig) -> Fall:
+    """Return the curve that ``lr.curve`` names, after a look at both of its ends; else a cosine.
+
+    Args:
+        config: the run's configuration.
+
+    Raises:
+        ConfigError: as :func:`build_schedule`.
+    """
+    if config.lr.curve is None:
+        return half_cosine
     where, length = f"lr.curve._target_={config.lr.curve[TARGET]}", config.schedule.epochs
     wanted = "a class with __call__(done, length) that falls from 1 to 0"
     if not isclass(target := target_of(config.lr.curve)) or "__call__" not in dir(target):
