@@ -37,6 +37,7 @@ def dry(settings: Settings, say: Say) -> int:
     for number, run in enumerate(runs, 1):
         started = time.monotonic()
         overrides = [*run.overrides, f"profile={settings.profile}", *SMALL, *settings.overrides]
+        overrides.append(f"trust=[{','.join(settings.trust)}]")
         try:
             found = dry_step(compose(overrides), num_classes=IMAGENET_CLASSES)
         except (ScaledReluError, RuntimeError) as error:

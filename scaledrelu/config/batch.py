@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from scaledrelu.config.fields import number
 from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import COUNT
+from scaledrelu.errors import ConfigError
+
+SELECTED = 256  # RASampler selects a multiple of this many images per epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +74,31 @@ class BatchConfig(Group):
             "the number of processes, or another batch.group (a different run)",
         )
         return count // processes
+
+
+def steps_per_epoch(num_images: int, *, num_groups: int, group_size: int, repeats: int) -> int:
+    """Return the number of updates in one epoch; the last, incomplete one is dropped.
+
+    With repeated augmentation the epoch keeps its usual length and sees about one image in
+    ``repeats``, ``repeats`` times each.
+
+    Args:
+        num_images: size of the training set.
+        num_groups: groups per update over all processes.
+        group_size: images of one group per update.
+        repeats: repeated augmentation; 1 = off.
+
+    Raises:
+        ConfigError: if there are fewer images than one update needs.
+    Source: recipes A.6.
+    """
+    selected = num_images // SELECTED * SELECTED if repeats > 1 else num_images
+    steps = math.floor(selected / num_groups) // group_size
+    if steps == 0:
+        usable = f" ({selected} of them used by repeated augmentation)" if repeats > 1 else ""
+        raise ConfigError(
+            f"{num_images} training images{usable}: one update needs {num_groups} groups x "
+            f"{group_size} = {num_groups * group_size}; lower batch.total and batch.group, raise "
+            "data.fraction, or set augment.repeats=1"
+        )
+    return steps

@@ -121,12 +121,13 @@ def pin_files(
     return pin_recorded_labels(config, known=known) if recorded else config
 
 
-def from_values(values: dict[str, Any], *, conf_dir: Path) -> RunConfig:
+def from_values(values: dict[str, Any], *, conf_dir: Path, will_run: bool = True) -> RunConfig:
     """Return the configuration that resolved values make; read no data.
 
     Args:
         values: plain dictionaries and lists.
         conf_dir: the configuration tree, whose recipes are the methods.
+        will_run: look at whose code it names; plans and reports call none of it.
 
     Raises:
         ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
@@ -137,7 +138,8 @@ def from_values(values: dict[str, Any], *, conf_dir: Path) -> RunConfig:
         config = construct(RunConfig, values)
     except UnknownKeyError as error:
         raise ConfigError(_unknown_key(error, conf_dir)) from error
-    check_targets(values, trust=config.trust)
+    if will_run:
+        check_targets(values, trust=config.trust)
     check_method(config, conf_dir)
     config.data.refuse_root_without_effect()
     config.stem.refuse_layers_without_effect()

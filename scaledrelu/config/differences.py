@@ -5,13 +5,16 @@ For people only: no identity, plan or result rests on it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import TRANSIENT
@@ -21,6 +24,16 @@ from scaledrelu.config.run import RunConfig, plain
 
 _NOT_TYPED = {*TRANSIENT, "data.digest", "data.token_labels_digest"}  # digests follow from files
 _ABSENT = object()
+# What reading an option raises that is not finished: no file, no YAML, no mapping, a circle.
+UNREADABLE = (
+    OSError,
+    yaml.YAMLError,
+    OmegaConfBaseException,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
 
 
 def overrides_against_recipe(run: RunConfig) -> list[str]:
@@ -53,12 +66,23 @@ def _other_option(group: str, names: list[str], run: Any, base: Any) -> str | No
         return None
     if not any(_changes(run, base, group)):
         return None
-    fields = {name: _fields(CONF_DIR / group / f"{name}.yaml") for name in names}
+    fields = _readable(group, names)
+    if not fields:
+        return None
     to_run = {name: _distance(run, found) for name, found in fields.items()}
     to_base = {name: _distance(base, found) for name, found in fields.items()}
-    current = min(names, key=to_base.get)
-    nearest = min(names, key=to_run.get)
+    current = min(fields, key=to_base.get)
+    nearest = min(fields, key=to_run.get)
     return nearest if to_run[nearest] < to_run[current] else None
+
+
+def _readable(group: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the fields of the options that can be read; a draft is nobody's choice."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(*UNREADABLE):
+            found[name] = _fields(CONF_DIR / group / f"{name}.yaml")
+    return found
 
 
 def _fields(path: Path) -> dict[str, Any]:

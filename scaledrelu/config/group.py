@@ -129,7 +129,8 @@ def _check_words(one: Field, value: Any) -> None:
             continue
         if item not in one.allowed.words:
             held = f": contains '{item}'" if one.many else f"={item}"
-            raise ConfigError(f"{one.key}{held}{_hint(item, one.allowed.words)}")
+            near = nearest(str(item), one.allowed.words)
+            raise ConfigError(f"{one.key}{held}{near}; {_what(one)}")
 
 
 def _check_text(one: Field, value: Any) -> None:
@@ -172,7 +173,8 @@ def _what(one: Field) -> str:
     if one.allowed.range is not None:
         return str(one.allowed.range)
     if one.allowed.words:
-        return f"allowed: {', '.join(one.allowed.words)}"
+        or_class = f", or {{{TARGET}: <class>}}" if one.allowed.build else ""
+        return f"allowed: {', '.join(one.allowed.words)}{or_class}"
     or_null = ", null" if one.optional else ""
     return f"allowed: true, false{or_null}" if one.kind is bool else "must be a single value"
 

@@ -16,16 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from scaledrelu.config.group import parent_of
 from scaledrelu.config.overrides import parse_overrides
+from scaledrelu.config.yaml_file import read_yaml, yaml_line
 from scaledrelu.errors import ConfigError
 
 FULL_SIZE = "paper"  # the profile that changes nothing
 UNSAID = "unsaid"  # of the group ``sizes``, in train.yaml
 SPECIALISED = ("recipe", "model", "data")  # groups whose options every other profile has a file for
+BY_OPTIMIZER = "profile_optimizer"  # holds the radius of SAM at a profile
 APART = ("stem", "ffn", "init")  # groups that no defaults list of conf/ chooses or asks about
 
 
@@ -189,7 +192,8 @@ def tree_digest(conf_dir: Path) -> str:
 def check_specialisations(runtime: DictConfig) -> None:
     """Refuse a profile without a file for the chosen recipe, model or data set.
 
-    Without its file the option would silently compose at the size of the paper.
+    Without its file the option would silently compose at the size of the paper; SAM around another
+    optimizer than the paper's with the radius of the paper.
 
     Args:
         runtime: ``hydra.runtime`` of a composed configuration: its choices and search path.
@@ -221,6 +225,34 @@ def check_specialisations(runtime: DictConfig) -> None:
             f"{', '.join(f'conf/{file}' for file in lacking)} (the files beside it are examples), "
             f"or choose profile={FULL_SIZE}"
         )
+    _check_radius(str(choices.get("optimizer")), str(sizes), profile, folders)
+
+
+def _check_radius(optimizer: str, sizes: str, profile: str, folders: Sequence[Path]) -> None:
+    """Refuse an optimizer with SAM that lacks the radius which sizes give to others with SAM.
+
+    Raises:
+        ConfigError: one line that names the file to add.
+    """
+    given = [path for folder in folders for path in folder.glob(f"{BY_OPTIMIZER}/{sizes}_*.yaml")]
+    file = f"{BY_OPTIMIZER}/{sizes}_{optimizer}.yaml"
+    is_there = any(path.name == Path(file).name for path in given)
+    if given and not is_there and _has_sam(optimizer, folders):
+        raise ConfigError(
+            f"profile={profile}: has no radius of SAM for optimizer={optimizer}; add conf/{file} "
+            f"({given[0].name} beside it is an example), or choose profile={FULL_SIZE}"
+        )
+
+
+def _has_sam(optimizer: str, folders: Sequence[Path]) -> bool:
+    """Say whether an option of ``optimizer`` sets ``sam``, itself or in what it builds on."""
+    paths = (folder / "optimizer" / f"{optimizer}.yaml" for folder in folders)
+    path = next((path for path in paths if path.is_file()), None)
+    raw = {} if path is None else read_yaml(path, str(path)) or {}
+    if "sam" in raw:
+        return raw["sam"] is not None
+    names = [name for name in raw.get("defaults", []) if isinstance(name, str) and name != "_self_"]
+    return any(_has_sam(name, folders) for name in reversed(names))
 
 
 def one_line(error: Exception) -> str:
@@ -241,6 +273,8 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
         return compose(name, overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(yaml_line(error)) from error
 
 
 @contextlib.contextmanager

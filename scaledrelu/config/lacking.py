@@ -1,8 +1,8 @@
 """What a run needs and this machine lacks, found before a process is started for it.
 
 Only what a first look shows: folders and files that are not there, a damaged pack, class folders of
-one split alone, a precision that the device does not have. Lists no images of a folder, imports no
-torch.
+one split alone or without images enough for one update, a precision that the device does not have.
+Lists no more images of a folder than that takes, imports no torch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import data_root, label_folder
 from scaledrelu.config.data import MADE
+from scaledrelu.config.enough import check_enough_images
 from scaledrelu.config.first_look import find_labels, find_weights
 from scaledrelu.config.openers import downloads, look_at_data, opener_of
 from scaledrelu.config.run import RunConfig
@@ -38,10 +39,10 @@ def lacking_files(config: RunConfig, *, made: bool, known: dict[str, str | None]
     Args:
         config: the run's configuration.
         made: whether what a plan makes before the run (``made``) has to be there already.
-        known: what was found so far, by the data that it is of; filled in, so that a plan of many
-            runs looks at the same images once.
+        known: what was found so far, by the data and the batch that it is of; filled in, so that a
+            plan of many runs looks at the same images once.
     """
-    key = repr(config.data)
+    key = repr((config.data, config.batch, config.augment.repeats))
     if key not in known:
         known[key] = _refusal(_look_at_images, config, made)
     others = (_refusal(look, config, made) for look in (_look_at_weights, _look_at_labels))
@@ -75,6 +76,7 @@ def _look_at_images(config: RunConfig, made: bool) -> None:
     if opener_of(data.build) is None or data.root is None or (data.root == MADE and not made):
         return
     look_at_data(data.build, Path(str(data_root(config))))
+    check_enough_images(config)
 
 
 def _look_at_weights(config: RunConfig, _made: bool) -> None:

@@ -6,19 +6,19 @@ alone, so that a run has the same name whether a table or a person asked for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scaledrelu.config.differences import number_text
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.identity import canonical, fingerprint
 from scaledrelu.config.run import RunConfig
-from scaledrelu.config.stem import StemConfig
+from scaledrelu.config.stem import StemConfig, own_class_of
 
 SHORT = {"batch": "bn", "layernorm": "ln", "none": ""}
 USUAL_STRIDES = (2, 1, 1)
 USUAL_METHOD, USUAL_FFN = "deit", "MLP"
-LAYERS = ("strides", "norm", "act", "tail")  # the fields that make the name of a stem
+LAYERS = ("build", "strides", "norm", "act", "tail")  # the fields that make the name of a stem
 Layer = str | dict[str, Any]
 
 
@@ -31,18 +31,29 @@ def stem_name(stem: StemConfig) -> str:
     return name_of_layers(**{key: getattr(stem, key) for key in LAYERS})
 
 
-def name_of_layers(*, strides: Sequence[int], norm: Layer, act: Layer, tail: Sequence[str]) -> str:
+def name_of_layers(
+    *,
+    build: Mapping[str, Any],
+    strides: Sequence[int],
+    norm: Layer,
+    act: Layer,
+    tail: Sequence[Layer],
+) -> str:
     """Return the name of a stem of which only its fields are known, see :data:`LAYERS`.
 
+    A class of one's own stands in front; alone where the fields describe no layers.
+
     Args:
+        build: the class.
         strides: strides of the convolutions; empty = patchify.
         norm: what follows each convolution.
         act: what follows each normalisation.
         tail: what follows the projection.
     """
-    ends = [_layer(one) for one in tail]
+    own, ends = own_class_of(build), [_layer(one) for one in tail]
+    front = [own] if own else []
     if not strides:
-        return "_".join(["patchify", *ends])
+        return "_".join([own or "patchify", *ends])
     norm, act = _layer(norm), _layer(act)
     if (norm, act) == ("bn", "relu"):
         parts = []
@@ -50,7 +61,7 @@ def name_of_layers(*, strides: Sequence[int], norm: Layer, act: Layer, tail: Seq
         parts = [act]  # an activation in the place of ReLU
     else:
         parts = [part for part in (norm, act) if part] or ["plain"]
-    return "_".join(["conv", *parts, *ends])
+    return "_".join([*front, "conv", *parts, *ends])
 
 
 def readable_name(config: RunConfig, upstream: RunConfig | None = None) -> str:

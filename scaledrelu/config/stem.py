@@ -7,15 +7,16 @@ the network.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaledrelu.config.fields import build, number, word
-from scaledrelu.config.group import Group, require, typed
+from scaledrelu.config.group import TARGET, Group, require, typed
 from scaledrelu.config.ranges import CHANNELS, FEW
 from scaledrelu.errors import ConfigError
 
+OUR_CLASS = "scaledrelu.models.stem.Stem"  # what conf/stem/_grammar.yaml builds
 NORMS = ("batch", "layernorm")
 # scaled_relu is the paper's definition, beta * max(x + alpha, 0); affine_relu is its Eq. 1, what a
 # BatchNorm and a ReLU compute: max(beta * x + alpha, 0).
@@ -44,7 +45,8 @@ class StemConfig(Group):
     """The grammar of stems (Algorithm 1, generalised).
 
     A norm, an activation or a part of the tail that none of the words names is given as a
-    dictionary with ``_target_``: a class that takes the number of channels.
+    dictionary with ``_target_``: a class whose first argument without a default, if it has one, is
+    the number of channels.
     """
 
     KEY: ClassVar[str] = "stem"
@@ -61,6 +63,17 @@ class StemConfig(Group):
     # Strides that do not fit a small patch fall to 1 from the right; then, or where the projection
     # is left a stride of 1 that proj_kernel cannot be centred on, its kernel is its stride.
     shrink: bool
+
+    @property
+    def own_class(self) -> str | None:
+        """Name of a stem class from elsewhere; None for :class:`scaledrelu.models.stem.Stem`."""
+        return own_class_of(self.build)
+
+    @property
+    def own_code(self) -> list[str]:
+        """What is not the project's own: the class of the stem, classes of its layers."""
+        layers = [one for one in (self.norm, self.act, *self.tail) if isinstance(one, dict)]
+        return [str(one[TARGET]) for one in ([self.build] if self.own_class else []) + layers]
 
     def check(self) -> None:
         """Refuse kernels that do not go with the strides."""
@@ -114,6 +127,16 @@ class StemConfig(Group):
             f"{proj}; allowed: {proj} plus an even number, or null for {proj}",
         )
         return FittedStem(strides, proj, self.proj_kernel, excess // 2)
+
+
+def own_class_of(build: Mapping[str, Any]) -> str | None:
+    """Return the name of a stem class from elsewhere; None for the project's own.
+
+    Args:
+        build: the field ``stem.build``.
+    """
+    target = str(build[TARGET])
+    return None if target == OUR_CLASS else target.rpartition(".")[2]
 
 
 def fit_strides(strides: Sequence[int], patch_size: int, *, shrink: bool) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from scaledrelu.config.group import TARGET
@@ -35,15 +36,48 @@ def check_targets(config: Any, *, trust: Sequence[str] = (), where: str = "") ->
     Raises:
         ConfigError: naming the key, the target and what is trusted.
     """
+    for one in find_untrusted(config, trust=trust):
+        option = f" (scripts: --trust {one.module})" if where else ""
+        raise ConfigError(f"{where and f'{where}: '}{one}{option}")
+
+
+@dataclass(frozen=True, slots=True)
+class Untrusted:
+    """A ``_target_`` that may not be called; as text, what is wrong and how to allow it.
+
+    Attributes:
+        key: dotted key of the target.
+        target: what stands there.
+        allowed: the modules that may be called.
+    """
+
+    key: str
+    target: Any
+    allowed: tuple[str, ...]
+
+    @property
+    def module(self) -> str:
+        """The module that would have to be trusted."""
+        return str(self.target).rpartition(".")[0] or "<module>"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key}={self.target}: not trusted code; allowed: public names in "
+            f"{', '.join(self.allowed)}; if you trust this code, add trust=[{self.module}]"
+        )
+
+
+def find_untrusted(config: Any, *, trust: Sequence[str] = ()) -> Iterator[Untrusted]:
+    """Yield every ``_target_`` of code outside the trusted modules, at any depth.
+
+    Args:
+        config: resolved, or a part of one.
+        trust: further modules.
+    """
     modules = (*TRUSTED, *map(str, trust))
     for key, target in find_targets(config):
         if not _is_trusted(target, modules):
-            module = str(target).rpartition(".")[0] or "<module>"
-            raise ConfigError(
-                f"{where and f'{where}: '}{key}={target}: not trusted code; allowed: public "
-                f"names in {', '.join(modules)}; if you trust this code, add trust=[{module}]"
-                f"{f' (scripts: --trust {module})' if where else ''}"
-            )
+            yield Untrusted(key, target, modules)
 
 
 def find_targets(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

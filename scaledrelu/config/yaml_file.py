@@ -24,6 +24,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def yaml_line(error: yaml.YAMLError) -> str:
+    """Return what is wrong with a file that is no YAML, and where, as one line."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"{mark.name}, line {mark.line + 1}: not valid YAML ({error.problem})"
+
+
 def read_yaml(path: Path, where: str, *, error: type[ScaledReluError] = ConfigError) -> Any:
     """Return what a file holds.
 

@@ -5,14 +5,18 @@ Reads ``results/published/bench/*.csv``. What no row says is left to ``speed``.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from scaledrelu.config.places import ROOT, published_root
-from scaledrelu.errors import DataError
+from scaledrelu.config.places import CONF_DIR, ROOT, published_root
+from scaledrelu.config.yaml_file import read_yaml
+from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.text import measured_rows
 
 FOLDER = published_root(ROOT / "results") / "bench"
@@ -21,6 +25,7 @@ REFERENCE = "reference"  # our path with the official transforms
 DEIT, DINO, VOLO = "DeiT's script", "DINO's script", "VOLO's script"  # peers of loaders
 TIMM_CROPS = "timm's script without RandAugment"  # decode and crop alone
 OFFICIAL = ("timm defaults", DINO)  # peers of steps
+SIZES = ("width", "depth", "patch_size")  # of a model; its operations tell apart the rest
 # Behind what it is about, a name may say which library decodes.
 _ALONE = re.compile(r"(.+?), one process(?:, .+)?, \d+ real JPEGs")
 _TOGETHER = re.compile(r"(.+?), (\d+) loader processes to the GPU(?:, .+)?, \d+ real JPEGs")
@@ -35,6 +40,7 @@ class Step:
 
     Attributes:
         recipe: deit | volo | dino.
+        model: its width, depth and patch size, as its file in ``conf/model`` gives them.
         stem: option of the group ``stem``.
         sam: two gradients a step.
         precision: option of the group ``precision``.
@@ -45,6 +51,7 @@ class Step:
     """
 
     recipe: str
+    model: Mapping[str, Any]
     stem: str
     sam: bool
     precision: str
@@ -159,6 +166,7 @@ def _step(row: Row, rate: str) -> Step:
     ratio = float(row["ratio"])
     return Step(
         recipe=row["recipe"],
+        model=_sizes_of(row["model"]),
         stem=row["stem"],
         sam=row["optimizer"] == "sam",
         precision=row["precision"],
@@ -167,6 +175,18 @@ def _step(row: Row, rate: str) -> Step:
         spread=(float(row["ratio_min"]) / ratio, float(row["ratio_max"]) / ratio),
         flops=1e9 * float(row["gflop_per_image"]),
     )
+
+
+@cache
+def _sizes_of(label: str) -> Mapping[str, Any]:
+    """Return the sizes of a model by its label; nothing if no file of ``conf/model`` has it."""
+    for path in sorted((CONF_DIR / "model").glob("*.yaml")):
+        raw: Any = None
+        with contextlib.suppress(ConfigError):  # a draft that nobody has chosen
+            raw = read_yaml(path, str(path))
+        if isinstance(raw, dict) and raw.get("label") == label:
+            return {name: raw[name] for name in SIZES if name in raw}
+    return {}
 
 
 def _alone(home: Sequence[Row], elsewhere: Iterable[Sequence[Row]]) -> dict[str, float]:

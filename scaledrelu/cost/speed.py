@@ -4,7 +4,8 @@ Every rate is a range with a likely value and says what it rests on. Rules for a
 first:
 
 - measured in this configuration: the range of its blocks;
-- another stem of the same kind (convolutions or none): its rate, 15 % either way;
+- the same model with another stem of the same kind (convolutions or none): its rate, 15 % either
+  way;
 - the operations of the step, at the operations a second of the nearest measured step, 15 % either
   way; for a recipe without a measured step, from 15 % below the slowest to 15 % above the fastest;
 - compiled and not measured so: with SAM half the rate of the same step without, 15 % either way;
@@ -26,6 +27,8 @@ from scaledrelu.cost.records import DEIT, DINO, REFERENCE, TIMM_CROPS, VOLO, Rec
 from scaledrelu.cost.work import SAM_PASSES, forward_flops, step_flops
 
 NEAR = 0.15  # of a rate: what is derived from a near step may be off by so much
+COUNTED = 0.025  # our count of a step's operations and torch's agree to 1.5 % of it
+USUAL_KERNELS, USUAL_HIDDEN = (7, 3, 3), 64  # of the stems that were measured (Algorithm 1)
 # Without autocast no step was measured: half of the datasheet's 67 TFLOP/s, a quarter, four fifths.
 FULL_PRECISION = (0.25 * 67e12, 0.5 * 67e12, 0.8 * 67e12)
 CROPS, TENSORS = "device", "device, decoder=tensor"  # decode and crop, as an evaluation does
@@ -163,7 +166,8 @@ def _of_kind(config: RunConfig, steps: Sequence[Step]) -> Rate | None:
         return found
     for one in steps:
         kind = (one.recipe, one.sam, _has_convolutions(one))
-        if kind == (config.method, config.optimizer.sam is not None, bool(config.stem.strides)):
+        same = (config.method, config.optimizer.sam is not None, bool(config.stem.strides))
+        if kind == same and not config.stem.own_class and _is_of_model(one, _usual(config)):
             return _around(one.rate, Basis.NEAR)
     return None
 
@@ -215,7 +219,22 @@ def _is_of(step: Step, config: RunConfig) -> bool:
     """Say whether a measured step has the backbone of a run."""
     usual_ffn = config.ffn.build["_target_"].rpartition(".")[2] == "Mlp"
     usual_strides = tuple(config.stem.strides) in ((), USUAL_STRIDES)
-    return step.stem == stem_name(config.stem) and usual_ffn and usual_strides
+    same_parts = step.stem == stem_name(config.stem) and usual_ffn and usual_strides
+    return same_parts and _is_of_model(step, config)
+
+
+def _is_of_model(step: Step, config: RunConfig) -> bool:
+    """Say whether a step has the model of a run, and images of as many pixels."""
+    same = all(getattr(config.model, name) == size for name, size in step.model.items())
+    return same and abs(step_flops(config) / step.flops - 1) < COUNTED
+
+
+def _usual(config: RunConfig) -> RunConfig:
+    """Return a run with the measured stem of its kind."""
+    if not config.stem.strides:
+        return config
+    usual = replace(config.stem, strides=USUAL_STRIDES, kernels=USUAL_KERNELS, hidden=USUAL_HIDDEN)
+    return replace(config, stem=usual)
 
 
 def _speed(step: Step) -> float:

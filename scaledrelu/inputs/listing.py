@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def class_images(
     """
     left_out = Counter() if left_out is None else left_out
     return {name: _images_below(str(folder), name, left_out) for name in class_names(folder)}
+
+
+def class_sizes(folder: Path | str) -> Iterator[int]:
+    """Yield the number of images of each class folder, listed when it is asked for.
+
+    Raises:
+        DataError: if a folder cannot be listed.
+    """
+    for name in class_names(folder):
+        yield len(_images_below(str(folder), name, Counter()))
 
 
 def class_names(folder: Path | str) -> list[str]:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from scaledrelu.config.lacking import lacking_device, lacking_download, lacking_files
 from scaledrelu.config.places import runs_root
-from scaledrelu.config.run import RunConfig
+from scaledrelu.config.run import RunConfig, plain
+from scaledrelu.config.trust import find_untrusted
 from scaledrelu.files import FULL, make_writable, unwritable, writing_to
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import PlannedRun
@@ -37,7 +38,7 @@ def obstacles_here(todo: Sequence[PlannedRun], settings: Settings) -> list[str]:
         RunError: there is no room in the results folder.
     """
     looks: list[Look] = [] if settings.launcher == SLURM else [lacking_device, _files()]
-    found = _counted(todo, looks)
+    found = _counted(todo, [_untrusted, *looks])
     return found or (_no_place(settings.results) if todo else [])
 
 
@@ -57,11 +58,25 @@ def files_not_here(todo: Sequence[PlannedRun], settings: Settings) -> list[str]:
     return _counted(todo, [*looks, lacking_download], where)
 
 
+def not_trusted(todo: Sequence[PlannedRun]) -> list[str]:
+    """Return the code that runs name and may not call, one line each.
+
+    Args:
+        todo: the runs to train.
+    """
+    return _counted(todo, [_untrusted])
+
+
 def _counted(todo: Sequence[PlannedRun], looks: Sequence[Look], where: str = "") -> list[str]:
     """Return the distinct lines; a run that another process trains lacks nothing here."""
     ours = [run.config for run in todo if run.status is not Status.RUNNING]
     counts = Counter(chain.from_iterable(look(config) for look in looks for config in ours))
     return [f"{line} ({n} of {len(todo)} runs to train{where})" for line, n in counts.items()]
+
+
+def _untrusted(config: RunConfig) -> Iterable[str]:
+    for one in find_untrusted(plain(config), trust=config.trust):
+        yield f"{one}, with make ARGS='trust=[{one.module}]'"
 
 
 def _files() -> Look:

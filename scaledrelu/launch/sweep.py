@@ -16,7 +16,7 @@ from scaledrelu.launch.estimate import Estimator, time_left
 from scaledrelu.launch.executor import Event, Executor, Job, note_signals
 from scaledrelu.launch.jobs import Train, files_of, jobs_of, write_plan
 from scaledrelu.launch.local import LocalExecutor, anything
-from scaledrelu.launch.obstacles import files_not_here, obstacles_here
+from scaledrelu.launch.obstacles import files_not_here, not_trusted, obstacles_here
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.progress import Progress
 from scaledrelu.launch.slots import GPUS, Slot, slots_of
@@ -254,7 +254,8 @@ def _plan_text(
         per_node, nodes = (int(settings.slurm.get(k, 1)) for k in ("gpus_per_node", "nodes"))
         count = per_node * nodes * (settings.n_jobs or 1)
     text = plan_text(plan, todo, n_jobs=jobs, estimate=estimate, gpus=count)
-    return "\n".join([text, *files_not_here(todo, settings)])
+    refused = not_trusted(todo) if settings.dry_run else []
+    return "\n".join([text, *refused, *files_not_here(todo, settings)])
 
 
 def _seconds(todo: Sequence[PlannedRun], estimate: Estimator) -> dict[str, float]:

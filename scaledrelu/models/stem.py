@@ -6,6 +6,9 @@ Initialisation is left to PyTorch's defaults, as the official code leaves it (re
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -170,6 +173,46 @@ class Stem(nn.Module):
         """Return patch features (B, D, H/p, W/p); any H and W that are multiples of p."""
         self.dynamic_feat_size(image_BCHW.shape[-2:])
         return self.tail(self.proj(self.convs(image_BCHW)))
+
+
+def check_map(stem: nn.Module, *, name: str, width: int, image_size: int | Sequence[int]) -> None:
+    """Refuse a stem that does not return the map that it promises.
+
+    A map of another size would be trained unnoticed: positions are resampled to fit it. Nothing is
+    computed: a copy of the stem sees an image on the meta device.
+
+    Args:
+        stem: any class, with ``grid_size`` and ``num_patches`` as :class:`Stem` has them.
+        name: what people know it by, for the error.
+        width: D, channels that the model expects.
+        image_size: pixels per side, or (height, width).
+
+    Raises:
+        ConfigError: an attribute is missing, or the shape is another one.
+    """
+    grid, count = (getattr(stem, one, None) for one in ("grid_size", "num_patches"))
+    if grid is None or count != math.prod(grid):
+        raise ConfigError(
+            f"{name}: has grid_size={grid} and num_patches={count}; set "
+            "self.grid_size=(rows, columns) of its map and self.num_patches=rows*columns"
+        )
+    wanted, found = (1, width, *grid), _shape_of_map(stem, _pair(image_size))
+    if found not in (None, wanted):
+        raise ConfigError(f"{name}: returns {found}, expected {wanted}: (1, width, rows, columns)")
+
+
+def _shape_of_map(stem: nn.Module, size: tuple[int, int]) -> tuple[int, ...] | str | None:
+    """Return what a stem makes of one image: a shape, a type if no tensor, None if unknown."""
+    with contextlib.suppress(Exception), torch.no_grad(), torch.device("meta"):
+        # What does not run there, such as a kernel for GPUs, shows its shape when it trains.
+        empty = {
+            id(one): nn.Parameter(torch.empty_like(one, device="meta"), False)
+            for one in stem.parameters()
+        }
+        empty |= {id(one): torch.empty_like(one, device="meta") for one in stem.buffers()}
+        returned = copy.deepcopy(stem, empty).eval()(torch.empty(1, 3, *size))
+        return tuple(returned.shape) if isinstance(returned, Tensor) else type(returned).__name__
+    return None
 
 
 def _convolutions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -13,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
+from scaledrelu.config.stem import StemConfig
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.gradients import BatchGradient
@@ -21,9 +23,10 @@ from scaledrelu.engine.step import Update
 from scaledrelu.errors import ConfigError
 from scaledrelu.models.joined_groups import JoinedGroups
 from scaledrelu.models.parts import Parts
+from scaledrelu.models.stem import check_map
 from scaledrelu.models.sync_batchnorm import leave_uncompiled, sync_batchnorm
 from scaledrelu.randomness import derive_seed
-from scaledrelu.runs.create import create, parameters_of, target_of
+from scaledrelu.runs.create import create, create_layer, parameters_of, target_of
 from scaledrelu.runs.features import embed_training_images
 from scaledrelu.runs.feed import Validation, layout, open_data, train_loader
 from scaledrelu.runs.initial import load_initial
@@ -147,7 +150,7 @@ def build_task(config: RunConfig, num_classes: int) -> Task:
     stem, ffn = config.stem, config.ffn
     headless = getattr(target_of(config.task), "headless", False)
     parts = Parts(
-        make_stem=partial(create, stem.build, stem, create=create),
+        make_stem=partial(_make_stem, stem),
         make_ffn=partial(create, ffn.build, act=ffn.act),
         ffn_norm=ffn.norm,
         attention=config.precision.attention,
@@ -162,6 +165,24 @@ def build_task(config: RunConfig, num_classes: int) -> Task:
     offered = {"num_classes": num_classes, "seed": config.seed}
     wanted = {name: offered[name] for name in offered if name in parameters_of(config.task)}
     return create(config.task, backbone=backbone, **wanted)
+
+
+def _make_stem(
+    stem: StemConfig, *, width: int, patch_size: int, image_size: int | Sequence[int]
+) -> nn.Module:
+    """Make the stem; our own class with our own layers has the right shape for certain."""
+    made = create(
+        stem.build,
+        stem,
+        width=width,
+        patch_size=patch_size,
+        image_size=image_size,
+        create=create_layer,
+    )
+    if stem.own_code:
+        name = f"stem ({', '.join(stem.own_code)})"
+        check_map(made, name=name, width=width, image_size=image_size)
+    return made
 
 
 def build_update(

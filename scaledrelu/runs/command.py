@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.plugin import Plugin
@@ -35,6 +36,7 @@ from scaledrelu.config.shell import (
     ready_for_hydra,
     visible_words,
 )
+from scaledrelu.config.yaml_file import yaml_line
 from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use
 from scaledrelu.runs.blame import WAIT_S, ranks_of_process
@@ -179,6 +181,8 @@ class Command:
             status = _interrupted()
         except SearchOverError:
             return self._conclude()
+        except yaml.YAMLError as error:  # a chosen option's file: a job itself raises nothing
+            raise ConfigError(yaml_line(error)) from error
         except Exception as error:
             if is_of_optuna(error):
                 return self._conclude_search(error)

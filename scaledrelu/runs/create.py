@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from inspect import Parameter
 from types import ModuleType
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from torch import nn
 
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.trust import find_targets
@@ -32,7 +34,7 @@ def create(build: Mapping[str, Any], *args: Any, **fields: Any) -> Any:
     """
     for _, target in find_targets(build):
         locate(target)
-    _check_arguments(build, fields)
+    check_build(build, fields)
     target = target_of(build)
     if hasattr(target, "Settings"):
         own = {name: value for name, value in build.items() if name != TARGET}
@@ -42,6 +44,57 @@ def create(build: Mapping[str, Any], *args: Any, **fields: Any) -> Any:
     except InstantiationException as error:
         raise (error.__cause__ or error) from None
     return call(*args, **fields)
+
+
+def create_layer(build: Mapping[str, Any], channels: int) -> nn.Module:
+    """Make a norm or an activation for feature maps.
+
+    The number of channels goes to the first argument that has no default and is not given; a class
+    without one, e.g. ``torch.nn.SiLU``, gets none.
+
+    Args:
+        build: the class and its own arguments.
+        channels: C, of the maps that the layer sees.
+
+    Raises:
+        ConfigError: as :func:`create`; or it is no class of layers, or several arguments are left.
+    """
+    check_layer(build)
+    lacking = _lacking(build)
+    if lacking and lacking[0].kind in (Parameter.VAR_POSITIONAL, Parameter.POSITIONAL_ONLY):
+        return create(build, channels)
+    return create(build, **{one.name: channels for one in lacking})
+
+
+def check_layer(build: Mapping[str, Any]) -> None:
+    """Refuse what :func:`create_layer` cannot make.
+
+    Args:
+        build: the class and its own arguments.
+
+    Raises:
+        ConfigError: naming what is wrong.
+    """
+    target = target_of(build)
+    if not (inspect.isclass(target) and issubclass(target, nn.Module)):
+        raise ConfigError(f"_target_={build[TARGET]}: is no layer; name a class of torch.nn.Module")
+    check_build(build)
+    if len(lacking := _lacking(build)) > 1:
+        raise ConfigError(
+            f"{build[TARGET]}: needs {', '.join(one.name for one in lacking)}; give all but the "
+            "one that takes the number of channels"
+        )
+
+
+def _lacking(build: Mapping[str, Any]) -> list[Parameter]:
+    """Return the arguments of a layer that have no default and are not given."""
+    return [
+        one
+        for one in inspect.signature(target_of(build)).parameters.values()
+        if one.default is Parameter.empty
+        and one.kind is not Parameter.VAR_KEYWORD
+        and one.name not in (*build, "settings")
+    ]
 
 
 def parameters_of(build: Any) -> set[str]:
@@ -63,9 +116,9 @@ def locate(target: str) -> Any:
     Raises:
         ConfigError: there is no such thing, or it comes from another package than its name says.
     """
-    parts = target.split(".")
+    parts, found = target.split("."), None
     try:
-        found: Any = import_module(parts[0])
+        found = import_module(parts[0])
         for end, part in enumerate(parts[1:], start=2):
             name = ".".join(parts[:end])
             found = getattr(found, part) if hasattr(found, part) else import_module(name)
@@ -73,7 +126,7 @@ def locate(target: str) -> Any:
                 above = ".".join(parts[: end - 1])
                 raise ConfigError(f"_target_={target}: {found.__name__} is not part of {above}")
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"_target_={target}: no such class or function ({error})") from error
+        raise ConfigError(f"_target_={target}: {_not_found(found, parts, error)}") from error
     home = getattr(found, "__module__", None) or ""
     if not callable(found) or home.split(".")[0] != parts[0]:
         raise ConfigError(
@@ -84,8 +137,25 @@ def locate(target: str) -> Any:
     return found
 
 
-def _check_arguments(build: Any, fields: Mapping[str, Any]) -> None:
-    target = target_of(build)
+def _not_found(around: Any, parts: Sequence[str], error: Exception) -> str:
+    """Return that a name leads nowhere, the nearest name that does, and a reason beyond that."""
+    known = vars(around) if around is not None else ()
+    near = nearest(parts[-1], [name for name in known if name[0] != "_"])
+    is_absent = getattr(error, "name", None) in (".".join(parts), parts[-1])
+    return f"no such class or function{near}{'' if is_absent else f' ({error})'}"
+
+
+def check_build(build: Mapping[str, Any], fields: Mapping[str, Any] | None = None) -> None:
+    """Refuse a name that leads nowhere, and arguments that what it names does not take.
+
+    Args:
+        build: the target and its own arguments.
+        fields: arguments that the run itself gives.
+
+    Raises:
+        ConfigError: naming the target and the argument.
+    """
+    target, fields = target_of(build), fields or {}
     settings = getattr(target, "Settings", None)
     parameters = inspect.signature(settings or target).parameters
     free = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from inspect import isclass
 from typing import Any
 
 import torch
 
 from scaledrelu.config.divergence import DivergenceConfig
+from scaledrelu.config.group import TARGET
 from scaledrelu.config.optimizer import OptimizerConfig
 from scaledrelu.config.precision import PrecisionConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.windows import Rule
-from scaledrelu.optim.cosine import CosineSchedule, half_cosine
+from scaledrelu.errors import ConfigError
+from scaledrelu.optim.cosine import CosineSchedule, Fall, half_cosine
 from scaledrelu.optim.params import parameter_groups
 from scaledrelu.optim.schedule import Curve, LrSchedule
 from scaledrelu.optim.state import start_momentum
@@ -29,15 +32,42 @@ def build_schedule(config: RunConfig, steps_per_epoch: int) -> LrSchedule:
     Args:
         config: the run's configuration.
         steps_per_epoch: updates per epoch of the run.
+
+    Raises:
+        ConfigError: a curve of one's own that is no class to call, or does not fall from 1 to 0.
     """
     curve = Curve(
         config.schedule,
         config.warmup,
         config.peak_lr,
         warmup_scale=config.profile.warmup_scale,
-        fall=create(config.lr.curve) if config.lr.curve else half_cosine,
+        fall=build_fall(config),
     )
     return LrSchedule(curve, run_epochs=config.run_epochs, steps_per_epoch=steps_per_epoch)
+
+
+def build_fall(config: RunConfig) -> Fall:
+    """Return the curve that ``lr.curve`` names, after a look at both of its ends; else a cosine.
+
+    Args:
+        config: the run's configuration.
+
+    Raises:
+        ConfigError: as :func:`build_schedule`.
+    """
+    if config.lr.curve is None:
+        return half_cosine
+    where, length = f"lr.curve._target_={config.lr.curve[TARGET]}", config.schedule.epochs
+    wanted = "a class with __call__(done, length) that falls from 1 to 0"
+    if not isclass(target := target_of(config.lr.curve)) or "__call__" not in dir(target):
+        raise ConfigError(f"{where}: must be {wanted}")
+    fall = create(config.lr.curve)
+    ends = fall(0, length), fall(length, length)
+    if not all(math.isclose(*pair, abs_tol=1e-6) for pair in zip(ends, (1, 0), strict=True)):
+        raise ConfigError(
+            f"{where}: is {ends[0]:g} at the start and {ends[1]:g} at the end; must be {wanted}"
+        )
+    return fall
 
 
 def build_weight_decay(config: RunConfig, total_steps: int) -> CosineSchedule | None:

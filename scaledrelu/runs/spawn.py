@@ -105,7 +105,8 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
             return JobReport(name, Ended(done.value))
         if is_orphan():
             return JobReport(name, Ended.INTERRUPTED, "not started: its parent process is gone")
-        if problem := next(iter(lacking_here(config)), None) or _no_place(config, folder):
+        lacking = next(iter(lacking_here(config)), None)
+        if problem := lacking or _unresolved(config) or _no_place(config, folder):
             return JobReport(name, Ended.REFUSED, problem)
         return _attempt(config, name, folder, copies)
     except BusyError as error:  # the other process will report how the run ended
@@ -119,6 +120,13 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
         unwritable = isinstance(error, OSError) and cannot_use(error, config.paths.results)
         reason, trace = blame.cause(error, folder)
         return _failed(name, folder, unwritable or reason, trace)
+
+
+def _unresolved(config: RunConfig) -> str | None:
+    """Return a line about a class or an argument that is not there; imports torch."""
+    from scaledrelu.runs.resolved import unresolved
+
+    return unresolved(config)
 
 
 def _no_place(config: RunConfig, folder: Path) -> str | None:

@@ -101,7 +101,10 @@ def named_rows(rows: Collection[str]) -> str:
 
 
 def components(subject: Subject) -> str:
-    """Return a stem's parts as Table 2 names them, e.g. ``3Conv+3BN+3ReLU+1Proj``."""
+    """Return a stem's parts as Table 2 names them, e.g. ``3Conv+3BN+3ReLU+1Proj``.
+
+    A class of one's own stands in front; alone where the fields describe no layers.
+    """
     stem = subject.config.stem
     parts, count = [], len(stem.strides)
     if count:
@@ -110,6 +113,8 @@ def components(subject: Subject) -> str:
         parts += [f"{count}{layer_name(kind)}" for kind in kinds if kind != "none"]
     parts.append("1Proj")
     parts += [f"1{layer_name(kind)}" for kind in stem.tail]
+    if stem.own_class is not None:
+        return f"{stem.own_class}({'+'.join(parts)})" if len(parts) > 1 else stem.own_class
     return "+".join(parts)
 
 
@@ -126,7 +131,8 @@ def stride(subject: Subject) -> str:
 
 def model_with_stem(subject: Subject) -> str:
     """Return the model with the stem as a subscript, e.g. ``DeiT-Small_c`` (Tables 5 to 7)."""
-    suffix = "c" if subject.config.stem.strides else "p"
+    stem = subject.config.stem
+    suffix = stem.own_class or ("c" if stem.strides else "p")
     return f"{subject.config.model.label}_{suffix}"
 
 

@@ -56,11 +56,16 @@ class Composer:
     Args:
         results: folder that holds ``runs/``; the cache lies in it.
         conf_dir: the configuration tree; the repository's by default.
+        trust: modules whose code the runs may name, see ``config.trust``; noted in every
+            configuration and checked where runs are trained: a plan itself calls no such code.
     """
 
-    def __init__(self, results: Path, *, conf_dir: Path | None = None) -> None:
+    def __init__(
+        self, results: Path, *, conf_dir: Path | None = None, trust: Sequence[str] = ()
+    ) -> None:
         self.conf_dir = conf_dir or composition.CONF_DIR
         self._results = results
+        self._trust = {"trust": list(trust)} if trust else {}
         self._path = results / ".cache" / f"composed-{_digest(self.conf_dir)}.json"
         self._stored: dict[str, Any] = _read(self._path)
         self._trees = Trees(self.conf_dir)
@@ -101,7 +106,8 @@ class Composer:
                 self._stored[key] = self._compose(overrides)
                 self._dirty = True
             entry = self._stored[key]
-            config = composition.from_values(entry["values"], conf_dir=self.conf_dir)
+            values = entry["values"] | self._trust
+            config = composition.from_values(values, conf_dir=self.conf_dir, will_run=False)
             self._unpinned[key] = Composed(config, entry["choices"])
         return key, self._unpinned[key]
 

@@ -106,7 +106,9 @@ def plan_loaded(
     Raises:
         TableError, ConfigError: one line, naming the table and row or the key.
     """
-    composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
+    composer = compose or Composer(
+        settings.results, conf_dir=settings.conf_dir, trust=settings.trust
+    )
     return build_plan(
         tables,
         profile=settings.profile,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from scaledrelu.tables.typed import as_list, as_typed, is_whole
 
 AUTO, LOCAL, SLURM = "auto", "local", "slurm"
 LAUNCHERS = (AUTO, LOCAL, SLURM)
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 HYDRAS = {  # launchers of Hydra -> what a sweep has instead
     "basic": "launcher=local n_jobs=1",
     "joblib": "launcher=local",
@@ -134,6 +136,19 @@ def as_budget(value: Any, launcher: str) -> float | None:
             f"budget_s={value}: has no effect with launcher=slurm; set slurm.timeout_min instead"
         )
     return float(value)
+
+
+def as_modules(value: Any) -> tuple[str, ...]:
+    """Return the modules whose code runs may name.
+
+    Raises:
+        ConfigError: something else stands there.
+    """
+    modules = tuple(str(item) for item in as_list(value))
+    for item in modules:
+        if not MODULE.fullmatch(item):
+            raise ConfigError(f"trust={item}: must be modules, e.g. trust=[timm.layers]")
+    return modules
 
 
 def as_conditions(value: Any) -> tuple[str, ...]:

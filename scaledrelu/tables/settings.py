@@ -23,6 +23,7 @@ from scaledrelu.tables.setting_values import (
     as_choice,
     as_conditions,
     as_launcher,
+    as_modules,
     as_n_jobs,
     as_slurm,
     as_tables,
@@ -38,7 +39,7 @@ from scaledrelu.tables.typed import (
 
 DEFAULTS_FILE = "sweep.yaml"
 SLURM_OPTION, OF_HYDRA = "slurm.", "hydra.launcher."
-PLAN = ("tables", "profile", "seeds", "results", "overrides")  # what a plan depends on
+PLAN = ("tables", "profile", "seeds", "results", "trust", "overrides")  # what a plan depends on
 LAUNCH = ("launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run")
 USED = {  # script -> settings that do something there
     "sweep": (*PLAN, *LAUNCH),
@@ -50,7 +51,7 @@ USED = {  # script -> settings that do something there
     "stability": PLAN,
     "mirror": PLAN,
     "dashboard": PLAN,
-    "dry": ("tables", "profile", "results", "overrides"),
+    "dry": ("tables", "profile", "results", "trust", "overrides"),
     "performance": ("results", "overrides"),
     "theory": ("results", "n_jobs", "redo", "budget_s", "dry_run"),
 }
@@ -60,7 +61,8 @@ DEFAULTS = {  # where a script has others
     "performance": {"profile": "paper"},
 }
 OWN_SETTING = {  # overrides of every run that a setting decides -> how to set it instead
-    **{key: how for key, how in NOT_OF_A_ROW.items() if key != "trust"},
+    **NOT_OF_A_ROW,
+    "trust": "write trust=[<module>] beside overrides=",
     "seed": "write seeds=0,1,2",
     "init.run": "write upstream: in the table",
     "hydra": f"{NOT_OF_A_ROW['hydra']}; choose how runs are started with launcher= and "
@@ -87,6 +89,7 @@ class Settings:
     budget_s: float | None  # seconds of the whole sweep
     dry_run: bool
     results: Path
+    trust: tuple[str, ...]  # further modules whose code runs may name
     overrides: tuple[str, ...]
     publish: bool
     force: bool
@@ -130,6 +133,7 @@ def load_settings(
         budget_s=as_budget(raw["budget_s"], launcher),
         dry_run=as_flag("dry_run", raw["dry_run"]),
         results=as_folder("results", raw["results"]),
+        trust=as_modules(raw["trust"]),
         overrides=tuple(overrides),
         publish=as_flag("publish", raw["publish"]),
         force=as_flag("force", raw["force"]),

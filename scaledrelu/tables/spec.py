@@ -69,14 +69,20 @@ def load_table(name: str, conf_dir: Path) -> Table:
         conf_dir: the configuration tree.
 
     Raises:
-        TableError: no such table, a value that is not allowed in its place, or a row without its
-            paper value; one line that names the table and the place.
+        TableError: no such table, a table and a grid of one name, a value that is not allowed in
+            its place, or a row without its paper value; one line that names the table and the
+            place.
     """
     names, grids = table_names(conf_dir), grid_names(conf_dir)
     if name not in (*names, *grids):
         raise TableError(
             f"no table '{name}'{nearest(name, (*names, *grids))}; allowed: all, "
             f"{', '.join((*names, *grids))}"
+        )
+    if name in names and name in grids:
+        raise TableError(
+            f"'{name}' is the name of conf/table/{name}.yaml and of conf/{FOLDER}/{name}.yaml; "
+            "rename one of them"
         )
     is_grid = name not in names
     place = f"{FOLDER if is_grid else 'table'}/{name}.yaml"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 
 import pytest
 import yaml
@@ -118,3 +120,31 @@ def test_code_of_others_is_a_difference_like_any_other() -> None:
 def test_every_recipe_is_found_by_its_method(recipe: str) -> None:
     config = compose_unpinned([f"recipe={recipe}", "seed=3"])
     assert overrides_against_recipe(config) == ["seed=3"]
+
+
+DRAFTS = {
+    "a name that is none": "defaults: [_grammer, _self_]\nlabel: draft\n",
+    "a name of another package": "defaults: [/stem/conv, _self_]\nlabel: draft\n",
+    "an open bracket": "defaults: [_grammar, _self_]\nstrides: [2, 1, 1\n",
+    "a list": "- 1\n",
+    "a text": "draft\n",
+    "a circle": "defaults: [draft, _self_]\nlabel: draft\n",
+    "bytes": "label: \udcff\n",
+    "nothing": "",
+    "a list of texts as defaults": "defaults: conv\n",
+}
+
+
+@pytest.fixture
+def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the configuration tree that differences are read from."""
+    conf = Path(shutil.copytree(CONF_DIR, tmp_path / "conf"))
+    monkeypatch.setattr(differences, "CONF_DIR", conf)
+    monkeypatch.setattr(differences, "compose_unpinned", partial(compose_unpinned, conf_dir=conf))
+    return conf
+
+
+@pytest.mark.parametrize("draft", DRAFTS.values(), ids=DRAFTS)
+def test_a_draft_that_nobody_chose_ends_no_run(own_conf: Path, draft: str) -> None:
+    (own_conf / "stem" / "draft.yaml").write_text(draft, errors="surrogateescape")
+    assert overrides_against_recipe(compose(["stem=conv_relu"])) == ["stem=conv_relu"]

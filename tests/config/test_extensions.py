@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -57,6 +58,23 @@ class Straight:
 
     def __call__(self, done, length):
         return (1 - done / length) ** self.power
+
+
+class Rising:
+    def __call__(self, done, length):
+        return done / length
+
+
+class Halved:
+    def __call__(self, done, length):
+        return 1 - done / length / 2
+
+
+class Silent: ...
+
+
+def line(done, length):
+    return 1 - done / length
 """
 CURVE = """\
 # A straight line down, scaled as in DeiT.
@@ -86,6 +104,13 @@ def test_a_norm_for_stems_is_one_module_and_one_file(conf: Path) -> None:
     assert components(Subject(config, None, 16)) == "3Conv+3GroupNorm+3ReLU+1Proj"
 
 
+def test_an_activation_of_torch_just_works() -> None:
+    (shown,) = re.findall(r"`act: (\{_target_: torch\.nn\.ELU.*?\})`", PAGE)
+    config = compose_unpinned(["stem=conv", f"stem.act={shown}", "trust=[torch.nn]"])
+    acts = build_task(config, 10).backbone.patch_embed.convs[2::3]
+    assert [(type(act).__name__, act.alpha) for act in acts] == [("ELU", 0.5)] * 3
+
+
 @pytest.mark.usefixtures("importable")
 def test_a_curve_of_the_rate_is_one_module_and_one_file(conf: Path) -> None:
     (conf.parent / "my_curves.py").write_text(CURVES)
@@ -106,6 +131,28 @@ def test_a_curve_of_the_rate_is_one_module_and_one_file(conf: Path) -> None:
     )
     bent = compose_unpinned([*overrides, "+lr.curve.power=2"], conf_dir=conf)
     assert build_schedule(bent, 25).at(middle) == pytest.approx(floor + 0.25 * (peak - floor))
+
+
+@pytest.mark.usefixtures("importable")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Rising", "is 0 at the start and 1 at the end; must be a class with __call__(done, "),
+        ("Halved", "is 1 at the start and 0.5 at the end; must be a class"),
+        ("Silent", "must be a class with __call__(done, length) that falls from 1 to 0"),
+        ("line", "must be a class with __call__(done, length) that falls from 1 to 0"),
+    ],
+)
+def test_a_curve_that_does_not_fall_from_1_to_0_is_refused(
+    conf: Path, name: str, message: str
+) -> None:
+    (conf.parent / "my_curves.py").write_text(CURVES)
+    overrides = [f"lr.curve={{_target_: my_curves.{name}}}", "trust=[my_curves]"]
+    config = compose_unpinned(overrides, conf_dir=conf)
+    with pytest.raises(
+        ConfigError, match=re.escape(f"lr.curve._target_=my_curves.{name}: {message}")
+    ):
+        build_schedule(config, steps_per_epoch=25)
 
 
 def test_an_optimizer_of_timm_is_one_file(conf: Path) -> None:

@@ -47,6 +47,13 @@ WRONG = [
     ("data.root=null data=cifar10 profile=small", "data.root=null: open_cifar10 reads files"),
     ("profile=cifar data.build.val=validation", "allowed: test, held_out"),
     ("stem.act=rleu", "did you mean 'relu'"),
+    (
+        "stem.act=swish",
+        "stem.act=swish; allowed: relu, gelu, scaled_relu, affine_relu, none, or {_",
+    ),
+    ("stem.norm={target:a.B}", "allowed: batch, layernorm, none, or {_target_: <class>}"),
+    ("stem.tail=[{target:a.B}]", "relu, gelu, scaled_relu, affine_relu, or {_target_: <class>}"),
+    ("stem.norm=[batch]", "allowed: batch, layernorm, none, or {_target_: <class>}"),
     ("stem.tail=[bn]", "allowed: batch, layernorm, relu, gelu, scaled_relu"),
     ("precision.autocast=half", "allowed: none, fp16, bf16"),
     ("stem=conv stem.strides=[3,1,1] profile=paper", "patch"),

@@ -15,6 +15,7 @@ from scaledrelu.config.options import options_of
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.data.packing import pack_folder
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.inputs import listing
 from tests.helpers.configs import composed, with_values
 
 BUILD = {"train": "train", "val": "val", "test": "test", "version": "v1", "with_val": True}
@@ -42,12 +43,13 @@ def test_half_a_copy_in_class_folders_is_not_completed_by_a_download(
     assert lacking_here(config) == []
 
 
-def made_folders(root: Path, **splits: str) -> Path:
-    """Make class folders named by letters, with one file in each."""
+def made_folders(root: Path, *, images: int = 1, **splits: str) -> Path:
+    """Make class folders named by letters, with some files in each."""
     for split, names in splits.items():
         for name in names:
             (root / split / name).mkdir(parents=True)
-            (root / split / name / "0.jpg").write_bytes(name.encode())
+            for number in range(images):
+                (root / split / name / f"{number}.jpg").write_bytes(name.encode())
     return root
 
 
@@ -72,12 +74,13 @@ def test_class_folders_of_one_split_alone_are_found_by_their_names(
             "give both splits the same class folders"
         )
     (root / test / "d").rename(root / test / "c")
-    assert lacking_here(composed(*chosen, f"data.root={root}")) == []
+    found = lacking_here(composed(*chosen, f"data.root={root}"))
+    assert not [line for line in found if "class folders" in line]
 
 
 @pytest.mark.parametrize("damage", ["cut", "index"])
 def test_a_damaged_pack_is_found_before_the_run(tmp_path: Path, damage: str) -> None:
-    root = made_folders(tmp_path / "a", train="ab", val="ab")
+    root = made_folders(tmp_path / "a", images=32, train="ab", val="ab")
     place = packed(root, tmp_path / "packed", "train", "val")
     content = bytearray((place / "val.pack").read_bytes())
     content[-80] ^= 1
@@ -87,6 +90,31 @@ def test_a_damaged_pack_is_found_before_the_run(tmp_path: Path, damage: str) -> 
     (line,) = lacking_here(composed(*chosen))
     assert line.startswith(f"{place}/val.pack: {'damaged' if damage == 'index' else 'incomplete'}")
     assert "remove it and run scripts/pack_images.py" in line
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_fewer_images_than_one_update_needs_are_found_before_the_run(
+    tmp_path: Path, is_packed: bool
+) -> None:
+    root = made_folders(tmp_path / "a", images=33, train="ab", val="ab")
+    place = packed(root, tmp_path / "packed", "train", "val") if is_packed else root
+    chosen = ["data=imagefolder", f"data.root={place}"]
+    assert lacking_here(composed(*chosen)) == []
+    for more, number in ((["data.fraction=0.5"], 32), (["batch.total=2048"], 66)):
+        (line,) = lacking_here(composed(*chosen, *more))
+        assert line.startswith(f"{number} training images: one update needs ")
+
+
+def test_no_more_images_are_listed_than_an_update_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = made_folders(tmp_path, images=200, train="abcdef", val="abcdef")
+    listed, walk = [], listing._walk
+    monkeypatch.setattr(
+        listing, "_walk", lambda top, name: (listed.append(name), walk(top, name))[1]
+    )
+    assert lacking_here(composed("data=imagefolder", f"data.root={root}")) == []
+    assert listed == ["a", "b"]
 
 
 def test_a_plan_looks_at_the_images_of_many_runs_once(

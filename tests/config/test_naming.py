@@ -33,6 +33,17 @@ def test_a_stem_without_an_option_has_a_name_of_its_own() -> None:
     assert names == {"conv_ln_relu", "conv_bn"}
 
 
+def test_a_stem_of_ones_own_class_is_called_by_it() -> None:
+    own = {"_target_": "my_stems.MyStem"}
+    names = [
+        stem_name(group_with(composed("stem=patchify").stem, build=own)),
+        stem_name(group_with(composed("stem=conv_bn").stem, build=own)),
+    ]
+    assert names == ["MyStem", "MyStem_conv_bn"]
+    config = composed("stem.build._target_=my_stems.MyStem", "trust=[my_stems]")
+    assert readable_name(config) == "MyStem lr 5e-4 adamw wm5 s0"
+
+
 def test_a_row_is_another_one_when_anything_but_the_seed_differs() -> None:
     config = composed("stem=conv")
     assert row_key(config) == row_key(replace(config, seed=5))

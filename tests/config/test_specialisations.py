@@ -53,6 +53,36 @@ def test_an_option_without_its_size_is_refused_with_the_file_to_add(conf: Path, 
     assert compose_unpinned([f"{group}=own", "profile=small"], conf_dir=conf)
 
 
+WITH_SAM = {
+    "what it builds on": "defaults: [sam, _self_]\nlabel: Own\n",
+    "itself": "defaults: [lion, _self_]\nlabel: Own\n"
+    "sam: {rho: 0.1, per_group: false, stats_in_second_pass: false, same_masks: false}\n",
+}
+
+
+@pytest.mark.parametrize("text", WITH_SAM.values(), ids=WITH_SAM)
+@pytest.mark.parametrize("profile", ["mini", "smoke", "cifar"])
+def test_sam_around_another_optimizer_wants_its_radius(conf: Path, text: str, profile: str) -> None:
+    (conf / "optimizer" / "own.yaml").write_text(text)
+    sizes = sizes_of(profile)
+    file = f"profile_optimizer/{sizes}_own.yaml"
+    refused = rf"no radius of SAM for optimizer=own; add conf/{file} \({sizes}_sam\.yaml beside it"
+    for more in ([], ["optimizer.sam.rho=0.2"]):
+        with pytest.raises(ConfigError, match=refused):
+            compose_unpinned(["optimizer=own", f"profile={profile}", *more], conf_dir=conf)
+    assert compose_unpinned(["optimizer=own", "profile=paper"], conf_dir=conf).optimizer.sam
+    (conf / file).write_text("# @package _global_\noptimizer: {sam: {rho: 0.03}}\n")
+    found = compose_unpinned(["optimizer=own", f"profile={profile}"], conf_dir=conf)
+    assert found.optimizer.sam.rho == 0.03
+
+
+def test_an_optimizer_without_sam_wants_no_radius(conf: Path) -> None:
+    own = conf / "optimizer" / "own.yaml"
+    for text in ("defaults: [adamw, _self_]\n", "defaults: [sam, _self_]\nsam: null\n"):
+        own.write_text(f"{text}label: Own\n")
+        assert compose_unpinned(["optimizer=own"], conf_dir=conf).optimizer.sam is None
+
+
 def test_a_new_profile_is_told_every_file_that_it_lacks(conf: Path) -> None:
     small = (conf / "profile" / "small.yaml").read_text()
     (conf / "profile" / "own.yaml").write_text(small.replace("small", "own"))

@@ -23,6 +23,7 @@ from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import read_arguments, ready_for_hydra
+from scaledrelu.errors import ConfigError
 from scaledrelu.runs import command
 from scaledrelu.runs.ending import Ended, JobReport
 from scaledrelu.runs.multirun import read_endings
@@ -695,3 +696,33 @@ def test_wrong_input_in_the_workers_of_joblib_is_said_and_exits_2(tmp_path: Path
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert ["lr.base=-1" in said[0], "lr.base=-2" in said[1]] == [True, True]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("strides: [2, 1, 1\nlabel: a\n", "line 2: not valid YAML (expected ',' or ']', but got"),
+        ("a: b: c\n", "line 1: not valid YAML (mapping values are not allowed here)"),
+        ("label: a\nlabel: b\n", "line 2: not valid YAML (found duplicate key label)"),
+        ("\tlabel: a\n", "line 1: not valid YAML (found character"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"], ["--cfg", "job"]], ids=str)
+def test_an_option_that_is_no_yaml_gets_one_line(
+    shell: Callable, tmp_path: Path, trained: list, text: str, reason: str, more: list[str]
+) -> None:
+    own = tmp_path / "own" / "stem" / "draft.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(text)
+    said = shell("-cd", str(own.parents[1]), "stem=draft", *more)
+    assert (said.status, trained) == (2, [])
+    assert said.err.splitlines() == [said.err.strip()]
+    assert said.err.startswith(f"error: {own}, {reason}")
+
+
+def test_a_plan_with_an_option_that_is_no_yaml_gets_one_line(tmp_path: Path) -> None:
+    conf = Path(shutil.copytree(CONF_DIR, tmp_path / "conf"))
+    own = conf / "stem" / "draft.yaml"
+    own.write_text("strides: [2, 1, 1\nlabel: a\n")
+    with pytest.raises(ConfigError, match=f"{own}, line 2: not valid YAML"):
+        compose_unpinned(["stem=draft"], conf_dir=conf)

@@ -7,9 +7,6 @@ from pathlib import Path
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.cost.records import DEIT, DINO, TIMM_CROPS, Records, Step
 
-GFLOP = 1e9
-
-
 HOST = ["data.augment=reference", "data.decoder=pil"]  # the official data path
 CROPS = ["data.augment=device", "data.decoder=pil"]
 
@@ -18,18 +15,24 @@ def paper(*overrides):
     return compose_unpinned(["profile=paper", *overrides])
 
 
-def step(stem="patchify", rate=1000.0, *, recipe="deit", sam=False, gflop=30.0, mode=""):
-    spread = (0.9, 1.05)
-    return Step(recipe, stem, sam, "fp16_2021", mode, rate, spread, gflop * GFLOP)
+# Operations on one image: what a step of another model does not have.
+GFLOP = {("deit", "patchify"): 27.44e9, ("deit", "conv"): 35.2e9, ("volo", "conv"): 41.88e9}
+
+
+def step(stem="patchify", rate=1000.0, *, recipe="deit", sam=False, mode=""):
+    flops = (2 if sam else 1) * GFLOP[recipe, stem]
+    vit = {"width": 384, "depth": 12, "patch_size": 16}
+    model = {**vit, "depth": None, "patch_size": 8} if recipe == "volo" else vit
+    return Step(recipe, model, stem, sam, "fp16_2021", mode, rate, (0.9, 1.05), flops)
 
 
 OURS = (
     step("patchify", 3000.0),
-    step("conv", 2000.0, gflop=40.0),
-    step("patchify", 1600.0, sam=True, gflop=60.0),
-    step("conv", 1000.0, recipe="volo", gflop=45.0),
+    step("conv", 2000.0),
+    step("patchify", 1600.0, sam=True),
+    step("conv", 1000.0, recipe="volo"),
 )
-OFFICIAL = (step("patchify", 1500.0), step("conv", 1000.0, gflop=40.0))
+OFFICIAL = (step("patchify", 1500.0), step("conv", 1000.0))
 RECORDS = Records(
     card="NVIDIA H200",
     path=Path("card.csv"),

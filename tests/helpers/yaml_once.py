@@ -7,6 +7,7 @@ import io
 from functools import cache
 from typing import IO, Any
 
+import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 _load = OmegaConf.load
@@ -18,7 +19,13 @@ def parse_once() -> None:
 
 
 def _copy_of(file_: str | IO[Any]) -> DictConfig | ListConfig:
-    return copy.deepcopy(_parsed(file_.read())) if hasattr(file_, "read") else _load(file_)
+    if not hasattr(file_, "read"):
+        return _load(file_)
+    try:
+        return copy.deepcopy(_parsed(file_.read()))
+    except yaml.YAMLError:
+        file_.seek(0)
+        return _load(file_)  # whose error names the file
 
 
 @cache

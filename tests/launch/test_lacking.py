@@ -164,7 +164,8 @@ def test_a_download_is_announced_and_keeps_nothing_from_starting(
 def test_a_plan_of_images_that_are_there_says_nothing_of_them(
     sandbox: Sandbox, image_folder
 ) -> None:
-    sandbox.sweep(overrides(IMAGES.format(root=image_folder())), "dry_run=true")
+    root = image_folder({"train": 22, "val": 2})
+    sandbox.sweep(overrides(IMAGES.format(root=root)), "dry_run=true")
     assert "runs to train)" not in sandbox.said[-1]
 
 

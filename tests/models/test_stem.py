@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from scaledrelu.config.stem import ACTS, NORMS
 from scaledrelu.errors import ConfigError
+from scaledrelu.models import stem as stem_module
 from scaledrelu.models.stem import (
     AffineReLU,
     ChannelLayerNorm,
@@ -15,6 +17,7 @@ from scaledrelu.models.stem import (
     ScaledReLU,
     project_patches,
 )
+from scaledrelu.tables.captions import LAYER_NAMES
 from tests.helpers.model_builders import MINI_STEM, STEMS, STRIDE_2, make_stem
 
 VARIANTS = [(name, {}) for name in STEMS] + [(n, STRIDE_2) for n in STEMS if "conv" in n]
@@ -211,3 +214,16 @@ def test_a_projection_on_a_gpu_is_that_of_the_host(kernel, stride, padding, chan
     expected.square().sum().backward()
     found.square().sum().backward()
     torch.testing.assert_close(device.weight.grad.cpu(), host.weight.grad)
+
+
+def test_every_word_for_a_layer_has_its_class_and_its_name() -> None:
+    for words, classes, name in (
+        (NORMS, stem_module.NORMS, "NORMS"),
+        (ACTS, stem_module.ACTS, "ACTS"),
+    ):
+        assert set(words) == set(classes), (
+            f"{name} of scaledrelu/config/stem.py (words) and of scaledrelu/models/stem.py "
+            "(classes) differ; a word stands in both"
+        )
+    unnamed = {*NORMS, *ACTS} - set(LAYER_NAMES)
+    assert not unnamed, f"{unnamed}: add to LAYER_NAMES of scaledrelu/tables/captions.py"

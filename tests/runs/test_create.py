@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scaledrelu.errors import ConfigError
-from scaledrelu.runs.create import create, locate
+from scaledrelu.runs.create import create, create_layer, locate
 
 
 def test_classes_and_functions_are_found_where_they_are_named() -> None:
@@ -59,3 +59,46 @@ def test_an_argument_that_nobody_takes_is_named() -> None:
         create(build, weights, lr=0.1)
     with pytest.raises(ConfigError, match="'lr' is set by the run itself"):
         create({"_target_": "torch.optim.AdamW", "lr": 1.0}, weights, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("build", "field", "value"),
+    [
+        ({"_target_": "torch.nn.ELU"}, "alpha", 1.0),
+        ({"_target_": "torch.nn.ELU", "alpha": 0.5}, "alpha", 0.5),
+        ({"_target_": "torch.nn.LeakyReLU"}, "negative_slope", 0.01),
+        ({"_target_": "torch.nn.SiLU"}, "inplace", False),
+        ({"_target_": "torch.nn.PReLU"}, "num_parameters", 1),
+        ({"_target_": "torch.nn.Threshold", "threshold": 0.1, "value": 0.0}, "threshold", 0.1),
+        ({"_target_": "torch.nn.BatchNorm2d"}, "num_features", 64),
+        ({"_target_": "torch.nn.GroupNorm", "num_groups": 4}, "num_channels", 64),
+        ({"_target_": "timm.layers.LayerNorm2d"}, "normalized_shape", (64,)),
+        ({"_target_": "scaledrelu.models.stem.ChannelLayerNorm"}, "normalized_shape", (64,)),
+    ],
+)
+def test_the_channels_go_to_the_first_argument_that_a_layer_lacks(build, field, value) -> None:
+    layer = create_layer(build, 64)
+    assert getattr(layer, field) == value
+    assert layer(torch.zeros(2, 64, 3, 3)).shape == (2, 64, 3, 3)
+
+
+def test_a_class_that_takes_any_arguments_gets_the_channels() -> None:
+    assert isinstance(create_layer({"_target_": "torch.nn.Identity"}, 64), torch.nn.Identity)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            {"_target_": "torch.nn.GroupNorm"},
+            "torch.nn.GroupNorm: needs num_groups, num_channels; give all but the one that takes "
+            "the number of channels",
+        ),
+        ({"_target_": "torch.nn.functional.relu"}, "torch.nn.functional.relu: is no layer; name"),
+        ({"_target_": "torch.nn.functional.gelu"}, "torch.nn.functional.gelu: is no layer; name"),
+    ],
+)
+def test_what_is_no_layer_or_lacks_more_is_named(build, message) -> None:
+    with pytest.raises(ConfigError) as caught:
+        create_layer(build, 64)
+    assert message in str(caught.value)

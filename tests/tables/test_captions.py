@@ -3,7 +3,15 @@ from dataclasses import replace
 import pytest
 
 from scaledrelu.errors import TableError
-from scaledrelu.tables.captions import Subject, components, design, label, stride, value_text
+from scaledrelu.tables.captions import (
+    Subject,
+    components,
+    design,
+    label,
+    model_with_stem,
+    stride,
+    value_text,
+)
 from scaledrelu.tables.table import Column
 from tests.helpers.configs import composed, with_values
 
@@ -53,6 +61,13 @@ def test_numbers_read_as_the_paper_prints_them(value, text):
 )
 def test_components_are_counted_from_the_fields(stem, text):
     assert components(subject(**stem)) == text
+
+
+def test_a_stem_of_ones_own_class_is_called_by_it():
+    own = {"build": {"_target_": "my_stems.MyStem"}}
+    assert components(subject(strides=[], **own)) == "MyStem"
+    assert components(subject(norm="batch", **own)) == "MyStem(3Conv+3BN+1Proj)"
+    assert model_with_stem(subject(strides=[], **own)) == "DeiT-Small_MyStem"
 
 
 @pytest.mark.parametrize(

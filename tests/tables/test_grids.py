@@ -39,6 +39,15 @@ def test_a_grid_is_named_like_no_table_and_only_by_its_name() -> None:
     assert "stems" not in load_settings(["tables=all"]).tables
 
 
+def test_a_table_and_a_grid_of_one_name_are_refused(tmp_path) -> None:
+    write_table(tmp_path / "conf", "rates")
+    write_grid(tmp_path / "conf")
+    both = r"'rates' is the name of conf/table/rates\.yaml and of conf/stability/rates\.yaml"
+    for asked in ("rates", *table_names(tmp_path / "conf")):
+        with pytest.raises(TableError, match=both):
+            load_table(asked, tmp_path / "conf")
+
+
 def test_a_run_that_a_table_and_a_grid_share_is_one_run(tmp_path) -> None:
     write_table(tmp_path / "conf")  # patchify and conv at 5e-4, warm-up 5
     write_grid(tmp_path / "conf", multiples=[0.5, 1], warmups=[5])  # 5e-4 and 1e-3

@@ -63,7 +63,8 @@ def test_what_is_decided_elsewhere_is_refused_with_its_place(take, item, instead
 def test_only_the_command_line_trusts_modules() -> None:
     assert "which alone may trust code" in refused(LISTS["row"], "trust=[os]")
     assert "which alone may trust code" in refused(LISTS["milestone"], "trust=[os]")
-    assert load_settings(['overrides=["trust=[os]"]']).overrides == ("trust=[os]",)
+    assert "write trust=[<module>] beside overrides=" in refused(LISTS["setting"], "'trust=[os]'")
+    assert load_settings(["trust=[os]"]).trust == ("os",)
 
 
 @pytest.mark.parametrize("bad", ["stem", "+a=1", "~a", "=3"])

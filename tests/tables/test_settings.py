@@ -112,6 +112,7 @@ def test_options_of_jobs_choose_slurm():
         ("n_jobs=1.5", "whole number from 1"),
         ("dry_run=1", "dry_run=1: allowed: true, false"),
         ("overrides=[seed=7]", "write seeds=0,1,2"),
+        ("trust=[timm.layers,a b]", r"trust=a b: must be modules, e.g. trust=\[timm.layers\]"),
         ("overrides=[init.run=x]", "write upstream: in the table"),
         (
             "overrides=[hydra/launcher=basic]",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def read_rows(results: str | Path, *, only: Collection[str] | None = None) -> li
             "train a run first: python scripts/train.py"
         ) from error
     known: dict[str, Row] = {}
-    return [_row(root / name, known) for name in names if only is None or name in only]
+    return _with_words([_row(root / name, known) for name in names if only is None or name in only])
 
 
 def is_metric(key: str) -> bool:
@@ -208,8 +209,32 @@ def _flat_config(nested: Mapping[str, Any]) -> Row:
     return flat(nested)
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What stands at a key that holds others: its text is wanted where other runs have a word."""
+
+    value: Mapping[str, Any]
+
+
+def _with_words(rows: list[Row]) -> list[Row]:
+    """Return rows in which a key that is a plain value in some runs is a text in the others.
+
+    ``lr.curve`` is null or a class with its arguments, ``stem.norm`` a word or one.
+    """
+    words = {key for row in rows for key, value in row.items() if not isinstance(value, _Group)}
+    words |= ADDED.keys()
+    return [
+        {
+            key: readable_value(value.value) if isinstance(value, _Group) else value
+            for key, value in row.items()
+            if key in words or not isinstance(value, _Group)
+        }
+        for row in rows
+    ]
+
+
 def flat(value: Mapping[str, Any], path: str = "") -> Row:
-    """Return dotted key -> value; a list becomes its text, as it is typed.
+    """Return dotted key -> value; a list becomes its text, as it is typed; groups stay as well.
 
     Args:
         value: plain dictionaries and lists.
@@ -219,7 +244,7 @@ def flat(value: Mapping[str, Any], path: str = "") -> Row:
     for name, item in value.items():
         key = f"{path}.{name}" if path else str(name)
         if isinstance(item, dict):
-            found |= flat(item, key)
+            found |= {key: _Group(item), **flat(item, key)}
         elif isinstance(item, list) and any(isinstance(one, (dict, list)) for one in item):
             found[key] = readable_value(item)
         else:

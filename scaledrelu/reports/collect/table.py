@@ -42,6 +42,7 @@ def varying_keys(rows: Iterable[Row]) -> list[str]:
     known = [row for row in rows if has_config(row)]
     shown = [key for key in config_keys(known) if _is_name(key) or not is_transient(key)]
     found = [key for key in shown if any(row.get(key) != known[0].get(key) for row in known)]
+    found = [key for key in found if not any(key.startswith(f"{whole}.") for whole in found)]
     order = {key: place for place, key in enumerate(FIRST)}
     order["seed"] = 10**6  # last
     return sorted(found, key=lambda key: (order.get(key, len(FIRST)), key))

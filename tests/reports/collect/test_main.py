@@ -18,6 +18,7 @@ from scaledrelu.reports.collect.groups import group_runs
 from scaledrelu.reports.collect.rows import read_rows
 from scaledrelu.reports.collect.table import telling_keys, varying_keys
 from scripts import collect
+from tests.helpers.configs import with_values
 from tests.helpers.run_folders import CRASHED, leave, plan_in, run_of
 
 DRAW = run_plot.draw_groups
@@ -68,6 +69,36 @@ def test_a_table_of_runs_shows_what_varies_and_nothing_that_follows_from_it(
     assert cells(lines[-1])[1:5] == ["crash: collapsed at step 7", "10.00", "10.00", "2s"]
     assert count == "12 runs: 10 ok, 2 crash"
     assert more.endswith("more settings differ among them; --keys all shows them")
+
+
+def test_a_stem_of_ones_own_is_no_patchify_stem(shell: Callable, tmp_path: Path) -> None:
+    leave(tmp_path, run_of("patchify"), 50.0)
+    leave(tmp_path, run_of("patchify", stem__build={"_target_": "my_stems.MyStem"}), 60.0)
+    _, lines, _ = shell("--by", "stem.name", "--metric", "val/top1", results=tmp_path)
+    assert {cells(line)[0] for line in lines[1:3]} == {"MyStem", "patchify"}
+
+
+CURVED = {"_target_": "my_curves.Straight", "power": 2}
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "texts"),
+    [
+        ("lr.curve", (None, CURVED), {"null", "Straight(power=2)"}),
+        ("stem.norm", ("batch", {"_target_": "my_norms.Norm"}), {"batch", "Norm()"}),
+        ("stem.tail", ((), ({"_target_": "my_norms.Norm"},)), {"[]", "[Norm()]"}),
+        ("ema", (None, {"decay": 0.5}), {"null", "(decay=0.5)"}),
+    ],
+)
+def test_a_key_that_holds_others_in_some_runs_tells_them_apart(
+    shell: Callable, tmp_path: Path, key: str, values: tuple, texts: set[str]
+) -> None:
+    for value in values:
+        leave(tmp_path, with_values(run_of("conv"), {key: value}), 50.0)
+    _, lines, _ = shell("--by", key, "--metric", "val/top1", results=tmp_path)
+    assert {cells(line)[0] for line in lines[1:3]} == texts
+    _, (header, *_), _ = shell(results=tmp_path)
+    assert cells(header)[5:] == ["stem.name" if key.startswith("stem.") else key]
 
 
 def test_keys_are_what_is_asked_for(shell: Callable, unchanged: Path) -> None:

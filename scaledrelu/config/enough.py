@@ -1,0 +1,59 @@
+"""Whether class folders hold images enough for one update; lists no more of them than that takes.
+
+Other data sets have numbers of their own, or are not there before they are made. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from scaledrelu.config.artifacts import data_root
+from scaledrelu.config.batch import SELECTED, steps_per_epoch
+from scaledrelu.config.data import OWN_OPENERS
+from scaledrelu.config.first_look import split_of
+from scaledrelu.config.group import TARGET
+from scaledrelu.config.run import RunConfig
+from scaledrelu.inputs.listing import class_sizes
+from scaledrelu.inputs.pack import pack_of, read_pack
+
+CLASS_FOLDERS = f"{OWN_OPENERS}datasets.open_image_folder"
+
+
+def check_enough_images(config: RunConfig) -> None:
+    """Refuse a folder with fewer training images than one update needs.
+
+    Args:
+        config: the run's configuration; its folder is there.
+
+    Raises:
+        ConfigError: naming both numbers.
+        DataError: a folder that cannot be listed, or a damaged pack.
+    """
+    data = config.data
+    if data.build.get(TARGET) != CLASS_FOLDERS or config.batch.instances is not None:
+        return
+    steps_per_epoch(
+        _number(config, Path(str(data_root(config))) / split_of(data.build, "train")),
+        num_groups=config.num_groups,
+        group_size=config.batch.group,
+        repeats=config.augment.repeats,
+    )
+
+
+def _number(config: RunConfig, folder: Path) -> int:
+    """Return the number of images that are trained on, or one that is large enough."""
+    enough = config.num_groups * config.batch.group + SELECTED
+    fraction, number = config.data.fraction, 0
+    for size in _sizes(folder):
+        if not size:  # the opener says which folder is empty
+            return enough
+        number += size if fraction == 1 else max(1, round(fraction * size))  # as data.subset keeps
+        if number >= enough:
+            break
+    return number
+
+
+def _sizes(folder: Path) -> Iterable[int]:
+    pack = pack_of(folder)
+    return class_sizes(folder) if pack is None else read_pack(pack).counts.values()
