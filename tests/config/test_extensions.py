@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from torch import nn
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.optimisation import build_optimizer, build_schedule
@@ -22,13 +20,13 @@ from scaledrelu.tables.captions import Subject, components
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
-from tests.helpers.documents import ROOT, example_files
+from tests.helpers.documents import ROOT, conf_without_examples, example_files
 
 
 @pytest.fixture
 def conf(tmp_path: Path) -> Path:
     """A copy of the configuration tree to add to."""
-    return Path(shutil.copytree(CONF_DIR, tmp_path / "conf"))
+    return conf_without_examples(tmp_path)
 
 
 FILES = example_files()

@@ -29,7 +29,9 @@ def of_the_paper(group: str) -> list[str]:
         group: one that has a default option.
     """
     tables = (load_table(name, CONF_DIR) for name in table_names(CONF_DIR))
-    rows = [row.run for table in tables if table.is_of_the_paper for row in table.rows]
+    tables = [table for table in tables if table.is_of_the_paper]
+    rows = [run for table in tables for row in table.rows for run in (row.run, row.upstream or ())]
+    rows += [column.run for table in tables for column in table.columns]
     defaults = yaml.safe_load((CONF_DIR / "train.yaml").read_text())["defaults"]
     (usual,) = (one[group] for one in defaults if group in one)
     chosen = (override.partition("=") for run in rows for override in run)

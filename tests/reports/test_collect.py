@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from scaledrelu.config.places import CONF_DIR, options_of
 from scaledrelu.reports import run_plot
 from scaledrelu.reports.run_groups import group_runs
 from scaledrelu.reports.run_rows import read_rows
 from scaledrelu.reports.run_table import telling_keys, varying_keys
 from scripts import collect
+from tests.helpers.options import of_the_paper
 from tests.helpers.run_folders import CRASHED, leave, plan_in, run_of
 
 DRAW = run_plot.draw_groups
@@ -94,7 +94,7 @@ def test_a_setting_that_no_label_decides_is_shown(tmp_path: Path) -> None:
 def test_stems_that_share_a_label_are_told_apart_by_their_names(
     shell: Callable, tmp_path: Path, slim: bool
 ) -> None:
-    stems = sorted(option for option in options_of(CONF_DIR, "stem") if option.startswith("conv"))
+    stems = [option for option in of_the_paper("stem") if option.startswith("conv")]
     for place, stem in enumerate(stems):
         for seed in (0, 1):
             leave(tmp_path, run_of(stem, seed=seed), 50.0 + place, slim=slim)
