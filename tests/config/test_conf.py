@@ -30,7 +30,7 @@ TRAININGS.append(["recipe=reid", "data=msmt17"])
 
 @cache
 def composed(*overrides: str) -> RunConfig:
-    return composition.compose([*overrides, *own_code()])
+    return composition.compose([*overrides, *own_code(*overrides)])
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: " ".join(line.values()))

@@ -21,7 +21,7 @@ from tests.helpers.options import own_code
 @cache
 def composed(*overrides: str) -> RunConfig:
     """Compose without a look at files, once per process; options may call code of their own."""
-    return compose_unpinned([*overrides, *own_code()])
+    return compose_unpinned([*overrides, *own_code(*overrides)])
 
 
 def with_values(config: RunConfig, changes: dict[str, Any]) -> RunConfig:

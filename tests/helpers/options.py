@@ -38,18 +38,29 @@ def of_the_paper(group: str) -> list[str]:
     return sorted({usual, *(option for key, _, option in chosen if key == group)})
 
 
-@cache
-def own_code() -> tuple[str, ...]:
+def own_code(*overrides: str) -> tuple[str, ...]:
     """Return the override that lets options call what their files name beside our own code.
 
     A person who adds a class of their own to ``conf/`` has to trust it on every command line; the
     tests of all options do.
+
+    Args:
+        overrides: ``group=option``; others name no file.
     """
-    named = {
-        module
-        for group in GROUPS
-        for path in (CONF_DIR / group).glob("*.yaml")
-        for module in TARGETS.findall(path.read_text())
-        if not f"{module}.".startswith(tuple(f"{known}." for known in (*TRUSTED, "scaledrelu")))
-    }
+    chosen = (override.partition("=") for override in overrides)
+    named = {module for group, _, option in chosen for module in _own_modules(group, option)}
     return (f"trust=[{','.join(sorted(named))}]",) if named else ()
+
+
+@cache
+def _own_modules(group: str, option: str) -> frozenset[str]:
+    """Return the modules that an option, or one that it rests on, names beside trusted ones."""
+    path = CONF_DIR / group / f"{option}.yaml"
+    if not path.is_file():
+        return frozenset()
+    text = path.read_text()
+    bases = (one for one in yaml.safe_load(text).get("defaults", ()) if isinstance(one, str))
+    below = (_own_modules(group, base) for base in bases if base != "_self_")
+    trusted = tuple(f"{module}." for module in (*TRUSTED, "scaledrelu"))
+    own = {module for module in TARGETS.findall(text) if not f"{module}.".startswith(trusted)}
+    return frozenset(own).union(*below)

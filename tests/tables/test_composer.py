@@ -162,7 +162,7 @@ def composer(tmp_path_factory):
 
 @pytest.mark.parametrize(("options", "frame"), list(zip(APART, cycle(FRAMES))), ids=str)
 def test_options_put_in_afterwards_make_what_hydra_makes(composer, options, frame):
-    asked = [*frame, *options, *own_code()]
+    asked = [*frame, *options, *own_code(*options)]
     found = composer.unpinned(asked)
     assert found.config == by_hydra(asked)
     assert found.config == compose_unpinned(asked)
