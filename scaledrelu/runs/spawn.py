@@ -22,6 +22,7 @@ from scaledrelu.engine.mirror import FINISH_S, WandbMirror
 from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use, make_writable
 from scaledrelu.runs import blame, record
+from scaledrelu.runs.checkout import trained_elsewhere
 from scaledrelu.runs.ending import Ended as Ended
 from scaledrelu.runs.ending import JobReport as JobReport
 from scaledrelu.runs.ending import exit_status
@@ -36,6 +37,7 @@ from scaledrelu.runs.process import (
     stop_on_signal,
     stop_with_parent,
 )
+from scaledrelu.runs.result import Result
 
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
@@ -101,9 +103,9 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
     name = run_id(config)
     folder = record.run_directory(config.paths.results, name)
     try:
-        if (done := finished(config, folder)) is not None:
-            log.info("%s is done already (%s)", name, done)
-            return JobReport(name, Ended(done.value))
+        if (done := record.finished_result(folder, canonical(config))) is not None:
+            log.info("%s is done already (%s)%s", name, done.outcome, _other_code(done))
+            return JobReport(name, Ended(done.outcome.value))
         if is_orphan():
             return JobReport(name, Ended.INTERRUPTED, "not started: its parent process is gone")
         if problem := next(iter(lacking_here(config)), None) or _no_place(config, folder):
@@ -120,6 +122,11 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
         unwritable = isinstance(error, OSError) and cannot_use(error, config.paths.results)
         reason, trace = blame.cause(error, folder)
         return _failed(name, folder, unwritable or reason, trace)
+
+
+def _other_code(result: Result) -> str:
+    made = trained_elsewhere(result.provenance.get("commit"))
+    return f", {made} (code is no part of an id; docs/architecture.md)" if made else ""
 
 
 def _no_place(config: RunConfig, folder: Path) -> str | None:
