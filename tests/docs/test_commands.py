@@ -66,6 +66,10 @@ PARSERS = {
     "pack_images": pack_images.parse,
 }
 PYTHON = ("python", ".venv/bin/python", "torchrun", "srun")
+MODULES = (
+    *([], ["-m", "pytest", "-m", "slurm"], ["-m", "pytest", "-m", "gpu"]),
+    ["-m", "tests.tables.test_ids", "table8"],
+)
 OUTSIDE = ("pip", "squeue", "eval")  # programs of others
 ANNOUNCED = re.compile(rf"^({RUN_ID.pattern}):", re.MULTILINE)
 
@@ -114,7 +118,7 @@ def read_command(shown: Shown, conf: Path) -> None:
             assert (ROOT / script).is_file(), script
             read_script(Path(script).stem, words[words.index(script) + 1 :], conf, shown.answer)
         else:
-            assert words in ([], ["-m", "pytest", "-m", "slurm"], ["-m", "pytest", "-m", "gpu"])
+            assert words in MODULES
     else:
         assert program in OUTSIDE
 
