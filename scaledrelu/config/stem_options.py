@@ -1,0 +1,59 @@
+"""Which option of ``conf/stem`` a stem is: what a person typed, where its file still says the same.
+
+For people only, as ``config/naming.py``: no identity, plan or result rests on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from scaledrelu.config.naming import LAYERS, name_of_layers
+from scaledrelu.config.overrides import group_options
+from scaledrelu.config.places import CONF_DIR
+
+GROUP = "stem"
+SIZES = ("label", "hidden", "shrink")  # what a profile sets, and the caption, tell no stems apart
+
+
+def option_name(stem: Mapping[str, Any], *, conf_dir: Path | None = None) -> str:
+    """Return the option that has the fields of a stem; where none has, the name of its layers.
+
+    Args:
+        stem: plain values of the group; all of ``naming.LAYERS``, of the others those that are
+            known.
+        conf_dir: the configuration tree; the repository's by default.
+    """
+    layers, options = _name(stem), _options(conf_dir or CONF_DIR)
+    ordered = sorted(options, key=lambda name: name != layers)  # those of the paper have this name
+    return next((name for name in ordered if _fits(stem, options[name])), layers)
+
+
+def _fits(stem: Mapping[str, Any], option: Mapping[str, Any]) -> bool:
+    return all(stem.get(key, value) == value for key, value in option.items() if key not in SIZES)
+
+
+def _name(stem: Mapping[str, Any]) -> str:
+    return name_of_layers(**{key: stem[key] for key in LAYERS})
+
+
+@cache
+def _options(conf_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return the fields of every option that can be read; a draft is nobody's choice."""
+    found = {}
+    for name in group_options(conf_dir).get(GROUP, ()):
+        with contextlib.suppress(Exception):
+            found[name] = OmegaConf.to_container(_read(conf_dir / GROUP / f"{name}.yaml"))
+    return found
+
+
+def _read(path: Path) -> Any:
+    """Return an option's own fields over those of the options that it builds on."""
+    own = OmegaConf.load(path)
+    bases = [one for one in own.pop("defaults", []) if isinstance(one, str) and one != "_self_"]
+    return OmegaConf.merge(*(_read(path.with_name(f"{base}.yaml")) for base in bases), own)
