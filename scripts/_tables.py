@@ -71,7 +71,7 @@ DONE = ("it is done", "it cannot be done")
 TRAINED = ("every run has a result (a crash is one), or SLURM has it", "some have none")
 ENDINGS = {
     **dict.fromkeys(("sweep", "figure1", "theory"), TRAINED),
-    "status": ("every run is shown, however it stands", DONE[1]),
+    "status": ("every run is shown, whatever its state", DONE[1]),
     "dry": ("every row took its steps", "a row cannot take its steps"),
     "mirror": ("everything is sent", "some could not be sent"),
 }  # script -> what 0 and 1 mean

@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.reports.collect import Asked, collect
+from scaledrelu.reports.collect.main import Asked, collect
 from scaledrelu.runs.conclusion import concluded
 
 ENDING = "Exit status: 0 a table was printed; 1 no run matches; 2 wrong input; 130 interrupted."

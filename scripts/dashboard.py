@@ -28,7 +28,7 @@ def dashboard(settings: Settings, say: Say) -> int:
         say: prints one line.
     """
     check_installed()
-    check_online(instead="try again where the server can be reached: views live there alone")
+    check_online(instead="try again where the server can be reached: views exist only there")
     plan = plan_tables(settings)
     entity, project = project_of(next(iter(plan.runs.values())).config)
     for what, address in save_views(plan, where_of(plan, entity=entity, project=project)):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.reports.figure1 import write_figure1
+from scaledrelu.reports.figure1.write import write_figure1
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.settings import Settings
 from scaledrelu.text import Say

@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scaledrelu.config.pack import SUFFIX
 from scaledrelu.errors import DataError
+from scaledrelu.inputs.pack import SUFFIX
 from scaledrelu.text import data_size
 from scripts._resumable import run_resumable
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scaledrelu.cost.records import read_records
 from scaledrelu.errors import DataError
 from scaledrelu.files import writing_to
-from scaledrelu.reports.performance_page import plan_paper, write_page
+from scaledrelu.reports.performance.page import plan_paper, write_page
 from scaledrelu.tables.settings import Settings
 from scaledrelu.text import Say
 from scripts._tables import run_script

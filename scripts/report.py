@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scaledrelu.files import writing_to
 from scaledrelu.reports.claims.readme import write_readme
 from scaledrelu.reports.claims.write import write_claims
-from scaledrelu.reports.figure1 import write_figure1_of
-from scaledrelu.reports.page import write_page
+from scaledrelu.reports.figure1.write import write_figure1_of
+from scaledrelu.reports.page.write import write_page
 from scaledrelu.reports.publish import publish
-from scaledrelu.reports.published_tables import CLAIMS
 from scaledrelu.reports.report import write_reports
+from scaledrelu.reports.report_files import CLAIMS
 from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings

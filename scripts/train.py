@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.launch.slots_launcher import SlotsLauncher
-from scaledrelu.reports.multirun import multirun_text
+from scaledrelu.reports.collect.multirun import multirun_text
 from scaledrelu.runs.command import Command
 
 command = Command(multirun_text)

@@ -179,7 +179,7 @@ def test_a_measured_row_with_too_many_fields_is_refused(tmp_path: Path) -> None:
 READ_ONLY = """
 import sys
 from pathlib import Path
-from scaledrelu.config.first_look import look_at_data
+from scaledrelu.config.openers import look_at_data
 from scaledrelu.errors import DataError
 from scaledrelu.files import cannot_use, make_writable
 place = Path(sys.argv[1])
@@ -188,7 +188,8 @@ try:
 except OSError as error:
     print(cannot_use(error, place))
 try:
-    look_at_data("datasets.open_cifar10", {"train": "train", "val": "test"}, place / "data")
+    build = {"_target_": "scaledrelu.data.datasets.open_cifar10", "train": "train", "val": "test"}
+    look_at_data(build, place / "data")
 except DataError as error:
     print(error)
 """

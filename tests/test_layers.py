@@ -14,11 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "scaledrelu"
 LEAVES = {"countdown", "errors", "files", "integrity", "randomness", "text"}
-BASE = LEAVES | {"config"}
+BASE = LEAVES | {"inputs", "config"}
 PARTS = {"tasks", "models", "data", "labels", "evals", "optim"}
 ALLOWED = {
     **dict.fromkeys(LEAVES, LEAVES),
-    "config": LEAVES,
+    "inputs": LEAVES,
+    "config": LEAVES | {"inputs"},
     "models": BASE,
     "data": BASE,
     "evals": BASE,
@@ -40,7 +41,8 @@ SEEN_OF_RUNS = {
     # What a run leaves, and who works on it.
     "record": {"tables", "launch", "reports", "dashboards"},
     "damage": {"tables", "launch", "reports", "dashboards"},
-    "result": {"reports"},
+    "result": {"tables", "launch", "reports", "dashboards"},
+    "evidence": {"reports"},
     "lock": {"launch"},
     # How a run's process is told what to train, and how it ends.
     "planned": {"launch", "dashboards"},
@@ -143,8 +145,9 @@ def test_nothing_prints_but_scripts() -> None:
 def test_planning_reporting_and_help_import_no_slow_package() -> None:
     code = (
         "import sys; import scaledrelu.launch.sweep, scaledrelu.runs.spawn;"
-        "import scaledrelu.reports.report, scaledrelu.reports.publish, scaledrelu.reports.page;"
-        "import scaledrelu.reports.figure1, scaledrelu.reports.milestones;"
+        "import scaledrelu.reports.report, scaledrelu.reports.publish;"
+        "import scaledrelu.reports.page.write, scaledrelu.reports.figure1.write;"
+        "import scaledrelu.reports.milestones;"
         "import scaledrelu.dashboards.afterwards, scaledrelu.dashboards.save;"
         "slow = {'torch', 'timm', 'torchvision', 'wandb', 'pandas', 'matplotlib', 'sklearn',"
         "        'hydra'};"

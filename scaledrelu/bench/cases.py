@@ -9,7 +9,7 @@ import yaml
 
 from scaledrelu.bench.scripts import Script
 from scaledrelu.bench.table import Row
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError

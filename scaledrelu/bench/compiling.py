@@ -40,7 +40,7 @@ def compile_ahead(cases: Sequence[Case], device: str) -> int:
     count = max(1, min(MOST, len(cases), visible_cores() // CORES))
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(CORES))
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(compile_case, case, device): case for case in cases}
+        waiting = {pool.submit(_compile_case, case, device): case for case in cases}
         for done in as_completed(waiting):
             label, error = waiting[done].label, done.exception()
             failures += error is not None
@@ -48,13 +48,8 @@ def compile_ahead(cases: Sequence[Case], device: str) -> int:
     return failures
 
 
-def compile_case(case: Case, device: str) -> float:
-    """Warm up both sides, whose first steps compile; return the seconds.
-
-    Args:
-        case: a case that is compiled.
-        device: cpu or cuda.
-    """
+def _compile_case(case: Case, device: str) -> float:
+    """Warm up both sides, whose first steps compile; return the seconds."""
     from scaledrelu.bench.measure import build_sides, compile_plain, steppers, warm_up
     from scaledrelu.engine.distributed import pick_device, take_device
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from scaledrelu.bench.scripts import TENSOR
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.datasets import Splits
@@ -27,13 +28,13 @@ from scaledrelu.runs.feed import train_loader
 GROUP = 16  # images per batch
 GRID = (14, 14)  # rows and columns of VOLO's tokens
 CLASSES = 1000
-REPEATED = "device, decoder=tensor, repeated augmentation"  # as DeiT's recipe has it, on one GPU
+REPEATED = f"{TENSOR}, repeated augmentation"  # as DeiT's recipe has it, on one GPU
 REPEATED_IMAGES = 256  # at least; what DeiT's sampler takes of fewer images is nothing
 VOLO = ("recipe=volo", "model=volo_d1", "data.augment=reference")
 PATHS = {  # name -> overrides of the paper profile
     "reference": ("data.augment=reference", "data.decoder=pil"),
     "device": ("data.augment=device", "data.decoder=pil"),
-    "device, decoder=tensor": ("data.augment=device", "data.decoder=tensor"),
+    TENSOR: ("data.augment=device", "data.decoder=tensor"),
     REPEATED: ("data.augment=device", "data.decoder=tensor", "augment.repeats=3"),
     "DINO, reference": ("recipe=dino", "data.augment=reference", "data.decoder=pil"),
     "DINO": ("recipe=dino", "data.augment=device", "data.decoder=tensor"),
@@ -154,4 +155,4 @@ def our_batches(source: FolderSource, config: RunConfig) -> Iterator[Any]:
         config: the run's configuration, without loader processes.
     """
     loader = our_loader(source, config)
-    return chain.from_iterable(loader.epoch(epoch) for epoch in count())
+    return chain.from_iterable(map(loader.epoch, count()))

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from scaledrelu.bench.data_paths import (
+    GRID,
     REPEATED,
     REPEATED_IMAGES,
     make_maps,
@@ -30,9 +31,9 @@ from scaledrelu.bench.measure import (
     plain_layout,
 )
 from scaledrelu.bench.ours import OurFeed
-from scaledrelu.bench.pairing import alternate
-from scaledrelu.bench.peer_data import ScriptData, deit_data, dino_data, timm_data, volo_data
-from scaledrelu.bench.scripts import Script
+from scaledrelu.bench.pairing import Pairing, alternate
+from scaledrelu.bench.peer_data import script_data
+from scaledrelu.bench.scripts import OUR_PATH, Script
 from scaledrelu.bench.table import Row
 from scaledrelu.data.batch import Batch, lay_out
 from scaledrelu.data.datasets import Splits
@@ -43,13 +44,6 @@ UPDATES = 2  # of a turn without loader processes
 # Of a turn with some: an epoch, whose first batches take as long as the processes need to make one
 # each, all at once. Two of them each would say more about that than about the rest.
 UPDATES_PER_WORKER = 6
-OUR_PATH = {
-    Script.DEIT: REPEATED,
-    Script.TIMM: "device, decoder=tensor",
-    Script.TIMM_DEFAULTS: "device, decoder=tensor",
-    Script.DINO: "DINO",
-    Script.VOLO: "VOLO",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,7 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
     """
     workers = loader_workers() if device.type == "cuda" else 0
     updates = UPDATES_PER_WORKER * workers or UPDATES
-    least = REPEATED_IMAGES if OUR_PATH[case.script] == REPEATED else 0
+    least = REPEATED_IMAGES if our_path(case.script) == REPEATED else 0
     source = source_of(paths, images=max(updates * case.step.batch, least))
     with tempfile.TemporaryDirectory() as maps:
         ends = build_ends(case, source, Path(maps), device, workers=workers)
@@ -106,18 +100,26 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
             )
         finally:
             ends.feed.loader.close()
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    return replace(_row(case, ends, pairing), threads=threads, loss_gap=gap)
+
+
+def _row(case: EndCase, ends: Ends, pairing: Pairing) -> Row:
     images = ends.updates * case.step.batch
     return replace(
         case.row(),
         model=ends.sides.config.model.label,
-        threads=torch.get_num_threads() if device.type == "cpu" else None,
         steps_per_s=pairing.rate_a * ends.updates,
         images_per_s=pairing.rate_a * images,
         plain_images_per_s=pairing.rate_b * images,
         ratios=pairing.ratios,
         parameters=sum(p.numel() for p in ends.sides.ours.task.parameters()),
-        loss_gap=gap,
     )
+
+
+def our_path(script: Script) -> str:
+    """Return our data path beside a script's; DeiT's repeats images, and so does ours then."""
+    return REPEATED if script is Script.DEIT else OUR_PATH[script]
 
 
 def build_ends(
@@ -133,7 +135,7 @@ def build_ends(
         workers: loader processes of each side.
     """
     step = case.step
-    overrides = path_overrides(OUR_PATH[case.script])
+    overrides = path_overrides(our_path(case.script))
     path = [word for word in overrides if word.startswith(("data.", "augment."))]
     more = [*path, f"launch.workers={workers}"]
     if step.recipe == "volo":
@@ -141,7 +143,8 @@ def build_ends(
     sides = build_sides(replace(step, more=(*step.more, *more)), device)
     splits = Splits(source, source, sides.config.data.num_classes)
     feed = OurFeed(sides.config, splits, World(0, 1, device), sides.ours.task)
-    data = script_data(case, source, sides)
+    grid = sides.twin.backbone.token_grid if case.script is Script.VOLO else GRID
+    data = script_data(source, sides.config, case.script, grid=grid)
     loader = data.loader(batch=step.batch, workers=workers, pin=device.type == "cuda")
     batches = data.batches(loader, device)
     layout = plain_layout(step)
@@ -151,17 +154,3 @@ def build_ends(
 
     updates = len(source) // step.batch if workers else UPDATES
     return Ends(sides, feed, next_of_theirs, updates)
-
-
-def script_data(case: EndCase, source: FolderSource, sides: Sides) -> ScriptData:
-    """Return the data of a case's script, with the numbers of its run.
-
-    Args:
-        case: what is compared.
-        source: the images.
-        sides: both sides.
-    """
-    if case.script is Script.VOLO:
-        return volo_data(source, sides.config, grid=sides.twin.backbone.token_grid)
-    build = {Script.DEIT: deit_data, Script.DINO: dino_data}.get(case.script, timm_data)
-    return build(source, sides.config)

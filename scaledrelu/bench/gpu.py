@@ -122,7 +122,7 @@ def measure(kind: str, piece: Callable[[argparse.Namespace, float], Piece]) -> W
 
 
 def tests_piece(options: argparse.Namespace, limit_s: float) -> Piece:
-    """Return the tests marked ``gpu``, from the files that hold some; having none is no failure.
+    """Return the tests marked ``gpu``, from the files that hold some; having none is not a failure.
 
     Args:
         options: the command line.

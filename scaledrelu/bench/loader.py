@@ -32,27 +32,19 @@ from scaledrelu.bench.loader_processes import (
 )
 from scaledrelu.bench.machine import loader_workers
 from scaledrelu.bench.pairing import Pairing, alternate
-from scaledrelu.bench.peer_data import (
-    ScriptData,
-    deit_data,
-    dino_data,
-    endless,
-    timm_data,
-    volo_data,
-)
-from scaledrelu.bench.scripts import Script
+from scaledrelu.bench.peer_data import endless, script_data
+from scaledrelu.bench.scripts import OUR_PATH, TENSOR, Script
 from scaledrelu.bench.table import Row
-from scaledrelu.config.run import RunConfig
 from scaledrelu.data.pixels import jpeg_decoder
 from scaledrelu.data.regions import region_decoder
 from scaledrelu.data.sources import FolderSource
 
 # What is decoded of a file; for VOLO, where no operation needs all of the image.
-ONE_BOX, WHOLE = ("device, decoder=tensor", "VOLO"), (REPEATED, "DINO")
+ONE_BOX, WHOLE = (TENSOR, "VOLO"), (REPEATED, "DINO")
 PAIRS = (  # our path, and the peer that it is timed beside
-    ("device, decoder=tensor", Script.TIMM_BARE),
-    ("device, decoder=tensor", Script.TIMM_LOADER),
-    ("device, decoder=tensor", Script.DEIT),
+    (TENSOR, Script.TIMM_BARE),
+    (TENSOR, Script.TIMM_LOADER),
+    (TENSOR, Script.DEIT),
     (REPEATED, Script.DEIT),
     ("DINO", Script.DINO),
     ("VOLO", Script.VOLO),
@@ -62,9 +54,9 @@ PAIRS = (  # our path, and the peer that it is timed beside
     ("VOLO, reference", Script.VOLO),
 )
 BESIDE_DEIT = (Script.TIMM_BARE, Script.TIMM_LOADER, Script.DINO, Script.VOLO)
-IN_PROCESSES = ("device, decoder=tensor", "reference", "DINO", "device", "VOLO")
-TO_THE_DEVICE = ("reference", "device", "device, decoder=tensor", "DINO", "VOLO")
-ON_THE_DEVICE = ("device, decoder=tensor", "DINO")
+IN_PROCESSES = (TENSOR, "reference", "DINO", "device", "VOLO")
+TO_THE_DEVICE = ("reference", "device", TENSOR, "DINO", "VOLO")
+ON_THE_DEVICE = (TENSOR, "DINO")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +100,7 @@ class LoaderBench:
             yield _row(f"{script}, one process", pairing, images=GROUP, peer=Script.DEIT)
 
     def _script_batches(self, source: FolderSource, script: Script) -> Iterator[Any]:
-        path = next(path for path, peer in PAIRS if peer == script)
-        config = path_config(path, maps=self.maps)
+        config = path_config(OUR_PATH[script], maps=self.maps)
         return endless(script_data(source, config, script).loader(batch=GROUP))
 
     def _paired(self, first: Iterator[Any], second: Iterator[Any]) -> Pairing:
@@ -194,20 +185,6 @@ def measure_loader(
         yield from bench.in_processes()
         if device.type == "cuda":
             yield from bench.to_the_gpu(device)
-
-
-def script_data(source: FolderSource, config: RunConfig, peer: Script) -> ScriptData:
-    """Return the data of a peer, with the numbers of a run.
-
-    Args:
-        source: the files.
-        config: the run's configuration.
-        peer: one of those in ``PAIRS``.
-    """
-    if peer in (Script.TIMM_BARE, Script.TIMM_LOADER):
-        return timm_data(source, config, augments=peer is Script.TIMM_LOADER, mixes=False)
-    build = {Script.DEIT: deit_data, Script.DINO: dino_data, Script.VOLO: volo_data}[peer]
-    return build(source, config)
 
 
 def _named(path: str, how: str) -> str:

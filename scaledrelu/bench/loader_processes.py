@@ -22,6 +22,7 @@ from scaledrelu.bench.machine import synchronizer
 from scaledrelu.bench.pairing import Pairing, alternate
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.sources import FolderSource
+from scaledrelu.runs.lock import stat_of
 from scaledrelu.runs.prepare import Prepare
 from scaledrelu.tasks.base import Progress
 
@@ -61,7 +62,7 @@ def one_and_several(
             min_steps=1,
             synchronize=lambda: None,
             clock=lambda: (
-                time.process_time() + sum(map(process_seconds, loader_processes(several)))
+                time.process_time() + sum(map(_process_seconds, loader_processes(several)))
             ),
         )
     finally:
@@ -84,9 +85,9 @@ def loader_processes(loader: TrainLoader) -> list[int]:
     return [process.pid for process in loader._fetch._loader._iterator._workers]
 
 
-def process_seconds(pid: int) -> float:
+def _process_seconds(pid: int) -> float:
     """Return the processor seconds that a process has used (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = stat_of(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

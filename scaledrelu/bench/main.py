@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from scaledrelu.bench.cases import PROFILES, Case, list_cases
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
                 "with --device cuda, or with fewer --match"
             )
         return int(compile_ahead(cases, device) > 0)
-    check_images(options)
+    _check_images(options)
     session = open_session(options, arguments)
     kinds = options.only or KINDS
     for kind in KINDS:
@@ -144,7 +144,7 @@ def chosen_ends(options: argparse.Namespace, device: str) -> list[EndCase]:
     return [c for c in cases if all(word in f" {c.label} " for word in options.match)]
 
 
-def measure_steps(session: Session) -> None:
+def _measure_steps(session: Session) -> None:
     """Time every training step that fits."""
     from scaledrelu.bench.measure import measure_case
 
@@ -164,12 +164,8 @@ def measure_steps(session: Session) -> None:
         _forget(session, compiled=case.compiled)
 
 
-def check_images(options: argparse.Namespace) -> None:
-    """Refuse a folder without images before anything is measured or written.
-
-    Raises:
-        ConfigError: if ``--images`` holds too few of them.
-    """
+def _check_images(options: argparse.Namespace) -> None:
+    """Refuse a folder without images before anything is measured or written."""
     if options.images is None:
         return
     from scaledrelu.bench.data_paths import find_jpegs
@@ -191,7 +187,7 @@ def jpegs(options: argparse.Namespace) -> Iterator[tuple[list[Path], str]]:
         yield paths, f"{len(paths)} {'real' if given else 'generated'} JPEGs"
 
 
-def measure_loaders(session: Session) -> None:
+def _measure_loaders(session: Session) -> None:
     """Time the data paths, on given or generated JPEGs."""
     from scaledrelu.bench.loader import measure_loader
 
@@ -206,7 +202,7 @@ def measure_loaders(session: Session) -> None:
     session.attempt("loader", 40.0, Row("loader", name="loader"), rows)
 
 
-def measure_ends(session: Session) -> None:
+def _measure_ends(session: Session) -> None:
     """Time scripts from JPEG files to updates."""
     from scaledrelu.bench.end_to_end import measure_end
 
@@ -240,7 +236,8 @@ def measure_workers(session: Session) -> None:
     """Time one and two workers of mini runs; on the CPU only."""
     from scaledrelu.bench.workers import measure_workers as measure
 
-    rows = lambda: measure(rounds=min(5, session.blocks), turn_seconds=8 * session.turn_seconds)  # noqa: E731
+    timing = {"rounds": min(5, session.blocks), "turn_seconds": 8 * session.turn_seconds}
+    rows = partial(measure, **timing)
     session.attempt("workers", 60.0, Row("workers", name="workers"), rows)
 
 
@@ -248,7 +245,7 @@ def measure_startup(session: Session) -> None:
     """Time the start of a run."""
     from scaledrelu.bench.startup import measure_startup as measure
 
-    rows = lambda: measure(rounds=3)  # noqa: E731
+    rows = partial(measure, rounds=3)
     session.attempt("startup", 45.0, Row("startup", name="startup"), rows)
 
 
@@ -260,14 +257,10 @@ def measure_planning(session: Session) -> None:
 
 
 MEASURES: dict[str, Callable[[Session], None]] = {
-    "step": measure_steps,
-    "loader": measure_loaders,
-    "end": measure_ends,
+    "step": _measure_steps,
+    "loader": _measure_loaders,
+    "end": _measure_ends,
     "workers": measure_workers,
     "startup": measure_startup,
     "planning": measure_planning,
 }
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -204,7 +204,7 @@ def check_same_work(sides: Sides) -> float:
     if counts[0] != counts[1]:
         raise UnequalWorkError(f"parameters by weight decay: ours {counts[0]}, plain {counts[1]}")
     batch, gaps = sides.batch, []
-    with without_chance(sides.ours.task), without_chance(sides.plain.model):
+    with _without_chance(sides.ours.task), _without_chance(sides.plain.model):
         for _ in range(CHECKED_STEPS):
             mine = float(sides.ours(sides.groups))
             theirs = float(sides.plain(batch))
@@ -225,7 +225,7 @@ def _counts(optimizer: torch.optim.Optimizer) -> dict[float, int]:
 
 
 @contextmanager
-def without_chance(module: nn.Module) -> Iterator[None]:
+def _without_chance(module: nn.Module) -> Iterator[None]:
     """Switch drop path and MixToken off inside the block."""
     names = {DropPath: "drop_prob", Volo: "mix_token", VOLO: "mix_token"}
     before = [

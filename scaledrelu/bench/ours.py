@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, count
 
 import torch
 
 from scaledrelu.config.run import RunConfig
-from scaledrelu.data.batch import Batch, RawBatch
+from scaledrelu.data.batch import Batch
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.divergence import Judge
-from scaledrelu.engine.ema import Ema
-from scaledrelu.engine.loop import agree, set_lr
+from scaledrelu.engine.loop import take_update
 from scaledrelu.runs.build import build_update
-from scaledrelu.runs.dry import noise
+from scaledrelu.runs.dry import STEPS_PER_EPOCH, noise
 from scaledrelu.runs.feed import train_loader
 from scaledrelu.runs.optimisation import (
+    build_ema,
+    build_judge,
     build_optimizer,
     build_scaler,
     build_schedule,
-    judge_rule,
+    build_weight_decay,
 )
 from scaledrelu.runs.prepare import prepare_for
 from scaledrelu.tasks.base import Progress, Task
-
-NOMINAL_STEPS = 1251  # per epoch, where no data set counts them (ImageNet-1k at 1024)
 
 
 class OurStep:
@@ -36,7 +35,7 @@ class OurStep:
         config: a run's configuration.
         task: the task, on its device; it is trained.
         world: one process.
-        steps_per_epoch: updates per epoch, for the schedule.
+        steps_per_epoch: updates per epoch, for the schedule; ImageNet's where no data are read.
     """
 
     def __init__(
@@ -45,17 +44,14 @@ class OurStep:
         task: Task,
         world: World,
         *,
-        steps_per_epoch: int = NOMINAL_STEPS,
+        steps_per_epoch: int = STEPS_PER_EPOCH,
     ) -> None:
         self.task, self.steps_per_epoch = task.train(), steps_per_epoch
         self.schedule = build_schedule(config, steps_per_epoch)
+        self.weight_decay = build_weight_decay(config, self.schedule.total_steps)
         self.optimizer = build_optimizer(config.optimizer, task, lr=config.lr.base)
-        self.ema = Ema(task, config.ema.decay) if config.ema else None
-        self.judge = Judge(
-            judge_rule(config.divergence, task, self.schedule),
-            device=world.device,
-            read_every=config.launch.log_every_steps,
-        )
+        self.ema = build_ema(config, task)
+        self.judge = build_judge(config, task, self.schedule, world.device)
         scaler = build_scaler(config.precision, world.device)
         self.update = build_update(config, task, self.optimizer, scaler, world)
         self.world = world
@@ -73,19 +69,12 @@ class OurStep:
     def __call__(self, batches: Sequence[Batch]) -> torch.Tensor:
         """Train on one update's groups and return the loss."""
         t = self.now
-        lr = set_lr(self.optimizer, self.schedule, t.step)
-        report = self.update.gradients(batches, t)
-        loss, judged, bad, _asked = agree(self.world, report, False)
-        self.judge.see_losses(t.step, judged, bad == 0)
-        self.judge.see_update(t.step, report.grad_norm, lr)
-        self.update.apply(self.judge.flag, t)
-        if self.ema is not None:
-            self.ema.update()
-        self.loss_sum += loss
+        taken = take_update(self, batches, t, wants_stop=lambda: False)
+        self.loss_sum += taken.loss
         if self.judge.due(t.step + 1):
             self.judge.read(t.step + 1)
         self.count += 1
-        return report.loss
+        return taken.report.loss
 
 
 def noise_batches(
@@ -127,13 +116,7 @@ class OurFeed:
         self.source, self.num_classes = splits.train, splits.num_classes
         self.loader = train_loader(config, splits, range(1), world)
         self.prepare = prepare_for(config, task, splits.num_classes, world.device)
-        self._steps = self._stream()
-
-    def _stream(self) -> Iterator[list[RawBatch]]:
-        epoch = 0
-        while True:
-            yield from self.loader.epoch(epoch)
-            epoch += 1
+        self._steps = chain.from_iterable(map(self.loader.epoch, count()))
 
     def __call__(self, t: Progress) -> list[Batch]:
         """Return the groups of the next update."""

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from scaledrelu.bench.data_paths import GRID
 from scaledrelu.bench.peer_transforms import dino_views, joint_transform, timm_transform
+from scaledrelu.bench.scripts import Script
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import Batch
 from scaledrelu.data.multicrop import NUM_GLOBAL
@@ -115,14 +116,31 @@ def endless(loader: DataLoader) -> Iterator[Any]:
         yield from loader
 
 
-def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
-    """Return DeiT's: timm's whole transform on the host, float batches, mixup on the device.
-
-    With repeated augmentation it decodes each copy of an image anew.
+def script_data(
+    source: FolderSource, config: RunConfig, script: Script, *, grid: tuple[int, int] = GRID
+) -> ScriptData:
+    """Return the data of a script; timm's loader alone does not mix: ours mixes on the device.
 
     Args:
         source: the files.
         config: the numbers.
+        script: name of the script.
+        grid: rows and columns of the model's tokens, for VOLO's.
+    """
+    if script is Script.DEIT:
+        return _deit_data(source, config)
+    if script is Script.DINO:
+        return _dino_data(source, config)
+    if script is Script.VOLO:
+        return _volo_data(source, config, grid)
+    loader = script in (Script.TIMM_BARE, Script.TIMM_LOADER)
+    return _timm_data(source, config, augments=script is not Script.TIMM_BARE, mixes=not loader)
+
+
+def _deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
+    """Return DeiT's: timm's whole transform on the host, float batches, mixup on the device.
+
+    With repeated augmentation it decodes each copy of an image anew.
     """
     transform = timm_transform(config, augments=True, use_prefetcher=False)
 
@@ -135,17 +153,10 @@ def deit_data(source: FolderSource, config: RunConfig) -> ScriptData:
     return ScriptData(Files(source, transform), default_collate, finish, config.augment.repeats)
 
 
-def timm_data(
-    source: FolderSource, config: RunConfig, *, augments: bool = True, mixes: bool = True
+def _timm_data(
+    source: FolderSource, config: RunConfig, *, augments: bool, mixes: bool
 ) -> ScriptData:
-    """Return timm's with its prefetcher: bytes, mixed by the collation; erasing on the device.
-
-    Args:
-        source: the files.
-        config: the numbers.
-        augments: whether RandAugment, which timm leaves to the processor, is part of it.
-        mixes: whether mixup, which timm leaves to the processor, is part of it.
-    """
+    """Return timm's with its prefetcher: bytes, mixed by the collation; erasing on the device."""
     transform = timm_transform(config, augments=augments, use_prefetcher=True)
     collate = FastCollateMixup(**_mixing(config)) if mixes else fast_collate
 
@@ -156,13 +167,8 @@ def timm_data(
     return ScriptData(Files(source, transform), collate, finish)
 
 
-def dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
-    """Return DINO's: ten crops of every image, each augmented on the host, float batches.
-
-    Args:
-        source: the files.
-        config: the numbers.
-    """
+def _dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
+    """Return DINO's: ten crops of every image, each augmented on the host, float batches."""
     views = dino_views(config)
 
     def finish(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
@@ -176,14 +182,8 @@ def dino_data(source: FolderSource, config: RunConfig) -> ScriptData:
     )
 
 
-def volo_data(source: FolderSource, config: RunConfig, grid: tuple[int, int] = GRID) -> ScriptData:
-    """Return VOLO's: image and label map together on the host, bytes; dense targets on the device.
-
-    Args:
-        source: the files.
-        config: the numbers; ``data.token_labels`` is the folder of the maps.
-        grid: rows and columns of the model's tokens.
-    """
+def _volo_data(source: FolderSource, config: RunConfig, grid: tuple[int, int]) -> ScriptData:
+    """Return VOLO's: image and map together on the host, bytes; dense targets on the device."""
 
     def finish(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
         for images, labels in _prefetched(loader, config, device):
@@ -191,7 +191,7 @@ def volo_data(source: FolderSource, config: RunConfig, grid: tuple[int, int] = G
             yield Batch(images, classes, group=0, token_targets=tokens)
 
     files = Files(source, joint_transform(config), maps=config.data.token_labels)
-    return ScriptData(files, _collatedwith_maps, finish)
+    return ScriptData(files, _collated_with_maps, finish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +273,7 @@ def _mixing(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _collatedwith_maps(items: Sequence[tuple]) -> tuple[Tensor, MapBatch]:
+def _collated_with_maps(items: Sequence[tuple]) -> tuple[Tensor, MapBatch]:
     images, maps, boxes = zip(*(found for found, _ in items), strict=True)
     pixels = torch.from_numpy(np.stack(images))
     return pixels, MapBatch(torch.stack(maps), torch.stack(boxes))

@@ -58,7 +58,7 @@ def build_plain(config: RunConfig, task: Task, *, lr: float, defaults: bool) -> 
     if isinstance(task, Dino):
         return PlainDino(task, clip=config.optimizer.clip_grad, **common)
     if isinstance(task, Volo):
-        own = timms_own(task.backbone, config.model.drop_path) if defaults else task.backbone
+        own = _timms_own(task.backbone, config.model.drop_path) if defaults else task.backbone
         return PlainVolo(own.train(), token_weight=task.token_weight, **common)
     return PlainStep(task.backbone, loss=soft_target_loss, **common)
 
@@ -87,20 +87,14 @@ class PlainVolo(PlainStep):
 
     def __init__(self, model: VOLO, *, token_weight: float, **common: Any) -> None:
         model.mix_token, model.beta = True, 1.0
-        super().__init__(model, loss=partial(volo_loss, token_weight=token_weight), **common)
+        super().__init__(model, loss=partial(_volo_loss, token_weight=token_weight), **common)
 
     def _compile_networks(self, mode: str) -> None:
         self.model.forward_train = torch.compile(self.model.forward_train, mode=mode)
 
 
-def volo_loss(model: VOLO, batch: Batch, *, token_weight: float) -> Tensor:
-    """Return the soft cross entropy of classes, mixed like the images, and of tokens.
-
-    Args:
-        model: a VOLO in training mode.
-        batch: images, class targets and token targets, on the device.
-        token_weight: factor on the tokens' loss.
-    """
+def _volo_loss(model: VOLO, batch: Batch, *, token_weight: float) -> Tensor:
+    """Return the soft cross entropy of classes, mixed like the images, and of tokens."""
     first_BD, tokens_BNC, (top, left, bottom, right) = model.forward_train(batch.images)
     classes_BC = model.head(first_BD)  # which timm's pass leaves to its caller
     share = 1.0 - (bottom - top) * (right - left) / tokens_BNC.shape[1]
@@ -112,13 +106,8 @@ def volo_loss(model: VOLO, batch: Batch, *, token_weight: float) -> Tensor:
     return soft(classes_BC, mixed_BC) + token_weight * soft(tokens_BNC, token_targets)
 
 
-def timms_own(model: nn.Module, drop_path: float) -> VOLO:
-    """Return timm's VOLO-D1 with the weights of ours behind the full convolutional stem.
-
-    Args:
-        model: our VOLO.
-        drop_path: rate of the last block.
-    """
+def _timms_own(model: nn.Module, drop_path: float) -> VOLO:
+    """Return timm's VOLO-D1 with the weights of ours behind the full convolutional stem."""
     own = timm.create_model("volo_d1_224", drop_path_rate=drop_path)
     own.load_state_dict(to_timm(model.state_dict()))
     return own.to(next(model.parameters()).device)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from scaledrelu.bench.cases import BATCH, GRAPHS, METHODS
 from scaledrelu.bench.end_cases import SMALL_NAME
-from scaledrelu.bench.scripts import Script
+from scaledrelu.bench.scripts import OUR_PATH, Script
 from scaledrelu.reports.drawing import drawing, look, save_picture
 
 if TYPE_CHECKING:
@@ -43,14 +43,6 @@ STEP_PEERS = {
     Script.DEIT: ("deit", (Script.TIMM_DEFAULTS,)),
     Script.DINO: ("dino", (Script.DINO, "same switches")),
     Script.VOLO: ("volo", (Script.TIMM_DEFAULTS, "same switches")),
-}
-# Our path, and the peer's words, of the loader level.
-LOADER_PEERS = {
-    Script.TIMM: ("device, decoder=tensor", Script.TIMM_LOADER),
-    Script.TIMM_BARE: ("device, decoder=tensor", Script.TIMM_BARE),
-    Script.DEIT: ("device, decoder=tensor", Script.DEIT),
-    Script.DINO: ("DINO", Script.DINO),
-    Script.VOLO: ("VOLO", Script.VOLO),
 }
 SHOWN = (
     Script.TIMM,
@@ -196,12 +188,9 @@ def _step(rows: Sequence[Cells], script: Script) -> Cells | None:
 
 
 def _loader(rows: Sequence[Cells], script: Script) -> Cells | None:
-    path, peer = LOADER_PEERS.get(script, ("", ""))
-    fitting = [
-        row
-        for row in rows
-        if row["peer"] == peer and row["name"].startswith(f"{path}, one process")
-    ]
+    peer = Script.TIMM_LOADER if script is Script.TIMM else script  # the same, whatever the flags
+    start = f"{OUR_PATH[peer]}, one process"
+    fitting = [row for row in rows if row["peer"] == peer and row["name"].startswith(start)]
     # What is installed decodes with nvImageCodec, else with simplejpeg.
     doubts = ("generated", "torchvision", "simplejpeg")
     return min(fitting, key=lambda row: [word in row["name"] for word in doubts], default=None)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from scaledrelu.runs.lock import stat_of
+
 POLL_S = 0.1
 GRACE_S = 10.0  # between asking a piece to stop and killing it; part of its limit
 GRACE_SHARE = 0.2  # but at most this share of the limit
@@ -39,7 +41,7 @@ class Piece:
         name: name in the summary and of the log file.
         command: what to start.
         environment: variables added to this process's.
-        good: exit statuses that are no failure.
+        good: exit statuses that are not failures.
     """
 
     name: str
@@ -191,8 +193,8 @@ def _below(pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
+            parent = int(stat_of(int(entry.name))[1])
+            children.setdefault(parent, []).append(int(entry.name))
     found, waiting = [], [pid]
     while waiting:
         below = children.get(waiting.pop(), [])

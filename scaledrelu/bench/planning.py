@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scaledrelu.bench.table import Row
-from scaledrelu.config.places import CONF_DIR
-from scaledrelu.runs.record import CONFIG, RESULT, Outcome, Result, run_directory
+from scaledrelu.config.places import CONF_DIR, CONFIG
+from scaledrelu.runs.record import run_directory
+from scaledrelu.runs.result import RESULT, Outcome, Result
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
 

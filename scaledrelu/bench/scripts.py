@@ -15,3 +15,8 @@ class Script(StrEnum):
     DEIT = "DeiT's script"
     DINO = "DINO's script"
     VOLO = "VOLO's script"
+
+
+# The data path of ours that does what a script does, one of ``data_paths.PATHS``.
+TENSOR = "device, decoder=tensor"
+OUR_PATH = {**dict.fromkeys(Script, TENSOR), Script.DINO: "DINO", Script.VOLO: "VOLO"}

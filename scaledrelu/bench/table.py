@@ -198,6 +198,24 @@ SECTIONS = {
         {"what": "name", "seconds": "seconds", "GiB": "memory_gib", "problem": "problem"},
     ),
 }
+RATIOS = (
+    "Ratios are our speed over the peer's: median of the blocks (order A B B A, same process)",
+    "and their range; above 1 we are faster. The peer is a plain training step as in timm's",
+    "script, of the same model with the same weights (VOLO: timm's training pass with the loss",
+    "on tokens; DINO: student, teacher and a loss by pairs as in its script); parameters,",
+    "weight decay and the losses of the first three steps are checked to agree, before a side",
+    "is compiled. Of several groups, ours normalises each by itself, the peer all together.",
+)
+LOADERS = (
+    "Loaders beside a peer are timed by processor seconds, one thread each, in the order A B B",
+    "A: other programs on the same cores change the ratio little. The peer is the script's",
+    "transform in torch's DataLoader, with the numbers of our run. With a core for each, the",
+    "time of all loader processes is divided by their number. From file to update on a GPU,",
+    "both sides have as many loader processes, and a turn is an epoch, from empty queues to",
+    "the last update; on a CPU they load in the process that trains, and our augmentation",
+    "in batches, which is made for a GPU, takes that processor's time. Beside DeiT's",
+    "script, images come three times in a row on both sides, as its sampler has it.",
+)
 HOST_WAITS = (
     "Host waits are those in a step that torch.cuda.set_sync_debug_mode sees; it does not see a",
     "copy from memory that is not page-locked, for which the driver may wait even where torch is",
@@ -236,25 +254,13 @@ def render_markdown(
         cells = [[_cell(row, key) for key in shown.values()] for row in chosen]
         parts += [f"## {title}", "", markdown_table(shown, cells), ""]
     parts += [
-        "Ratios are our speed over the peer's: median of the blocks (order A B B A, same process)",
-        "and their range; above 1 we are faster. The peer is a plain training step as in timm's",
-        "script, of the same model with the same weights (VOLO: timm's training pass with the loss",
-        "on tokens; DINO: student, teacher and a loss by pairs as in its script); parameters,",
-        "weight decay and the losses of the first three steps are checked to agree, before a side",
-        "is compiled. Of several groups, ours normalises each by itself, the peer all together.",
+        *RATIOS,
         f"Model FLOPs (2 per multiply-add, backward included, SAM twice) over the {peak_note}.",
         *(HOST_WAITS if any(_cell(row, "host_syncs") for row in rows) else ()),
         *(KERNELS if any(_cell(row, "kernels") for row in rows) else ()),
         *(MEMORY if any(r["kind"] in TRAINS and r.get("memory_gib") for r in rows) else ()),
         "",
-        "Loaders beside a peer are timed by processor seconds, one thread each, in the order A B B",
-        "A: other programs on the same cores change the ratio little. The peer is the script's",
-        "transform in torch's DataLoader, with the numbers of our run. With a core for each, the",
-        "time of all loader processes is divided by their number. From file to update on a GPU,",
-        "both sides have as many loader processes, and a turn is an epoch, from empty queues to",
-        "the last update; on a CPU they load in the process that trains, and our augmentation",
-        "in batches, which is made for a GPU, takes that processor's time. Beside DeiT's",
-        "script, images come three times in a row on both sides, as its sampler has it.",
+        *LOADERS,
         "",
         "Measured with:",
         "",

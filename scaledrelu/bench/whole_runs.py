@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from scaledrelu.bench.pieces import Clock, Ended, Piece, Report, Show, attempt, grace_s
-from scaledrelu.config.places import CONF_DIR, published_root, runs_root
+from scaledrelu.config.places import CONF_DIR, CONFIG, published_root, runs_root
+from scaledrelu.runs.result import RESULT
 
 ROOT = CONF_DIR.parent
 LOGS = "gpu"  # below the results folder
@@ -92,12 +93,12 @@ def restore(results: Path, profile: str) -> dict[str, int]:
     """
     found = {}
     for record in sorted(runs_root(published_root(results) / profile).glob("*")):
-        target = results / "runs" / record.name
+        target = runs_root(results) / record.name
         try:
-            seed = int(json.loads((record / "config.json").read_bytes())["seed"])
+            seed = int(json.loads((record / CONFIG).read_bytes())["seed"])
         except (OSError, ValueError, KeyError, TypeError):
             continue  # damaged: the run is trained again
-        if not (target / "result.json").exists():
+        if not (target / RESULT).exists():
             shutil.copytree(record, target, dirs_exist_ok=True)
         found[record.name] = seed
     return found
@@ -105,7 +106,7 @@ def restore(results: Path, profile: str) -> dict[str, int]:
 
 def finished(results: Path) -> set[str]:
     """Return the runs that have a result."""
-    return {path.parent.name for path in (results / "runs").glob("*/result.json")}
+    return {path.parent.name for path in runs_root(results).glob(f"*/{RESULT}")}
 
 
 def _text(path: Path) -> str:

@@ -18,7 +18,8 @@ from scaledrelu.config.data import MADE, UNLABELLED
 from scaledrelu.config.digest import Known, label_digest
 from scaledrelu.config.group import folder_name
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.places import CONF_DIR, quoted
+from scaledrelu.config.overrides import quoted
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.yaml_file import read_yaml
 from scaledrelu.errors import ConfigError, DataError
@@ -67,13 +68,13 @@ def artifact_directory(results: str | Path, artifact_id: str) -> Path:
         artifact_id: the artifact's id, e.g. ``labels-0123456789ab``.
 
     Raises:
-        ConfigError: if the id is no plain name.
+        ConfigError: if the id is not a plain name.
     """
     return artifacts_root(results) / folder_name(artifact_id, what="artifact id")
 
 
 def pin_label_digest(
-    config: RunConfig, conf_dir: Path, compose: ComposeFunction, *, known: Known | None = None
+    config: RunConfig, conf_dir: Path, compose: ComposeFunction, *, known: Known
 ) -> RunConfig:
     """Fill in ``data.token_labels_digest``: the artifact's id, or a digest of the folder's maps.
 

@@ -23,8 +23,8 @@ from scaledrelu.config.hydra_tree import (
     split_overrides,
     tree_digest,
 )
-from scaledrelu.config.overrides import check_overrides
-from scaledrelu.config.places import CONF_DIR, expand_overrides, expand_places
+from scaledrelu.config.overrides import check_overrides, expand_overrides
+from scaledrelu.config.places import CONF_DIR, expand_places
 from scaledrelu.config.recorded import pin_recorded_files, pin_recorded_labels
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.trust import check_targets
@@ -44,7 +44,7 @@ def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunCon
     """
     conf_dir = conf_dir or CONF_DIR
     config = compose_unpinned(overrides, conf_dir=conf_dir)
-    return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir))
+    return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir), known={})
 
 
 def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunConfig:
@@ -91,7 +91,7 @@ def finalize(composed: DictConfig) -> RunConfig:
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
-    return pin_files(from_values(values, conf_dir=CONF_DIR), CONF_DIR, compose)
+    return pin_files(from_values(values, conf_dir=CONF_DIR), CONF_DIR, compose, known={})
 
 
 def pin_files(
@@ -99,7 +99,7 @@ def pin_files(
     conf_dir: Path,
     compose_teacher: ComposeFunction,
     *,
-    known: Known | None = None,
+    known: Known,
     recorded: bool = False,
 ) -> RunConfig:
     """Fill in every digest of files that a run depends on; null where they are missing.
@@ -121,7 +121,7 @@ def pin_files(
     return pin_recorded_labels(config, known=known) if recorded else config
 
 
-def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunConfig:
+def from_values(values: dict[str, Any], *, conf_dir: Path) -> RunConfig:
     """Return the configuration that resolved values make; read no data.
 
     Args:
@@ -132,7 +132,6 @@ def from_values(values: dict[str, Any], *, conf_dir: Path | None = None) -> RunC
         ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
             ``_target_`` outside the trusted modules, or a value without effect.
     """
-    conf_dir = conf_dir or CONF_DIR
     values = expand_places(values)
     try:
         config = construct(RunConfig, values)
@@ -178,7 +177,7 @@ def _task_of(recipe: Path, mtime_ns: int) -> str | None:
 
 
 def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
-    """Return the error of a key that is no field, with the YAML files that set it."""
+    """Return the error of a key that is not a field, with the YAML files that set it."""
     leaf = error.key.rsplit(".", 1)[-1]
     files = [
         str(path.relative_to(conf_dir.parent))

@@ -36,7 +36,7 @@ def construct(group: type[G], values: Any) -> G:
         values: field -> value, with a value for every field.
 
     Raises:
-        UnknownKeyError: a key that is no field.
+        UnknownKeyError: a key that is not a field.
         ConfigError: naming the key, the value found and what is allowed.
     """
     fields = fields_of(group)

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import TRANSIENT
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 
@@ -23,7 +23,7 @@ _NOT_TYPED = {*TRANSIENT, "data.digest", "data.token_labels_digest"}  # digests 
 _ABSENT = object()
 
 
-def recipe_differences(run: RunConfig) -> list[str]:
+def overrides_against_recipe(run: RunConfig) -> list[str]:
     """Return the overrides that turn ``recipe=<method> profile=<name>`` into this run.
 
     Groups first (``stem=conv``), then what no option explains (``lr.base=1e-3``). Composes once,

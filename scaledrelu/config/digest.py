@@ -8,36 +8,22 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from scaledrelu.config.data import OWN_OPENERS
-from scaledrelu.config.first_look import split_of
-from scaledrelu.config.hashes import Part, digest_files, file_sha256
-from scaledrelu.config.listing import all_files, class_images, label_files
-from scaledrelu.config.pack import is_image_folder, pack_of, read_pack
-from scaledrelu.config.portion import check_portion
-from scaledrelu.config.reid_listing import (
-    MARKET_FOLDERS,
-    find_market,
-    find_msmt,
-    market_images,
-    msmt_images,
-    msmt_lists,
-)
+from scaledrelu.config.openers import data_parts
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import DataError
+from scaledrelu.inputs.hashes import Part, digest_files, file_sha256
+from scaledrelu.inputs.listing import label_files
 
 log = logging.getLogger(__name__)
 
-ROLES = ("train", "val")
 Known = dict[tuple[str, ...], str | None]  # digests by what they are of
 
 
-def pin_data_digest(config: RunConfig, *, known: Known | None = None) -> RunConfig:
+def pin_data_digest(config: RunConfig, *, known: Known) -> RunConfig:
     """Fill in ``data.digest`` from the files that the data set's opener reads; null if missing.
 
     A digest that is set already is kept: it names data that this machine cannot see.
@@ -50,7 +36,6 @@ def pin_data_digest(config: RunConfig, *, known: Known | None = None) -> RunConf
     data = config.data
     if data.root is None or data.digest is not None:
         return config
-    known = {} if known is None else known
     key = ("data", data.root, repr(sorted(data.build.items(), key=str)))
     if key not in known:
         known[key] = _of_data(config, data.root)
@@ -72,7 +57,7 @@ def pin_init_digest(config: RunConfig) -> RunConfig:
     return replace(config, init=replace(init, sha256=digest))
 
 
-def label_digest(config: RunConfig, *, known: Known | None = None) -> str | None:
+def label_digest(config: RunConfig, *, known: Known) -> str | None:
     """Return a digest of the label maps in the folder ``data.token_labels``; None if it is missing.
 
     Args:
@@ -81,7 +66,6 @@ def label_digest(config: RunConfig, *, known: Known | None = None) -> str | None
             reads every file once.
     """
     folder = config.data.token_labels
-    known = {} if known is None else known
     key = ("labels", folder)
     if key not in known:
         try:
@@ -111,92 +95,10 @@ def _store(config: RunConfig, *what: str) -> Path:
     return Path(config.paths.results) / ".cache" / "digests" / name
 
 
-def data_parts(build: Mapping[str, Any], root: str | Path) -> list[Part]:
-    """Return the files of a data set, split by split, in the order in which they are read.
-
-    Empty for data sets without files, and for those that are published in one form only (CIFAR-10's
-    batches are compared with their published checksums when they are read).
-
-    Args:
-        build: ``data.build``: the opener and its fields.
-        root: ``data.root``.
-
-    Raises:
-        DataError: if the files are not there, or not what the opener reads.
-        ConfigError: for a field of the opener that is out of its range.
-    """
-    opener = str(build["_target_"]).removeprefix(OWN_OPENERS)
-    return _PARTS.get(opener, _whole_folders)(build, Path(os.path.abspath(root)))
-
-
 def label_parts(folder: str | Path) -> list[Part]:
     """Return the label maps of a folder.
 
     Raises:
         DataError: if a folder cannot be listed.
     """
-    return [_part("maps", os.path.abspath(folder), label_files(folder))]
-
-
-def _image_folders(build: Mapping[str, Any], root: Path) -> list[Part]:
-    return [_image_folder(role, root / split_of(build, role)) for role in ROLES]
-
-
-def _image_folder(role: str, folder: Path) -> Part:
-    path = pack_of(folder)
-    if path is None:
-        return _part(role, folder, chain.from_iterable(class_images(folder).values()))
-    pack = read_pack(path)
-    return Part(role, str(path), pack.names, pack.hashes)
-
-
-def _cifar10(build: Mapping[str, Any], root: Path) -> list[Part]:
-    return _image_folders(build, root) if is_image_folder(root / split_of(build, "train")) else []
-
-
-def _cifar10_portion(build: Mapping[str, Any], root: Path) -> list[Part]:
-    """Return the whole of both folders: their order decides which images are the portion."""
-    check_portion(build)
-    return _cifar10({**build, "val": build.get("test")}, root)
-
-
-def _nothing(build: Mapping[str, Any], root: Path) -> list[Part]:
-    return []
-
-
-def _market(build: Mapping[str, Any], root: Path) -> list[Part]:
-    place = find_market(root)
-    return [
-        _part(split, place, (image.name for image in market_images(place, split)))
-        for split in MARKET_FOLDERS
-    ]
-
-
-def _msmt17(build: Mapping[str, Any], root: Path) -> list[Part]:
-    lists = msmt_lists(build["version"], with_val=build["with_val"])
-    place = find_msmt(root, build["version"], lists)
-    return [
-        _part(name, place, (image.name for image in msmt_images(place / name, folder)))
-        for name, folder in lists.items()
-    ]
-
-
-def _whole_folders(build: Mapping[str, Any], root: Path) -> list[Part]:
-    """Return everything: what an opener from elsewhere reads is not known here."""
-    folders = {role: root / build[role] for role in ROLES if build.get(role)} or {"all": root}
-    return [_part(role, folder, all_files(folder)) for role, folder in folders.items()]
-
-
-def _part(role: str, root: str | Path, names: Iterable[str]) -> Part:
-    return Part(role, str(root), list(names))
-
-
-_PARTS: dict[str, Callable[[Mapping[str, Any], Path], list[Part]]] = {
-    "datasets.open_image_folder": _image_folders,
-    "datasets.open_cifar10": _cifar10,
-    "portions.open_cifar10_portion": _cifar10_portion,
-    "datasets.open_digits": _nothing,
-    "reid.open_market1501": _market,
-    "reid.open_made": _market,
-    "reid.open_msmt17": _msmt17,
-}
+    return [Part("maps", os.path.abspath(folder), list(label_files(folder)))]

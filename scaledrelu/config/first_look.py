@@ -1,7 +1,7 @@
-"""The first look of whoever opens files of a run: is there what they read?
+"""Checks that the files a run reads are there, before anything is opened.
 
 Shared by the openers and by those who want to know beforehand. Looks for folders and files by name,
-reads the index of a pack, lists no images of a folder, imports neither torch nor numpy.
+lists no images of a folder, imports neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -12,14 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.data import UNLABELLED
-from scaledrelu.config.listing import LABEL_SUFFIX, class_names
-from scaledrelu.config.pack import SUFFIX, is_image_folder, pack_of, read_pack
-from scaledrelu.config.reid_listing import find_market, find_msmt, msmt_lists
 from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
-from scaledrelu.files import refused_writing
+from scaledrelu.inputs.listing import LABEL_SUFFIX
+from scaledrelu.inputs.pack import SUFFIX, is_image_folder
 
-# Openers of CIFAR-10, and the field that names the folder of its test images in class folders.
-TEST_SPLIT = {"datasets.open_cifar10": "val", "portions.open_cifar10_portion": "test"}
 Classes = tuple[Path | str, Iterable[str]]  # of a split: its folder or pack, and their names
 CIFAR10_BATCHES = "cifar-10-batches-py"  # the folder that the published archive unpacks to
 
@@ -67,7 +63,7 @@ def split_of(build: Mapping[str, Any], role: str) -> str:
         role: its field: train | val | test.
 
     Raises:
-        ConfigError: if it is no name.
+        ConfigError: if it is not a name.
     """
     if not isinstance(build.get(role), str):
         raise ConfigError(
@@ -111,76 +107,6 @@ def find_labels(folder: str | Path) -> Path:
             "mixing augmentation)"
         )
     return folder
-
-
-def look_at_data(opener: str, build: Mapping[str, Any], root: Path) -> None:
-    """Refuse a folder without what an opener reads.
-
-    Args:
-        opener: name in ``scaledrelu.data``, e.g. ``datasets.open_image_folder``.
-        build: ``data.build``: the opener's fields.
-        root: folder of the data set.
-
-    Raises:
-        DataError: naming what is missing, and what was found; or a pack is damaged.
-        ConfigError: a field of the opener that is out of its range.
-    """
-    match opener:
-        case "datasets.open_image_folder":
-            _look_at_splits(root, split_of(build, "train"), split_of(build, "val"))
-        case "datasets.open_cifar10" | "portions.open_cifar10_portion":
-            if not downloads(opener, build, root):
-                _look_for_cifar10(opener, build, root)
-            elif reason := _why_not_made(root):
-                raise DataError(
-                    f"{root}: CIFAR-10 is not there, and no folder can be made there to download "
-                    f"it to ({reason}); set data.root to a folder with {CIFAR10_BATCHES}/ or class "
-                    "folders train/ and test/, or to one that can be written"
-                )
-        case "reid.open_market1501" | "reid.open_made":
-            find_market(root)
-        case "reid.open_msmt17":
-            lists = msmt_lists(build["version"], with_val=build["with_val"])
-            find_msmt(root, build["version"], lists)
-
-
-def downloads(opener: str, build: Mapping[str, Any], root: Path) -> bool:
-    """Say whether an opener would download its data set, since the folder does not have it.
-
-    Args:
-        opener: name in ``scaledrelu.data``, e.g. ``datasets.open_cifar10``.
-        build: ``data.build``: the opener's fields.
-        root: folder of the data set.
-    """
-    if opener not in TEST_SPLIT:
-        return False
-    return not (is_image_folder(root / split_of(build, "train")) or has_cifar10(root))
-
-
-def _look_for_cifar10(opener: str, build: Mapping[str, Any], root: Path) -> None:
-    """Refuse class folders of which one is missing; the published batches check themselves."""
-    train = split_of(build, "train")
-    if is_image_folder(root / train):
-        _look_at_splits(root, train, split_of(build, TEST_SPLIT[opener]))
-
-
-def _look_at_splits(root: Path, train: str, val: str) -> None:
-    check_same_classes(*map(_classes_of, find_image_folders(root, train, val)))
-
-
-def _classes_of(folder: Path) -> Classes:
-    pack = pack_of(folder)
-    return (folder, class_names(folder)) if pack is None else (pack, read_pack(pack).counts)
-
-
-def _why_not_made(folder: Path) -> str | None:
-    """Return why a folder can be neither written nor made where it is not there yet, or None."""
-    folder = folder.absolute()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not there.is_dir():
-        return f"{there} is a file"
-    error = refused_writing(there)
-    return error.strerror if error else None
 
 
 def _no_split(root: Path, split: str) -> str:

@@ -223,6 +223,19 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
+def parent_of(values: dict[str, Any], key: str) -> dict[str, Any] | None:
+    """Return the dictionary in which a dotted key would stand, None where there is none.
+
+    Args:
+        values: plain dictionaries.
+        key: dotted; its last name need not be there.
+    """
+    place: Any = values
+    for part in key.split(".")[:-1]:
+        place = place.get(part) if isinstance(place, dict) else None
+    return place if isinstance(place, dict) else None
+
+
 def typed(value: Any) -> str:
     """Return a value as it is typed: ``[0,0.5]``, ``true``."""
     if isinstance(value, list | tuple):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from scaledrelu.config.group import parent_of
 from scaledrelu.config.portion import HELD_OUT, RANGES
 from scaledrelu.config.run import RunConfig, plain
 
@@ -66,10 +67,6 @@ NEUTRAL: dict[str, Any] = {
     "init.sha256": None,
     "init.head_scale": None,
     "init.positions": "bicubic",
-    "launch.cache_val": True,
-    "launch.groups_at_once": False,
-    "launch.compile_mode": "default",
-    "wandb.paper": [],
 }
 
 
@@ -136,13 +133,9 @@ def _judged_on_held_out(build: Mapping[str, Any]) -> bool:
 
 
 def _drop(config: dict[str, Any], dotted: str, only_if: Any = ...) -> None:
-    *parents, leaf = dotted.split(".")
-    for part in parents:
-        config = config.get(part)
-        if not isinstance(config, dict):
-            return
-    if only_if is ... or config.get(leaf, ...) == only_if:
-        config.pop(leaf, None)
+    place, leaf = parent_of(config, dotted), dotted.rpartition(".")[2]
+    if place is not None and (only_if is ... or place.get(leaf, ...) == only_if):
+        place.pop(leaf, None)
 
 
 def _normalise(value: Any) -> Any:

@@ -11,22 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scaledrelu.config.artifacts import data_root, label_folder
-from scaledrelu.config.data import MADE, OWN_OPENERS
-from scaledrelu.config.first_look import (
-    TEST_SPLIT,
-    downloads,
-    find_labels,
-    find_weights,
-    look_at_data,
-)
-from scaledrelu.config.group import TARGET
+from scaledrelu.config.data import MADE
+from scaledrelu.config.first_look import find_labels, find_weights
+from scaledrelu.config.openers import downloads, look_at_data, opener_of
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError
 
 
 def lacking_here(config: RunConfig) -> list[str]:
     """Return what keeps a run from being trained by this process, in a line each."""
-    return [*lacking_device(config), *lacking_files(config, made=True)]
+    return [*lacking_device(config), *lacking_files(config, made=True, known={})]
 
 
 def lacking_device(config: RunConfig) -> list[str]:
@@ -38,9 +32,7 @@ def lacking_device(config: RunConfig) -> list[str]:
     return []
 
 
-def lacking_files(
-    config: RunConfig, *, made: bool, known: dict[str, str | None] | None = None
-) -> list[str]:
+def lacking_files(config: RunConfig, *, made: bool, known: dict[str, str | None]) -> list[str]:
     """Return a line for each of images, weights and label maps that is not on this machine.
 
     Args:
@@ -49,7 +41,7 @@ def lacking_files(
         known: what was found so far, by the data that it is of; filled in, so that a plan of many
             runs looks at the same images once.
     """
-    known, key = {} if known is None else known, repr(config.data)
+    key = repr(config.data)
     if key not in known:
         known[key] = _refusal(_look_at_images, config, made)
     others = (_refusal(look, config, made) for look in (_look_at_weights, _look_at_labels))
@@ -58,10 +50,10 @@ def lacking_files(
 
 def lacking_download(config: RunConfig) -> list[str]:
     """Return a line if a run lacks images that it downloads when it starts."""
-    data, opener = config.data, _own_opener(config)
-    if opener not in TEST_SPLIT or _refusal(_look_at_images, config, False):
+    data, opener = config.data, opener_of(config.data.build)
+    if opener is None or not opener.downloads or _refusal(_look_at_images, config, False):
         return []
-    if data.root is None or not downloads(opener, data.build, Path(data.root)):
+    if data.root is None or not downloads(data.build, Path(data.root)):
         return []
     return [f"{data.root}: CIFAR-10 is not there; the first run that starts downloads its 170 MB"]
 
@@ -79,10 +71,10 @@ def _refusal(look: Callable[[RunConfig, bool], None], config: RunConfig, made: b
 
 
 def _look_at_images(config: RunConfig, made: bool) -> None:
-    data, opener = config.data, _own_opener(config)
-    if opener is None or data.root is None or (data.root == MADE and not made):
+    data = config.data
+    if opener_of(data.build) is None or data.root is None or (data.root == MADE and not made):
         return
-    look_at_data(opener, data.build, Path(str(data_root(config))))
+    look_at_data(data.build, Path(str(data_root(config))))
 
 
 def _look_at_weights(config: RunConfig, _made: bool) -> None:
@@ -94,9 +86,3 @@ def _look_at_labels(config: RunConfig, made: bool) -> None:
     data = config.data
     if data.has_labels and (data.token_labels != MADE or made):
         find_labels(label_folder(config))
-
-
-def _own_opener(config: RunConfig) -> str | None:
-    """Return the opener's name in ``scaledrelu.data``; None for one from elsewhere."""
-    target = str(config.data.build.get(TARGET))
-    return target.removeprefix(OWN_OPENERS) if target.startswith(OWN_OPENERS) else None

@@ -49,7 +49,7 @@ class Milestone(Group):
     paper: float = number(NOT_NEGATIVE)
 
     def check(self) -> None:
-        """Refuse what is no override of such a run, and percentages above 100."""
+        """Refuse what is not an override of such a run, and percentages above 100."""
         try:
             check_listed(self.run, NOT_OF_A_RUN)
         except ConfigError as error:

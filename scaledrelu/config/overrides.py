@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledrelu.config.group import Group, fields_of, typed
-from scaledrelu.config.launchers import SWEEPER, check_launcher, check_sweeper
+from scaledrelu.config.hydra_plugins import SWEEPER, check_launcher, check_sweeper
+from scaledrelu.config.options import group_options
+from scaledrelu.config.places import PLACES, expand_home
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, nearest
 
@@ -27,6 +29,9 @@ NOT_OF_A_ROW = {
     "trust": "set trust=[<module>] on the command line, which alone may trust code",
     "hydra": "Hydra's settings are not part of a run",
 }
+_PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # what Hydra reads as one string without quotes
+_BARE = re.compile(r"""[^~'",$\\\[\](){}][^'",$\\\[\](){}]*""")  # a path without quotes
+_HOME = re.compile(r"""(?<=[=,])(?:(['"])(~[^'"]*)\1|(~[^,'"\[\](){}]*))""")  # in an override
 
 
 def key_of(override: object) -> str:
@@ -68,24 +73,24 @@ def check_listed(overrides: Sequence[object], elsewhere: Mapping[str, str]) -> t
     return tuple(map(str, overrides))
 
 
-def group_options(conf_dir: Path, *more: Path) -> dict[str, list[str]]:
-    """Return every config group that a person may choose from, and its options.
+def expand_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return Hydra overrides whose paths Hydra's grammar can read.
 
-    Left out are specialisations of profiles, what other scripts read, and shared bases: options
-    with ``_`` in front.
+    ``key=~/x`` is expanded; a path with letters beyond ASCII is quoted.
 
-    Args:
-        conf_dir: the configuration tree.
-        more: folders with further options.
+    Raises:
+        ConfigError: if the home folder of a path with ``~`` is unknown.
     """
-    found: dict[str, set[str]] = {}
-    for folder in (folder for top in (conf_dir, *more) for folder in top.iterdir()):
-        if folder.is_dir() and not folder.name.startswith(
-            ("profile_", "table", "figure", "stability", "artifact", "hydra", ".")
-        ):
-            options = {path.stem for path in folder.glob("*.yaml")}
-            found.setdefault(folder.name, set()).update(o for o in options if o[:1] != "_")
-    return {name: sorted(found[name]) for name in sorted(found)}
+    return [_expand_override(text) for text in overrides]
+
+
+def quoted(text: str) -> str:
+    """Return a path as Hydra's override grammar reads it back as one string."""
+    if "/" in text and _PLAIN.fullmatch(text):
+        return text
+    escaped = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", text)
+    end = re.search(r"\\*$", escaped)
+    return f"'{escaped}{end[0] if end else ''}'"
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
@@ -122,7 +127,7 @@ def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
         groups: options by group, as :func:`group_options` returns them.
 
     Raises:
-        ConfigError: one line if nothing matches, or if the key is no group.
+        ConfigError: one line if nothing matches, or if the key is not a group.
     """
     from hydra.core.override_parser.types import Glob
 
@@ -184,10 +189,17 @@ def is_list(key: str) -> bool | None:
         if not issubclass(owner, Group):
             return None
         field = {one.name: one for one in fields_of(owner)}.get(part)
-        if field is None:  # a group that is no field, such as recipe
+        if field is None:  # a group that is not a field, such as recipe
             return False
         owner, many = field.kind, field.many
     return many
+
+
+def _expand_override(text: str) -> str:
+    key, _, value = text.partition("=")
+    if key in PLACES and not value.isascii() and _BARE.fullmatch(value):
+        text = f"{key}={quoted(value)}"  # Hydra's grammar knows no letters beyond ASCII
+    return _HOME.sub(lambda found: quoted(expand_home(found[2] or found[3], key=key)), text)
 
 
 def _check_option(group: str, value: Any, options: list[str], text: str) -> None:

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,6 @@ CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 CONFIG, METRICS, TIMING = "config.json", "metrics.jsonl", "timing.jsonl"
 EVIDENCE = "evidence.npz"
 PLACES = ("paths.results", "data.root", "data.token_labels", "init.path")
-
-_PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # what Hydra reads as one string without quotes
-_BARE = re.compile(r"""[^~'",$\\\[\](){}][^'",$\\\[\](){}]*""")  # a path without quotes
-_HOME = re.compile(r"""(?<=[=,])(?:(['"])(~[^'"]*)\1|(~[^,'"\[\](){}]*))""")  # in an override
 
 
 def runs_root(results: str | Path) -> Path:
@@ -63,40 +58,3 @@ def expand_places(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(fields, Mapping) and isinstance(fields.get(leaf), str):
             expanded[group] = {**fields, leaf: expand_home(fields[leaf], key=key)}
     return expanded
-
-
-def expand_overrides(overrides: Sequence[str]) -> list[str]:
-    """Return Hydra overrides whose paths Hydra's grammar can read.
-
-    ``key=~/x`` is expanded; a path with letters beyond ASCII is quoted.
-
-    Raises:
-        ConfigError: if the home folder of a path with ``~`` is unknown.
-    """
-    return [_expand_override(text) for text in overrides]
-
-
-def quoted(text: str) -> str:
-    """Return a path as Hydra's override grammar reads it back as one string."""
-    if "/" in text and _PLAIN.fullmatch(text):
-        return text
-    escaped = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", text)
-    end = re.search(r"\\*$", escaped)
-    return f"'{escaped}{end[0] if end else ''}'"
-
-
-def _expand_override(text: str) -> str:
-    key, _, value = text.partition("=")
-    if key in PLACES and not value.isascii() and _BARE.fullmatch(value):
-        text = f"{key}={quoted(value)}"  # Hydra's grammar knows no letters beyond ASCII
-    return _HOME.sub(lambda found: quoted(expand_home(found[2] or found[3], key=key)), text)
-
-
-def options_of(conf_dir: Path, group: str) -> tuple[str, ...]:
-    """Return the names of a folder's YAML files, such as the options of a group.
-
-    Args:
-        conf_dir: the configuration tree.
-        group: folder in it.
-    """
-    return tuple(sorted(path.stem for path in (conf_dir / group).glob("*.yaml")))

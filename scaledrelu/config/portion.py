@@ -13,7 +13,7 @@ RANGES = ("train_files", "held_out_files", "test_files")
 
 
 def check_portion(build: Mapping[str, Any]) -> None:
-    """Refuse what is no portion, whatever files there are.
+    """Refuse what is not a portion, whatever files there are.
 
     Args:
         build: fields of ``data.build``, at least ``val``, the three ranges and ``train_images``.

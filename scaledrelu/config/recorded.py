@@ -33,7 +33,7 @@ WITHOUT_A_NAME = "imagefolder"
 Science = Mapping[str, Any]  # of a config.json; where its images lay, too, if that may count
 
 
-def pin_recorded_files(config: RunConfig, *, known: Known | None = None) -> RunConfig:
+def pin_recorded_files(config: RunConfig, *, known: Known) -> RunConfig:
     """Fill in ``data.digest`` and ``init.sha256`` where their files are missing and runs tell them.
 
     Args:
@@ -52,7 +52,7 @@ def pin_recorded_files(config: RunConfig, *, known: Known | None = None) -> RunC
     return config
 
 
-def pin_recorded_labels(config: RunConfig, *, known: Known | None = None) -> RunConfig:
+def pin_recorded_labels(config: RunConfig, *, known: Known) -> RunConfig:
     """Fill in ``data.token_labels_digest`` where the folder is missing and runs tell it.
 
     Args:
@@ -72,7 +72,7 @@ def _recorded(
     key: str,
     what: tuple[str, ...],
     is_alike: Callable[[Science, Science], bool],
-    known: Known | None,
+    known: Known,
 ) -> str | None:
     """Return the digest that runs alike were trained with, if it is one; say so once.
 
@@ -83,7 +83,6 @@ def _recorded(
         is_alike: (science of a run, that of this configuration) -> whether they share the files.
         known: digests found so far.
     """
-    known = {} if known is None else known
     if what in known:
         return known[what]
     group, field = key.split(".")

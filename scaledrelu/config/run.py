@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -129,16 +128,9 @@ class RunConfig(Group):
         """Epochs that this run trains."""
         return self.schedule.run_epochs(self.profile.epoch_scale)
 
-    def with_seed(self, seed: int) -> RunConfig:
-        """Return the same run with another seed: nothing else need be checked again.
-
-        Raises:
-            ConfigError: it is no seed.
-        """
-        require(SEED.holds(seed), f"seed={seed}: {SEED}")
-        other = copy.copy(self)
-        object.__setattr__(other, "seed", seed)
-        return other
+    def compiles(self, device: str) -> bool:
+        """Whether networks are compiled on a kind of device, cpu or cuda."""
+        return self.launch.compiles(device, self.method)
 
     def refuse_fp16_on_cpu(self, *, on_cpu: bool) -> None:
         """Refuse to train in half precision where it is emulated.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.places import options_of
+from scaledrelu.config.options import options_of
 from scaledrelu.config.ranges import SEED
 from scaledrelu.errors import nearest
 

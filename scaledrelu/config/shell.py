@@ -16,14 +16,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 
-from scaledrelu.config.launchers import sweeper_settings
-from scaledrelu.config.overrides import (
-    check_overrides,
-    expand_glob,
-    group_options,
-    is_list,
-    parse_overrides,
-)
+from scaledrelu.config.hydra_plugins import sweeper_settings
+from scaledrelu.config.options import group_options
+from scaledrelu.config.overrides import check_overrides, expand_glob, is_list, parse_overrides
 from scaledrelu.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -252,7 +247,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """Return the arguments that are no overrides, in their order."""
+    """Return the arguments that are not overrides, in their order."""
     left = list(overrides)
     return [a for a in arguments if a not in left or left.remove(a)]
 

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from scaledrelu.config.naming import LAYERS, name_of_layers
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 
 GROUP = "stem"

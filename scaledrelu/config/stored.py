@@ -1,7 +1,7 @@
 """The file ``config.yaml`` of a run: written, and read again by any later version.
 
-Fields that are newer than a file take their neutral value; a removed field that never was science
-is passed over.
+Fields that are newer than a file take the value that means "as before"; a removed field that never
+was science is passed over.
 """
 
 from __future__ import annotations
@@ -17,19 +17,26 @@ from scaledrelu.config.identity import NEUTRAL, TRANSIENT, is_transient
 from scaledrelu.config.run import RunConfig, plain
 
 CONFIG_YAML = "config.yaml"  # in a run directory
+# Field -> what a file without it means.
+ADDED: dict[str, Any] = {
+    **NEUTRAL,
+    "launch.cache_val": True,
+    "launch.groups_at_once": False,
+    "launch.compile_mode": "default",
+    "wandb.paper": [],
+}
 Texts = dict[tuple[str, int], tuple[Any, str]]  # (field, id of its value) -> value, text
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def to_yaml(config: RunConfig, known: Texts | None = None) -> str:
+def to_yaml(config: RunConfig, known: Texts) -> str:
     """Return the whole configuration as the text of ``config.yaml``.
 
     Args:
         config: a run's configuration.
         known: texts of groups that other configurations have in common with this one; added to.
     """
-    known = {} if known is None else known
     texts = []
     for one in fields_of(RunConfig):
         value = getattr(config, one.name)
@@ -67,15 +74,10 @@ def from_stored(values: Mapping[str, Any]) -> RunConfig:
 
 def of_today(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return stored values with newer fields added and removed ones left out."""
-    return _known_fields(_with(values, NEUTRAL))
-
-
-def _with(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with those of dotted keys added where there is nothing."""
     filled = dict(values)
-    for key, value in more.items():
+    for key, value in ADDED.items():
         _add(filled, key.split("."), value)
-    return filled
+    return _known_fields(filled)
 
 
 def _add(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -89,11 +91,11 @@ def _add(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def _known_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values without those that are no field any more and never were science."""
+    """Return values without those that are not fields any more and never were science."""
     known = {one.key for one in _all_fields(RunConfig)}
     kept = {name: value for name, value in values.items() if name in known or name not in TRANSIENT}
     for group, fields in kept.items():
-        if isinstance(fields, Mapping) and group not in ("task",):
+        if isinstance(fields, Mapping):
             kept[group] = {
                 name: value
                 for name, value in fields.items()

@@ -147,7 +147,7 @@ def shared_speed(records: Records) -> float:
 
 def _compiled(config: RunConfig, steps: Sequence[Step]) -> list[Step]:
     """Return the steps that are compiled as a run compiles its networks; none if it does not."""
-    if not config.launch.compiles("cuda", config.method):
+    if not config.compiles("cuda"):
         return []
     return [one for one in steps if one.mode == config.launch.compile_mode]
 

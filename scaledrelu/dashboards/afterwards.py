@@ -15,11 +15,12 @@ from typing import Any
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.naming import row_key
+from scaledrelu.config.places import runs_root
 from scaledrelu.config.run import PathsConfig, RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError, TableError
 from scaledrelu.runs.mirrored import Sender, told_of, upstream_of
-from scaledrelu.runs.planned import stored_config
-from scaledrelu.runs.record import read_result, run_directory, runs_root
+from scaledrelu.runs.planned import config_or_none
+from scaledrelu.runs.record import read_result, run_directory
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import build_plan
@@ -128,7 +129,7 @@ def copies_of_folder(results: Path, printers: Printers, names: Sequence[str] = (
                     f"{name}: has no result in {runs_root(results)}; only finished runs are sent"
                 )
             continue
-        config = stored_config(results, name)
+        config = config_or_none(results, name)
         if config is not None:
             found.append(_copy_of(config, upstream_of(config), results, printers))
         elif names:

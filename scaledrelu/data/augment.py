@@ -98,8 +98,8 @@ class DeviceAugment:
         steps = 2 * self.shift + 1
         dx, dy = (np.floor(draws[:, c] * steps).astype(np.int64) for c in (_DX, _DY))
         flip = draws[:, _FLIP, None] < self.hflip
-        # Three short arrays cross to the device; whole indices would be too long to copy unnoticed.
-        dx, dy, flip = (sent(a, images.device) for a in (dx[:, None], dy[:, None], flip))
+        # What is short crosses to the device; whole indices would be too long to copy unnoticed.
+        dx, dy, flip = sent((dx[:, None], dy[:, None], flip), images.device)
         columns = torch.arange(width, device=images.device)
         columns = torch.where(flip, width - 1 - columns, columns) + dx
         rows = (torch.arange(height, device=images.device) + dy) * (width + 2 * self.shift)

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from scaledrelu.config.first_look import check_same_classes, find_image_folders
-from scaledrelu.config.listing import IMAGE_SUFFIXES, class_images, image_names
-from scaledrelu.config.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.data.cifar import cifar10_batches, read_cifar10
 from scaledrelu.data.memory import decode_all
 from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.sources import FolderSource, ImageSource, MemorySource
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.inputs.listing import IMAGE_SUFFIXES, class_images, image_names
+from scaledrelu.inputs.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.text import plural
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,11 @@ class Splits:
     train: ImageSource
     val: ImageSource
     num_classes: int
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The numbers of images per split and of classes."""
+        return {"train": len(self.train), "val": len(self.val), "classes": self.num_classes}
 
 
 def open_image_folder(

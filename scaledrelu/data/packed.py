@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from scaledrelu.config.hash_store import HASH
-from scaledrelu.config.hashes import Part
-from scaledrelu.config.pack import Pack
 from scaledrelu.data.decoding import BadImageError
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.errors import DataError
+from scaledrelu.inputs.hash_store import HASH
+from scaledrelu.inputs.hashes import Part
+from scaledrelu.inputs.pack import Pack
 
 
 class PackedSource(FolderSource):

@@ -14,13 +14,13 @@ from typing import IO
 
 import numpy as np
 
-from scaledrelu.config.pack import HEAD, SUFFIX, index_bytes, read_pack
 from scaledrelu.countdown import Countdown
 from scaledrelu.data.datasets import scan_folder
 from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.sources import FolderSource
 from scaledrelu.errors import DataError, printable
 from scaledrelu.files import FILE_THREADS, atomic_file
+from scaledrelu.inputs.pack import HEAD, SUFFIX, index_bytes, read_pack
 from scaledrelu.text import data_size
 
 log = logging.getLogger(__name__)

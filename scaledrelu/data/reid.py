@@ -17,7 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scaledrelu.config.reid_listing import (
+from scaledrelu.data.decoding import BadImageError, decode
+from scaledrelu.data.memory import resize_all
+from scaledrelu.data.reid_files import Listing, check_counts, check_files, check_people
+from scaledrelu.data.sources import FolderSource, ImageSource
+from scaledrelu.inputs.reid_listing import (
     MARKET_FOLDERS,
     find_market,
     find_msmt,
@@ -25,10 +29,6 @@ from scaledrelu.config.reid_listing import (
     msmt_images,
     msmt_lists,
 )
-from scaledrelu.data.decoding import BadImageError, decode
-from scaledrelu.data.memory import resize_all
-from scaledrelu.data.reid_files import Listing, check_counts, check_files, check_people
-from scaledrelu.data.sources import FolderSource, ImageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,12 @@ class ReidSplits:
     def val(self) -> ImageSource:
         """The images that a run is evaluated on: the queries."""
         return self.query
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The numbers of images per split, ``val`` for the queries, and of training identities."""
+        splits = {"train": self.train, "val": self.query, "gallery": self.gallery}
+        return {name: len(split) for name, split in splits.items()} | {"classes": self.num_classes}
 
 
 @dataclass(frozen=True, slots=True)

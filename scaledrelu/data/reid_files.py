@@ -1,6 +1,6 @@
 """The images of person re-identification sets, and what must hold between their splits.
 
-``config/reid_listing.py`` says which files they are; opens none of them.
+``inputs/reid_listing.py`` says which files they are; opens none of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scaledrelu.config.reid_listing import DISTRACTOR, ReidImage, some
 from scaledrelu.errors import ConfigError, DataError, nearest
+from scaledrelu.inputs.reid_listing import DISTRACTOR, ReidImage, some
 
 
 @dataclass(frozen=True, slots=True)

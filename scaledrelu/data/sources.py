@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 from PIL import Image
 
-from scaledrelu.config.hashes import Part, digest_files
 from scaledrelu.data.decoding import BadImageError, decode
 from scaledrelu.errors import ConfigError, DataError, printable
+from scaledrelu.inputs.hashes import Part, digest_files
 from scaledrelu.randomness import derive_seed
 
 if TYPE_CHECKING:

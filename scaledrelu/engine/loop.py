@@ -93,6 +93,35 @@ class Training:
     weight_decay: CosineSchedule | None = None  # for the groups that decay; None = constant
 
 
+class Updated(Protocol):
+    """What an update works with and changes: a :class:`Training`, or the step of a benchmark."""
+
+    update: Update
+    optimizer: torch.optim.Optimizer
+    schedule: LrSchedule
+    weight_decay: CosineSchedule | None
+    judge: Judge
+    ema: Ema | None
+    world: World
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One update as it was taken.
+
+    Attributes:
+        lr: learning rate.
+        report: what this rank's groups showed.
+        loss: mean of all ranks.
+        asked: how many ranks were asked to stop.
+    """
+
+    lr: float
+    report: StepReport
+    loss: Tensor
+    asked: Tensor
+
+
 @dataclass(slots=True)
 class Cursor:
     """Where a run stands and what it has found so far; saved with every checkpoint."""
@@ -143,17 +172,9 @@ def train(
         epoch, offset = divmod(cursor.step, per_epoch)
         for groups in run.loader.epoch(epoch, start_step=offset):
             t = Progress(cursor.step, total, epoch, per_epoch)
-            lr = set_lr(run.optimizer, run.schedule, t.step)
-            set_weight_decay(run.optimizer, run.weight_decay, t.step)
-            report = run.update.gradients(run.prepare(groups, t), t)
-            loss, judged, bad, asked = agree(run.world, report, wants_stop())
-            run.judge.see_losses(t.step, judged, bad == 0)
-            stop += asked
-            run.judge.see_update(t.step, report.grad_norm, lr)
-            run.update.apply(run.judge.flag, t)
-            if run.ema is not None:
-                run.ema.update()
-            loss_sum += loss
+            taken = take_update(run, run.prepare(groups, t), t, wants_stop=wants_stop)
+            stop += taken.asked
+            loss_sum += taken.loss
             cursor.step += 1
             cursor.loss_count += 1
             if cursor.step % run.pace.log_every == 0 or cursor.step == total:
@@ -162,11 +183,11 @@ def train(
                 logbook.train(
                     t,
                     loss=mean,
-                    lr=lr,
-                    grad_norm=float(report.grad_norm),
+                    lr=taken.lr,
+                    grad_norm=float(taken.report.grad_norm),
                     seconds=cursor.seconds,
                     scale=_scale(run.scaler),
-                    scalars=_agree_on_logs(run.world, report.logs),
+                    scalars=_agree_on_logs(run.world, taken.report.logs),
                 )
                 loss_sum.zero_()
                 cursor.loss_count = 0
@@ -190,6 +211,29 @@ def train(
     run.judge.read(cursor.step)  # a run resumed after its last checkpoint skips the loop
     cursor.seconds = time.monotonic() - started
     return Ending(cursor, run.judge.verdict, interrupted=False)
+
+
+def take_update(
+    run: Updated, batches: Sequence[Any], t: Progress, *, wants_stop: Callable[[], bool]
+) -> Taken:
+    """Set the schedules, compute the gradient, let the judge see it, and change the weights.
+
+    Args:
+        run: its weights, optimizer, judge and averaged weights are changed.
+        batches: one per local group, as the task gets them.
+        t: where training stands.
+        wants_stop: whether this process was asked to stop; asked once the gradient is computed.
+    """
+    lr = set_lr(run.optimizer, run.schedule, t.step)
+    set_weight_decay(run.optimizer, run.weight_decay, t.step)
+    report = run.update.gradients(batches, t)
+    loss, judged, bad, asked = agree(run.world, report, wants_stop())
+    run.judge.see_losses(t.step, judged, bad == 0)
+    run.judge.see_update(t.step, report.grad_norm, lr)
+    run.update.apply(run.judge.flag, t)
+    if run.ema is not None:
+        run.ema.update()
+    return Taken(lr, report, loss, asked)
 
 
 def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:

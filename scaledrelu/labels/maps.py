@@ -15,9 +15,9 @@ from torch import Tensor
 
 from scaledrelu.config.data import UNLABELLED
 from scaledrelu.config.first_look import find_labels
-from scaledrelu.config.listing import LABEL_SUFFIX
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.errors import DataError
+from scaledrelu.inputs.listing import LABEL_SUFFIX
 
 _MEMORY_BYTES = 2**29  # maps of images in memory are kept there too, up to this size
 _WHERE = f"set data.token_labels to the label maps of this data set, or {UNLABELLED}"

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from scaledrelu.config.pack import is_image_folder
 from scaledrelu.data.datasets import scan_folder
 from scaledrelu.data.sources import ImageSource
 from scaledrelu.data.workers import Transform
 from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
+from scaledrelu.inputs.pack import is_image_folder
 from scaledrelu.models.weight_files import check_whole
 
 

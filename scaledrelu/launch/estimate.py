@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.places import CONF_DIR, published_root
+from scaledrelu.config.places import CONF_DIR, published_root, runs_root
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.damage import UNREADABLE
-from scaledrelu.runs.record import Outcome, Result, Saved, read_config, read_result, runs_root
+from scaledrelu.runs.record import Saved, read_config, read_result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.text import duration
 

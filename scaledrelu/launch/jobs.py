@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
+from scaledrelu.config.places import runs_root
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.stored import CONFIG_YAML
 from scaledrelu.launch.artifacts import make_artifact
@@ -16,7 +17,7 @@ from scaledrelu.launch.executor import Files, Job
 from scaledrelu.runs.damage import REDONE
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.planned import PlanWriter
-from scaledrelu.runs.record import Status, run_directory, runs_root, times_redone
+from scaledrelu.runs.record import Status, run_directory, times_redone
 from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.printed import printed_of, with_printed

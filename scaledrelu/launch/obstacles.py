@@ -13,9 +13,10 @@ from itertools import chain
 from pathlib import Path
 
 from scaledrelu.config.lacking import lacking_device, lacking_download, lacking_files
+from scaledrelu.config.places import runs_root
 from scaledrelu.config.run import RunConfig
 from scaledrelu.files import FULL, make_writable, unwritable, writing_to
-from scaledrelu.runs.record import Status, runs_root
+from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.tables.setting_values import SLURM
 from scaledrelu.tables.settings import Settings

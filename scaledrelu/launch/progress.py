@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from scaledrelu.config.artifacts import MANIFEST
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.launch.executor import Event, Files, What
-from scaledrelu.runs.record import Outcome, Result, read_result
+from scaledrelu.runs.record import read_result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.text import Say, duration
 
 QUIET = (What.STARTED,)

@@ -205,7 +205,7 @@ class SlurmExecutor:
             return []
         self._is_full = True
         when = "as others end" if self._wait else "by a later command when others have ended"
-        reason = f"SLURM takes no more now ({refusal}); the rest is submitted {when}"
+        reason = f"SLURM accepts no more jobs now ({refusal}); the rest is submitted {when}"
         return [Event(job.name, What.WAITING, reason)]
 
     def _left(self) -> str:

@@ -65,7 +65,7 @@ def check_whole(path: Path) -> None:
         log.info("%s: has no checksums; set init.sha256 to detect damage", path)
 
 
-def file_sha256(path: str | Path) -> str:
+def sha256_or_error(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits.
 
     Raises:

@@ -13,7 +13,7 @@ from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.grid import grid_columns, signed
 from scaledrelu.reports.statistics import kendall_tau_b
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.table import CRASH, MISSING, Table
+from scaledrelu.tables.table import CRASH, Table
 from scaledrelu.text import markdown_table
 
 FEWEST_ROWS = 3  # that an order is told of
@@ -76,7 +76,7 @@ def agreement_text(table: Table, values: Sequence[CellValue]) -> str:
 
 def crash_count(values: Iterable[CellValue]) -> CrashCount:
     """Count the rows with a finished run, ours by the paper's."""
-    known = [v for v in values if _is_comparable(v) and v.status in (Status.OK, Status.CRASH)]
+    known = [v for v in values if v.is_comparable and v.status in (Status.OK, Status.CRASH)]
     return counted([(g[0].status is Status.CRASH, g[0].paper == CRASH) for g in by_runs(known)])
 
 
@@ -101,18 +101,30 @@ def orders(table: Table, values: Sequence[CellValue]) -> list[Order]:
     for block in dict.fromkeys(row.block for row in table.rows):
         for column in table.metrics:
             rows = [
-                value
+                (value.value, value.target)
                 for value in values
                 if (value.cell.row.block, value.cell.column) == (block, column)
-                and _is_comparable(value)
+                and value.is_comparable
                 and value.status is Status.OK
-                and value.value is not None
-                and value.target is not None
             ]
-            if len(rows) >= FEWEST_ROWS:
-                tau = kendall_tau_b([v.value for v in rows], [v.target for v in rows])
-                found.append(Order(block, column.header, tau, len(rows)))
-    return found
+            found.append(order_of(block, column.header, rows))
+    return [order for order in found if order]
+
+
+def order_of(
+    block: str, metric: str, rows: Iterable[tuple[float | None, float | None]]
+) -> Order | None:
+    """Return tau-b over the rows with a number on both sides; None with too few of them.
+
+    Args:
+        block: its label.
+        metric: name of the metric.
+        rows: our number and the paper's, of rows that crash on neither side.
+    """
+    known = [row for row in rows if None not in row]
+    if len(known) < FEWEST_ROWS:
+        return None
+    return Order(block, metric, kendall_tau_b(*zip(*known, strict=True)), len(known))
 
 
 def by_runs(values: Iterable[CellValue]) -> list[list[CellValue]]:
@@ -154,7 +166,3 @@ def _order_text(found: Sequence[Order]) -> str:
     headers = ["block", "metric", "tau-b", "of a constant guess", "rows compared"]
     lines = [[o.block, o.metric, signed(o.tau, 2), "0", str(o.num_rows)] for o in found]
     return f"{about}\n\n{markdown_table(headers, lines)}"
-
-
-def _is_comparable(value: CellValue) -> bool:
-    return not (value.cell.row.is_baseline or value.is_misprint or value.paper == MISSING)

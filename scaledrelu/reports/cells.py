@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaledrelu.reports.statistics import Estimate, estimate
-from scaledrelu.runs.record import Outcome, Result, Status
+from scaledrelu.runs.record import Status
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.plan import Cell, Plan, PlannedRun
+from scaledrelu.tables.table import MISSING
 
 UPSTREAM = "upstream crashed"  # it starts from a run that crashed, and cannot start
 TEACHER = "teacher crashed"  # of its label maps, which are missing
@@ -105,6 +107,11 @@ class CellValue:
         return self.cell.column.name in self.cell.row.misprints
 
     @property
+    def is_comparable(self) -> bool:
+        """Whether the row is one of the table and has something of the paper beside it."""
+        return not (self.cell.row.is_baseline or self.is_misprint or self.paper == MISSING)
+
+    @property
     def doubt(self) -> str:
         """What stands in brackets behind the paper's value; empty for one that is a target."""
         name, row = self.cell.column.name, self.cell.row
@@ -114,7 +121,7 @@ class CellValue:
 
     @property
     def target(self) -> float | None:
-        """The paper's number; None where it printed none, or one that is no target."""
+        """The paper's number; None where it printed none, or one that is not a target."""
         return None if isinstance(self.paper, str) or self.is_misprint else self.paper
 
 

@@ -22,10 +22,28 @@ MADE_BY_MAKE = re.compile(rf"table.+(?<!^tables)|edge|{FIGURE1}")
 LEFT_OUT = "..."
 
 
+def how_to_train(plan: Plan, table: Table) -> str:
+    """Return the command as markdown, with what a reader has to fill in before it runs.
+
+    Args:
+        plan: the plan that the table belongs to.
+        table: the table to train.
+    """
+    return f"`{command(plan, table)}`{_left_out(plan)}"
+
+
+def overrides_note(plan: Plan) -> str:
+    """Return what a report says on top of the overrides that every run has; empty without any."""
+    if not plan.overrides:
+        return ""
+    shown = " ".join(shown_overrides(plan.overrides))
+    return f"> Extra overrides in every run: `{shown}`{_left_out(plan)}"
+
+
 def command(plan: Plan, table: Table) -> str:
     """Return the command that trains what is missing of a table as it was planned.
 
-    A path of this machine in an override is left out, and the text says so.
+    A path of this machine in an override is left out.
 
     Args:
         plan: the plan that the table belongs to.
@@ -42,12 +60,6 @@ def command(plan: Plan, table: Table) -> str:
         return f"make {table.name} PROFILE={plan.profile} SEEDS={seeds}{behind}"
     start = f"python scripts/sweep.py tables=[{table.name}] profile={plan.profile} seeds={seeds}"
     return f"{start} {arguments}".rstrip()
-
-
-def left_out(plan: Plan) -> str:
-    """Return what a reader has to fill in before the command runs; empty when nothing."""
-    keys = [item.partition("=")[0] for item in plan.overrides if _is_private(item)]
-    return f" (left out: the path of {', '.join(keys)})" if keys else ""
 
 
 def shown_overrides(overrides: Iterable[str]) -> list[str]:
@@ -69,6 +81,11 @@ def without_paths(text: str, run: PlannedRun) -> str:
         if WHOLE_PATH.match(path):
             text = text.replace(path, f"<{key}>")
     return text
+
+
+def _left_out(plan: Plan) -> str:
+    keys = [item.partition("=")[0] for item in plan.overrides if _is_private(item)]
+    return f" (left out: the path of {', '.join(keys)})" if keys else ""
 
 
 def _is_private(override: str) -> bool:

@@ -1,6 +1,6 @@
 """Differences that a table may print: against the paper, against a block's baseline row.
 
-A difference is undecided where the interval over seeds holds zero (a single seed has none), or
+A difference is undecided where the interval over seeds contains zero (a single seed has none), or
 where it is smaller than what the validation images can resolve.
 """
 
@@ -26,7 +26,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedOn:
     """How many things stand behind every value of a column, and what they are called."""
 
     count: int
@@ -58,7 +58,7 @@ def against_base(value: CellValue, base: CellValue | None) -> Difference | None:
 
 
 def paper_against_base(value: CellValue, base: CellValue | None) -> float | None:
-    """Return the same difference as the paper printed it; None where either is no target.
+    """Return the same difference as the paper printed it; None where either is not a target.
 
     Args:
         value: the cell.
@@ -78,7 +78,7 @@ def against_paper(value: CellValue) -> Difference | None:
     return Difference(size, _is_decided(size, value, paper))
 
 
-def judged_on(values: Iterable[CellValue]) -> Judged | None:
+def judged_on(values: Iterable[CellValue]) -> JudgedOn | None:
     """Return what the runs of some cells were judged on; None where no result says so.
 
     Args:
@@ -92,7 +92,7 @@ def judged_on(values: Iterable[CellValue]) -> Judged | None:
     }
     counted = {(s.sizes["val"], IMAGES) for _, s in seeds if s.sizes.get("val")}
     found = sorted(named or counted)
-    return Judged(*found[0]) if found else None  # the fewest, should runs ever differ
+    return JudgedOn(*found[0]) if found else None  # the fewest, should runs ever differ
 
 
 def resolution_notes(columns: Sequence[Column], values: Sequence[CellValue]) -> list[str]:
@@ -105,8 +105,8 @@ def resolution_notes(columns: Sequence[Column], values: Sequence[CellValue]) -> 
     judged = judged_on(values)
     if judged is None:
         return []
-    shares = [column for column in columns if is_share(column)]
-    means = [column for column in columns if not is_share(column)]
+    shares = [column for column in columns if _is_share(column)]
+    means = [column for column in columns if not _is_share(column)]
     notes = [f"{column.header}: the mean over {judged.count:,} {judged.name}" for column in means]
     levels = [v.value for v in values if v.cell.column in shares and v.value is not None]
     if levels:
@@ -116,12 +116,12 @@ def resolution_notes(columns: Sequence[Column], values: Sequence[CellValue]) -> 
     return notes
 
 
-def is_share(column: Column) -> bool:
+def _is_share(column: Column) -> bool:
     """Say whether a metric is the share of images that a run gets right."""
     return column.source not in NO_SHARES
 
 
-def _resolution(judged: Judged, levels: Sequence[float]) -> str:
+def _resolution(judged: JudgedOn, levels: Sequence[float]) -> str:
     """Say what it takes to tell two runs apart, at the observed levels where it is most and least.
 
     Args:
@@ -143,7 +143,7 @@ def _resolution(judged: Judged, levels: Sequence[float]) -> str:
 
 def share_of(value: CellValue) -> int | None:
     """Return how many images, or queries, a value is a share of; None for a mean or if unknown."""
-    judged = judged_on([value]) if is_share(value.cell.column) else None
+    judged = judged_on([value]) if _is_share(value.cell.column) else None
     return judged.count if judged else None
 
 

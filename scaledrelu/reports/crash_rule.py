@@ -41,9 +41,9 @@ def crash_sentence(config: RunConfig, *, num_classes: int | None = None) -> str:
     start = f"A {config.method} run counts as a crash as soon as a loss is not finite"
     if rule.ratio > 1 and not rule.stop:  # no finite run is meant
         return (
-            f"{start}; one that has learned nothing is no crash here, since the limit of the mean "
-            f"{chance.loss} of the last {_length(config)}, {limit}, is above a uniform guess's "
-            f"{chance.text}."
+            f"{start}; one that has learned nothing is not a crash here, since the limit of the "
+            f"mean {chance.loss} of the last {_length(config)}, {limit}, is above a uniform "
+            f"guess's {chance.text}."
         )
     end = f"the mean {chance.loss} of the last {_length(config)} lies above {limit}"
     if rule.stop:
@@ -55,7 +55,7 @@ def crash_sentence(config: RunConfig, *, num_classes: int | None = None) -> str:
     return f"{start}, or if {end} ({chance.text} is the loss of a uniform guess{among})."
 
 
-def chance_of(config: RunConfig, num_classes: int | None = None) -> Chance:
+def chance_of(config: RunConfig, num_classes: int | None) -> Chance:
     """Return the level that a run's loss is compared with, as its task computes it.
 
     Args:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import UPSTREAM
-from scaledrelu.reports.command import command, left_out
+from scaledrelu.reports.command import how_to_train
 from scaledrelu.reports.curves_picture import RowCurves, draw
 from scaledrelu.reports.grid import grid_columns, grid_title
 from scaledrelu.reports.histories import LOSS, read_history
-from scaledrelu.reports.published_tables import CURVES
+from scaledrelu.reports.report_files import CURVES
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Table
 from scaledrelu.text import csv_of
@@ -125,6 +125,6 @@ def _lines(plan: Plan, table: Table, rows: Sequence[RowCurves]) -> list[str]:
     undone = {h.run.run_id for _, h in histories if not h.run.status.done and h.absent != UPSTREAM}
     if undone:
         runs = f"{len(undone)} run{'s have' if len(undone) > 1 else ' has'} not finished"
-        how = f"`{command(plan, table)}`{left_out(plan)}"
+        how = how_to_train(plan, table)
         lines.append(f"{table.name}: {runs}; to train what is missing: {how}")
     return lines

@@ -140,19 +140,14 @@ def _draw_row(axes: Axes, row: RowCurves, curves: Sequence[Sequence[Point]], sty
         if history.crashed_at is not None:
             _draw_crash(axes, history.crashed_at, x, y, style)
     if row.is_crowded:
-        mean = mean_curve(curves)
+        mean = _mean_curve(curves)
         x, y = [point.epochs for point in mean], [point.value for point in mean]
         axes.plot(x, y, color=style.colour, linestyle=style.line, linewidth=BOLD, zorder=3)
 
 
-def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
-    """Return the mean over seeds, as far as all that have a curve go.
-
-    Beyond that it would be a mean over other seeds: those that held.
-
-    Args:
-        curves: the points of each seed; of one without a curve none.
-    """
+def _mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
+    """Return the mean over seeds, as far as all that have a curve go."""
+    # Beyond that it would be a mean over other seeds: those that held.
     seeds = [{point.step: point for point in points} for points in curves if points]
     shared = [step for step in seeds[0] if all(step in one for one in seeds)] if seeds else []
     return [

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaledrelu.reports.run_filters import read_filters, select
-from scaledrelu.reports.run_rows import FACTS, config_keys, metric_names, read_rows
+from scaledrelu.reports.collect.filters import read_filters, select
+from scaledrelu.reports.collect.rows import FACTS, config_keys, metric_names, read_rows
 
 if TYPE_CHECKING:
     import pandas

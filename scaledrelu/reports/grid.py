@@ -28,7 +28,7 @@ DASH = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MetricColumn:
     """One printed column of a metric."""
 
     header: str
@@ -119,7 +119,7 @@ def row_number(row: Row) -> str:
     return f"{row.number} (base)" if row.is_reference else str(row.number)
 
 
-def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> list[Part]:
+def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> list[MetricColumn]:
     """Return the printed columns of one metric, without those that are empty in every row.
 
     Args:
@@ -130,18 +130,18 @@ def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> lis
     name, digits = column.header, column.digits
     own = [value for value in values if value.cell.column is column]
     printed = table.is_printed(column)
-    parts = [Part(f"{name}, paper", _paper)] if printed else []
+    parts = [MetricColumn(f"{name}, paper", _paper)] if printed else []
     who = f"{name}, ours" if printed else name
     how = ": mean over all seeds +/- 95 % t interval" if _are_repeated(own) else ""
-    parts.append(Part(who + how, _all_seeds))
+    parts.append(MetricColumn(who + how, _all_seeds))
     if any(value.count(Status.CRASH) and value.held for value in own):
-        parts.append(Part(f"{who}: over the seeds that held", _held))
+        parts.append(MetricColumn(f"{who}: over the seeds that held", _held))
     if any(against_paper(value) for value in own):
-        parts.append(Part("delta", lambda v: _difference(against_paper(v), digits, v)))
+        parts.append(MetricColumn("delta", lambda v: _difference(against_paper(v), digits, v)))
     if any(base_of(value, values) for value in own):
         parts += [
-            Part("paper vs base", lambda v: _papers_difference(v, base_of(v, values))),
-            Part(
+            MetricColumn("paper vs base", lambda v: _papers_difference(v, base_of(v, values))),
+            MetricColumn(
                 "ours vs base",
                 lambda v: _difference(against_base(v, base_of(v, values)), digits, v),
             ),
@@ -151,11 +151,11 @@ def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> lis
     return parts if printed else [part for part in parts if part.header != "paper vs base"]
 
 
-def _judged_part(values: Sequence[CellValue]) -> Part:
+def _judged_part(values: Sequence[CellValue]) -> MetricColumn:
     """Return the losses that the crash rule judged, seed by seed, beside their limit."""
     limits = {f"{s.limit:.3f}" for value in values for s in value.seeds if s.limit is not None}
     above = f", a crash above {limits.pop()}" if len(limits) == 1 else ""
-    return Part(f"judged loss by seed{above}", _judged)
+    return MetricColumn(f"judged loss by seed{above}", _judged)
 
 
 def _judged(value: CellValue) -> str:
@@ -175,7 +175,7 @@ def _all_seeds(value: CellValue) -> str:
     if value.all_seeds is None:
         return "no value" if value.finished else DASH
     lacking = f" ({without} without value)" if without else ""
-    return _estimate(value.all_seeds, digits) + lacking
+    return value.all_seeds.text(digits) + lacking
 
 
 def _held(value: CellValue) -> str:
@@ -184,11 +184,7 @@ def _held(value: CellValue) -> str:
     if value.held is None:
         return "none"
     same = not value.count(Status.CRASH)
-    return "the same" if same else _estimate(value.held, value.cell.column.digits)
-
-
-def _estimate(found: Estimate, digits: int) -> str:
-    return f"{found.mean:.{digits}f}{plus_minus(found.half, digits)}"
+    return "the same" if same else value.held.text(value.cell.column.digits)
 
 
 def _difference(difference: Difference | None, digits: int, value: CellValue) -> str:
@@ -229,14 +225,14 @@ def grid_legend(columns: Sequence[Column], values: Sequence[CellValue]) -> list[
     doubted = any(difference and not difference.is_decided for difference in differences)
     if doubted and _are_repeated(values):
         notes.append(
-            "undecided: the interval over seeds holds zero, or the difference is smaller than "
+            "undecided: the interval over seeds contains zero, or the difference is smaller than "
             "what the images can resolve."
         )
     return [*notes, *(f"{note}." for note in resolution_notes(columns, values))]
 
 
 def _about_means(values: Sequence[CellValue]) -> str:
-    crashed = "; a crashed run counts with what it ended at"
+    crashed = "; a crashed run counts with the value it ended at"
     if not _are_repeated(values):
         return (
             f"One seed per row{crashed}. Where another seed would end is not known, so no "
@@ -245,7 +241,7 @@ def _about_means(values: Sequence[CellValue]) -> str:
     wide = any(_reaches_beyond(value.all_seeds) or _reaches_beyond(value.held) for value in values)
     return (
         f"Ours is the mean over all finished seeds{crashed}. Behind +/- stands half of the 95 % t "
-        "interval of that mean, which takes the seeds for normally distributed"
+        "interval of that mean, which assumes normally distributed seeds"
         + (
             "; where it reaches below 0 or above 100, the seeds do not settle the mean." * wide
             or "."

@@ -7,18 +7,17 @@ cannot be read has no curves, and says why.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.places import METRICS
 from scaledrelu.reports.cells import UPSTREAM
-from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, read_text
-from scaledrelu.runs.record import Outcome, Result, run_directory
-from scaledrelu.runs.result import COLLAPSED
+from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.evidence import read_metrics
+from scaledrelu.runs.record import run_directory
+from scaledrelu.runs.result import COLLAPSED, Outcome, Result
 from scaledrelu.tables.plan import Plan, PlannedRun
 
 LOSS = "train/loss"
@@ -89,7 +88,9 @@ def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
         crashed = plan.crashed_upstream(run)
         return History(run, metric, absent=UPSTREAM if crashed else str(run.status))
     try:
-        rows = _rows(run_directory(plan.results, run.run_id) / METRICS)
+        rows = read_metrics(run_directory(plan.results, run.run_id))
+        if rows is None:
+            raise RecordError(f"no {METRICS}")
         if not rows and run.result.outcome is not Outcome.CRASH:  # that may come before any record
             raise RecordError(f"{METRICS} damaged (no rows)")
         per_epoch = _steps_per_epoch(run, rows)
@@ -98,28 +99,6 @@ def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
         return History(run, metric, absent=str(error))
     loss = tuple(_one_an_epoch(points[LOSS]))
     return History(run, metric, loss, points[metric], _crashed_at(run.result, per_epoch))
-
-
-def _rows(path: Path) -> list[Mapping[str, Any]]:
-    """Return the rows of the metrics file.
-
-    Raises:
-        RecordError: it is not there or damaged, in a few words without a path.
-    """
-    try:
-        text = read_text(path, advice="")
-    except RecordError as error:
-        raise RecordError(f"{METRICS} cannot be read") from error
-    if text is None:
-        raise RecordError(f"no {METRICS}")
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-            rows.append({**row, "step": int(row["step"]), "epoch": int(row["epoch"])})
-        except UNREADABLE as error:
-            raise RecordError(f"{METRICS} damaged in line {number} ({in_short(error)})") from error
-    return rows
 
 
 def _steps_per_epoch(run: PlannedRun, rows: Sequence[Mapping[str, Any]]) -> float:
@@ -147,7 +126,7 @@ def _points(rows: Sequence[Mapping[str, Any]], name: str, per_epoch: float) -> I
         try:
             value = float(row.get(name, math.nan))
         except (TypeError, ValueError) as error:
-            raise RecordError(f"{METRICS} damaged ({name} is no number)") from error
+            raise RecordError(f"{METRICS} damaged ({name} is not a number)") from error
         if math.isfinite(value):
             yield Point(row["step"] / per_epoch, row["step"], value)
 

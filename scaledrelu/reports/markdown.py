@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from scaledrelu.reports.agreement import agreement_text, by_runs
 from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes
-from scaledrelu.reports.command import command, left_out, shown_overrides, without_paths
+from scaledrelu.reports.command import command, how_to_train, overrides_note, without_paths
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.footnotes import footnotes
 from scaledrelu.reports.grid import grid_columns, grid_title, grids, row_name
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.captions import named_rows
+from scaledrelu.tables.captions import named_rows, title_of
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import Column, Row, Table
 from scaledrelu.text import plural
@@ -56,28 +56,17 @@ def sections(
     return {name: text for name, text in found.items() if text}
 
 
-def title_of(table: Table) -> str:
-    """Return what people call a table: ``Table 1``, ``Table 2, knn``."""
-    number = table.name.removeprefix("table")
-    if number == table.name:
-        return number.replace("_", " ").capitalize()
-    return f"Table {number.replace('_', ', ')}"
-
-
 def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
     cells = plan.cells_of(table)
-    lines = [f"# {title_of(table)}, {plan.profile} profile", "", table.opening]
+    lines = [f"# {title_of(table.name)}, {plan.profile} profile", "", table.opening]
     lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
     own = [table.seeds_of(row).at(plan.profile) for row in table.rows]
     if plan.seeds and any(set(plan.seeds) != set(seeds) for seeds in own):
         shown = ", ".join(map(str, plan.seeds))
         name = "Seed" if len(plan.seeds) == 1 else "Seeds"
         lines.append(f"\n> {name} {shown} alone; SEEDS chooses which seeds a report shows.")
-    if plan.overrides:
-        shown = " ".join(shown_overrides(plan.overrides))
-        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
-    made, rules = made_on(plan.runs_of(table)), crash_rules(table, values)
-    lines += [f"\n{text}" for text in (made, *rules) if text]
+    told = (overrides_note(plan), made_on(plan.runs_of(table)), *crash_rules(table, values))
+    lines += [f"\n{text}" for text in told if text]
     return "\n".join(lines)
 
 
@@ -157,7 +146,7 @@ def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
     n = len({run_id for _, run_id in open_})
     rows = _named(row for row, _ in open_)
     runs = f"{plural(n, 'run')} ({rows})"
-    return [f"{runs}; to train what is missing: `{command(plan, table)}`{left_out(plan)}"]
+    return [f"{runs}; to train what is missing: {how_to_train(plan, table)}"]
 
 
 def _failures(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:

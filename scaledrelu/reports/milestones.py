@@ -10,16 +10,16 @@ from pathlib import Path
 
 from scaledrelu.config.milestones import HALF_GAP, Milestones, load_milestones
 from scaledrelu.files import write_changed
-from scaledrelu.reports.command import shown_overrides
+from scaledrelu.reports.command import overrides_note
 from scaledrelu.reports.grid import signed
-from scaledrelu.reports.published_tables import CURVES, MILESTONES
 from scaledrelu.reports.reached import Reached, read_reached
+from scaledrelu.reports.report_files import CURVES, MILESTONES
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import table_of
 from scaledrelu.tables.table import MISSING, Table
-from scaledrelu.text import csv_of, four_digits, markdown_table, plus_minus
+from scaledrelu.text import csv_of, four_digits, markdown_table
 
 LABELS = {
     "components": {"caption": "components", "header": "components in conv-stem"},
@@ -112,16 +112,15 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
             cells += ["-" if one.delta is None else signed(one.delta, 1), one.on_track or "-"]
         lines.append(cells)
     notes = [f"- {note}" for note in _notes(milestones, reached, compared=compared)]
-    shown = " ".join(shown_overrides(plan.overrides))
     blocks = [
         f"# Convergence, {plan.profile} profile",
         'What the section "The effects of scaled ReLU in conv-stem" says runs had reached.',
         *(f"> {note}" for note in config.profile.notes),
-        *([f"> Extra overrides in every run: `{shown}`"] if plan.overrides else []),
+        overrides_note(plan),
         markdown_table(head, lines),
         "\n".join(notes),
     ]
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _table(milestones: Milestones, profile: str) -> Table:
@@ -151,13 +150,13 @@ def _size(one: Reached) -> str:
     if size is None:
         return "-"
     seeds = ", ".join(f"{value:.1f}" for value in one.values.values())
-    return f"{size.mean:.1f}{plus_minus(size.half, 1)}" + (f" ({seeds})" if size.n > 1 else "")
+    return size.text(1) + (f" ({seeds})" if size.n > 1 else "")
 
 
 def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool) -> list[str]:
     notes = [
-        "The paper does not say which runs it means; assumed are the rows of Table 2 with these "
-        "labels, after so many finished epochs, with raw weights (recipes H17).",
+        "The paper does not say which runs it means; the rows of Table 2 with these labels are "
+        "assumed, after so many finished epochs, with raw weights (recipes H17).",
         "Ours: mean over seeds +/- half of the 95 % t interval, the seeds in brackets.",
     ]
     if any(one.as_paper_epoch != one.milestone.epoch for one in reached):

@@ -2,7 +2,7 @@
 
 A published profile holds the records that its tables, claims and figures name, upstream runs and
 the manifests of artifacts included, and no others. Everything is copied out of the ignored results
-folder; the page about it is written anew beside it (``page.py``), since its links differ.
+folder; the page about it is written anew beside it (``page/write.py``), since its links differ.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.config.identity import RUN_ID
-from scaledrelu.config.places import EVIDENCE, METRICS, published_root
+from scaledrelu.config.places import CONFIG, EVIDENCE, METRICS, published_root
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_changed
-from scaledrelu.reports.published_tables import CURVES, MILESTONES, other_files, table_files
+from scaledrelu.reports.report_files import CURVES, MILESTONES, other_files, table_files
 from scaledrelu.runs.damage import RecordError
-from scaledrelu.runs.record import CONFIG, RESULT, read_config, read_result, run_directory
+from scaledrelu.runs.record import read_config, read_result, run_directory
+from scaledrelu.runs.result import RESULT
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,5 @@
 """Published tables, read back from their CSV alone: no table file, no configuration, no run.
 
-Also the name of a row in a sentence: the labels that distinguish it from the rows around it.
-
 What each column holds: docs/reports.md.
 """
 
@@ -15,15 +13,11 @@ from pathlib import Path
 
 from scaledrelu.errors import TableError
 from scaledrelu.reports.cells import UPSTREAM
+from scaledrelu.reports.report_files import table_files
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.figures import FIGURE1
-from scaledrelu.tables.grids import FOLDER as STABILITY
+from scaledrelu.tables.captions import title_of
 from scaledrelu.tables.table import CRASH
 
-# What other commands write beside the tables of a profile, with Figure 1 and the stability maps.
-CLAIMS, CURVES = "claims", "curves"
-MILESTONES = "milestones"  # beside the curves: what the paper says of them, with ours
-SUFFIXES = (".csv", ".md", ".svg", ".png")
 CRASHED_START = re.compile(rf"{UPSTREAM} \((\S+)\)")  # in a note, once for each seed
 
 
@@ -32,7 +26,7 @@ class Line:
     """One line of a CSV: one metric of one row.
 
     Attributes:
-        row: number of the row; 0 is a block's baseline that is no row of the table.
+        row: number of the row; 0 is a block's baseline that is not a row of the table.
         labels: what the table calls the row.
         target: the paper's number; None where it printed none, or a misprint.
         crashes_in_paper: whether the paper printed a crash.
@@ -92,8 +86,12 @@ class PublishedTable:
     """The lines of one CSV, in its order."""
 
     name: str  # of the file, without its ending
-    number: str  # as people say it: "1", "2, knn"
     lines: tuple[Line, ...]
+
+    @property
+    def title(self) -> str:
+        """What people call it: ``Table 2, knn``."""
+        return title_of(self.name)
 
     @property
     def blocks(self) -> dict[str, list[Line]]:
@@ -121,73 +119,20 @@ def read_published(folder: Path) -> list[PublishedTable]:
     return [_read(path) for path in paths]
 
 
-def table_files(folder: Path) -> list[Path]:
-    """Return the CSVs of tables in a folder, in order of their names; some CSVs are others.
-
-    Args:
-        folder: one profile's reports.
-    """
-    return [path for path in sorted(folder.glob("*.csv")) if path.stem not in (CLAIMS, FIGURE1)]
-
-
-def other_files(folder: Path) -> list[list[Path]]:
-    """Return the files of claims, of Figure 1, of all curves and of all stability maps.
-
-    Args:
-        folder: one profile's reports.
-    """
-    patterns = (f"{CLAIMS}.*", f"{FIGURE1}.*", f"{CURVES}/*.*", f"{STABILITY}/*.*")
-    found = (sorted(folder.glob(pattern)) for pattern in patterns)
-    kept = [[path for path in paths if path.suffix in SUFFIXES] for paths in found]
-    return [paths for paths in kept if paths]
-
-
-def telling_labels(lines: Iterable[Line]) -> list[str]:
-    """Return the labels that distinguish some rows; one that others imply is left out."""
-    lines, kept = list(lines), []
-    for name in lines[0].labels:
-        if _num_kinds(lines, [*kept, name]) > _num_kinds(lines, kept):
-            kept.append(name)
-    return kept
-
-
-def labels_text(line: Line, names: Sequence[str]) -> str:
-    """Return some labels as a reader understands them: ``conv, lr 1e-3``.
-
-    Args:
-        line: the row.
-        names: names of the labels to print.
-    """
-    return ", ".join(_word(name, line.labels[name]) for name in names)
-
-
-def row_text(line: Line, names: Sequence[str]) -> str:
-    """Return a row's labels and its number.
-
-    Args:
-        line: the row.
-        names: names of the labels to print.
-    """
-    if line.row == 0:
-        return labels_text(line, names) or "the base row"
-    text = labels_text(line, names)
-    return f"{text} (row {line.row})" if text else f"row {line.row}"
-
-
 def _read(path: Path) -> PublishedTable:
     try:
         reader = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
         names = list(reader.fieldnames or ())
         labels = names[names.index("block") + 1 : names.index("metric")]
-        raw = list(reader)
-        lines = tuple(_line(fields, labels) for fields in raw)
-        number = raw[0]["table"].replace("_", ", ")
-    except (csv.Error, IndexError, KeyError, TypeError, ValueError) as error:
+        lines = tuple(_line(fields, labels) for fields in reader)
+        if not lines:
+            raise ValueError("no row")
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
         raise TableError(
             f"{path}: not a table of this version ({type(error).__name__}: {error}); publish it "
             "again: make publish"
         ) from error
-    return PublishedTable(path.stem, number, lines)
+    return PublishedTable(path.stem, lines)
 
 
 def _line(fields: Mapping[str, str], labels: Sequence[str]) -> Line:
@@ -224,16 +169,3 @@ def _values(items: Iterable[str]) -> Iterable[tuple[int, float]]:
 
 def _maybe(kind: Callable[[str], float], text: str) -> float | None:
     return kind(text) if text else None
-
-
-def _word(name: str, value: str) -> str:
-    value = value.partition(" [run as")[0]  # as the paper has it
-    try:
-        float(value.rstrip("%"))
-    except ValueError:
-        return value
-    return f"{name} {value}"  # a number alone says nothing
-
-
-def _num_kinds(lines: Sequence[Line], names: Sequence[str]) -> int:
-    return len({tuple(line.labels[name] for name in names) for line in lines})

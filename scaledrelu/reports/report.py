@@ -105,7 +105,7 @@ def csv_text(table: Table, values: Sequence[CellValue]) -> str:
             **_numbers(value, base_of(value, values)),
             **_per_seed(value),
             "run_ids": " ".join(cell.run_ids),
-            "note": csv_note(value),
+            "note": _csv_note(value),
         }
         names = [table.name.removeprefix("table"), cell.row.number, cell.row.block]
         names += [cell.labels[name] for name in labels]
@@ -113,7 +113,7 @@ def csv_text(table: Table, values: Sequence[CellValue]) -> str:
     return csv_of([*LEADING, *labels, *TRAILING], rows)
 
 
-def csv_note(value: CellValue) -> str:
+def _csv_note(value: CellValue) -> str:
     """Return what a reader of one CSV line has to know beside the numbers."""
     parts = cell_notes(value.cell)
     if value.is_misprint:

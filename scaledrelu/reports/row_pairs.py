@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 
-from scaledrelu.reports.agreement import FEWEST_ROWS, Order
+from scaledrelu.reports.agreement import Order, order_of
 from scaledrelu.reports.published_tables import Line, PublishedTable
-from scaledrelu.reports.statistics import is_decided, kendall_tau_b, paired
+from scaledrelu.reports.statistics import is_decided, paired
 from scaledrelu.runs.record import Status
 
 
-class Outcome(StrEnum):
+class PairOutcome(StrEnum):
     """What became of a pair that the paper orders."""
 
     ALIKE = "as in the paper"
@@ -62,18 +62,18 @@ class Pair:
         return len(self.one.values.keys() & self.other.values.keys())
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> PairOutcome:
         """Whether the difference is decided, and if so whether it has the paper's sign."""
         if not self.is_decided:
-            return Outcome.UNDECIDED
+            return PairOutcome.UNDECIDED
         return self.leaning
 
     @property
-    def leaning(self) -> Outcome:
+    def leaning(self) -> PairOutcome:
         """What the means alone say, sure or not; undecided without a difference."""
         if not self.ours:
-            return Outcome.UNDECIDED
-        return Outcome.ALIKE if (self.ours > 0) == (self.paper > 0) else Outcome.REVERSED
+            return PairOutcome.UNDECIDED
+        return PairOutcome.ALIKE if (self.ours > 0) == (self.paper > 0) else PairOutcome.REVERSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Comparison:
     rows: tuple[Line, ...]
     pairs: tuple[Pair, ...]
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: PairOutcome) -> int:
         """Return how many pairs came out like this."""
         return sum(pair.outcome is outcome for pair in self.pairs)
 
@@ -115,18 +115,12 @@ def orders(table: PublishedTable) -> list[Order]:
     for block, lines in table.blocks.items():
         for metric in table.metrics:
             rows = [
-                line
+                (line.mean, line.target)
                 for line in lines
-                if line.metric == metric
-                and line.is_comparable
-                and line.target is not None
-                and line.status is Status.OK
-                and line.mean is not None
+                if line.metric == metric and line.is_comparable and line.status is Status.OK
             ]
-            if len(rows) >= FEWEST_ROWS:
-                tau = kendall_tau_b([row.mean for row in rows], [row.target for row in rows])
-                found.append(Order(block, metric, tau, len(rows)))
-    return found
+            found.append(order_of(block, metric, rows))
+    return [order for order in found if order]
 
 
 def _compare(

@@ -7,8 +7,6 @@ other run is absent, with a word that says why.
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,9 +14,9 @@ from pathlib import Path
 
 from scaledrelu.config.places import EVIDENCE
 from scaledrelu.reports.cells import CellValue, SeedValue
+from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.evidence import read_arrays
 from scaledrelu.runs.record import Status, run_directory
-
-UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 class Metric(StrEnum):
@@ -96,23 +94,23 @@ def _curve(seed: SeedValue, results: Path, layers: int) -> Curve:
     run_id = seed.run.run_id
     if seed.run.result is None:
         return Curve(seed.run.seed, run_id, seed.status, {}, absent=str(seed.status))
-    values, absent = _read(run_directory(results, run_id) / EVIDENCE, layers)
+    values, absent = _read(run_directory(results, run_id), layers)
     return Curve(seed.run.seed, run_id, seed.status, values, absent)
 
 
-def _read(path: Path, layers: int) -> tuple[dict[Metric, tuple[float, ...]], str]:
+def _read(folder: Path, layers: int) -> tuple[dict[Metric, tuple[float, ...]], str]:
     """Return the values of a run, or nothing and the reason."""
     import numpy as np
 
-    if not path.is_file():
-        return {}, f"no {EVIDENCE}"
+    names = {metric: f"similarity.{metric}" for metric in Metric}
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            names = {metric: f"similarity.{metric}" for metric in Metric}
-            if missing := [name for name in names.values() if name not in stored]:
-                return {}, f"{missing[0]} not recorded"
-            arrays = {metric: np.asarray(stored[name], float) for metric, name in names.items()}
-    except UNREADABLE:
+        stored = read_arrays(folder, names.values())
+        if stored is None:
+            return {}, f"no {EVIDENCE}"
+        if missing := [name for name in names.values() if name not in stored]:
+            return {}, f"{missing[0]} not recorded"
+        arrays = {metric: np.asarray(stored[name], float) for metric, name in names.items()}
+    except (RecordError, ValueError):
         return {}, f"{EVIDENCE} damaged"
     if any(array.shape != (layers,) for array in arrays.values()):
         return {}, f"{EVIDENCE} damaged: not {layers} layers"

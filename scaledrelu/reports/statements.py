@@ -1,7 +1,7 @@
 """Whether our curves bear out what the text says about Figure 1, per seed and with an interval.
 
 Decides by numbers that were fixed beforehand: a difference over paired seeds, and whether its 95 %
-t interval leaves out zero. Knows no files.
+t interval excludes zero. Knows no files.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from scaledrelu.reports.claims.decision import OPPOSITE, Interval, Verdict, is_above
 from scaledrelu.reports.similarity import Metric, Series
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.tables.figures import Kind, Statement
 
-SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
-NOT_RUN, UNSTATED = "not run", "no sign stated"
 PerSeed = Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedStatement:
     """One statement, for one metric and where needed one series.
 
     Attributes:
@@ -45,19 +44,17 @@ class Judged:
         return estimate(list(self.per_seed.values()))
 
     @property
-    def verdict(self) -> str:
-        """What our runs say of it."""
+    def verdict(self) -> Verdict:
+        """What our runs say of it; not testable where the text states no sign."""
         if self.statement.kind is Kind.HIGHER:
-            return UNSTATED
+            return Verdict.NOT_TESTABLE
         size = self.size
         if size is None:
-            return NOT_RUN
-        if not size.leaves_out_zero:
-            return UNDECIDED
-        return SUPPORTED if size.mean < 0 else CONTRADICTED
+            return Verdict.NOT_RUN
+        return OPPOSITE[is_above(Interval.around(size.mean, size.half), 0)]
 
 
-def judge(statements: Sequence[Statement], series: Sequence[Series]) -> list[Judged]:
+def judge(statements: Sequence[Statement], series: Sequence[Series]) -> list[JudgedStatement]:
     """Judge every statement with the absolute and with the signed similarity.
 
     Args:
@@ -72,20 +69,26 @@ def judge(statements: Sequence[Statement], series: Sequence[Series]) -> list[Jud
     ]
 
 
-def _judge(statement: Statement, metric: Metric, series: Sequence[Series]) -> Iterator[Judged]:
+def _judge(
+    statement: Statement, metric: Metric, series: Sequence[Series]
+) -> Iterator[JudgedStatement]:
     by_label = {one.label: one for one in series}
     if statement.kind is Kind.POSITION:
         for one in series:
             steps = {seed: curve[1] - curve[0] for seed, curve in one.of(metric).items()}
-            yield Judged(statement, metric, one.label, steps)
+            yield JudgedStatement(statement, metric, one.label, steps)
         return
     one, other = by_label[statement.series], by_label[statement.against]
     about = f"{one.label} against {other.label}"
     if statement.kind is Kind.ALIKE:
         remark = _likeness(one, other, metric)
-        yield Judged(statement, metric, about, _closeness(one, other, series, metric), remark)
+        yield JudgedStatement(
+            statement, metric, about, _closeness(one, other, series, metric), remark
+        )
         return
-    yield Judged(statement, metric, about, half_difference(one, other, metric, statement.kind))
+    yield JudgedStatement(
+        statement, metric, about, half_difference(one, other, metric, statement.kind)
+    )
 
 
 def half_difference(one: Series, other: Series, metric: Metric, kind: Kind) -> PerSeed:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from scaledrelu.text import plus_minus
+
 LEVEL = 0.95  # of every interval
 NORMAL = statistics.NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 
@@ -35,6 +37,15 @@ class Estimate:
     def leaves_out_zero(self) -> bool:
         """Whether zero lies outside the interval; a single value has none."""
         return self.half is not None and abs(self.mean) > self.half
+
+    def text(self, digits: int, *, sign: str = "") -> str:
+        """Return ``59.44 +/- 45.30``; a single value has no interval.
+
+        Args:
+            digits: digits after the decimal point.
+            sign: ``+`` to print that of a number above zero, too.
+        """
+        return f"{self.mean:{sign}.{digits}f}{plus_minus(self.half, digits)}"
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
@@ -122,7 +133,7 @@ def is_decided(difference: Estimate, one: float, other: float, n: int | None) ->
         n: things that both are shares of; None: only the seeds decide.
 
     Returns:
-        Whether its interval leaves out zero (a single seed has none) and, for shares, it is no
+        Whether its interval excludes zero (a single seed has none) and, for shares, it is no
         smaller than what the things can resolve.
     """
     if not difference.leaves_out_zero:

@@ -11,14 +11,8 @@ from itertools import takewhile
 
 from scaledrelu.reports.agreement import CrashCount, counted
 from scaledrelu.reports.grid import signed
-from scaledrelu.reports.published_tables import (
-    Line,
-    PublishedTable,
-    labels_text,
-    row_text,
-    telling_labels,
-)
-from scaledrelu.reports.row_pairs import Comparison, Kind, Outcome, Pair, comparisons, orders
+from scaledrelu.reports.published_tables import Line, PublishedTable
+from scaledrelu.reports.row_pairs import Comparison, Kind, Pair, PairOutcome, comparisons, orders
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import named_rows
 from scaledrelu.text import capital, plural
@@ -164,6 +158,38 @@ def _crashes_text(line: Line) -> str:
     )
 
 
+def telling_labels(lines: Iterable[Line]) -> list[str]:
+    """Return the labels that distinguish some rows; one that others imply is left out."""
+    lines, kept = list(lines), []
+    for name in lines[0].labels:
+        if _num_kinds(lines, [*kept, name]) > _num_kinds(lines, kept):
+            kept.append(name)
+    return kept
+
+
+def labels_text(line: Line, names: Sequence[str]) -> str:
+    """Return some labels as a reader understands them: ``conv, lr 1e-3``.
+
+    Args:
+        line: the row.
+        names: names of the labels to print.
+    """
+    return ", ".join(_word(name, line.labels[name]) for name in names)
+
+
+def row_text(line: Line, names: Sequence[str]) -> str:
+    """Return a row's labels and its number.
+
+    Args:
+        line: the row.
+        names: names of the labels to print.
+    """
+    if line.row == 0:
+        return labels_text(line, names) or "the base row"
+    text = labels_text(line, names)
+    return f"{text} (row {line.row})" if text else f"row {line.row}"
+
+
 def where_text(rows: Sequence[CrashRow]) -> str:
     """Return row numbers, apart for each data set: ``row 3 (market1501); rows 3, 8 (msmt17)``."""
     by_data: dict[str, list[str]] = {}
@@ -180,14 +206,14 @@ def _about_pairs(table: PublishedTable, found: Verdicts) -> None:
         own = [comparison for comparison in made if comparison.kind is kind]
         total = sum(len(comparison.pairs) for comparison in own)
         for outcome, sentences in (
-            (Outcome.REVERSED, found.fails),
-            (Outcome.ALIKE, found.holds),
-            (Outcome.UNDECIDED, found.open),
+            (PairOutcome.REVERSED, found.fails),
+            (PairOutcome.ALIKE, found.holds),
+            (PairOutcome.UNDECIDED, found.open),
         ):
             if n := sum(comparison.count(outcome) for comparison in own):
                 verb = "are" if n > 1 else "is"
                 head = f"{capital(kind)}: {n} of {plural(total, 'pair')} {verb} {outcome}"
-                if outcome is Outcome.UNDECIDED:
+                if outcome is PairOutcome.UNDECIDED:
                     sentences.append(f"{head}{_leanings(own)}.")
                 else:
                     sentences.append(_strongest(table, head, own, outcome))
@@ -199,14 +225,16 @@ def _leanings(own: Sequence[Comparison]) -> str:
         pair.leaning
         for comparison in own
         for pair in comparison.pairs
-        if pair.outcome is Outcome.UNDECIDED
+        if pair.outcome is PairOutcome.UNDECIDED
     ]
-    parts = [f"{told.count(outcome)} {outcome}" for outcome in (Outcome.REVERSED, Outcome.ALIKE)]
+    parts = [
+        f"{told.count(outcome)} {outcome}" for outcome in (PairOutcome.REVERSED, PairOutcome.ALIKE)
+    ]
     return f" (by their means alone {', '.join(parts)})"
 
 
 def _strongest(
-    table: PublishedTable, head: str, own: Sequence[Comparison], outcome: Outcome
+    table: PublishedTable, head: str, own: Sequence[Comparison], outcome: PairOutcome
 ) -> str:
     """Name the pairs with the largest differences; of those with the base row, every one."""
     pairs = [
@@ -255,3 +283,16 @@ def _of(where: str) -> str:
 
 def _is_several(table: PublishedTable) -> bool:
     return len(table.metrics) > 1
+
+
+def _word(name: str, value: str) -> str:
+    value = value.partition(" [run as")[0]  # as the paper has it
+    try:
+        float(value.rstrip("%"))
+    except ValueError:
+        return value
+    return f"{name} {value}"  # a number alone says nothing
+
+
+def _num_kinds(lines: Sequence[Line], names: Sequence[str]) -> int:
+    return len({tuple(line.labels[name] for name in names) for line in lines})

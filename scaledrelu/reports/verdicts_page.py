@@ -13,9 +13,15 @@ from scaledrelu.config.places import published_root
 from scaledrelu.files import write_changed
 from scaledrelu.reports.agreement import CrashCount
 from scaledrelu.reports.grid import signed
-from scaledrelu.reports.published_tables import PublishedTable, read_published, telling_labels
-from scaledrelu.reports.row_pairs import Comparison, Outcome, comparisons, orders
-from scaledrelu.reports.verdicts import crash_count, crash_rows, verdicts, where_text
+from scaledrelu.reports.published_tables import PublishedTable, read_published
+from scaledrelu.reports.row_pairs import Comparison, PairOutcome, comparisons, orders
+from scaledrelu.reports.verdicts import (
+    crash_count,
+    crash_rows,
+    telling_labels,
+    verdicts,
+    where_text,
+)
 from scaledrelu.text import markdown_table, plural
 
 PROFILE = "mini"  # the only profile that the page is about
@@ -39,10 +45,11 @@ every report names the devices behind it. How rows are judged is explained in
   prints two different numbers: a row and the base row of its block; two other rows of a block; two
   rows of different blocks, trained by the same method, that agree in every label but those that
   tell the blocks apart. The pairs of a block share rows, so their counts are not independent.
-- A pair is decided where the 95 % interval of our difference over paired seeds leaves out zero and
+- A pair is decided where the 95 % interval of our difference over paired seeds excludes zero and
   the difference is not smaller than the validation images can resolve; it is then as in the paper
-  or the other way round. Paired are the seeds with a value in both rows; of fewer than three the
-  number is printed. Of pairs without any true difference up to one in twenty is decided by chance.
+  or the other way round. Seeds with a value in both rows are paired; where there are fewer than
+  three, their number is printed. Up to one in twenty pairs without any true difference is decided
+  by chance.
 - Tau-b says how alike the rows of a block are ordered: 1 as in the paper, -1 in reverse, 0 by a
   constant guess. It looks at the means alone, not at how sure they are."""
 NOTHING = "Nothing that mini decides."
@@ -59,12 +66,12 @@ def results_page(folder: Path) -> str:
     """
     tables = read_published(folder)
     compared = [table for table in tables if crash_rows(table)]
-    others = [table.number for table in tables if table not in compared]
+    others = [table.title for table in tables if table not in compared]
     parts = [HEAD.format(seeds=_seeds(compared)), _overview(compared)]
     parts += [_about(table) for table in compared]
     if others:
-        names = "; ".join(f"Table {number}" for number in others)
-        parts.append(f"Not compared, because the paper prints no such numbers: {names}.")
+        told = "Not compared, because the paper prints no such numbers"
+        parts.append(f"{told}: {'; '.join(others)}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -102,13 +109,16 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
         "crashes of the paper that happen here too",
         "crash or no crash as in the paper",
         'right guesses by "never a crash"',
-        *(f"pairs {outcome}" for outcome in (Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED)),
+        *(
+            f"pairs {outcome}"
+            for outcome in (PairOutcome.REVERSED, PairOutcome.ALIKE, PairOutcome.UNDECIDED)
+        ),
     ]
     lines = []
     for table in tables:
-        anchor = table.number.replace(",", "").replace(" ", "-")
-        cells = [f"[{table.number}](#table-{anchor})", *_crashes(crash_count(table))]
-        lines.append([*cells, *_outcomes(comparisons(table))])
+        anchor = table.title.lower().replace(",", "").replace(" ", "-")
+        link = f"[{table.title.removeprefix('Table ')}](#{anchor})"
+        lines.append([link, *_crashes(crash_count(table)), *_outcomes(comparisons(table))])
     counts = [crash_count(table) for table in tables]
     total = CrashCount(*(sum(c) for c in zip(*map(astuple, counts), strict=True)))
     found = [comparison for table in tables for comparison in comparisons(table)]
@@ -119,15 +129,15 @@ def _overview(tables: Sequence[PublishedTable]) -> str:
 
 def _crashed_starts(tables: Sequence[PublishedTable]) -> str:
     """Say where runs could not start, since another had crashed, and what the others say alone."""
-    rows = [(table.number, crash_rows(table)) for table in tables]
+    rows = [(table.title, crash_rows(table)) for table in tables]
     every = [row.line for _, own in rows for row in own]
     starts = dict.fromkeys(start for line in every for start in line.crashed_starts)
     if not starts:
         return ""
     places = []
     for start in starts:
-        behind = [(n, [row for row in own if start in row.line.crashed_starts]) for n, own in rows]
-        named = [f"Table {number}, {where_text(own)}" for number, own in behind if own]
+        behind = [(t, [row for row in own if start in row.line.crashed_starts]) for t, own in rows]
+        named = [f"{title}, {where_text(own)}" for title, own in behind if own]
         places.append(f"`{start}`: {'; '.join(named)}.")
     ran = [line.started for line in every if line.crashes_in_paper and line.started[1]]
     both = sum(2 * n_crash > n for n_crash, n in ran)
@@ -149,7 +159,7 @@ def _crashes(count: CrashCount) -> list[str]:
 def _outcomes(found: Sequence[Comparison]) -> list[str]:
     return [
         str(sum(comparison.count(outcome) for comparison in found))
-        for outcome in (Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED)
+        for outcome in (PairOutcome.REVERSED, PairOutcome.ALIKE, PairOutcome.UNDECIDED)
     ]
 
 
@@ -159,7 +169,7 @@ def _about(table: PublishedTable) -> str:
     rows = len({row.row for row in table.lines if row.row})
     differ = f" that differ in {', '.join(names)}" if names else ""
     parts = [
-        f"## Table {table.number}",
+        f"## {table.title}",
         f"{plural(rows, 'row')}{differ}: [the table](../results/published/{PROFILE}/"
         f"{table.name}.md).",
         _section("Does not reproduce", found.fails),
@@ -178,7 +188,7 @@ def _counts(table: PublishedTable) -> str:
     """Return the pairs of every block and metric by how they came out, with the block's tau-b."""
     found, several = comparisons(table), len(table.metrics) > 1
     headers = ["pairs", "block", *["metric"] * several, "that the paper orders"]
-    headers += [Outcome.REVERSED, Outcome.ALIKE, Outcome.UNDECIDED]
+    headers += [PairOutcome.REVERSED, PairOutcome.ALIKE, PairOutcome.UNDECIDED]
     lines = []
     for comparison in found:
         place = [comparison.kind, " / ".join(comparison.blocks)]

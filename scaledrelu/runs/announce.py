@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from scaledrelu.config.artifacts import data_root
-from scaledrelu.config.differences import recipe_differences
+from scaledrelu.config.differences import overrides_against_recipe
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
-from scaledrelu.data.datasets import Splits
-from scaledrelu.data.reid import ReidSplits
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import Job
@@ -36,17 +35,17 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
     schedule, lr, group = job.training.schedule, config.lr, config.batch.group
     name = run_id(config)
     planned = planned_as(run_directory(config.paths.results, name))
-    what = differences_line(config) if planned is None else f"planned as {planned}"
+    what = _differences_line(config) if planned is None else f"planned as {planned}"
     log.info("%s: %s", name, what)
     log.info(
         "  lr.base %g -> effective peak %g (%s, nominal batch %d, profile x%g)",
         lr.base,
-        job.lr_effective,
+        config.peak_lr,
         lr.label,
         config.batch.total,
         config.profile.lr_scale,
     )
-    log.info("  %s", images_line(config, job.splits))
+    log.info("  %s", _images_line(config, job.splits.sizes))
     update = group * job.groups_per_device * world.size
     used = job.training.loader.steps_per_epoch * update
     if line := left_out_line(config, images=len(job.splits.train), used=used):
@@ -67,20 +66,15 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
     )
 
 
-def images_line(config: RunConfig, splits: Splits | ReidSplits) -> str:
-    """Say in one line which images a run is trained and judged on, how many, and where they lie.
-
-    Args:
-        config: the run's configuration.
-        splits: what was opened of its data set.
-    """
+def _images_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
+    """Say in one line which images a run is trained and judged on, how many, and where they lie."""
     root, fraction = data_root(config), config.data.fraction
     where = f" at {root}" if root is not None else ""
     part = f" (data.fraction={fraction:g})" if fraction < 1 else ""
-    judged = f"{len(splits.val)} validation images"
-    if isinstance(splits, ReidSplits):
-        judged = f"{len(splits.query)} query images, {len(splits.gallery)} gallery images"
-    return f"{config.data.name}{where}: {len(splits.train)} training images{part}, {judged}"
+    judged = f"{sizes['val']} validation images"
+    if "gallery" in sizes:
+        judged = f"{sizes['val']} query images, {sizes['gallery']} gallery images"
+    return f"{config.data.name}{where}: {sizes['train']} training images{part}, {judged}"
 
 
 def left_out_line(config: RunConfig, *, images: int, used: int) -> str:
@@ -101,11 +95,11 @@ def left_out_line(config: RunConfig, *, images: int, used: int) -> str:
     )
 
 
-def differences_line(config: RunConfig) -> str:
+def _differences_line(config: RunConfig) -> str:
     """Say in one line how a run differs from its recipe and profile."""
     where = f"recipe {config.method} at {config.profile.name}"
     try:
-        found = recipe_differences(config)
+        found = overrides_against_recipe(config)
     except ConfigError as error:  # a missing log line must not end a run
         return f"differences from {where} unknown ({error})"
     return f"differs from {where}: {' '.join(found)}" if found else f"{where}, unchanged"

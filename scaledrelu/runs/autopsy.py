@@ -162,14 +162,14 @@ def parts_of(seen: Seen) -> dict[str, Part]:
     grouped: dict[str, list[Event]] = {}
     for event in leaves:
         if event.what == OUTPUT:
-            grouped.setdefault(part_name(event.module), [])
+            grouped.setdefault(_part_name(event.module), [])
     for event in leaves:
-        if part_name(event.module) in grouped:
-            grouped[part_name(event.module)].append(event)
+        if _part_name(event.module) in grouped:
+            grouped[_part_name(event.module)].append(event)
     return {name: _part(events) for name, events in grouped.items()}
 
 
-def part_name(module: str) -> str:
+def _part_name(module: str) -> str:
     """Return the part of the network that a module belongs to: a block, or a layer of the stem."""
     words = module.split(".")
     numbered = next((i for i, word in enumerate(words) if word.isdigit()), 1)

@@ -82,7 +82,7 @@ def whose_fault(codes: Sequence[tuple[int, int]], nproc: int, folder: Path) -> s
         number = signal.Signals(-dict(codes)[rank])
         reason = f"killed by {number.name} ({ENDED_BY.get(number, 'out of memory?')})"
         return _blamed(rank, nproc, reason, folder)
-    if note := first_wait(folder, nproc):
+    if note := _first_wait(folder, nproc):
         return _blamed(note.rank, nproc, WAITED, folder)
     rank = min(rank for rank, _ in codes)
     return _blamed(rank, nproc, LOST, folder)
@@ -102,11 +102,11 @@ def cause(error: BaseException, folder: Path) -> tuple[str, str]:
     ranks = ranks_of_process()
     if ranks is None or ranks.size == 1:
         return reason, trace
-    if not follows_another(error):
+    if not _follows_another(error):
         return _blamed(ranks.rank, ranks.size, reason, folder), trace
     if note := wait_for_note(folder, ranks.size):
         return _blamed(note.rank, ranks.size, note.reason, folder), note.trace
-    if note := first_wait(folder, ranks.size):
+    if note := _first_wait(folder, ranks.size):
         return _blamed(note.rank, ranks.size, WAITED, folder), note.trace
     return _blamed(ranks.rank, ranks.size, f"{LOST} ({reason})", folder), trace
 
@@ -147,12 +147,11 @@ def noted(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if ranks := ranks_of_process():
-            reason, trace = _describe(error)
-            write_note(folder, ranks.rank, error, reason=reason, trace=trace)
+            write_note(folder, ranks.rank, error)
         raise
 
 
-def follows_another(error: BaseException) -> bool:
+def _follows_another(error: BaseException) -> bool:
     """Whether an error only says that another process has ended."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, getattr(torch.distributed, "DistError", ())):
@@ -161,26 +160,20 @@ def follows_another(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in text for words in OF_A_CONNECTION)
 
 
-def write_note(folder: Path, rank: int, error: BaseException, *, reason: str, trace: str) -> None:
+def write_note(folder: Path, rank: int, error: BaseException) -> None:
     """Write this process's error where the others and the parent find it; the first one is kept.
 
     Args:
         folder: run directory.
         rank: this process's rank.
         error: the error.
-        reason: the error in one line.
-        trace: its traceback; empty for user errors.
     """
     path = folder / NOTE.format(rank=rank)
     if path.exists():
         return
-    note = {
-        "reason": reason,
-        "trace": trace,
-        "time": time.time(),
-        "follows": follows_another(error),
-    }
-    write_atomic(path, json.dumps(note))
+    reason, trace = _describe(error)
+    note = {"reason": reason, "trace": trace, "time": time.time()}
+    write_atomic(path, json.dumps({**note, "follows": _follows_another(error)}))
 
 
 def clear_note(folder: Path, rank: int) -> None:
@@ -204,13 +197,8 @@ def first_note(folder: Path, size: int) -> Note | None:
     return min(notes, key=lambda note: note.time, default=None)
 
 
-def first_wait(folder: Path, size: int) -> Note | None:
-    """Return the earliest note of a process that waited too long, or None if there is none.
-
-    Args:
-        folder: run directory.
-        size: number of processes of the run.
-    """
+def _first_wait(folder: Path, size: int) -> Note | None:
+    """Return the earliest note of a process that waited too long, or None if there is none."""
     notes = [
         note
         for note in _notes(folder, size)

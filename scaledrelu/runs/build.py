@@ -15,8 +15,6 @@ from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
-from scaledrelu.engine.divergence import Judge
-from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.gradients import BatchGradient
 from scaledrelu.engine.loop import Pace, Training
 from scaledrelu.engine.step import Update
@@ -31,11 +29,12 @@ from scaledrelu.runs.feed import Validation, layout, open_data, train_loader
 from scaledrelu.runs.initial import load_initial
 from scaledrelu.runs.observe import build_evaluation
 from scaledrelu.runs.optimisation import (
+    build_ema,
+    build_judge,
     build_optimizer,
     build_scaler,
     build_schedule,
     build_weight_decay,
-    judge_rule,
 )
 from scaledrelu.runs.prepare import batch_groups, prepare_for
 from scaledrelu.tasks.base import Task
@@ -55,7 +54,6 @@ class Job:
     training: Training
     splits: Splits
     validation: Validation
-    lr_effective: float
     groups_per_device: int
 
     def close(self) -> None:
@@ -75,17 +73,11 @@ def build(config: RunConfig, world: World) -> Job:
         ScaledReluError: anything that a user can fix.
     """
     config.refuse_fp16_on_cpu(on_cpu=world.device.type == "cpu")
-    launch = config.launch
-    if launch.threads:
-        torch.set_num_threads(launch.threads)
+    if config.launch.threads:
+        torch.set_num_threads(config.launch.threads)
     splits = open_data(config)
     groups = local_groups(config, world)
-    torch.manual_seed(derive_seed(config.seed, "init"))
-    task = build_task(config, splits.num_classes)
-    load_initial(config, task)
-    task = task.to(world.device)
-    if launch.channels_last:
-        task = task.to(memory_format=layout(launch))
+    task = _first_task(config, splits.num_classes, world.device)
     validation = Validation(config, splits.val, world, keep=True)
     evaluate = build_evaluation(config, task, validation, world, splits)
     splits = embed_training_images(config, task, splits)
@@ -104,22 +96,31 @@ def build(config: RunConfig, world: World) -> Job:
         prepare=prepare_for(config, task, splits.num_classes, world.device),
         evaluate=evaluate,
         headline=evaluate.headline,
-        judge=Judge(
-            judge_rule(config.divergence, task, schedule),
-            device=world.device,
-            read_every=launch.log_every_steps,
-        ),
-        ema=Ema(task, config.ema.decay) if config.ema else None,
+        judge=build_judge(config, task, schedule, world.device),
+        ema=build_ema(config, task),
         world=world,
-        pace=Pace(
-            log_every=launch.log_every_steps,
-            checkpoint_every=launch.checkpoint_every_steps,
-            evaluate_every_epochs=config.evaluation.every_epochs,
-            evaluate_at_start=config.evaluation.at_start,
-        ),
+        pace=_pace(config),
         weight_decay=build_weight_decay(config, schedule.total_steps),
     )
-    return Job(training, splits, validation, config.peak_lr, len(groups))
+    return Job(training, splits, validation, len(groups))
+
+
+def _first_task(config: RunConfig, num_classes: int, device: torch.device) -> Task:
+    """Return the task with its first weights, on its device."""
+    torch.manual_seed(derive_seed(config.seed, "init"))
+    task = build_task(config, num_classes)
+    load_initial(config, task)
+    task = task.to(device)
+    return task.to(memory_format=layout(config.launch)) if config.launch.channels_last else task
+
+
+def _pace(config: RunConfig) -> Pace:
+    return Pace(
+        log_every=config.launch.log_every_steps,
+        checkpoint_every=config.launch.checkpoint_every_steps,
+        evaluate_every_epochs=config.evaluation.every_epochs,
+        evaluate_at_start=config.evaluation.at_start,
+    )
 
 
 def local_groups(config: RunConfig, world: World) -> range:
@@ -196,7 +197,7 @@ def build_update(
         device=world.device,
         groups_local=groups,
         draw_joined=joined.draw if joined else None,
-        compiled=config.launch.compiles(world.device.type, config.method),
+        compiled=config.compiles(world.device.type),
     )
     return Update(gradient, clip_grad=config.optimizer.clip_grad, clip=config.optimizer.clip)
 
@@ -249,16 +250,13 @@ def compile_networks(task: Task, *, may_fail: bool = False, **options: Any) -> N
         network.compile(dynamic=False, **options)
 
 
-def compiler_options(mode: str) -> dict[str, Any]:
+def _compiler_options(mode: str) -> dict[str, Any]:
     """Return what ``torch.compile`` takes as ``options`` for one of its modes.
 
     Drop path draws from torch's generator on a GPU, too, as in networks that are not compiled: so a
     compiled run differs by rounding only (VOLO's on a GPU: not yet explained). No product of
     matrices is fused with what follows it: scores in half precision would be scaled before they are
     rounded (torch 2.11), and would not overflow where those of 2021 do.
-
-    Args:
-        mode: name of a mode of ``torch.compile``.
     """
     modes = torch._inductor.list_mode_options(mode)
     return {**modes, "fallback_random": True, "epilogue_fusion": False}
@@ -273,9 +271,9 @@ def wrap(config: RunConfig, task: Task, world: World) -> nn.Module:
         world: this process's place among the run's processes.
     """
     launch = config.launch
-    compiles = launch.compiles(world.device.type, config.method)
+    compiles = config.compiles(world.device.type)
     if compiles:
-        options = compiler_options(launch.compile_mode)
+        options = _compiler_options(launch.compile_mode)
         compile_networks(task, may_fail=launch.compile is None, options=options)
     if world.size == 1:
         return task

@@ -19,10 +19,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scaledrelu.config.compose import finalize
+from scaledrelu.config.hydra_plugins import is_search
 from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.launchers import is_search
-from scaledrelu.config.places import CONF_DIR, expand_home, expand_overrides
+from scaledrelu.config.overrides import expand_overrides
+from scaledrelu.config.places import CONF_DIR, expand_home
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import (
     HYDRA_MODE,
@@ -109,14 +110,14 @@ class Command:
         asked = read_arguments(expand_overrides(sys.argv[1:]))
         sys.argv[1:] = ready_for_hydra(asked, CONF_DIR)
         if asked.help:
-            print_out(help_text(CONF_DIR, text))
+            _print_out(help_text(CONF_DIR, text))
             return 0
         if asked.shell_completion and asked.overrides[0].startswith("query"):
-            return complete(job)
+            return _complete(job)
         try:
-            refuse_several_in_ranks(asked)
+            _refuse_several_in_ranks(asked)
         except ConfigError:
-            if first_rank():
+            if _first_rank():
                 raise
             time.sleep(WAIT_S)  # torchrun ends all when one is gone; the first has to say it before
             return EXIT_WRONG_INPUT
@@ -168,7 +169,7 @@ class Command:
         status = 0
         searches = is_search(asked.overrides)
         try:
-            with no_trial_after(was_interrupted) if searches else contextlib.nullcontext():
+            with no_trial_after(_was_interrupted) if searches else contextlib.nullcontext():
                 job()
         except SystemExit as ended:  # Hydra's, which has printed the reason
             return EXIT_WRONG_INPUT if ended.code and asked.cfg else int(ended.code or 0)
@@ -181,10 +182,10 @@ class Command:
         except Exception as error:
             if is_of_optuna(error):
                 return self._conclude_search(error)
-            if (line := reason_outside(error)) is None:
+            if (line := _reason_outside(error)) is None:
                 raise
-            print_error(line)
-            status = EXIT_WRONG_INPUT if has_no_place(error) else EXIT_FAILED
+            _print_error(line)
+            status = EXIT_WRONG_INPUT if _has_no_place(error) else EXIT_FAILED
         return status or self._conclude()
 
     def _conclude_search(self, error: Exception) -> int:
@@ -192,7 +193,7 @@ class Command:
         status = self._conclude()
         if str(error) == NO_TRIAL:  # and so no best one: how each ended has been said
             return status or EXIT_FAILED
-        print_error(f"Optuna stopped: {complaint(error)}")
+        _print_error(f"Optuna stopped: {complaint(error)}")
         return EXIT_FAILED
 
     def _conclude(self) -> int:
@@ -204,22 +205,16 @@ class Command:
         status = exit_status([report.ended for report in all_reports])
         if status == EXIT_WRONG_INPUT:
             for reason in dict.fromkeys(report.reason for report in all_reports):
-                print_error(reason)
-        elif found and first_rank():
-            print_out(self._table(MultirunFolder.path, MultirunFolder.results))
+                _print_error(reason)
+        elif found and _first_rank():
+            _print_out(self._table(MultirunFolder.path, MultirunFolder.results))
         return status
 
 
-def refuse_several_in_ranks(asked: Namespace) -> None:
+def _refuse_several_in_ranks(asked: Namespace) -> None:
     """Refuse several runs where torchrun or srun started several processes.
 
     Their meeting place serves one group; that of a second run would not come together.
-
-    Args:
-        asked: flags and overrides.
-
-    Raises:
-        ConfigError: in every process.
     """
     mode = f"{HYDRA_MODE}=MULTIRUN"
     ranks = ranks_of_process()
@@ -233,14 +228,14 @@ def refuse_several_in_ranks(asked: Namespace) -> None:
     )
 
 
-def was_interrupted() -> bool:
+def _was_interrupted() -> bool:
     """Say whether a job of this multirun was interrupted, in whichever process it ran."""
     folder = MultirunFolder.path
     endings = [] if folder is None else read_endings(folder)
     return any(ending.ended is Ended.INTERRUPTED for ending in endings)
 
 
-def reason_outside(error: Exception) -> str | None:
+def _reason_outside(error: Exception) -> str | None:
     """Return one line if the results folder or a worker of a launcher failed; None for a bug."""
     if isinstance(error, OSError):
         return cannot_use(error, MultirunFolder.path or ".")
@@ -254,19 +249,19 @@ def reason_outside(error: Exception) -> str | None:
     return None
 
 
-def has_no_place(error: Exception) -> bool:
+def _has_no_place(error: Exception) -> bool:
     """Say whether no job was started, since the results folder cannot be written."""
     folder = MultirunFolder.path
     is_wrong = isinstance(error, OSError) and error.errno not in FULL
     return is_wrong and folder is not None and not has_endings(folder)
 
 
-def first_rank() -> bool:
+def _first_rank() -> bool:
     """Whether this process prints for all that torchrun or srun started."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
-def complete(job: Callable[[], object]) -> int:
+def _complete(job: Callable[[], object]) -> int:
     """Answer the shell's request for completions, without internal groups."""
     words = io.StringIO()
     os.environ["COMP_LINE"] = plain_call(os.environ["COMP_LINE"])
@@ -276,17 +271,17 @@ def complete(job: Callable[[], object]) -> int:
         contextlib.redirect_stdout(words),
     ):
         job()
-    print_out(" ".join(visible_words(words.getvalue().split(), CONF_DIR)))
+    _print_out(" ".join(visible_words(words.getvalue().split(), CONF_DIR)))
     return 0
 
 
-def print_out(text: str) -> None:
+def _print_out(text: str) -> None:
     """Write to standard output, at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def print_error(line: str) -> None:
+def _print_error(line: str) -> None:
     """Write one line about a mistake to standard error."""
     sys.stderr.write(f"error: {line}\n")
 

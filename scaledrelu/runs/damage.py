@@ -6,7 +6,6 @@ Reads text and JSON and checks them; what they mean is decided elsewhere (``reco
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 from pathlib import Path
@@ -126,72 +125,14 @@ def mapping_of(value: Any, what: str) -> dict[str, Any]:
         value: the value to check.
         what: its name in the error.
     """
-    return _of_type(value, dict, what)
-
-
-def text_of(value: Any, what: str) -> str:
-    """Return a string; raise a TypeError for anything else.
-
-    Args:
-        value: the value to check.
-        what: its name in the error.
-    """
-    return _of_type(value, str, what)
-
-
-def numbers_of(values: Any, what: str) -> dict[str, float]:
-    """Return a JSON object of numbers; raise a TypeError for anything else.
-
-    Args:
-        values: the value to check.
-        what: its name in the error.
-    """
-    return {name: _number(value, name) for name, value in mapping_of(values, what).items()}
-
-
-def counts_of(values: Any, what: str) -> dict[str, int]:
-    """Return a JSON object of whole numbers from 0 on; raise an error for anything else.
-
-    Args:
-        values: the value to check.
-        what: its name in the error.
-    """
-    found = mapping_of(values, what)
-    for name, value in found.items():
-        if type(value) is not int or value < 0:
-            raise TypeError(f"{name} of {what} is {value!r}, not a whole number from 0 on")
-    return found
-
-
-def finite_of(value: Any, what: str) -> float:
-    """Return a finite number; raise a TypeError or ValueError for anything else.
-
-    Args:
-        value: the value to check.
-        what: its name in the error.
-    """
-    number = _number(value, what)
-    if not math.isfinite(number):
-        raise ValueError(f"{what} is {number}")
-    return number
+    if not isinstance(value, dict):
+        raise TypeError(f"{what} is a {type(value).__name__}, not a dict")
+    return value
 
 
 def _unreadable(path: Path, error: OSError) -> RecordError:
     line = refused_reading(path)
     return RecordError(line or f"{path}: cannot be read ({error.strerror})")
-
-
-def _of_type(value: Any, kind: type, what: str) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(f"{what} is a {type(value).__name__}, not a {kind.__name__}")
-    return value
-
-
-def _number(value: Any, what: str) -> float:
-    """Return a number of JSON, or one of the three that JSON cannot write."""
-    if type(value) not in (int, float) and value not in ("nan", "inf", "-inf"):
-        raise TypeError(f"{what} is a {type(value).__name__}, not a number")
-    return float(value)
 
 
 def _refuse(constant: str) -> None:

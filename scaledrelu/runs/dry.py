@@ -52,7 +52,7 @@ def dry_step(config: RunConfig, *, num_classes: int, device: str = "cpu") -> Dry
     t = Progress(0, schedule.total_steps, 0, STEPS_PER_EPOCH)
     groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
     report = update(prepare_for(config, task, num_classes, world.device)(groups, t), t)
-    # A loss scaler may find its first scale too large and skip the step, which is no failure.
+    # A loss scaler may find its first scale too large and skip the step, which is not a failure.
     scaled = config.precision.loss_scaling
     if not (torch.isfinite(report.loss) and (scaled or torch.isfinite(report.grad_norm))):
         raise RuntimeError(f"loss {float(report.loss)}, gradient norm {float(report.grad_norm)}")
@@ -93,20 +93,14 @@ def noise(config: RunConfig, num_classes: int, group: int) -> RawBatch:
         batch = replace(batch, local=torch.randn(shape, generator=generator))
     if not config.data.has_labels:
         return batch
-    maps, boxes = random_labels(count, num_classes, generator)
+    maps, boxes = _random_labels(count, num_classes, generator)
     return replace(batch, maps=maps, boxes=boxes)
 
 
-def random_labels(
+def _random_labels(
     count: int, num_classes: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return random label maps of the published shape (recipes B.4) and random crop boxes.
-
-    Args:
-        count: number of images.
-        num_classes: C.
-        generator: random generator of the draws.
-    """
+    """Return random label maps of the published shape (recipes B.4) and random crop boxes."""
     cells = torch.randn(count, num_classes, MAP_SIDE, MAP_SIDE, generator=generator)
     best = cells.topk(min(MAP_DEPTH, num_classes), 1)
     length = 0.3 + 0.7 * torch.rand(count, 2, generator=generator)

@@ -13,8 +13,6 @@ from scaledrelu.config.evaluation import BEST_EPOCH
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.places import EVIDENCE
 from scaledrelu.config.run import RunConfig
-from scaledrelu.data.datasets import Splits
-from scaledrelu.data.reid import ReidSplits
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.divergence import Verdict
 from scaledrelu.engine.logbook import Logbook, in_words
@@ -33,7 +31,8 @@ from scaledrelu.runs.provenance import (
     skipped_images,
     versions,
 )
-from scaledrelu.runs.record import Outcome, Result, write_result
+from scaledrelu.runs.record import write_result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.text import duration
 
 log = logging.getLogger(__name__)
@@ -73,19 +72,27 @@ def execute(
             if world.is_main:
                 log.info(STOPPED, name, ending.cursor.step)
             return None
-        evidence = collect_evidence(config, job.training, job.validation, ending.cursor)
-        shares = gather_shares(job.splits, world)
-        outcome = Outcome.CRASH if ending.verdict else Outcome.OK
-        if world.is_main:
-            write_atomic(folder / EVIDENCE, pack(evidence))
-            result = make_result(config, job, world, ending, shares)
-            write_result(folder, result, canonical(config))
-            report_outcome(name, result, ending.verdict)
-        world.barrier()
-        return outcome
+        _write(config, job, world, ending, folder)
+        return _outcome(ending)
     finally:
         logbook.close()
         job.close()
+
+
+def _write(config: RunConfig, job: Job, world: World, ending: Ending, folder: Path) -> None:
+    """Write evidence and result, on the main process; the others help to gather them."""
+    evidence = collect_evidence(config, job.training, job.validation, ending.cursor)
+    shares = gather_shares(job.splits, world)
+    if world.is_main:
+        write_atomic(folder / EVIDENCE, pack(evidence))
+        result = make_result(config, job, world, ending, shares)
+        write_result(folder, result, canonical(config))
+        _report_outcome(result, ending.verdict)
+    world.barrier()
+
+
+def _outcome(ending: Ending) -> Outcome:
+    return Outcome.CRASH if ending.verdict else Outcome.OK
 
 
 def make_result(
@@ -111,22 +118,14 @@ def make_result(
         }
     return Result(
         run_id=run_id(config),
-        outcome=Outcome.CRASH if verdict else Outcome.OK,
+        outcome=_outcome(ending),
         metrics=metrics,
         crash=describe_crash(job.training, verdict) if verdict else None,
         provenance=provenance(config, job, world, shares),
         seconds=round(cursor.seconds, 2),
         judgement=describe_judgement(job.training),
-        data=data_sizes(job.splits),
+        data=job.splits.sizes,
     )
-
-
-def data_sizes(splits: Splits | ReidSplits) -> dict[str, int]:
-    """Return the numbers of images per split (for ReID ``val`` is the queries) and of classes."""
-    sizes = {"train": len(splits.train), "val": len(splits.val), "classes": splits.num_classes}
-    if isinstance(splits, ReidSplits):
-        sizes["gallery"] = len(splits.gallery)
-    return sizes
 
 
 def provenance(
@@ -146,7 +145,7 @@ def provenance(
         "groups_per_device": job.groups_per_device,
         "threads": torch.get_num_threads(),
         "lr_base": config.lr.base,
-        "lr_effective": job.lr_effective,
+        "lr_effective": config.peak_lr,
         "autocast": config.precision.autocast,
         "attention": config.precision.attention,
         "parameters": sum(p.numel() for p in job.training.task.backbone.parameters()),
@@ -156,16 +155,10 @@ def provenance(
     }
 
 
-def report_outcome(name: str, result: Result, verdict: Verdict | None) -> None:
-    """Log the last line of a run, and any dead stretch that was no crash.
-
-    Args:
-        name: run id.
-        result: the run's result.
-        verdict: the judge's verdict; None without a crash.
-    """
+def _report_outcome(result: Result, verdict: Verdict | None) -> None:
+    """Log the last line of a run, and any dead stretch that was not a crash."""
     ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
     found = in_words(result.metrics) or "no evaluation yet"
-    log.info("%s: %s; %s; %s", name, ending, found, duration(result.seconds))
+    log.info("%s: %s; %s; %s", result.run_id, ending, found, duration(result.seconds))
     if result.judgement and result.judgement["remark"]:
-        log.info("%s: %s", name, result.judgement["remark"])
+        log.info("%s: %s", result.run_id, result.judgement["remark"])

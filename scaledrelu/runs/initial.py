@@ -25,11 +25,10 @@ from scaledrelu.config.stored import CONFIG_YAML, from_stored, from_yaml
 from scaledrelu.config.trust import check_targets
 from scaledrelu.engine.checkpoint import LAST, read_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError
-from scaledrelu.models.weight_files import file_sha256, open_weights
+from scaledrelu.models.weight_files import open_weights, sha256_or_error
 from scaledrelu.models.weights import Grid, LoadReport, read_backbone
 from scaledrelu.runs.damage import UNREADABLE, RecordError, in_short, keep, read_text
 from scaledrelu.runs.record import (
-    Result,
     Status,
     read_config,
     read_error,
@@ -37,6 +36,7 @@ from scaledrelu.runs.record import (
     read_status,
     run_directory,
 )
+from scaledrelu.runs.result import Result
 from scaledrelu.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def load_initial(config: RunConfig, task: Task) -> LoadReport | None:
     networks = task.networks()
     reports = [_load(config, network) for network in networks]
     for network in networks:
-        reset_head(network, scale=init.head_scale)
+        _reset_head(network, scale=init.head_scale)
     for line in reports[0].lines():
         log.info(line)
     return reports[0]
@@ -136,12 +136,8 @@ def stored_config(folder: Path, *, trust: Sequence[str] = ()) -> RunConfig:
 
 
 @torch.no_grad()
-def reset_head(network: nn.Module, *, scale: float) -> None:
+def _reset_head(network: nn.Module, *, scale: float) -> None:
     """Start a classifier anew: truncated normal 0.02, times ``scale``; bias 0.
-
-    Args:
-        network: a timm model, with ``get_classifier``.
-        scale: factor on the usual standard deviation.
 
     Source: recipes F (DINO issue #31 for the scale; its value is an assumption).
     """
@@ -183,7 +179,7 @@ def _check_network(upstream: RunConfig, own: RunConfig) -> None:
 
 
 def _check_sha256(path: str, expected: str) -> None:
-    found = file_sha256(path)
+    found = sha256_or_error(path)
     if found != expected.lower():
         raise CheckpointError(
             f"{path}: its sha256 is {found}, but init.sha256={expected}; fetch the file again, or "

@@ -16,7 +16,7 @@ def describe_judgement(training: Training) -> dict[str, Any]:
 
     ``last_mean`` is the mean loss of the last window that ended, None if the run ended before one
     did; steps and epochs count from 0. ``remark`` is a sentence if the run left a dead stretch
-    again, which is no crash.
+    again, which is not a crash.
     """
     judge, per_epoch = training.judge, training.loader.steps_per_epoch
     rule, finding = judge.rule, judge.finding

@@ -214,6 +214,15 @@ def _attempt(folder: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+def stat_of(pid: int) -> list[str]:
+    """Return what Linux says of a process, from its state on: fields 3 to 52 of proc_pid_stat(5).
+
+    Raises:
+        OSError: there is no such process, or no /proc.
+    """
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def _heartbeat(path: Path, ended: threading.Event) -> None:
     while not ended.wait(BEAT_S):
         with contextlib.suppress(OSError):
@@ -243,7 +252,7 @@ def _boot_id() -> str | None:
 def _start_time(pid: int) -> str | None:
     """Return the start time of a live process from /proc; None for the dead, zombies included."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = stat_of(pid)
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]

@@ -18,7 +18,7 @@ from scaledrelu.engine.mirror import check_online as check_online
 from scaledrelu.engine.mirror import mode_here as mode_here
 from scaledrelu.engine.mirror_afterwards import Sender as Sender
 from scaledrelu.engine.wandb_run import from_environment
-from scaledrelu.runs.planned import stored_config
+from scaledrelu.runs.planned import config_or_none
 from scaledrelu.runs.record import times_redone
 
 LABELLED = ("model", "stem", "ffn", "optimizer", "lr", "warmup", "precision")
@@ -70,7 +70,7 @@ def upstream_of(config: RunConfig) -> RunConfig | None:
     """Return the configuration of the run that a run starts from; None if it is not on disk."""
     if config.init.run is None:
         return None
-    return stored_config(config.paths.results, config.init.run)
+    return config_or_none(config.paths.results, config.init.run)
 
 
 def shown_config(config: RunConfig) -> dict[str, Any]:

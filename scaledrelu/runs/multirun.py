@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from scaledrelu.config.places import quoted
+from scaledrelu.config.overrides import quoted
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import RunError
 from scaledrelu.files import write_atomic

@@ -79,7 +79,7 @@ class Evaluators:
         with self.autocast():
             with watch_largest(backbone) as largest, watch_tokens(backbone) as layers:
                 backbone(images)
-            observed = look_inside(backbone, layers or layer_tokens(backbone, images))
+            observed = _look_inside(backbone, layers or layer_tokens(backbone, images))
         arrays["max/activation"] = largest.activation.cpu()
         arrays["max/score"] = largest.score.cpu()
         if self.with_channels:
@@ -89,16 +89,12 @@ class Evaluators:
         return Evaluation(metrics, arrays, observed)
 
 
-def look_inside(backbone: nn.Module, layers: Sequence[Tensor]) -> dict[str, float]:
+def _look_inside(backbone: nn.Module, layers: Sequence[Tensor]) -> dict[str, float]:
     """Return what one evaluation records of the network itself.
 
     Per layer, as in Figure 1 but over a few images only: ``similarity/absolute_00``, ... and
     ``similarity/signed_00``, ... Over the channels of the stem's last scaled ReLU, where it has
     one: ``stem/alpha_min``, ``_mean``, ``_max`` and the same of ``beta``.
-
-    Args:
-        backbone: the network, in evaluation mode.
-        layers: the tokens (B, N, D) of its layers for the probe's images.
     """
     found = [layer_similarity(tokens_BND) for tokens_BND in layers]
     observed = {}
@@ -146,21 +142,7 @@ def build_evaluation(
             evaluator needs them.
     """
     autocast = partial(autocast_context, config.precision.autocast, world.device)
-    offered = {
-        "batches": partial(iter, validation),
-        "num_images": validation.num_images,
-        "training": partial(shard_of, config, splits.train, world),
-        "num_training": len(splits.train),
-        "reduce_sum": world.reduce_sum,
-        "autocast": autocast,
-    }
-    if isinstance(splits, ReidSplits):
-        offered |= {
-            "query": partial(iter, validation),
-            "gallery": partial(shard_of, config, splits.gallery, world),
-        }
-        people = ("query_ids", "query_cameras", "gallery_ids", "gallery_cameras")
-        offered |= {name: getattr(splits, name) for name in people}
+    offered = {**_offered(config, validation, world, splits), "autocast": autocast}
     evaluators = []
     for build in config.evaluation.build:
         wanted = parameters_of(build)
@@ -182,6 +164,27 @@ def build_evaluation(
     )
 
 
+def _offered(
+    config: RunConfig, validation: Validation, world: World, splits: Splits | ReidSplits
+) -> dict[str, Any]:
+    """Return what evaluators may ask for, by the names of their arguments."""
+    offered = {
+        "batches": partial(iter, validation),
+        "num_images": validation.num_images,
+        "training": partial(shard_of, config, splits.train, world),
+        "num_training": len(splits.train),
+        "reduce_sum": world.reduce_sum,
+    }
+    if isinstance(splits, ReidSplits):
+        offered |= {
+            "query": partial(iter, validation),
+            "gallery": partial(shard_of, config, splits.gallery, world),
+        }
+        people = ("query_ids", "query_cameras", "gallery_ids", "gallery_cameras")
+        offered |= {name: getattr(splits, name) for name in people}
+    return offered
+
+
 def uncompiled(config: RunConfig, device: torch.device) -> AbstractContextManager[Any]:
     """Return a context in which compiled networks run as they were written.
 
@@ -189,7 +192,7 @@ def uncompiled(config: RunConfig, device: torch.device) -> AbstractContextManage
         config: the run's configuration.
         device: the device of its networks.
     """
-    if not config.launch.compiles(device.type, config.method):
+    if not config.compiles(device.type):
         return nullcontext()  # not without need: the other loads the compiler, which takes seconds
     return torch.compiler.set_stance("force_eager")
 
@@ -218,21 +221,11 @@ def collect_evidence(
         validation: this process's shard.
         cursor: where training ended.
     """
-    world, headline, backbone = training.world, training.headline, training.task.backbone
+    headline, backbone = training.headline, training.task.backbone
     name = headline.removeprefix("val/")
     backbone.eval()
-    sums, images_seen = None, 0
-    for batch in validation:
-        with autocast_context(config.precision.autocast, world.device):
-            layers = layer_tokens(backbone, batch.images)
-        found = [layer_similarity(tokens) for tokens in layers]
-        rows = torch.stack([torch.stack((f.absolute, f.signed)) for f in found]).double() * len(
-            batch.images
-        )
-        sums = rows if sums is None else sums + rows
-        images_seen += len(batch.images)
-    count = world.reduce_sum(torch.tensor(float(images_seen), device=world.device))
-    similarity = (world.reduce_sum(sums) / count).cpu().numpy()
+    autocast = partial(autocast_context, config.precision.autocast, training.world.device)
+    similarity = _similarity(backbone, validation, training.world, autocast)
     evidence = {
         "similarity/absolute": similarity[:, 0],
         "similarity/signed": similarity[:, 1],
@@ -248,6 +241,26 @@ def collect_evidence(
         }
     evidence.update({name: value.numpy() for name, value in cursor.arrays.items()})
     return evidence
+
+
+def _similarity(
+    backbone: nn.Module,
+    validation: Validation,
+    world: World,
+    autocast: partial[AbstractContextManager[Any]],
+) -> np.ndarray:
+    """Return the mean similarity of all images, absolute and signed, for each layer."""
+    sums, images_seen = None, 0
+    for batch in validation:
+        with autocast():
+            layers = layer_tokens(backbone, batch.images)
+        found = [layer_similarity(tokens) for tokens in layers]
+        means = torch.stack([torch.stack((f.absolute, f.signed)) for f in found])
+        rows = means.double() * len(batch.images)
+        sums = rows if sums is None else sums + rows
+        images_seen += len(batch.images)
+    count = world.reduce_sum(torch.tensor(float(images_seen), device=world.device))
+    return (world.reduce_sum(sums) / count).cpu().numpy()
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:

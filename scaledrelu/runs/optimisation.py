@@ -12,6 +12,8 @@ from scaledrelu.config.divergence import DivergenceConfig
 from scaledrelu.config.optimizer import OptimizerConfig
 from scaledrelu.config.precision import PrecisionConfig
 from scaledrelu.config.run import RunConfig
+from scaledrelu.engine.divergence import Judge
+from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.windows import Rule
 from scaledrelu.optim.cosine import CosineSchedule, half_cosine
 from scaledrelu.optim.params import parameter_groups
@@ -100,6 +102,29 @@ def build_scaler(precision: PrecisionConfig, device: torch.device) -> torch.amp.
         init_scale=precision.initial_scale,
         growth_interval=precision.growth_interval,
     )
+
+
+def build_ema(config: RunConfig, task: Task) -> Ema | None:
+    """Build the moving average of the weights, if the recipe has one.
+
+    Args:
+        config: the run's configuration.
+        task: the task, on its device.
+    """
+    return Ema(task, config.ema.decay) if config.ema else None
+
+
+def build_judge(config: RunConfig, task: Task, schedule: LrSchedule, device: torch.device) -> Judge:
+    """Build the judge of divergence.
+
+    Args:
+        config: the run's configuration.
+        task: its chance loss is the reference.
+        schedule: the run's learning-rate schedule.
+        device: the task's device.
+    """
+    rule = judge_rule(config.divergence, task, schedule)
+    return Judge(rule, device=device, read_every=config.launch.log_every_steps)
 
 
 def judge_rule(divergence: DivergenceConfig, task: Task, schedule: LrSchedule) -> Rule:

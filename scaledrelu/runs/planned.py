@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.digest import label_digest, pin_data_digest
+from scaledrelu.config.group import parent_of
 from scaledrelu.config.identity import is_transient, run_id
 from scaledrelu.config.overrides import parse_overrides
 from scaledrelu.config.places import expand_places
@@ -90,7 +91,7 @@ def read_planned(results: str | Path, name: str, *, changes: Sequence[str] = ())
     return config
 
 
-def stored_config(results: str | Path, name: str) -> RunConfig | None:
+def config_or_none(results: str | Path, name: str) -> RunConfig | None:
     """Return the configuration that a run was trained with; None without a file that tells it.
 
     For what only describes a run: neither the data nor the trusted modules are looked at.
@@ -101,11 +102,10 @@ def stored_config(results: str | Path, name: str) -> RunConfig | None:
     """
     path = run_directory(results, name) / CONFIG_YAML
     try:
-        text = read_text(path, advice=REPLAN)
-        config = None if text is None else from_stored(from_yaml(text))
-    except (yaml.YAMLError, ScaledReluError, *UNREADABLE):
+        config = from_stored(_read(path, name, results))
+    except (ScaledReluError, *UNREADABLE):
         return None
-    return config if config is not None and run_id(config) == name else None
+    return config if run_id(config) == name else None
 
 
 def planned_as(folder: Path) -> str | None:
@@ -137,15 +137,12 @@ def _change(raw: dict[str, Any], key: str, value: Any, typed: str) -> None:
             f"{typed}: cannot be changed, since --run trains a run as it was planned; allowed: "
             "paths.results, launch.<field>, wandb.<field>, data.root, init.path, trust"
         )
-    *groups, leaf = key.split(".")
     if isinstance(raw.get(key), dict):
         raise ConfigError(
             f"{typed}: {key} is a group; give one of its fields, e.g. launch.workers=4"
         )
-    place: Any = raw
-    for group in groups:
-        place = place.get(group) if isinstance(place, dict) else None
-    if not isinstance(place, dict) or leaf not in place:
+    place, leaf = parent_of(raw, key), key.rpartition(".")[2]
+    if place is None or leaf not in place:
         raise ConfigError(f"{typed}: no such field; give a field, e.g. launch.workers=4")
     place[leaf] = value
 
@@ -158,11 +155,11 @@ def _check_files(config: RunConfig) -> None:
     """
     data = config.data
     if OWN_DIGEST.fullmatch(data.digest or "") and data.root is not None:
-        again = pin_data_digest(replace(config, data=replace(data, digest=None)))
+        again = pin_data_digest(replace(config, data=replace(data, digest=None)), known={})
         _compare("data.root", data.root, data.digest, again.data.digest)
     labels = data.token_labels_digest or ""
     if OWN_DIGEST.fullmatch(labels):
-        _compare("data.token_labels", data.token_labels, labels, label_digest(config))
+        _compare("data.token_labels", data.token_labels, labels, label_digest(config, known={}))
 
 
 def _compare(key: str, place: str, planned: str, found: str | None) -> None:

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 # SLURM announces the time limit with the signal of its --signal option; submitit asks for USR2.
 TIME_IS_UP = (signal.SIGUSR1, signal.SIGUSR2)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, *TIME_IS_UP)
+OF_THE_AGENT = (signal.SIGHUP, signal.SIGQUIT)  # torch's elastic agent replaces their handlers
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 
 _parent: int | None = None  # this process stops when that one is gone
@@ -86,7 +87,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
             raise KeyboardInterrupt
         request.signals.append(number)
 
-    with _handlers(SIGNALS, handle):
+    with _handlers(handle):
         yield request
 
 
@@ -116,13 +117,13 @@ def pass_on_signals() -> Iterator[StopRequest]:
             for worker in workers:
                 worker.terminate()
 
-    with keep_handlers(), _handlers(SIGNALS, handle):
+    with _handlers(handle, restored=(*SIGNALS, *OF_THE_AGENT)):
         yield request
 
 
-def requeue_job(environment: Mapping[str, str] = os.environ) -> bool:
+def requeue_job() -> bool:
     """Queue this SLURM job again under its own id; return whether SLURM will start it once more."""
-    job = slurm_job(environment)
+    job = _slurm_job()
     if job is None:
         return False
     try:
@@ -143,33 +144,22 @@ def requeue_job(environment: Mapping[str, str] = os.environ) -> bool:
     return True
 
 
-def slurm_job(environment: Mapping[str, str] = os.environ) -> str | None:
+def _slurm_job() -> str | None:
     """Return the id of the SLURM job around this process, ``<array>_<task>`` inside an array."""
-    array = environment.get("SLURM_ARRAY_JOB_ID")
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
     if array is not None:  # the plain id of one task of an array may name the whole array
-        return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}"
-    return environment.get("SLURM_JOB_ID")
+        return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ.get("SLURM_JOB_ID")
 
 
 @contextlib.contextmanager
-def keep_handlers() -> Iterator[None]:
-    """Restore the signal handlers that torch's elastic agent replaces."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-    before = {number: signal.getsignal(number) for number in numbers}
+def _handlers(
+    handle: Callable[[int, Any], None], *, restored: Sequence[int] = SIGNALS
+) -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in restored}
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _handlers(numbers: Sequence[int], handle: Callable[[int, Any], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handle) for number in numbers}
-    try:
+        for number in SIGNALS:
+            signal.signal(number, handle)
         yield
     finally:
         for number, handler in before.items():

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
 
 from scaledrelu.config.launch import PathsConfig
-from scaledrelu.config.places import EVIDENCE
 from scaledrelu.data.reid import ReidSplits
 from scaledrelu.errors import ConfigError
 from scaledrelu.evals.ranking_picture import RankedQuery, draw_rankings
-from scaledrelu.runs.damage import RecordError, in_short, keep
+from scaledrelu.runs.damage import RecordError, keep
+from scaledrelu.runs.evidence import read_arrays
 from scaledrelu.runs.feed import open_data
 from scaledrelu.runs.initial import stored_config
 from scaledrelu.runs.record import run_directory
@@ -40,17 +39,15 @@ def ranking_picture(
             that is not trusted.
     """
     folder = run_directory(results, run_id)
-    if not (folder / EVIDENCE).exists():
-        raise ConfigError(f"{folder}: no finished run with evidence; train it first")
     try:
-        with np.load(folder / EVIDENCE) as evidence:
-            if FIRST_PLACES not in evidence:
-                raise ConfigError(f"{folder}: has no rankings; choose a re-identification run")
-            pictured, places = evidence[PICTURED], evidence[FIRST_PLACES]
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
-        raise RecordError(
-            f"{folder / EVIDENCE}: damaged ({in_short(error)}); {keep(folder)}"
-        ) from error
+        evidence = read_arrays(folder, (PICTURED, FIRST_PLACES))
+    except RecordError as error:
+        raise RecordError(f"{folder}: {error}; {keep(folder)}") from error
+    if evidence is None:
+        raise ConfigError(f"{folder}: no finished run with evidence; train it first")
+    if len(evidence) < 2:
+        raise ConfigError(f"{folder}: has no rankings; choose a re-identification run")
+    pictured, places = evidence[PICTURED], evidence[FIRST_PLACES]
     config = stored_config(folder, trust=trust)
     config = replace(config, paths=PathsConfig(results=str(results)))
     splits = open_data(config)

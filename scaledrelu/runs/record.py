@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.group import folder_name
-from scaledrelu.config.places import CONFIG as CONFIG
-from scaledrelu.config.places import runs_root as runs_root
-from scaledrelu.engine.saved import Saved as Saved
+from scaledrelu.config.places import CONFIG, runs_root
+from scaledrelu.engine.saved import Saved as Saved  # for those who may not look into engine/
 from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.files import write_atomic
 from scaledrelu.runs.damage import (
@@ -31,9 +30,7 @@ from scaledrelu.runs.damage import (
     read_text,
 )
 from scaledrelu.runs.lock import is_busy
-from scaledrelu.runs.result import RESULT as RESULT
-from scaledrelu.runs.result import Outcome as Outcome
-from scaledrelu.runs.result import Result as Result
+from scaledrelu.runs.result import RESULT, Result
 
 ERROR = "error.txt"
 LONGEST_REASON = 1000  # characters
@@ -63,7 +60,7 @@ def run_directory(results: str | Path, run_id: str) -> Path:
         run_id: the run's id.
 
     Raises:
-        ConfigError: if the id is no plain name.
+        ConfigError: if the id is not a plain name.
     """
     return runs_root(results) / folder_name(run_id, what="run id")
 

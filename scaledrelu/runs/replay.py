@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scaledrelu.config.places import METRICS
+from scaledrelu.config.places import METRICS, runs_root
 from scaledrelu.config.run import RunConfig
+from scaledrelu.config.stored import CONFIG_YAML
 from scaledrelu.engine.checkpoint import read_checkpoint
 from scaledrelu.engine.distributed import World, join_world
 from scaledrelu.engine.logbook import Logbook
@@ -23,8 +24,8 @@ from scaledrelu.errors import CheckpointError, ConfigError, RunError, nearest
 from scaledrelu.runs.build import build
 from scaledrelu.runs.planned import read_planned
 from scaledrelu.runs.provenance import device_name
-from scaledrelu.runs.record import Outcome, Result, read_result, run_directory, runs_root
-from scaledrelu.runs.result import COLLAPSED
+from scaledrelu.runs.record import read_result, run_directory
+from scaledrelu.runs.result import COLLAPSED, Outcome, Result
 
 FEWEST_STEPS = 5  # of a replay, if a checkpoint is that far from the crash
 PLAIN = (  # to be watched
@@ -129,7 +130,7 @@ def find_crashed(results: str | Path, run_id: str, *, trust: Sequence[str] = ())
         raise ConfigError(f"{run_id}: did not crash ({result.outcome}); there is nothing to find")
     crash_step, config = result.crash["step"], None
     states = _checkpoints(folder, before=crash_step + 1)
-    if (folder / "config.yaml").is_file():
+    if (folder / CONFIG_YAML).is_file():
         changes = [*PLAIN, "launch.fp16_on_cpu=true"]
         changes += [f"trust=[{','.join(trust)}]"] if trust else []
         config = read_planned(results, run_id, changes=changes)

@@ -14,18 +14,15 @@ from scaledrelu.runs.damage import (
     FINISH,
     UNREADABLE,
     RecordError,
-    counts_of,
-    finite_of,
     in_short,
     mapping_of,
-    numbers_of,
     read_json,
-    text_of,
 )
 
 RESULT = "result.json"
 MOST_PERCENT = 100 + 1e-6  # means of many values may round up
-COLLAPSED = "collapsed"  # the kind of crash that leaves a finite loss
+NON_FINITE = "non_finite"  # kinds of crash, as engine/divergence.py names them
+COLLAPSED = "collapsed"  # the one that leaves a finite loss
 WORST = 0.0  # of a headline metric: all are shares in percent
 IN_REPORTS = ("device", "torch", "timm", "commit")  # fields of the provenance
 
@@ -118,14 +115,14 @@ class Result:
         try:
             raw = read_json(text)
             return cls(
-                run_id=text_of(raw["run_id"], "run_id"),
+                run_id=_text(raw["run_id"], "run_id"),
                 outcome=Outcome(raw["outcome"]),
                 metrics=_metrics(raw["metrics"]),
                 crash=_optional(raw["crash"], "crash"),
                 provenance=_provenance(raw["provenance"]),
-                seconds=finite_of(raw["seconds"], "seconds"),
+                seconds=_seconds(raw["seconds"]),
                 judgement=_optional(raw.get("judgement"), "judgement"),
-                data=counts_of(raw.get("data", {}), "data"),
+                data=_data(raw.get("data", {})),
             )
         except UNREADABLE as error:
             raise RecordError(
@@ -139,7 +136,8 @@ def _optional(value: Any, name: str) -> Mapping[str, Any] | None:
 
 def _metrics(value: Any) -> dict[str, float]:
     """Return the metrics; raise an error if there are none, or for an impossible percentage."""
-    metrics = numbers_of(value, "metrics")
+    found = mapping_of(value, "metrics")
+    metrics = {name: _number(number, name) for name, number in found.items()}
     for name, number in metrics.items():
         if is_percent(name) and math.isfinite(number) and not 0 <= number <= MOST_PERCENT:
             raise ValueError(f"{name} is {number:g}, not in [0, 100]")
@@ -151,8 +149,36 @@ def _provenance(value: Any) -> Mapping[str, Any]:
     found = mapping_of(value, "provenance")
     for name in IN_REPORTS:
         if found.get(name) is not None:
-            text_of(found[name], name)
+            _text(found[name], name)
     return found
+
+
+def _seconds(value: Any) -> float:
+    seconds = _number(value, "seconds")
+    if not math.isfinite(seconds):
+        raise ValueError(f"seconds is {seconds}")
+    return seconds
+
+
+def _data(value: Any) -> Mapping[str, int]:
+    found = mapping_of(value, "data")
+    for name, count in found.items():
+        if type(count) is not int or count < 0:
+            raise TypeError(f"{name} of data is {count!r}, not a whole number from 0 on")
+    return found
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a {type(value).__name__}, not a str")
+    return value
+
+
+def _number(value: Any, name: str) -> float:
+    """Return a number of JSON, or one of the three that JSON cannot write."""
+    if type(value) not in (int, float) and value not in ("nan", "inf", "-inf"):
+        raise TypeError(f"{name} is a {type(value).__name__}, not a number")
+    return float(value)
 
 
 def _plain(value: Any) -> Any:

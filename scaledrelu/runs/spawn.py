@@ -23,9 +23,7 @@ from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use, make_writable
 from scaledrelu.runs import blame, record
 from scaledrelu.runs.checkout import trained_elsewhere
-from scaledrelu.runs.ending import Ended as Ended
-from scaledrelu.runs.ending import JobReport as JobReport
-from scaledrelu.runs.ending import exit_status
+from scaledrelu.runs.ending import Ended, JobReport, exit_status
 from scaledrelu.runs.lock import BusyError, is_busy, one_of_many, only_writer
 from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.planned import read_planned
@@ -37,7 +35,7 @@ from scaledrelu.runs.process import (
     stop_on_signal,
     stop_with_parent,
 )
-from scaledrelu.runs.result import Result
+from scaledrelu.runs.result import Outcome, Result
 
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
@@ -93,7 +91,7 @@ def run_job(config: RunConfig) -> JobReport:
     copies: list[WandbMirror] = []
     report = _report(config, copies)
     for copy in copies:  # the lock is free and the process group left: W&B does not block a GPU
-        close_mirror(copy, report)
+        _close_mirror(copy, report)
     if report.time_is_up and config.launch.requeue and _rank() == 0:
         requeue_job()
     return report
@@ -141,7 +139,7 @@ def _no_place(config: RunConfig, folder: Path) -> str | None:
     return None
 
 
-def finished(config: RunConfig, folder: Path) -> record.Outcome | None:
+def finished(config: RunConfig, folder: Path) -> Outcome | None:
     """Return the outcome of a finished run; None if it is not finished.
 
     Args:
@@ -168,13 +166,8 @@ def _attempt(config: RunConfig, name: str, folder: Path, copies: list[WandbMirro
         return start(config, name, folder)
 
 
-def close_mirror(copy: WandbMirror, report: JobReport) -> None:
-    """Close a run's copy and tell W&B how the run ended.
-
-    Args:
-        copy: the W&B copy.
-        report: how the run ended.
-    """
+def _close_mirror(copy: WandbMirror, report: JobReport) -> None:
+    """Close a run's copy and tell W&B how the run ended."""
     copy.end(
         exit_code=0 if report.ended in (Ended.OK, Ended.CRASH) else 1,
         preempted=report.ended is Ended.INTERRUPTED,

@@ -1,4 +1,4 @@
-"""What a row is called: read from the run's own config, so that a label cannot differ from it."""
+"""What tables and rows are called: a label is read from the run's own config and cannot differ."""
 
 from __future__ import annotations
 
@@ -40,6 +40,15 @@ class Subject:
     paper_patch: int
 
 
+def title_of(name: str) -> str:
+    """Return what people call a table or a figure: ``Table 2, knn``, ``Figure 1``, ``Edge``."""
+    for kind in ("table", "figure"):
+        number = name.removeprefix(kind)
+        if number != name:
+            return f"{kind.title()} {number.replace('_', ', ')}"
+    return name.replace("_", " ").capitalize()
+
+
 def label(column: Column, subject: Subject) -> str:
     """Return the text of one label cell.
 
@@ -64,8 +73,10 @@ def label(column: Column, subject: Subject) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Return a config value as the paper prints numbers: 5e-4, 1.6e-3, 20, 0.1."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    """Return a config value as it is typed, numbers as the paper prints them: 1.6e-3, 20, null."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if not isinstance(value, int | float):
         return str(value)
     if value and abs(value) < 0.1:
         exponent = math.floor(math.log10(abs(value)) + 1e-9)

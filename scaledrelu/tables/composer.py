@@ -45,6 +45,10 @@ class Compose(Protocol):
         """Return the same without reading any file: the digests of data and weights are null."""
         ...
 
+    def save(self) -> None:
+        """Keep what was composed for the next command."""
+        ...
+
 
 class Composer:
     """Compose once per override list and configuration tree.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaledrelu.config.places import options_of
+from scaledrelu.config.options import options_of
 from scaledrelu.errors import TableError
 from scaledrelu.tables import reading
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
-from scaledrelu.runs.record import Result, Saved, Status
+from scaledrelu.runs.record import Saved, Status
+from scaledrelu.runs.result import Result
 from scaledrelu.tables.artifacts import PlannedArtifact
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.table import Column, Row, Table

@@ -19,7 +19,6 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import RecordError, check_runs
 from scaledrelu.runs.record import (
-    Result,
     Saved,
     Status,
     finished_result,
@@ -28,6 +27,7 @@ from scaledrelu.runs.record import (
     run_directory,
     unfinished_status,
 )
+from scaledrelu.runs.result import Result
 from scaledrelu.tables.artifacts import PlannedArtifact, inspect_artifact
 from scaledrelu.tables.captions import Subject, label
 from scaledrelu.tables.composer import Compose, Composed, Composer
@@ -124,8 +124,7 @@ def plan_loaded(
         compose=composer,
         overrides=settings.overrides,
     )
-    if isinstance(composer, Composer):
-        composer.save()
+    composer.save()
     return plan
 
 
@@ -216,7 +215,7 @@ class _Planner:
         science = with_start(alike.science, seed=seed, upstream=upstream)
         name = id_of(science, method=alike.config.method)
         if name not in self.runs:
-            overrides, config = alike.overrides, alike.config.with_seed(seed)
+            overrides, config = alike.overrides, replace(alike.config, seed=seed)
             if upstream is not None:
                 overrides = merge_overrides(overrides, ("init=run", f"init.run={upstream}"))
                 config = replace(config, init=replace(config.init, run=upstream))

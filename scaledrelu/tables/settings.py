@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from scaledrelu.config.overrides import NOT_OF_A_ROW, check_listed
-from scaledrelu.config.places import CONF_DIR, expand_overrides, options_of, runs_root
+from scaledrelu.config.options import options_of
+from scaledrelu.config.overrides import NOT_OF_A_ROW, check_listed, expand_overrides
+from scaledrelu.config.places import CONF_DIR, runs_root
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import check_runs
 from scaledrelu.tables.reading import check_keys, read_yaml

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.evaluation import is_percent
+from scaledrelu.config.options import options_of
 from scaledrelu.config.overrides import key_of
-from scaledrelu.config.places import options_of
 from scaledrelu.config.seeds import Seeds
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables import reading

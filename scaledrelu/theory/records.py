@@ -7,7 +7,6 @@ Shapes: T evaluations, C channels, L layers.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from scaledrelu.config.places import EVIDENCE, METRICS
+from scaledrelu.config.places import METRICS
 from scaledrelu.errors import RunError
 from scaledrelu.reports.published_tables import Line
-from scaledrelu.reports.similarity import UNREADABLE
-from scaledrelu.runs.record import Outcome, read_config, read_result
+from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.evidence import read_arrays, read_metrics
+from scaledrelu.runs.record import read_config, read_result
+from scaledrelu.runs.result import Outcome
 from scaledrelu.theory.theorem1 import Array
 
+ARRAYS = ("similarity.absolute", "stem.alpha", "stem.beta", "qkv_channel_norm")
 CHANNEL = re.compile(r"channel/(\w+)_(scale|reader)_(\d+)")
 
 
@@ -110,9 +112,9 @@ def read_evidence(runs: Path, line: Line) -> list[Evidence]:
     for run_id in line.run_ids:
         folder = runs / run_id
         result, config = read_result(folder), read_config(folder)
-        if result is None or config is None or not (folder / EVIDENCE).is_file():
+        if result is None or config is None:
             continue
-        arrays = _arrays(folder / EVIDENCE)
+        arrays = _arrays(folder)
         if "similarity.absolute" in arrays:
             found.append(
                 Evidence(
@@ -142,20 +144,21 @@ def rank_correlation(one: Sequence[float] | Array, other: Sequence[float] | Arra
 
 def _metrics(folder: Path) -> list[dict[str, float]]:
     try:
-        return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-    except (OSError, ValueError) as error:
+        rows = read_metrics(folder)
+        if rows is None:
+            raise RecordError(f"no {METRICS}")
+        return rows
+    except RecordError as error:
         raise RunError(
-            f"{folder / METRICS}: cannot be read ({type(error).__name__}); train the run again: "
-            f"make theory ARGS='redo={folder.name}'"
+            f"{folder}: {error}; train the run again: make theory ARGS='redo={folder.name}'"
         ) from error
 
 
-def _arrays(path: Path) -> dict[str, Array]:
+def _arrays(folder: Path) -> dict[str, Array]:
     try:
-        with np.load(path) as stored:
-            return {name: stored[name].astype(float) for name in stored}
-    except UNREADABLE as error:
+        found = read_arrays(folder, ARRAYS) or {}
+    except RecordError as error:
         raise RunError(
-            f"{path}: cannot be read ({type(error).__name__}); restore it, or remove the folder to "
-            "leave the run out"
+            f"{folder}: {error}; restore it, or remove the folder to leave the run out"
         ) from error
+    return {name: array.astype(float) for name, array in found.items()}

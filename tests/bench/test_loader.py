@@ -82,7 +82,7 @@ def host_batch(source: FolderSource, config: RunConfig, script: Script):
     # Drawn anew, one box in some thousands lies where rounding decides how many samples RoI align
     # takes of a cell.
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
-    data = bench.script_data(source, config, script)
+    data = peer_data.script_data(source, config, script)
     return next(iter(data.loader(batch=data_paths.GROUP)))
 
 
@@ -127,7 +127,7 @@ def test_with_repeated_augmentation_deits_script_decodes_every_copy_and_ours_eve
 ):
     opened, loaded = decoded
     config = configs[data_paths.REPEATED]
-    theirs = iter(bench.script_data(often, config, Script.DEIT).loader(batch=data_paths.GROUP))
+    theirs = iter(peer_data.script_data(often, config, Script.DEIT).loader(batch=data_paths.GROUP))
     ours = data_paths.our_batches(often, config)
     indices = [index for _ in range(3) for (raw,) in [next(ours)] for index in raw.indices.tolist()]
     for _ in range(3):
@@ -149,12 +149,12 @@ OPERATIONS = {  # of each script, and the numbers of the run that must be in the
 @pytest.mark.parametrize("script", OPERATIONS)
 def test_a_script_augments_with_the_numbers_of_our_run(source, configs, script: Script):
     path, words = OPERATIONS[script]
-    found = repr(bench.script_data(source, configs[path], script).files.transform)
+    found = repr(peer_data.script_data(source, configs[path], script).files.transform)
     assert not [word for word in words if word not in found]
 
 
 def test_without_randaugment_the_script_only_crops_and_flips(source, configs):
-    found = bench.script_data(source, configs["device"], Script.TIMM_BARE).files.transform
+    found = peer_data.script_data(source, configs["device"], Script.TIMM_BARE).files.transform
     crop, flip, _to_bytes = found.transforms
     names = [type(step).__name__ for step in (crop, flip)]
     assert names == ["RandomResizedCropAndInterpolation", "RandomHorizontalFlip"]

@@ -9,7 +9,7 @@ import pytest
 
 from scaledrelu.config import compose as composition
 from scaledrelu.config.hydra_tree import FULL_SIZE, SPECIALISED
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 from tests.helpers.options import own_code

@@ -10,9 +10,9 @@ import yaml
 
 from scaledrelu.config import differences
 from scaledrelu.config.compose import compose, compose_unpinned
-from scaledrelu.config.differences import recipe_differences
+from scaledrelu.config.differences import overrides_against_recipe
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
 
@@ -58,7 +58,7 @@ def read_back(config: RunConfig, found: list[str]) -> str:
 @pytest.mark.parametrize("row", deit_rows(), ids=" ".join)
 def test_differences_of_a_row_compose_to_its_run(row: list[str]) -> None:
     config = compose(row)
-    found = recipe_differences(config)
+    found = overrides_against_recipe(config)
     assert read_back(config, found) == run_id(config)
     typed = {item.partition("=")[0] for item in row} - {"recipe", "model"}
     assert {item.partition("=")[0] for item in found} <= typed
@@ -85,7 +85,7 @@ def test_differences_of_a_row_compose_to_its_run(row: list[str]) -> None:
 )
 def test_differences_are_what_a_person_would_type(overrides: list[str], expected: list) -> None:
     config = compose(overrides)
-    found = recipe_differences(config)
+    found = overrides_against_recipe(config)
     assert found == expected
     assert read_back(config, found) == run_id(config)
 
@@ -105,16 +105,16 @@ def test_composing_works_inside_a_job_that_hydra_started() -> None:
     [["init=run", "init.run=deit-0123456789ab"], ["init=checkpoint", "init.path=weights.pth"]],
 )
 def test_weights_to_start_from_are_a_difference(start: list[str]) -> None:
-    assert recipe_differences(compose_unpinned(["recipe=deit", *start])) == start
+    assert overrides_against_recipe(compose_unpinned(["recipe=deit", *start])) == start
 
 
 def test_code_of_others_is_a_difference_like_any_other() -> None:
     lion = ["optimizer.build={_target_: my_optimizers.Own}", "trust=[my_optimizers]"]
-    found = recipe_differences(compose_unpinned(lion))
+    found = overrides_against_recipe(compose_unpinned(lion))
     assert "optimizer.build._target_=my_optimizers.Own" in found
 
 
 @pytest.mark.parametrize("recipe", group_options(CONF_DIR)["recipe"])
 def test_every_recipe_is_found_by_its_method(recipe: str) -> None:
     config = compose_unpinned([f"recipe={recipe}", "seed=3"])
-    assert recipe_differences(config) == ["seed=3"]
+    assert overrides_against_recipe(config) == ["seed=3"]

@@ -12,6 +12,7 @@ import pytest
 from scaledrelu.config import compose as compose_module
 from scaledrelu.config.compose import compose, from_values
 from scaledrelu.config.group import Field, Group, fields_of, leaves
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain, value_of
 from scaledrelu.errors import ConfigError
 from tests.helpers.configs import composed
@@ -236,9 +237,13 @@ def with_value(config: RunConfig, dotted: str, value: Any) -> dict[str, Any]:
     return changed
 
 
+def checked(values: dict[str, Any]) -> RunConfig:
+    return from_values(values, conf_dir=CONF_DIR)
+
+
 @pytest.mark.parametrize("recipe", NONSENSE)
 def test_what_the_nonsense_is_made_from_is_allowed(recipe: str) -> None:
-    assert from_values(plain(composed(f"recipe={recipe}"))) == composed(f"recipe={recipe}")
+    assert checked(plain(composed(f"recipe={recipe}"))) == composed(f"recipe={recipe}")
 
 
 @pytest.mark.parametrize(("recipe", "key", "value"), CASES)
@@ -247,7 +252,7 @@ def test_nonsense_is_refused_by_name_before_anything_is_built(
 ) -> None:
     config = with_value(composed(f"recipe={recipe}"), key, value)
     with pytest.raises(ConfigError) as caught:
-        from_values(config)
+        checked(config)
     message = str(caught.value)
     assert key.partition(".build")[0] in message or key.rpartition(".")[2] in message
     assert "\n" not in message
@@ -270,7 +275,7 @@ def test_nonsense_is_refused_by_name_before_anything_is_built(
     ],
 )
 def test_values_at_the_edge_are_allowed(key: str, value: Any) -> None:
-    found = plain(value_of(from_values(with_value(composed("recipe=deit"), key, value)), key))
+    found = plain(value_of(checked(with_value(composed("recipe=deit"), key, value)), key))
     assert found == value
 
 
@@ -325,7 +330,7 @@ def test_a_recipe_of_ones_own_brings_its_method(tmp_path: Path) -> None:
     ],
 )
 def test_a_value_gets_the_type_of_its_field(key: str, value: Any) -> None:
-    config = from_values(with_value(composed("recipe=deit"), key, value))
+    config = checked(with_value(composed("recipe=deit"), key, value))
     field = next(one for one in all_fields(RunConfig) if one.key == key)
     found = value_of(config, key)
     for item in found if field.many else [found]:
@@ -336,4 +341,4 @@ def test_a_field_that_nothing_sets_is_named() -> None:
     values = deepcopy(plain(composed("recipe=deit")))
     del values["lr"]["base"]
     with pytest.raises(ConfigError, match=r"^lr\.base: has no value"):
-        from_values(values)
+        checked(values)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config import digest, first_look, lacking
+from scaledrelu.config import first_look, lacking
 from scaledrelu.config.compose import compose_unpinned
-from scaledrelu.config.first_look import look_at_data
+from scaledrelu.config.data import OWN_OPENERS
 from scaledrelu.config.lacking import lacking_download, lacking_files, lacking_here
-from scaledrelu.config.places import CONF_DIR, options_of
+from scaledrelu.config.openers import OPENERS, look_at_data
+from scaledrelu.config.options import options_of
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.data.packing import pack_folder
 from scaledrelu.errors import ConfigError, DataError
 from tests.helpers.configs import composed, with_values
@@ -18,11 +20,11 @@ from tests.helpers.configs import composed, with_values
 BUILD = {"train": "train", "val": "val", "test": "test", "version": "v1", "with_val": True}
 
 
-@pytest.mark.parametrize("opener", sorted(digest._PARTS.keys() - {"datasets.open_digits"}))
+@pytest.mark.parametrize("opener", sorted(OPENERS.keys() - {"datasets.open_digits"}))
 def test_every_opener_of_files_is_looked_at(opener: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError) as refused:
-        look_at_data(opener, BUILD, tmp_path / "file" / "root")
+        look_at_data({**BUILD, "_target_": OWN_OPENERS + opener}, tmp_path / "file" / "root")
     assert str(refused.value).startswith(f"{tmp_path / 'file' / 'root'}: ")
     assert "set data.root to a folder with" in str(refused.value)
 
@@ -33,7 +35,7 @@ def test_half_a_copy_in_class_folders_is_not_completed_by_a_download(
 ) -> None:
     (tmp_path / "train").mkdir()
     config = composed(f"data={data}", "profile=cifar", f"data.root={tmp_path}")
-    (line,) = lacking_files(config, made=True)
+    (line,) = lacking_files(config, made=True, known={})
     assert line.startswith(f"{tmp_path / 'test'}: no such folder (found in {tmp_path}: train)")
     assert lacking_download(config) == []
     (tmp_path / "test").mkdir()
@@ -112,8 +114,8 @@ def test_a_folder_that_can_be_made_for_a_download_lacks_nothing_yet(tmp_path: Pa
 
 def test_what_a_plan_makes_lacks_only_a_run_by_itself(tmp_path: Path) -> None:
     config = with_values(composed("recipe=reid"), {"paths.results": str(tmp_path)})
-    assert lacking_files(config, made=False) == []
-    (line,) = lacking_files(config, made=True)
+    assert lacking_files(config, made=False, known={}) == []
+    (line,) = lacking_files(config, made=True, known={})
     assert "data.root=made, but the data set has not been generated" in line
 
 

@@ -8,7 +8,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from scaledrelu.config.compose import compose
-from scaledrelu.config.places import PLACES, expand_home, expand_overrides, expand_places, quoted
+from scaledrelu.config.overrides import expand_overrides, quoted
+from scaledrelu.config.places import PLACES, expand_home, expand_places
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.settings import load_settings
 

@@ -11,9 +11,10 @@ import pytest
 from scaledrelu.config import recorded
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.places import CONFIG
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.stored import CONFIG_YAML
-from scaledrelu.runs.record import CONFIG, run_directory
+from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.composer import Composer
 from tests.helpers.run_folders import leave
 

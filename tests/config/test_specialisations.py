@@ -11,7 +11,8 @@ from torch import nn
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.hydra_tree import FULL_SIZE, SPECIALISED, compose_tree
-from scaledrelu.config.overrides import expand_glob, group_options
+from scaledrelu.config.options import group_options
+from scaledrelu.config.overrides import expand_glob
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.optimisation import build_optimizer

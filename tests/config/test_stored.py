@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from scaledrelu.config.identity import NEUTRAL, canonical, run_id
+from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import plain
-from scaledrelu.config.stored import from_stored, from_yaml, to_yaml
+from scaledrelu.config.stored import ADDED, from_stored, from_yaml, to_yaml
 from scaledrelu.errors import ConfigError
 from tests.helpers.configs import composed, from_science
 
@@ -45,15 +45,15 @@ def test_every_published_record_has_the_id_of_its_science() -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_configuration_comes_back_from_its_file(recipe: str) -> None:
     config = composed(f"recipe={recipe}", "optimizer=sam")
-    assert from_stored(from_yaml(to_yaml(config))) == config
+    assert from_stored(from_yaml(to_yaml(config, {}))) == config
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_field_younger_than_a_file_has_its_neutral_value(recipe: str) -> None:
+def test_a_field_younger_than_a_file_has_the_value_that_means_as_before(recipe: str) -> None:
     config = composed(f"recipe={recipe}")
     values = deepcopy(plain(config))
     dropped = []
-    for key, neutral in NEUTRAL.items():
+    for key, neutral in ADDED.items():
         *groups, leaf = key.split(".")
         place = values
         for group in groups:
@@ -84,6 +84,6 @@ def test_the_science_of_a_run_hashes_to_its_id() -> None:
 
 
 def test_a_file_keeps_the_order_of_the_fields() -> None:
-    lines = to_yaml(composed()).splitlines()
+    lines = to_yaml(composed(), {}).splitlines()
     groups = [line.partition(":")[0] for line in lines if line[:1].isalpha()]
     assert groups[:4] == ["method", "task", "seed", "model"]

@@ -9,7 +9,7 @@ import pytest
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import plain
 from scaledrelu.config.trust import check_targets, find_targets

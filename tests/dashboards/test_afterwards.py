@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from scaledrelu.engine.wandb_afterwards import known
 from scaledrelu.errors import ConfigError, RunError, TableError
 from scaledrelu.runs.mirrored import Sender, told_of
 from scaledrelu.runs.planned import PlanWriter
-from scaledrelu.runs.record import Outcome, Result, run_directory, write_result
+from scaledrelu.runs.record import run_directory, write_result
+from scaledrelu.runs.result import Outcome, Result
 from scripts import mirror
 from tests.helpers.configs import composed
 from tests.helpers.fake_wandb import KEY, FakeWandb
@@ -65,7 +67,7 @@ def test_runs_and_a_table_are_sent_once_and_nothing_changes_the_second_time(
     server: FakeWandb, tmp_path: Path
 ) -> None:
     config = composed(*ROW)
-    folders = [finished(tmp_path, config.with_seed(seed), crash=seed == 1) for seed in (0, 1)]
+    folders = [finished(tmp_path, replace(config, seed=seed), crash=seed == 1) for seed in (0, 1)]
     table = a_table(tmp_path)
     said: list[str] = []
     copies = [*copies_of_folder(tmp_path, NoTables()), table]
@@ -104,7 +106,7 @@ def kept_by(server: FakeWandb) -> dict[str, Any]:
 
 
 def runs_share_their_group(server: FakeWandb, config: RunConfig) -> None:
-    one, other = (server.runs[run_id(config.with_seed(seed))] for seed in (0, 1))
+    one, other = (server.runs[run_id(replace(config, seed=seed))] for seed in (0, 1))
     assert [run.told["displayName"] for run in (one, other)] == [
         "conv lr 1e-3 adamw wm5 s0", "conv lr 1e-3 adamw wm5 s1"
     ]  # fmt: skip
@@ -156,7 +158,7 @@ def test_what_tables_say_is_found_for_any_seed(tmp_path: Path, monkeypatch) -> N
     key = afterwards.row_key(composed(*ROW))
     known = {key: afterwards.Printed(("table1", "table2"), asked)}
     monkeypatch.setattr(Printers, "_of_profile", lambda self, _: known)
-    finished(tmp_path, composed(*ROW).with_seed(7))
+    finished(tmp_path, replace(composed(*ROW), seed=7))
     (copy,) = copies_of_folder(tmp_path, Printers(tmp_path, tmp_path))
     assert copy.told["tags"] == ["table1", "table2", "mini"]
     assert copy.told["paper"] == asked

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scaledrelu.config import digest
-from scaledrelu.config.digest import data_parts, label_parts
+from scaledrelu.config.digest import label_parts
+from scaledrelu.config.openers import OPENERS, data_parts
 from scaledrelu.data.datasets import open_image_folder
 from scaledrelu.data.reid import open_market1501, open_msmt17
 from scaledrelu.data.sources import FolderSource
@@ -79,4 +79,4 @@ def test_the_files_of_every_opener_are_known(path: Path) -> None:
     option = yaml.safe_load(path.read_text()) or {}  # nothing but a comment: as the data set is
     build = option.get("data", option).get("build") or {}
     if target := build.get("_target_"):
-        assert target.removeprefix("scaledrelu.data.") in digest._PARTS
+        assert target.removeprefix("scaledrelu.data.") in OPENERS

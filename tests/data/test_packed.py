@@ -11,11 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from scaledrelu.config import hashes
 from scaledrelu.config.compose import compose
-from scaledrelu.config.digest import data_parts
-from scaledrelu.config.hashes import digest_files
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.openers import data_parts
 from scaledrelu.data.datasets import open_cifar10, scan_folder
 from scaledrelu.data.memory import decode_all
 from scaledrelu.data.packed import PackedSource
@@ -24,6 +22,8 @@ from scaledrelu.data.pixels import decode_pixels
 from scaledrelu.data.sources import content_digest, subset
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import DataError
+from scaledrelu.inputs import hashes
+from scaledrelu.inputs.hashes import digest_files
 from scaledrelu.labels.maps import label_path
 from scaledrelu.runs.feed import Validation, open_data, train_loader
 from tests.helpers.image_folders import open_folder

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from scaledrelu import countdown
-from scaledrelu.config.pack import read_pack
 from scaledrelu.data import packing
 from scaledrelu.data.packing import check_pack, pack_folder
 from scaledrelu.errors import DataError
+from scaledrelu.inputs.pack import read_pack
 from scripts import pack_images
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scaledrelu.config.compose import compose_unpinned
-from scaledrelu.config.digest import data_parts
+from scaledrelu.config.openers import data_parts
 from scaledrelu.data.portions import open_cifar10_portion
 from scaledrelu.errors import ConfigError
 

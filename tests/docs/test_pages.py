@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config.listing import IMAGE_SUFFIXES
+from scaledrelu.inputs.listing import IMAGE_SUFFIXES
 from tests.helpers.documents import README, ROOT, WRITTEN, example_files
 from tests.helpers.options import GROUPS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.reports import figure1
+from scaledrelu.reports.figure1 import write as figure1
 from scaledrelu.reports.milestones import write_milestones
 from scaledrelu.tables.settings import Settings, load_settings
 from tests.helpers.documents import ROOT

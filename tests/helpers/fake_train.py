@@ -20,15 +20,8 @@ import yaml
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from scaledrelu.runs.lock import BusyError, only_writer
 from scaledrelu.runs.process import stop_on_signal
-from scaledrelu.runs.record import (
-    ERROR,
-    Outcome,
-    Result,
-    read_result,
-    run_directory,
-    write_error,
-    write_result,
-)
+from scaledrelu.runs.record import ERROR, read_result, run_directory, write_error, write_result
+from scaledrelu.runs.result import Outcome, Result
 
 METRICS = {"val/top1": 90.0, "val/top1_best": 90.0, "val/map": 90.0}
 

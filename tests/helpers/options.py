@@ -11,7 +11,7 @@ from functools import cache
 
 import yaml
 
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.trust import TRUSTED
 from scaledrelu.tables.spec import load_table, table_names

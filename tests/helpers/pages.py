@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
-from scaledrelu.reports.html import VOID
+from scaledrelu.reports.page.html import VOID
 
 
 @dataclass

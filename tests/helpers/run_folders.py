@@ -8,7 +8,8 @@ from typing import Any
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.runs.planned import PlanWriter
-from scaledrelu.runs.record import Outcome, Result, run_directory, write_result
+from scaledrelu.runs.record import run_directory, write_result
+from scaledrelu.runs.result import Outcome, Result
 from tests.helpers.configs import composed, with_values
 
 CRASHED = {"kind": "collapsed", "step": 7}

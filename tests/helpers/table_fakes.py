@@ -8,7 +8,8 @@ import yaml
 from scaledrelu.config.construct import construct
 from scaledrelu.config.identity import canonical
 from scaledrelu.config.run import RunConfig, plain
-from scaledrelu.runs.record import Outcome, Result, Status, run_directory, write_result
+from scaledrelu.runs.record import Status, run_directory, write_result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.tables.planner import build_plan
@@ -83,6 +84,9 @@ class FakeCompose:
         return Composed(construct(RunConfig, values), choices)
 
     unpinned = __call__
+
+    def save(self):
+        pass
 
 
 def write_table(conf_dir, name="table8", **fields):

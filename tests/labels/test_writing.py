@@ -32,7 +32,8 @@ from scaledrelu.labels.writing import default_id, images_of, make_label_maps
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.feed import open_data
-from scaledrelu.runs.record import Outcome, read_result, write_result
+from scaledrelu.runs.record import read_result, write_result
+from scaledrelu.runs.result import Outcome
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.runs.teachers import teacher_from_run
 from scripts import make_token_labels

@@ -349,7 +349,7 @@ def test_more_jobs_than_slurm_takes_follow_as_others_end(
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     cluster = Cluster(tmp_path, ["stem=patchify"], ["stem=conv"])
     assert cluster.submit() == 1
-    assert any("takes no more now (QOSMax" in line for line in cluster.said)
+    assert any("accepts no more jobs now (QOSMax" in line for line in cluster.said)
     again = "run the same command again to submit them"
     assert cluster.said[-1] == f"jobs not submitted yet: 1; {again}"
     assert cluster.sweep() == 0, cluster.said

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config import launchers
+from scaledrelu.config import hydra_plugins
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import check_overrides
@@ -28,7 +28,8 @@ from scaledrelu.launch.submission import ClusterWork, jobs_folder, keep_record
 from scaledrelu.runs import process, spawn
 from scaledrelu.runs.ending import EXIT_BUSY
 from scaledrelu.runs.lock import claim, only_writer
-from scaledrelu.runs.record import Outcome, Result, read_error, run_directory, write_result
+from scaledrelu.runs.record import read_error, run_directory, write_result
+from scaledrelu.runs.result import Outcome, Result
 
 A, B = "deit-aaaaaaaaaaaa", "deit-bbbbbbbbbbbb"
 
@@ -176,9 +177,9 @@ def test_what_slurm_does_not_take_yet_is_left_to_a_later_command(commands, submi
     assert events[1] == Event(
         B,
         What.WAITING,
-        "SLURM takes no more now (QOSMaxSubmitJobPerUserLimit: Batch job submission failed: Job "
-        "violates accounting/QOS policy); the rest is submitted by a later command when others "
-        "have ended",
+        "SLURM accepts no more jobs now (QOSMaxSubmitJobPerUserLimit: Batch job submission "
+        "failed: Job violates accounting/QOS policy); the rest is submitted by a later command "
+        "when others have ended",
     )
     full[0] = 3
     (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{shown(folder, A)}\n")
@@ -316,7 +317,7 @@ def test_no_submitit_here_is_one_line(monkeypatch):
 
 
 def test_the_plugin_of_hydra_is_asked_for_in_one_line(monkeypatch):
-    monkeypatch.setattr(launchers, "plugin_installed", lambda _module: False)
+    monkeypatch.setattr(hydra_plugins, "plugin_installed", lambda _module: False)
     with pytest.raises(ConfigError, match=r"pip install -e '\.\[slurm\]'"):
         check_overrides(["hydra/launcher=submitit_slurm"], CONF_DIR)
 
@@ -473,16 +474,21 @@ def test_launching_on_slurm_changes_no_run(monkeypatch):
         ({"SLURM_JOB_ID": "13", "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}, "12_3"),
     ],
 )
-def test_a_job_queues_itself_again_and_never_a_whole_array(commands, environment, job):
+def test_a_job_queues_itself_again_and_never_a_whole_array(commands, monkeypatch, environment, job):
     folder = commands()
-    assert process.requeue_job(environment) is (job is not None)
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert process.requeue_job() is (job is not None)
     calls = folder / "calls"
     assert (calls.read_text() if calls.exists() else None) == (job and f"scontrol requeue {job}\n")
 
 
-def test_a_refused_requeue_is_a_warning(commands, caplog):
+def test_a_refused_requeue_is_a_warning(commands, monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
     commands(scontrol="echo 'Requested operation is presently disabled' >&2; exit 1")
-    assert not process.requeue_job({"SLURM_JOB_ID": "12"})
+    assert not process.requeue_job()
     assert "run the same command again to continue" in caplog.text
 
 

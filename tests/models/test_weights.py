@@ -15,7 +15,7 @@ from timm.models.vision_transformer import VisionTransformer, vit_small_patch16_
 
 from scaledrelu.engine.checkpoint import save_checkpoint
 from scaledrelu.errors import CheckpointError
-from scaledrelu.models.weight_files import file_sha256, open_weights
+from scaledrelu.models.weight_files import open_weights, sha256_or_error
 from scaledrelu.models.weights import read_backbone, resize_positions
 from scaledrelu.tasks.classification import Classification
 from scaledrelu.tasks.dino import Dino
@@ -429,6 +429,8 @@ def test_code_in_a_file_is_never_run(tmp_path: Path) -> None:
 
 def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
-    assert file_sha256(tmp_path / "file").startswith("ba7816bf8f01cfea414140de5dae2223b00361a3961")
+    assert sha256_or_error(tmp_path / "file").startswith(
+        "ba7816bf8f01cfea414140de5dae2223b00361a3961"
+    )
     with pytest.raises(CheckpointError, match="cannot be read"):
-        file_sha256(tmp_path / "absent")
+        sha256_or_error(tmp_path / "absent")

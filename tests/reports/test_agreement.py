@@ -135,7 +135,7 @@ def test_a_crashed_seed_is_in_the_difference_with_what_it_ended_at(tmp_path):
 @pytest.mark.parametrize(
     "ours",
     [
-        [(40, 60, 70), (60, 50, 90)],  # the interval over seeds holds zero
+        [(40, 60, 70), (60, 50, 90)],  # the interval over seeds contains zero
         [(70, 71, 72), (71, 72, 73.01)],  # clear over seeds, but 3 or 4 of 360 images
     ],
 )
@@ -143,7 +143,7 @@ def test_a_difference_that_seeds_or_images_cannot_resolve_is_undecided(tmp_path,
     found, text = difference(tmp_path, ours)
     assert not found.is_decided
     assert "(undecided) |" in text
-    assert "undecided: the interval over seeds holds zero" in text
+    assert "undecided: the interval over seeds contains zero" in text
 
 
 def test_one_seed_decides_nothing_and_the_text_says_so_once(tmp_path):

@@ -46,8 +46,8 @@ def test_the_sentence_of_the_paper_profile_names_the_epochs_in_a_row() -> None:
 def test_a_probe_at_mini_is_judged_by_its_finite_loss_alone_and_says_so() -> None:
     assert crash_sentence(composed("linear_probe")) == (
         "A linear_probe run counts as a crash as soon as a loss is not finite; one that has "
-        "learned nothing is no crash here, since the limit of the mean training loss of the last "
-        "epoch, 1000 x ln 10 = 2302.59, is above a uniform guess's ln 10."
+        "learned nothing is not a crash here, since the limit of the mean training loss of the "
+        "last epoch, 1000 x ln 10 = 2302.59, is above a uniform guess's ln 10."
     )
 
 
@@ -64,7 +64,7 @@ def test_the_level_of_chance_is_the_one_that_the_task_computes(recipe: str) -> N
     from scaledrelu.runs.build import build_task
 
     config = composed(recipe, "profile=smoke")
-    chance = chance_of(config)
+    chance = chance_of(config, None)
     task = build_task(config, config.data.num_classes)
     assert chance.value == pytest.approx(task.chance_loss, rel=1e-12)
     assert (chance.loss == "identity loss") == (task.judged == "loss/id")

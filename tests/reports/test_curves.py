@@ -243,7 +243,7 @@ def test_a_result_that_is_deleted_takes_its_lines_along_and_no_others(plan: Plan
         (lambda path: path.write_bytes(b"\xff\xfe"), "metrics.jsonl cannot be read"),
         (
             lambda path: path.write_text('{"epoch": 0, "step": 5, "train/loss": [1]}\n'),
-            "damaged (train/loss is no number)",
+            "damaged (train/loss is not a number)",
         ),
     ],
 )

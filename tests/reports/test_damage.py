@@ -17,10 +17,10 @@ from scaledrelu.launch.local import LocalExecutor
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.status import status_lines
 from scaledrelu.launch.sweep import runs_to_train
-from scaledrelu.reports.page_links import Links
+from scaledrelu.reports.collect.rows import read_rows
+from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
-from scaledrelu.reports.run_rows import read_rows
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import Status, read_result
 from scaledrelu.tables.composer import Composer

@@ -18,7 +18,7 @@ import yaml
 
 from scaledrelu.config.identity import run_id
 from scaledrelu.errors import ConfigError
-from scaledrelu.reports import run_rows
+from scaledrelu.reports.collect import rows as run_rows
 from scaledrelu.reports.frame import load_runs
 from scaledrelu.runs.lock import LOCK
 from tests.helpers.run_folders import CRASHED, leave, plan_in, run_of
@@ -124,8 +124,8 @@ def test_filters_choose_what_they_say(unchanged: Path, asked: str, meant: Callab
             "write one of its keys, e.g. stem.label, which is ViT_c (6), ViT_p (6)",
         ),
         ("augment=1", "augment is a group; write one of augment."),
-        ("conv", "'conv': is no filter; write key=value"),
-        ("seed=", "'seed=': is no filter"),
+        ("conv", "'conv': is not a filter; write key=value"),
+        ("seed=", "'seed=': is not a filter"),
         ("lr.base>a", "> compares with one number"),
         ("lr.base>1,2", "> compares with one number"),
         ("results=x", "another results folder is --results FOLDER"),
@@ -246,7 +246,7 @@ def test_pandas_is_imported_by_one_module_and_only_when_it_is_asked() -> None:
     ]
     assert named == ["frame.py"]
     code = (
-        "import sys; import scaledrelu.reports.frame, scaledrelu.reports.collect;"
+        "import sys; import scaledrelu.reports.frame, scaledrelu.reports.collect.main;"
         "print(sorted({'pandas', 'torch', 'matplotlib'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]

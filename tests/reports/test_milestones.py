@@ -81,6 +81,15 @@ def test_ours_stands_beside_the_papers_with_every_seed(settings: Settings) -> No
     assert "(20.0, 16.0)" in text_of(settings)
 
 
+def test_a_path_that_is_not_shown_is_named_as_left_out(settings: Settings, tmp_path: Path) -> None:
+    settings = replace(settings, overrides=(f"data.root={tmp_path}",))
+    train(settings, {0: [20.0, 16.0]})
+    write_milestones(settings)
+    told = "> Extra overrides in every run: `data.root=...` (left out: the path of data.root)\n"
+    assert told in text_of(settings)
+    assert str(tmp_path) not in text_of(settings)
+
+
 def test_other_data_than_the_papers_give_no_difference_and_no_verdict(settings: Settings) -> None:
     train(settings, {0: [20.0, 16.0]})
     line = lines_of(settings)[0]

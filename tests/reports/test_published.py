@@ -11,10 +11,10 @@ import pytest
 
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.claims.write import write_claims
-from scaledrelu.reports.figure1 import write_figure1_of
-from scaledrelu.reports.page import write_page
-from scaledrelu.reports.published_tables import table_files
+from scaledrelu.reports.figure1.write import write_figure1_of
+from scaledrelu.reports.page.write import write_page
 from scaledrelu.reports.report import write_reports
+from scaledrelu.reports.report_files import table_files
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings
 from tests.helpers.pages import read_page

@@ -10,7 +10,7 @@ from scaledrelu.reports import recipe_differences as module
 from scaledrelu.reports.readable_config import SAID_OTHERWISE, describe_run, readable_value
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.reports.report import write_reports
-from scaledrelu.runs.record import Outcome, Result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables import composer as composing
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import build_plan

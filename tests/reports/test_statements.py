@@ -1,4 +1,4 @@
-"""What the text says of Figure 1 is judged by paired seeds, the same way for every curve."""
+"""What the text says about Figure 1 is judged by paired seeds, the same way for every curve."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_no_run_is_not_run() -> None:
     other = series("b", FLAT + NOISE[1])
     assert verdicts(against(Kind.LOWER), nothing, other) == ["not run"]
     # What no run can decide is so before there are any.
-    assert verdicts(against(Kind.HIGHER), nothing, other) == ["no sign stated"]
+    assert verdicts(against(Kind.HIGHER), nothing, other) == ["not testable"]
 
 
 def test_lower_and_higher_layers_are_the_two_halves() -> None:
@@ -69,7 +69,7 @@ def test_lower_and_higher_layers_are_the_two_halves() -> None:
         assert judged.size.mean == pytest.approx(difference.mean())
         assert judged.size.half == pytest.approx((high - low) / 2)
     assert verdicts(against(Kind.LOWER), series("a", a), series("b", b)) == ["contradicted"]
-    assert verdicts(against(Kind.HIGHER), series("a", a), series("b", b)) == ["no sign stated"]
+    assert verdicts(against(Kind.HIGHER), series("a", a), series("b", b)) == ["not testable"]
 
 
 def test_two_curves_are_alike_if_they_are_nearer_than_the_other_pairs() -> None:

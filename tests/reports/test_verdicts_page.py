@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.errors import TableError
-from scaledrelu.reports.published_tables import read_published, table_files
+from scaledrelu.reports.published_tables import read_published
 from scaledrelu.reports.report import write_reports
-from scaledrelu.reports.row_pairs import Kind, Outcome, comparisons
+from scaledrelu.reports.report_files import table_files
+from scaledrelu.reports.row_pairs import Kind, PairOutcome, comparisons
 from scaledrelu.reports.verdicts_page import results_page, write_results_page
 from tests.helpers.table_fakes import finish, plan_of, write_table
 
@@ -205,7 +206,9 @@ def test_a_reversed_pair_names_the_row_that_is_higher_here_first(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("images", "outcome"), [("", Outcome.ALIKE), (50, Outcome.UNDECIDED)])
+@pytest.mark.parametrize(
+    ("images", "outcome"), [("", PairOutcome.ALIKE), (50, PairOutcome.UNDECIDED)]
+)
 def test_what_the_images_cannot_resolve_is_undecided(tmp_path, images, outcome):
     # at 35 and 30 of 100, 50 images tell apart differences above about 18 points
     rows = [
@@ -402,11 +405,11 @@ def test_what_a_report_writes_is_what_the_page_reads(tmp_path):
     (base, within) = comparisons(table)
     # row 2 - row 1: 40, 40, 34: mean 38, sd 3.4641, half 8.6053; row 3 - row 1: -1, -22, -1
     first, second = base.pairs
-    assert (first.ours, first.half, first.outcome) == (38.0, 8.6053, Outcome.ALIKE)
-    assert (second.ours, second.outcome) == (-8.0, Outcome.UNDECIDED)
+    assert (first.ours, first.half, first.outcome) == (38.0, 8.6053, PairOutcome.ALIKE)
+    assert (second.ours, second.outcome) == (-8.0, PairOutcome.UNDECIDED)
     # row 2 - row 3: 41, 62, 35: mean 46, sd 14.1774, half 35.2186
     (third,) = within.pairs
-    assert (third.ours, third.outcome) == (46.0, Outcome.ALIKE)
+    assert (third.ours, third.outcome) == (46.0, PairOutcome.ALIKE)
     assert third.half == pytest.approx(35.2186, abs=1e-3)
 
 

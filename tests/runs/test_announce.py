@@ -12,7 +12,8 @@ from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.runs import announce as announce_module
 from scaledrelu.runs.announce import left_out_line
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.ending import Ended
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
 
 
@@ -77,7 +78,7 @@ def test_only_the_main_process_composes_for_the_log(smoke, monkeypatch) -> None:
     def explode(_config: RunConfig) -> list[str]:
         raise AssertionError("composed on a worker rank")
 
-    monkeypatch.setattr(announce_module, "recipe_differences", explode)
+    monkeypatch.setattr(announce_module, "overrides_against_recipe", explode)
     announce_module.announce(smoke(), None, World(1, 2, None))
 
 

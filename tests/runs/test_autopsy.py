@@ -23,8 +23,9 @@ from scaledrelu.models.attention import ScoresThenScale
 from scaledrelu.runs.autopsy import Autopsy, compare, examine, first_grown, first_not_finite
 from scaledrelu.runs.autopsy_text import autopsy_text
 from scaledrelu.runs.build import build
-from scaledrelu.runs.record import Outcome, Result, write_result
+from scaledrelu.runs.record import write_result
 from scaledrelu.runs.replay import find_crashed
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.base import Progress
 from tests.helpers.tiny_runs import folder_of

@@ -17,9 +17,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from scaledrelu.engine.distributed import World
 from scaledrelu.errors import DataError
 from scaledrelu.runs import blame
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.feed import Validation, open_data
 from scaledrelu.runs.record import read_error
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
 
 TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
@@ -120,27 +121,25 @@ def test_more_processes_than_validation_images_is_one_clear_line(smoke, images) 
     Validation(config, splits.val, World(7, 8, torch.device("cpu"))).close()
 
 
-def note(folder: Path, rank: int, error: Exception) -> None:
-    blame.write_note(folder, rank, error, reason=str(error), trace="")
-
-
 def test_a_lost_connection_is_never_the_cause_however_early_it_was_noted(tmp_path) -> None:
-    note(tmp_path, 0, CLOSED)
-    note(tmp_path, 2, ValueError("the cause"))
-    note(tmp_path, 1, torch.distributed.DistBackendError("NCCL communicator was aborted"))
+    blame.write_note(tmp_path, 0, CLOSED)
+    blame.write_note(tmp_path, 2, ValueError("the cause"))
+    blame.write_note(
+        tmp_path, 1, torch.distributed.DistBackendError("NCCL communicator was aborted")
+    )
     found = blame.first_note(tmp_path, 3)
-    assert (found.rank, found.reason) == (2, "the cause")
+    assert (found.rank, found.reason) == (2, "ValueError: the cause")
     assert blame.wait_for_note(tmp_path, 3, limit_s=0.0) == found
     assert blame.first_note(tmp_path, 2) is None
 
 
 def test_of_several_causes_the_first_is_named_and_its_own_first_words_stay(tmp_path) -> None:
-    note(tmp_path, 1, ValueError("first"))
-    note(tmp_path, 0, ValueError("second"))
-    note(tmp_path, 1, CLOSED)
-    assert blame.first_note(tmp_path, 2).reason == "first"
+    blame.write_note(tmp_path, 1, ValueError("first"))
+    blame.write_note(tmp_path, 0, ValueError("second"))
+    blame.write_note(tmp_path, 1, CLOSED)
+    assert blame.first_note(tmp_path, 2).reason == "ValueError: first"
     blame.clear_note(tmp_path, 1)
-    assert blame.first_note(tmp_path, 2).reason == "second"
+    assert blame.first_note(tmp_path, 2).reason == "ValueError: second"
 
 
 def test_a_torn_note_is_no_note(tmp_path) -> None:
@@ -151,19 +150,21 @@ def test_a_torn_note_is_no_note(tmp_path) -> None:
 
 @pytest.mark.parametrize("waited", [WAITED, WAITED_BY_NCCL], ids=["gloo", "nccl"])
 def test_a_process_that_waited_in_vain_is_not_told_that_memory_ran_out(tmp_path, waited) -> None:
-    note(tmp_path, 1, waited)
-    note(tmp_path, 0, CLOSED)  # it came at last, when the other had left
+    blame.write_note(tmp_path, 1, waited)
+    blame.write_note(tmp_path, 0, CLOSED)  # it came at last, when the other had left
     said = blame.whose_fault([(1, 1)], 2, tmp_path)
     assert said.startswith(f"process 1 of 2 failed: {blame.WAITED}; see ")
-    note(tmp_path, 2, ValueError("the cause"))
-    assert "process 2 of 3 failed: the cause" in blame.whose_fault([(1, 1)], 3, tmp_path)
+    blame.write_note(tmp_path, 2, ValueError("the cause"))
+    assert "process 2 of 3 failed: ValueError: the cause" in blame.whose_fault(
+        [(1, 1)], 3, tmp_path
+    )
 
 
 def test_a_process_of_torchrun_that_waited_in_vain_says_so(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(blame, "wait_for_note", blame.first_note)  # in no time
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")):
         monkeypatch.setenv(name, value)
-    note(tmp_path, 1, WAITED)
+    blame.write_note(tmp_path, 1, WAITED)
     line, _ = blame.cause(CLOSED, tmp_path)
     assert line.startswith(f"process 1 of 2 failed: {blame.WAITED}; see ")
 

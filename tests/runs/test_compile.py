@@ -28,7 +28,7 @@ from torch.fx import GraphModule
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.launch import LaunchConfig
-from scaledrelu.config.overrides import group_options
+from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.engine.distributed import World

@@ -22,8 +22,9 @@ from scaledrelu.config.compose import compose
 from scaledrelu.config.launch import LaunchConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.runs import build
+from scaledrelu.runs.ending import Ended, JobReport
 from scaledrelu.runs.record import read_result
-from scaledrelu.runs.spawn import Ended, JobReport, run_job
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.compiled_rows import COMMON, ROWS, small_buckets, train_steps
 from tests.helpers.tiny_runs import folder_of, weights_of
 from tests.helpers.two_ranks import on_two_ranks

@@ -17,9 +17,10 @@ from scaledrelu.engine.distributed import World
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs import build as build_module
 from scaledrelu.runs.dry import dry_step
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.execute import execute
 from scaledrelu.runs.record import read_result
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.base import Progress
 from tests.helpers.tiny_runs import fingerprint, folder_of, weights_of
 

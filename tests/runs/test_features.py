@@ -14,10 +14,11 @@ from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.distributed import World
 from scaledrelu.evals.classification import FrozenTop1, Top1
 from scaledrelu.runs.build import build_task
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.features import embed_training_images, is_augmented
 from scaledrelu.runs.feed import Validation, open_data, train_loader
 from scaledrelu.runs.prepare import Prepare
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.base import Progress
 from scaledrelu.tasks.linear_probe import LinearProbe
 from tests.helpers.tiny_runs import weights_of

@@ -22,11 +22,12 @@ from scaledrelu.config.launch import PathsConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
 from scaledrelu.errors import CheckpointError, ConfigError, ScaledReluError
-from scaledrelu.models.weight_files import file_sha256
+from scaledrelu.models.weight_files import sha256_or_error
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.initial import finished_run, load_initial
-from scaledrelu.runs.record import Outcome, Result, write_error, write_result
+from scaledrelu.runs.record import write_error, write_result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.linear_probe import LinearProbe
 
@@ -131,7 +132,7 @@ def test_positions_follow_the_images_of_the_new_run(start: Start) -> None:
 
 def test_a_file_gives_its_weights_when_its_sha256_is_right_or_not_given(start: Start) -> None:
     path = start.folder / "last.pt"
-    for sha256 in (None, file_sha256(path), file_sha256(path).upper()):
+    for sha256 in (None, sha256_or_error(path), sha256_or_error(path).upper()):
         config = start.config(kind="checkpoint", path=str(path), sha256=sha256)
         task = build_task(config, 10)
         load_initial(config, task)
@@ -143,7 +144,7 @@ def test_a_wrong_sha256_is_said_with_both(start: Start) -> None:
     path = start.folder / "last.pt"
     config = start.config(kind="checkpoint", path=str(path), sha256="0" * 64)
     said = refused(CheckpointError, config)
-    assert file_sha256(path) in said
+    assert sha256_or_error(path) in said
     assert "init.sha256=" + "0" * 64 in said
 
 

@@ -17,11 +17,11 @@ from scaledrelu.config.identity import run_id
 from scaledrelu.errors import RunError
 from scaledrelu.runs import execute as execute_module
 from scaledrelu.runs import spawn
-from scaledrelu.runs.ending import EXIT_WRONG_INPUT
+from scaledrelu.runs.ending import EXIT_WRONG_INPUT, Ended
 from scaledrelu.runs.lock import LOCK, one_of_many, only_writer
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Status, read_error, read_result, read_status
-from scaledrelu.runs.spawn import Ended, run_job, train_planned
+from scaledrelu.runs.spawn import run_job, train_planned
 from tests.helpers.tiny_runs import folder_of
 
 

@@ -9,7 +9,7 @@ import torch
 from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.windows import Rule
 from scaledrelu.runs.judgement import describe_judgement
-from scaledrelu.runs.record import Outcome, Result
+from scaledrelu.runs.result import Outcome, Result
 
 PER_EPOCH = 10
 RULE = Rule(2.0, 0.9, 150, 10, stop=False, patience=5, total_steps=1000)

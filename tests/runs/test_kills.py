@@ -20,8 +20,9 @@ from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.runs import execute as execute_module
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.record import Status, read_result, read_status
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.configs import with_values
 from tests.helpers.tiny_runs import ends_alike_from_its_last_checkpoint, folder_of, what_counts
 

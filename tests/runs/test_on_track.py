@@ -14,8 +14,9 @@ from scaledrelu.config.seeds import Seeds
 from scaledrelu.engine.distributed import World
 from scaledrelu.engine.loop import Evaluation
 from scaledrelu.runs import on_track
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.on_track import Watched, is_of_this_kind, verdict
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.spec import merge_overrides
 from scaledrelu.tasks.base import Progress

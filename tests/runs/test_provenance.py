@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from scaledrelu.runs import provenance
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.provenance import Share, describe_devices, device_name, skipped_images
 from scaledrelu.runs.record import read_result
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
 
 BAD = {"train/a/1.png", "train/b/30.png", "val/a/0.png", "val/b/1.png"}

@@ -9,8 +9,9 @@ from scaledrelu.data.people.sightings import PRESETS
 from scaledrelu.errors import ConfigError
 from scaledrelu.evals.ranking_picture import WRONG
 from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.rankings import ranking_picture
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
 
 
@@ -33,7 +34,7 @@ def test_a_finished_run_is_drawn_and_another_one_refused(smoke) -> None:
     path = folder_of(config) / "evidence.npz"
     for damaged in (b"", b"no archive", path.read_bytes()[:-100]):
         path.write_bytes(damaged)
-        with pytest.raises(RecordError, match=r"evidence\.npz: damaged") as caught:
+        with pytest.raises(RecordError, match=r"evidence\.npz damaged") as caught:
             ranking_picture(results, name, count=1)
         assert "\n" not in str(caught.value)
     deit = smoke("stem=conv", "model.depth=2")

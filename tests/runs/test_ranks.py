@@ -24,9 +24,10 @@ from scaledrelu.config.shell import planned_run
 from scaledrelu.engine.logbook import Logbook
 from scaledrelu.engine.saved import read_saved
 from scaledrelu.errors import ConfigError
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.lock import is_busy
 from scaledrelu.runs.record import read_result
-from scaledrelu.runs.spawn import Ended, run_job
+from scaledrelu.runs.spawn import run_job
 from scripts import train as script
 from tests.helpers.processes import until
 from tests.helpers.tiny_runs import folder_of, weights_of

@@ -13,7 +13,8 @@ from scaledrelu.errors import ConfigError
 from scaledrelu.runs import lock, record
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.lock import is_busy, only_writer, read_attempt
-from scaledrelu.runs.record import Outcome, Result, Status
+from scaledrelu.runs.record import Status
+from scaledrelu.runs.result import Outcome, Result
 
 OK = Result("deit-1", Outcome.OK, {"val/top1": 98.6111, "val/top1_best": 98.9}, seconds=20.5)
 CRASH = Result(

@@ -58,7 +58,9 @@ class PinningCompose(FakeCompose):
 
     def __call__(self, overrides):
         composed = super().__call__(overrides)
-        pinned = pin_label_digest(composed.config, self.conf_dir, lambda asked: self(asked).config)
+        pinned = pin_label_digest(
+            composed.config, self.conf_dir, lambda asked: self(asked).config, known={}
+        )
         return replace(composed, config=pinned)
 
 

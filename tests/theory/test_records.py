@@ -8,7 +8,8 @@ import pytest
 
 from scaledrelu.errors import RunError
 from scaledrelu.reports.published_tables import Line
-from scaledrelu.runs.record import Outcome, Result, Status, write_result
+from scaledrelu.runs.record import Status, write_result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.theory import records, trained
 
 SETTING = f"{trained.DEIT}, AdamW, lr 1e-3"

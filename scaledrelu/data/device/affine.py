@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from scaledrelu.data.device.draws import sent
-from scaledrelu.data.device.ops import Op
+from scaledrelu.data.device.ops import Change, Op
 
-_ALONG_ROWS, _ALONG_COLUMNS = (Op.SHEAR_X, Op.TRANSLATE_X), (Op.SHEAR_Y, Op.TRANSLATE_Y)
+_DOWN = (Op.SHEAR_Y, Op.TRANSLATE_Y)
+_NEIGHBOURS = np.array([0, -1, 1, 2])[:, None]  # the others' levels are compared to the first one's
 
 
 def mirror(images: Tensor, chosen: np.ndarray) -> Tensor:
@@ -29,27 +30,31 @@ def mirror(images: Tensor, chosen: np.ndarray) -> Tensor:
         images: n x 3 x H x W.
         chosen: n booleans.
     """
-    return torch.where(sent(chosen, images.device)[:, None, None, None], images.flip(-1), images)
+    (chosen,) = sent([chosen[:, None, None, None]], images.device)
+    return torch.where(chosen, images.flip(-1), images)
 
 
-def move(images: Tensor, ops: np.ndarray, amounts: np.ndarray, *, fill: Sequence[int]) -> Tensor:
-    """Return moved images.
+def move(
+    ops: np.ndarray, amounts: np.ndarray, *, size: tuple[int, int], fill: Sequence[int]
+) -> Change:
+    """Return the change to moved images.
 
     Args:
-        images: n x 3 x H x W, uint8.
-        ops: n moves, all along rows, or all along columns, or all rotations.
+        ops: n moves, all of them rotations or none.
         amounts: their amounts.
+        size: height and width of the images in pixels.
         fill: 3 levels for what comes in from outside.
     """
-    height, width = images.shape[-2:]
-    matrices = source_points(ops, amounts, height, width)
-    a, b, c, d, e, f = sent(matrices, images.device)[:, :, None, None].unbind(1)
-    x = torch.arange(width, device=images.device, dtype=torch.float64) + 0.5
-    y = torch.arange(height, device=images.device, dtype=torch.float64)[:, None] + 0.5
+    height, width = size
+    matrices = source_points(ops, amounts, height, width).reshape(-1, 2, 3)
+    lengths, strides = np.array([[[width], [height]]]), np.array([[[1], [width]]])
+    colour = np.array(fill, dtype=np.uint8)[:, None]
+    if ops[0] == Op.ROTATE:
+        return Change(_move, (matrices, lengths, strides, _NEIGHBOURS, colour))
     # Along an axis that does not move, the filter would only return the pixel itself.
-    columns = None if ops[0] in _ALONG_COLUMNS else a * x + b * y + c
-    rows = None if ops[0] in _ALONG_ROWS else d * x + e * y + f
-    return _sample(images, rows, columns, fill)
+    down = np.isin(ops, _DOWN)[:, None, None]
+    chosen = (np.where(down, x[:, 1:], x[:, :1]) for x in (matrices, lengths, strides))
+    return Change(_move, (*chosen, _NEIGHBOURS, colour, down))
 
 
 def source_points(ops: np.ndarray, amounts: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -89,53 +94,86 @@ _MATRICES: dict[int, Callable[[float, int, int], tuple[float, ...]]] = {
 }
 
 
-def _sample(
-    images: Tensor, rows: Tensor | None, columns: Tensor | None, fill: Sequence[int]
+def _move(
+    images: Tensor,
+    matrices: Tensor,
+    lengths: Tensor,
+    strides: Tensor,
+    neighbours: Tensor,
+    colour: Tensor,
+    down: Tensor | None = None,
 ) -> Tensor:
-    """Return the images at source points (n x H x W, float64); None = the pixel's own."""
-    num, channels, height, width = images.shape
-    own = torch.arange(height * width, device=images.device, dtype=torch.int32)[None]
-    row_taps, down = _taps(rows, height, own // width)
-    column_taps, along = _taps(columns, width, own % width)
-    pixels = images.flatten(2).float()
-    lines = []
-    for row in row_taps:
-        places = [(row * width + column).long()[:, None] for column in column_taps]
-        taps = [pixels.gather(2, place.expand(num, channels, -1)) for place in places]
-        lines.append(_cubic(taps, along))
-    levels = _cubic(lines, down).clamp_(0, 255).byte()
-    colour = torch.tensor(fill, dtype=torch.uint8).to(images.device, non_blocking=True)
-    outside = _outside(rows, height) | _outside(columns, width)
-    return torch.where(outside.view(-1, 1, height * width), colour[:, None], levels).view_as(images)
+    """Return the images at source points, along both axes or, if ``down`` says which, along one.
 
-
-def _taps(points: Tensor | None, size: int, own: Tensor) -> tuple[list[Tensor], Tensor | None]:
-    """Return the four clamped neighbours of points, and the way from the second to the third.
-
-    Neighbours are n x HW, int32; the way is n x 1 x HW, float32.
+    Args:
+        images: n x 3 x H x W, uint8.
+        matrices: n x A x 3, float64; A axes, of two along the row first.
+        lengths: 1 or n x A x 1, pixels of the axes.
+        strides: 1 or n x A x 1, from a pixel to the next along the axes, in memory.
+        neighbours: 4 x 1, the places of the filter's pixels.
+        colour: 3 x 1, what comes in from outside.
+        down: n x 1 x 1, whether the axis is the one along a column.
     """
-    if points is None:
-        return [own], None
-    points = points.flatten(1) - 0.5
+    height, width = images.shape[-2:]
+    points = _points(matrices, height, width)
+    places, weights = _taps(points, lengths, strides, neighbours)
+    if down is None:
+        columns, rows = places.unbind(1)
+        lines = _cubic(_read(images, columns[:, None] + rows[:, :, None]), weights[:, :1, None])
+        levels = _cubic(lines, weights[:, 1:])
+    else:
+        levels = _cubic(_read(images, places[:, 0] + _across(down, height, width)), weights)
+    outside = ((points < 0) | (points >= lengths)).any(1, keepdim=True)
+    return torch.where(outside, colour, levels.clamp_(0, 255).byte()).view_as(images)
+
+
+def _points(matrices: Tensor, height: int, width: int) -> Tensor:
+    """Return the source points of all pixels, n x A x HW, float64."""
+    a, b, c = matrices[..., None, None].unbind(2)
+    x = torch.arange(0.5, width, device=matrices.device, dtype=torch.float64)
+    y = torch.arange(0.5, height, device=matrices.device, dtype=torch.float64)
+    return (a * x + b * y[:, None] + c).flatten(2)
+
+
+def _taps(
+    points: Tensor, lengths: Tensor, strides: Tensor, neighbours: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the four clamped neighbours of points in memory, and the weights of all but the first.
+
+    Neighbours are n x A x 4 x HW, int64; weights n x A x 3 x HW, float32.
+    """
+    points = (points - 0.5)[:, :, None]
     base = points.floor()
-    way = (points - base).float()[:, None]
-    base = base.int()
-    return [(base + k).clamp_(0, size - 1) for k in (-1, 0, 1, 2)], way
+    way = (points - base).float()
+    places = (base.long() + neighbours).clamp_(min=0).clamp_(max=lengths[..., None] - 1)
+    places *= strides[..., None]
+    weights = [way * (way * (2 - way) - 1), way * (way * (1 - way) + 1), way * way * (way - 1)]
+    return places, torch.cat(weights, dim=2)
 
 
-def _outside(points: Tensor | None, size: int) -> Tensor | bool:
-    return False if points is None else (points < 0) | (points >= size)
+def _across(down: Tensor, height: int, width: int) -> Tensor:
+    """Return where the other axis has every pixel in memory, n x 1 x HW."""
+    columns = torch.arange(width, device=down.device)
+    rows = torch.arange(0, height * width, width, device=down.device)
+    return torch.where(down, columns, rows[:, None]).flatten(1)[:, None]
 
 
-def _cubic(taps: Sequence[Tensor], way: Tensor | None) -> Tensor:
+def _read(images: Tensor, places: Tensor) -> Tensor:
+    """Return the levels at places, n x ... x HW, of each colour: n x 3 x ... x HW, float32."""
+    num, channels = images.shape[:2]
+    where = places.flatten(1)[:, None].expand(-1, channels, -1)
+    return images.flatten(2).float().gather(2, where).view(num, channels, *places.shape[1:])
+
+
+def _cubic(levels: Tensor, weights: Tensor) -> Tensor:
     """Return the cubic filter of four neighbours, as differences: exact where all are equal.
 
     Products and sums are kept apart: a GPU would round a fused one in another way than a CPU.
+
+    Args:
+        levels: ... x 4 x HW; overwritten.
+        weights: ... x 3 x HW, of all but the first.
     """
-    if way is None:
-        return taps[0]
-    first, second, third, fourth = taps
-    value = (first - second).mul_(way * (way * (2 - way) - 1))
-    value += (third - second).mul_(way * (way * (1 - way) + 1))
-    value += (fourth - second).mul_(way * way * (way - 1))
-    return value.add_(second)
+    near = levels[..., :1, :]
+    first, third, fourth = levels[..., 1:, :].sub_(near).mul_(weights).unbind(-2)
+    return first.add_(third).add_(fourth).add_(near.squeeze(-2))

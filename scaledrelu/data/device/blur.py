@@ -6,18 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scaledrelu.data.device.draws import sent
+from scaledrelu.data.device.ops import Change
 
 _PASSES = 3
 _ONE = 1 << 24  # the weights of a box, in whole numbers, add up to this
 _MIDDLE = 128
 
 
-def blur(images: Tensor, deviations: np.ndarray) -> Tensor:
-    """Return blurred images, equal to Pillow's.
+def blur(deviations: np.ndarray) -> Change:
+    """Return the change to blurred images, equal to Pillow's.
 
     Args:
-        images: n x 3 x H x W, uint8.
         deviations: n standard deviations in pixels.
 
     Source: Pillow ``BoxBlur.c``.
@@ -27,11 +26,17 @@ def blur(images: Tensor, deviations: np.ndarray) -> Tensor:
     # Levels from -128 to 127: sums of 255 x 2**24 would not fit 32 bits, these do.
     rest = _MIDDLE * missing + _ONE // 2
     numbers = np.concatenate([boxes, rest[:, None]], axis=1).astype(np.int32)
-    *weights, rest = sent(numbers[:, :, None, None, None], images.device).unbind(1)
+    return Change(_blur, (numbers[:, :, None, None, None],))
+
+
+def _blur(images: Tensor, numbers: Tensor) -> Tensor:
+    *weights, rest = numbers.unbind(1)
     levels = images.int().sub_(_MIDDLE)
     for dim in (3, 2):
+        size, reach = levels.shape[dim], len(weights) - 1
+        places = torch.arange(-reach, size + reach, device=levels.device).clamp_(0, size - 1)
         for _ in range(_PASSES):
-            levels = _box(levels, weights, rest, dim)
+            levels = _box(levels.index_select(dim, places), weights, rest, dim)
     return levels.add_(_MIDDLE).byte()
 
 
@@ -58,13 +63,12 @@ def box_weights(deviations: np.ndarray) -> np.ndarray:
     return np.where(distance == reach[:, None] + 1, far[:, None], weights)
 
 
-def _box(levels: Tensor, weights: list[Tensor], rest: Tensor, dim: int) -> Tensor:
-    """Return levels averaged along one axis; the edge is repeated beyond the image."""
-    size, reach = levels.shape[dim], len(weights) - 1
-    places = torch.arange(-reach, size + reach, device=levels.device).clamp_(0, size - 1)
-    padded = levels.index_select(dim, places)
-    total = levels * weights[0] + rest
+def _box(padded: Tensor, weights: list[Tensor], rest: Tensor, dim: int) -> Tensor:
+    """Return levels averaged along one axis, without what was added at its ends."""
+    reach = len(weights) - 1
+    size = padded.shape[dim] - 2 * reach
+    total = torch.addcmul(rest, padded.narrow(dim, reach, size), weights[0])
     for k in range(1, reach + 1):
         pair = padded.narrow(dim, reach - k, size) + padded.narrow(dim, reach + k, size)
-        total.add_(pair.mul_(weights[k]))
+        total.addcmul_(pair, weights[k])
     return total >> 24

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -54,12 +55,16 @@ def keyed_normal(keys: Tensor, shape: Sequence[int]) -> Tensor:
         keys: int64 in [0, 2**32), on the device where the numbers are wanted.
         shape: shape of the numbers of one key.
     """
-    count = math.prod(shape)
-    position = torch.arange(count, device=keys.device, dtype=torch.int64)[None]
-    base = _hash32(keys[:, None] ^ _hash32(position))
+    base = _hash32(keys[:, None] ^ _positions(math.prod(shape), keys.device))
     radius = (_hash32(base ^ 0x68BC21EB).float() + 1.0).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
     angle = _hash32(base ^ 0x02E5BE93).float().mul_(2.0 * math.pi * 2.0**-32)
     return (radius * angle.cos_()).view(-1, *shape)
+
+
+@cache
+def _positions(count: int, device: torch.device) -> Tensor:
+    """Return the hashed numbers of ``count`` positions, which are the same in every batch."""
+    return _hash32(torch.arange(count, device=device, dtype=torch.int64))
 
 
 def _hash32(x: Tensor) -> Tensor:
@@ -76,15 +81,21 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> _S31)
 
 
-def sent(values: np.ndarray, device: torch.device) -> Tensor:
-    """Return an array on a device, without waiting for the work queued there.
+def sent(arrays: Sequence[np.ndarray], device: torch.device) -> list[Tensor]:
+    """Return arrays on a device, all in one copy, without waiting for the work queued there.
 
     Args:
-        values: numbers on the host.
+        arrays: numbers on the host, of any kinds and shapes.
         device: where they are wanted.
     """
-    numbers = torch.from_numpy(values)
-    if values.nbytes <= _MOST_AT_ONCE or device.type == "cpu":
-        return numbers.to(device, non_blocking=True)
-    rows = max(1, _MOST_AT_ONCE * len(values) // values.nbytes)
-    return torch.cat([part.to(device, non_blocking=True) for part in numbers.split(rows)])
+    # Every array starts where numbers of eight bytes may start.
+    pieces = [array.tobytes() + bytes(-array.nbytes % 8) for array in arrays]
+    whole = torch.frombuffer(bytearray(b"".join(pieces)), dtype=torch.uint8)
+    parts = [part.to(device, non_blocking=True) for part in whole.split(_MOST_AT_ONCE)]
+    moved = torch.cat(parts) if len(parts) > 1 else parts[0]
+    found = zip(moved.split([len(piece) for piece in pieces]), arrays, strict=True)
+    return [piece[: array.nbytes].view(_kind(array)).view(array.shape) for piece, array in found]
+
+
+def _kind(array: np.ndarray) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, array.dtype)).dtype

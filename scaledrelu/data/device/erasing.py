@@ -44,11 +44,9 @@ def erase(images: Tensor, draws: np.ndarray, probability: float) -> Tensor:
     boxes = draw_boxes(draws, probability, height, width)
     if not len(boxes.samples):
         return images
-    device = images.device
-    samples, *sides = (
-        sent(a, device) for a in (boxes.samples, boxes.top, boxes.bottom, boxes.left, boxes.right)
-    )
-    keys = sent((draws[boxes.samples, _NOISE] * 2.0**32).astype(np.int64), device)
+    keys = (draws[boxes.samples, _NOISE] * 2.0**32).astype(np.int64)
+    numbers = keys, boxes.samples, boxes.top, boxes.bottom, boxes.left, boxes.right
+    keys, samples, *sides = sent(numbers, images.device)
     for part in portions(images, 0, len(boxes.samples)):
         where, noise = samples[part], keyed_normal(keys[part], images.shape[1:])
         inside = _inside(*(side[part] for side in sides), height, width)

@@ -17,77 +17,82 @@ from scaledrelu.data.device.draws import sent
 
 _LEVELS = np.arange(256)
 _SINGLE = np.float32
+_STEPS = 511  # of a difference between two channels, from -255 to 255
 # Of each sixth of the circle: which of (highest, middle, lowest) red, green and blue are.
 _RANKS = np.array([[0, 1, 2], [1, 0, 2], [2, 0, 1], [2, 1, 0], [1, 2, 0], [0, 2, 1]])
 
 
 @dataclass(frozen=True, slots=True)
 class HsvTables:
-    """What the conversions look up; spans are the highest channel minus the lowest.
+    """What the conversions look up.
 
     Attributes:
-        hue: 9 x 256 x 256, uint8: by highest channel x 3 + lowest channel, by span, by the highest
-            minus the middle channel.
-        saturation: 256 x 256, uint8: by span, by highest channel.
-        lowest: 256 x 256, uint8: the lowest channel by saturation and highest channel.
+        hue: 511 x 511, uint8: by red minus green, by green minus blue; see ``hue_places``.
+        saturation: 256 x 256, uint8: by highest channel, by lowest channel.
+        lowest: 256 x 256, uint8: the lowest channel when it comes back, by the same.
         middle: 256 x 256, float64: the middle channel as a share of the highest, by hue and
             saturation; rounded to the nearest after the product.
-        ranks: red, green and blue; 256, int64, each: by hue, 0 if the channel is the highest, 1 if
-            it is the middle and 2 if it is the lowest.
+        ranks: 256 x 3, int64: by hue, 0 if red (green, blue) is the highest, 1 if it is the middle
+            and 2 if it is the lowest.
     """
 
     hue: Tensor
     saturation: Tensor
     lowest: Tensor
     middle: Tensor
-    ranks: tuple[Tensor, ...]
+    ranks: Tensor
 
 
 @cache
 def hsv_tables(device: torch.device) -> HsvTables:
-    """Return the tables on a device, flat.
+    """Return the tables on a device, flat but for ``ranks``.
 
     Source: Pillow ``Convert.c``, ``rgb2hsv`` and ``hsv2rgb``.
     """
     sixth, middle = _from_hue()
-    highest, share = _LEVELS.astype(_SINGLE), (_LEVELS / 255.0).astype(_SINGLE)
-    lowest = np.floor(highest * (1.0 - share[:, None].astype(np.float64)) + 0.5)
-    tables = [_hue(), _saturation(), lowest.astype(np.uint8), middle]
-    ranks = [_RANKS[sixth % 6][:, channel] for channel in range(3)]
-    moved = [sent(x.flatten(), device) for x in (*tables, *ranks)]
-    return HsvTables(*moved[:4], ranks=tuple(moved[4:]))
+    saturation = _saturation()
+    tables = [x.flatten() for x in (_hue(), saturation, _lowest(saturation), middle)]
+    return HsvTables(*sent([*tables, _RANKS[sixth % 6]], device))
 
 
-def _saturation() -> np.ndarray:
-    span, highest = _LEVELS[:, None].astype(_SINGLE), _LEVELS.astype(_SINGLE)
-    share = np.divide(span, highest, out=np.zeros((256, 256), _SINGLE), where=highest > 0)
-    return np.clip(share.astype(np.float64) * 255.0, 0, 255).astype(np.uint8)
+def hue_places(red: Tensor, green: Tensor, blue: Tensor) -> Tensor:
+    """Return where colours stand in the flat table of hues.
+
+    Args:
+        red: levels, int32; so are the others.
+        green: levels.
+        blue: levels.
+    """
+    return (red - green) * _STEPS + (green - blue) + 255 * (_STEPS + 1)
 
 
 def _hue() -> np.ndarray:
-    """Return the hue by the ends of the span, the span, and the way to the middle channel."""
-    span = np.maximum(_LEVELS, 1)[:, None].astype(_SINGLE)
-    way = np.minimum(_LEVELS.astype(_SINGLE) / span, _SINGLE(1))
-    hues = np.zeros((3, 3, 256, 256), dtype=np.uint8)
-    for top in range(3):
-        for bottom in {0, 1, 2} - {top}:
-            ways = [way, way, way]
-            ways[top], ways[bottom] = np.zeros_like(way), np.ones_like(way)
-            hues[top, bottom] = _circle(ways, top)
-    hues[:, :, 0] = 0
-    return hues
+    steps = np.arange(-255, 256)
+    colours = np.stack(np.broadcast_arrays(steps[:, None], 0, -steps))  # as seen from green
+    top = colours.max(axis=0)
+    span = top - colours.min(axis=0)
+    red, green, blue = (top - colours).astype(_SINGLE) / np.maximum(span, 1).astype(_SINGLE)
+    sides = (
+        blue - green,
+        ((2.0 + red.astype(np.float64)) - blue).astype(_SINGLE),
+        ((4.0 + green.astype(np.float64)) - red).astype(_SINGLE),
+    )
+    place = np.choose(colours.argmax(axis=0), sides)
+    turned = np.fmod(place.astype(np.float64) / 6.0 + 1.0, 1.0).astype(_SINGLE)
+    hue = np.clip(turned.astype(np.float64) * 255.0, 0, 255).astype(np.uint8)
+    return np.where(span > 0, hue, np.uint8(0))
 
 
-def _circle(ways: list[np.ndarray], top: int) -> np.ndarray:
-    red, green, blue = ways
-    if top == 0:
-        hue = blue - green
-    elif top == 1:
-        hue = ((2.0 + red.astype(np.float64)) - blue).astype(_SINGLE)
-    else:
-        hue = ((4.0 + green.astype(np.float64)) - red).astype(_SINGLE)
-    turned = np.fmod(hue.astype(np.float64) / 6.0 + 1.0, 1.0).astype(_SINGLE)
-    return np.clip(turned.astype(np.float64) * 255.0, 0, 255).astype(np.uint8)
+def _saturation() -> np.ndarray:
+    span = np.maximum(_LEVELS[:, None] - _LEVELS, 0).astype(_SINGLE)
+    share = span / np.maximum(_LEVELS, 1)[:, None].astype(_SINGLE)
+    return np.clip(share.astype(np.float64) * 255.0, 0, 255).astype(np.uint8)
+
+
+def _lowest(saturation: np.ndarray) -> np.ndarray:
+    share = (saturation / 255.0).astype(_SINGLE)
+    lowest = _LEVELS[:, None].astype(_SINGLE) * (1.0 - share.astype(np.float64))
+    return np.floor(lowest + 0.5).astype(np.uint8)
 
 
 def _from_hue() -> tuple[np.ndarray, np.ndarray]:

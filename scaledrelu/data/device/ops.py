@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
 import numpy as np
+from torch import Tensor
 
 
 class Op(IntEnum):
@@ -63,6 +64,20 @@ class Layer:
         return Layer(
             np.where(chosen, int(op), int(Op.NONE)), np.broadcast_to(amounts, chosen.shape)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An operation on some images, before the host's numbers for it are sent to their device.
+
+    Attributes:
+        on_device: what is done there: from n x 3 x H x W, uint8, which it may overwrite, and the
+            numbers, as tensors, to the changed images.
+        numbers: arrays, computed on the host.
+    """
+
+    on_device: Callable[..., Tensor]
+    numbers: tuple[np.ndarray, ...] = ()
 
 
 def join_layers(parts: Sequence[Sequence[Layer]]) -> list[Layer]:

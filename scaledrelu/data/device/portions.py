@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-_PIXELS_IN_CACHE = 1 << 17  # of a CPU
-# On a GPU an operation takes up to 106 bytes a pixel beside the images (hue; rotations 235, but few
-# images are rotated): 1.8 GB, however many images an update has.
+_PIXELS_IN_CACHE = 1 << 16  # of a CPU: one image of 224 x 224 pixels
+# On a GPU an operation takes up to 147 bytes a pixel beside the images (moves; rotations 439, but
+# few images are rotated): 2.5 GB, however many images an update has.
 _PIXELS_ON_GPU = 1 << 24
 
 

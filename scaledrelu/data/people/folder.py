@@ -18,8 +18,6 @@ import PIL
 from PIL import Image
 
 from scaledrelu.config.artifacts import MANIFEST, MINI_DATA_VERSION
-from scaledrelu.config.listing import image_names
-from scaledrelu.config.reid_listing import JUNK
 from scaledrelu.data.people.cameras import HEIGHT, WIDTH, invent_cameras, photograph
 from scaledrelu.data.people.pedestrians import invent_people
 from scaledrelu.data.people.sightings import (
@@ -31,6 +29,8 @@ from scaledrelu.data.people.sightings import (
     queries_without_match,
 )
 from scaledrelu.errors import DataError
+from scaledrelu.inputs.listing import image_names
+from scaledrelu.inputs.reid_listing import JUNK
 
 _QUALITY = 92  # JPEG quality
 

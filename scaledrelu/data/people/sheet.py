@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from scaledrelu.config.reid_listing import MARKET_FOLDERS
 from scaledrelu.errors import DataError
+from scaledrelu.inputs.reid_listing import MARKET_FOLDERS
 
 _NAME = re.compile(r"(-1|\d{4})_c(\d+)s\d+_\d{6}_\d{2}\.jpg")
 _ZOOM, _GAP, _MARGIN = 2, 4, 44  # the margin holds the labels; pixels

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaledrelu.config.reid_listing import DISTRACTOR, JUNK, MARKET_FOLDERS
 from scaledrelu.data.people.cameras import Variation
+from scaledrelu.inputs.reid_listing import DISTRACTOR, JUNK, MARKET_FOLDERS
 from scaledrelu.randomness import derive_seed
 
 SPLITS = TRAIN, QUERY, GALLERY = MARKET_FOLDERS

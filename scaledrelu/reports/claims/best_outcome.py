@@ -31,7 +31,7 @@ BEST = {  # shares of right images of the two rows that bear a relation out most
 
 
 def verdict_of(relation: Relation, found: Interval, limit: float) -> Verdict:
-    """Judge a difference by what a relation says of it.
+    """Judge a difference by what a relation says about it.
 
     Args:
         relation: one of `BEST`.

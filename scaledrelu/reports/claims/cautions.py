@@ -1,4 +1,4 @@
-"""What to know of all verdicts together: what they share, what hangs on the limit for crashes."""
+"""What to know about the verdicts as a whole: what they share, what depends on the crash limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scaledrelu.reports.claims.limits import changed, limits_of
 from scaledrelu.reports.statistics import LEVEL
 from scaledrelu.text import markdown_table, plural
 
-LIMITS = "What hangs on the limit for crashes"
+LIMITS = "What depends on the crash limit"
 
 
 def cautions_text(judged: Sequence[Judged]) -> list[str]:
@@ -71,7 +71,7 @@ def limits_sentence(judged: Sequence[Judged]) -> str:
         return ""
     numbers = [str(len(changed(judged, ratio))) for ratio in others]
     return (
-        f"If the limit for crashes, {own:g} times the loss of a uniform guess, were "
+        f"If the crash limit, {own:g} times the loss of a uniform guess, were "
         f"{_either([f'{ratio:g}' for ratio in others])} times, {_either(numbers)} verdicts would "
         "change."
     )
@@ -100,7 +100,7 @@ def limits_section(judged: Sequence[Judged], crashes: Mapping[float, Count]) -> 
             f"## {LIMITS}",
             "A run is a crash if its training loss, averaged over the last part of the run, lies "
             f"above {own:g} times that of a uniform guess (docs/recipes.md, Crash rule). That is a "
-            "convention. With other limits, by the same recorded losses:",
+            "convention. With other limits, judged by the same recorded losses:",
             markdown_table(["limit", "crashed runs", "verdicts that change"], rows),
             "A run whose loss was not finite, or that could not start because the run it starts "
             "from crashed, stays a crash. One that was stopped early counts by its loss at that "

@@ -97,7 +97,7 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict.SUPPORTED if told else Verdict.NOT_TESTABLE
 
 
-def put_to_the_test(given: Sequence[Verdict], verdict: Verdict) -> Verdict:
+def with_preconditions(given: Sequence[Verdict], verdict: Verdict) -> Verdict:
     """Return the verdict on a claim that takes something for granted.
 
     Where that is not borne out, nothing that is found puts the claim to the test: it is undecided

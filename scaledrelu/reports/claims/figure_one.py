@@ -11,14 +11,17 @@ from scaledrelu.reports.claims.decision import OPPOSITE, Interval, Verdict, is_a
 from scaledrelu.reports.claims.findings import COSINE, CellName, Part, Said
 from scaledrelu.reports.claims.spec import WHERE, Check
 from scaledrelu.reports.similarity import Metric, Series, read_series
-from scaledrelu.reports.statements import NOT_RUN, UNSTATED, half_difference, judge
-from scaledrelu.reports.statements import Judged as Statement
+from scaledrelu.reports.statements import JudgedStatement, half_difference, judge
 from scaledrelu.reports.statistics import estimate
 from scaledrelu.tables.figures import FIGURE1, Kind, load_figure
 from scaledrelu.tables.plan import Plan
 
 PRINTED = Said(Verdict.NOT_TESTABLE, reason="a picture, printed without numbers")
 UNRECORDED = "no run of it has recorded similarities"
+UNMEASURED = {
+    Verdict.NOT_RUN: UNRECORDED,
+    Verdict.NOT_TESTABLE: "the text does not say which sign is meant",
+}
 MEASURED = {  # kind -> what is measured; below zero is what the text says
     Kind.POSITION: "similarity behind the position embedding minus before it",
     Kind.LOWER: "similarity in the lower half of the layers, one minus the other",
@@ -84,7 +87,9 @@ class FigureOne:
         return [read_series(*one, self._plan.results) for one in zip(labels, values, strict=True)]
 
 
-def _part(check: Check, one: Statement, labels: tuple[str, ...], series: list[Series]) -> Part:
+def _part(
+    check: Check, one: JudgedStatement, labels: tuple[str, ...], series: list[Series]
+) -> Part:
     about = [label for label in labels if label in one.about.split(" against ")]
     cells = tuple(CellName(FIGURE1, 1 + labels.index(label), "similarity") for label in about)
     runs = [c.run_id for s in series if s.label in about for c in s.drawn]
@@ -93,10 +98,8 @@ def _part(check: Check, one: Statement, labels: tuple[str, ...], series: list[Se
     return Part(text, check.relation, cells, said, PRINTED)
 
 
-def _said(one: Statement) -> Said:
-    if one.verdict == NOT_RUN:
-        return Said(Verdict.NOT_RUN, reason=UNRECORDED)
-    if one.verdict == UNSTATED:
-        return Said(Verdict.NOT_TESTABLE, reason="the text does not say which sign is meant")
+def _said(one: JudgedStatement) -> Said:
+    if one.verdict in UNMEASURED:
+        return Said(one.verdict, reason=UNMEASURED[one.verdict])
     interval = Interval.around(one.size.mean, one.size.half)
-    return Said(Verdict(one.verdict), interval, COSINE, seeds=one.size.n)
+    return Said(one.verdict, interval, COSINE, seeds=one.size.n)

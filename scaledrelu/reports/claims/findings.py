@@ -10,7 +10,7 @@ from scaledrelu.reports.claims.decision import (
     Interval,
     Verdict,
     combine,
-    put_to_the_test,
+    with_preconditions,
 )
 from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.spec import Relation
@@ -96,13 +96,13 @@ class Judged:
     def verdict(self) -> Verdict:
         """What our runs say."""
         says = combine(part.ours.verdict for part in self.parts if not part.is_given)
-        return put_to_the_test([part.ours.verdict for part in self.given], says)
+        return with_preconditions([part.ours.verdict for part in self.given], says)
 
     @property
     def papers_verdict(self) -> Verdict:
         """What the printed numbers say."""
         says = combine(part.paper.verdict for part in self.parts if not part.is_given)
-        return put_to_the_test([part.paper.verdict for part in self.given], says)
+        return with_preconditions([part.paper.verdict for part in self.given], says)
 
     @property
     def given(self) -> tuple[Part, ...]:

@@ -32,13 +32,13 @@ from scaledrelu.reports.claims.limits import RULES, usual_ratio
 from scaledrelu.reports.claims.ours import OTHER_DATA, Ours
 from scaledrelu.reports.claims.printed import Printed
 from scaledrelu.reports.claims.rows import Place, Rows
-from scaledrelu.reports.claims.sides import Measured, Untold, papers_value
+from scaledrelu.reports.claims.sides import Measured, NoNumber, papers_value
 from scaledrelu.reports.claims.spec import WHERE, Check, Claim, Claims, Relation
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import compose_at_paper
 
-Side = Ours | Printed  # every method of either raises `Untold` where it has no number
+Side = Ours | Printed  # every method of either raises `NoNumber` where it has no number
 
 
 def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> list[Judged]:
@@ -132,7 +132,7 @@ class _Judge:
                 places = [self._rows.place(one, column) for one in (name, other) if one]
                 try:
                     text = _words(check, *places)
-                except Untold as error:
+                except NoNumber as error:
                     raise TableError(f"{WHERE}: {check.relation} {name}: {error.reason}") from error
                 said = [_told(lambda s=s, p=places: _compared(check, s, p)) for s in self._sides]
                 yield Part(text, check.relation, _cells(places), *said)
@@ -172,7 +172,7 @@ class _Judge:
             found = fact((upstream if check.of_upstream else config).config, check.key)
             holds = is_as_said(found, check.value, check.figures)
             verdict = Verdict.SUPPORTED if holds else Verdict.CONTRADICTED
-            paper = Said(Verdict.NOT_TESTABLE, reason="a setting, no number of a table")
+            paper = Said(Verdict.NOT_TESTABLE, reason="a setting, not a number of a table")
             ours = Said(verdict, reason=shown(found))
             yield Part(f"{name}: {check.key}", check.relation, _cells([place]), ours, paper)
 
@@ -204,7 +204,7 @@ def _cells(places: Iterable[Place]) -> tuple[CellName, ...]:
 def _told(ask: Callable[[], Said]) -> Said:
     try:
         return ask()
-    except Untold as answer:
+    except NoNumber as answer:
         return Said(answer.verdict, reason=answer.reason)
 
 
@@ -213,7 +213,7 @@ def _compared(check: Check, side: Side, places: Sequence[Place]) -> Said:
     match check.relation:
         case Relation.VALUE:
             if not side.compares_sizes(one):
-                raise Untold(Verdict.NOT_TESTABLE, OTHER_DATA)
+                raise NoNumber(Verdict.NOT_TESTABLE, OTHER_DATA)
             found = side.value(one)
             return _said(is_as_printed(found.interval, papers_value(one)), found, PERCENT)
         case Relation.GAIN:

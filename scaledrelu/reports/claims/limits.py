@@ -32,16 +32,11 @@ def usual_ratio(plan: Plan) -> float | None:
     return ratios.most_common(1)[0][0] if ratios else None
 
 
-def crashes_at(seed: SeedValue, ratio: float, usual: float | None) -> bool:
-    """Say whether a finished run is a crash by another ratio.
+def _crashes_at(seed: SeedValue, ratio: float, usual: float) -> bool:
+    """Say whether a finished run is a crash by another ratio than the usual one.
 
     A loss that was not finite is a crash by any, and so is a run that could not start because the
     run that it starts from crashed. One that was stopped early counts by its loss at that point.
-
-    Args:
-        seed: the run.
-        ratio: the limit, as a share of the loss of a uniform guess.
-        usual: the ratio that is replaced; runs that are judged by another keep theirs.
     """
     crashed, own = seed.status is Status.CRASH, seed.run.config.divergence.ratio
     if own != usual or seed.judged_loss is None or not seed.limit:
@@ -51,7 +46,7 @@ def crashes_at(seed: SeedValue, ratio: float, usual: float | None) -> bool:
     return seed.judged_loss > seed.limit * (ratio / own)
 
 
-def count_at(value: CellValue, ratio: float, usual: float | None) -> Count:
+def count_at(value: CellValue, ratio: float, usual: float) -> Count:
     """Return how many of a row's finished runs are crashes by another ratio.
 
     Args:
@@ -59,7 +54,7 @@ def count_at(value: CellValue, ratio: float, usual: float | None) -> Count:
         ratio: the limit, as a share of the loss of a uniform guess.
         usual: the ratio that is replaced.
     """
-    return Count(sum(crashes_at(s, ratio, usual) for s in value.finished), len(value.finished))
+    return Count(sum(_crashes_at(s, ratio, usual) for s in value.finished), len(value.finished))
 
 
 def counts_of_runs(values: Iterable[CellValue], ratios: Sequence[float]) -> dict[float, Count]:
@@ -73,7 +68,7 @@ def counts_of_runs(values: Iterable[CellValue], ratios: Sequence[float]) -> dict
     if not runs:
         return {}
     return {
-        ratio: Count(sum(crashes_at(s, ratio, ratios[0]) for s in runs.values()), len(runs))
+        ratio: Count(sum(_crashes_at(s, ratio, ratios[0]) for s in runs.values()), len(runs))
         for ratio in ratios
     }
 

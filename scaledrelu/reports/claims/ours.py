@@ -21,12 +21,13 @@ from scaledrelu.reports.claims.per_image import (
     spread,
     stacked,
 )
-from scaledrelu.reports.claims.rows import Place, table_title
-from scaledrelu.reports.claims.sides import Measured, Untold
+from scaledrelu.reports.claims.rows import Place
+from scaledrelu.reports.claims.sides import Measured, NoNumber
 from scaledrelu.reports.comparison import share_of
 from scaledrelu.reports.histories import read_history
 from scaledrelu.reports.statistics import resolvable
 from scaledrelu.runs.record import Status
+from scaledrelu.tables.captions import title_of
 from scaledrelu.tables.plan import Plan
 
 Pair = tuple[SeedValue, SeedValue]
@@ -64,7 +65,7 @@ class Ours:
         """Return the mean over all finished seeds, in percent."""
         found = self._finished(place)
         if found.all_seeds is None:
-            raise Untold(Verdict.UNDECIDED, f"no run of {place.title} has a value: all crashed")
+            raise NoNumber(Verdict.UNDECIDED, f"no run of {place.title} has a value: all crashed")
         size = found.all_seeds
         runs = tuple(seed.run.run_id for seed in found.finished)
         return Measured(Interval.around(size.mean, size.half), size.n, share_of(found), runs=runs)
@@ -102,7 +103,9 @@ class Ours:
         }
         reached = {seed: pair for seed, pair in reached.items() if None not in pair}
         if not reached:
-            raise Untold(Verdict.NOT_RUN, f"no record of {places[0].title} goes back to that epoch")
+            raise NoNumber(
+                Verdict.NOT_RUN, f"no record of {places[0].title} goes back to that epoch"
+            )
         differences = {seed: a - b for seed, (a, b) in reached.items()}
         pairs = {seed: pairs[seed] for seed in differences}
         levels = np.mean(list(reached.values()), axis=0)
@@ -114,12 +117,12 @@ class Ours:
         """Return the value at an epoch, in percent, on the paper's data only."""
         place = self._place(milestone)
         if not self.compares_sizes(place):
-            raise Untold(Verdict.NOT_TESTABLE, OTHER_DATA)
+            raise NoNumber(Verdict.NOT_TESTABLE, OTHER_DATA)
         found = self._finished(place)
         values = {s.run.seed: self._at(milestone, s) for s in found.finished}
         values = {seed: value for seed, value in values.items() if value is not None}
         if not values:
-            raise Untold(Verdict.NOT_RUN, f"no record of {place.title} goes back to that epoch")
+            raise NoNumber(Verdict.NOT_RUN, f"no record of {place.title} goes back to that epoch")
         size = spread(values, None)
         return Measured(Interval.around(size.mean, size.half), len(values), share_of(found))
 
@@ -131,13 +134,13 @@ class Ours:
         """Return all runs of a row, read once.
 
         Raises:
-            Untold: the profile does not have the row's table.
+            NoNumber: the profile does not have the row's table.
         """
         key = (place.table.name, place.row.number, place.row.block, place.column.name)
         if key not in self._cells:
-            raise Untold(
+            raise NoNumber(
                 Verdict.NOT_TESTABLE,
-                f"{table_title(place.table.name)} is not part of profile {self._plan.profile}",
+                f"{title_of(place.table.name)} is not part of profile {self._plan.profile}",
             )
         if key not in self._read:
             self._read[key] = read_cell(self._plan, self._cells[key])
@@ -146,7 +149,7 @@ class Ours:
     def _finished(self, place: Place) -> CellValue:
         found = self.cell(place)
         if not found.finished:
-            raise Untold(Verdict.NOT_RUN, f"no run of {place.title} has finished")
+            raise NoNumber(Verdict.NOT_RUN, f"no run of {place.title} has finished")
         return found
 
     def _shared(self, one: Place, other: Place) -> dict[int, Pair]:
@@ -161,14 +164,16 @@ class Ours:
         shared = self._shared(one, other)
         if not shared:
             titles = f"{one.title} and {other.title}"
-            raise Untold(Verdict.NOT_RUN, f"{titles} have no finished seed in common")
+            raise NoNumber(Verdict.NOT_RUN, f"{titles} have no finished seed in common")
         pairs = {
             seed: (a, b)
             for seed, (a, b) in shared.items()
             if a.value is not None and b.value is not None
         }
         if not pairs:
-            raise Untold(Verdict.UNDECIDED, "no pair of runs has values: runs crashed without one")
+            raise NoNumber(
+                Verdict.UNDECIDED, "no pair of runs has values: runs crashed without one"
+            )
         return pairs
 
     def _images(
@@ -202,17 +207,17 @@ class Ours:
         """Return the row of a milestone's run, if the profile evaluates near its epoch."""
         place = self._milestones[milestone.claim]
         if place is None:
-            raise Untold(Verdict.NOT_TESTABLE, f"the run of {milestone.claim} is no named row")
+            raise NoNumber(Verdict.NOT_TESTABLE, f"the run of {milestone.claim} is not a named row")
         config = self.cell(place).cell.composed.config
         epochs = milestone.epoch * config.profile.epoch_scale
         if epochs < config.evaluation.every_epochs / 2:
-            raise Untold(
+            raise NoNumber(
                 Verdict.NOT_TESTABLE,
                 f"epoch {milestone.epoch} of the paper is epoch {epochs:.2g} here, and no "
                 "evaluation lies near it",
             )
         if inside := _inside_warmup(milestone, config):
-            raise Untold(Verdict.NOT_TESTABLE, inside)
+            raise NoNumber(Verdict.NOT_TESTABLE, inside)
         return place
 
     def _at(self, milestone: Milestone, seed: SeedValue) -> float | None:

@@ -24,14 +24,14 @@ COUNTED = tuple(Verdict)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class PageFacts:
     """What a page says beside the claims.
 
     Attributes:
         profile: name of the profile.
         notes: what reports of it say on top.
         tables: its tables.
-        commands: table -> command that trains what is missing of it.
+        commands: table -> command that trains what is missing of it, as markdown.
         noise: what a printed number is taken to be worth.
         crashes: crashed runs by several limits, the profile's own first.
     """
@@ -44,24 +44,28 @@ class Setting:
     crashes: Mapping[float, Count]
 
 
-def claims_page(judged: Sequence[Judged], setting: Setting) -> str:
+def claims_page(judged: Sequence[Judged], facts: PageFacts) -> str:
     """Return the page.
 
     Args:
         judged: the claims, in the order of the paper.
-        setting: what is said beside them.
+        facts: what is said beside them.
     """
     blocks = [
-        f"# What the paper claims, {setting.profile} profile",
-        *(f"> {note}" for note in setting.notes),
-        counts_text(judged),
-        _summary(judged),
-        *_sections(judged, setting),
-        limits_section(judged, setting.crashes),
-        _not_run(setting),
-        _how_to_read(judged, setting.noise),
+        f"# What the paper claims, {facts.profile} profile",
+        *(f"> {note}" for note in facts.notes),
+        head_text(judged),
+        *_sections(judged, facts),
+        limits_section(judged, facts.crashes),
+        _not_run(facts),
+        _how_to_read(judged, facts.noise),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def head_text(judged: Sequence[Judged]) -> str:
+    """Return how many claims have which verdict, in a sentence and by what they rest on."""
+    return f"{counts_text(judged)}\n\n{_summary(judged)}"
 
 
 def counts_text(judged: Sequence[Judged]) -> str:
@@ -109,25 +113,25 @@ def _summary(judged: Sequence[Judged]) -> str:
     return markdown_table(["judged by", "claims", *COUNTED], lines)
 
 
-def _sections(judged: Sequence[Judged], setting: Setting) -> list[str]:
+def _sections(judged: Sequence[Judged], facts: PageFacts) -> list[str]:
     """Return one table for each section of the paper, in the order of the file."""
     found = []
     for section in dict.fromkeys(one.section for one in judged):
-        rows = [_row(one, setting) for one in judged if one.section == section]
+        rows = [_row(one, facts) for one in judged if one.section == section]
         found.append(f"## {section}\n\n{markdown_table([*HEADERS, 'cells'], rows)}")
     return found
 
 
-def _row(one: Judged, setting: Setting) -> list[str]:
+def _row(one: Judged, facts: PageFacts) -> list[str]:
     says = f"**{one.says}**" if one.is_headline else one.says
-    cells = cells_text(one, setting.tables)
+    cells = cells_text(one, facts.tables)
     return [one.name, says, one.verdict, found_text(one), papers_text(one), cells]
 
 
-def _not_run(setting: Setting) -> str:
-    if not setting.commands:
+def _not_run(facts: PageFacts) -> str:
+    if not facts.commands:
         return ""
-    items = [f"- {table}: `{command}`" for table, command in setting.commands.items()]
+    items = [f"- {table}: {command}" for table, command in facts.commands.items()]
     return "\n".join(["## Not run yet", "", "To train what is missing:", "", *items])
 
 
@@ -140,21 +144,21 @@ def _how_to_read(judged: Sequence[Judged], noise: PrintedNoise) -> str:
         "contradicted if one part is, and supported if all are.",
         f"{PRECONDITION}: what a claim takes for granted. Where that is undecided or not run, so "
         "is the claim, and where it is contradicted the claim is not testable, whatever its other "
-        "parts say: nothing has put it to the test. The same holds of the paper's own numbers.",
+        "parts say: nothing has put it to the test. The same holds for the paper's own numbers.",
         f"{UNSUPPORTABLE}: the claim counts among those that can be decided, but the best result "
         "that its runs could have would leave it undecided.",
         *cautions_text(judged),
         "undecided: seeds and images cannot tell; one seed never can. Not run: a row has no "
-        "finished run. Not testable: not by runs of this profile, or by none; the reason stands "
-        "in place of a number.",
+        "finished run. Not testable: not by runs of this profile, or not by any; the "
+        "reason stands in place of a number.",
         "A row crashes if more than half of its runs do. That is decided where the Wilson interval "
-        "of the share leaves out 50 %, which takes at least 4 runs.",
+        "of the share excludes 50 %, which takes at least 4 runs.",
         "McNemar: in how many seeds the two runs differ on the images (exact test, p < "
         f"{SMALL_P}); up means that the row named first is right more often.",
         "In cosine: by the mean absolute cosine between tokens; below zero is what the text says.",
         "The paper's own numbers are single runs. Assumed standard deviation over seeds, in "
         f"points: {spreads}, {noise.early_sd:g} in the first epochs; beside it what the validation "
-        "images can resolve. A printed crash is taken for how the runs of its row end. These "
+        "images can resolve. A printed crash is taken to be how the runs of its row end. These "
         f"assumptions stand in {WHERE}.",
         "Bold: the main claims. C01 to C31 are the numbers of the text; the others are what it "
         "says about each table, in our words.",

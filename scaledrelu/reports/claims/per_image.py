@@ -2,8 +2,8 @@
 
 The runs of one seed are compared image by image. McNemar's exact test tells whether two single runs
 differ on these images; the interval of the mean difference holds the spread of both, seeds and
-images. A record without its images, or with a file that cannot be read, is no error: a difference
-then rests on the seeds and on what so many images can resolve.
+images. A record without its images, or with a file that cannot be read, is not an error: a
+difference then rests on the seeds and on what so many images can resolve.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scaledrelu.config.places import EVIDENCE
 from scaledrelu.reports.comparison import NO_SHARES
-from scaledrelu.reports.similarity import UNREADABLE
 from scaledrelu.reports.statistics import NORMAL, estimate
+from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.evidence import read_arrays
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.plan import PlannedRun
 
@@ -160,7 +160,6 @@ def share_images(one: PlannedRun, other: PlannedRun) -> bool:
 
 def _array(results: Path, run: PlannedRun, name: str) -> np.ndarray | None:
     try:
-        with np.load(run_directory(results, run.run_id) / EVIDENCE, allow_pickle=False) as stored:
-            return stored[name]
-    except (KeyError, *UNREADABLE):
+        return (read_arrays(run_directory(results, run.run_id), [name]) or {}).get(name)
+    except RecordError:
         return None

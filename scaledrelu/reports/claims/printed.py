@@ -7,7 +7,7 @@ import math
 from scaledrelu.config.milestones import Milestone
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
 from scaledrelu.reports.claims.rows import Place
-from scaledrelu.reports.claims.sides import Measured, Untold, papers_value
+from scaledrelu.reports.claims.sides import Measured, NoNumber, papers_value
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
 from scaledrelu.reports.comparison import NO_SHARES
 from scaledrelu.reports.statistics import NORMAL, resolvable
@@ -48,7 +48,7 @@ class Printed:
         """Return the one run behind a row; a printed crash is taken for how its runs end."""
         printed = place.row.paper[place.column.name]
         if printed == MISSING:
-            raise Untold(Verdict.NOT_TESTABLE, f"{place.title} is not the paper's")
+            raise NoNumber(Verdict.NOT_TESTABLE, f"{place.title} is not the paper's")
         return Count(int(printed == CRASH), 1, is_certain=True)
 
     def runs(self, place: Place) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class Printed:
 
     def reached(self, milestone: Milestone) -> Measured:
         """Return what the text prints; no table has it."""
-        raise Untold(Verdict.NOT_TESTABLE, "printed in the text, in no table")
+        raise NoNumber(Verdict.NOT_TESTABLE, "printed in the text, not in a table")
 
     def compares_sizes(self, place: Place) -> bool:
         """Say yes: these are the paper's own numbers."""
@@ -84,7 +84,7 @@ class Printed:
 
     def _sd(self, place: Place) -> float:
         if place.column.source not in self._noise.seed_sd:
-            raise Untold(
+            raise NoNumber(
                 Verdict.NOT_TESTABLE,
                 f"{WHERE} assumes no spread over seeds for {place.column.source}",
             )

@@ -17,7 +17,7 @@ from scaledrelu.reports.claims.findings import OF_RUNS, Judged, Said
 from scaledrelu.reports.claims.page import decided_text
 from scaledrelu.reports.claims.records import read_claims
 from scaledrelu.reports.claims.words import PRECONDITION, counts_of, number_text
-from scaledrelu.reports.published_tables import CLAIMS
+from scaledrelu.reports.report_files import CLAIMS
 from scaledrelu.text import markdown_table
 
 README = "README.md"

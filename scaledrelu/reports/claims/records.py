@@ -83,8 +83,8 @@ def read_claims(path: Path) -> list[Judged]:
         return [_judged([line for line in lines if line["claim"] == name]) for name in names]
     except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise TableError(
-            f"{path}: no list of claims of this version ({type(error).__name__}: {error}); write "
-            "it again: make claims"
+            f"{path}: not a list of claims of this version ({type(error).__name__}: {error}); "
+            "write it again: make claims"
         ) from error
 
 

@@ -10,6 +10,7 @@ from scaledrelu.config.identity import canonical
 from scaledrelu.errors import TableError
 from scaledrelu.reports.claims.spec import OF_NUMBERS, WHERE, Check, Claims, RowName
 from scaledrelu.reports.grid import row_name
+from scaledrelu.tables.captions import title_of
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.planner import OFFICIAL, compose_at_paper
 from scaledrelu.tables.spec import load_table, merge_overrides, table_names
@@ -28,22 +29,13 @@ class Place:
     @property
     def title(self) -> str:
         """The row as people say it: ``Table 1, row 8``."""
-        return f"{table_title(self.table.name)}, row {row_name(self.row)}"
+        return f"{title_of(self.table.name)}, row {row_name(self.row)}"
 
     @property
     def text(self) -> str:
         """The row with its column, where the table has several: ``conv (msmt17_map)``."""
         several = len(self.table.metrics) > 1
         return f"{self.name} ({self.column.header})" if several else self.name
-
-
-def table_title(name: str) -> str:
-    """Return a table's name as people say it: ``Table 1``; one of our own by its name."""
-    for kind in ("table", "figure"):
-        number = name.removeprefix(kind)
-        if number != name:
-            return f"{kind.title()} {number.replace('_', ', ')}"
-    return f"table {name}"
 
 
 class Rows:

@@ -9,7 +9,7 @@ from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.rows import Place
 
 
-class Untold(Exception):  # noqa: N818 (no error: an answer that holds no number)
+class NoNumber(Exception):  # noqa: N818 (not an error: an answer without a number)
     """Why a side has no number for a check, and the verdict that follows."""
 
     def __init__(self, verdict: Verdict, reason: str) -> None:
@@ -42,11 +42,11 @@ def papers_value(place: Place) -> float:
     """Return the number that the paper prints for a row.
 
     Raises:
-        Untold: it prints none, a crash, or one that is a misprint.
+        NoNumber: it prints none, a crash, or one that is a misprint.
     """
     printed = place.row.paper[place.column.name]
     if isinstance(printed, str):
-        raise Untold(Verdict.NOT_TESTABLE, f"the paper prints {printed} in {place.title}")
+        raise NoNumber(Verdict.NOT_TESTABLE, f"the paper prints {printed} in {place.title}")
     if place.column.name in place.row.misprints:
-        raise Untold(Verdict.NOT_TESTABLE, f"the number in {place.title} is a misprint")
+        raise NoNumber(Verdict.NOT_TESTABLE, f"the number in {place.title} is a misprint")
     return float(printed)

@@ -62,7 +62,7 @@ GRAMMAR: dict[Relation, tuple[str | None, tuple[str, ...], tuple[str, ...]]] = {
     Relation.NO_RUN: (None, (), ()),
 }
 OF_NUMBERS = tuple(relation for relation, keys in GRAMMAR.items() if "columns" in keys[2])
-NAMED_ELSEWHERE = (Relation.REACHES, Relation.AHEAD, Relation.FIGURE1)  # rows are no rows of ours
+NAMED_ELSEWHERE = (Relation.REACHES, Relation.AHEAD, Relation.FIGURE1)  # not by rows of a table
 
 
 @dataclass(frozen=True, slots=True)

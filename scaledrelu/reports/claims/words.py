@@ -15,9 +15,8 @@ from scaledrelu.reports.claims.findings import (
     Part,
     Said,
 )
-from scaledrelu.reports.claims.rows import table_title
 from scaledrelu.reports.grid import signed
-from scaledrelu.tables.captions import named_rows
+from scaledrelu.tables.captions import named_rows, title_of
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.text import plural
 
@@ -89,7 +88,7 @@ def number_text(said: Said) -> str:
 
 
 def _place(table: str, cells: Sequence[CellName], is_there: bool) -> str:
-    title = table_title(table)
+    title = title_of(table)
     linked = f"[{title}]({table}.md)" if is_there else title
     if table == FIGURE1:
         return linked

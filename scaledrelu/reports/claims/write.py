@@ -9,12 +9,12 @@ from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.judge import judge_claims, ratios_of
 from scaledrelu.reports.claims.limits import counts_of_runs
-from scaledrelu.reports.claims.page import Setting, claims_page
+from scaledrelu.reports.claims.page import PageFacts, claims_page
 from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Claims, load_claims
-from scaledrelu.reports.command import command, left_out
-from scaledrelu.reports.published_tables import CLAIMS
+from scaledrelu.reports.command import how_to_train
+from scaledrelu.reports.report_files import CLAIMS
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.figures import load_figure
@@ -49,16 +49,15 @@ def write_claims(
     ]
     plan = plan_loaded(tables, settings, compose=composer)
     judged = judge_claims(claims, rows, plan, composer)
-    if isinstance(composer, Composer):
-        composer.save()
-    setting = _setting(plan, claims)
+    composer.save()
+    facts = _page_facts(plan, claims)
     folder = settings.results / settings.profile
-    texts = {"csv": csv_text(judged), "md": claims_page(judged, setting)}
+    texts = {"csv": csv_text(judged), "md": claims_page(judged, facts)}
     written = [write_changed(folder / f"{CLAIMS}.{kind}", text) for kind, text in texts.items()]
     return written, judged
 
 
-def _setting(plan: Plan, claims: Claims) -> Setting:
+def _page_facts(plan: Plan, claims: Claims) -> PageFacts:
     commands = {}
     for table in plan.tables:
         open_ = [
@@ -67,8 +66,8 @@ def _setting(plan: Plan, claims: Claims) -> Setting:
             if run.status in (Status.MISSING, Status.FAILED) and not plan.crashed_upstream(run)
         ]
         if open_:
-            commands[table.name] = f"{command(plan, table)}{left_out(plan)}"
-    return Setting(
+            commands[table.name] = how_to_train(plan, table)
+    return PageFacts(
         profile=plan.profile,
         notes=plan.cells[0].composed.config.profile.notes if plan.cells else (),
         tables=tuple(table.name for table in plan.tables),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scaledrelu.reports.stability.lines import Line, final_loss
+from scaledrelu.reports.stability.lines import RateLine, final_loss
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Status
 
@@ -56,7 +56,7 @@ class Sensitivity:
         return estimate(list(self.by_seed.values()))
 
 
-def edge_of(line: Line, *, allowed: float) -> Edge | None:
+def edge_of(line: RateLine, *, allowed: float) -> Edge | None:
     """Return the stability edge of a line; None where nothing has finished.
 
     Args:
@@ -80,10 +80,10 @@ def edge_of(line: Line, *, allowed: float) -> Edge | None:
     )
 
 
-def sensitivity_of(line: Line) -> Sensitivity | None:
+def sensitivity_of(line: RateLine) -> Sensitivity | None:
     """Return the sensitivity of a line to its rate; None for one rate or runs without a loss."""
     seeds = sorted({s.run.seed for value in line.cells.values() for s in value.seeds})
-    starts = {seed: loss for seed in seeds if (loss := guess_loss(line, seed)) is not None}
+    starts = {seed: loss for seed in seeds if (loss := _guess_loss(line, seed)) is not None}
     by_seed, best, untrained, incomplete = {}, {}, [], []
     for seed in seeds:
         losses = [final_loss(value, seed) for value in line.cells.values()]
@@ -113,13 +113,8 @@ def sensitivity(losses: Mapping[float, float], start: float) -> float:
     return math.fsum(capped) / len(capped) - min(losses.values())
 
 
-def guess_loss(line: Line, seed: int) -> float | None:
-    """Return the validation loss of a uniform guess, ln C, for the data of a line's runs.
-
-    Args:
-        line: runs on one data set.
-        seed: the run's seed.
-    """
+def _guess_loss(line: RateLine, seed: int) -> float | None:
+    """Return the validation loss of a uniform guess, ln C, for the data of a line's runs."""
     for value in line.cells.values():
         for found in value.seeds:
             if found.run.seed == seed and found.sizes.get("classes"):

@@ -14,7 +14,13 @@ from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.drawing import LOOKS
 from scaledrelu.reports.stability.edge import HALF, NONE, edge_of, sensitivity_of
-from scaledrelu.reports.stability.lines import Line, final_loss, read_lines, series_names, series_of
+from scaledrelu.reports.stability.lines import (
+    RateLine,
+    final_loss,
+    read_lines,
+    series_names,
+    series_of,
+)
 from scaledrelu.reports.stability.more_seeds import more_seeds
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Watched, watch_runs
 from scaledrelu.reports.stability.page import page
@@ -68,7 +74,7 @@ def write_stability(
     return [*texts, *written]
 
 
-def _spots(lines: Sequence[Line]) -> Iterator[dict[str, object]]:
+def _spots(lines: Sequence[RateLine]) -> Iterator[dict[str, object]]:
     for one in lines:
         for rate, value in one.cells.items():
             everyone = value.all_seeds
@@ -94,7 +100,7 @@ def _spots(lines: Sequence[Line]) -> Iterator[dict[str, object]]:
             }
 
 
-def _summaries(lines: Sequence[Line]) -> Iterator[dict[str, object]]:
+def _summaries(lines: Sequence[RateLine]) -> Iterator[dict[str, object]]:
     for one in lines:
         fields: dict[str, object] = {"series": one.series, "warmup": f"{one.warmup:g}"}
         for name, allowed in (("none", NONE), ("half", HALF)):
@@ -130,8 +136,8 @@ def _runs(watched: Sequence[Watched], names: Mapping[str, str]) -> Iterator[dict
         for kind in KINDS:
             fields[f"largest_{kind}"] = _text(one.largest[kind].value)
         first, over = one.first_over(EITHER), one.is_over(EITHER)
-        fields["overflow"] = "not recorded" if over is None else ("yes" if over else "no")
-        fields["overflow_seen_at"] = (first or "") if one.has_series else "not recorded"
+        fields["overflow"] = one.unknown if over is None else ("yes" if over else "no")
+        fields["overflow_seen_at"] = (first or "") if one.has_series else one.unknown
         yield fields
 
 

@@ -17,6 +17,7 @@ from scaledrelu.config.identity import canonical
 from scaledrelu.reports.agreement import by_runs
 from scaledrelu.reports.cells import CellValue, read_cell
 from scaledrelu.runs.record import Status
+from scaledrelu.runs.result import NON_FINITE
 from scaledrelu.tables.captions import rows_text
 from scaledrelu.tables.plan import Cell, Plan
 from scaledrelu.tables.table import Table
@@ -27,7 +28,7 @@ NAMED = (*ALWAYS_NAMED, "ffn", "model", "recipe", "data", "precision")  # where 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RateLine:
     """Runs that differ in nothing but rate and seed.
 
     Attributes:
@@ -46,7 +47,7 @@ class Line:
         return f"{self.series}, warm-up {self.warmup:g}"
 
 
-def read_lines(plan: Plan, table: Table) -> list[Line]:
+def read_lines(plan: Plan, table: Table) -> list[RateLine]:
     """Return the lines of a table in its own order.
 
     Args:
@@ -61,7 +62,7 @@ def read_lines(plan: Plan, table: Table) -> list[Line]:
         config = value.cell.composed.config
         key = (names[series_of(value.cell)], config.warmup.length(1.0))  # in epochs of the paper
         found.setdefault(key, {}).setdefault(config.lr.base, value)
-    return [Line(*key, dict(sorted(cells.items()))) for key, cells in found.items()]
+    return [RateLine(*key, dict(sorted(cells.items()))) for key, cells in found.items()]
 
 
 def series_of(cell: Cell) -> str:
@@ -91,7 +92,7 @@ def series_names(cells: Sequence[Cell]) -> dict[str, str]:
     }
 
 
-def rates_of(lines: Iterable[Line]) -> list[float]:
+def rates_of(lines: Iterable[RateLine]) -> list[float]:
     """Return every rate of some lines, smallest first."""
     return sorted({rate for line in lines for rate in line.cells})
 
@@ -109,7 +110,7 @@ def final_loss(value: CellValue, seed: int) -> float | None:
     for found in value.seeds:
         if found.run.seed != seed or not found.status.done or found.run.result is None:
             continue
-        if found.status is Status.CRASH and found.why == "non_finite":
+        if found.status is Status.CRASH and found.why == NON_FINITE:
             return math.inf
         loss = found.run.result.metrics.get("val/loss")
         return None if loss is None else (loss if math.isfinite(loss) else math.inf)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scaledrelu.reports.cells import CellValue, read_cell
-from scaledrelu.reports.stability.lines import Line
+from scaledrelu.reports.stability.lines import RateLine
 from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import build_plan
@@ -21,14 +21,14 @@ from scaledrelu.tables.table import Table
 class MoreSeeds:
     """One rate of a line, in the grid and in the table with more seeds."""
 
-    line: Line
+    line: RateLine
     rate: float
     here: CellValue
     there: CellValue
 
 
 def more_seeds(
-    plan: Plan, table: Table, lines: Sequence[Line], compose: Compose | None = None
+    plan: Plan, table: Table, lines: Sequence[RateLine], compose: Compose | None = None
 ) -> list[MoreSeeds]:
     """Return the settings with more finished seeds in the table that a table's file names.
 
@@ -49,8 +49,7 @@ def more_seeds(
         compose=composer,
         overrides=plan.overrides,
     )
-    if isinstance(composer, Composer):
-        composer.save()
+    composer.save()
     values = [read_cell(wider, cell) for cell in wider.cells]
     by_run = {name: value for value in values for name in value.cell.run_ids}
     found = []

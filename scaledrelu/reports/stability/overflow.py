@@ -7,26 +7,25 @@ section 2). Between two evaluations, on other images and in training mode, value
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scaledrelu.config.places import EVIDENCE, METRICS
-from scaledrelu.reports.similarity import UNREADABLE
 from scaledrelu.reports.statistics import kendall_tau_b
-from scaledrelu.runs.record import Outcome, Result, run_directory
+from scaledrelu.runs.damage import RecordError
+from scaledrelu.runs.evidence import read_arrays, read_metrics
+from scaledrelu.runs.record import run_directory
+from scaledrelu.runs.result import NON_FINITE, Outcome, Result
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import Table
-
-log = logging.getLogger(__name__)
 
 LIMIT = 65504.0  # largest finite number of fp16
 KINDS = ("activation", "score")
 EITHER = "either"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Largest:
     """The largest magnitude of one kind that a run was seen with.
 
     Attributes:
-        value: None where no evaluation was made; infinity where it was no number.
+        value: None where no evaluation was made; infinity where it was not a number.
         series: steps done -> value at that evaluation; empty in records of older versions.
     """
 
@@ -62,6 +61,7 @@ class Watched:
         judged: mean training loss of its last window; infinity where a loss was not finite.
         died_at: first step of the crash; of a collapse the first step of the dead stretch.
         largest: activation and score.
+        damage: which file of its record cannot be read, and why; what it says is left out.
     """
 
     run: PlannedRun
@@ -69,6 +69,7 @@ class Watched:
     judged: float | None
     died_at: int | None
     largest: Mapping[str, Largest]
+    damage: str
 
     def is_over(self, kind: str) -> bool | None:
         """Whether a kind, or either, would have overflowed; None where not recorded."""
@@ -85,6 +86,11 @@ class Watched:
     def has_series(self) -> bool:
         """Whether it is known when the values were what."""
         return all(self.largest[kind].series for kind in KINDS)
+
+    @property
+    def unknown(self) -> str:
+        """What stands in place of a value that it does not say."""
+        return "damaged" if self.damage else "not recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,7 @@ class Prediction:
 
     @property
     def right(self) -> int:
-        """Runs that "an overflow is a crash, no overflow is none" gets right."""
+        """Runs that "an overflow means a crash, no overflow means none" gets right."""
         return self.over_crash + self.under_held
 
     @property
@@ -171,8 +177,9 @@ def predict(watched: Sequence[Watched], kind: str) -> Prediction | None:
 
 def _watched(run: PlannedRun, result: Result, folder: Path) -> Watched:
     crash, judgement = result.crash or {}, result.judgement or {}
-    non_finite = crash.get("kind") == "non_finite"
-    series, maxima = _series(folder / METRICS), _maxima(folder / EVIDENCE)
+    non_finite = crash.get("kind") == NON_FINITE
+    series, lost_rows = _or_damage(lambda: _series(folder), {kind: {} for kind in KINDS})
+    maxima, lost_arrays = _or_damage(lambda: _maxima(folder), {})
     largest = {}
     for kind in KINDS:
         seen = [*([maxima[kind]] if kind in maxima else []), *series[kind].values()]
@@ -183,46 +190,37 @@ def _watched(run: PlannedRun, result: Result, folder: Path) -> Watched:
         judged=math.inf if non_finite else judgement.get("last_mean"),
         died_at=crash.get("step") if result.dead_from is None else result.dead_from,
         largest=largest,
+        damage=", ".join(filter(None, (lost_rows, lost_arrays))),
     )
 
 
-def _series(path: Path) -> dict[str, dict[int, float]]:
-    found: dict[str, dict[int, float]] = {kind: {} for kind in KINDS}
-    for row in _rows(path):
-        for kind in KINDS:
-            if f"largest/{kind}" in row:
-                found[kind][int(row["step"])] = _number(row[f"largest/{kind}"])
-    return found
-
-
-def _rows(path: Path) -> Iterable[dict[str, Any]]:
+def _or_damage(read: Callable[[], Found], nothing: Found) -> tuple[Found, str]:
+    """Return what a file says and no damage, or nothing and what is wrong with the file."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        log.warning("%s: cannot be read (%s); what it says is left out", path, error)
-        return []
+        return read(), ""
+    except RecordError as error:
+        return nothing, str(error)
 
 
-def _maxima(path: Path) -> dict[str, float]:
-    import numpy as np
+def _series(folder: Path) -> dict[str, dict[int, float]]:
+    rows = read_metrics(folder) or []
+    names = {kind: f"largest/{kind}" for kind in KINDS}
+    return {
+        kind: {row["step"]: _number(row[name], METRICS, name) for row in rows if name in row}
+        for kind, name in names.items()
+    }
 
+
+def _maxima(folder: Path) -> dict[str, float]:
+    names = {f"max.{kind}": kind for kind in KINDS}
+    found = read_arrays(folder, names) or {}
+    return {names[name]: _number(value, EVIDENCE, name) for name, value in found.items()}
+
+
+def _number(value: Any, file: str, name: str) -> float:
+    """Return a magnitude; one that was no longer a number counts as infinite."""
     try:
-        with np.load(path) as evidence:
-            return {
-                kind: _number(evidence[f"max.{kind}"])
-                for kind in KINDS
-                if f"max.{kind}" in evidence
-            }
-    except FileNotFoundError:
-        return {}
-    except UNREADABLE as error:
-        log.warning("%s: cannot be read (%s); what it says is left out", path, error)
-        return {}
-
-
-def _number(value: Any) -> float:
-    """Return a magnitude; one that was no number any more counts as infinite."""
-    number = float(value)
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{file} damaged ({name} is not a number)") from error
     return number if math.isfinite(number) else math.inf

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.command import command, left_out, shown_overrides
+from scaledrelu.reports.command import how_to_train, overrides_note
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.grid import DASH, seeds_text, signed
-from scaledrelu.reports.markdown import title_of
 from scaledrelu.reports.stability.edge import (
     HALF,
     NONE,
@@ -17,14 +16,14 @@ from scaledrelu.reports.stability.edge import (
     edge_of,
     sensitivity_of,
 )
-from scaledrelu.reports.stability.lines import Line, rates_of
+from scaledrelu.reports.stability.lines import RateLine, rates_of
 from scaledrelu.reports.stability.more_seeds import MoreSeeds
 from scaledrelu.reports.stability.overflow import EITHER, KINDS, Prediction, Watched, predict
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.captions import value_text
+from scaledrelu.tables.captions import title_of, value_text
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.table import Column, Table
-from scaledrelu.text import markdown_table, plural, plus_minus
+from scaledrelu.text import markdown_table, plural
 
 WHOSE = (
     "Wortsman et al. (2023), Small-scale proxies for large-scale Transformer training "
@@ -35,7 +34,7 @@ WHOSE = (
 def page(
     plan: Plan,
     table: Table,
-    lines: Sequence[Line],
+    lines: Sequence[RateLine],
     watched: Sequence[Watched],
     pictures: Sequence[str],
     more: Sequence[MoreSeeds],
@@ -84,16 +83,17 @@ def edge_text(edge: Edge | None) -> str:
 
 def _head(plan: Plan, table: Table) -> str:
     composed = [cell.composed.config for cell in plan.cells_of(table)]
-    lines = [f"# Stability: {table.name}, {plan.profile} profile", "", table.opening]
-    lines += [f"\n> {note}" for note in composed[0].profile.notes]
-    if plan.overrides:
-        shown = " ".join(shown_overrides(plan.overrides))
-        lines.append(f"\n> Extra overrides in every run: `{shown}`{left_out(plan)}")
-    rules = dict.fromkeys(crash_sentence(config) for config in composed)
-    return "\n".join([*lines, *(f"\n{rule}" for rule in rules)])
+    blocks = [
+        f"# Stability: {table.name}, {plan.profile} profile",
+        table.opening,
+        *(f"> {note}" for note in composed[0].profile.notes),
+        overrides_note(plan),
+        *dict.fromkeys(crash_sentence(config) for config in composed),
+    ]
+    return "\n\n".join(filter(None, blocks))
 
 
-def _map(lines: Sequence[Line], column: Column, pictures: Sequence[str]) -> str:
+def _map(lines: Sequence[RateLine], column: Column, pictures: Sequence[str]) -> str:
     if not lines:
         return (
             "Every row of this table starts from another run, so there is no map of rates: the "
@@ -104,12 +104,12 @@ def _map(lines: Sequence[Line], column: Column, pictures: Sequence[str]) -> str:
     grid = markdown_table(["", *map(value_text, rates)], rows)
     about = (
         f"{column.header} by learning rate (`lr.base`) and warm-up (epochs of the paper): the mean "
-        "over all finished seeds, crashed ones with what they ended at."
+        "over all finished seeds, crashed ones with the value they ended at."
     )
     return "\n\n".join(["## Map", about, *pictures, grid])
 
 
-def _cell_text(one: Line, rate: float, column: Column) -> str:
+def _cell_text(one: RateLine, rate: float, column: Column) -> str:
     value = one.cells.get(rate)
     if value is None:
         return ""
@@ -117,7 +117,7 @@ def _cell_text(one: Line, rate: float, column: Column) -> str:
     return f"{number} ({seeds_text(value)})"
 
 
-def _edges(lines: Sequence[Line]) -> str:
+def _edges(lines: Sequence[RateLine]) -> str:
     if not any(value.finished for one in lines for value in one.cells.values()):
         return ""
     rows = [
@@ -136,7 +136,7 @@ def _edges(lines: Sequence[Line]) -> str:
 def _more_seeds(more: Sequence[MoreSeeds]) -> str:
     if not more:
         return ""
-    name = title_of(more[0].there.cell.table)
+    name = title_of(more[0].there.cell.table.name)
     rows = [
         [
             one.line.name,
@@ -158,7 +158,7 @@ def _crashed(value: CellValue) -> str:
     return f"{value.count(Status.CRASH)} of {len(value.finished)}"
 
 
-def _sensitivities(lines: Sequence[Line]) -> str:
+def _sensitivities(lines: Sequence[RateLine]) -> str:
     found = {one.name: (one, s) for one in lines if (s := sensitivity_of(one)) is not None}
     if not found:
         return ""
@@ -185,7 +185,7 @@ def _sensitivity_texts(value: Sensitivity) -> list[str]:
     left = [f"seed {seed}: no rate beats a guess" for seed in value.untrained]
     left += [f"seed {seed}: not at every rate" for seed in value.incomplete]
     return [
-        DASH if mean is None else f"{mean.mean:.3f}{plus_minus(mean.half, 3)}",
+        DASH if mean is None else mean.text(3),
         " ".join(f"{seed}={number:.3f}" for seed, number in value.by_seed.items()),
         " ".join(f"{seed}={number:.3f}" for seed, number in value.best.items()),
         "; ".join(left),
@@ -208,13 +208,16 @@ def _overflow(watched: Sequence[Watched], picture: str) -> str:
     for method in methods:
         own = [one for one in watched if one.run.config.method == method]
         parts.append(_method_text(method, own))
+    if damaged := [f"- `{one.run.run_id}`: {one.damage}" for one in watched if one.damage]:
+        parts += ["What damaged files say is left out of these counts:", "\n".join(damaged)]
     return "\n\n".join(parts)
 
 
 def _method_text(method: str, watched: Sequence[Watched]) -> str:
     found = [p for kind in (*KINDS, EITHER) if (p := predict(watched, kind)) is not None]
-    unknown = sum(one.is_over(EITHER) is None for one in watched)
-    no_series = sum(not one.has_series for one in watched)
+    whole = [one for one in watched if not one.damage]
+    unknown = sum(one.is_over(EITHER) is None for one in whole)
+    no_series = sum(not one.has_series for one in whole)
     lines = [f"**{method}**, {len(watched)} finished runs."]
     if unknown:
         lines.append(f"Not recorded at all, since they crashed before an evaluation: {unknown}.")
@@ -227,12 +230,12 @@ def _method_text(method: str, watched: Sequence[Watched]) -> str:
     headers += ["seen before the crash"]
     rows = markdown_table(headers, map(_prediction_line, found))
     legend = (
-        'right: runs that "an overflow is a crash, none is none" gets right; constant guess: the '
-        'better of "all crash" and "none does"; tau-b: Kendall\'s, of the largest value with '
-        "the mean training loss of the last window, by which a collapse is judged (a loss that was "
-        "not finite counts as the largest; the order of logarithms is the same); seen before the "
-        "crash: of the crashed runs that record when, those that overflowed before the loss was "
-        "not finite, or before it rose above the limit to stay there."
+        'right: runs that "an overflow means a crash, no overflow means none" gets right; constant '
+        'guess: the better of "all crash" and "none does"; tau-b: Kendall\'s, of the largest value '
+        "with the mean training loss of the last window, by which a collapse is judged (a loss "
+        "that was not finite counts as the largest; the order of logarithms is the same); seen "
+        "before the crash: of the crashed runs that record when, those that overflowed before the "
+        "loss was not finite, or before it rose above the limit to stay there."
     )
     return "\n\n".join([" ".join(lines), rows, legend])
 
@@ -255,7 +258,7 @@ def _holes(plan: Plan, table: Table) -> str:
         return ""
     return (
         f"## Not here yet\n\n- {plural(undone, 'run')}; to train what is missing: "
-        f"`{command(plan, table)}`{left_out(plan)}"
+        f"{how_to_train(plan, table)}"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledrelu.reports.drawing import CRASH, FAINT, MANY, Look, drawing, look, save_picture
-from scaledrelu.reports.stability.lines import Line, rates_of
+from scaledrelu.reports.stability.lines import RateLine, rates_of
 from scaledrelu.reports.stability.overflow import KINDS, LIMIT, Watched
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import value_text
@@ -22,7 +22,7 @@ SPREAD = 1.05  # factor of the rate between two series, so that their seeds stan
 ONLY_MAXIMUM = (1.04, 1.3)  # where runs are drawn that do not say when
 
 
-def draw_rates(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
+def draw_rates(lines: Sequence[RateLine], column: Column, place: Path) -> list[Path]:
     """Draw every seed over the rate, a panel for each warm-up; crashed seeds are crosses.
 
     Args:
@@ -69,30 +69,15 @@ def draw_largest(watched: Sequence[Watched], names: Mapping[str, str], place: Pa
     """
     looks = _looks(names[one.run.run_id] for one in watched)
     line = FAINT if len(watched) > MANY * len(looks) else {"linewidth": 0.9, "alpha": 0.8}
-    (left, right), timed = ONLY_MAXIMUM, [one for one in watched if one.has_series]
+    (left, right), timed = ONLY_MAXIMUM, [one.has_series for one in watched]
     places = {name: left + (right - left) * (n + 0.5) / len(looks) for n, name in enumerate(looks)}
     with drawing(10, 3.6 + 0.2 * len(looks), ncols=2) as (figure, panels):
         for axes, kind in zip(panels, KINDS, strict=True):
             for one in watched:
                 name = names[one.run.run_id]
                 _draw_run(axes, one, kind, looks[name], line=line, aside=places[name])
-            axes.set_xlim(
-                0 if timed else left - 0.02, 1.03 if len(timed) == len(watched) else right
-            )
-            axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-            if len(timed) < len(watched):
-                axes.axvspan(left - 0.02, right, color="#000000", alpha=0.05, linewidth=0)
-                axes.set_xticks([0, 0.25, 0.5, 0.75, 1, (left + right) / 2])
-                axes.set_xticklabels(["0", "0.25", "0.5", "0.75", "1", "maximum only"])
-            axes.axhline(LIMIT, color="black", linestyle=(0, (6, 3)), linewidth=1.6, zorder=3)
-            axes.annotate(
-                "fp16 ends: 65,504",
-                (0, LIMIT),
-                xycoords=("axes fraction", "data"),
-                xytext=(2, 2),
-                textcoords="offset points",
-                fontsize=7,
-            )
+            _draw_span(axes, timed)
+            _draw_limit(axes)
             axes.set_yscale("log")
             axes.set_xlabel("share of training")
             axes.set_title(TITLES[kind])
@@ -100,7 +85,30 @@ def draw_largest(watched: Sequence[Watched], names: Mapping[str, str], place: Pa
         return save_picture(figure, place)
 
 
-def _draw_seeds(axes: Axes, line: Line, style: Look, *, shift: float) -> None:
+def _draw_span(axes: Axes, timed: Sequence[bool]) -> None:
+    """Set the horizontal axis: the training, and beside it room for what has no time."""
+    left, right = ONLY_MAXIMUM
+    axes.set_xlim(0 if any(timed) else left - 0.02, 1.03 if all(timed) else right)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    if not all(timed):
+        axes.axvspan(left - 0.02, right, color="#000000", alpha=0.05, linewidth=0)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1, (left + right) / 2])
+        axes.set_xticklabels(["0", "0.25", "0.5", "0.75", "1", "maximum only"])
+
+
+def _draw_limit(axes: Axes) -> None:
+    axes.axhline(LIMIT, color="black", linestyle=(0, (6, 3)), linewidth=1.6, zorder=3)
+    axes.annotate(
+        "fp16 ends: 65,504",
+        (0, LIMIT),
+        xycoords=("axes fraction", "data"),
+        xytext=(2, 2),
+        textcoords="offset points",
+        fontsize=7,
+    )
+
+
+def _draw_seeds(axes: Axes, line: RateLine, style: Look, *, shift: float) -> None:
     means = {r: v.value for r, v in line.cells.items() if v.value is not None}
     axes.plot(
         [rate * shift for rate in means],

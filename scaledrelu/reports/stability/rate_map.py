@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.drawing import drawing, save_picture
-from scaledrelu.reports.stability.lines import Line, rates_of
+from scaledrelu.reports.stability.lines import RateLine, rates_of
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import value_text
 from scaledrelu.tables.table import Column
@@ -35,7 +35,7 @@ class Scale:
         return (value - self.low) / (self.high - self.low)
 
 
-def draw_map(lines: Sequence[Line], column: Column, place: Path) -> list[Path]:
+def draw_map(lines: Sequence[RateLine], column: Column, place: Path) -> list[Path]:
     """Draw accuracy by rate and warm-up; the scale of the colours is that of the map's values.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scaledrelu.data.device.draws import keyed_normal, keyed_uniforms
+from scaledrelu.data.device.draws import keyed_normal, keyed_uniforms, sent
 
 
 def test_keyed_uniforms_are_uniform_and_uncorrelated_between_neighbours():
@@ -43,6 +43,21 @@ def test_keyed_normal_is_normal_and_differs_between_keys():
         inside = (row.abs() < 1).float().mean().item()
         assert inside == pytest.approx(math.erf(1 / math.sqrt(2)), abs=0.02)
     assert torch.corrcoef(noise).fill_diagonal_(0).abs().max() < 0.04
+
+
+def test_numbers_of_all_kinds_and_shapes_are_sent_as_they_are():
+    random = np.random.RandomState(0)
+    arrays = [
+        random.rand(3, 1, 7),
+        random.rand(5) < 0.5,
+        random.randint(0, 256, (3, 31)).astype(np.uint8),
+        np.empty((0, 256), dtype=np.uint8),
+        random.randint(-9, 9, (2, 5)).T,  # not in the order of memory
+        random.rand(1).astype(np.float32),
+    ]
+    for found, array in zip(sent(arrays, torch.device("cpu")), arrays, strict=True):
+        assert torch.equal(found, torch.from_numpy(array))
+        assert found.dtype == torch.from_numpy(array).dtype
 
 
 def test_draws_of_many_images_take_no_more_calls_than_those_of_one():

@@ -324,7 +324,7 @@ GIVEN |= {"given": [{"crashes": "dead"}], "checks": [{"higher": "low", "than": "
         (None, NOT_RUN, NOT_RUN),
     ],
 )
-def test_a_claim_is_not_put_to_the_test_where_its_precondition_is_not_met(
+def test_a_claim_is_not_with_preconditions_where_its_precondition_is_not_met(
     tmp_path, crashed, verdict, met
 ):
     write_conf(tmp_path, claims=[GIVEN])

@@ -16,8 +16,8 @@ from scaledrelu.reports.claims.decision import (
     is_within,
     most_crash,
     none_crash,
-    put_to_the_test,
     together,
+    with_preconditions,
 )
 from scaledrelu.reports.statistics import wilson
 
@@ -31,15 +31,15 @@ def test_a_claim_is_as_its_worst_part_that_can_be_tested():
         assert combine(parts) is min(parts, key=ORDERED.index)
 
 
-def test_only_what_is_granted_lets_a_claim_be_put_to_the_test():
+def test_only_what_is_granted_lets_a_claim_be_with_preconditions():
     for given, verdict in itertools.product(Verdict, repeat=2):
-        found = put_to_the_test([given], verdict)
+        found = with_preconditions([given], verdict)
         if given is SUPPORTED or verdict is NOT_TESTABLE:
             assert found is verdict
         else:
             assert found is (given if given in (UNDECIDED, NOT_RUN) else NOT_TESTABLE)
-        assert put_to_the_test([], verdict) is verdict
-    assert put_to_the_test([SUPPORTED, CONTRADICTED], SUPPORTED) is NOT_TESTABLE
+        assert with_preconditions([], verdict) is verdict
+    assert with_preconditions([SUPPORTED, CONTRADICTED], SUPPORTED) is NOT_TESTABLE
 
 
 def test_a_difference_of_percentages_ends_at_a_hundred():

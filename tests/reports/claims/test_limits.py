@@ -44,7 +44,7 @@ def test_runs_are_counted_by_every_limit_and_claims_judged_by_the_same_rule(tmp_
 def test_the_page_lists_crashed_runs_and_changed_verdicts_and_the_readme_counts_them(tmp_path):
     crashes(tmp_path)
     text = (tmp_path / "results" / "mini" / "claims.md").read_text()
-    section = text.partition("## What hangs on the limit for crashes")[2].partition("\n## ")[0]
+    section = text.partition("## What depends on the crash limit")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| 0.")]
     assert rows == [
         "| 0.85 | 5 of 10 | 1 verdict: undecided -> supported: x |",
@@ -53,7 +53,7 @@ def test_the_page_lists_crashed_runs_and_changed_verdicts_and_the_readme_counts_
     ]
     again = read_claims(tmp_path / "results" / "mini" / "claims.csv")
     assert limits_sentence(again) == (
-        "If the limit for crashes, 0.9 times the loss of a uniform guess, were 0.85 or 0.95 times, "
+        "If the crash limit, 0.9 times the loss of a uniform guess, were 0.85 or 0.95 times, "
         "1 or 1 verdicts would change."
     )
 
@@ -84,4 +84,5 @@ def test_where_nothing_has_run_there_is_nothing_to_judge_again(tmp_path):
     found = judged(tmp_path)
     assert limits_of(found.values()) == []
     assert limits_sentence(list(found.values())) == ""
-    assert "What hangs on" not in (tmp_path / "results" / "mini" / "claims.md").read_text()
+    page = (tmp_path / "results" / "mini" / "claims.md").read_text()
+    assert "What depends on the crash limit" not in page

@@ -87,5 +87,5 @@ def test_a_readme_without_the_markers_is_one_line(root):
 
 def test_a_file_that_holds_no_claims_is_one_line(root):
     (root / "results" / "published" / "mini" / "claims.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(TableError, match="no list of claims of this version"):
+    with pytest.raises(TableError, match="not a list of claims of this version"):
         write_readme(root / "results", root, "mini")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from scaledrelu.reports.stability.files import write_stability
 from scaledrelu.reports.stability.overflow import EITHER, LIMIT, predict, watch_runs
 from tests.helpers.table_fakes import finish, plan_of, write_grid
 
@@ -28,9 +30,10 @@ def fabricate(
     (folder / "result.json").write_text(json.dumps(result))
     maxima = {"max.activation": activation, "max.score": score}
     np.savez(folder / "evidence.npz", **{k: v for k, v in maxima.items() if v is not None})
-    rows = [{"step": 5, "train/loss": 1.0}]
+    rows = [{"epoch": 0, "step": 5, "train/loss": 1.0}]
     for step, (one, other) in (series or {}).items():
-        rows.append({"step": step, "largest/activation": one, "largest/score": other})
+        largest = {"largest/activation": one, "largest/score": other}
+        rows.append({"epoch": 0, "step": step, **largest})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -122,12 +125,46 @@ def test_a_crash_before_any_evaluation_is_not_recorded_and_not_counted(watched) 
     assert predict(runs[:1], EITHER) is None
 
 
-def test_damaged_records_cost_their_own_values_only(watched, tmp_path, caplog) -> None:
-    runs = watched({"activation": OVER, "score": 1}, {"activation": 1, "score": 1})
-    folder = tmp_path / "results" / "runs" / runs[0].run.run_id
-    (folder / "evidence.npz").write_bytes(b"no archive")
-    (folder / "metrics.jsonl").write_text("{")
+def harm(tmp_path, run, *files):
+    """Damage files of a record and read all runs again."""
+    for name in files:
+        (tmp_path / "results" / "runs" / run.run.run_id / name).write_bytes(b"{")
     plan = plan_of(tmp_path, "rates", seeds=tuple(range(4)))
-    again = watch_runs(plan, plan.tables[0])
+    return plan, watch_runs(plan, plan.tables[0])
+
+
+def test_damaged_records_cost_their_own_values_only(watched, tmp_path) -> None:
+    runs = watched({"activation": OVER, "score": 1}, {"activation": 1, "score": 1})
+    _, again = harm(tmp_path, runs[0], "evidence.npz", "metrics.jsonl")
     assert [run.is_over(EITHER) for run in again] == [None, False]
-    assert "cannot be read" in caplog.text
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("metrics.jsonl", "metrics.jsonl damaged in line 1 ("),
+        ("evidence.npz", "evidence.npz damaged"),
+    ],
+)
+def test_a_damaged_record_is_called_damaged_and_not_unrecorded(watched, tmp_path, name, said):
+    held, crashed = {"series": {5: (1, 1)}}, {"crash": "non_finite"}
+    empty = {"activation": None, "score": None}
+    runs = watched({**empty, **held}, {**empty, **crashed})
+    before = page_of(plan_of(tmp_path, "rates", seeds=tuple(range(4))))
+    assert "damaged files" not in before
+    assert "since they crashed before an evaluation: 1." in before
+    plan, _ = harm(tmp_path, runs[1], name)
+    page = page_of(plan)
+    assert f"- `{runs[1].run.run_id}`: {said}" in page
+    assert "crashed before an evaluation" not in page
+    place = tmp_path / "results" / "mini" / "stability" / "rates_runs.csv"
+    lines = {line["run_id"]: line for line in csv.DictReader(place.read_text().splitlines())}
+    assert lines[runs[0].run.run_id]["overflow"] == "no"
+    own = lines[runs[1].run.run_id]
+    assert (own["overflow"], own["overflow_seen_at"]) == ("damaged", "damaged")
+
+
+def page_of(plan):
+    (page, *_) = write_stability(plan, plan.tables[0], results=plan.results)
+    return page.read_text()

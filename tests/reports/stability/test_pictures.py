@@ -40,7 +40,12 @@ def grid(tmp_path: Path) -> Callable[..., Any]:
             for name in cell.run_ids if where in values else ():
                 folder = finish(plan, name, values[where], steps=20)
                 rows = [
-                    {"step": step, "largest/activation": 10.0 * step, "largest/score": 1.0}
+                    {
+                        "epoch": 0,
+                        "step": step,
+                        "largest/activation": 10.0 * step,
+                        "largest/score": 1.0,
+                    }
                     for step in (10, 20)
                 ]
                 (folder / "metrics.jsonl").write_text("".join(map(to_line, rows)))

@@ -1,0 +1,244 @@
+"""Writes docs/performance.md: the GPU-hours of the whole paper, from published speeds alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scaledrelu.config.run import RunConfig
+from scaledrelu.cost import whole
+from scaledrelu.cost.hours import (
+    OFFICIAL_WORKERS,
+    Hours,
+    Side,
+    cost_of,
+    never_waiting,
+    ours,
+    total,
+)
+from scaledrelu.cost.records import Records
+from scaledrelu.cost.whole import OFFICIAL, OURS, TUNED, Group
+from scaledrelu.cost.work import SAM_PASSES, parts_of
+from scaledrelu.files import write_atomic
+from scaledrelu.reports.performance.basis import (
+    NAMES,
+    basis,
+    compiled_steps,
+    example,
+    speeds,
+    spread,
+)
+from scaledrelu.reports.performance.picture import draw
+from scaledrelu.tables.composer import Compose
+from scaledrelu.tables.figures import load_planned
+from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.tables.planner import plan_loaded
+from scaledrelu.tables.settings import Settings
+from scaledrelu.tables.table import CRASH, Table
+from scaledrelu.text import markdown_table
+
+PAGE, PICTURE = "performance.md", "pictures/performance"
+GPUS = 8
+SIDES = {
+    OFFICIAL: "official scripts with their defaults",
+    TUNED: "official scripts, a loader process on every core, evaluation shared",
+    OURS: "ours, as `PROFILE=paper` is configured",
+}
+
+
+def plan_paper(settings: Settings, *, compose: Compose | None = None) -> Plan:
+    """Plan the tables of some settings that print a number of the paper: others cost extra.
+
+    Args:
+        settings: tables, the paper's size, and overrides.
+        compose: overrides -> composed config; None = a new composer with the results' cache.
+
+    Raises:
+        TableError, ConfigError: one line, naming the table and row or the key.
+    """
+    tables = [load_planned(name, settings.conf_dir) for name in settings.tables]
+    return plan_loaded([t for t in tables if t.is_of_the_paper], settings, compose=compose)
+
+
+def write_page(plan: Plan, records: Records, *, docs: Path) -> list[Path]:
+    """Write the page and its picture.
+
+    Args:
+        plan: all tables of the paper, at its size.
+        records: what was measured.
+        docs: folder of the page.
+
+    Raises:
+        DataError: nobody has measured the loader of a run; nothing is written.
+    """
+    groups = whole.groups_of((run.config for run in plan.runs.values()), records)
+    text = page_text(plan, records, groups)
+    place = docs / PICTURE
+    place.parent.mkdir(parents=True, exist_ok=True)
+    files = draw(groups, place=place)
+    write_atomic(docs / PAGE, text)
+    return [docs / PAGE, *files]
+
+
+def page_text(plan: Plan, records: Records, groups: Sequence[Group]) -> str:
+    """Return the whole page.
+
+    Args:
+        plan: all tables of the paper, at its size.
+        records: what was measured.
+        groups: its runs.
+    """
+    configs = [run.config for run in plan.runs.values()]
+    sections = [
+        _answer(plan, records, groups),
+        _by_method(groups),
+        _by_setting(plan, records),
+        speeds(groups, records),
+        example(configs, records),
+        _printed(plan, records),
+        basis(groups, records),
+    ]
+    return "\n\n".join(block for section in sections for block in section) + "\n"
+
+
+def _answer(plan: Plan, records: Records, groups: Sequence[Group]) -> list[str]:
+    sums = {side: total(group.hours(side) for group in groups) for side in SIDES}
+    floor = sum(group.floor for group in groups)
+    first = sums[OFFICIAL].likely
+    named = [(text, sums[side]) for side, text in SIDES.items()]
+    named.append(("floor: the analytic limit of this card", Hours(floor, floor, floor)))
+    rows = [
+        (text, spread(hours), _days(hours), f"{hours.likely / first:.2f}") for text, hours in named
+    ]
+    return [
+        "# What the paper costs in GPU-hours",
+        "Written by `make performance` from `conf/` and the rows of "
+        f"[{records.path.stem}](../results/published/bench/{records.path.stem}.md); do not edit. "
+        f"The seven tables, one seed, are {len(plan.runs)} distinct runs. **No run was ever "
+        f"trained at this size**: the hours are speeds that were measured for seconds on one "
+        f"{records.card} with {records.processes} cores, or derived from such speeds, times "
+        "images that are counted. In brackets stands the range that what is derived leaves open; "
+        "[what rests on what](#what-rests-on-what) says the rest.",
+        markdown_table(
+            ("whole paper", "GPU-hours", f"days on {GPUS} GPUs", "share of the first line"), rows
+        ),
+        "![GPU-hours by method: official scripts, ours, floor](pictures/performance.png)",
+    ]
+
+
+def _by_method(groups: Sequence[Group]) -> list[str]:
+    rows = []
+    for one in groups:
+        number, waiting = len(one.configs), sum(cost.by_loader for cost in one.costs[OURS])
+        hours = (spread(one.hours(side)) for side in SIDES)
+        rows.append(
+            (
+                NAMES[one.method, one.sam],
+                str(number),
+                f"{_images(one) / 1e9:.2f}",
+                *hours,
+                f"{one.floor:,.0f}" if one.floor >= 10 else f"{one.floor:.1f}",
+                f"{waiting} of {number}",
+            )
+        )
+    head = ("what", "runs", "10^9 images", "official", "official, tuned", "ours", "floor")
+    return [
+        "## By method",
+        "An image counts once for every pass: in each epoch (twice with SAM) and in each "
+        "evaluation. In the runs of the last column our loader is slower than the steps.",
+        markdown_table((*head, "ours wait for images"), rows),
+    ]
+
+
+def _images(group: Group) -> float:
+    passes = SAM_PASSES if group.sam else 1.0
+    parts = [parts_of(config) for config in group.configs]
+    return sum(passes * train.images + sum(p.images for p in rest) for train, *rest in parts)
+
+
+def _by_setting(plan: Plan, records: Records) -> list[str]:
+    configs = [run.config for run in plan.runs.values()]
+    before = whole.switched(configs, whole.official_data)
+    side, few = ours(records), OFFICIAL_WORKERS["deit"]
+    choices = {
+        f"`PROFILE=official` with `launch.workers={few}`": whole.switched(
+            before, whole.workers(few)
+        ),
+        "`PROFILE=official`: the official data path": before,
+        "`PROFILE=paper` with `launch.compile=false`": whole.switched(configs, whole.uncompiled),
+        "`PROFILE=paper`": configs,
+    }
+    rows = [(text, *_sum(chosen, side, records)) for text, chosen in choices.items()]
+    found = _sum(configs, never_waiting(records), records)
+    rows.append(("and images that never wait for the loader", *found))
+    return [
+        "## What settings are worth",
+        "`launch.workers` counts loader processes of one GPU: one for each of its cores where "
+        f"nothing is set, {records.processes} here. Compiled steps that are measured: "
+        f"{compiled_steps(configs[0], records)}. VOLO's host augments in any case: its "
+        "label maps move with the image.",
+        markdown_table(("ours", "GPU-hours", f"days on {GPUS} GPUs"), rows),
+    ]
+
+
+def _sum(configs: Sequence[RunConfig], side: Side, records: Records) -> tuple[str, str]:
+    hours = total(cost.hours for cost in whole.costs_of(configs, side, records))
+    return spread(hours), _days(hours)
+
+
+def _days(hours: Hours) -> str:
+    """Return how many days all GPUs together work."""
+    return f"{hours.likely / GPUS / 24:.1f}"
+
+
+def _printed(plan: Plan, records: Records) -> list[str]:
+    side = ours(records)
+    hours = {
+        name: cost_of(run.config, side, records).hours.likely for name, run in plan.runs.items()
+    }
+    printed = [name for table in plan.tables for name in _trained_by(plan, table)]
+    crashed = {
+        name
+        for cell in plan.cells
+        if cell.row.paper[cell.column.name] == CRASH
+        for name in cell.run_ids
+    }
+    second = [name for name, run in plan.runs.items() if run.config.init.kind == "checkpoint"]
+    before = sum(hours[name] for name in printed)
+    early = sum(hours[name] * (1 - _judged(plan.runs[name])) for name in crashed)
+    return [
+        "## What is not trained twice",
+        f"If every printed row were trained by itself and every table pre-trained its own DINO, "
+        f"that would be {len(printed)} trainings and {before:,.0f} GPU-hours of ours; as distinct "
+        f"runs they are {len(plan.runs)} and {sum(hours.values()):,.0f}. All lines above count "
+        "distinct runs, those of the official scripts as well.",
+        f"The paper prints `crash` for {len(crashed)} of the distinct runs. Here each is counted "
+        "as if it trained to its end. If each ended where a run that never leaves chance is first "
+        "stopped (warm-up, `divergence.judge_at` and `divergence.patience`), ours would take "
+        f"{early:,.0f} GPU-hours less; so would the official scripts, which exit at a loss that is "
+        "not finite.",
+        f"{len(second)} of the runs fine-tune the released DINO weights (Tables 6 and 7). The "
+        "paper does not say for how long; as many epochs as from scratch are assumed, which are "
+        f"{sum(hours[name] for name in second):,.0f} GPU-hours of ours.",
+    ]
+
+
+def _trained_by(plan: Plan, table: Table) -> list[str]:
+    """Return the runs of a table's printed rows, row by row, and what it pre-trains."""
+    rows: dict[tuple[int, str], None] = {}
+    upstream: dict[str, None] = {}
+    for cell in plan.cells_of(table):
+        if not cell.row.is_baseline and table.is_printed(cell.column):
+            rows |= dict.fromkeys((cell.row.number, name) for name in cell.run_ids)
+            for name in cell.run_ids:
+                upstream |= dict.fromkeys(plan.upstream_of(plan.runs[name]))
+    return [*upstream, *(name for _, name in rows)]
+
+
+def _judged(run: PlannedRun) -> float:
+    """Return the share of a run after which one that never learned is stopped."""
+    config, rule = run.config, run.config.divergence
+    later = (rule.patience - 1) * rule.window
+    if rule.judge == "fraction":
+        return min(1.0, rule.judge_at + later)
+    return min(1.0, (config.warmup.epochs + rule.judge_at + later) / config.run_epochs)
