@@ -8,9 +8,10 @@ python scripts/collect.py --multirun results/runs/.hydra/2026-01-31_12-00-00-000
 python scripts/collect.py --results results/published/mini method=deit --markdown deit.md
 
 A filter is key=value. Keys: outcome (ok, crash, failed, damaged, running, missing), method, tags,
-seed, a metric, stem.name (the option of conf/stem; stem.label is what tables print, and several
-stems share it), or any key that `train.py --cfg job` prints. Several values are separated by
-commas, * stands for any letters; !=, >, >=, < and <= compare. What has > or < in it needs quotes.
+seed, a metric, stem.name (the option of conf/stem with the stem's layers; stem.label is what tables
+print, and several stems share it), or any key that `train.py --cfg job` prints. Several values are
+separated by commas, * stands for any letters; !=, >, >=, < and <= compare. What has > or < in it
+needs quotes.
 """
 
 from __future__ import annotations

@@ -16,8 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scaledrelu.cost.records import read_records
 from scaledrelu.errors import DataError
 from scaledrelu.files import writing_to
-from scaledrelu.reports.performance.page import write_page
-from scaledrelu.tables.planner import plan_tables
+from scaledrelu.reports.performance.page import plan_paper, write_page
 from scaledrelu.tables.settings import Settings
 from scaledrelu.text import Say
 from scripts._tables import run_script
@@ -41,7 +40,7 @@ def performance(settings: Settings, say: Say) -> int:
         )
     docs = settings.conf_dir.parent / "docs"
     with writing_to(docs):
-        for path in write_page(plan_tables(settings), records, docs=docs):
+        for path in write_page(plan_paper(settings), records, docs=docs):
             say(f"wrote {path}")
     return 0
 

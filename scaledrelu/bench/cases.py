@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import yaml
+
 from scaledrelu.bench.scripts import Script
 from scaledrelu.bench.table import Row
+from scaledrelu.config.options import group_options
+from scaledrelu.config.places import CONF_DIR
+from scaledrelu.config.trust import check_targets
+from scaledrelu.errors import ConfigError
 
-STEMS = (
-    "patchify",
-    "conv",
-    "patchify_relu",
-    "patchify_bn_relu",
-    "conv_bn",
-    "conv_relu",
-    "conv_plain",
-    "conv_plain_relu",
-    "conv_gelu",
-)
+BOTH = ("patchify", "conv")  # stems that every comparison is made behind; the others follow
 OPTIMIZERS = ("adamw", "sam")
 HALF = ("fp16_2021", "fp16", "bf16")
 BATCH = {"mini": 64, "smoke": 64, "small": 512, "paper": 128}  # images per update, in one group
@@ -30,6 +26,20 @@ GROUPS = 8  # of the profile's batch, in one update: an update of the paper on o
 GRAPHS = "reduce-overhead"  # of torch.compile: replays CUDA graphs, as the paper profile does
 OTHER_BATCHES = {"small": (128, 1024), "paper": (256, 512)}
 PROFILES = tuple(BATCH)
+
+
+def all_stems() -> tuple[str, ...]:
+    """Return the stems that are timed: all that need no ``trust``, :data:`BOTH` first."""
+    others = (name for name in group_options(CONF_DIR)["stem"] if name not in BOTH)
+    return (*BOTH, *(name for name in others if _is_trusted(name)))
+
+
+def _is_trusted(stem: str) -> bool:
+    try:
+        check_targets(yaml.safe_load((CONF_DIR / "stem" / f"{stem}.yaml").read_text()))
+    except (ConfigError, yaml.YAMLError):
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +189,19 @@ def _ranked(profile: str, device: str, quick: bool, batch: int) -> Iterator[tupl
     """Yield (rank, case); lower ranks are measured first."""
     precision = HALF[0] if device == "cuda" else "fp32"
     base = Case(profile, "patchify", precision=precision, batch=batch)
-    for stem in STEMS[:2]:
+    for stem in BOTH:
         for rank, optimizer in enumerate(OPTIMIZERS):
             yield rank, replace(base, stem=stem, optimizer=optimizer)
     if profile == "mini":  # the only profile whose images are on every machine
-        for stem in STEMS[:2]:
+        for stem in BOTH:
             yield 1, replace(base, stem=stem, whole_loop=True)
     if quick:
         return
-    for stem in STEMS[:2]:
+    for stem in BOTH:
         yield 4 if device == "cuda" else 2, replace(base, stem=stem, defaults=True)
     yield from _methods(base, device)
     yield from _switches(base) if device == "cuda" else _cpu_switches(base)
-    for stem in STEMS[2:]:
+    for stem in all_stems()[len(BOTH) :]:
         for rank, optimizer in enumerate(OPTIMIZERS):
             yield 8 + rank, replace(base, stem=stem, optimizer=optimizer)
 
@@ -215,7 +225,7 @@ def _methods(base: Case, device: str) -> Iterator[tuple[int, Case]]:
 
 
 def _switches(base: Case) -> Iterator[tuple[int, Case]]:
-    for stem in STEMS[:2]:
+    for stem in BOTH:
         one = replace(base, stem=stem)
         yield 2, replace(one, precision="bf16")
         # Compiling takes as long as six other cases, but it is what a run of the paper does.
@@ -242,7 +252,7 @@ def _switches(base: Case) -> Iterator[tuple[int, Case]]:
 
 
 def _cpu_switches(base: Case) -> Iterator[tuple[int, Case]]:
-    for stem in STEMS[:2]:
+    for stem in BOTH:
         yield 4, replace(base, stem=stem, channels_last=False)
         yield 4, replace(base, stem=stem, fused=False)
     yield 6, replace(base, stem="conv", precision="bf16")

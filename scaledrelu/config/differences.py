@@ -5,35 +5,19 @@ For people only: no identity, plan or result rests on it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
-
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import TRANSIENT
-from scaledrelu.config.options import group_options
+from scaledrelu.config.options import group_options, readable_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 
 _NOT_TYPED = {*TRANSIENT, "data.digest", "data.token_labels_digest"}  # digests follow from files
 _ABSENT = object()
-# What reading an option raises that is not finished: no file, no YAML, no mapping, a circle.
-UNREADABLE = (
-    OSError,
-    yaml.YAMLError,
-    OmegaConfBaseException,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-)
 
 
 def overrides_against_recipe(run: RunConfig) -> list[str]:
@@ -66,7 +50,7 @@ def _other_option(group: str, names: list[str], run: Any, base: Any) -> str | No
         return None
     if not any(_changes(run, base, group)):
         return None
-    fields = _readable(group, names)
+    fields = readable_options(CONF_DIR / group, names)
     if not fields:
         return None
     to_run = {name: _distance(run, found) for name, found in fields.items()}
@@ -74,24 +58,6 @@ def _other_option(group: str, names: list[str], run: Any, base: Any) -> str | No
     current = min(fields, key=to_base.get)
     nearest = min(fields, key=to_run.get)
     return nearest if to_run[nearest] < to_run[current] else None
-
-
-def _readable(group: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the fields of the options that can be read; a draft is nobody's choice."""
-    found = {}
-    for name in names:
-        with contextlib.suppress(*UNREADABLE):
-            found[name] = _fields(CONF_DIR / group / f"{name}.yaml")
-    return found
-
-
-def _fields(path: Path) -> dict[str, Any]:
-    """Return an option's own fields over those of the options of its group that it builds on."""
-    own = OmegaConf.load(path)
-    names = own.pop("defaults", [])
-    bases = [name for name in names if isinstance(name, str) and name != "_self_"]
-    parts = [_fields(path.with_name(f"{name}.yaml")) for name in bases]
-    return OmegaConf.to_container(OmegaConf.merge(*parts, own))
 
 
 def _distance(values: dict[str, Any], option: dict[str, Any]) -> int:

@@ -17,6 +17,7 @@ from scaledrelu.runs.provenance import device_name
 from scaledrelu.runs.record import run_directory
 
 log = logging.getLogger(__name__)
+MUCH = 0.1  # of the images; an epoch of ImageNet-1k leaves out less than a thousandth
 
 
 def announce(config: RunConfig, job: Job, world: World) -> None:
@@ -45,6 +46,10 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
         config.profile.lr_scale,
     )
     log.info("  %s", _images_line(config, job.splits.sizes))
+    update = group * job.groups_per_device * world.size
+    used = job.training.loader.steps_per_epoch * update
+    if line := left_out_line(config, images=len(job.splits.train), used=used):
+        log.info("  %s", line)
     log.info(
         "  %d steps = %d epochs x %d, of them %d warm-up; batch %d = %d device(s) x %d group(s) x "
         "%d; %s, %s",
@@ -52,7 +57,7 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
         schedule.run_epochs,
         job.training.loader.steps_per_epoch,
         schedule.warmup_steps,
-        group * job.groups_per_device * world.size,
+        update,
         world.size,
         job.groups_per_device,
         group,
@@ -70,6 +75,24 @@ def _images_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
     if "gallery" in sizes:
         judged = f"{sizes['val']} query images, {sizes['gallery']} gallery images"
     return f"{config.data.name}{where}: {sizes['train']} training images{part}, {judged}"
+
+
+def left_out_line(config: RunConfig, *, images: int, used: int) -> str:
+    """Say in one line that an epoch leaves many images out; "" if it leaves few, or by design.
+
+    Args:
+        config: the run's configuration.
+        images: size of the training set.
+        used: images of all updates of an epoch.
+    """
+    draws_all = config.augment.repeats == 1 and config.batch.instances is None
+    left = images - used
+    if not draws_all or left < MUCH * images:
+        return ""
+    return (
+        f"{left} of the {images} images are left out of every epoch, others each time, since they "
+        "fill no whole update; a smaller batch.total and batch.group use more of them"
+    )
 
 
 def _differences_line(config: RunConfig) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.identity import canonical, run_id
-from scaledrelu.config.naming import readable_name, row_group, stem_name
-from scaledrelu.config.run import RunConfig
+from scaledrelu.config.naming import readable_name, row_group
+from scaledrelu.config.run import RunConfig, plain
+from scaledrelu.config.stem_options import option_name
 from scaledrelu.engine.mirror import DISABLED, WandbMirror
 from scaledrelu.engine.mirror import ONLINE as ONLINE
 from scaledrelu.engine.mirror import check_online as check_online
@@ -82,7 +83,7 @@ def shown_config(config: RunConfig) -> dict[str, Any]:
     shown = canonical(config)
     for group in LABELLED:
         shown[group] = {"label": getattr(config, group).label, **shown[group]}
-    shown["stem"]["name"] = stem_name(config.stem)
+    shown["stem"]["name"] = option_name(plain(config.stem))
     shown["profile"] = {"name": config.profile.name, **shown["profile"]}
     effective = {"lr": config.peak_lr, "epochs": config.run_epochs}
     return {"method": config.method, **shown, "effective": effective}

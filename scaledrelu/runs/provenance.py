@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from scaledrelu.config.launch import visible_cores
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
+from scaledrelu.runs.checkout import git_commit
 from scaledrelu.text import plural
 
 LISTED = 100  # names of bad images in a result; the count is always complete
@@ -81,19 +81,8 @@ def versions() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": timm.__version__,
-        "commit": _git_commit(),
+        "commit": git_commit(),
     }
-
-
-def _git_commit() -> str | None:
-    """Return the commit of this checkout, marked if files differ from it; None outside git."""
-    describe = ("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-    args = ["git", "-C", str(Path(__file__).parent), *describe]
-    try:
-        done = subprocess.run(args, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _processor() -> str:

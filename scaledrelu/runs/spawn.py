@@ -22,6 +22,7 @@ from scaledrelu.engine.mirror import FINISH_S, WandbMirror
 from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use, make_writable
 from scaledrelu.runs import blame, record
+from scaledrelu.runs.checkout import trained_elsewhere
 from scaledrelu.runs.ending import Ended, JobReport, exit_status
 from scaledrelu.runs.lock import BusyError, is_busy, one_of_many, only_writer
 from scaledrelu.runs.mirrored import open_mirrors
@@ -34,7 +35,7 @@ from scaledrelu.runs.process import (
     stop_on_signal,
     stop_with_parent,
 )
-from scaledrelu.runs.result import Outcome
+from scaledrelu.runs.result import Outcome, Result
 
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
@@ -100,9 +101,9 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
     name = run_id(config)
     folder = record.run_directory(config.paths.results, name)
     try:
-        if (done := finished(config, folder)) is not None:
-            log.info("%s is done already (%s)", name, done)
-            return JobReport(name, Ended(done.value))
+        if (done := record.finished_result(folder, canonical(config))) is not None:
+            log.info("%s is done already (%s)%s", name, done.outcome, _other_code(done))
+            return JobReport(name, Ended(done.outcome.value))
         if is_orphan():
             return JobReport(name, Ended.INTERRUPTED, "not started: its parent process is gone")
         lacking = next(iter(lacking_here(config)), None)
@@ -127,6 +128,11 @@ def _unresolved(config: RunConfig) -> str | None:
     from scaledrelu.runs.resolved import unresolved
 
     return unresolved(config)
+
+
+def _other_code(result: Result) -> str:
+    made = trained_elsewhere(result.provenance.get("commit"))
+    return f", {made} (code is no part of an id; docs/architecture.md)" if made else ""
 
 
 def _no_place(config: RunConfig, folder: Path) -> str | None:

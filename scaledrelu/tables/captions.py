@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaledrelu.config.group import TARGET, Group, fields_of
-from scaledrelu.config.run import RunConfig, value_of
+from scaledrelu.config.run import RunConfig, plain, value_of
 from scaledrelu.config.stem import StemConfig, fit_strides
+from scaledrelu.config.stem_options import option_name
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.tables.table import Column
 
+STEM_NAME = "stem.name"  # no field: the option of conf/stem, where several share a label
 LAYER_NAMES = {
     "batch": "BN",
     "layernorm": "LN",
@@ -178,6 +180,8 @@ def _strides(stem: StemConfig, patch_size: int, *, shrink: bool) -> str:
 
 
 def _read(config: RunConfig, column: Column) -> Any:
+    if column.source == STEM_NAME:
+        return option_name(plain(config.stem))
     try:
         value = value_of(config, column.source)
     except KeyError:

@@ -70,8 +70,8 @@ def load_table(name: str, conf_dir: Path) -> Table:
 
     Raises:
         TableError: no such table, a table and a grid of one name, a value that is not allowed in
-            its place, or a row without its paper value; one line that names the table and the
-            place.
+            its place, or a row without its paper value in a table that has some; one line that
+            names the table and the place.
     """
     names, grids = table_names(conf_dir), grid_names(conf_dir)
     if name not in (*names, *grids):
@@ -227,7 +227,7 @@ def _row(
         ),
         upstream=upstream,
         released_weights=_released_weights(where, block.get("released_weights", {})),
-        paper=_paper(where, row.get("paper", {}), metrics),
+        paper=_paper(where, row.get("paper", _unsaid(table, metrics)), metrics),
         misprints=_misprints(where, row, metrics),
         corrected=_corrected(where, row),
         note=reading.a_text(row, "note", "", where),
@@ -258,6 +258,20 @@ def _paper(where: str, raw: Mapping[str, Any], metrics: Mapping[str, str]) -> di
                 f"{limit}, 'crash', 'missing'"
             )
     return dict(raw)
+
+
+def _unsaid(table: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, str]:
+    """Return the values of a row without ``paper``: none, which is refused, or all missing.
+
+    A table in which no row has any is not the paper's; in another one a value was forgotten.
+    """
+    return {} if _mentions_paper(table["blocks"]) else dict.fromkeys(metrics, MISSING)
+
+
+def _mentions_paper(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "paper" in value or any(map(_mentions_paper, value.values()))
+    return isinstance(value, list) and any(map(_mentions_paper, value))
 
 
 def _misprints(where: str, row: Mapping[str, Any], metrics: Mapping[str, str]) -> tuple[str, ...]:

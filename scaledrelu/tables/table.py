@@ -1,4 +1,4 @@
-"""What a table of the paper is, once its file is read: columns, rows, the values that it prints."""
+"""What a table is, once its file is read: columns, rows, the values that the paper prints."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the paper as data."""
+    """One table as data, of the paper or beside it."""
 
     name: str
     source: str
@@ -83,6 +83,11 @@ class Table:
     def is_printed(self, metric: Column) -> bool:
         """Say whether the paper has this column at all."""
         return any(row.paper[metric.name] != MISSING for row in self.rows)
+
+    @property
+    def is_of_the_paper(self) -> bool:
+        """Whether the paper prints any value of it."""
+        return any(map(self.is_printed, self.metrics))
 
     def is_made_at(self, profile: str) -> bool:
         """Say whether a profile makes this table when none is named.

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
-from scaledrelu.bench.cases import GRAPHS, OPTIMIZERS, PROFILES, STEMS, Case, list_cases
+from scaledrelu.bench import cases
+from scaledrelu.bench.cases import GRAPHS, OPTIMIZERS, PROFILES, Case, all_stems, list_cases
 from scaledrelu.bench.end_cases import list_end_cases
 from scaledrelu.config.compose import compose
-from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
+from tests.helpers.options import of_the_paper
 
 
 def test_compiled_steps_are_timed_in_the_mode_in_which_runs_compile():
@@ -21,8 +23,14 @@ def test_compiled_steps_are_timed_in_the_mode_in_which_runs_compile():
         assert launch.compiles("cuda", step.recipe) is step.compiled
 
 
-def test_every_stem_of_the_configuration_is_timed():
-    assert set(STEMS) == set(group_options(CONF_DIR)["stem"])
+def test_every_stem_of_the_configuration_is_timed_but_for_code_to_trust(tmp_path, monkeypatch):
+    assert set(all_stems()) >= set(of_the_paper("stem"))
+    conf = shutil.copytree(CONF_DIR / "stem", tmp_path / "stem").parent
+    for name, norm in {"own": "batch", "foreign": "{_target_: my_norms.GroupNorm}"}.items():
+        (conf / "stem" / f"{name}.yaml").write_text(f"defaults: [conv, _self_]\nnorm: {norm}\n")
+    before = all_stems()
+    monkeypatch.setattr(cases, "CONF_DIR", conf)
+    assert set(all_stems()) - set(before) == {"own"}
 
 
 def test_every_stem_meets_every_optimizer_in_every_profile():
@@ -30,7 +38,7 @@ def test_every_stem_meets_every_optimizer_in_every_profile():
         for device in ("cpu", "cuda"):
             cases = list_cases([profile], device)
             seen = {(c.stem, c.optimizer) for c in cases if c.recipe == "deit"}
-            assert seen == {(s, o) for s in STEMS for o in OPTIMIZERS}
+            assert seen == {(s, o) for s in all_stems() for o in OPTIMIZERS}
 
 
 def test_a_gpu_measures_every_switch_that_is_asked_for():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
 
 from scaledrelu.config import compose as composition
+from scaledrelu.config.hydra_tree import FULL_SIZE, SPECIALISED
 from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
+from tests.helpers.options import own_code
 
 OPTIONS = {
     group: options
@@ -27,12 +30,19 @@ TRAININGS.append(["recipe=reid", "data=msmt17"])
 
 @cache
 def composed(*overrides: str) -> RunConfig:
-    return composition.compose(overrides)
+    return composition.compose([*overrides, *own_code(*overrides)])
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: " ".join(line.values()))
 def test_every_option_composes(line: dict[str, str]) -> None:
-    assert composed(*(f"{group}={option}" for group, option in line.items())).method
+    assert composed(*(f"{group}={option}" for group, option in line.items()), *size(line)).method
+
+
+def size(line: dict[str, str]) -> list[str]:
+    """Return the profile paper where mini was not told what an option of the line becomes."""
+    files = (f"profile_{group}/mini_{line[group]}.yaml" for group in SPECIALISED if group in line)
+    told = all((CONF_DIR / file).is_file() for file in files)
+    return [] if told else [f"profile={FULL_SIZE}", "launch=local"]
 
 
 @pytest.mark.parametrize("launch", group_options(CONF_DIR)["launch"])
@@ -54,11 +64,12 @@ def test_every_recipe_fits_every_profile(profile: str, kinds: list[str]) -> None
 
 def test_every_option_file_opens_with_what_it_is() -> None:
     for path in sorted(CONF_DIR.rglob("*.yaml")):
-        lines = path.read_text().splitlines()
-        if lines[0].startswith("# @package"):
-            lines = lines[1:]
-        assert lines[0].startswith(("# ", "source: ")), path
-        assert len(lines[0]) > 10, path
+        text = re.sub(r"^# @package.*\n", "", path.read_text())
+        first = text.partition("\n")[0]
+        assert re.match(r"# .{9}|source: .{3}", first), (
+            f"conf/{path.relative_to(CONF_DIR)}: open the file with a comment of at least 9 "
+            f"characters that says what it is and where it comes from; found {first!r}"
+        )
 
 
 def test_the_shell_has_the_last_word_over_recipe_and_profile() -> None:

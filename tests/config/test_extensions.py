@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,21 +14,21 @@ from torch import nn
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import build_task
+from scaledrelu.runs.create import create
 from scaledrelu.runs.optimisation import build_optimizer, build_schedule
 from scaledrelu.tables.captions import Subject, components
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.spec import load_table
-from tests.helpers.documents import ROOT, example_files
+from tests.helpers.documents import ROOT, conf_without_examples, example_files
 
 
 @pytest.fixture
 def conf(tmp_path: Path) -> Path:
     """A copy of the configuration tree to add to."""
-    return Path(shutil.copytree(CONF_DIR, tmp_path / "conf"))
+    return conf_without_examples(tmp_path)
 
 
 FILES = example_files()
@@ -47,7 +46,7 @@ def importable(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Modules beside the configuration can be imported, as those beside README.md can."""
     monkeypatch.syspath_prepend(conf.parent)
     yield
-    for name in ("my_norms", "my_curves"):
+    for name in ("my_norms", "my_curves", "my_metrics", "my_stems"):
         sys.modules.pop(name, None)
 
 
@@ -197,6 +196,51 @@ def test_a_table_is_one_file(conf: Path, tmp_path: Path) -> None:
         plan.cells[0].run_ids[0],
         plan.cells[1].run_ids[0],
     ]
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_metric_is_one_module(conf: Path) -> None:
+    add(conf, "my_metrics.py")
+    shown = re.search(r"evaluation\.build=[^']+", PAGE)[0]
+    config = compose_unpinned([shown, "trust=[my_metrics]"], conf_dir=conf)
+    assert run_id(config) != run_id(compose_unpinned([], conf_dir=conf))
+    backbone = build_task(config, 10).backbone
+    metrics, arrays = create(config.evaluation.build[1])(backbone)
+    weights = nn.utils.parameters_to_vector(backbone.patch_embed.parameters())
+    assert metrics == {"val/stem_norm": pytest.approx(float(weights.square().sum().sqrt()))}
+    assert arrays == {}
+
+
+STEM = """\
+from torch import nn
+
+
+class Pooled(nn.Module):
+    def __init__(self, stem, *, width, patch_size, image_size, create):
+        super().__init__()
+        sides = 2 * [image_size] if isinstance(image_size, int) else image_size
+        self.grid_size = tuple(side // patch_size for side in sides)
+        self.num_patches = self.grid_size[0] * self.grid_size[1]
+        self.pool, self.proj = nn.AvgPool2d(patch_size), nn.Conv2d(3, width, 1)
+
+    def forward(self, image_BCHW):
+        return self.proj(self.pool(image_BCHW))
+"""
+
+
+@pytest.mark.usefixtures("importable")
+@pytest.mark.parametrize("recipe", ["deit", "dino", "volo"])
+def test_a_stem_of_another_kind_has_what_the_page_lists(conf: Path, recipe: str) -> None:
+    assert "`MyStem(stem, *, width, patch_size, image_size, create)`" in PAGE
+    (conf.parent / "my_stems.py").write_text(STEM)
+    own = (
+        "# Pooled.\ndefaults: [_grammar, _self_]\nlabel: own\nbuild: {_target_: my_stems.Pooled}\n"
+    )
+    (conf / "stem" / "own.yaml").write_text(own)
+    overrides = [f"recipe={recipe}", "stem=own", "trust=[my_stems]"]
+    backbone = build_task(compose_unpinned(overrides, conf_dir=conf), 10).backbone
+    assert type(backbone.patch_embed).__name__ == "Pooled"
+    assert backbone(torch.randn(2, 3, 16, 16)) is not None
 
 
 def test_a_profile_may_share_the_sizes_of_another(conf: Path) -> None:

@@ -16,21 +16,26 @@ from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain, value_of
 from scaledrelu.errors import ConfigError
 from tests.helpers.configs import composed
+from tests.helpers.options import GROUPS
 
 # what a user types -> what the one line must contain
 WRONG = [
     (
         "lr=1e-3",
-        "lr is a group (absolute, linear256, linear512); to set the rate write lr.base=1e-3",
+        f"lr is a group ({', '.join(GROUPS['lr'])}); to set the rate write lr.base=1e-3",
     ),
-    ("warmup=20", "warmup is a group (linear, none); to set its length write warmup.epochs=20"),
+    (
+        "warmup=20",
+        f"warmup is a group ({', '.join(GROUPS['warmup'])}); to set its length write "
+        "warmup.epochs=20",
+    ),
     ("method=../../x", "method='../../x': becomes a folder name"),
     ("init=run init.run=../../x", "init.run='../../x': becomes a folder name"),
     ("init=run init.run=/etc", "init.run='/etc': becomes a folder name"),
     ("stem=convv", "did you mean 'conv'"),
     ("stemm=conv", "did you mean 'stem'"),
     ("profile=papr", "did you mean 'paper'"),
-    ("optimizer=adam", "did you mean 'adamw'"),
+    ("optimizer=adamm", "did you mean 'adamw'"),
     ("lr.bsae=1e-3", "did you mean 'base'"),
     ("warmup.epoch=5", "did you mean 'epochs'"),
     ("lr.base=fast", "lr.base=fast: not a number; must be greater than 0 and finite"),

@@ -7,10 +7,8 @@ from dataclasses import replace
 import pytest
 
 from scaledrelu.config.naming import readable_name, row_group, row_key, stem_name
-from scaledrelu.config.places import CONF_DIR
 from tests.helpers.configs import composed, group_with
-
-STEMS = sorted(p.stem for p in (CONF_DIR / "stem").glob("[!_]*.yaml"))
+from tests.helpers.options import of_the_paper
 
 
 def test_a_run_is_called_by_what_a_row_says() -> None:
@@ -21,8 +19,8 @@ def test_a_run_is_called_by_what_a_row_says() -> None:
     assert readable_name(replace(other, seed=3)) == name
 
 
-@pytest.mark.parametrize("option", STEMS)
-def test_a_stem_is_called_as_its_option_at_every_size(option: str) -> None:
+@pytest.mark.parametrize("option", of_the_paper("stem"))
+def test_a_stem_of_the_paper_is_called_as_its_option_at_every_size(option: str) -> None:
     for profile in ("mini", "paper"):
         assert stem_name(composed(f"stem={option}", f"profile={profile}").stem) == option
 

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import importlib
 import inspect
 import logging
 import os
@@ -18,8 +17,11 @@ from PIL import Image
 
 from scaledrelu.data.datasets import open_digits, scan_folder, stratified_choice
 from scaledrelu.errors import DataError
+from scaledrelu.runs.create import locate
+from tests.helpers.configs import composed
 from tests.helpers.errors import one_line
 from tests.helpers.image_folders import open_folder
+from tests.helpers.options import GROUPS
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 
@@ -263,14 +265,10 @@ def test_opening_image_files_imports_neither_torch_nor_timm(image_folder):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("[!_]*.yaml")), ids=lambda path: path.stem)
-def test_every_option_names_an_opener_that_takes_its_fields(path):
-    option = yaml.safe_load(path.read_text())
-    base = yaml.safe_load((CONF / "imagenet1k.yaml").read_text())["build"]
-    inherits = "imagenet1k" in option.get("defaults", [])
-    fields = (base if inherits else {}) | option.get("build", {})
-    module, _, name = fields.pop("_target_").rpartition(".")
-    opener = getattr(importlib.import_module(module), name)
+@pytest.mark.parametrize("option", GROUPS["data"])
+def test_every_option_names_an_opener_that_takes_its_fields(option):
+    fields = dict(composed(f"data={option}", "profile=paper", "launch=local").data.build)
+    opener = locate(fields.pop("_target_"))
     from_the_run = ("root", "image_size", "in_memory", "on_bad_image")
     inspect.signature(opener).bind(**fields, **dict.fromkeys(from_the_run))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from scaledrelu.bench import main as bench
 from scaledrelu.config import hydra_plugins
 from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.identity import RUN_ID, run_id
-from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.shell import planned_run, read_arguments, ready_for_hydra
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.planned import PlanWriter, read_planned
@@ -32,7 +30,14 @@ from scripts import (
     mirror,
     pack_images,
 )
-from tests.helpers.documents import ROOT, WRITTEN, Shown, example_files, shown_commands
+from tests.helpers.documents import (
+    ROOT,
+    WRITTEN,
+    Shown,
+    conf_without_examples,
+    example_files,
+    shown_commands,
+)
 
 COMMANDS = [shown for page in WRITTEN for shown in shown_commands(page)]
 MISTAKES = [shown for shown in COMMANDS if shown.answer.startswith("error: ")]
@@ -61,6 +66,10 @@ PARSERS = {
     "pack_images": pack_images.parse,
 }
 PYTHON = ("python", ".venv/bin/python", "torchrun", "srun")
+MODULES = (
+    *([], ["-m", "pytest", "-m", "slurm"], ["-m", "pytest", "-m", "gpu"]),
+    ["-m", "tests.tables.test_ids", "table8"],
+)
 OUTSIDE = ("pip", "squeue", "eval")  # programs of others
 ANNOUNCED = re.compile(rf"^({RUN_ID.pattern}):", re.MULTILINE)
 
@@ -72,10 +81,10 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_examples(base: Path, files: dict[str, str]) -> Path:
-    shutil.copytree(CONF_DIR, base / "conf")
+    conf = conf_without_examples(base)
     for name, text in files.items():
         (base / name).write_text(text)
-    return base / "conf"
+    return conf
 
 
 @pytest.mark.parametrize("shown", [one for one in COMMANDS if one not in MISTAKES], ids=str)
@@ -109,7 +118,7 @@ def read_command(shown: Shown, conf: Path) -> None:
             assert (ROOT / script).is_file(), script
             read_script(Path(script).stem, words[words.index(script) + 1 :], conf, shown.answer)
         else:
-            assert words in ([], ["-m", "pytest", "-m", "slurm"], ["-m", "pytest", "-m", "gpu"])
+            assert words in MODULES
     else:
         assert program in OUTSIDE
 

@@ -15,12 +15,13 @@ from scaledrelu.config.identity import TRANSIENT
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.config.stored import from_stored
+from tests.helpers.options import own_code
 
 
 @cache
 def composed(*overrides: str) -> RunConfig:
-    """Compose without a look at files, once per process."""
-    return compose_unpinned(overrides)
+    """Compose without a look at files, once per process; options may call code of their own."""
+    return compose_unpinned([*overrides, *own_code(*overrides)])
 
 
 def with_values(config: RunConfig, changes: dict[str, Any]) -> RunConfig:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from scaledrelu.config.places import CONF_DIR
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -24,6 +27,14 @@ def example_files(before: int | None = None) -> dict[str, str]:
         before: only those above this place in the page.
     """
     return dict(EXAMPLE.findall((ROOT / "docs" / "architecture.md").read_text()[:before]))
+
+
+def conf_without_examples(base: Path) -> Path:
+    """Copy ``conf/`` to a folder, as it is before a reader follows the page on the architecture."""
+    shutil.copytree(CONF_DIR, base / "conf")
+    for name in example_files():
+        (base / name).unlink(missing_ok=True)
+    return base / "conf"
 
 
 @dataclass(frozen=True)

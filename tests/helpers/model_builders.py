@@ -2,25 +2,24 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 
 import torch
-from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaledrelu.config.construct import construct
 from scaledrelu.config.model import ModelConfig
+from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.stem import StemConfig
 from scaledrelu.models.build import StemViT, build_vit
 from scaledrelu.models.parts import Parts
-from scaledrelu.models.stem import Stem
 from scaledrelu.models.volo import StemVOLO, build_volo
+from scaledrelu.runs.create import create, create_layer
+from tests.helpers.configs import composed, group_with
+from tests.helpers.options import of_the_paper
 
-CONF = Path(__file__).parents[2] / "conf"
-STEMS = sorted(path.stem for path in (CONF / "stem").glob("[!_]*.yaml"))
-FFNS = sorted(path.stem for path in (CONF / "ffn").glob("[!_]*.yaml"))
+AT_PAPER = ("profile=paper", "launch=local")
 DEIT_S = {"image_size": 224, "patch_size": 16, "width": 384, "depth": 12, "heads": 6}
 MINI = {"image_size": 16, "patch_size": 4, "width": 64, "depth": 2, "heads": 2}
 MINI_STEM = {"hidden": 16, "shrink": True}
@@ -30,26 +29,23 @@ STRIDE_2 = {"strides": [2, 2, 2], "proj_kernel": 8}  # Table 3
 
 
 def stem_config(name: str, **changes) -> StemConfig:
-    """Return ``conf/stem/<name>.yaml`` with some fields changed."""
-    files = (CONF / "stem" / "_grammar.yaml", CONF / "stem" / f"{name}.yaml")
-    fields = OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, files)))
-    del fields["defaults"]
-    return construct(StemConfig, fields | changes)
+    """Return the stem of an option of ``conf/stem``, at the paper's size, with fields changed."""
+    return group_with(composed(f"stem={name}", *AT_PAPER).stem, **changes)
 
 
-def make_stem(name: str, **changes) -> Callable[..., Stem]:
-    return partial(Stem, stem_config(name, **changes))
+def make_stem(name: str, **changes) -> Callable[..., nn.Module]:
+    """Return what builds a stem for a width, a patch and an image, as a run has it."""
+    stem = stem_config(name, **changes)
+    return partial(create, stem.build, stem, create=create_layer)
 
 
 def make_ffn(name: str) -> tuple[Callable[[int, int], nn.Module], bool]:
     """Return the FFN builder of ``conf/ffn/<name>.yaml`` and whether its LayerNorm stays."""
-    fields = OmegaConf.to_container(OmegaConf.load(CONF / "ffn" / f"{name}.yaml"))
-    kwargs = {k: v for k, v in fields["build"].items() if k != "_target_"}
-    cls = get_class(fields["build"]["_target_"])
-    return partial(cls, act=fields["act"], **kwargs), fields["norm"]
+    ffn = composed(f"ffn={name}", *AT_PAPER).ffn
+    return partial(create, ffn.build, act=ffn.act), ffn.norm
 
 
-def make_parts(ffn: str, stem: Callable[..., Stem], attention: str) -> Parts:
+def make_parts(ffn: str, stem: Callable[..., nn.Module], attention: str) -> Parts:
     return Parts(stem, *make_ffn(ffn), attention)
 
 
@@ -71,7 +67,7 @@ def make_vit(
 
 def make_volo(stem="conv", ffn="mlp", attention="fused", **changes) -> StemVOLO:
     """Build VOLO-D1 as conf has it; ``**MINI_VOLO`` shrinks it."""
-    fields = OmegaConf.to_container(OmegaConf.load(CONF / "model" / "volo_d1.yaml"))
+    fields = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "model" / "volo_d1.yaml"))
     own = fields.pop("build") | {"image_size": 224, "num_classes": 1000}
     del fields["label"], own["_target_"]
     own |= {name: value for name, value in changes.items() if name in own}
@@ -92,6 +88,6 @@ def macs(module: nn.Module, image: Tensor) -> int:
     return counter.get_total_flops() // 2
 
 
-def unmatched(by_stem: Iterable[str], by_ffn: Iterable[str]) -> set[str]:
-    """Return the stems and FFNs of conf without a reference, and the references of no such."""
-    return (set(by_stem) ^ set(STEMS)) | (set(by_ffn) ^ set(FFNS))
+def lacking(by_stem: Iterable[str], by_ffn: Iterable[str]) -> set[str]:
+    """Return the stems and FFNs of the paper's tables that are not among some."""
+    return {*of_the_paper("stem"), *of_the_paper("ffn")} - {*by_stem, *by_ffn}

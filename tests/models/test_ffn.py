@@ -7,7 +7,8 @@ from torch import nn
 from scaledrelu.config.ffn import FfnConfig
 from scaledrelu.config.group import fields_of
 from scaledrelu.models.ffn import ACTS, ConvMlp, Mlp
-from tests.helpers.model_builders import FFNS, make_ffn
+from tests.helpers.model_builders import make_ffn
+from tests.helpers.options import FFNS
 
 
 def _as_listed(ffn: ConvMlp) -> nn.Module:

@@ -18,9 +18,9 @@ from scaledrelu.models.stem import (
     project_patches,
 )
 from scaledrelu.tables.captions import LAYER_NAMES
-from tests.helpers.model_builders import MINI_STEM, STEMS, STRIDE_2, make_stem
+from tests.helpers.model_builders import MINI_STEM, STRIDE_2, make_stem
+from tests.helpers.options import STEMS, of_the_paper
 
-VARIANTS = [(name, {}) for name in STEMS] + [(n, STRIDE_2) for n in STEMS if "conv" in n]
 EXTRAS = [
     {"norm": norm, "act": act, "tail": tail}
     for norm, act, tail in itertools.product(
@@ -40,6 +40,7 @@ LAYERS = {  # recipes G.1
     "conv_plain_relu": "C C C P R",
     "conv_gelu": "C B G C B G C B G P",
 }
+VARIANTS = [(name, {}) for name in STEMS] + [(n, STRIDE_2) for n in LAYERS if "conv" in n]
 LETTERS = {nn.BatchNorm2d: "B", nn.ReLU: "R", nn.GELU: "G", nn.Conv2d: "C"}
 
 
@@ -50,7 +51,11 @@ def _letters(stem):
     )
 
 
-@pytest.mark.parametrize("name", STEMS)
+def test_the_layers_of_every_stem_of_the_papers_tables_are_listed():
+    assert set(of_the_paper("stem")) <= set(LAYERS)
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_layers_come_in_the_order_of_the_name(name):
     assert _letters(make_stem(name)(width=8, patch_size=16, image_size=32)) == LAYERS[name]
 
@@ -84,7 +89,7 @@ def test_every_norm_and_act_trains(changes):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in stem.parameters())
 
 
-@pytest.mark.parametrize("name", STEMS)
+@pytest.mark.parametrize("name", LAYERS)
 def test_only_the_projection_has_a_bias(name):
     stem = make_stem(name)(width=8, patch_size=16, image_size=32)
     assert stem.proj.bias is not None

@@ -9,7 +9,8 @@ from scaledrelu.models.tokens import (
     stem_scales,
     watch_largest,
 )
-from tests.helpers.model_builders import STEMS, make_vit
+from tests.helpers.model_builders import make_vit
+from tests.helpers.options import STEMS
 
 
 @pytest.mark.parametrize("stem", STEMS)

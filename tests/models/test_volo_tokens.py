@@ -10,7 +10,8 @@ from scaledrelu.models.tokens import (
     watch_largest,
 )
 from scaledrelu.models.volo import transformers
-from tests.helpers.model_builders import MINI_VOLO, STEMS, make_volo
+from tests.helpers.model_builders import MINI_VOLO, make_volo
+from tests.helpers.options import STEMS
 
 
 @pytest.mark.parametrize("stem", STEMS)

@@ -20,7 +20,8 @@ from scaledrelu.models.weights import read_backbone, resize_positions
 from scaledrelu.tasks.classification import Classification
 from scaledrelu.tasks.dino import Dino
 from scaledrelu.tasks.linear_probe import LinearProbe
-from tests.helpers.model_builders import DEIT_S, STEMS, STRIDE_2, make_vit
+from tests.helpers.model_builders import DEIT_S, STRIDE_2, make_vit
+from tests.helpers.options import STEMS
 from tests.helpers.recipes import task_of
 
 MINI_TIMM = {"img_size": 16, "patch_size": 4, "embed_dim": 64, "depth": 2, "num_heads": 2}

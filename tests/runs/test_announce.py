@@ -11,6 +11,7 @@ import pytest
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.runs import announce as announce_module
+from scaledrelu.runs.announce import left_out_line
 from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
@@ -44,6 +45,22 @@ def test_the_log_says_which_images_are_trained_on_and_where_they_lie(
     config = smoke("data=imagefolder", f"data.root={root}", "data.fraction=1", "launch.workers=0")
     said = f"\n  imagefolder at {root}: 90 training images, 12 validation images\n"
     assert said in opening_of(config, caplog)
+
+
+def test_the_log_says_how_many_images_an_epoch_leaves_out_where_they_are_many(
+    smoke, image_folder, caplog
+) -> None:
+    root = image_folder({"train": 40, "val": 4})  # of three classes each
+    asked = ("data=imagefolder", f"data.root={root}", "data.fraction=1", "launch.workers=0")
+    assert "56 of the 120 images are left out" in opening_of(smoke(*asked), caplog)
+    caplog.clear()
+    fitting = smoke(*asked, "batch.total=160", "batch.group=10")
+    assert "left out" not in opening_of(fitting, caplog)
+
+
+def test_what_repeated_augmentation_leaves_out_by_design_is_not_news(smoke) -> None:
+    assert left_out_line(smoke(), images=120, used=64)
+    assert left_out_line(smoke("augment.repeats=2"), images=120, used=64) == ""
 
 
 def test_a_run_that_is_its_recipe_says_so(smoke, caplog) -> None:

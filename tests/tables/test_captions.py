@@ -92,6 +92,13 @@ def test_design_names_what_differs_from_the_conv_stem_model():
     assert design(replace(plain, config=other)) == "MLP->Conv1D+GELU"
 
 
+def test_a_column_may_hold_the_option_of_the_stem():
+    column = Column("stem", "stem", "stem.name", "from")
+    for option in ("conv_bn", "patchify_relu"):
+        config = composed("recipe=deit", f"stem={option}")
+        assert label(column, Subject(config, None, 16)) == option
+
+
 def test_label_may_read_the_run_it_starts_from():
     upstream = with_values(composed(), {"lr.base": 5e-4})
     column = Column("lr", "lr", "lr.base", "from", of_upstream=True)

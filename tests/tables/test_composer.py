@@ -6,10 +6,10 @@ import pytest
 from scaledrelu.config import digest, hydra_tree
 from scaledrelu.config.compose import compose, compose_unpinned, from_values
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.composer import Composer
+from tests.helpers.options import GROUPS, own_code
 
 
 @pytest.fixture
@@ -79,7 +79,6 @@ def test_data_that_appears_after_the_plan_was_cached_is_seen(planned, images):
     assert planned() != before
 
 
-GROUPS = group_options(CONF_DIR)
 VALUES = [
     "lr.base=1e-3",
     "warmup.epochs=20",
@@ -163,9 +162,10 @@ def composer(tmp_path_factory):
 
 @pytest.mark.parametrize(("options", "frame"), list(zip(APART, cycle(FRAMES))), ids=str)
 def test_options_put_in_afterwards_make_what_hydra_makes(composer, options, frame):
-    found = composer.unpinned([*frame, *options])
-    assert found.config == by_hydra([*frame, *options])
-    assert found.config == compose_unpinned([*frame, *options])
+    asked = [*frame, *options, *own_code(*options)]
+    found = composer.unpinned(asked)
+    assert found.config == by_hydra(asked)
+    assert found.config == compose_unpinned(asked)
     assert found.choices["ffn"] == options[-1].partition("=")[2]
 
 

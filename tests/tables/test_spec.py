@@ -55,6 +55,19 @@ def test_rows_inherit_base_and_block(tmp_path):
     assert row.run == ("recipe=deit", "model=vit", "optimizer=sam", "lr.base=1", "stem=patchify")
 
 
+def test_a_table_without_values_of_the_paper_is_ones_own_and_lacks_them_all(tmp_path):
+    rows = [{"run": [f"stem={stem}"]} for stem in ("conv", "patchify")]
+    write_table(tmp_path, **block(rows=rows))
+    table = load_table("table8", tmp_path)
+    assert [row.paper for row in table.rows] == 2 * [{"top1": "missing"}]
+    assert not table.is_of_the_paper
+    write_table(tmp_path, **block(rows=[{**rows[0], "paper": {"top1": 1.0}}, rows[1]]))
+    with pytest.raises(TableError, match="row 2: column 'top1' has no paper value"):
+        load_table("table8", tmp_path)
+    write_table(tmp_path, **block(rows=[{**rows[0], "paper": {"top1": 1.0}}]))
+    assert load_table("table8", tmp_path).is_of_the_paper
+
+
 def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
     row = {"run": ["stem=conv"], "upstream": ["lr.base=2"], "paper": {"top1": 1}}
     write_table(tmp_path, **block(upstream=["recipe=dino", "lr.base=1"], rows=[row]))

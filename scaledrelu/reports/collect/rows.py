@@ -18,8 +18,9 @@ import yaml
 
 from scaledrelu.config.group import typed
 from scaledrelu.config.identity import id_of
-from scaledrelu.config.naming import LAYERS, name_of_layers
+from scaledrelu.config.naming import LAYERS
 from scaledrelu.config.places import CONFIG, runs_root
+from scaledrelu.config.stem_options import option_name
 from scaledrelu.config.stored import ADDED, CONFIG_YAML, from_yaml
 from scaledrelu.errors import ConfigError
 from scaledrelu.reports.readable_config import readable_value
@@ -204,8 +205,7 @@ def _flat_config(nested: Mapping[str, Any]) -> Row:
     """Return a configuration, flat, with ``stem.name``: it tells apart stems with one label."""
     stem = nested.get("stem", {})
     if set(LAYERS) <= set(stem):
-        name = name_of_layers(**{key: stem[key] for key in LAYERS})
-        nested = {**nested, "stem": {**stem, "name": name}}
+        nested = {**nested, "stem": {**stem, "name": option_name(stem)}}
     return flat(nested)
 
 

@@ -29,7 +29,11 @@ from scaledrelu.reports.performance.basis import (
     spread,
 )
 from scaledrelu.reports.performance.picture import draw
+from scaledrelu.tables.composer import Compose
+from scaledrelu.tables.figures import load_planned
 from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.tables.planner import plan_loaded
+from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.table import CRASH, Table
 from scaledrelu.text import markdown_table
 
@@ -42,11 +46,25 @@ SIDES = {
 }
 
 
+def plan_paper(settings: Settings, *, compose: Compose | None = None) -> Plan:
+    """Plan the tables of some settings that print a number of the paper: others cost extra.
+
+    Args:
+        settings: tables, the paper's size, and overrides.
+        compose: overrides -> composed config; None = a new composer with the results' cache.
+
+    Raises:
+        TableError, ConfigError: one line, naming the table and row or the key.
+    """
+    tables = [load_planned(name, settings.conf_dir) for name in settings.tables]
+    return plan_loaded([t for t in tables if t.is_of_the_paper], settings, compose=compose)
+
+
 def write_page(plan: Plan, records: Records, *, docs: Path) -> list[Path]:
     """Write the page and its picture.
 
     Args:
-        plan: all tables at the paper's size.
+        plan: all tables of the paper, at its size.
         records: what was measured.
         docs: folder of the page.
 
@@ -66,7 +84,7 @@ def page_text(plan: Plan, records: Records, groups: Sequence[Group]) -> str:
     """Return the whole page.
 
     Args:
-        plan: all tables at the paper's size.
+        plan: all tables of the paper, at its size.
         records: what was measured.
         groups: its runs.
     """

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from scaledrelu.config.options import options_of
-from scaledrelu.config.places import CONF_DIR
+from scaledrelu.config import stem_options
 from scaledrelu.reports.collect import plot as run_plot
 from scaledrelu.reports.collect.groups import group_runs
 from scaledrelu.reports.collect.rows import read_rows
 from scaledrelu.reports.collect.table import telling_keys, varying_keys
 from scripts import collect
 from tests.helpers.configs import with_values
+from tests.helpers.documents import conf_without_examples
+from tests.helpers.options import of_the_paper
 from tests.helpers.run_folders import CRASHED, leave, plan_in, run_of
 
 DRAW = run_plot.draw_groups
@@ -126,7 +127,7 @@ def test_a_setting_that_no_label_decides_is_shown(tmp_path: Path) -> None:
 def test_stems_that_share_a_label_are_told_apart_by_their_names(
     shell: Callable, tmp_path: Path, slim: bool
 ) -> None:
-    stems = sorted(option for option in options_of(CONF_DIR, "stem") if option.startswith("conv"))
+    stems = [option for option in of_the_paper("stem") if option.startswith("conv")]
     for place, stem in enumerate(stems):
         for seed in (0, 1):
             leave(tmp_path, run_of(stem, seed=seed), 50.0 + place, slim=slim)
@@ -142,6 +143,18 @@ def test_stems_that_share_a_label_are_told_apart_by_their_names(
     assert "stem.name" in over
     _, lines, _ = shell("stem.name=conv_*", "--by", "stem.name", results=tmp_path)
     assert len(lines) == len(stems) - 1 + 3
+
+
+def test_a_stem_of_ones_own_is_found_by_the_name_of_its_file(
+    shell: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = conf_without_examples(tmp_path)
+    (conf / "stem" / "mine.yaml").write_text("defaults: [conv, _self_]\nact: scaled_relu\n")
+    monkeypatch.setattr(stem_options, "CONF_DIR", conf)
+    for seed, changes in enumerate([{}, {"stem__act": "scaled_relu"}]):
+        leave(tmp_path, run_of("conv", seed=seed, **changes), 50.0)
+    _, (_, line, _), _ = shell("stem.name=mine,patchify", "--keys", "seed", results=tmp_path)
+    assert cells(line)[-1] == "1"
 
 
 def test_means_and_intervals_are_those_of_scipy(unchanged: Path) -> None:

@@ -13,9 +13,8 @@ from scaledrelu.cost.speed import our_path
 from scaledrelu.cost.whole import groups_of
 from scaledrelu.errors import DataError
 from scaledrelu.reports.performance import page as performance_page
-from scaledrelu.reports.performance.page import PAGE, page_text, write_page
+from scaledrelu.reports.performance.page import PAGE, page_text, plan_paper, write_page
 from scaledrelu.tables.composer import Composer
-from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
 
 PUBLISHED = CONF_DIR.parent / "docs" / PAGE
@@ -26,7 +25,7 @@ def plan(composed_before, tmp_path_factory):
     settings = load_settings([f"results={composed_before}"], script="performance")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("nowhere"))  # no data set lies at a relative root here
-        return plan_tables(settings, compose=Composer(composed_before))
+        return plan_paper(settings, compose=Composer(composed_before))
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +39,13 @@ def text_of(plan, records):
 
 def test_the_page_is_that_of_the_program_and_the_published_speeds(plan, records):
     assert text_of(plan, records) == PUBLISHED.read_text(), "run make performance"
+
+
+def test_the_whole_paper_is_its_seven_tables(monkeypatch):
+    """A table that it does not print, such as one of a reader's own, is no part of its cost."""
+    monkeypatch.setattr(performance_page, "plan_loaded", lambda tables, *_, **__: tables)
+    planned = plan_paper(load_settings([], script="performance"))
+    assert [table.name for table in planned] == [f"table{number}" for number in range(1, 8)]
 
 
 def test_a_new_measurement_changes_the_page(plan, records):
