@@ -108,4 +108,4 @@ format: $(READY) ## let ruff fix what it can
 	$(VENV)/bin/ruff format .
 
 clean: ## remove what this checkout made, except published results
-	rm -rf results/runs results/artifacts results/gpu results/wandb results/.cache $(patsubst conf/profile/%.yaml,results/%,$(wildcard conf/profile/*.yaml))
+	rm -rf results/runs results/artifacts results/gpu results/wandb results/.cache $(filter-out results/published,$(patsubst conf/profile/%.yaml,results/%,$(wildcard conf/profile/*.yaml)))

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scaledrelu.bench.table import Row
-from scaledrelu.config.places import CONFIG, ROOT
+from scaledrelu.config.places import CONFIG, RESULT, ROOT
 from scaledrelu.runs.record import run_directory
-from scaledrelu.runs.result import RESULT, Outcome, Result
+from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
 

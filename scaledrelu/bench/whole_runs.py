@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scaledrelu.bench.pieces import Clock, Ended, Piece, Report, Show, attempt, grace_s
-from scaledrelu.config.places import CONFIG, ROOT, published_root, runs_root
-from scaledrelu.runs.result import RESULT
+from scaledrelu.config.places import CONFIG, RESULT, ROOT, published_root, runs_root
 
 LOGS = "gpu"  # below the results folder
 PUBLISH_SHARE = 1 / 18  # of the budget

@@ -39,10 +39,10 @@ def lacking_files(config: RunConfig, *, made: bool, known: dict[str, str | None]
     Args:
         config: the run's configuration.
         made: whether what a plan makes before the run (``made``) has to be there already.
-        known: what was found so far, by the data and the batch that it is of; filled in, so that a
+        known: what was found so far, by the data and the groups of an update; filled in, so that a
             plan of many runs looks at the same images once.
     """
-    key = repr((config.data, config.batch, config.augment.repeats))
+    key = repr((config.data, config.batch, config.num_groups, config.augment.repeats))
     if key not in known:
         known[key] = _refusal(_look_at_images, config, made)
     others = (_refusal(look, config, made) for look in (_look_at_weights, _look_at_labels))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledrelu.config.group import Group, fields_of, typed
-from scaledrelu.config.hydra_plugins import SWEEPER, check_launcher, check_sweeper
 from scaledrelu.config.options import group_options
 from scaledrelu.config.places import PLACES, expand_home
+from scaledrelu.config.plugins import SWEEPER, check_launcher, check_sweeper
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, nearest
 

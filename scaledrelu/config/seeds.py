@@ -49,7 +49,7 @@ def seeds_of(value: Any) -> Seeds | None:
 
 
 def unknown_profile(names: Iterable[str], conf_dir: Path) -> str | None:
-    """Return one line about the first name that is no option of ``conf/profile``; None if all are.
+    """Return one line about the first name that is not a profile; None if all are.
 
     Args:
         names: what a file calls profiles.

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 
-from scaledrelu.config.hydra_plugins import sweeper_settings
 from scaledrelu.config.options import group_options
 from scaledrelu.config.overrides import check_overrides, expand_glob, is_list, parse_overrides
+from scaledrelu.config.plugins import sweeper_settings
 from scaledrelu.errors import ConfigError
 
 if TYPE_CHECKING:

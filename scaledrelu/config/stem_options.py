@@ -27,12 +27,19 @@ def option_name(stem: Mapping[str, Any], *, conf_dir: Path | None = None) -> str
         conf_dir: the configuration tree; the repository's by default.
     """
     layers, options = _name(stem), _options(conf_dir or CONF_DIR)
-    ordered = sorted(options, key=lambda name: name != layers)  # those of the paper have this name
-    return next((name for name in ordered if _fits(stem, options[name])), layers)
+    fitting = [name for name, option in options.items() if _fits(stem, option)]
+    # Where several have its layers: the one of its caption and sizes, then the paper's own.
+    return min(
+        fitting, key=lambda one: (_unlike(stem, options[one]), one != layers), default=layers
+    )
 
 
 def _fits(stem: Mapping[str, Any], option: Mapping[str, Any]) -> bool:
     return all(stem.get(key, value) == value for key, value in option.items() if key not in _APART)
+
+
+def _unlike(stem: Mapping[str, Any], option: Mapping[str, Any]) -> int:
+    return sum(stem.get(key) != option[key] for key in _APART if key in option)
 
 
 def _name(stem: Mapping[str, Any]) -> str:

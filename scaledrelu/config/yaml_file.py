@@ -25,7 +25,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def yaml_line(error: yaml.YAMLError) -> str:
-    """Return what is wrong with a file that is no YAML, and where, as one line."""
+    """Return what is wrong with a file that is not YAML, and where, as one line."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return " ".join(str(error).split())

@@ -149,10 +149,11 @@ def _fastest(rows: Iterable[Row]) -> tuple[Step, ...]:
 
     Scripts as they come compile nothing, also where they were timed beside ours compiled.
     """
-    found: dict[tuple[str, str, bool, str], list[Step]] = {}
+    found: dict[tuple[str, str, str, bool, str], list[Step]] = {}
     for row in rows:
         one = replace(_step(row, "plain_images_per_s"), mode="")
-        found.setdefault((one.recipe, one.stem, one.sam, one.precision), []).append(one)
+        which = (one.recipe, row["model"], one.stem, one.sam, one.precision)
+        found.setdefault(which, []).append(one)
     return tuple(_with_range(steps) for steps in found.values())
 
 

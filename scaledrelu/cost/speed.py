@@ -187,11 +187,12 @@ def _measured(config: RunConfig, steps: Sequence[Step]) -> Rate | None:
 
 def _gain(eager: Sequence[Step], compiled: Sequence[Step]) -> float:
     """Return how much faster compiled steps are that were measured both ways."""
+
+    def which(one: Step) -> tuple[object, ...]:
+        return one.recipe, one.model, one.stem, one.sam
+
     gains = [
-        fast.rate / slow.rate
-        for fast in compiled
-        for slow in eager
-        if (fast.recipe, fast.stem, fast.sam) == (slow.recipe, slow.stem, slow.sam)
+        fast.rate / slow.rate for fast in compiled for slow in eager if which(fast) == which(slow)
     ]
     return statistics.median(gains) if gains else 1.0
 

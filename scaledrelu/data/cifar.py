@@ -93,7 +93,7 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
 def _locked(path: Path) -> IO[bytes] | None:
     """Return a locked file, or None if it cannot be locked."""
     try:
-        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
+        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
     except OSError as error:
         log.debug("%s: no lock (%s)", path, error)
         return None

@@ -48,7 +48,7 @@ class World:
         return self.reduce_sum(values) / self.size
 
     def reduce_sum(self, values: Tensor) -> Tensor:
-        """Return the sum of a tensor over all processes: a new tensor, of one process the same."""
+        """Return the sum of a tensor over all processes; of one process, the tensor itself."""
         if self.size == 1:
             return values
         values = values.clone()

@@ -250,12 +250,16 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
             different ones.
     """
     entries = ("task", "optimizer", "judge", "metrics_offset", "cursor")
-    state = load_latest(folder, entries=entries, run_id=run.run_id, set_aside=run.world.is_main)
-    cursor = Cursor() if state is None else Cursor(**state["cursor"])
-    _check_same_step(run.world, cursor.step, folder)
+    state, problem = None, ""
+    try:
+        state = load_latest(folder, entries=entries, run_id=run.run_id, set_aside=run.world.is_main)
+    except CheckpointError as error:
+        problem = str(error)
+    _check_alike(run.world, None if state is None else state["cursor"]["step"], problem, folder)
     if state is None:
         logbook.rewind(0)
-        return cursor
+        return Cursor()
+    cursor = Cursor(**state["cursor"])
     run.task.load_state_dict(state["task"])
     load_state(run.optimizer, state["optimizer"])
     try:
@@ -271,12 +275,17 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
     return cursor
 
 
-def _check_same_step(world: World, step: int, folder: Path) -> None:
-    steps = world.gather(step)
+def _check_alike(world: World, step: int | None, problem: str, folder: Path) -> None:
+    """Raise on every rank where one of them read no checkpoint, or another one."""
+    found = world.gather((step, problem))
+    if problems := [one for _, one in found if one]:
+        raise CheckpointError(problem or problems[0])
+    steps = [one for one, _ in found]
     if len(set(steps)) > 1:
-        found = ", ".join(f"step {each} on rank {rank}" for rank, each in enumerate(steps))
+        words = ["none" if each is None else f"step {each}" for each in steps]
+        listed = ", ".join(f"{word} on rank {rank}" for rank, word in enumerate(words))
         raise CheckpointError(
-            f"{folder}: the ranks read different checkpoints ({found}); nothing was trained: see "
+            f"{folder}: the ranks read different checkpoints ({listed}); nothing was trained: see "
             "that every node can read this folder, and run the same command again"
         )
 

@@ -92,7 +92,7 @@ def rank_gallery(query: Embedded, gallery: Embedded, *, chunk: int | None = None
     """
     size, chunk = len(query.ids), chunk or chunk_for(len(gallery.ids))
     exact, norm_G = _exact(gallery)
-    blocks = (query.at(slice(start, start + chunk)) for start in range(0, size, chunk))
+    blocks = (query.at(slice(start, start + chunk)) for start in range(0, max(1, size), chunk))
     places = [_places(block, exact, norm_G) for block in blocks]
     precision_Q = torch.cat([_average_precision(part) for part in places])
     valid_Q = torch.cat([part.found for part in places]) > 0

@@ -193,6 +193,8 @@ def _read_json(path: Path, *, otherwise: str) -> dict[str, Any] | None:
         found = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

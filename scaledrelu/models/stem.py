@@ -191,7 +191,8 @@ def check_map(stem: nn.Module, *, name: str, width: int, image_size: int | Seque
         ConfigError: an attribute is missing, or the shape is another one.
     """
     grid, count = (getattr(stem, one, None) for one in ("grid_size", "num_patches"))
-    if grid is None or count != math.prod(grid):
+    pair = isinstance(grid, tuple | list) and len(grid) == 2
+    if not pair or count != math.prod(grid):
         raise ConfigError(
             f"{name}: has grid_size={grid} and num_patches={count}; set "
             "self.grid_size=(rows, columns) of its map and self.num_patches=rows*columns"

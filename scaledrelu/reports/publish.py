@@ -16,13 +16,12 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
 from scaledrelu.config.identity import RUN_ID
-from scaledrelu.config.places import CONFIG, EVIDENCE, METRICS, published_root
+from scaledrelu.config.places import CONFIG, EVIDENCE, METRICS, RESULT, published_root
 from scaledrelu.errors import TableError
 from scaledrelu.files import write_changed
 from scaledrelu.reports.report_files import CURVES, MILESTONES, other_files, table_files
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import read_config, read_result, run_directory
-from scaledrelu.runs.result import RESULT
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,14 @@ def git_commit() -> str | None:
 def trained_elsewhere(commit: str | None) -> str:
     """Return from which commit a result was trained where this checkout may be other code; else "".
 
+    Outside git nothing is known of this one's code, and nothing is said.
+
     Args:
         commit: what the provenance of the result says.
     """
     here = git_commit()
-    if commit == here and here is not None and not here.endswith(EDITED):
+    if here is None:
         return ""
-    made = f"commit {commit}" if commit else "an unknown commit"
-    return f"trained from {made}; this checkout is at {here or 'an unknown one'}"
+    if commit != here:
+        return f"trained from commit {commit or 'unknown'}; this checkout is at {here}"
+    return f"trained from commit {commit}, with edits then and now" if here.endswith(EDITED) else ""

@@ -20,11 +20,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scaledrelu.config.compose import finalize
-from scaledrelu.config.hydra_plugins import is_search
 from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import expand_overrides
 from scaledrelu.config.places import CONF_DIR, expand_home
+from scaledrelu.config.plugins import is_search
 from scaledrelu.config.run import RunConfig
 from scaledrelu.config.shell import (
     HYDRA_MODE,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Mapping
 from importlib import import_module
 from inspect import Parameter
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +18,8 @@ from torch import nn
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.trust import find_targets
 from scaledrelu.errors import ConfigError, nearest
+
+CHANNELS = ("channels", "num_channels", "num_features")  # arguments that take their number
 
 
 def create(build: Mapping[str, Any], *args: Any, **fields: Any) -> Any:
@@ -49,8 +53,8 @@ def create(build: Mapping[str, Any], *args: Any, **fields: Any) -> Any:
 def create_layer(build: Mapping[str, Any], channels: int) -> nn.Module:
     """Make a norm or an activation for feature maps.
 
-    The number of channels goes to the first argument that has no default and is not given; a class
-    without one, e.g. ``torch.nn.SiLU``, gets none.
+    The number of channels goes to the argument that is not given and has no default, or one of the
+    names in ``CHANNELS``; a class without such an argument, e.g. ``torch.nn.SiLU``, gets none.
 
     Args:
         build: the class and its own arguments.
@@ -77,7 +81,9 @@ def check_layer(build: Mapping[str, Any]) -> None:
     """
     target = target_of(build)
     if not (inspect.isclass(target) and issubclass(target, nn.Module)):
-        raise ConfigError(f"_target_={build[TARGET]}: is no layer; name a class of torch.nn.Module")
+        raise ConfigError(
+            f"_target_={build[TARGET]}: is not a layer; name a subclass of torch.nn.Module"
+        )
     check_build(build)
     if len(lacking := _lacking(build)) > 1:
         raise ConfigError(
@@ -87,14 +93,16 @@ def check_layer(build: Mapping[str, Any]) -> None:
 
 
 def _lacking(build: Mapping[str, Any]) -> list[Parameter]:
-    """Return the arguments of a layer that have no default and are not given."""
-    return [
+    """Return the arguments of a layer that are not given and have no default, or take channels."""
+    found = [
         one
         for one in inspect.signature(target_of(build)).parameters.values()
-        if one.default is Parameter.empty
+        if (one.default is Parameter.empty or one.name in CHANNELS)
         and one.kind is not Parameter.VAR_KEYWORD
-        and one.name not in (*build, "settings")
+        and one.name not in (*build, "settings")  # which create() makes of the others
     ]
+    named = [one for one in found if one.kind is not Parameter.VAR_POSITIONAL]
+    return named or found
 
 
 def parameters_of(build: Any) -> set[str]:
@@ -117,8 +125,9 @@ def locate(target: str) -> Any:
         ConfigError: there is no such thing, or it comes from another package than its name says.
     """
     parts, found = target.split("."), None
+    name = part = parts[0]
     try:
-        found = import_module(parts[0])
+        found = import_module(name)
         for end, part in enumerate(parts[1:], start=2):
             name = ".".join(parts[:end])
             found = getattr(found, part) if hasattr(found, part) else import_module(name)
@@ -126,7 +135,13 @@ def locate(target: str) -> Any:
                 above = ".".join(parts[: end - 1])
                 raise ConfigError(f"_target_={target}: {found.__name__} is not part of {above}")
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"_target_={target}: {_not_found(found, parts, error)}") from error
+        raise ConfigError(f"_target_={target}: {_not_found(found, part, error)}") from error
+    except ConfigError:
+        raise
+    except Exception as error:  # of a module of one's own, while it is imported
+        raise ConfigError(
+            f"_target_={target}: {name} cannot be imported ({_told(error)})"
+        ) from error
     home = getattr(found, "__module__", None) or ""
     if not callable(found) or home.split(".")[0] != parts[0]:
         raise ConfigError(
@@ -137,12 +152,20 @@ def locate(target: str) -> Any:
     return found
 
 
-def _not_found(around: Any, parts: Sequence[str], error: Exception) -> str:
+def _not_found(around: Any, part: str, error: Exception) -> str:
     """Return that a name leads nowhere, the nearest name that does, and a reason beyond that."""
     known = vars(around) if around is not None else ()
-    near = nearest(parts[-1], [name for name in known if name[0] != "_"])
-    is_absent = getattr(error, "name", None) in (".".join(parts), parts[-1])
+    near = nearest(part, [name for name in known if name[0] != "_"])
+    is_absent = (getattr(error, "name", None) or "").rpartition(".")[2] == part
     return f"no such class or function{near}{'' if is_absent else f' ({error})'}"
+
+
+def _told(error: Exception) -> str:
+    """Return what went wrong, and where; an error of syntax says that itself."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}: {type(error).__name__}: {error}"
 
 
 def check_build(build: Mapping[str, Any], fields: Mapping[str, Any] | None = None) -> None:

@@ -61,9 +61,13 @@ def build_fall(config: RunConfig) -> Fall:
     wanted = "a class with __call__(done, length) that falls from 1 to 0"
     if not isclass(target := target_of(config.lr.curve)) or "__call__" not in dir(target):
         raise ConfigError(f"{where}: must be {wanted}")
-    fall = create(config.lr.curve)
-    ends = fall(0, length), fall(length, length)
-    if not all(math.isclose(*pair, abs_tol=1e-6) for pair in zip(ends, (1, 0), strict=True)):
+    try:
+        fall = create(config.lr.curve)
+        ends = fall(0, length), fall(length, length)
+        falls = all(math.isclose(*pair, abs_tol=1e-6) for pair in zip(ends, (1, 0), strict=True))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: must be {wanted} ({error})") from error
+    if not falls:
         raise ConfigError(
             f"{where}: is {ends[0]:g} at the start and {ends[1]:g} at the end; must be {wanted}"
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.config.group import folder_name
-from scaledrelu.config.places import CONFIG, runs_root
+from scaledrelu.config.places import CONFIG, RESULT, runs_root
 from scaledrelu.engine.saved import Saved as Saved  # for those who may not look into engine/
 from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.files import write_atomic
@@ -30,7 +30,7 @@ from scaledrelu.runs.damage import (
     read_text,
 )
 from scaledrelu.runs.lock import is_busy
-from scaledrelu.runs.result import RESULT, Result
+from scaledrelu.runs.result import Result
 
 ERROR = "error.txt"
 LONGEST_REASON = 1000  # characters

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from scaledrelu.config.evaluation import is_percent
-from scaledrelu.config.places import RESULT as RESULT
+from scaledrelu.config.places import RESULT
 from scaledrelu.runs.damage import (
     FINISH,
     UNREADABLE,

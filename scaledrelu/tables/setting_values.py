@@ -89,7 +89,7 @@ def as_slurm(value: Any) -> dict[str, Any]:
     """Return the options of jobs; their names are checked where jobs are submitted.
 
     Raises:
-        ConfigError: it is no group.
+        ConfigError: it is not a group.
     """
     if not isinstance(value, Mapping):
         raise ConfigError(f"slurm={as_typed(value)}: is a group; write slurm.<option>=<value>")

@@ -69,6 +69,11 @@ class Halved:
         return 1 - done / length / 2
 
 
+class Short:
+    def __call__(self, done):
+        return 1 - done
+
+
 class Silent: ...
 
 
@@ -138,6 +143,7 @@ def test_a_curve_of_the_rate_is_one_module_and_one_file(conf: Path) -> None:
     [
         ("Rising", "is 0 at the start and 1 at the end; must be a class with __call__(done, "),
         ("Halved", "is 1 at the start and 0.5 at the end; must be a class"),
+        ("Short", "must be a class with __call__(done, length) that falls from 1 to 0 ("),
         ("Silent", "must be a class with __call__(done, length) that falls from 1 to 0"),
         ("line", "must be a class with __call__(done, length) that falls from 1 to 0"),
     ],

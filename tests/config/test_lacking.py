@@ -105,6 +105,20 @@ def test_fewer_images_than_one_update_needs_are_found_before_the_run(
         assert line.startswith(f"{number} training images: one update needs ")
 
 
+def test_updates_of_other_sizes_are_looked_at_each(tmp_path: Path) -> None:
+    root = made_folders(tmp_path, images=20, train="ab", val="ab")
+    chosen, known = ["data=imagefolder", f"data.root={root}", "batch.group=32"], {}
+    found = [
+        lacking_files(
+            composed(*chosen, "batch.total=1024", f"profile.batch_scale={scale}"),
+            made=False,
+            known=known,
+        )
+        for scale in (1, 0.03125)
+    ]
+    assert [len(lines) for lines in found] == [1, 0]
+
+
 def test_no_more_images_are_listed_than_an_update_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ def conf(tmp_path: Path) -> Path:
     files = {
         "mine": "defaults: [conv, _self_]\nlabel: mine\nstrides: [2, 2, 2]\nact: scaled_relu\n",
         "alike": "defaults: [conv, _self_]\nlabel: alike\n",
+        "wide": "defaults: [conv, _self_]\nlabel: wide\nhidden: 128\n",
         "draft": "defaults: [_grammer, _self_]\nstrides: [2, 1\n",
         "conv_group_norm": example_files()["conf/stem/conv_group_norm.yaml"],
     }
@@ -42,6 +43,7 @@ def test_a_stem_of_ones_own_is_called_by_its_file_and_no_other_stem_is(conf: Pat
         "mine": mine,
         "conv_group_norm": group_with(stem, norm=norm),
         "conv": stem,  # of which there is a copy
+        "wide": group_with(stem, label="wide"),  # where a profile has set the width
         "conv_relu": composed("stem=conv_relu").stem,
         "conv_scaled_relu": group_with(mine, strides=[2, 1, 1]),  # no file says so
         "conv_GroupNorm_relu": group_with(stem, norm={**norm, "groups": 2}),

@@ -133,6 +133,12 @@ def test_steps_without_what_they_are_compared_with_are_refused(rows, tmp_path):
         published(ours, tmp_path)
 
 
+def test_official_steps_of_two_models_are_two_steps(rows, tmp_path):
+    peer = the(rows, **STEP, peer="timm defaults")
+    found = published([*rows, peer | {"model": "Another"}], tmp_path).official
+    assert len(found) == len(published(rows, tmp_path).official) + 1
+
+
 def test_of_two_rows_about_an_official_step_the_faster_counts_in_whatever_order(rows, tmp_path):
     peer = the(rows, **STEP, peer="timm defaults")
     slow = peer | {"plain_images_per_s": str(0.5 * float(peer["plain_images_per_s"]))}

@@ -11,7 +11,7 @@ import pytest
 
 from scaledrelu.bench import gpu
 from scaledrelu.bench import main as bench
-from scaledrelu.config import hydra_plugins
+from scaledrelu.config import plugins
 from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.identity import RUN_ID, run_id
 from scaledrelu.config.shell import planned_run, read_arguments, ready_for_hydra
@@ -91,8 +91,8 @@ def with_examples(base: Path, files: dict[str, str]) -> Path:
 def test_every_command_of_the_documents_is_one(
     shown: Shown, conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hydra_plugins, "plugin_installed", lambda _: True)  # of the extras
-    monkeypatch.setattr(hydra_plugins, "import_problem", lambda: "")
+    monkeypatch.setattr(plugins, "plugin_installed", lambda _: True)  # of the extras
+    monkeypatch.setattr(plugins, "import_problem", lambda: "")
     monkeypatch.syspath_prepend(conf.parent)
     read_command(shown, conf)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scaledrelu.config.hydra_plugins import OPTUNA_PLUGIN, plugin_installed
+from scaledrelu.config.plugins import OPTUNA_PLUGIN, plugin_installed
 from scaledrelu.reports.frame import load_runs
 from tests.helpers.processes import until
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scaledrelu.config import hydra_plugins
+from scaledrelu.config import plugins
 from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.options import group_options
@@ -464,8 +464,8 @@ def test_a_job_returns_the_headline_metric_and_none_without_a_result(
 @pytest.fixture
 def optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretend that Optuna and its plugin are installed."""
-    monkeypatch.setattr(hydra_plugins, "plugin_installed", lambda _: True)
-    monkeypatch.setattr(hydra_plugins, "import_problem", lambda: "")
+    monkeypatch.setattr(plugins, "plugin_installed", lambda _: True)
+    monkeypatch.setattr(plugins, "import_problem", lambda: "")
 
 
 @pytest.mark.usefixtures("optuna")
@@ -497,7 +497,7 @@ def test_optuna_is_not_asked_for_the_smallest_value_or_for_several(
 def test_optuna_that_cannot_be_imported_is_one_line_with_the_reason(
     shell: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hydra_plugins, "plugin_installed", lambda _: True)
+    monkeypatch.setattr(plugins, "plugin_installed", lambda _: True)
     monkeypatch.setitem(sys.modules, "optuna", None)  # a module that cannot be imported
     said = shell("-m", "hydra/sweeper=optuna", "seed=0,1", "profile=smoke")
     assert said.status == 2
@@ -517,7 +517,7 @@ def test_a_multirun_says_at_once_why_a_run_is_refused(shell: Callable) -> None:
 def test_optuna_that_is_not_installed_is_one_line(
     shell: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hydra_plugins, "plugin_installed", lambda _: False)
+    monkeypatch.setattr(plugins, "plugin_installed", lambda _: False)
     said = shell("-m", "hydra/sweeper=optuna", "seed=0,1", "profile=smoke")
     assert said.status == 2
     assert said.err.endswith("is not installed; run: pip install -e '.[optuna]'\n")

@@ -61,9 +61,25 @@ def unlike_checkpoints(world: World, folder: Path) -> dict[str, Any]:
 
 
 def cannot_read(name: str, read: Callable[..., Any], path: Path, **fields: Any) -> Any:
-    if path.name == name:
+    if name in ("", path.name):
         raise CheckpointError(f"{path}: cannot be read (Stale file handle).")
     return read(path, **fields)
+
+
+def read_by_one_rank(world: World, folder: Path) -> str:
+    """Return what each rank says where one cannot read any checkpoint."""
+    go(build(world), folder, stop_after=5)
+    dist.barrier()
+    read = checkpoint.read_checkpoint
+    if world.rank == 1:
+        checkpoint.read_checkpoint = partial(cannot_read, "", read)
+    try:
+        restore(build(world), folder, Logbook(None, name="toy", images_per_step=12))
+    except CheckpointError as error:
+        return str(error)
+    finally:
+        checkpoint.read_checkpoint = read
+    return ""
 
 
 CASES = (dead_until_stopped, dead_at_the_end, crash_on_rank_1, signal_to_rank_1, to_the_end)
@@ -72,7 +88,10 @@ CASES = (dead_until_stopped, dead_at_the_end, crash_on_rank_1, signal_to_rank_1,
 def work(rank: int, *, folder: Path) -> dict[str, Any]:
     world = World(rank, 2, torch.device("cpu"))
     endings = {case.__name__: told(case(world, folder / case.__name__)) for case in CASES}
-    return endings | {"unlike": unlike_checkpoints(world, folder / "unlike")}
+    return endings | {
+        "unlike": unlike_checkpoints(world, folder / "unlike"),
+        "unread": read_by_one_rank(world, folder / "unread"),
+    }
 
 
 def told(ending: Ending) -> dict[str, Any]:
@@ -128,6 +147,12 @@ def test_ranks_that_read_unlike_checkpoints_refuse_to_go_on_and_spoil_nothing(
         assert "step 5 on rank 0, step 4 on rank 1" in found["said"]
         assert found["ending"]["step"] == TOTAL
     assert not (folder / "unlike" / checkpoint.DAMAGED).exists()
+
+
+def test_a_checkpoint_that_one_rank_cannot_read_ends_both_with_its_words(ranks) -> None:
+    said = {rank["unread"] for rank in ranks}
+    assert len(said) == 1
+    assert "cannot be read (Stale file handle)." in said.pop()
 
 
 def test_both_ranks_evaluate_and_save_the_running_statistics_of_group_0(

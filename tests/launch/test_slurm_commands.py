@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from scaledrelu.config import hydra_plugins
+from scaledrelu.config import plugins
 from scaledrelu.config.compose import compose
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import check_overrides
@@ -367,7 +367,7 @@ def test_no_submitit_here_is_one_line(monkeypatch):
 
 
 def test_the_plugin_of_hydra_is_asked_for_in_one_line(monkeypatch):
-    monkeypatch.setattr(hydra_plugins, "plugin_installed", lambda _module: False)
+    monkeypatch.setattr(plugins, "plugin_installed", lambda _module: False)
     with pytest.raises(ConfigError, match=r"pip install -e '\.\[slurm\]'"):
         check_overrides(["hydra/launcher=submitit_slurm"], CONF_DIR)
 

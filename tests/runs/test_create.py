@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -86,6 +89,70 @@ def test_a_class_that_takes_any_arguments_gets_the_channels() -> None:
     assert isinstance(create_layer({"_target_": "torch.nn.Identity"}, 64), torch.nn.Identity)
 
 
+OWN = """
+from torch import nn
+
+class Kept(nn.Identity):
+    def __init__(self, {parameters}):
+        super().__init__()
+        self.channels = channels
+"""
+
+
+@pytest.mark.parametrize("parameters", ["channels=8", "channels, *more", "scale=1.0, channels=8"])
+def test_channels_are_given_by_name_whatever_their_default(own_module, parameters: str) -> None:
+    own_module("kept_layers", OWN.format(parameters=parameters))
+    assert create_layer({"_target_": "kept_layers.Kept"}, 64).channels == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = (", "broken_layers cannot be imported (SyntaxError: '(' was never closed"),
+        (
+            "\nx = 1 / 0",
+            "imported (broken_layers.py, line 2: ZeroDivisionError: division by zero)",
+        ),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_the_place(own_module, text, said) -> None:
+    own_module("broken_layers", text)
+    with pytest.raises(ConfigError) as caught:
+        locate("broken_layers.Layer")
+    assert "_target_=broken_layers.Layer: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "near"),
+    [
+        ("torch.nn.functionl.relu", "functional"),
+        ("torch.optm.AdamW", "optim"),
+        ("torch.nn.SilU", "SiLU"),
+    ],
+)
+def test_the_part_of_a_name_that_is_wrong_has_the_nearest_name(target: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean '{near}'"):
+        locate(target)
+
+
+@pytest.fixture
+def own_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], None]]:
+    """Return what writes a module of one's own, which is forgotten afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
+    written = []
+
+    def write(name: str, text: str) -> None:
+        written.append(name)
+        (tmp_path / f"{name}.py").write_text(text)
+
+    yield write
+    for name in written:
+        sys.modules.pop(name, None)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -94,8 +161,14 @@ def test_a_class_that_takes_any_arguments_gets_the_channels() -> None:
             "torch.nn.GroupNorm: needs num_groups, num_channels; give all but the one that takes "
             "the number of channels",
         ),
-        ({"_target_": "torch.nn.functional.relu"}, "torch.nn.functional.relu: is no layer; name"),
-        ({"_target_": "torch.nn.functional.gelu"}, "torch.nn.functional.gelu: is no layer; name"),
+        (
+            {"_target_": "torch.nn.functional.relu"},
+            "torch.nn.functional.relu: is not a layer; name",
+        ),
+        (
+            {"_target_": "torch.nn.functional.gelu"},
+            "torch.nn.functional.gelu: is not a layer; name",
+        ),
     ],
 )
 def test_what_is_no_layer_or_lacks_more_is_named(build, message) -> None:

@@ -115,6 +115,14 @@ def test_a_stem_without_its_grid_is_told_what_to_set() -> None:
         check_map(nn.Identity(), name="mine", width=3, image_size=4)
 
 
+@pytest.mark.parametrize("grid", [4, (2, 2, 1), [4]])
+def test_a_grid_that_is_not_rows_and_columns_is_refused(grid: object) -> None:
+    stem = nn.Identity()
+    stem.grid_size, stem.num_patches = grid, 4
+    with pytest.raises(ConfigError, match=r"mine: has grid_size=.* set self\.grid_size=\(rows"):
+        check_map(stem, name="mine", width=3, image_size=4)
+
+
 def test_what_does_not_run_without_its_device_is_left_to_the_training() -> None:
     assert isinstance(built("OnGpu"), OnGpu)
 

@@ -19,7 +19,7 @@ import yaml
 from scaledrelu.config.group import typed
 from scaledrelu.config.identity import id_of
 from scaledrelu.config.naming import LAYERS
-from scaledrelu.config.places import CONFIG, runs_root
+from scaledrelu.config.places import CONFIG, RESULT, runs_root
 from scaledrelu.config.stem_options import option_name
 from scaledrelu.config.stored import ADDED, CONFIG_YAML, from_yaml
 from scaledrelu.errors import ConfigError
@@ -41,7 +41,6 @@ from scaledrelu.runs.record import (
     read_saved,
     unfinished_status,
 )
-from scaledrelu.runs.result import RESULT
 
 Row = dict[str, Any]
 # Of every row, in this order; then the metrics, whose names hold a "/", and the configuration.

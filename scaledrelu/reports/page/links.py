@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifact_directory
+from scaledrelu.config.places import RESULT
 from scaledrelu.reports.page.html import Html, escaped, joined, tag
 from scaledrelu.runs.record import run_directory
-from scaledrelu.runs.result import RESULT
 
 
 @dataclass(frozen=True, slots=True)
