@@ -94,9 +94,12 @@ def check_layer(build: Mapping[str, Any]) -> None:
 
 def _lacking(build: Mapping[str, Any]) -> list[Parameter]:
     """Return the arguments of a layer that are not given and have no default, or take channels."""
+    target = target_of(build)
+    if target.__init__ is nn.Module.__init__:  # it takes no arguments, whatever its signature says
+        return []
     found = [
         one
-        for one in inspect.signature(target_of(build)).parameters.values()
+        for one in inspect.signature(target).parameters.values()
         if (one.default is Parameter.empty or one.name in CHANNELS)
         and one.kind is not Parameter.VAR_KEYWORD
         and one.name not in (*build, "settings")  # which create() makes of the others
@@ -134,14 +137,12 @@ def locate(target: str) -> Any:
             if isinstance(found, ModuleType) and found.__name__ != name:
                 above = ".".join(parts[: end - 1])
                 raise ConfigError(f"_target_={target}: {found.__name__} is not part of {above}")
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"_target_={target}: {_not_found(found, part, error)}") from error
     except ConfigError:
         raise
-    except Exception as error:  # of a module of one's own, while it is imported
-        raise ConfigError(
-            f"_target_={target}: {name} cannot be imported ({_told(error)})"
-        ) from error
+    except Exception as error:
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == name
+        wrong = _not_found(found, part) if is_absent else _not_imported(name, error)
+        raise ConfigError(f"_target_={target}: {wrong}") from error
     home = getattr(found, "__module__", None) or ""
     if not callable(found) or home.split(".")[0] != parts[0]:
         raise ConfigError(
@@ -152,20 +153,21 @@ def locate(target: str) -> Any:
     return found
 
 
-def _not_found(around: Any, part: str, error: Exception) -> str:
-    """Return that a name leads nowhere, the nearest name that does, and a reason beyond that."""
-    known = vars(around) if around is not None else ()
-    near = nearest(part, [name for name in known if name[0] != "_"])
-    is_absent = (getattr(error, "name", None) or "").rpartition(".")[2] == part
-    return f"no such class or function{near}{'' if is_absent else f' ({error})'}"
+def _not_found(around: Any, part: str) -> str:
+    """Return that a name leads nowhere, and the nearest name that does."""
+    if around is None:
+        return f"no such class or function (No module named '{part}')"
+    known = [name for name in vars(around) if name[0] != "_"]
+    return f"no such class or function{nearest(part, known)}"
 
 
-def _told(error: Exception) -> str:
-    """Return what went wrong, and where; an error of syntax says that itself."""
-    if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {error}"
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(last.filename).name}, line {last.lineno}: {type(error).__name__}: {error}"
+def _not_imported(module: str, error: Exception) -> str:
+    """Return what went wrong in a module, and where; an error of syntax says that itself."""
+    told = f"{type(error).__name__}: {error}"
+    if not isinstance(error, SyntaxError):
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        told = f"{Path(last.filename).name}, line {last.lineno}: {told}"
+    return f"{module} cannot be imported ({told})"
 
 
 def check_build(build: Mapping[str, Any], fields: Mapping[str, Any] | None = None) -> None:

@@ -71,6 +71,7 @@ def test_an_argument_that_nobody_takes_is_named() -> None:
         ({"_target_": "torch.nn.ELU", "alpha": 0.5}, "alpha", 0.5),
         ({"_target_": "torch.nn.LeakyReLU"}, "negative_slope", 0.01),
         ({"_target_": "torch.nn.SiLU"}, "inplace", False),
+        ({"_target_": "torch.nn.Tanh"}, "training", True),
         ({"_target_": "torch.nn.PReLU"}, "num_parameters", 1),
         ({"_target_": "torch.nn.Threshold", "threshold": 0.1, "value": 0.0}, "threshold", 0.1),
         ({"_target_": "torch.nn.BatchNorm2d"}, "num_features", 64),
@@ -108,6 +109,10 @@ def test_channels_are_given_by_name_whatever_their_default(own_module, parameter
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            "import nothing_here",
+            "imported (broken_layers.py, line 1: ModuleNotFoundError: No module ",
+        ),
         ("x = (", "broken_layers cannot be imported (SyntaxError: '(' was never closed"),
         (
             "\nx = 1 / 0",
