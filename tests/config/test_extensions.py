@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -14,9 +15,11 @@ from torch import nn
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import run_id
+from scaledrelu.data.reid import ReidSplits
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.create import create
+from scaledrelu.runs.observe import _offered
 from scaledrelu.runs.optimisation import build_optimizer, build_schedule
 from scaledrelu.tables.captions import Subject, components
 from scaledrelu.tables.composer import Composer
@@ -46,12 +49,12 @@ def importable(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Modules beside the configuration can be imported, as those beside README.md can."""
     monkeypatch.syspath_prepend(conf.parent)
     yield
-    for name in ("my_norms", "my_curves", "my_metrics", "my_stems"):
+    for name in ("my_norms", "my_curves", "my_metrics", "my_stems", "my_tails"):
         sys.modules.pop(name, None)
 
 
 CURVES = """\
-class Straight:
+class Bent:
     def __init__(self, power=1.0):
         self.power = power
 
@@ -80,12 +83,12 @@ class Silent: ...
 def line(done, length):
     return 1 - done / length
 """
-CURVE = """\
-# A straight line down, scaled as in DeiT.
-defaults: [linear512, _self_]
-label: straight
-curve: {_target_: my_curves.Straight}
-"""
+
+
+def shown_in_text(*begins: str) -> str:
+    """Return an option file whose fields stand in the running text of the page."""
+    found = [re.search(rf"`({re.escape(begin)}[^`]*)`", PAGE)[1] for begin in begins]
+    return "\n".join(("# From the page.", *(" ".join(one.split()) for one in found)))
 
 
 def test_a_stem_within_the_grammar_is_one_file(conf: Path) -> None:
@@ -115,10 +118,31 @@ def test_an_activation_of_torch_just_works() -> None:
     assert [(type(act).__name__, act.alpha) for act in acts] == [("ELU", 0.5)] * 3
 
 
+def test_a_norm_of_torch_does_without_a_module() -> None:
+    (shown,) = re.findall(r"`norm: (\{_target_: torch\.nn\.GroupNorm.*?\})`", PAGE, re.DOTALL)
+    config = compose_unpinned(
+        ["stem=conv", f"stem.norm={' '.join(shown.split())}", "trust=[torch.nn]"]
+    )
+    norms = build_task(config, 10).backbone.patch_embed.convs[1::3]
+    assert [norm.num_groups for norm in norms] == [4] * 3
+
+
+def test_strides_at_mini_are_those_that_the_page_shows() -> None:
+    shown = re.findall(r"\(([\d,]+)\) runs as\s+\(([\d,]+)\)", PAGE)
+    assert len(shown) == 2
+    for at_paper, at_mini in ([[int(n) for n in one.split(",")] for one in pair] for pair in shown):
+        assert math.prod(at_paper) == 16
+        strides = f"stem.strides=[{','.join(map(str, at_paper[:-1]))}]"
+        config = compose_unpinned(["stem=conv", strides])
+        fitted = config.stem.fit(config.model.patch_size)
+        assert [*fitted.strides, fitted.proj] == at_mini
+
+
 @pytest.mark.usefixtures("importable")
 def test_a_curve_of_the_rate_is_one_module_and_one_file(conf: Path) -> None:
-    (conf.parent / "my_curves.py").write_text(CURVES)
-    (conf / "lr" / "straight.yaml").write_text(CURVE)
+    add(conf, "my_curves.py")
+    option = shown_in_text("defaults: [linear512,", "label: straight", "curve: ")
+    (conf / "lr" / "straight.yaml").write_text(option)
     overrides = ["lr=straight", "warmup=none", "trust=[my_curves]"]
     config = compose_unpinned(overrides, conf_dir=conf)
     schedule = build_schedule(config, steps_per_epoch=25)
@@ -133,8 +157,21 @@ def test_a_curve_of_the_rate_is_one_module_and_one_file(conf: Path) -> None:
     assert build_schedule(cosine, 25).at(middle // 2) == pytest.approx(
         floor + shape * (peak - floor)
     )
-    bent = compose_unpinned([*overrides, "+lr.curve.power=2"], conf_dir=conf)
-    assert build_schedule(bent, 25).at(middle) == pytest.approx(floor + 0.25 * (peak - floor))
+    given = compose_unpinned(
+        ["lr.curve={_target_: my_curves.Straight}", *overrides[1:]], conf_dir=conf
+    )
+    assert [build_schedule(given, 25).at(t) for t in range(9)] == [schedule.at(t) for t in range(9)]
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_curve_takes_arguments(conf: Path) -> None:
+    (conf.parent / "my_curves.py").write_text(CURVES)
+    curve = "lr.curve={_target_: my_curves.Bent, power: 2}"
+    config = compose_unpinned([curve, "warmup=none", "trust=[my_curves]"], conf_dir=conf)
+    schedule = build_schedule(config, steps_per_epoch=25)
+    peak, floor = config.peak_lr, config.peak_lr / 100
+    middle = schedule.total_steps // 2
+    assert schedule.at(middle) == pytest.approx(floor + 0.25 * (peak - floor))
 
 
 @pytest.mark.usefixtures("importable")
@@ -170,6 +207,19 @@ def test_an_optimizer_of_timm_is_one_file(conf: Path) -> None:
     build_optimizer(config.optimizer, ours, lr=config.lr.base).step()
     Lamb(theirs.parameters(), lr=0.5, betas=(0.9, 0.999), weight_decay=0.05).step()
     assert torch.equal(ours.weight, theirs.weight)
+
+
+def test_sam_around_it_is_one_file_and_its_radius_at_mini(conf: Path) -> None:
+    add(conf, "conf/optimizer/lamb.yaml")
+    option = shown_in_text("defaults: [lamb,", "label: SAM(LAMB)", "sam: ")
+    (conf / "optimizer" / "sam_lamb.yaml").write_text(option)
+    with pytest.raises(ConfigError, match=r"add conf/profile_optimizer/mini_sam_lamb\.yaml"):
+        compose_unpinned(["optimizer=sam_lamb"], conf_dir=conf)
+    radii = conf / "profile_optimizer"
+    (radii / "mini_sam_lamb.yaml").write_text((radii / "mini_sam.yaml").read_text())
+    ours = compose_unpinned(["optimizer=sam_lamb"], conf_dir=conf).optimizer
+    assert ours.build["_target_"] == "timm.optim.Lamb"
+    assert ours.sam == compose_unpinned(["optimizer=sam"], conf_dir=conf).optimizer.sam
 
 
 def test_a_larger_vit_is_one_file_and_its_sizes_at_mini(conf: Path) -> None:
@@ -212,41 +262,53 @@ def test_a_metric_is_one_module(conf: Path) -> None:
     assert run_id(config) != run_id(compose_unpinned([], conf_dir=conf))
     backbone = build_task(config, 10).backbone
     metrics, arrays = create(config.evaluation.build[1])(backbone)
-    weights = nn.utils.parameters_to_vector(backbone.patch_embed.parameters())
+    weights = nn.utils.parameters_to_vector(backbone.patch_embed.parameters()).detach()
     assert metrics == {"val/stem_norm": pytest.approx(float(weights.square().sum().sqrt()))}
     assert arrays == {}
 
 
-STEM = """\
-from torch import nn
+@pytest.mark.usefixtures("importable")
+@pytest.mark.parametrize("recipe", ["deit", "dino", "volo"])
+def test_a_stem_of_another_kind_is_one_module_and_one_file(conf: Path, recipe: str) -> None:
+    add(conf, "my_stems.py", "conf/stem/averaged.yaml")
+    overrides = [f"recipe={recipe}", "stem=averaged", "trust=[my_stems]"]
+    backbone = build_task(compose_unpinned(overrides, conf_dir=conf), 10).backbone
+    assert type(backbone.patch_embed).__name__ == "Averaged"
+    assert backbone(torch.randn(2, 3, 16, 16)) is not None
 
 
-class Pooled(nn.Module):
-    def __init__(self, stem, *, width, patch_size, image_size, create):
-        super().__init__()
-        sides = 2 * [image_size] if isinstance(image_size, int) else image_size
-        self.grid_size = tuple(side // patch_size for side in sides)
-        self.num_patches = self.grid_size[0] * self.grid_size[1]
-        self.pool, self.proj = nn.AvgPool2d(patch_size), nn.Conv2d(3, width, 1)
+TAILED = """\
+from my_stems import Averaged
 
-    def forward(self, image_BCHW):
-        return self.proj(self.pool(image_BCHW))
+
+class Tailed(Averaged):
+    def __init__(self, stem, *, create, **sizes):
+        super().__init__(stem, create=create, **sizes)
+        self.insert(2, create(stem.tail[0], stem.hidden))
 """
 
 
 @pytest.mark.usefixtures("importable")
-@pytest.mark.parametrize("recipe", ["deit", "dino", "volo"])
-def test_a_stem_of_another_kind_has_what_the_page_lists(conf: Path, recipe: str) -> None:
-    assert "`MyStem(stem, *, width, patch_size, image_size, create)`" in PAGE
-    (conf.parent / "my_stems.py").write_text(STEM)
-    own = (
-        "# Pooled.\ndefaults: [_grammar, _self_]\nlabel: own\nbuild: {_target_: my_stems.Pooled}\n"
+def test_a_stem_of_another_kind_creates_the_layers_of_its_tail(conf: Path) -> None:
+    assert "`create(stem.tail[0], channels)`" in " ".join(PAGE.split())
+    add(conf, "my_stems.py", "conf/stem/averaged.yaml")
+    (conf.parent / "my_tails.py").write_text(TAILED)
+    layer = "stem.tail=[{_target_: torch.nn.GroupNorm, num_groups: 4}]"
+    trust = "trust=[my_tails,torch.nn]"
+    own = ["stem=averaged", "stem.build._target_=my_tails.Tailed", layer, trust]
+    config = compose_unpinned(own, conf_dir=conf)
+    norm = build_task(config, 10).backbone.patch_embed[2]
+    assert (norm.num_groups, norm.num_channels) == (4, config.stem.hidden)
+
+
+def test_the_page_lists_what_a_metric_may_ask_for() -> None:
+    listed, _, _ = PAGE.partition("`__init__` may take any of these by name: ")[2].partition(
+        " `__c"
     )
-    (conf / "stem" / "own.yaml").write_text(own)
-    overrides = [f"recipe={recipe}", "stem=own", "trust=[my_stems]"]
-    backbone = build_task(compose_unpinned(overrides, conf_dir=conf), 10).backbone
-    assert type(backbone.patch_embed).__name__ == "Pooled"
-    assert backbone(torch.randn(2, 3, 16, 16)) is not None
+    splits = MagicMock(spec=ReidSplits)
+    splits.train = []
+    offered = _offered(MagicMock(), MagicMock(), MagicMock(), splits)
+    assert set(re.findall(r"`(\w+)`", listed)) == {*offered, "autocast"}
 
 
 def test_a_profile_may_share_the_sizes_of_another(conf: Path) -> None:
