@@ -90,12 +90,13 @@ class StemConfig(Group):
     def refuse_layers_without_effect(self) -> None:
         """Refuse what follows convolutions where there are none: it would go unnoticed.
 
-        Not a part of :meth:`check`, so that runs that were stored with it can still be read.
+        A stem class of one's own does with its fields what it likes. Not a part of :meth:`check`,
+        so that runs that were stored with it can still be read.
 
         Raises:
             ConfigError: naming the field.
         """
-        for name in () if self.strides else ("norm", "act"):
+        for name in () if self.strides or self.own_class else ("norm", "act"):
             value = getattr(self, name)
             require(
                 value == "none",

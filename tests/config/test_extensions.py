@@ -49,7 +49,7 @@ def importable(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Modules beside the configuration can be imported, as those beside README.md can."""
     monkeypatch.syspath_prepend(conf.parent)
     yield
-    for name in ("my_norms", "my_curves", "my_metrics", "my_stems", "my_tails"):
+    for name in ("my_norms", "my_curves", "my_metrics", "my_stems", "my_normed"):
         sys.modules.pop(name, None)
 
 
@@ -277,25 +277,25 @@ def test_a_stem_of_another_kind_is_one_module_and_one_file(conf: Path, recipe: s
     assert backbone(torch.randn(2, 3, 16, 16)) is not None
 
 
-TAILED = """\
+NORMED = """\
 from my_stems import Averaged
 
 
-class Tailed(Averaged):
+class Normed(Averaged):
     def __init__(self, stem, *, create, **sizes):
         super().__init__(stem, create=create, **sizes)
-        self.insert(2, create(stem.tail[0], stem.hidden))
+        self.insert(2, create(stem.norm, stem.hidden))
 """
 
 
 @pytest.mark.usefixtures("importable")
-def test_a_stem_of_another_kind_creates_the_layers_of_its_tail(conf: Path) -> None:
-    assert "`create(stem.tail[0], channels)`" in " ".join(PAGE.split())
+def test_a_stem_of_another_kind_creates_the_layers_that_its_file_names(conf: Path) -> None:
+    assert "`create(stem.norm, channels)`" in " ".join(PAGE.split())
     add(conf, "my_stems.py", "conf/stem/averaged.yaml")
-    (conf.parent / "my_tails.py").write_text(TAILED)
-    layer = "stem.tail=[{_target_: torch.nn.GroupNorm, num_groups: 4}]"
-    trust = "trust=[my_tails,torch.nn]"
-    own = ["stem=averaged", "stem.build._target_=my_tails.Tailed", layer, trust]
+    (conf.parent / "my_normed.py").write_text(NORMED)
+    layer = "stem.norm={_target_: torch.nn.GroupNorm, num_groups: 4}"
+    trust = "trust=[my_normed,torch.nn]"
+    own = ["stem=averaged", "stem.build._target_=my_normed.Normed", layer, trust]
     config = compose_unpinned(own, conf_dir=conf)
     norm = build_task(config, 10).backbone.patch_embed[2]
     assert (norm.num_groups, norm.num_channels) == (4, config.stem.hidden)
