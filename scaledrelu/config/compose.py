@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
 from scaledrelu.config.construct import UnknownKeyError, construct
 from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
-from scaledrelu.config.group import TARGET, require
+from scaledrelu.config.group import TARGET, parent_of, require
 from scaledrelu.config.hydra_tree import (
     Trees,
     compose_tree,
@@ -184,10 +184,22 @@ def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
     files = [
         str(path.relative_to(conf_dir.parent))
         for path in sorted(conf_dir.rglob("*.yaml"))
-        if f"{leaf}:" in path.read_text()
+        if _sets(path, error.key)
     ]
     where = f" in {', '.join(files[:3])}" if files else ""
     return (
         f"unknown key '{error.key}'{where}{nearest(leaf, error.known)}; "
         f"allowed here: {', '.join(error.known)} (fields are defined in scaledrelu/config/)"
     )
+
+
+def _sets(path: Path, key: str) -> bool:
+    """Say whether a file sets a dotted key, as an option of the key's group or from the top."""
+    group, _, below = key.partition(".")
+    leaf = key.rpartition(".")[2]
+    try:
+        raw = read_yaml(path, str(path))
+    except ConfigError:  # what Hydra did not read either
+        return False
+    names = (key, below) if path.parent.name == group and below else (key,)
+    return any(leaf in (parent_of(raw, name) or {}) for name in names)

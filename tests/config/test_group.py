@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -116,8 +117,6 @@ def test_a_wrong_command_line_gets_one_helpful_line(typed: str, expected: str) -
 def test_a_misspelt_key_in_a_file_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     conf = tmp_path / "conf"
     shutil.copytree(compose_module.CONF_DIR, conf)
     path = conf / "optimizer" / "_base.yaml"
@@ -127,6 +126,16 @@ def test_a_misspelt_key_in_a_file_names_the_file(
         compose([])
     assert "conf/optimizer/_base.yaml" in str(caught.value)
     assert "did you mean 'clip_grad'" in str(caught.value)
+
+
+def test_a_misspelt_key_blames_no_file_that_has_the_word_elsewhere(tmp_path: Path) -> None:
+    conf = Path(shutil.copytree(compose_module.CONF_DIR, tmp_path / "conf"))
+    (conf / "stem" / "half.yaml").write_text(
+        "# A stem of one's own.\ndefaults: [_grammar, _self_]\nlabel: half\nstride: [2, 2]\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        compose(["stem=half"], conf_dir=conf)
+    assert "unknown key 'stem.stride' in conf/stem/half.yaml; did you" in str(caught.value)
 
 
 # key of a resolved configuration -> values that must be refused, in the recipe that has it
