@@ -47,18 +47,21 @@ def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunCon
     return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir), known={})
 
 
-def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunConfig:
+def compose_unpinned(
+    overrides: Sequence[str], *, conf_dir: Path | None = None, will_run: bool = True
+) -> RunConfig:
     """Compose like :func:`compose`, but look at no files: digests of data stay empty.
 
     Args:
         overrides: Hydra overrides, e.g. ``["stem=conv", "lr.base=1e-3"]``.
         conf_dir: the configuration tree; the repository's by default.
+        will_run: as of :func:`from_values`.
 
     Raises:
         ConfigError: one line naming the key, the value and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
-    return from_values(_values(overrides, conf_dir), conf_dir=conf_dir)
+    return from_values(_values(overrides, conf_dir), conf_dir=conf_dir, will_run=will_run)
 
 
 def _values(overrides: Sequence[str], conf_dir: Path) -> dict[str, Any]:
