@@ -102,6 +102,16 @@ WRONG = [
     ("paths.results=", "paths.results=: is empty"),
     ("warmup.epochs=400 profile=paper", "longer than the schedule of 300 epochs"),
     ("task._target_=os.system", "task._target_=os.system: not trusted code"),
+    (
+        "optimizer.build.wait_decay=0.1",
+        "optimizer.build: no such key 'wait_decay'; did you mean 'weight_decay'?; allowed: ",
+    ),
+    ("optimizer.build.ams=true", "; to add an argument use +optimizer.build.ams=true"),
+    (
+        "stem.norm.group=8",
+        "stem.norm: has no key 'group', since it is no dictionary; set all of it, e.g. "
+        "stem.norm={_target_: <class>, group: <value>}",
+    ),
     ("seed=", "seed"),
     ("stem=[conv", "cannot parse 'stem=[conv'"),
 ]
