@@ -141,6 +141,34 @@ def test_a_misspelt_key_in_a_file_names_the_file(
     assert "did you mean 'clip_grad'" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        (
+            "stem/half.yaml",
+            "stem.build, stem.strides, stem.kernels, stem.hidden, stem.norm, stem.act, stem.tail, "
+            "stem.proj_kernel, stem.shrink: have no value; set them in conf/ or on the command "
+            "line; an option in conf/stem/ begins with defaults: [_grammar, _self_]",
+        ),
+        ("optimizer/half.yaml", "; an option in conf/optimizer/ begins with defaults: [_base, "),
+        (
+            "lr/half.yaml",
+            "lr.base, lr.reference_batch, lr.curve: have no value; set them in conf/ or on the",
+        ),
+    ],
+)
+def test_a_file_that_forgets_its_base_is_told_of_it(
+    tmp_path: Path, file: str, expected: str
+) -> None:
+    conf = Path(shutil.copytree(compose_module.CONF_DIR, tmp_path / "conf"))
+    group = file.partition("/")[0]
+    fields = "# @package _global_\nmethod: half" if group == "recipe" else "label: half"
+    (conf / file).write_text(f"{fields}\n")
+    with pytest.raises(ConfigError) as caught:
+        compose([f"{group}=half", "profile=paper"], conf_dir=conf)
+    assert expected in str(caught.value)
+
+
 def test_a_misspelt_key_blames_no_file_that_has_the_word_elsewhere(tmp_path: Path) -> None:
     conf = Path(shutil.copytree(compose_module.CONF_DIR, tmp_path / "conf"))
     (conf / "stem" / "half.yaml").write_text(
