@@ -68,5 +68,10 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
         name: what was written.
         allowed: the names there are.
     """
-    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    known = list(allowed)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if not close:  # ELU is nothing like Elu, letter by letter
+        lower = {one.lower(): one for one in known}
+        alike = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
+        close = [lower[one] for one in alike]
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -10,7 +10,7 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from scaledrelu.errors import ConfigError, RefusedError, RunError
+from scaledrelu.errors import ConfigError, RefusedError, RunError, nearest
 from scaledrelu.runs import command
 from scaledrelu.runs.conclusion import concluded
 from scripts import _tables
@@ -18,6 +18,12 @@ from scripts._tables import READERS, run_script
 from tests.helpers.permissions import closed
 
 SCRIPTS = sorted((Path(__file__).resolve().parents[1] / "scripts").glob("[!_]*.py"))
+
+
+def test_a_name_that_differs_in_capitals_is_near():
+    assert nearest("Elu", ["GELU", "Linear", "ELU"]) == "; did you mean 'ELU'?"
+    assert nearest("SilU", ["SELU", "SiLU"]) == "; did you mean 'SiLU'?"
+    assert nearest("Elu", ["Linear"]) == ""
 
 
 def test_a_reader_that_leaves_early_is_no_error(monkeypatch):

@@ -14,6 +14,22 @@ from scaledrelu.errors import ConfigError
 SELECTED = 256  # RASampler selects a multiple of this many images per epoch
 
 
+class TooFewImagesError(ConfigError):
+    """Fewer training images than one update needs.
+
+    Attributes:
+        found: both numbers, without advice.
+        usable: images that an update can be taken from.
+    """
+
+    def __init__(self, found: str, usable: int, advice: str) -> None:
+        super().__init__(found, usable, advice)  # all three, so that it can be pickled
+        self.found, self.usable, self._advice = found, usable, advice
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self._advice}"
+
+
 @dataclass(frozen=True, slots=True)
 class BatchConfig(Group):
     """``total`` images per update, in groups of ``group`` (what one GPU of the paper held)."""
@@ -46,15 +62,23 @@ class BatchConfig(Group):
         require(
             trained >= 1,
             f"batch.total={self.total}: times profile.batch_scale={batch_scale:g} leaves no image "
-            f"for an update; set batch.total={round(self.group / batch_scale)} or a multiple of it",
+            f"for an update; {self._least_total(batch_scale)}",
         )
         require(
             trained % self.group == 0,
             f"batch.group={self.group}: does not divide the {trained} images of one update "
-            f"(batch.total={self.total} x profile.batch_scale={batch_scale:g}); choose a divisor "
-            f"of {trained}",
+            f"(batch.total={self.total} x profile.batch_scale={batch_scale:g}); "
+            f"{f'choose a divisor of {trained}, or ' if trained > 1 else ''}"
+            f"{self._least_total(batch_scale)}",
         )
         return trained // self.group
+
+    def _least_total(self, batch_scale: float) -> str:
+        """Return what to set so that an update holds a group; for fewer images, both are lower."""
+        return (
+            f"set batch.total={round(self.group / batch_scale)} or a multiple of it (batch.group / "
+            "profile.batch_scale); for fewer images lower batch.group, too"
+        )
 
     def groups_per_process(self, batch_scale: float, *, processes: int) -> int:
         """Return how many of an update's groups one process holds.
@@ -89,16 +113,18 @@ def steps_per_epoch(num_images: int, *, num_groups: int, group_size: int, repeat
         repeats: repeated augmentation; 1 = off.
 
     Raises:
-        ConfigError: if there are fewer images than one update needs.
+        TooFewImagesError: if there are fewer images than one update needs.
     Source: recipes A.6.
     """
     selected = num_images // SELECTED * SELECTED if repeats > 1 else num_images
     steps = math.floor(selected / num_groups) // group_size
     if steps == 0:
         usable = f" ({selected} of them used by repeated augmentation)" if repeats > 1 else ""
-        raise ConfigError(
+        fewer = ", or set augment.repeats=1" if repeats > 1 else ""
+        raise TooFewImagesError(
             f"{num_images} training images{usable}: one update needs {num_groups} groups x "
-            f"{group_size} = {num_groups * group_size}; lower batch.total and batch.group, raise "
-            "data.fraction, or set augment.repeats=1"
+            f"{group_size} = {num_groups * group_size}",
+            selected,
+            f"use more images (data.fraction), lower batch.total and batch.group{fewer}",
         )
     return steps

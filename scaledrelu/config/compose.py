@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
-from scaledrelu.config.construct import UnknownKeyError, construct
+from scaledrelu.config.construct import NoValueError, UnknownKeyError, construct
 from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
-from scaledrelu.config.group import TARGET, require
+from scaledrelu.config.group import TARGET, parent_of, require
 from scaledrelu.config.hydra_tree import (
     Trees,
     compose_tree,
@@ -47,18 +47,21 @@ def compose(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunCon
     return pin_files(config, conf_dir, partial(compose, conf_dir=conf_dir), known={})
 
 
-def compose_unpinned(overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunConfig:
+def compose_unpinned(
+    overrides: Sequence[str], *, conf_dir: Path | None = None, will_run: bool = True
+) -> RunConfig:
     """Compose like :func:`compose`, but look at no files: digests of data stay empty.
 
     Args:
         overrides: Hydra overrides, e.g. ``["stem=conv", "lr.base=1e-3"]``.
         conf_dir: the configuration tree; the repository's by default.
+        will_run: whether the run will be trained, so that its code has to be trusted.
 
     Raises:
         ConfigError: one line naming the key, the value and what is allowed.
     """
     conf_dir = conf_dir or CONF_DIR
-    return from_values(_values(overrides, conf_dir), conf_dir=conf_dir)
+    return from_values(_values(overrides, conf_dir), conf_dir=conf_dir, will_run=will_run)
 
 
 def _values(overrides: Sequence[str], conf_dir: Path) -> dict[str, Any]:
@@ -130,14 +133,17 @@ def from_values(values: dict[str, Any], *, conf_dir: Path, will_run: bool = True
         will_run: look at whose code it names; plans and reports call none of it.
 
     Raises:
-        ConfigError: unknown key (with the file that holds it), wrong type, values that clash, or a
-            ``_target_`` outside the trusted modules, or a value without effect.
+        ConfigError: unknown key (with the file that holds it), a field without a value (with the
+            base that has it), wrong type, values that clash, a ``_target_`` outside the trusted
+            modules, or a value without effect.
     """
     values = expand_places(values)
     try:
         config = construct(RunConfig, values)
     except UnknownKeyError as error:
         raise ConfigError(_unknown_key(error, conf_dir)) from error
+    except NoValueError as error:
+        raise ConfigError(f"{error}{_or_base(error.keys, conf_dir)}") from error
     if will_run:
         check_targets(values, trust=config.trust)
     check_method(config, conf_dir)
@@ -184,10 +190,34 @@ def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:
     files = [
         str(path.relative_to(conf_dir.parent))
         for path in sorted(conf_dir.rglob("*.yaml"))
-        if f"{leaf}:" in path.read_text()
+        if _sets(path, error.key)
     ]
     where = f" in {', '.join(files[:3])}" if files else ""
     return (
         f"unknown key '{error.key}'{where}{nearest(leaf, error.known)}; "
         f"allowed here: {', '.join(error.known)} (fields are defined in scaledrelu/config/)"
     )
+
+
+def _or_base(keys: Sequence[str], conf_dir: Path) -> str:
+    """Return how an option gets values that the other options of its group share."""
+    for path in sorted(conf_dir.glob("*/_*.yaml")):
+        if any(_sets(path, key) for key in keys):
+            folder = path.parent.relative_to(conf_dir.parent)
+            return f"; an option in {folder}/ begins with defaults: [{path.stem}, _self_]"
+    return ""
+
+
+def _sets(path: Path, key: str) -> bool:
+    """Say whether a file of ``conf/`` sets a dotted key: in its group, or from the top."""
+    group, _, below = key.partition(".")
+    try:
+        raw = read_yaml(path, str(path))
+        is_global = "@package _global_" in path.read_text()
+    except (ConfigError, ValueError, OSError):  # what Hydra did not read either
+        return False
+    if not is_global and path.parent.name == group:
+        key = below
+    elif not is_global and path.name != "train.yaml":
+        return False
+    return key.rpartition(".")[2] in (parent_of(raw, key) or {})

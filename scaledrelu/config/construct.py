@@ -28,6 +28,22 @@ class UnknownKeyError(ConfigError):
         self.key, self.known = key, known
 
 
+class NoValueError(ConfigError):
+    """Fields of a group without a value.
+
+    Attributes:
+        keys: dotted.
+    """
+
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__(keys)
+        self.keys = keys
+
+    def __str__(self) -> str:
+        have = "has no value; set it" if len(self.keys) == 1 else "have no value; set them"
+        return f"{', '.join(self.keys)}: {have} in conf/ or on the command line"
+
+
 def construct(group: type[G], values: Any) -> G:
     """Return a group, and the groups within it, of resolved plain values.
 
@@ -37,6 +53,7 @@ def construct(group: type[G], values: Any) -> G:
 
     Raises:
         UnknownKeyError: a key that is not a field.
+        NoValueError: fields that ``values`` lacks.
         ConfigError: naming the key, the value found and what is allowed.
     """
     fields = fields_of(group)
@@ -49,9 +66,8 @@ def construct(group: type[G], values: Any) -> G:
     for name in values:
         if name not in known:
             raise UnknownKeyError(f"{group.KEY}.{name}".lstrip("."), known)
-    for one in fields:
-        if one.name not in values:
-            raise ConfigError(f"{one.key}: has no value; set it in conf/ or on the command line")
+    if lacking := [one.key for one in fields if one.name not in values]:
+        raise NoValueError(lacking)
     return group(**{one.name: _value(one, values[one.name]) for one in fields})
 
 

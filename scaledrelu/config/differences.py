@@ -30,8 +30,7 @@ def overrides_against_recipe(run: RunConfig) -> list[str]:
         ConfigError: if ``conf/`` has no such recipe or profile.
     """
     start = [f"recipe={run.method}", f"profile={run.profile.name}"]
-    start += [f"trust=[{','.join(run.trust)}]"] if run.trust else []
-    config, base = plain(run), plain(compose_unpinned(start))
+    config, base = plain(run), plain(compose_unpinned(start, will_run=False))
     options = [
         f"{group}={option}"
         for group, names in group_options(CONF_DIR).items()
@@ -40,7 +39,7 @@ def overrides_against_recipe(run: RunConfig) -> list[str]:
     init = config["init"]  # an option of this group is nothing without its value
     options += [f"init.{key}={_typed(init[key])}" for key in ("run", "path") if init[key]]
     if options:
-        base = plain(compose_unpinned([*start, *options]))
+        base = plain(compose_unpinned([*start, *options], will_run=False))
     return options + [_override(*change) for change in _changes(config, base)]
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scaledrelu.config.artifacts import data_root
-from scaledrelu.config.batch import SELECTED, steps_per_epoch
+from scaledrelu.config.batch import SELECTED, TooFewImagesError, steps_per_epoch
 from scaledrelu.config.data import OWN_OPENERS
 from scaledrelu.config.first_look import split_of
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.run import RunConfig
+from scaledrelu.errors import ConfigError
 from scaledrelu.inputs.listing import class_sizes
 from scaledrelu.inputs.pack import pack_of, read_pack
 
@@ -27,18 +28,33 @@ def check_enough_images(config: RunConfig) -> None:
         config: the run's configuration; its folder is there.
 
     Raises:
-        ConfigError: naming both numbers.
+        ConfigError: naming both numbers, and a batch that they are enough for.
         DataError: a folder that cannot be listed, or a damaged pack.
     """
     data = config.data
     if data.build.get(TARGET) != CLASS_FOLDERS or config.batch.instances is not None:
         return
-    steps_per_epoch(
-        _number(config, Path(str(data_root(config))) / split_of(data.build, "train")),
-        num_groups=config.num_groups,
-        group_size=config.batch.group,
-        repeats=config.augment.repeats,
-    )
+    number = _number(config, Path(str(data_root(config))) / split_of(data.build, "train"))
+    try:
+        steps_per_epoch(
+            number,
+            num_groups=config.num_groups,
+            group_size=config.batch.group,
+            repeats=config.augment.repeats,
+        )
+    except TooFewImagesError as error:
+        raise ConfigError(f"{error.found}; {_advice(config, error.usable)}") from error
+
+
+def _advice(config: RunConfig, usable: int) -> str:
+    """Return what changes anything: a batch of 2, 4, 8 ... a process, and what is not set yet."""
+    share, processes = usable // config.launch.nproc, config.launch.nproc
+    group = min(config.batch.group, 1 << max(share.bit_length() - 1, 0))
+    total = round(group * processes / config.profile.batch_scale)
+    ways = [f"set batch.total={total} batch.group={group}"] if 2 <= group <= share else []
+    ways += ["raise data.fraction"] if config.data.fraction < 1 else []
+    ways += ["set augment.repeats=1"] if config.augment.repeats > 1 else []
+    return ", or ".join([*ways, "use more images"])
 
 
 def _number(config: RunConfig, folder: Path) -> int:

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,12 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from scaledrelu.config.group import parent_of
+from scaledrelu.config.group import TARGET, parent_of
 from scaledrelu.config.overrides import parse_overrides
 from scaledrelu.config.yaml_file import read_yaml, yaml_line
-from scaledrelu.errors import ConfigError
+from scaledrelu.errors import ConfigError, nearest
 
 FULL_SIZE = "paper"  # the profile that changes nothing
 UNSAID = "unsaid"  # of the group ``sizes``, in train.yaml
@@ -257,12 +258,35 @@ def _has_sam(optimizer: str, folders: Sequence[Path]) -> bool:
 
 def one_line(error: Exception) -> str:
     """Return a library's error message as one line without its type table."""
+    reason = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if isinstance(reason, ConfigAttributeError | ConfigKeyError) and reason.full_key:
+        return _no_such_key(reason, str(error))
     texts = [str(error)]
     if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in texts[0]:
         texts.append(str(error.__cause__))  # Hydra names the override, OmegaConf the reason
     lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
     keep = [line for line in lines if not line.startswith(("reference_type", "object_type"))]
     return "; ".join(keep).rstrip(".") + "; see conf/ for what is allowed, or run with --cfg job"
+
+
+def _no_such_key(error: OmegaConfBaseException, said: str) -> str:
+    """Return that a dictionary has no such key, in the words of ``config.overrides``.
+
+    Args:
+        error: OmegaConf's reason.
+        said: what Hydra made of it; after the shell it names the override that adds a key.
+    """
+    place, _, key = error.full_key.rpartition(".")
+    known = list(error.parent_node) if isinstance(error.parent_node, DictConfig) else []
+    if not known:
+        return (
+            f"{place}: has no key '{key}', since it is no dictionary; "
+            f"set all of it, e.g. {place}={{{TARGET}: <class>, {key}: <value>}}"
+        )
+    add = re.search(r"use (\+.+)$", said, re.MULTILINE)
+    adding = f"to add an argument use {add[1]}" if add else f"to add an argument set all of {place}"
+    near = nearest(key, known)
+    return f"{place}: no such key '{key}'{near}; allowed: {', '.join(known)}; {adding}"
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:

@@ -37,7 +37,8 @@ def check_targets(config: Any, *, trust: Sequence[str] = (), where: str = "") ->
         ConfigError: naming the key, the target and what is trusted.
     """
     for one in find_untrusted(config, trust=trust):
-        option = f" (scripts: --trust {one.module})" if where else ""
+        option = " ".join(f"--trust {module}" for module in one.to_trust)
+        option = f" (scripts: {option})" if where else ""
         raise ConfigError(f"{where and f'{where}: '}{one}{option}")
 
 
@@ -49,21 +50,19 @@ class Untrusted:
         key: dotted key of the target.
         target: what stands there.
         allowed: the modules that may be called.
+        to_trust: the modules that are trusted already and those that would have to be, too.
     """
 
     key: str
     target: Any
     allowed: tuple[str, ...]
-
-    @property
-    def module(self) -> str:
-        """The module that would have to be trusted."""
-        return str(self.target).rpartition(".")[0] or "<module>"
+    to_trust: tuple[str, ...]
 
     def __str__(self) -> str:
         return (
             f"{self.key}={self.target}: not trusted code; allowed: public names in "
-            f"{', '.join(self.allowed)}; if you trust this code, add trust=[{self.module}]"
+            f"{', '.join(self.allowed)}; if you trust this code, add "
+            f"trust=[{','.join(self.to_trust)}]"
         )
 
 
@@ -75,9 +74,11 @@ def find_untrusted(config: Any, *, trust: Sequence[str] = ()) -> Iterator[Untrus
         trust: further modules.
     """
     modules = (*TRUSTED, *map(str, trust))
-    for key, target in find_targets(config):
-        if not _is_trusted(target, modules):
-            yield Untrusted(key, target, modules)
+    found = [pair for pair in find_targets(config) if not _is_trusted(pair[1], modules)]
+    lacking = (str(target).rpartition(".")[0] or "<module>" for _, target in found)
+    to_trust = tuple(dict.fromkeys([*map(str, trust), *lacking]))
+    for key, target in found:
+        yield Untrusted(key, target, modules, to_trust)
 
 
 def find_targets(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -27,9 +27,15 @@ class _Loader(yaml.SafeLoader):
 def yaml_line(error: yaml.YAMLError) -> str:
     """Return what is wrong with a file that is not YAML, and where, as one line."""
     mark = getattr(error, "problem_mark", None)
+    return _reason(error) if mark is None else f"{mark.name}, {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a file, and in which line, without its name."""
+    mark = getattr(error, "problem_mark", None)
     if mark is None:
         return " ".join(str(error).split())
-    return f"{mark.name}, line {mark.line + 1}: not valid YAML ({error.problem})"
+    return f"line {mark.line + 1}: not valid YAML ({error.problem})"
 
 
 def read_yaml(path: Path, where: str, *, error: type[ScaledReluError] = ConfigError) -> Any:
@@ -46,4 +52,5 @@ def read_yaml(path: Path, where: str, *, error: type[ScaledReluError] = ConfigEr
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as reason:
-        raise error(f"{where}: {' '.join(str(reason).split())}") from reason
+        colon = ":" if getattr(reason, "problem_mark", None) is None else ","
+        raise error(f"{where}{colon} {_reason(reason)}") from reason

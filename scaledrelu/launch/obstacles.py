@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from scaledrelu.config.lacking import lacking_device, lacking_download, lacking_files
 from scaledrelu.config.places import runs_root
 from scaledrelu.config.run import RunConfig, plain
-from scaledrelu.config.trust import find_untrusted
+from scaledrelu.config.trust import Untrusted, find_untrusted
 from scaledrelu.files import FULL, make_writable, unwritable, writing_to
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import PlannedRun
@@ -38,7 +39,7 @@ def obstacles_here(todo: Sequence[PlannedRun], settings: Settings) -> list[str]:
         RunError: there is no room in the results folder.
     """
     looks: list[Look] = [] if settings.launcher == SLURM else [lacking_device, _files()]
-    found = _counted(todo, [_untrusted, *looks])
+    found = _counted(todo, [_untrusted(todo), *looks])
     return found or (_no_place(settings.results) if todo else [])
 
 
@@ -64,7 +65,7 @@ def not_trusted(todo: Sequence[PlannedRun]) -> list[str]:
     Args:
         todo: the runs to train.
     """
-    return _counted(todo, [_untrusted])
+    return _counted(todo, [_untrusted(todo)])
 
 
 def _counted(todo: Sequence[PlannedRun], looks: Sequence[Look], where: str = "") -> list[str]:
@@ -74,9 +75,20 @@ def _counted(todo: Sequence[PlannedRun], looks: Sequence[Look], where: str = "")
     return [f"{line} ({n} of {len(todo)} runs to train{where})" for line, n in counts.items()]
 
 
-def _untrusted(config: RunConfig) -> Iterable[str]:
-    for one in find_untrusted(plain(config), trust=config.trust):
-        yield f"{one}, with make ARGS='trust=[{one.module}]'"
+def _untrusted(todo: Sequence[PlannedRun]) -> Look:
+    """Look for code that a run may not call; every line allows all that the runs together call."""
+    found = (one for run in todo for one in _untrusted_of(run.config))
+    to_trust = tuple(dict.fromkeys(chain.from_iterable(one.to_trust for one in found)))
+    end = f", with make added to what ARGS holds: ARGS='trust=[{','.join(to_trust)}]'"
+
+    def look(config: RunConfig) -> Iterable[str]:
+        return [f"{replace(one, to_trust=to_trust)}{end}" for one in _untrusted_of(config)]
+
+    return look
+
+
+def _untrusted_of(config: RunConfig) -> Iterable[Untrusted]:
+    return find_untrusted(plain(config), trust=config.trust)
 
 
 def _files() -> Look:

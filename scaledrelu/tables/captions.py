@@ -187,12 +187,18 @@ def _read(config: RunConfig, column: Column) -> Any:
     except KeyError:
         raise TableError(
             f"column '{column.name}': the run's configuration has no key '{column.source}'; write "
-            "one that --cfg job prints"
+            f"one that --cfg job prints{_or_components(column.source)}"
         ) from None
     names = [one.name for one in fields_of(type(value))] if isinstance(value, Group) else value
     if isinstance(value, Group | dict):
         raise TableError(
             f"column '{column.name}': '{column.source}' is a group, not a value; write one of "
             f"{', '.join(f'{column.source}.{name}' for name in names)}"
+            f"{_or_components(column.source)}"
         )
     return value
+
+
+def _or_components(source: str) -> str:
+    """Return what prints a stem's layers, whether a row names a word or a class."""
+    return ", or {caption: components} instead of from" if source.startswith("stem.") else ""

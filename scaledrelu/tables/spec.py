@@ -248,7 +248,8 @@ def _paper(where: str, raw: Mapping[str, Any], metrics: Mapping[str, str]) -> di
             found = ", ".join(raw) or "none"
             raise TableError(
                 f"{where}: column '{name}' has no paper value (found keys: {found}). "
-                f"Add {name} or mark it 'missing'."
+                f"Add {name} or mark it 'missing'; in a table of your own remove paper: from every "
+                "row."
             )
         highest = 100.0 if is_percent(metric) else float("inf")
         if raw[name] not in (CRASH, MISSING) and not reading.is_number(raw[name], highest=highest):

@@ -26,7 +26,8 @@ def _unpinned(*overrides: str) -> RunConfig:
 
 @pytest.fixture(autouse=True)
 def _each_base_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unpinned(overrides: Sequence[str]) -> RunConfig:
+    def unpinned(overrides: Sequence[str], *, will_run: bool) -> RunConfig:
+        assert not will_run, "only compared"
         return _unpinned(*overrides)
 
     monkeypatch.setattr(differences, "compose_unpinned", unpinned)
@@ -148,3 +149,13 @@ def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_draft_that_nobody_chose_ends_no_run(own_conf: Path, draft: str) -> None:
     (own_conf / "stem" / "draft.yaml").write_text(draft, errors="surrogateescape")
     assert overrides_against_recipe(compose(["stem=conv_relu"])) == ["stem=conv_relu"]
+
+
+def test_differences_are_told_though_the_option_names_code_that_the_run_never_calls(
+    own_conf: Path,
+) -> None:
+    fields = "defaults: [_grammar, _self_]\nlabel: mine\nbuild: {_target_: my_stems.MyStem}\n"
+    (own_conf / "stem" / "mine.yaml").write_text(f"# A stem of one's own.\n{fields}")
+    typed = ["stem=mine", "stem.build._target_=my_bad.Stem"]
+    config = compose_unpinned([*typed, "trust=[my_bad]"], conf_dir=own_conf)
+    assert overrides_against_recipe(config) == typed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -70,6 +71,9 @@ WRONG = [
     ),
     ("batch.total=7 batch.group=8", "set batch.total=128 or a multiple of it"),
     ("batch.total=128 batch.group=16", "does not divide the 8 images of one update"),
+    ("batch.total=128 batch.group=16", "choose a divisor of 8, or set batch.total=256 or a mult"),
+    ("batch.total=16 batch.group=16", "=0.0625); set batch.total=256 or a multiple of it"),
+    ("batch.total=2", "; for fewer images lower batch.group, too"),
     ("batch.group=1 augment.mixup=0.8", "batch.group=1: must be even"),
     ("data.fraction=1.5", "data.fraction=1.5: must lie in (0, 1]"),
     ("lr.base=-1", "lr.base=-1"),
@@ -98,6 +102,16 @@ WRONG = [
     ("paths.results=", "paths.results=: is empty"),
     ("warmup.epochs=400 profile=paper", "longer than the schedule of 300 epochs"),
     ("task._target_=os.system", "task._target_=os.system: not trusted code"),
+    (
+        "optimizer.build.wait_decay=0.1",
+        "optimizer.build: no such key 'wait_decay'; did you mean 'weight_decay'?; allowed: ",
+    ),
+    ("optimizer.build.ams=true", "; to add an argument use +optimizer.build.ams=true"),
+    (
+        "stem.norm.group=8",
+        "stem.norm: has no key 'group', since it is no dictionary; set all of it, e.g. "
+        "stem.norm={_target_: <class>, group: <value>}",
+    ),
     ("seed=", "seed"),
     ("stem=[conv", "cannot parse 'stem=[conv'"),
 ]
@@ -116,8 +130,6 @@ def test_a_wrong_command_line_gets_one_helpful_line(typed: str, expected: str) -
 def test_a_misspelt_key_in_a_file_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     conf = tmp_path / "conf"
     shutil.copytree(compose_module.CONF_DIR, conf)
     path = conf / "optimizer" / "_base.yaml"
@@ -127,6 +139,44 @@ def test_a_misspelt_key_in_a_file_names_the_file(
         compose([])
     assert "conf/optimizer/_base.yaml" in str(caught.value)
     assert "did you mean 'clip_grad'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        (
+            "stem/half.yaml",
+            "stem.build, stem.strides, stem.kernels, stem.hidden, stem.norm, stem.act, stem.tail, "
+            "stem.proj_kernel, stem.shrink: have no value; set them in conf/ or on the command "
+            "line; an option in conf/stem/ begins with defaults: [_grammar, _self_]",
+        ),
+        ("optimizer/half.yaml", "; an option in conf/optimizer/ begins with defaults: [_base, "),
+        (
+            "lr/half.yaml",
+            "lr.base, lr.reference_batch, lr.curve: have no value; set them in conf/ or on the",
+        ),
+    ],
+)
+def test_a_file_that_forgets_its_base_is_told_of_it(
+    tmp_path: Path, file: str, expected: str
+) -> None:
+    conf = Path(shutil.copytree(compose_module.CONF_DIR, tmp_path / "conf"))
+    group = file.partition("/")[0]
+    fields = "# @package _global_\nmethod: half" if group == "recipe" else "label: half"
+    (conf / file).write_text(f"{fields}\n")
+    with pytest.raises(ConfigError) as caught:
+        compose([f"{group}=half", "profile=paper"], conf_dir=conf)
+    assert expected in str(caught.value)
+
+
+def test_a_misspelt_key_blames_no_file_that_has_the_word_elsewhere(tmp_path: Path) -> None:
+    conf = Path(shutil.copytree(compose_module.CONF_DIR, tmp_path / "conf"))
+    (conf / "stem" / "half.yaml").write_text(
+        "# A stem of one's own.\ndefaults: [_grammar, _self_]\nlabel: half\nstride: [2, 2]\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        compose(["stem=half"], conf_dir=conf)
+    assert "unknown key 'stem.stride' in conf/stem/half.yaml; did you" in str(caught.value)
 
 
 # key of a resolved configuration -> values that must be refused, in the recipe that has it

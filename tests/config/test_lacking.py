@@ -105,6 +105,32 @@ def test_fewer_images_than_one_update_needs_are_found_before_the_run(
         assert line.startswith(f"{number} training images: one update needs ")
 
 
+@pytest.mark.parametrize(
+    ("more", "advice"),
+    [
+        ([], "set batch.total=256 batch.group=16, or use more images"),
+        (["launch.nproc=2"], "set batch.total=256 batch.group=8, or use more images"),
+        (["augment.repeats=3"], "set augment.repeats=1, or use more images"),
+        (
+            ["data.fraction=0.5"],
+            "set batch.total=128 batch.group=8, or raise data.fraction, or use more images",
+        ),
+    ],
+)
+def test_what_is_advised_for_too_few_images_can_be_followed(
+    tmp_path: Path, more: list[str], advice: str
+) -> None:
+    root = made_folders(tmp_path, images=10, train="ab", val="ab")
+    chosen = ["data=imagefolder", f"data.root={root}", "batch.group=32", *more]
+    (line,) = lacking_here(composed(*chosen))
+    assert line.endswith(f"; {advice}")
+    settings = [word.rstrip(",") for word in advice.split() if "=" in word]
+    changed = {word.partition("=")[0] for word in settings}
+    kept = [word for word in chosen if word.partition("=")[0] not in changed]
+    if "augment.repeats=1" not in settings:
+        assert lacking_here(composed(*kept, *settings)) == []
+
+
 def test_updates_of_other_sizes_are_looked_at_each(tmp_path: Path) -> None:
     root = made_folders(tmp_path, images=20, train="ab", val="ab")
     chosen, known = ["data=imagefolder", f"data.root={root}", "batch.group=32"], {}

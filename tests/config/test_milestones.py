@@ -88,5 +88,5 @@ def test_a_file_that_is_gone_or_torn_is_one_line(tmp_path: Path) -> None:
         load_milestones(tmp_path)
     (tmp_path / "figure").mkdir()
     (tmp_path / FILE).write_text("milestones: [")
-    with pytest.raises(ConfigError, match=r"^conf/figure/curves.yaml: [^\n]+$"):
+    with pytest.raises(ConfigError, match=r"^conf/figure/curves.yaml[:,] [^\n]+$"):
         load_milestones(tmp_path)

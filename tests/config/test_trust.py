@@ -64,6 +64,14 @@ def test_composition_refuses_and_trust_on_the_command_line_allows() -> None:
     assert compose_unpinned([*own, "trust=[lion_pytorch]"]).trust == ("lion_pytorch",)
 
 
+def test_what_has_to_be_trusted_is_said_at_once() -> None:
+    own = ["optimizer.build._target_=b.Own", "stem.norm={_target_: c.Norm}", "trust=[a]"]
+    with pytest.raises(ConfigError, match=r"add trust=\[a,(b,c|c,b)\]$"):
+        compose_unpinned(own)
+    with pytest.raises(ConfigError, match=r"add trust=\[b,c\] \(scripts: --trust b --trust c\)$"):
+        check_targets([{"_target_": "b.Own"}, {"_target_": "c.Norm"}], where="config.json")
+
+
 def test_whom_one_trusts_is_no_part_of_a_run() -> None:
     assert run_id(compose_unpinned(["trust=[a.b]"])) == run_id(compose_unpinned([]))
 

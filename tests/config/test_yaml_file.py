@@ -75,3 +75,10 @@ def test_a_damaged_recipe_of_a_stored_run_is_one_line(tmp_path):
     recipe.write_text("[" * 5000)
     with pytest.raises(ConfigError, match=r"recipe/deit\.yaml: [^\n]+$"):
         check_method(config, tmp_path)
+
+
+def test_a_file_that_is_no_yaml_is_named_with_the_line(file):
+    path = file[0]
+    path.write_text("# half written\nsource: x\ncolumns: {\n")
+    place = path.relative_to(path.parents[1])
+    assert f"{place}, line 4: not valid YAML (expected the node content, but" in refused(file)

@@ -15,7 +15,7 @@ import pytest
 
 from scaledrelu.config.identity import canonical
 from scaledrelu.config.places import CONF_DIR
-from scaledrelu.errors import ConfigError, RunError
+from scaledrelu.errors import ConfigError, RunError, TableError
 from scaledrelu.launch.executor import Event, Files, What, note_signals
 from scaledrelu.launch.progress import Progress
 from scaledrelu.launch.sweep_end import Launched, conclude
@@ -508,6 +508,17 @@ def test_claims_of_a_report_rest_on_every_seed_unless_some_are_asked_for(
     (sandbox.base / "conf" / "claims.yaml").touch()
     report(settings_in(sandbox.base, *typed, script="report"), sandbox.said.append)
     assert asked == [seeds]
+
+
+def test_a_half_written_table_keeps_only_a_report_of_all_tables(sandbox):
+    sandbox.behave()
+    sandbox.sweep()
+    draft = sandbox.base / "conf" / "table" / "draft.yaml"
+    draft.write_text("source: mine\ncolumns: {\n")
+    named = settings_in(sandbox.base, "tables=[table8]", script="report")
+    assert report(named, sandbox.said.append) == 0
+    with pytest.raises(TableError, match=r"^conf/table/draft.yaml, line 3: not valid YAML"):
+        settings_in(sandbox.base, script="report")
 
 
 def test_a_table_is_trained_at_its_own_profiles_only(sandbox):

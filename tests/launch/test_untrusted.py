@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from scaledrelu.launch.jobs import trust_of
 from scaledrelu.tables.planner import plan_tables
 from scripts.report import report
 from tests.helpers.run_folders import leave
-from tests.helpers.sandboxes import Sandbox, settings_in
+from tests.helpers.sandboxes import Sandbox, settings_in, write_only_table
 
 NORM = "stem.norm={_target_: timm.layers.LayerNorm2d}"
 TABLE = {
@@ -31,7 +32,7 @@ LINE = (
     "stem.norm._target_=timm.layers.LayerNorm2d: not trusted code; allowed: public names in "
     "scaledrelu.models, scaledrelu.tasks, scaledrelu.data, scaledrelu.evals, scaledrelu.optim, "
     "torch.optim, timm.optim; if you trust this code, add trust=[timm.layers], with make "
-    "ARGS='trust=[timm.layers]' (1 of 2 runs to train)"
+    "added to what ARGS holds: ARGS='trust=[timm.layers]' (1 of 2 runs to train)"
 )
 TRUST = "trust=[timm.layers]"
 
@@ -61,6 +62,26 @@ def test_a_plan_shows_it_and_says_what_to_add(sandbox: Sandbox) -> None:
     assert sandbox.said[-1].splitlines()[-1] == LINE
     assert sandbox.sweep("dry_run=true", TRUST) == 0
     assert "trust" not in sandbox.said[-1]
+
+
+@pytest.mark.parametrize("dry", ["dry_run=true", "dry_run=false"])
+def test_code_of_several_modules_is_allowed_by_each_line_that_is_said(
+    sandbox: Sandbox, dry: str
+) -> None:
+    act = "stem.act={_target_: my_layers.Act}"
+    rows = [["stem=conv", NORM], ["stem=conv", act, "optimizer.build._target_=my_rules.Own"]]
+    table = copy.deepcopy(TABLE)
+    table["blocks"][0]["rows"] = [{"run": run, "paper": {"top1": "missing"}} for run in rows]
+    write_only_table(sandbox.base, table)
+    if dry == "dry_run=true":
+        sandbox.sweep(dry, "trust=[my_rules]")
+        lines = sandbox.said[-1].splitlines()[-2:]
+    else:
+        with pytest.raises(RefusedError) as caught:
+            sandbox.sweep(dry, "trust=[my_rules]")
+        lines = caught.value.lines
+    assert len(lines) == 2
+    assert all("ARGS='trust=[my_rules,timm.layers,my_layers]'" in line for line in lines)
 
 
 def test_its_results_are_reported_without_trust(sandbox: Sandbox) -> None:

@@ -198,3 +198,9 @@ def test_a_value_that_does_not_fit_is_one_line(tmp_path, value):
     with pytest.raises(ConfigError) as error:
         Composer(tmp_path)([value, "profile=mini"])
     assert "\n" not in str(error.value)
+
+
+def test_an_argument_that_a_row_cannot_add_is_said_in_plain_words(tmp_path):
+    with pytest.raises(ConfigError, match=r"^optimizer.build: no such key 'xxx'; allow") as caught:
+        Composer(tmp_path)(["stem=conv", "optimizer.build.xxx=true"])
+    assert str(caught.value).endswith("; to add an argument set all of optimizer.build")

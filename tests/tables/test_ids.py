@@ -17,10 +17,11 @@ import pytest
 
 from scaledrelu.config.naming import readable_name, row_group
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.errors import nearest
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import build_plan
-from scaledrelu.tables.spec import load_table, tables_of
+from scaledrelu.tables.spec import load_table, table_names, tables_of
 
 KNOWN = Path(__file__).resolve().parents[1] / "fixtures" / "run_ids.json"
 PROFILES = ("mini", "paper", "official", "small", "smoke", "cifar")
@@ -84,9 +85,28 @@ def test_every_run_has_a_name_of_its_own_and_the_seeds_of_a_row_share_a_group(
     assert rows <= {frozenset(runs) for runs in groups.values()}
 
 
+def test_ids_of_a_table_that_is_not_there_are_not_written(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ids_of", lambda profile, results: {})
+    monkeypatch.setattr(sys.modules[__name__], "KNOWN", tmp_path / "run_ids.json")
+    monkeypatch.chdir(tmp_path)
+    known = {profile: {"table0 row 1 top1": "deit-0"} for profile in PROFILES}
+    KNOWN.write_text(json.dumps(known))
+    with pytest.raises(SystemExit, match="no table 'tabel1'; did you mean 'table1'"):
+        write_ids(["table0", "tabel1"])
+    assert json.loads(KNOWN.read_text()) == known
+    write_ids(["table0"])  # removed since
+    assert json.loads(KNOWN.read_text()) == {profile: {} for profile in PROFILES}
+
+
 def write_ids(tables: Sequence[str]) -> None:
-    """Write down the ids of some tables, or those of all anew where none is named."""
+    """Write down the ids of some tables, or those of all anew where none is named.
+
+    Exits with status 1 where a name is neither that of a table nor of one that was removed.
+    """
     known = json.loads(KNOWN.read_text())
+    names = {*table_names(CONF_DIR), *(cell.split()[0] for ids in known.values() for cell in ids)}
+    for wrong in [name for name in tables if name not in names]:
+        sys.exit(f"no table '{wrong}'{nearest(wrong, sorted(names))}")
     with tempfile.TemporaryDirectory() as empty:
         os.chdir(empty)
         found = {profile: ids_of(profile, Path(empty)) for profile in PROFILES}

@@ -98,6 +98,14 @@ def test_upstream_run_shares_the_backbone_and_is_trained_first(tmp_path):
             {"a": {"from": "lr"}},
             "'lr' is a group, not a value; write one of lr.label, lr.base",
         ),
+        (
+            {"a": {"from": "stem.norm._target_"}},
+            "write one that --cfg job prints, or {caption: components} instead of from",
+        ),
+        (
+            {"a": {"from": "stem.build"}},
+            "write one of stem.build._target_, or {caption: components} instead of from",
+        ),
         ({"a": {"metric": "val/topp1"}}, "table8, row 1: column 'a': the run reports no metric"),
         ({"a": {"metric": "val/topp1"}}, "did you mean 'val/top1'"),
         ({"a": {"metric": "val/top1_start"}}, "no metric 'val/top1_start'"),

@@ -172,7 +172,8 @@ def test_a_damaged_file_of_settings_is_one_line_that_names_it(
     assert run_script("sweep", lambda _settings, _say: 0, "Text.") == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith(f"error: {tmp_path / 'sweep.yaml'}: ")
+    path = tmp_path / "sweep.yaml"
+    assert said.err.startswith((f"error: {path}: ", f"error: {path}, "))
     assert damaged in said.err
     assert len(said.err.splitlines()) == 1
 

@@ -62,8 +62,9 @@ def test_a_table_without_values_of_the_paper_is_ones_own_and_lacks_them_all(tmp_
     assert [row.paper for row in table.rows] == 2 * [{"top1": "missing"}]
     assert not table.is_of_the_paper
     write_table(tmp_path, **block(rows=[{**rows[0], "paper": {"top1": 1.0}}, rows[1]]))
-    with pytest.raises(TableError, match="row 2: column 'top1' has no paper value"):
+    with pytest.raises(TableError, match="row 2: column 'top1' has no paper value") as caught:
         load_table("table8", tmp_path)
+    assert str(caught.value).endswith("; in a table of your own remove paper: from every row.")
     write_table(tmp_path, **block(rows=[{**rows[0], "paper": {"top1": 1.0}}]))
     assert load_table("table8", tmp_path).is_of_the_paper
 

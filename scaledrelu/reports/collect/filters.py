@@ -30,6 +30,7 @@ COMMA = re.compile(r",(?![^\[(]*[\])])")  # outside of brackets
 WORDS = {"null": None, "none": None, "true": True, "false": False}
 _KINDS = "; write a key that train.py --cfg job prints, a metric such as val/top1, or outcome"
 MOST_VALUES = 12  # that a message lists
+NO_TAGS = "no tag"  # of a run that no table names
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _values_text(rows: Iterable[Row], key: str) -> str:
     found: Counter[str] = Counter()
     for row in rows:
         value = row.get(key)
-        found.update(str(value).split(", ") if key == "tags" else [value_text(value)])
+        found.update((value or NO_TAGS).split(", ") if key == "tags" else [value_text(value)])
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{value} ({count})" for value, count in ordered[:MOST_VALUES]]
     rest = len(found) - len(shown)

@@ -278,6 +278,7 @@ def test_every_run_is_a_dot_or_a_cross_in_a_picture(
     ("typed", "said"),
     [
         ("stem.label=nope", "no run matches stem.label=nope; stem.label is ViT_c (6), ViT_p (6)"),
+        ("tags=table10", "no run matches tags=table10; tags is no tag (12)"),
         ("outcome=failed", "no run matches outcome=failed; outcome is ok (10), crash (2)"),
         (
             "outcome=crash stem.label=ViT_c",
