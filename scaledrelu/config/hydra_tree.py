@@ -280,7 +280,7 @@ def _no_such_key(error: OmegaConfBaseException, said: str) -> str:
     known = list(error.parent_node) if isinstance(error.parent_node, DictConfig) else []
     if not known:
         return (
-            f"{place}: has no key '{key}', since it is no dictionary; "
+            f"{place}: has no key '{key}', since it is not a dictionary; "
             f"set all of it, e.g. {place}={{{TARGET}: <class>, {key}: <value>}}"
         )
     add = re.search(r"use (\+.+)$", said, re.MULTILINE)

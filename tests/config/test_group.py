@@ -109,7 +109,7 @@ WRONG = [
     ("optimizer.build.ams=true", "; to add an argument use +optimizer.build.ams=true"),
     (
         "stem.norm.group=8",
-        "stem.norm: has no key 'group', since it is no dictionary; set all of it, e.g. "
+        "stem.norm: has no key 'group', since it is not a dictionary; set all of it, e.g. "
         "stem.norm={_target_: <class>, group: <value>}",
     ),
     ("seed=", "seed"),
