@@ -61,7 +61,7 @@ def create_layer(build: Mapping[str, Any], channels: int) -> nn.Module:
         channels: C, of the maps that the layer sees.
 
     Raises:
-        ConfigError: as :func:`create`; or it is not a class of layers, or several arguments are left.
+        ConfigError: as :func:`create`; not a class of layers, or several arguments are left.
     """
     check_layer(build)
     lacking = _lacking(build)
