@@ -26,6 +26,7 @@ from scaledrelu.models.parts import Parts
 from scaledrelu.models.stem import check_map
 from scaledrelu.models.sync_batchnorm import leave_uncompiled, sync_batchnorm
 from scaledrelu.randomness import derive_seed
+from scaledrelu.runs.checkout import git_commit, other_code
 from scaledrelu.runs.create import create, create_layer, parameters_of, target_of
 from scaledrelu.runs.features import embed_training_images
 from scaledrelu.runs.feed import Validation, layout, open_data, train_loader
@@ -104,6 +105,8 @@ def build(config: RunConfig, world: World) -> Job:
         world=world,
         pace=_pace(config),
         weight_decay=build_weight_decay(config, schedule.total_steps),
+        commit=(here := git_commit()),
+        other_code=partial(other_code, here=here),
     )
     return Job(training, splits, validation, len(groups))
 

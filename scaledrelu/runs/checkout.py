@@ -27,9 +27,19 @@ def trained_elsewhere(commit: str | None) -> str:
     Args:
         commit: what the provenance of the result says.
     """
-    here = git_commit()
+    differs = other_code(commit or "unknown", git_commit())
+    return f"trained {differs}" if differs else ""
+
+
+def other_code(made: str, here: str | None) -> str:
+    """Return how this checkout may be other code than that of a commit; "" where it is not.
+
+    Args:
+        made: a commit that :func:`git_commit` gave.
+        here: what it gives now; None outside git.
+    """
     if here is None:
         return ""
-    if commit != here:
-        return f"trained from commit {commit or 'unknown'}; this checkout is at {here}"
-    return f"trained from commit {commit}, with edits then and now" if here.endswith(EDITED) else ""
+    if made != here:
+        return f"from commit {made}; this checkout is at {here}"
+    return f"from commit {made}, with edits then and now" if here.endswith(EDITED) else ""

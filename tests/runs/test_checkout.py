@@ -47,10 +47,10 @@ def test_a_run_that_is_done_names_the_commit_where_the_checkout_is_another(
         ("a1", "a1", ""),
         ("a1", "b2", "trained from commit a1; this checkout is at b2"),
         ("a1", "a1-dirty", "trained from commit a1; this checkout is at a1-dirty"),
-        ("a1-dirty", "a1-dirty", "trained from commit a1-dirty; this checkout is at a1-dirty"),
-        (None, "a1", "trained from an unknown commit; this checkout is at a1"),
-        ("a1", None, "trained from commit a1; this checkout is at an unknown one"),
-        (None, None, "trained from an unknown commit; this checkout is at an unknown one"),
+        ("a1-dirty", "a1-dirty", "trained from commit a1-dirty, with edits then and now"),
+        (None, "a1", "trained from commit unknown; this checkout is at a1"),
+        ("a1", None, ""),
+        (None, None, ""),
     ],
 )
 def test_code_that_may_differ_is_named(made, here, said, monkeypatch) -> None:
