@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scaledrelu.config.evaluation import REPORTED
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.errors import ConfigError
@@ -33,7 +34,7 @@ def unresolved(config: RunConfig) -> str | None:
     for key, build in _builds(plain(config)):
         own = {name: value for name, value in build.items() if name not in NO_ARGUMENT.get(key, ())}
         try:
-            (check_layer if key.partition("[")[0] in LAYERS else check_build)(own)
+            _check(key.partition("[")[0], own)
         except ConfigError as error:
             return f"{key}: {error}"
     try:
@@ -42,6 +43,15 @@ def unresolved(config: RunConfig) -> str | None:
     except ConfigError as error:
         return str(error)
     return None
+
+
+def _check(group: str, build: Mapping[str, Any]) -> None:
+    """Refuse what cannot be made of a dictionary in the place that its key names."""
+    (check_layer if group in LAYERS else check_build)(build)
+    if group == "evaluation.build" and build[TARGET] not in REPORTED:
+        from scaledrelu.runs.observe import check_evaluator  # imports what the whole run needs
+
+        check_evaluator(build)
 
 
 def _check_stem(config: RunConfig) -> None:

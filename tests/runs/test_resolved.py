@@ -18,6 +18,7 @@ from tests.helpers.configs import composed, with_values
 
 GROUPS = ("recipe", "data", "optimizer", "stem", "ffn", "lr")
 SHIPPED = [f"{group}={name}" for group in GROUPS for name in group_options(CONF_DIR)[group]]
+TOP1 = {"_target_": "scaledrelu.evals.classification.Top1"}
 WRONG = {
     "a class": (
         {"stem.act": {"_target_": "torch.nn.SilU"}},
@@ -61,6 +62,20 @@ WRONG = {
         {"stem.tail": [{"_target_": "torch.nn.MaxPool2d", "kernel_size": 2}]},
         "stem (torch.nn.MaxPool2d): returns (1, 64, 2, 2), expected (1, 64, 4, 4)",
     ),
+    "a metric that asks for what no run has": (
+        {"evaluation.build": [TOP1, {"_target_": f"{__name__}.Asks"}]},
+        f"evaluation.build[1]: {__name__}.Asks: needs pictures; give it beside _target_, or ask "
+        "for what a run has: batches, num_images, training, num_training, reduce_sum, autocast, ",
+    ),
+    "a metric whose call asks for it": (
+        {"evaluation.build": [TOP1, {"_target_": f"{__name__}.CallAsks"}]},
+        f"evaluation.build[1]: {__name__}.CallAsks: __call__ gets the network alone (missing a "
+        "required argument: 'pictures'); __init__ may ask for batches, num_images, ",
+    ),
+    "a metric that cannot be called": (
+        {"evaluation.build": [TOP1, {"_target_": f"{__name__}.NoCall"}]},
+        f"evaluation.build[1]: {__name__}.NoCall: has no __call__(self, network)",
+    ),
 }
 
 
@@ -83,6 +98,27 @@ class More(NoGrid):
 
     def __init__(self, stem, more, **sizes):
         super().__init__(stem, **sizes)
+
+
+class NoCall:
+    """A metric that gives nothing."""
+
+
+class CallAsks:
+    """A metric that expects more than the network where it is called."""
+
+    def __call__(self, network, pictures):
+        return {}, {}
+
+
+class Asks:
+    """A metric that expects what no run has."""
+
+    def __init__(self, *, batches, pictures, groups=4):
+        self.batches = batches
+
+    def __call__(self, network):
+        return {}, {}
 
 
 class Explodes(NoGrid):
@@ -116,6 +152,12 @@ def test_a_mistake_in_a_stem_of_ones_own_is_told_where_the_run_meets_it(tmp_path
     assert report.ended is Ended.FAILED
     assert report.reason.startswith("while building the model (tests/runs/test_resolved.py:")
     assert (run_directory(tmp_path, report.run_id) / "error.txt").exists()
+
+
+def test_metrics_that_can_be_made_are_passed() -> None:
+    own = {"_target_": f"{__name__}.Asks", "pictures": 3}
+    config = with_values(composed("stem=conv", "profile=smoke"), {"evaluation.build": [TOP1, own]})
+    assert unresolved(config) is None
 
 
 def test_a_look_at_a_stem_draws_nothing_at_random() -> None:
