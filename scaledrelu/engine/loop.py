@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +30,8 @@ from scaledrelu.optim.state import load_state
 from scaledrelu.tasks.base import Progress, Task
 
 log = logging.getLogger(__name__)
+
+COMMIT = "commit"  # of the code that saved; absent in checkpoints of older versions
 
 
 class Loader(Protocol):
@@ -92,6 +95,8 @@ class Training:
     world: World
     pace: Pace
     weight_decay: CosineSchedule | None = None  # for the groups that decay; None = constant
+    commit: str | None = None  # of the code that trains; None = unknown
+    other_code: Callable[[str], str] = lambda _: ""  # a commit -> how this code may differ from it
 
 
 class Updated(Protocol):
@@ -246,8 +251,8 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
         logbook: its metrics are trimmed.
 
     Raises:
-        CheckpointError: no checkpoint can be read, it is of another crash rule, or the ranks read
-            different ones.
+        CheckpointError: no checkpoint can be read, it is of another crash rule or of a network that
+            other code made, or the ranks read different ones.
     """
     entries = ("task", "optimizer", "judge", "metrics_offset", "cursor")
     state, problem = None, ""
@@ -260,8 +265,11 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
         logbook.rewind(0)
         return Cursor()
     cursor = Cursor(**state["cursor"])
-    run.task.load_state_dict(state["task"])
-    load_state(run.optimizer, state["optimizer"])
+    other = run.other_code(made) if (made := state.get(COMMIT)) else ""
+    hint = f", saved {other}; to start anew move {folder} away" if other else ""
+    with _told_of_other_code(folder, hint):
+        run.task.load_state_dict(state["task"])
+        load_state(run.optimizer, state["optimizer"])
     try:
         run.judge.load_state_dict(state["judge"])
     except CheckpointError as error:
@@ -271,8 +279,20 @@ def restore(run: Training, folder: Path, logbook: Logbook) -> Cursor:
     if run.ema is not None:
         run.ema.load_state_dict(state["ema"])
     logbook.rewind(state["metrics_offset"], step=cursor.step)
-    log.info("resuming at step %d of %d", cursor.step, run.schedule.total_steps)
+    log.info("resuming at step %d of %d%s", cursor.step, run.schedule.total_steps, hint)
     return cursor
+
+
+@contextlib.contextmanager
+def _told_of_other_code(folder: Path, hint: str) -> Iterator[None]:
+    """Say of a state that does not fit whose code it is of, where that may be other code."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        if not hint or isinstance(error, torch.OutOfMemoryError) or not lines:
+            raise
+        raise CheckpointError(f"{folder}: {' '.join(lines[:2])}{hint}") from error
 
 
 def _check_alike(world: World, step: int | None, problem: str, folder: Path) -> None:
@@ -304,6 +324,7 @@ def save(run: Training, cursor: Cursor, folder: Path, logbook: Logbook) -> None:
         return
     state = {
         RUN_ID: run.run_id,
+        COMMIT: run.commit,
         "task": dict(run.task.state_dict()),
         "optimizer": run.optimizer.state_dict(),
         "judge": run.judge.state_dict(),

@@ -24,7 +24,7 @@ from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_options
 from scaledrelu.launch.sweep_end import Launched, how_to_continue
 from scaledrelu.runs.mirrored import ONLINE, check_online, mode_here
-from scaledrelu.runs.record import Status
+from scaledrelu.runs.record import Status, trained_elsewhere
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.setting_values import SLURM
@@ -255,7 +255,20 @@ def _plan_text(
         count = per_node * nodes * (settings.n_jobs or 1)
     text = plan_text(plan, todo, n_jobs=jobs, estimate=estimate, gpus=count)
     refused = not_trusted(todo) if settings.dry_run else []
-    return "\n".join([text, *refused, *files_not_here(todo, settings)])
+    unnoticed = [] if todo else _other_code(plan)
+    return "\n".join([text, *unnoticed, *refused, *files_not_here(todo, settings)])
+
+
+def _other_code(plan: Plan) -> list[str]:
+    """Return a line about one run that other code than this may have trained, if any was."""
+    by_commit = {
+        run.result.provenance.get("commit"): run for run in plan.runs.values() if run.result
+    }
+    for commit, run in by_commit.items():
+        if commit and (differs := trained_elsewhere(commit)):
+            again = f"redo={run.run_id} trains it again"
+            return [f"edited code is not noticed: {run.run_id} was {differs}; {again}"]
+    return []
 
 
 def _seconds(todo: Sequence[PlannedRun], estimate: Estimator) -> dict[str, float]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scaledrelu.engine.distributed import Ranks
 
 PACKAGE = Path(__file__).resolve().parents[1]
+CHECKOUT = PACKAGE.parent
 DOING = {  # function -> what a run does in it; the innermost one counts
     "open_data": "opening the data",
     "build_task": "building the model",
@@ -41,6 +42,7 @@ DOING = {  # function -> what a run does in it; the innermost one counts
     "collect_evidence": "gathering evidence",
     "make_result": "writing the result",
 }
+LIBRARIES = {"site-packages", "dist-packages"}  # may lie in the checkout, or be where it lies
 NOTE = "rank{rank}.error"
 LOST = "lost its connection to another process, which left no error message (out of memory?)"
 WAITED = (
@@ -123,13 +125,19 @@ def _describe(error: BaseException) -> tuple[str, str]:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return e.g. ``while training (engine/step.py:88): ValueError: shapes differ``."""
+    """Return e.g. ``while training (engine/step.py:88): ValueError: shapes differ``.
+
+    The place is the innermost one in the package or in code of one's own beside it; what the run
+    was doing is known of the package alone.
+    """
     doing, place = "", ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         path = Path(frame.f_code.co_filename)
         if path.is_relative_to(PACKAGE):
             doing = DOING.get(frame.f_code.co_name, doing)
             place = f"{path.relative_to(PACKAGE)}:{line}"
+        elif path.is_relative_to(CHECKOUT) and not LIBRARIES & set(path.parts):
+            place = f"{path.relative_to(CHECKOUT)}:{line}"
     where = f"{f'while {doing}' if doing else 'in'} ({place}): " if place else ""
     return f"{where}{type(error).__name__}: {_first_line(error)}"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -26,6 +27,7 @@ from scaledrelu.models.parts import Parts
 from scaledrelu.models.stem import check_map
 from scaledrelu.models.sync_batchnorm import leave_uncompiled, sync_batchnorm
 from scaledrelu.randomness import derive_seed
+from scaledrelu.runs.checkout import git_commit, other_code
 from scaledrelu.runs.create import create, create_layer, parameters_of, target_of
 from scaledrelu.runs.features import embed_training_images
 from scaledrelu.runs.feed import Validation, layout, open_data, train_loader
@@ -104,6 +106,8 @@ def build(config: RunConfig, world: World) -> Job:
         world=world,
         pace=_pace(config),
         weight_decay=build_weight_decay(config, schedule.total_steps),
+        commit=(here := git_commit()),
+        other_code=partial(other_code, here=here),
     )
     return Job(training, splits, validation, len(groups))
 
@@ -147,24 +151,55 @@ def build_task(config: RunConfig, num_classes: int) -> Task:
         config: the run's configuration.
         num_classes: classes of the data set.
     """
-    stem, ffn = config.stem, config.ffn
     headless = getattr(target_of(config.task), "headless", False)
-    parts = Parts(
-        make_stem=partial(_make_stem, stem),
-        make_ffn=partial(create, ffn.build, act=ffn.act),
-        ffn_norm=ffn.norm,
-        attention=config.precision.attention,
-    )
-    backbone = create(
-        config.model.build,
-        config.model,
-        parts,
-        image_size=config.data.size,
-        num_classes=0 if headless else num_classes,
+    backbone = _backbone(
+        config, partial(_make_stem, config.stem), num_classes=0 if headless else num_classes
     )
     offered = {"num_classes": num_classes, "seed": config.seed}
     wanted = {name: offered[name] for name in offered if name in parameters_of(config.task)}
     return create(config.task, backbone=backbone, **wanted)
+
+
+def _backbone(
+    config: RunConfig, make_stem: Callable[..., nn.Module], *, num_classes: int
+) -> nn.Module:
+    ffn = config.ffn
+    parts = Parts(
+        make_stem=make_stem,
+        make_ffn=partial(create, ffn.build, act=ffn.act),
+        ffn_norm=ffn.norm,
+        attention=config.precision.attention,
+    )
+    return create(
+        config.model.build,
+        config.model,
+        parts,
+        image_size=config.data.size,
+        num_classes=num_classes,
+    )
+
+
+class _StemIsMadeError(Exception):
+    """Ends the making of a backbone of which only the stem was wanted."""
+
+
+def try_stem(config: RunConfig) -> None:
+    """Make the stem as the model will ask for it, and no more of the model.
+
+    Args:
+        config: the run's configuration.
+
+    Raises:
+        ConfigError: the stem returns another map than it promises, or cannot be made.
+        Exception: what code of one's own raises.
+    """
+
+    def make(**sizes: Any) -> nn.Module:
+        _make_stem(config.stem, **sizes)
+        raise _StemIsMadeError
+
+    with contextlib.suppress(_StemIsMadeError), torch.random.fork_rng(devices=[]):
+        _backbone(config, make, num_classes=1)
 
 
 def _make_stem(

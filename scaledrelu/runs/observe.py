@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from inspect import Parameter, isclass, signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scaledrelu.config.group import TARGET
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import RawBatch
 from scaledrelu.data.datasets import Splits
@@ -31,7 +33,7 @@ from scaledrelu.models.tokens import (
     watch_largest,
     watch_tokens,
 )
-from scaledrelu.runs.create import create, parameters_of
+from scaledrelu.runs.create import create, parameters_of, target_of
 from scaledrelu.runs.feed import Validation
 from scaledrelu.tasks.base import Progress, Task
 
@@ -72,7 +74,7 @@ class Evaluators:
         metrics: dict[str, float] = {}
         arrays: dict[str, Tensor] = {}
         for evaluator in self.evaluators:
-            numbers, found = evaluator(backbone)
+            numbers, found = _checked(evaluator, evaluator(backbone))
             metrics.update(numbers)
             arrays.update(found)
         images = self.validation.probe
@@ -87,6 +89,22 @@ class Evaluators:
         observed["largest/activation"] = float(largest.activation)
         observed["largest/score"] = float(largest.score)
         return Evaluation(metrics, arrays, observed)
+
+
+def _checked(evaluator: Any, returned: Any) -> tuple[Mapping[str, float], Mapping[str, Tensor]]:
+    """Return what an evaluator returned, if it is two dictionaries."""
+    pair = isinstance(returned, tuple | list) and len(returned) == 2
+    if not (pair and all(isinstance(one, Mapping) for one in returned)):
+        found = [type(one).__name__ for one in (returned if pair else [returned])]
+        raise ConfigError(
+            f"evaluation.build: {_name(evaluator)}: must return (numbers, arrays), two "
+            f"dictionaries; returned {' and '.join(found)}"
+        )
+    return returned
+
+
+def _name(evaluator: Any) -> str:
+    return f"{type(evaluator).__module__}.{type(evaluator).__qualname__}"
 
 
 def _look_inside(backbone: nn.Module, layers: Sequence[Tensor]) -> dict[str, float]:
@@ -141,48 +159,98 @@ def build_evaluation(
         splits: the run's data set; images outside the validation set are opened only while an
             evaluator needs them.
     """
-    autocast = partial(autocast_context, config.precision.autocast, world.device)
-    offered = {**_offered(config, validation, world, splits), "autocast": autocast}
+    place = _Place(config, validation, world, splits)
+    has_people = isinstance(splits, ReidSplits)
+    offered = OFFERED if has_people else OF_EVERY_DATA_SET
     evaluators = []
     for build in config.evaluation.build:
         wanted = parameters_of(build)
-        if "gallery" in wanted and "gallery" not in offered:
+        if "gallery" in wanted and not has_people:
             raise ConfigError(
                 f"data.name={config.data.name}: has no query and gallery images, which "
-                f"{build['_target_']} needs; choose data=market1501 or data=msmt17"
+                f"{build[TARGET]} needs; choose data=market1501 or data=msmt17"
             )
-        evaluators.append(
-            create(build, **{name: value for name, value in offered.items() if name in wanted})
+        given = {name: make(place) for name, make in offered.items() if name in wanted}
+        evaluators.append(create(build, **given))
+    if not hasattr(evaluators[0], "headline"):
+        raise ConfigError(
+            f"evaluation.build: {_name(evaluators[0])}: is the first of the list and needs an "
+            "attribute `headline`: the name of the metric whose best value is kept"
         )
     return Evaluators(
         task,
         evaluators,
         validation,
-        autocast,
+        OFFERED["autocast"](place),
         config.evaluation.channels,
         partial(uncompiled, config, world.device),
     )
 
 
-def _offered(
-    config: RunConfig, validation: Validation, world: World, splits: Splits | ReidSplits
-) -> dict[str, Any]:
-    """Return what evaluators may ask for, by the names of their arguments."""
-    offered = {
-        "batches": partial(iter, validation),
-        "num_images": validation.num_images,
-        "training": partial(shard_of, config, splits.train, world),
-        "num_training": len(splits.train),
-        "reduce_sum": world.reduce_sum,
-    }
-    if isinstance(splits, ReidSplits):
-        offered |= {
-            "query": partial(iter, validation),
-            "gallery": partial(shard_of, config, splits.gallery, world),
-        }
-        people = ("query_ids", "query_cameras", "gallery_ids", "gallery_cameras")
-        offered |= {name: getattr(splits, name) for name in people}
-    return offered
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the arguments of evaluators are made of."""
+
+    config: RunConfig
+    validation: Validation
+    world: World
+    splits: Any  # Splits, or ReidSplits where an evaluator asks for people
+
+
+# What evaluators may ask for, by the names of their arguments.
+OF_EVERY_DATA_SET: dict[str, Callable[[_Place], Any]] = {
+    "batches": lambda run: partial(iter, run.validation),
+    "num_images": lambda run: run.validation.num_images,
+    "training": lambda run: partial(shard_of, run.config, run.splits.train, run.world),
+    "num_training": lambda run: len(run.splits.train),
+    "reduce_sum": lambda run: run.world.reduce_sum,
+    "autocast": lambda run: partial(
+        autocast_context, run.config.precision.autocast, run.world.device
+    ),
+}
+OFFERED = OF_EVERY_DATA_SET | {  # of a data set of people
+    "query": lambda run: partial(iter, run.validation),
+    "gallery": lambda run: partial(shard_of, run.config, run.splits.gallery, run.world),
+    "query_ids": lambda run: run.splits.query_ids,
+    "query_cameras": lambda run: run.splits.query_cameras,
+    "gallery_ids": lambda run: run.splits.gallery_ids,
+    "gallery_cameras": lambda run: run.splits.gallery_cameras,
+}
+
+
+def check_evaluator(build: Mapping[str, Any]) -> None:
+    """Refuse a class of evaluators that asks for what no run has, or cannot be called.
+
+    Args:
+        build: the class and its own arguments.
+
+    Raises:
+        ConfigError: naming the class, and the arguments that it may have.
+    """
+    name, target = build[TARGET], target_of(build)
+    if not isclass(target) or hasattr(target, "Settings"):
+        return
+    lacking = [
+        one.name
+        for one in signature(target).parameters.values()
+        if one.default is Parameter.empty
+        and one.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        and one.name not in (*build, *OFFERED)
+    ]
+    if lacking:
+        raise ConfigError(
+            f"{name}: needs {', '.join(lacking)}; give it beside _target_, or ask for what a run "
+            f"has: {', '.join(OFFERED)}"
+        )
+    if "__call__" not in dir(target):
+        raise ConfigError(f"{name}: has no __call__(self, network)")
+    try:
+        signature(target.__call__).bind(None, None)
+    except TypeError as error:
+        raise ConfigError(
+            f"{name}: __call__ gets the network alone ({error}); __init__ may ask for "
+            f"{', '.join(OFFERED)}"
+        ) from error
 
 
 def uncompiled(config: RunConfig, device: torch.device) -> AbstractContextManager[Any]:

@@ -74,7 +74,10 @@ def device_name(device: torch.device) -> str:
 
 
 def versions() -> dict[str, Any]:
-    """Return the versions of the libraries that compute, and the commit of this checkout."""
+    """Return the versions of the libraries that compute, and the commit of this checkout.
+
+    The commit ends in ``-dirty`` where code differs from it, or lies here without being in git.
+    """
     import timm
 
     return {

@@ -18,6 +18,7 @@ from scaledrelu.config.places import CONFIG, RESULT, runs_root
 from scaledrelu.engine.saved import Saved as Saved  # for those who may not look into engine/
 from scaledrelu.engine.saved import read_saved as read_saved
 from scaledrelu.files import write_atomic
+from scaledrelu.runs.checkout import trained_elsewhere as trained_elsewhere  # of a result, as told
 from scaledrelu.runs.damage import (
     FINISH,
     REDONE,

@@ -1,20 +1,27 @@
 """Whether all that a configuration names is there and takes its arguments, before a run starts.
 
-Imports what the run will import; builds no network and opens no data.
+Imports what the run will import; builds no network but a stem with code of one's own, and opens no
+data.
 """
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scaledrelu.config.evaluation import REPORTED
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.errors import ConfigError
-from scaledrelu.runs.create import check_build, check_layer
+from scaledrelu.runs.create import check_build, check_layer, target_of
 from scaledrelu.runs.optimisation import build_fall
 
+log = logging.getLogger(__name__)
+
 NO_ARGUMENT = {"optimizer.build": {"weight_decay"}}  # goes into the groups of parameters
+STEM_GETS = ("width", "patch_size", "image_size", "create")  # beside the fields of the group
 LAYERS = ("stem.norm", "stem.act", "stem.tail")
 
 
@@ -27,14 +34,49 @@ def unresolved(config: RunConfig) -> str | None:
     for key, build in _builds(plain(config)):
         own = {name: value for name, value in build.items() if name not in NO_ARGUMENT.get(key, ())}
         try:
-            (check_layer if key.partition("[")[0] in LAYERS else check_build)(own)
+            _check(key.partition("[")[0], own)
         except ConfigError as error:
             return f"{key}: {error}"
     try:
         build_fall(config)
+        _check_stem(config)
     except ConfigError as error:
         return str(error)
     return None
+
+
+def _check(group: str, build: Mapping[str, Any]) -> None:
+    """Refuse what cannot be made of a dictionary in the place that its key names."""
+    (check_layer if group in LAYERS else check_build)(build)
+    if group == "evaluation.build" and build[TARGET] not in REPORTED:
+        from scaledrelu.runs.observe import check_evaluator  # imports what the whole run needs
+
+        check_evaluator(build)
+
+
+def _check_stem(config: RunConfig) -> None:
+    """Refuse a stem of one's own that does not take what it gets, or returns the wrong map."""
+    stem = config.stem
+    if stem.own_class:
+        target = target_of(stem.build)
+        given = {name: value for name, value in stem.build.items() if name != TARGET}
+        given = {"settings": given} if hasattr(target, "Settings") else given
+        try:
+            inspect.signature(target).bind(stem, **dict.fromkeys(STEM_GETS), **given)
+        except TypeError as error:
+            raise ConfigError(
+                f"stem.build: {stem.build[TARGET]}: {error}; a stem is made as MyStem(stem, *, "
+                f"{', '.join(STEM_GETS)})"
+            ) from error
+    if stem.own_code:
+        from scaledrelu.runs.build import try_stem  # imports what the whole run needs
+
+        try:
+            try_stem(config)
+        except ConfigError:
+            raise
+        except Exception as error:  # the run meets it again, and tells its line and traceback
+            log.debug("the stem cannot be made: %s", error)
 
 
 def _builds(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -288,11 +288,13 @@ def worker(config: RunConfig, parent: int) -> str:
 
 
 def _failed(name: str, folder: Path, reason: str, trace: str) -> JobReport:
-    log.error("%s failed: %s", name, reason)
-    if trace:
-        log.debug("%s", trace)
+    more = ""
     with contextlib.suppress(OSError):
         record.write_error(folder, reason, trace)
+        more = f" ({folder / record.ERROR})" if trace else ""
+    log.error("%s failed: %s%s", name, reason, more)
+    if trace:
+        log.debug("%s", trace)
     return JobReport(name, Ended.FAILED, reason)
 
 

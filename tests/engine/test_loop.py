@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from dataclasses import replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 
@@ -12,11 +14,13 @@ import pytest
 import torch
 
 from scaledrelu.data.loaders import TrainLoader
+from scaledrelu.engine import loop
 from scaledrelu.engine.checkpoint import LAST, load_latest, read_checkpoint, save_checkpoint
 from scaledrelu.engine.divergence import Kind
 from scaledrelu.engine.loop import Evaluation, Loader
 from scaledrelu.engine.windows import Rule
 from scaledrelu.errors import CheckpointError
+from scaledrelu.runs.checkout import other_code
 from tests.helpers.loop_toys import DIES_EARLY, DIES_LATE, TOTAL, Pictures, build, flat, go
 
 
@@ -46,6 +50,57 @@ def test_a_run_stopped_after_any_step_ends_in_the_same_state_in_every_part(
     go(build(), tmp_path)
     assert flat(read_checkpoint(tmp_path / LAST)) == flat(read_checkpoint(whole / LAST))
     assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_code_that_changed_while_a_run_was_interrupted_is_named(tmp_path, caplog) -> None:
+    run = replace(build(), commit="a1", other_code=partial(other_code, here="a1"))
+    assert go(run, tmp_path, stop_after=3).interrupted
+    caplog.set_level(logging.INFO, logger=loop.__name__)
+    go(run, tmp_path, stop_after=1)
+    assert caplog.messages[-1] == f"resuming at step 3 of {TOTAL}"
+    for here, said in (
+        ("b2", "from commit a1; this checkout is at b2"),
+        ("b2-dirty", "from commit b2; this checkout is at b2-dirty"),
+        ("b2-dirty", "from commit b2-dirty, with edits then and now"),
+    ):
+        step = load_latest(tmp_path)["cursor"]["step"]
+        run = replace(build(), commit=here, other_code=partial(other_code, here=here))
+        go(run, tmp_path, stop_after=1)
+        assert caplog.messages[-1] == (
+            f"resuming at step {step} of {TOTAL}, saved {said}; to start anew move {tmp_path} away"
+        )
+
+
+@pytest.mark.parametrize("made", [None, "absent"])
+def test_a_checkpoint_of_an_unknown_commit_is_gone_on_with_as_ever(made, tmp_path, caplog) -> None:
+    go(build(), tmp_path, stop_after=3)
+    if made == "absent":
+        state = read_checkpoint(tmp_path / LAST)
+        del state["commit"]
+        save_checkpoint(tmp_path, state)
+    caplog.set_level(logging.INFO, logger=loop.__name__)
+    go(replace(build(), commit="a1", other_code=partial(other_code, here="a1")), tmp_path)
+    assert caplog.messages[0] == f"resuming at step 3 of {TOTAL}"
+
+
+def test_a_state_that_other_code_made_is_refused_with_the_way_out(tmp_path) -> None:
+    run = replace(build(), commit="a1", other_code=partial(other_code, here="a1"))
+    go(run, tmp_path, stop_after=3)
+    state = read_checkpoint(tmp_path / LAST)
+    name = next(iter(state["task"]))
+    state["task"][f"{name}_of_old"] = state["task"].pop(name)
+    save_checkpoint(tmp_path, state)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        go(run, tmp_path)
+    here = replace(build(), commit="b2", other_code=partial(other_code, here="b2"))
+    with pytest.raises(CheckpointError) as refused:
+        go(here, tmp_path)
+    said = str(refused.value)
+    assert said.startswith(f"{tmp_path}: Error(s) in loading state_dict for ")
+    assert f'Missing key(s) in state_dict: "{name}"' in said
+    assert said.endswith(
+        f", saved from commit a1; this checkout is at b2; to start anew move {tmp_path} away"
+    )
 
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]

@@ -19,6 +19,7 @@ from scaledrelu.errors import ConfigError, RunError, TableError
 from scaledrelu.launch.executor import Event, Files, What, note_signals
 from scaledrelu.launch.progress import Progress
 from scaledrelu.launch.sweep_end import Launched, conclude
+from scaledrelu.runs import checkout
 from scaledrelu.runs.lock import LOCK
 from scaledrelu.runs.planned import read_planned
 from scaledrelu.runs.record import run_directory, write_error
@@ -29,6 +30,7 @@ from tests.helpers import sandboxes
 from tests.helpers.processes import lives, until
 from tests.helpers.sandboxes import TABLE as TABLE
 from tests.helpers.sandboxes import settings_in, write_only_table
+from tests.helpers.table_fakes import finish
 
 
 def test_missing_runs_are_trained_once_and_reported(sandbox):
@@ -105,6 +107,29 @@ def test_dry_run_starts_nothing(sandbox):
     assert sandbox.sweep("dry_run=true") == 0
     assert sandbox.started() == []
     assert "to train: 3 runs" in sandbox.said[0]
+
+
+def test_a_sweep_without_work_names_a_run_that_other_code_trained(sandbox, monkeypatch):
+    for place, (commit, value) in enumerate((("a1", 60.0), ("b2", 70.0), (None, 80.0))):
+        finish(sandbox.plan, sandbox.names[place], value, commit=commit)
+    for here, ends in (
+        (None, "\nnothing to train"),
+        ("a1", f"{sandbox.names[1]} was trained from commit b2; this checkout is at a1; "),
+        (
+            "b2-dirty",
+            f"{sandbox.names[0]} was trained from commit a1; this checkout is at b2-dirty",
+        ),
+    ):
+        monkeypatch.setattr(checkout, "git_commit", lambda here=here: here)
+        sandbox.said.clear()
+        assert sandbox.sweep("dry_run=true") == 0
+        assert ("nothing to train\nedited code is not noticed: " in sandbox.said[0]) == bool(here)
+        assert ends in sandbox.said[0]
+        assert ("; redo=" in sandbox.said[0]) == bool(here)
+    for name in sandbox.names[1:]:
+        (sandbox.base / "results" / "runs" / name / "result.json").unlink()
+    sandbox.sweep("dry_run=true")
+    assert "edited code" not in sandbox.said[-1], "there is work"
 
 
 def test_crash_is_a_result_and_never_retried(sandbox):

@@ -6,7 +6,9 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +183,31 @@ def test_a_line_that_only_announces_the_next_is_joined_to_it() -> None:
     found = blame.in_one_line(error)
     assert found == "RuntimeError: backend='inductor' raised: RuntimeError: no C compiler"
     assert blame.in_one_line(ValueError("of shape:")) == "ValueError: of shape:"
+
+
+def fails(code: str, path: Path, **names: Any) -> Callable[[], None]:
+    """Make a function ``build`` that lies in a file of this name."""
+    exec(compile(f"def build():\n    {code}\n", str(path), "exec"), names)
+    return names["build"]
+
+
+@pytest.mark.parametrize(
+    ("beside", "place"),
+    [
+        ("my_stems.py", "my_stems.py:2"),
+        ("my_code/stems.py", "my_code/stems.py:2"),
+        (".venv/lib/python3.11/site-packages/timm/vit.py", "runs/build.py:2"),
+        ("/elsewhere/library.py", "runs/build.py:2"),
+    ],
+)
+def test_an_error_in_code_of_ones_own_names_its_line_and_what_the_run_did(beside, place) -> None:
+    inner = fails("raise NameError('nn')", blame.CHECKOUT / beside)
+    outer = fails("inner()", blame.PACKAGE / "runs" / "build.py", inner=inner)
+    try:
+        outer()
+    except NameError as error:
+        found = blame.in_one_line(error)
+    assert found == f"while building the run ({place}): NameError: nn"
 
 
 @pytest.mark.parametrize(

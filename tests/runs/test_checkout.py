@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,16 +42,64 @@ def test_a_run_that_is_done_names_the_commit_where_the_checkout_is_another(
         assert ("trained from" in caplog.text) == (made != here)
 
 
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch) -> Path:
+    """A checkout of one commit, which this module takes for its own."""
+    for name in ("scaledrelu/stem.py", "conf/stem/conv.yaml", ".gitignore"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("/ignored/\n")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for words in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "all")):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "marked"),
+    [
+        ("scaledrelu/stem.py", True),
+        ("my_stems.py", True),
+        ("my_code/deep/stems.py", True),
+        ("scaledrelu/data/mine.py", True),
+        ("conf/stem/mine.yaml", True),
+        ("notes.txt", False),
+        ("ignored/mine.py", False),
+        ("results/runs/a/copy.py", False),
+        ("data/images/script.py", False),
+    ],
+)
+def test_code_that_git_does_not_know_marks_the_commit_as_edits_do(repository, name, marked) -> None:
+    commit = checkout.git_commit()
+    assert not commit.endswith("-dirty")
+    (repository / name).parent.mkdir(parents=True, exist_ok=True)
+    (repository / name).write_text("x = 1\n")
+    assert checkout.git_commit() == commit + "-dirty" * marked
+
+
+def test_a_commit_is_known_where_the_files_beside_it_cannot_be_listed(
+    repository, monkeypatch
+) -> None:
+    commit = checkout.git_commit()
+    monkeypatch.setattr(checkout, "UNKNOWN", ("no-such-command",))
+    assert checkout.git_commit() == commit
+
+
+def test_outside_git_there_is_no_commit(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    assert checkout.git_commit() is None
+
+
 @pytest.mark.parametrize(
     ("made", "here", "said"),
     [
         ("a1", "a1", ""),
         ("a1", "b2", "trained from commit a1; this checkout is at b2"),
         ("a1", "a1-dirty", "trained from commit a1; this checkout is at a1-dirty"),
-        ("a1-dirty", "a1-dirty", "trained from commit a1-dirty; this checkout is at a1-dirty"),
-        (None, "a1", "trained from an unknown commit; this checkout is at a1"),
-        ("a1", None, "trained from commit a1; this checkout is at an unknown one"),
-        (None, None, "trained from an unknown commit; this checkout is at an unknown one"),
+        ("a1-dirty", "a1-dirty", "trained from commit a1-dirty, with edits then and now"),
+        (None, "a1", "trained from commit unknown; this checkout is at a1"),
+        ("a1", None, ""),
+        (None, None, ""),
     ],
 )
 def test_code_that_may_differ_is_named(made, here, said, monkeypatch) -> None:

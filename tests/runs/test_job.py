@@ -188,7 +188,7 @@ def test_checkpoints_of_another_run_are_refused_and_its_numbers_never_recorded(s
 
 @pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("out of memory"), MemoryError()])
 def test_whatever_a_job_raises_becomes_a_failure_that_is_tried_again(
-    smoke, monkeypatch, error
+    smoke, monkeypatch, caplog, error
 ) -> None:
     config = smoke()
 
@@ -199,8 +199,10 @@ def test_whatever_a_job_raises_becomes_a_failure_that_is_tried_again(
         patch.setattr(execute_module, "execute", explode)
         report = run_job(config)
     assert report.ended == Ended.FAILED
-    text = (folder_of(config) / "error.txt").read_text()
+    path = folder_of(config) / "error.txt"
+    text = path.read_text()
     assert type(error).__name__ in text.splitlines()[0]
+    assert caplog.messages[-1].endswith(f" ({path})")
     assert "Traceback" in text
     assert read_status(folder_of(config)) == Status.FAILED
     assert run_job(config).ended == Ended.OK
@@ -267,7 +269,7 @@ def test_an_error_nobody_foresaw_says_what_the_run_was_doing(smoke, monkeypatch)
             patch.setattr(f"scaledrelu.runs.build.{name}", explode)
             report = run_job(smoke())
         assert report.reason.startswith(f"while {doing}")
-        assert "(runs/build.py:" in report.reason
+        assert "(tests/runs/test_job.py:" in report.reason
         assert report.reason.endswith("KeyError: 'width\\nand more'")
 
 

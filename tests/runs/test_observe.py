@@ -12,8 +12,11 @@ from torch import nn
 from scaledrelu.engine.autocast import autocast_context
 from scaledrelu.evals.tokens import layer_similarity
 from scaledrelu.models.tokens import layer_tokens, watch_largest
+from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.observe import Evaluators
+from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.linear_probe import Probe
+from tests.helpers.configs import with_values
 from tests.helpers.model_builders import MINI_VOLO, make_vit, make_volo
 
 
@@ -45,3 +48,41 @@ def test_one_pass_serves_extremes_and_similarity_to_the_bit(name, passes, autoca
     assert observed == [float(layer.signed) for layer in apart]
     assert found.observed["largest/activation"] == float(largest.activation)
     assert found.observed["largest/score"] == float(largest.score)
+
+
+class OneNumber:
+    """A metric that returns its number alone."""
+
+    headline = "val/one"
+
+    def __call__(self, network):
+        return 1.0
+
+
+class TwoNumbers(OneNumber):
+    """A metric that returns no dictionaries."""
+
+    def __call__(self, network):
+        return 1.0, 2.0
+
+
+class Nameless:
+    """A metric of which nobody knows what counts."""
+
+    def __call__(self, network):
+        return {"val/one": 1.0}, {}
+
+
+@pytest.mark.parametrize(
+    ("metric", "line"),
+    [
+        (OneNumber, "must return (numbers, arrays), two dictionaries; returned float"),
+        (TwoNumbers, "must return (numbers, arrays), two dictionaries; returned float and float"),
+        (Nameless, "is the first of the list and needs an attribute `headline`: the name of the"),
+    ],
+)
+def test_a_metric_that_is_none_is_named(metric, line, smoke) -> None:
+    build = [{"_target_": f"{__name__}.{metric.__name__}"}]
+    report = run_job(with_values(smoke(), {"evaluation.build": build}))
+    assert report.ended is Ended.FAILED
+    assert report.reason.startswith(f"evaluation.build: {__name__}.{metric.__name__}: {line}")
