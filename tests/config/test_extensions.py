@@ -6,7 +6,6 @@ import math
 import re
 import sys
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -15,11 +14,10 @@ from torch import nn
 
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.identity import run_id
-from scaledrelu.data.reid import ReidSplits
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.create import create
-from scaledrelu.runs.observe import _offered
+from scaledrelu.runs.observe import OFFERED
 from scaledrelu.runs.optimisation import build_optimizer, build_schedule
 from scaledrelu.tables.captions import Subject, components
 from scaledrelu.tables.composer import Composer
@@ -305,10 +303,7 @@ def test_the_page_lists_what_a_metric_may_ask_for() -> None:
     listed, _, _ = PAGE.partition("`__init__` may take any of these by name: ")[2].partition(
         " `__c"
     )
-    splits = MagicMock(spec=ReidSplits)
-    splits.train = []
-    offered = _offered(MagicMock(), MagicMock(), MagicMock(), splits)
-    assert set(re.findall(r"`(\w+)`", listed)) == {*offered, "autocast"}
+    assert set(re.findall(r"`(\w+)`", listed)) == set(OFFERED)
 
 
 def test_a_profile_may_share_the_sizes_of_another(conf: Path) -> None:
