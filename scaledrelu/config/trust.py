@@ -6,7 +6,7 @@ Decides by name alone; ``runs/create.py`` looks at what the name stands for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,22 +81,31 @@ def find_untrusted(config: Any, *, trust: Sequence[str] = ()) -> Iterator[Untrus
         yield Untrusted(key, target, modules, to_trust)
 
 
-def find_targets(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def find_targets(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield (dotted key, target) of every ``_target_``.
+
+    Args:
+        value: plain values of a configuration, or a part of them.
+    """
+    for key, build in find_builds(value):
+        yield f"{key}.{TARGET}" if key else TARGET, build[TARGET]
+
+
+def find_builds(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (dotted key, dictionary) of all that has a ``_target_``, outer ones first.
 
     Args:
         value: plain values of a configuration, or a part of them.
         path: dotted key of that part.
     """
     if isinstance(value, dict):
+        if TARGET in value:
+            yield path, value
         for key, item in value.items():
-            below = f"{path}.{key}" if path else str(key)
-            if key == TARGET:
-                yield below, item
-            yield from find_targets(item, below)
+            yield from find_builds(item, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
-            yield from find_targets(item, f"{path}[{number}]")
+            yield from find_builds(item, f"{path}[{number}]")
 
 
 def _is_trusted(target: Any, modules: Sequence[str]) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from scaledrelu.config.evaluation import REPORTED
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.run import RunConfig, plain
+from scaledrelu.config.trust import find_builds
 from scaledrelu.errors import ConfigError
 from scaledrelu.runs.create import check_build, check_layer, target_of
 from scaledrelu.runs.optimisation import build_fall
@@ -31,7 +32,7 @@ def unresolved(config: RunConfig) -> str | None:
     Args:
         config: the run's configuration, whose targets may be called.
     """
-    for key, build in _builds(plain(config)):
+    for key, build in find_builds(plain(config)):
         own = {name: value for name, value in build.items() if name not in NO_ARGUMENT.get(key, ())}
         try:
             _check(key.partition("[")[0], own)
@@ -77,15 +78,3 @@ def _check_stem(config: RunConfig) -> None:
             raise
         except Exception as error:  # the run meets it again, and tells its line and traceback
             log.debug("the stem cannot be made: %s", error)
-
-
-def _builds(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield (dotted key, dictionary) of all that has a ``_target_``."""
-    if isinstance(value, dict):
-        if TARGET in value:
-            yield path, value
-        for key, item in value.items():
-            yield from _builds(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _builds(item, f"{path}[{number}]")
