@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaledrelu.config.places import ROOT
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.files import write_atomic
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from scaledrelu.engine.distributed import Ranks
 
 PACKAGE = Path(__file__).resolve().parents[1]
-CHECKOUT = PACKAGE.parent
 DOING = {  # function -> what a run does in it; the innermost one counts
     "open_data": "opening the data",
     "build_task": "building the model",
@@ -136,8 +136,8 @@ def in_one_line(error: BaseException) -> str:
         if path.is_relative_to(PACKAGE):
             doing = DOING.get(frame.f_code.co_name, doing)
             place = f"{path.relative_to(PACKAGE)}:{line}"
-        elif path.is_relative_to(CHECKOUT) and not LIBRARIES & set(path.parts):
-            place = f"{path.relative_to(CHECKOUT)}:{line}"
+        elif path.is_relative_to(ROOT) and not LIBRARIES & set(path.parts):
+            place = f"{path.relative_to(ROOT)}:{line}"
     where = f"{f'while {doing}' if doing else 'in'} ({place}): " if place else ""
     return f"{where}{type(error).__name__}: {_first_line(error)}"
 

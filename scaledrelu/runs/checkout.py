@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from scaledrelu.config.places import ROOT
+
 EDITED = "-dirty"  # behind a commit from which files differ
 # Lists files that git neither has nor ignores. What runs read and write is no code.
 CODE = ("*.py", "conf", ":(exclude)results", ":(exclude)data")

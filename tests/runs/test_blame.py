@@ -201,7 +201,7 @@ def fails(code: str, path: Path, **names: Any) -> Callable[[], None]:
     ],
 )
 def test_an_error_in_code_of_ones_own_names_its_line_and_what_the_run_did(beside, place) -> None:
-    inner = fails("raise NameError('nn')", blame.CHECKOUT / beside)
+    inner = fails("raise NameError('nn')", blame.ROOT / beside)
     outer = fails("inner()", blame.PACKAGE / "runs" / "build.py", inner=inner)
     try:
         outer()
