@@ -151,6 +151,7 @@ def provenance(
         "parameters": sum(p.numel() for p in job.training.task.backbone.parameters()),
         "steps": job.training.schedule.total_steps,
         **versions(),
+        "commit": job.training.commit,  # as it started: files may have been edited since
         **skipped_images(shares),
     }
 

@@ -1,4 +1,4 @@
-"""Where and with which versions a run was made: devices, software, commit, and bad images."""
+"""Where and with which versions a run was made: devices, software, and bad images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import torch
 from scaledrelu.config.launch import visible_cores
 from scaledrelu.data.datasets import Splits
 from scaledrelu.engine.distributed import World
-from scaledrelu.runs.checkout import git_commit
 from scaledrelu.text import plural
 
 LISTED = 100  # names of bad images in a result; the count is always complete
@@ -73,18 +72,14 @@ def device_name(device: torch.device) -> str:
     return f"CPU {_processor()}, {plural(visible_cores(), 'core')}"
 
 
-def versions() -> dict[str, Any]:
-    """Return the versions of the libraries that compute, and the commit of this checkout.
-
-    The commit ends in ``-dirty`` where code differs from it, or lies here without being in git.
-    """
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that compute."""
     import timm
 
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": timm.__version__,
-        "commit": git_commit(),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scaledrelu.runs import provenance
+from scaledrelu.runs import checkout, provenance
 from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.provenance import Share, describe_devices, device_name, skipped_images
 from scaledrelu.runs.record import read_result
@@ -78,6 +79,20 @@ def test_a_result_names_the_processor_and_its_cores(smoke) -> None:
     run_job(config)
     text = (folder_of(config) / "result.json").read_text()
     assert json.loads(text)["provenance"]["device"] == device_name(torch.device("cpu"))
+
+
+def test_a_result_names_the_commit_that_trained_it_though_files_change_meanwhile(
+    smoke, monkeypatch
+) -> None:
+    asked = count()
+
+    def git(command: str, *_: str, limit_s: float) -> str:
+        return f"commit {next(asked)}" if command == "describe" else ""
+
+    monkeypatch.setattr(checkout, "_git", git)
+    config = smoke("launch.device=cpu", "model.depth=1")
+    run_job(config)
+    assert read_result(folder_of(config)).provenance["commit"] == "commit 0"
 
 
 @pytest.mark.parametrize(
