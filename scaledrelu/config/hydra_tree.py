@@ -59,8 +59,9 @@ class Tree:
             return values
         config = OmegaConf.create(self.values, flags={"struct": True})
         try:
-            for key, value in changes:
-                OmegaConf.update(config, key, value, merge=True)
+            with places_in_lists([key for key, _ in changes]):
+                for key, value in changes:
+                    OmegaConf.update(config, key, value, merge=True)
             return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
             raise ConfigError(one_line(error)) from error
@@ -294,11 +295,37 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
     from hydra.errors import HydraException
 
     try:
-        return compose(name, overrides=list(overrides), return_hydra_config=True)
+        with places_in_lists(overrides):
+            return compose(name, overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
     except yaml.YAMLError as error:
         raise ConfigError(yaml_line(error)) from error
+
+
+@contextlib.contextmanager
+def places_in_lists(overrides: Sequence[str]) -> Iterator[None]:
+    """Say which key names a place of a list by a word; OmegaConf reads it as a number, and fails.
+
+    Args:
+        overrides: those that are composed here, or their keys.
+
+    Raises:
+        ConfigError: one line with the key.
+    """
+    try:
+        yield
+    except ValueError as error:
+        word = str(error).partition("invalid literal for int() with base 10: ")[2].strip("'")
+        keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+        place = next((key for key in keys if word and key.endswith(f".{word}")), None)
+        if place is None:
+            raise
+        whole = place.rpartition(".")[0]
+        raise ConfigError(
+            f"{place}: {whole} is a list, whose places are numbers from 0; write "
+            f"{whole}.0=<value>, or set all of it: {whole}=[<value>, ...]"
+        ) from error
 
 
 @contextlib.contextmanager

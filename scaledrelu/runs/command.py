@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from scaledrelu.config.compose import finalize
-from scaledrelu.config.hydra_tree import check_specialisations
+from scaledrelu.config.hydra_tree import check_specialisations, places_in_lists
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.overrides import expand_overrides
 from scaledrelu.config.places import CONF_DIR, expand_home
@@ -171,7 +171,8 @@ class Command:
         status = 0
         searches = is_search(asked.overrides)
         try:
-            with no_trial_after(_was_interrupted) if searches else contextlib.nullcontext():
+            searching = no_trial_after(_was_interrupted) if searches else contextlib.nullcontext()
+            with searching, places_in_lists(asked.overrides):
                 job()
         except SystemExit as ended:  # Hydra's, which has printed the reason
             return EXIT_WRONG_INPUT if ended.code and asked.cfg else int(ended.code or 0)

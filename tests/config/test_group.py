@@ -112,6 +112,11 @@ WRONG = [
         "stem.norm: has no key 'group', since it is not a dictionary; set all of it, e.g. "
         "stem.norm={_target_: <class>, group: <value>}",
     ),
+    (
+        "augment.crop_scale.min=0.1",
+        "augment.crop_scale.min: augment.crop_scale is a list, whose places are numbers from 0; "
+        "write augment.crop_scale.0=<value>, or set all of it: augment.crop_scale=[<value>, ...]",
+    ),
     ("seed=", "seed"),
     ("stem=[conv", "cannot parse 'stem=[conv'"),
 ]

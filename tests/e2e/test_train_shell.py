@@ -150,6 +150,8 @@ def real_shell(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -
         ("~nope", "'nope' does not exist"),
         ("~stem", "stem.label"),
         ("+nope=1", "no such key 'nope'"),
+        ("augment.crop_scale.min=0.1", "augment.crop_scale is a list"),
+        ("-m augment.crop_scale.min=0.1,0.2", "augment.crop_scale is a list"),
         ("+stem=conv", "stem"),
         ("stem@model=conv", "stem@model"),
         ("stem=null", "stem is a group"),

@@ -26,11 +26,11 @@ BAD = {"train/a/1.png", "train/b/30.png", "val/a/0.png", "val/b/1.png"}
 def damaged(tmp_path: Path) -> Path:
     """A folder data set; two images of each split are no images."""
     rng = np.random.RandomState(0)
-    for split, count in (("train", 40), ("val", 4)):
+    for split, number in (("train", 40), ("val", 4)):
         for name in ("a", "b"):
             folder = tmp_path / "images" / split / name
             folder.mkdir(parents=True)
-            for i in range(count):
+            for i in range(number):
                 pixels = rng.randint(0, 256, (16, 16, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     for name in BAD:
