@@ -149,18 +149,20 @@ def fit_strides(strides: Sequence[int], patch_size: int, *, shrink: bool) -> tup
         shrink: let trailing strides fall to 1, from the right, until they fit the patch.
 
     Raises:
-        ConfigError: if the strides do not fit and ``shrink`` is off.
+        ConfigError: if the strides do not fit and ``shrink`` is off, or would not fit a larger
+            patch of the same kind either: 3 fits neither 4 nor 16.
     Source: Algorithm 1 (2,1,1,8), Table 3 (2,2,2,2); shrinking is the mini protocol's rule.
     """
-    fitted = list(strides)
+    fitted, product = list(strides), math.prod(strides)
+    fits_larger = patch_size**product.bit_length() % product == 0  # no other prime factors
     for index in reversed(range(len(fitted))):
         if patch_size % math.prod(fitted) == 0:
             break
-        if not shrink:
+        if not (shrink and fits_larger):
             raise ConfigError(
-                f"stem.strides={list(strides)}: their product {math.prod(strides)} does not divide "
-                f"model.patch_size={patch_size}; choose strides whose product divides it, or set "
-                "stem.shrink=true"
+                f"stem.strides={list(strides)}: their product {product} does not divide "
+                f"model.patch_size={patch_size}; choose strides whose product divides it"
+                f"{', or set stem.shrink=true' if fits_larger else ''}"
             )
         fitted[index] = 1
     return tuple(fitted)

@@ -63,6 +63,11 @@ WRONG = [
     ("stem.tail=[bn]", "allowed: batch, layernorm, relu, gelu, scaled_relu"),
     ("precision.autocast=half", "allowed: none, fp16, bf16"),
     ("stem=conv stem.strides=[3,1,1] profile=paper", "patch"),
+    (
+        "stem=conv stem.strides=[3,1,1]",  # profile=paper refuses it, too
+        "stem.strides=[3, 1, 1]: their product 3 does not divide model.patch_size=4; choose "
+        "strides whose product divides it",
+    ),
     ("batch.group=48", "batch.group"),
     (
         "batch.total=7",
