@@ -71,7 +71,7 @@ def limits_sentence(judged: Sequence[Judged]) -> str:
         return ""
     numbers = [str(len(changed(judged, ratio))) for ratio in others]
     return (
-        f"If the crash limit, {own:g} times the loss of a uniform guess, were "
+        f"The crash limit is {own:g} times the loss of a uniform guess; with "
         f"{_either([f'{ratio:g}' for ratio in others])} times, {_either(numbers)} verdicts would "
         "change."
     )

@@ -36,8 +36,8 @@ def readme_section(judged: Sequence[Judged], profile: str) -> str:
     rows = [[o.says, _in_short(o), o.papers_verdict] for o in judged if o.is_headline]
     folder = f"results/published/{profile}"
     about = (
-        f"{decided_text(judged)} [All claims]({folder}/{CLAIMS}.md), with their cells, intervals "
-        "and tests; the main ones:"
+        f"{decided_text(judged)} The main claims follow; the [page of all claims]"
+        f"({folder}/{CLAIMS}.md) adds their cells, intervals and tests."
     )
     below = " ".join(filter(None, (chance_text(judged), limits_sentence(judged))))
     return "\n\n".join(filter(None, (about, markdown_table(HEADERS, rows), below)))
