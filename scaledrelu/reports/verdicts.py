@@ -54,7 +54,7 @@ def verdicts(table: PublishedTable) -> Verdicts:
             where = f"{order.block}, `{order.metric}`" if _is_several(table) else order.block
             found.fails.append(
                 f"Order of the rows of {where}: tau-b {signed(order.tau, 2)} over "
-                f"{order.num_rows} rows, no closer to the paper's than a constant guess (0)."
+                f"{order.num_rows} rows, no closer to the paper's order than a constant guess (0)."
             )
     return found
 
@@ -96,13 +96,13 @@ def _about_crashes(table: PublishedTable, found: Verdicts) -> None:
     lost = [row for row in theirs if not row.is_crash]
     new = [row for row in done if row.is_crash and not row.line.crashes_in_paper]
     if lost:
-        head = f"Crashes of the paper that do not happen here: {len(lost)} of {len(theirs)}"
+        head = f"Crashes in the paper but not here ({len(lost)} of {len(theirs)})"
         found.fails.append(_listed(head, lost, names))
     if new:
-        head = f"Crashes here where the paper has a number: {plural(len(new), 'row')}"
+        head = f"Crashes here where the paper has a number ({plural(len(new), 'row')})"
         found.fails.append(_listed(head, new, names))
     if both:
-        head = f"Crashes of the paper that happen here too: {len(both)} of {len(theirs)}"
+        head = f"Crashes in the paper and here ({len(both)} of {len(theirs)})"
         found.holds.append(_listed(head, both, names))
     _about_agreement(crash_count(table), found)
     _about_undecided_crashes(rows, found)
@@ -113,26 +113,27 @@ def _about_agreement(count: CrashCount, found: Verdicts) -> None:
         return
     if not count.paper_crashes and not count.only_ours:
         found.holds.append(
-            f"None of the {plural(count.total, 'row')} crashes, here or in the paper, which "
-            f"{GUESS} says as well."
+            f"None of the {plural(count.total, 'row')} crashes here or in the paper; {GUESS} is "
+            "right as well."
         )
         return
     text = (
-        f"Crash or no crash is as in the paper in {count.alike} of {plural(count.total, 'row')}; "
+        f"Crash or no crash agrees with the paper in {count.alike} of "
+        f"{plural(count.total, 'row')}; "
         f"{GUESS} is right in {count.never}"
     )
     if count.alike > count.never:
         found.holds.append(f"{text}.")
     else:
         better = "no better" if count.alike == count.never else "worse"
-        found.fails.append(f"{text}: mini is {better} than the guess.")
+        found.fails.append(f"{text}, so mini is {better} than the guess.")
 
 
 def _about_undecided_crashes(rows: Sequence[CrashRow], found: Verdicts) -> None:
     split = [row for row in rows if 0 < row.line.n_crash < row.line.n]
     if split:
         lost = [row for row in split if row.line.crashed_starts]
-        more = f" Of these, in {where_text(lost)} some could not start." if lost else ""
+        more = f" Some of these seeds could not start: {where_text(lost)}." if lost else ""
         found.open.append(f"Some seeds crash and others do not in {where_text(split)}.{more}")
     undone = [row for row in rows if not row.line.status.done]
     if undone:
@@ -153,8 +154,8 @@ def _crashes_text(line: Line) -> str:
         return text
     n_crash, n = line.started
     return (
-        f"{text} ({len(line.crashed_starts)} could not start, since its pre-training crashed; of "
-        f"those that ran {n_crash} of {n})"
+        f"{text} ({len(line.crashed_starts)} could not start after a crashed pre-training; "
+        f"{n_crash} of the {n} that ran crashed)"
     )
 
 
@@ -230,7 +231,7 @@ def _leanings(own: Sequence[Comparison]) -> str:
     parts = [
         f"{told.count(outcome)} {outcome}" for outcome in (PairOutcome.REVERSED, PairOutcome.ALIKE)
     ]
-    return f" (by their means alone {', '.join(parts)})"
+    return f" (by the means alone: {', '.join(parts)})"
 
 
 def _strongest(
@@ -245,7 +246,7 @@ def _strongest(
     ]
     pairs.sort(key=lambda item: -abs(item[0].ours))
     most = len(pairs) if own[0].kind is Kind.BASE else MOST_NAMED
-    among = ", among them the largest" if len(pairs) > most else ""
+    among = "; the largest" if len(pairs) > most else ""
     return _nested(f"{head}{among}:", [_told(table, *item) for item in pairs[:most]])
 
 
@@ -262,7 +263,7 @@ def _told(table: PublishedTable, pair: Pair, comparison: Comparison) -> str:
     upper, lower = (pair.one, pair.other)[::sign]
     same = [name for name in names if upper.labels[name] == lower.labels[name]]
     own = [name for name in names if name not in same]
-    shared = f" with {labels_text(upper, same)}" if same else ""
+    shared = f", both with {labels_text(upper, same)}" if same else ""
     rows = f"{row_text(upper, own)} above {row_text(lower, own)}"
     return f"{place}{rows}{shared}: {_size(pair, sign)}"
 

@@ -30,28 +30,30 @@ HEAD = """# What reproduces, what does not, and what mini cannot decide
 
 Made from the CSVs in `results/published/mini/` by `make publish`; do not edit it by hand.
 
-The tables below are those of the mini profile: the paper's experiments made small enough for a CPU,
-with handwritten digits in place of ImageNet-1k, drawn people in place of photographs (Table 4), and
-small models. That is another experiment than the paper's: accuracies cannot be compared, only what
-crashes and which row comes before which. {seeds}
-The results depend on the type of the processor, above all near the edge of stability: the head of
-every report names the devices behind it. How rows are judged is explained in
-[reports.md](reports.md); in short:
+These are the tables of the mini profile: the paper's experiments made small enough for a CPU, with
+handwritten digits in place of ImageNet-1k, drawn people in place of photographs (Table 4), and
+small models. This is another experiment than the paper's: do not compare accuracies, but only which
+rows crash and how rows are ordered. {seeds}
+The results depend on the type of the processor, above all near the edge of stability; the head of
+every report names the devices behind it. [reports.md](reports.md) explains how rows are judged. In
+short:
 
-- A row counts as a crash if more than half of its finished seeds crashed. In a mean, a crashed run
-  counts with the value that it ended at; one without a value (its loss was no longer finite before
-  it was evaluated, or it could not start because its pre-training crashed) is in no mean.
-- A block is what the paper prints as one group of rows. Pairs of rows are counted where the paper
-  prints two different numbers: a row and the base row of its block; two other rows of a block; two
-  rows of different blocks, trained by the same method, that agree in every label but those that
-  tell the blocks apart. The pairs of a block share rows, so their counts are not independent.
-- A pair is decided where the 95 % interval of our difference over paired seeds excludes zero and
-  the difference is not smaller than the validation images can resolve; it is then as in the paper
-  or the other way round. Seeds with a value in both rows are paired; where there are fewer than
-  three, their number is printed. Up to one in twenty pairs without any true difference is decided
-  by chance.
-- Tau-b says how alike the rows of a block are ordered: 1 as in the paper, -1 in reverse, 0 by a
-  constant guess. It looks at the means alone, not at how sure they are."""
+- **Crashes:** a row counts as a crash if more than half of its finished seeds crashed. In a mean, a
+  crashed run counts with the value that it ended at. A run without a value is in no mean: its loss
+  was no longer finite before it was evaluated, or it could not start because its pre-training
+  crashed.
+- **Pairs:** a block is a group of rows in the paper's table. We compare pairs of rows for which the
+  paper prints two different numbers: a row and the base row of its block; two other rows of a
+  block; two rows of different blocks, trained by the same method, that agree in every label except
+  those that tell the blocks apart. The pairs of a block share rows, so their counts are not
+  independent.
+- **Decided pairs:** a pair is decided if the 95 % interval of our difference over paired seeds
+  excludes zero and the validation images can resolve the difference. It is then "as in the paper"
+  or "the other way round". Seeds with a value in both rows are paired; if they are fewer than
+  three, their number is printed. Of pairs without any true difference, up to one in twenty is
+  decided by chance.
+- **Tau-b** compares the order of a block's rows with the paper's: 1 for the same order, -1 for the
+  reverse, 0 for a constant guess. It uses the means alone, not how sure they are."""
 NOTHING = "Nothing that mini decides."
 
 
@@ -138,12 +140,12 @@ def _crashed_starts(tables: Sequence[PublishedTable]) -> str:
     for start in starts:
         behind = [(t, [row for row in own if start in row.line.crashed_starts]) for t, own in rows]
         named = [f"{title}, {where_text(own)}" for title, own in behind if own]
-        places.append(f"`{start}`: {'; '.join(named)}.")
+        places.append(f"These would start from `{start}`: {'; '.join(named)}.")
     ran = [line.started for line in every if line.crashes_in_paper and line.started[1]]
     both = sum(2 * n_crash > n for n_crash, n in ran)
     return (
-        " Where a pre-training crashed, no run can start from it, and each that would have counts "
-        f"as a crash. {' '.join(places)} Without those that could not start, {both} of {len(ran)} "
+        " If a pre-training crashed, the runs that should start from it cannot, and count as "
+        f"crashes. {' '.join(places)} Without the runs that could not start, {both} of {len(ran)} "
         "crashes of the paper happen here."
     )
 

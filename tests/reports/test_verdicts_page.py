@@ -58,16 +58,16 @@ def test_crashes_are_told_by_row_and_beside_the_guess_that_nothing_crashes(tmp_p
     write_csv(tmp_path, [{"paper": p, **o} for p, o in zip(papers, ours, strict=True)])
     fails, holds, undecided, _ = sections(tmp_path)
     assert fails == [
-        "- Crashes of the paper that do not happen here: 1 of 2:",
+        "- Crashes in the paper but not here (1 of 2):",
         "  - s2 (row 2): 1 of 3 seeds crashed",
-        "- Crashes here where the paper has a number: 1 row:",
+        "- Crashes here where the paper has a number (1 row):",
         "  - s3 (row 3): 3 of 3 seeds crashed",
         # the row without a run is left out: rows 1 and 4 agree; rows 3 and 4 have a number
-        '- Crash or no crash is as in the paper in 2 of 4 rows; the constant guess "never a crash" '
-        "is right in 2: mini is no better than the guess.",
+        '- Crash or no crash agrees with the paper in 2 of 4 rows; the constant guess "never a '
+        'crash" is right in 2, so mini is no better than the guess.',
     ]
     assert holds == [
-        "- Crashes of the paper that happen here too: 1 of 2:",
+        "- Crashes in the paper and here (1 of 2):",
         "  - s1 (row 1): 2 of 3 seeds crashed",
     ]
     assert undecided[:2] == [
@@ -81,15 +81,15 @@ def test_crashes_are_told_by_row_and_beside_the_guess_that_nothing_crashes(tmp_p
     ("ours", "place", "said"),
     [
         ([3, 0, 0], 1, 'in 3 of 3 rows; the constant guess "never a crash" is right in 2.'),
-        ([0, 2, 0], 0, "in 1 of 3 rows; the constant guess \"never a crash\" is right in 2: mini "
-         "is worse than the guess."),
+        ([0, 2, 0], 0, "in 1 of 3 rows; the constant guess \"never a crash\" is right in 2, so "
+         "mini is worse than the guess."),
     ],
 )  # fmt: skip
 def test_agreement_counts_for_us_only_where_it_beats_the_guess(tmp_path, ours, place, said):
     papers = ["crash", 80.0, 80.0]
     write_csv(tmp_path, [{"paper": p, **crashed(n)} for p, n in zip(papers, ours, strict=True)])
     found = sections(tmp_path)
-    assert f"- Crash or no crash is as in the paper {said}" in found[place]
+    assert f"- Crash or no crash agrees with the paper {said}" in found[place]
     assert not any("Crash or no crash" in line for line in found[1 - place])
 
 
@@ -97,8 +97,8 @@ def test_a_table_without_any_crash_agrees_and_says_that_a_guess_does_too(tmp_pat
     write_csv(tmp_path, [{}, {}])
     fails, holds, undecided, _ = sections(tmp_path)
     assert holds == [
-        '- None of the 2 rows crashes, here or in the paper, which the constant guess "never a '
-        'crash" says as well.'
+        '- None of the 2 rows crashes here or in the paper; the constant guess "never a crash" is '
+        "right as well."
     ]
     assert fails == ["- Nothing that mini decides."]
     assert undecided == ["- Nothing that mini decides.", ""]
@@ -131,7 +131,7 @@ def test_differences_to_the_base_row_are_those_of_the_csv(tmp_path):
         "  - s2 (row 2): +4.0 +/- 1.2 here, +1.0 in the paper",
     ]
     assert undecided[0] == (
-        "- Against the base row: 2 of 4 pairs are undecided (by their means alone 0 the other way "
+        "- Against the base row: 2 of 4 pairs are undecided (by the means alone: 0 the other way "
         "round, 1 as in the paper)."
     )
     assert "| against the base row | b | 4 | 1 | 1 | 2 |" in counts
@@ -153,13 +153,13 @@ def test_pairs_of_a_block_are_judged_over_the_seeds_that_both_rows_have(tmp_path
         "  - s1 (row 1) above s2 (row 2): +5.0 +/- 2.5 here, +1.0 in the paper",
     ]
     assert undecided[0] == (
-        "- Two rows of a block: 2 of 3 pairs are undecided (by their means alone 1 the other way "
+        "- Two rows of a block: 2 of 3 pairs are undecided (by the means alone: 1 the other way "
         "round, 1 as in the paper)."
     )
     # means 35, 47.25, 31 beside 81, 80, 82: every pair reversed but rows 2 and 3
     assert fails == [
-        "- Order of the rows of b: tau-b -1.00 over 3 rows, no closer to the paper's than a "
-        "constant guess (0)."
+        "- Order of the rows of b: tau-b -1.00 over 3 rows, no closer to the paper's order "
+        "than a constant guess (0)."
     ]
     assert "| two rows of a block | b | 3 | 0 | 1 | 2 |" in counts
 
@@ -170,7 +170,7 @@ def test_of_many_pairs_the_largest_differences_are_named(tmp_path):
     write_csv(tmp_path, rows)
     _, holds, *_ = sections(tmp_path)
     assert holds[1:] == [
-        "- Two rows of a block: 10 of 10 pairs are as in the paper, among them the largest:",
+        "- Two rows of a block: 10 of 10 pairs are as in the paper; the largest:",
         "  - s5 (row 5) above s1 (row 1): +40.0 +/- 0.0 here, +4.0 in the paper",
         "  - s4 (row 4) above s1 (row 1): +30.0 +/- 0.0 here, +3.0 in the paper",
         "  - s5 (row 5) above s2 (row 2): +30.0 +/- 0.0 here, +3.0 in the paper",
@@ -246,7 +246,8 @@ def test_rows_of_two_blocks_meet_at_the_same_setting(tmp_path):
     _, holds, _, counts = sections(tmp_path)
     assert holds[1:] == [
         "- Same setting in two blocks: 1 of 1 pair is as in the paper:",
-        "  - ViT_c (row 3) above ViT_p (row 2) with lr 1e-3: +5.0 +/- 2.5 here, +2.0 in the paper",
+        "  - ViT_c (row 3) above ViT_p (row 2), both with lr 1e-3: +5.0 +/- 2.5 here, +2.0 in the "
+        "paper",
     ]
     assert "| same setting in two blocks | p / c | 1 | 0 | 1 | 0 |" in counts
 
@@ -284,13 +285,13 @@ def test_metrics_of_the_same_runs_count_once_and_data_sets_apart(tmp_path):
     write_csv(tmp_path, rows)
     fails, holds, undecided, _ = sections(tmp_path)
     assert fails[:4] == [
-        "- Crashes of the paper that do not happen here: 1 of 2:",
+        "- Crashes in the paper but not here (1 of 2):",
         "  - market: s1 (row 1): 1 of 3 seeds crashed",
-        "- Crashes here where the paper has a number: 1 row:",
+        "- Crashes here where the paper has a number (1 row):",
         "  - msmt: s2 (row 2): 3 of 3 seeds crashed",
     ]
     assert holds[:2] == [
-        "- Crashes of the paper that happen here too: 1 of 2:",
+        "- Crashes in the paper and here (1 of 2):",
         "  - msmt: s1 (row 1): 3 of 3 seeds crashed",
     ]
     assert undecided[0] == "- Some seeds crash and others do not in rows 1-2 (market)."
@@ -308,15 +309,15 @@ def test_runs_that_could_not_start_are_told_from_those_that_crashed(tmp_path):
     ]
     write_csv(tmp_path, rows)
     fails, holds, undecided, _ = sections(tmp_path)
-    lost = "(1 could not start, since its pre-training crashed; of those that ran"
+    lost = "(1 could not start after a crashed pre-training;"
     assert holds[:2] == [
-        "- Crashes of the paper that happen here too: 1 of 2:",
-        f"  - s1 (row 1): 2 of 3 seeds crashed {lost} 1 of 2)",
+        "- Crashes in the paper and here (1 of 2):",
+        f"  - s1 (row 1): 2 of 3 seeds crashed {lost} 1 of the 2 that ran crashed)",
     ]
-    assert fails[1] == f"  - s2 (row 2): 1 of 3 seeds crashed {lost} 0 of 2)"
+    assert fails[1] == f"  - s2 (row 2): 1 of 3 seeds crashed {lost} 0 of the 2 that ran crashed)"
     assert undecided[0] == (
-        "- Some seeds crash and others do not in rows 1-2. Of these, in rows 1-2 some could not "
-        "start."
+        "- Some seeds crash and others do not in rows 1-2. Some of these seeds could not start: "
+        "rows 1-2."
     )
 
 
@@ -326,9 +327,9 @@ def test_the_overview_names_a_pre_training_whose_crash_counts_in_several_rows(tm
     write_csv(tmp_path, [{}, {**crashed(1), **note}], name="table9")
     overview, *_ = results_page(tmp_path).partition("\n\n## Table 8")
     assert overview.endswith(
-        "\n\nA row that two tables share counts in each of them. Where a pre-training "
-        "crashed, no run can start from it, and each that would have counts as a crash. "
-        "`dino-00000000000a`: Table 8, rows 1-2; Table 9, row 2. Without those that could not "
+        "\n\nA row that two tables share counts in each of them. If a pre-training crashed, the "
+        "runs that should start from it cannot, and count as crashes. These would start from "
+        "`dino-00000000000a`: Table 8, rows 1-2; Table 9, row 2. Without the runs that could not "
         "start, 0 of 1 crashes of the paper happen here."
     )
 
@@ -370,7 +371,7 @@ def test_the_head_says_how_many_seeds_there_are(tmp_path):
 def test_the_head_says_which_crashed_runs_are_in_no_mean(tmp_path):
     write_csv(tmp_path, [{}])
     head = " ".join(results_page(tmp_path).split())
-    assert "a crashed run counts with the value that it ended at; one without a value" in head
+    assert "a crashed run counts with the value that it ended at. A run without a value" in head
     assert "is in no mean" in head
 
 
