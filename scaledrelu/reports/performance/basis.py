@@ -73,10 +73,10 @@ def speeds(groups: Sequence[Group], records: Records) -> list[str]:
     processes = [f"{count} process{'' if count == 1 else 'es'}" for count in counts]
     return [
         "## Speeds",
-        f"Images a second of one {records.card}: steps in the precision of the recipe. DINO's "
-        "images have ten crops each.",
+        f"Images a second that one {records.card} trains on, in the precision of the recipe. Each "
+        "of DINO's images has ten crops.",
         markdown_table(("steps", "stem", "official", "basis", "ours", "basis", "floor"), steps),
-        "Images a second from JPEG files to batches, by loader processes of one GPU:",
+        "Images a second that the loader processes of one GPU turn from JPEG files into batches:",
         markdown_table(("path", *processes, "basis of the last"), loaders),
     ]
 
@@ -99,11 +99,11 @@ def example(configs: Sequence[RunConfig], records: Records) -> list[str]:
         "## One run, written out",
         f"DeiT-S with a conv-stem and AdamW trains on {config.run_epochs} x "
         f"{training.images / config.run_epochs:,.0f} = {training.images / 1e6:,.1f} million "
-        f"images. Its steps make {step.likely:,.0f} images a second and GPU, times {share} for "
-        f"{config.launch.nproc} GPUs together; its {processes} loader "
-        f"processes make {data.likely:,.0f}. The lower rate decides: {training.images:,.0f} / "
-        f"{decides:,.0f} / 3600 = {hours:.1f} GPU-hours, and {cost.hours.likely - hours:.1f} for "
-        f"{evaluations.images / 1e6:.0f} million images of evaluations.",
+        f"images. Its steps process {step.likely:,.0f} images a second on one GPU, times {share} "
+        f"because {config.launch.nproc} GPUs train together; the {processes} loader processes of a "
+        f"GPU make {data.likely:,.0f}. The lower rate decides: {training.images:,.0f} / "
+        f"{decides:,.0f} / 3600 = {hours:.1f} GPU-hours. Evaluations on "
+        f"{evaluations.images / 1e6:.0f} million images add {cost.hours.likely - hours:.1f}.",
     ]
 
 
@@ -121,19 +121,15 @@ def basis(groups: Sequence[Group], records: Records) -> list[str]:
     return [
         "## What rests on what",
         markdown_table(("number", "is"), rows),
-        f"The rate that decides the training is, in the {len(of_ours)} runs of ours: {kinds}.",
-        f"**No published row measures**: {'; '.join(_unmeasured(groups, records))}; more than one "
-        f"GPU; more loader processes than {records.processes} or those of several GPUs side by "
-        "side; disks (all files lay in memory); a whole run. Some steps were timed by hand in one "
-        "round ([gpu.md](gpu.md)), which no number here rests on.",
-        "**Left out**: starting a run, decoding what it keeps in memory, compiling, checkpoints; "
-        f"what the GPU does to images before a step, {_augmentation(groups, records)}; label maps "
-        "for VOLO, which its authors publish (making them anew is a forward pass of a large "
-        "teacher over ImageNet); k-NN of the official scripts, which is a command of its own, "
-        "where ours runs it twice per pre-training; the 800 epochs behind the released DINO "
-        "weights that Tables 6 and 7 start from; further seeds.",
-        "For comparison, published: DINO's README says 1.75 days on 8 GPUs of its time for one "
-        "ViT-S/16 of 100 epochs, 336 GPU-hours.",
+        f"Basis of the rate that decides the training, in our {len(of_ours)} runs: {kinds}.",
+        "**No published row measures:**",
+        _bullets(_unmeasured(groups, records)),
+        "Some steps were timed by hand in one round ([gpu.md](gpu.md)); no number here rests on "
+        "them.",
+        "**Left out:**",
+        _bullets(_left_out(groups, records)),
+        "For comparison: DINO's README says that one ViT-S/16 of 100 epochs took 1.75 days on 8 "
+        "GPUs of its time, which is 336 GPU-hours.",
     ]
 
 
@@ -144,32 +140,33 @@ def _basis_of_steps(records: Records) -> list[tuple[str, str]]:
     return [
         (
             "a step of ours, and the official step",
-            f"measured on one {records.card} ([rows]({bench})), a batch of one group, nothing else "
-            "in the loop. The official step is a plain loop with timm's defaults (NCHW, no fused "
-            "optimizer, the loss read at every step), not the scripts themselves; of two rows "
-            "about one step the faster, in the range of both",
+            f"measured on one {records.card} ([rows]({bench})), with the batch of one group and "
+            "nothing else in the loop. The official step is a plain loop with timm's defaults "
+            "(NCHW, no fused optimizer, the loss read at every step), not the scripts themselves. "
+            "Where two rows are about one step, the faster counts and the range covers both",
         ),
         (
             "a step with another stem of the same kind",
-            f"the measured one, {NEAR:.0%} either way",
+            f"the rate of the measured step, {NEAR:.0%} either way",
         ),
         (
             "any other step",
-            "modelled: the measured operations a second of the nearest step, over its own "
-            "operations, which are counted. The range is the same where a step of the recipe is "
-            "measured, else that of all measured steps and as much beyond it",
+            "modelled: the operations a second of the nearest measured step, divided by the "
+            f"counted operations of this one. The range is {NEAR:.0%} either way if a step of the "
+            f"recipe is measured, else from {NEAR:.0%} below the slowest measured step to "
+            f"{NEAR:.0%} above the fastest",
         ),
         (
             "a compiled step",
-            "measured where the table of that card has it, with CUDA graphs, or the measured one "
-            f"with another stem of the same kind, {NEAR:.0%} either way; with SAM half the rate of "
-            f"the same step without, {NEAR:.0%} either way; else modelled: what those gain that "
-            f"were measured both ways, in a range from nothing to {NEAR:.0%} more. VOLO's is not "
-            "compiled ([gpu.md](gpu.md))",
+            "with CUDA graphs. Measured if that card's table has it, or the measured step with "
+            f"another stem of the same kind, {NEAR:.0%} either way. With SAM: half the rate of the "
+            f"same step without SAM, {NEAR:.0%} either way. Otherwise modelled: the uncompiled "
+            f"step with the gain of those measured both ways, from no gain to {NEAR:.0%} more. "
+            "VOLO's step is not compiled ([gpu.md](gpu.md))",
         ),
         (
             "steps in fp32 (linear evaluation)",
-            f"modelled: {middle} TFLOP/s ({slow} to {fast}) of the 67 that NVIDIA's datasheet says",
+            f"modelled: {middle} TFLOP/s ({slow} to {fast}) of the 67 in NVIDIA's datasheet",
         ),
     ]
 
@@ -180,18 +177,18 @@ def _basis_of_loaders(records: Records) -> list[tuple[str, str]]:
     return [
         (
             f"{records.processes} loader processes",
-            "measured on the same machine, for the paths with that word in the table",
+            "measured on the same machine, for the paths that the table calls measured",
         ),
         (
             "fewer of them",
-            f"modelled: one alone is measured; beside {records.processes - 1} others a process "
-            f"keeps {shared_speed(records):.2f} of that, beside fewer more, in proportion. The "
-            "range has all of it and that share",
+            "modelled: one process alone is measured. Beside "
+            f"{records.processes - 1} others it keeps {shared_speed(records):.2f} of its speed; "
+            "beside fewer, proportionally more. The range goes from this share to full speed",
         ),
         (
             "a path that was measured on another machine only",
-            "modelled: as much faster or slower than DeiT's script as there, by the ratio to its "
-            "peer and that of the peers",
+            "modelled: as much faster or slower than DeiT's script as on that machine, by the "
+            "ratio of the path to its peer and of the peer to DeiT's script",
         ),
         (
             "loader processes of the official scripts",
@@ -206,24 +203,42 @@ def _basis_of_the_rest(records: Records) -> list[tuple[str, str]]:
     return [
         (
             "evaluations",
-            "modelled: a forward pass at the operations a second of the step that is not compiled, "
+            "modelled: a forward pass at the operations a second of the uncompiled step, with "
             "decoding as fast as the device path. DeiT without `--dist-eval` and DINO's linear "
-            "evaluation classify all images on every GPU (their code); ours shares them and, where "
-            "memory allows, decodes those for top-1 once a run",
+            "evaluation classify all images on every GPU (their code). Ours shares the images and, "
+            "if memory allows, decodes those for top-1 only once a run. All sides count k-NN twice "
+            "per pre-training, as ours runs it (in DINO's code it is a separate command)",
         ),
         (
             "GPUs together",
-            f"assumed: {likely} of their sum ({low} to {high:g}); never measured",
+            f"assumed: {likely} of the sum of their rates ({low} to {high:g}); never measured",
         ),
         (
             "the floor",
             f"modelled: the operations at {records.peak / 1e12:.0f} TFLOP/s, the fastest large "
-            f"product measured, or the bytes at {BANDWIDTH / 1e12} TB/s (datasheet), whichever "
-            f"takes longer. A block moves a token {MOVES_OF_A_BLOCK:.0f} times in 16 bits, forward "
-            f"and backward, a convolution of the stem its output {MOVES_OF_A_CONVOLUTION:.0f} "
-            "times. Images never wait, GPUs lose nothing together",
+            f"matrix product measured, or the bytes at {BANDWIDTH / 1e12} TB/s (datasheet), "
+            "whichever takes longer. In 16 bits, forward and backward, a block moves each token "
+            f"{MOVES_OF_A_BLOCK:.0f} times and a convolution of the stem moves its output "
+            f"{MOVES_OF_A_CONVOLUTION:.0f} times. Steps never wait for images, and GPUs lose no "
+            "speed together",
         ),
     ]
+
+
+def _left_out(groups: Sequence[Group], records: Records) -> list[str]:
+    """Return what no hour counts."""
+    return [
+        "starting a run, decoding the images that it keeps in memory, compiling, checkpoints",
+        f"what the GPU does to images before a step: {_augmentation(groups, records)}",
+        "label maps for VOLO, which its authors publish (making them anew takes a forward pass of "
+        "a large teacher over ImageNet)",
+        "the 800 epochs behind the released DINO weights that Tables 6 and 7 start from",
+        "further seeds",
+    ]
+
+
+def _bullets(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
 
 
 def _augmentation(groups: Sequence[Group], records: Records) -> str:
@@ -233,7 +248,7 @@ def _augmentation(groups: Sequence[Group], records: Records) -> str:
     shares = (OPERATIONS * 1e-6 * took * rate / batch for took in MICROSECONDS)
     low, high = (f"{share:.0%}" for share in shares)
     return (
-        f"about {OPERATIONS:,} short operations for a batch where it augments (never measured; at "
+        f"about {OPERATIONS:,} short operations per batch if it augments (never measured; at "
         f"{MICROSECONDS[0]} to {MICROSECONDS[1]} microseconds each they would add {low} to {high} "
         "to the step of DeiT-S with the conv-stem)"
     )
@@ -260,7 +275,7 @@ def compiled_steps(config: RunConfig, records: Records) -> int:
 
 
 def _unmeasured(groups: Sequence[Group], records: Records) -> list[str]:
-    """Return the kinds of steps that no row of the card is about."""
+    """Return what no row of the card is about, kinds of steps first."""
     measured = {step.recipe for step in records.ours}
     found = [
         f"{NAMES[group.method, group.sam]} on a GPU"
@@ -270,7 +285,14 @@ def _unmeasured(groups: Sequence[Group], records: Records) -> list[str]:
     if not any(step.sam for step in records.official):
         found.append("SAM with timm's defaults")
     count = compiled_steps(groups[0].configs[0], records)
-    return [*found, f"compiled steps with CUDA graphs in the recipes' precision, except {count}"]
+    return [
+        *found,
+        f"compiled steps with CUDA graphs in the recipes' precision, except {count}",
+        "more than one GPU",
+        f"more than {records.processes} loader processes, or those of several GPUs side by side",
+        "disks (all files lay in memory)",
+        "a whole run",
+    ]
 
 
 def _step_row(group: Group, config: RunConfig, records: Records) -> tuple[str, ...]:

@@ -114,11 +114,11 @@ def _answer(plan: Plan, records: Records, groups: Sequence[Group]) -> list[str]:
         "# What the paper costs in GPU-hours",
         "Written by `make performance` from `conf/` and the rows of "
         f"[{records.path.stem}](../results/published/bench/{records.path.stem}.md); do not edit. "
-        f"The seven tables, one seed, are {len(plan.runs)} distinct runs. **No run was ever "
-        f"trained at this size**: the hours are speeds that were measured for seconds on one "
-        f"{records.card} with {records.processes} cores, or derived from such speeds, times "
-        "images that are counted. In brackets stands the range that what is derived leaves open; "
-        "[what rests on what](#what-rests-on-what) says the rest.",
+        f"The seven tables, with one seed, are {len(plan.runs)} distinct runs. **No run was ever "
+        "trained at this size**: the hours are the counted images divided by speeds. The "
+        f"speeds were measured for seconds on one {records.card} with {records.processes} cores, "
+        "or derived from such measurements. Brackets give the range that a derivation leaves open; "
+        "[what rests on what](#what-rests-on-what) gives the details.",
         markdown_table(
             ("whole paper", "GPU-hours", f"days on {GPUS} GPUs", "share of the first line"), rows
         ),
@@ -144,8 +144,8 @@ def _by_method(groups: Sequence[Group]) -> list[str]:
     head = ("what", "runs", "10^9 images", "official", "official, tuned", "ours", "floor")
     return [
         "## By method",
-        "An image counts once for every pass: in each epoch (twice with SAM) and in each "
-        "evaluation. In the runs of the last column our loader is slower than the steps.",
+        "Images are counted by passes: once per epoch (twice with SAM) and once per evaluation. "
+        "The last column counts the runs in which our loader is slower than the steps.",
         markdown_table((*head, "ours wait for images"), rows),
     ]
 
@@ -170,13 +170,13 @@ def _by_setting(plan: Plan, records: Records) -> list[str]:
     }
     rows = [(text, *_sum(chosen, side, records)) for text, chosen in choices.items()]
     found = _sum(configs, never_waiting(records), records)
-    rows.append(("and images that never wait for the loader", *found))
+    rows.append(("`PROFILE=paper` if it never waited for the loader", *found))
     return [
         "## What settings are worth",
-        "`launch.workers` counts loader processes of one GPU: one for each of its cores where "
-        f"nothing is set, {records.processes} here. Compiled steps that are measured: "
-        f"{compiled_steps(configs[0], records)}. VOLO's host augments in any case: its "
-        "label maps move with the image.",
+        "`launch.workers` is the number of loader processes per GPU; if it is not set, there is "
+        f"one per core, {records.processes} here. Measured compiled steps: "
+        f"{compiled_steps(configs[0], records)}. VOLO's images are always augmented on the host, "
+        "because its label maps move with the image.",
         markdown_table(("ours", "GPU-hours", f"days on {GPUS} GPUs"), rows),
     ]
 
@@ -208,18 +208,18 @@ def _printed(plan: Plan, records: Records) -> list[str]:
     early = sum(hours[name] * (1 - _judged(plan.runs[name])) for name in crashed)
     return [
         "## What is not trained twice",
-        f"If every printed row were trained by itself and every table pre-trained its own DINO, "
-        f"that would be {len(printed)} trainings and {before:,.0f} GPU-hours of ours; as distinct "
-        f"runs they are {len(plan.runs)} and {sum(hours.values()):,.0f}. All lines above count "
-        "distinct runs, those of the official scripts as well.",
-        f"The paper prints `crash` for {len(crashed)} of the distinct runs. Here each is counted "
-        "as if it trained to its end. If each ended where a run that never leaves chance is first "
-        "stopped (warm-up, `divergence.judge_at` and `divergence.patience`), ours would take "
-        f"{early:,.0f} GPU-hours less; so would the official scripts, which exit at a loss that is "
-        "not finite.",
+        "If every printed row were trained separately and every table pre-trained its own DINO, "
+        f"ours would train {len(printed)} times and take {before:,.0f} GPU-hours. The "
+        f"{len(plan.runs)} distinct runs take {sum(hours.values()):,.0f}. All numbers above count "
+        "distinct runs, for the official scripts as well.",
+        f"The paper prints `crash` for {len(crashed)} of the distinct runs. Here each counts as if "
+        "it trained to its end. A run that never leaves chance can be stopped earlier, at a point "
+        "set by warm-up, `divergence.judge_at` and `divergence.patience`. If each of these runs "
+        f"were stopped there, ours would take {early:,.0f} GPU-hours less. The official scripts "
+        "would also take less, because they exit at a loss that is not finite.",
         f"{len(second)} of the runs fine-tune the released DINO weights (Tables 6 and 7). The "
-        "paper does not say for how long; as many epochs as from scratch are assumed, which are "
-        f"{sum(hours[name] for name in second):,.0f} GPU-hours of ours.",
+        "paper does not say for how many epochs. We assume as many as from scratch, which takes "
+        f"ours {sum(hours[name] for name in second):,.0f} GPU-hours.",
     ]
 
 
