@@ -53,7 +53,7 @@ def test_the_page_lists_crashed_runs_and_changed_verdicts_and_the_readme_counts_
     ]
     again = read_claims(tmp_path / "results" / "mini" / "claims.csv")
     assert limits_sentence(again) == (
-        "If the crash limit, 0.9 times the loss of a uniform guess, were 0.85 or 0.95 times, "
+        "The crash limit is 0.9 times the loss of a uniform guess; with 0.85 or 0.95 times, "
         "1 or 1 verdicts would change."
     )
 
