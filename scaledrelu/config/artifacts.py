@@ -110,7 +110,7 @@ def label_artifact(config: RunConfig, conf_dir: Path, compose: ComposeFunction) 
             artifact is damaged.
     """
     making = _making(conf_dir / "artifact" / "token_labels.yaml", "teacher")
-    teacher = compose((*making["teacher"], *_place(config)))
+    teacher = _teacher(config, making["teacher"], compose)
     for name in SAME_IMAGES:
         mine, its = getattr(config.data, name), getattr(teacher.data, name)
         if mine != its:
@@ -229,8 +229,15 @@ def _made_folder(config: RunConfig, artifact_id: str | None, missing: str) -> Pa
     return folder
 
 
-def _place(config: RunConfig) -> list[str]:
-    """Return the overrides that give the teacher the run's profile and data folder."""
-    root = config.data.root
-    place = [f"profile={config.profile.name}"]
-    return place if root is None else [*place, f"data.root={quoted(root)}"]
+def _teacher(config: RunConfig, options: Sequence[str], compose: ComposeFunction) -> RunConfig:
+    """Return the teacher at the run's profile, on the images in the run's folder if it can be."""
+    options, root = (*options, f"profile={config.profile.name}"), config.data.root
+    if root is None:
+        return compose(options)
+    try:
+        return compose((*options, f"data.root={quoted(root)}"))
+    except ConfigError:
+        teacher = compose(options)
+        if teacher.data.name == config.data.name:
+            raise
+        return teacher  # of other images, which have no folder

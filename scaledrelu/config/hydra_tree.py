@@ -21,8 +21,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from scaledrelu.config.group import TARGET, parent_of
-from scaledrelu.config.overrides import parse_overrides
+from scaledrelu.config.group import TARGET, fields_of, parent_of
+from scaledrelu.config.overrides import parse_overrides, schema_group
 from scaledrelu.config.yaml_file import read_yaml, yaml_line
 from scaledrelu.errors import ConfigError, nearest
 
@@ -280,10 +280,7 @@ def _no_such_key(error: OmegaConfBaseException, said: str) -> str:
     place, _, key = error.full_key.rpartition(".")
     known = list(error.parent_node) if isinstance(error.parent_node, DictConfig) else []
     if not known:
-        return (
-            f"{place}: has no key '{key}', since it is not a dictionary; "
-            f"set all of it, e.g. {place}={{{TARGET}: <class>, {key}: <value>}}"
-        )
+        return f"{place}: has no key '{key}', since it is {_not_a_dictionary(place, key)}"
     add = re.search(r"use (\+.+)$", said, re.MULTILINE)
     adding = f"to add an argument use {add[1]}" if add else f"to add an argument set all of {place}"
     near = nearest(key, known)
@@ -301,6 +298,17 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(one_line(error)) from error
     except yaml.YAMLError as error:
         raise ConfigError(yaml_line(error)) from error
+
+
+def _not_a_dictionary(place: str, key: str) -> str:
+    group = schema_group(place)
+    if group is None:
+        whole = f"{place}={{{TARGET}: <class>, {key}: <value>}}"
+        return f"not a dictionary; set all of it, e.g. {whole}"
+    whole = ", ".join(f"{one.name}: <value>" for one in fields_of(group))
+    outer = place.rpartition(".")[0]
+    option = f", or choose an option of {outer} that has it" if outer else ""
+    return f"null here; set all of it: {place}={{{whole}}}{option}"
 
 
 @contextlib.contextmanager

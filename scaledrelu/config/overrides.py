@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -221,19 +221,49 @@ def _check_key(key: str, groups: dict[str, list[str]]) -> None:
     owner: type = RunConfig
     path: list[str] = []
     for part in key.split("."):
-        if not issubclass(owner, Group):
+        if not _is_group(owner):
             return  # inside a free dictionary such as optimizer.build
         known = {one.name: one.kind for one in fields_of(owner)}
         if part not in known:
             here = ".".join(path) or "the top level"
             names = [*known, *groups] if not path else list(known)
-            near = nearest(part, names)
+            build = f"; for an argument of its class write {here}.build.{part}"
+            hint = _elsewhere(part) or nearest(part, names) or (build if "build" in known else "")
             raise ConfigError(
-                f"{key}: no such key '{part}' at {here}{near}; "
+                f"{key}: no such key '{part}' at {here}{hint}; "
                 f"allowed: {', '.join(sorted(set(names)))}"
             )
         owner = known[part]
         path.append(part)
+
+
+def _elsewhere(name: str) -> str:
+    """Return ``"; did you mean 'x'?"`` for the keys of the schema that a name stands for, or ""."""
+    keys = [key for key in _keys(RunConfig) if key.split(".")[-1] == name]
+    if name in NUMBER_KEYS:
+        keys = [NUMBER_KEYS[name][0]]
+    return f"; did you mean {' or '.join(map(repr, keys))}?" if keys else ""
+
+
+def _keys(group: type[Group]) -> Iterator[str]:
+    for one in fields_of(group):
+        if _is_group(one.kind):
+            yield from _keys(one.kind)
+        else:
+            yield one.key
+
+
+def schema_group(key: str) -> type[Group] | None:
+    """Return the group at a dotted key, null or not; None for any other field."""
+    owner: type = RunConfig
+    for part in key.split("."):
+        fields = {one.name: one.kind for one in fields_of(owner)} if _is_group(owner) else {}
+        owner = fields.get(part, object)
+    return owner if _is_group(owner) else None
+
+
+def _is_group(kind: type) -> bool:
+    return issubclass(kind, Group)
 
 
 def _is_number(text: str) -> bool:

@@ -46,7 +46,8 @@ def footnotes(
     Where one of them, or a note of the table, cites recipes, the first line says where they are.
 
     Args:
-        used: composed config and overrides of each run.
+        used: composed config of each run, and what its row sets: a remark on a field that rows vary
+            is about all of them. Not what a person overrides, who may do away with it.
         conf_dir: the configuration tree.
         table: the table that they belong to, whose own remarks come first.
     """

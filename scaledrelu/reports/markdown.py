@@ -173,8 +173,8 @@ def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
             notes.setdefault(note, []).append(value.cell.row)
     merged = [f"{_named(rows)}: {note}" for note, rows in notes.items()]
     cells = [value.cell for value in values]
-    used = [(cell.composed, (*cell.row.run, *cell.column.run, *plan.overrides)) for cell in cells]
-    used += [(c.upstream, (*(c.row.upstream or ()), *plan.overrides)) for c in cells if c.upstream]
+    used = [(cell.composed, (*cell.row.run, *cell.column.run)) for cell in cells]
+    used += [(c.upstream, c.row.upstream or ()) for c in cells if c.upstream]
     notes = footnotes(used, plan.conf_dir, cells[0].table)
     return [*merged, *_remarks(values), _epochs(values), *notes]
 

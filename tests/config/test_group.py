@@ -112,6 +112,23 @@ WRONG = [
         "optimizer.build: no such key 'wait_decay'; did you mean 'weight_decay'?; allowed: ",
     ),
     ("optimizer.build.ams=true", "; to add an argument use +optimizer.build.ams=true"),
+    ("drop_path=0.1", "no such key 'drop_path' at the top level; did you mean 'model.drop_path'?"),
+    ("epochs=3", "; did you mean 'warmup.epochs' or 'schedule.epochs'?"),
+    ("optimizer.lr=1e-3", "; did you mean 'lr.base'?"),
+    ("optimizer.clip_gard=1", "; did you mean 'clip_grad'?"),
+    (
+        "optimizer.weight_decay=0.1",
+        "; for an argument of its class write optimizer.build.weight_decay; allowed: ",
+    ),
+    (
+        "ema.decay=0.99",
+        "ema: has no key 'decay', since it is null here; set all of it: ema={decay: <value>}",
+    ),
+    (
+        "optimizer.sam.rho=0.1",
+        "stats_in_second_pass: <value>, same_masks: <value>}, or choose an option of optimizer "
+        "that has it",
+    ),
     (
         "stem.norm.group=8",
         "stem.norm: has no key 'group', since it is not a dictionary; set all of it, e.g. "

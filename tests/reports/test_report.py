@@ -429,6 +429,14 @@ def test_remarks_are_footnotes_while_their_value_is_in_force(
     assert "assumption: rho (`optimizer.sam.rho` in conf/optimizer/sam.yaml)" in lines
 
 
+@pytest.mark.parametrize(("epoch", "stays"), [("last", True), ("best", False)])
+def test_a_setting_of_a_person_does_away_with_the_remark_on_another_value(conf, epoch, stays):
+    remark = "# @package _global_\nevaluation: {report: last}  # assumption: last epoch\n"
+    (conf / "conf" / "recipe" / "deit.yaml").write_text(remark)
+    text = report(conf, overrides=(f"evaluation.report={epoch}",))[1]
+    assert ("assumption: last epoch" in text) == stays
+
+
 def test_a_remark_that_several_files_make_stands_once_with_all_of_them(tmp_path):
     for recipe, line in (("deit", "{a: 1, b: 2}"), ("volo", "{a: 1, b: 2}"), ("dino", "{a: 1}")):
         path = tmp_path / "conf" / "recipe" / f"{recipe}.yaml"

@@ -261,6 +261,13 @@ def test_a_teacher_can_be_trained_and_labels_left_out_at_every_profile(profile):
     assert (without.data.token_labels, without.data.decoder) == ("none", "pil")
 
 
+@pytest.mark.parametrize("data", ["imagefolder", "cifar10"])
+def test_a_teacher_of_other_images_is_refused_in_words_about_them(data, image_folder):
+    volo = ["recipe=volo", "model=volo_d1", f"data={data}", f"data.root={image_folder()}"]
+    with pytest.raises(ConfigError, match=rf"^data\.name={data}: .* has data\.name=digits; "):
+        compose(volo)
+
+
 def test_plan_and_job_agree_on_the_artifact():
     config = compose(["recipe=volo", "model=volo_d1"])
     artifact = label_artifact(config, CONF_DIR, compose)

@@ -139,7 +139,7 @@ def _holes(plan: Plan, figure: Figure, series: Sequence[Series]) -> list[str]:
 
 
 def _notes(plan: Plan, figure: Figure, values: Sequence[CellValue]) -> list[str]:
-    used = [(v.cell.composed, (*v.cell.row.run, *plan.overrides)) for v in values]
+    used = [(v.cell.composed, v.cell.row.run) for v in values]
     return footnotes(used, plan.conf_dir, figure.table)
 
 
