@@ -170,19 +170,20 @@ def _premise(facts: Decay) -> Iterator[str]:
     left = exempt_decay(layer, ETA) / exempt_decay(layer, 1.0)
     predicted = facts.flow.predicted
     yield (
-        "Theorem 1 lets weight decay act on alpha and beta as on the weights. The official "
-        "optimizer spares all parameters with one dimension (recipes A.3), BatchNorm's among them. "
-        f"Then nothing keeps the factor down: at {ETA:g} times alpha and beta {size(100 * left)} % "
-        "of the decay are left, the function is the same, and the penalty has no lower bound but "
-        "zero."
+        "Theorem 1 assumes that weight decay acts on alpha and beta as it does on the weights. The "
+        "official optimizer exempts all parameters with one dimension (recipes A.3), including "
+        f"those of BatchNorm. Then nothing limits the factor. At a factor of {ETA:g} on alpha and "
+        f"beta, the function is the same and {size(100 * left)} % of the decay is left; the "
+        "penalty has no lower bound but zero."
     )
     yield (
-        "Where alpha and beta decay, too, and decay is a penalty in the loss, gradient descent "
-        "makes both halves equal: of `|w_c|^2 - |(alpha, beta)_c|^2` a share of `exp(-2 s)` is "
-        "left, s being the sum of learning rate times weight decay. In the fit of a matrix (decay "
-        f"{TOY_DECAY:g}, rate {TOY_RATE:g}, {TOY_STEPS:,} steps) {span(facts.flow.measured)} are "
-        f"left, predicted are {size(predicted)}. AdamW's decay is no penalty in the loss: it "
-        "multiplies both halves by the same factor and leaves their ratio as it is."
+        "If alpha and beta decay too, and decay is a penalty in the loss, gradient descent makes "
+        "the two halves `|w_c|` and `|(alpha, beta)_c|` equal: a share `exp(-2 s)` of "
+        "`|w_c|^2 - |(alpha, beta)_c|^2` is left, where s is the sum of learning rate times weight "
+        f"decay. In the fit of a matrix (decay {TOY_DECAY:g}, rate {TOY_RATE:g}, {TOY_STEPS:,} "
+        f"steps) the share left is {span(facts.flow.measured)}; the prediction is "
+        f"{size(predicted)}. AdamW's decay is not a penalty in the loss: it multiplies both halves "
+        "by the same factor and leaves their ratio unchanged."
     )
 
 
@@ -191,30 +192,31 @@ def _measured(facts: Decay) -> Iterator[str]:
         yield "No run is trained: `make theory` trains them."
         return
     yield (
-        "What happens in training: runs at mini, learning rate 5e-4, AdamW, with "
-        "`optimizer.decay_all` false and true. Weight decay 0.05 is the recipe's; over the steps "
-        f"of the paper's runs it amounts to s = {size(facts.papers_decay_done)}. `mean` and "
-        "`spread` are of `log10 |w_c| / |(alpha, beta)_c|` over channels, 0 being balance; `corr` "
-        "is the rank correlation of the two norms over channels."
+        "The table shows what happens in training: runs at mini with AdamW and learning rate 5e-4, "
+        "with `optimizer.decay_all` false (exempt) and true (decays). Weight decay 0.05 is the "
+        "recipe's; over the steps of the paper's runs it amounts to s = "
+        f"{size(facts.papers_decay_done)}. `mean` and `spread` describe "
+        "`log10 |w_c| / |(alpha, beta)_c|` over channels, where 0 means balance. `corr` is the "
+        "rank correlation of the two norms over channels."
     )
     rows = [row for pair in SHOWN for row in _rows(facts, pair)]
     header = ("parameters", "weight decay", "(alpha, beta)", "s", "runs", "crashed")
     numbers = ("mean, epoch 1", "mean, end", "spread, end", "corr, end")
     yield markdown_table((*header, *numbers), rows)
     yield (
-        "Ranges are over seeds; runs that crashed have numbers, too. The last kind has positions "
-        f"and a LayerNorm between its two halves. {_apart(facts)}"
+        "Ranges are over seeds and include runs that crashed. In the last kind of pair, the "
+        f"position embedding and a LayerNorm lie between the two halves. {_apart(facts)}"
     )
     yield picture(
         ALONG,
-        "Ratio of the two halves along training; lines are medians over channels, one per seed, "
-        "the shade reaches from the smallest to the largest channel.",
+        "Ratio of the two halves during training. Lines are medians over channels, one per seed; "
+        "the shaded area reaches from the smallest to the largest channel.",
     )
     yield picture(
         AT_END,
-        "Every channel of runs that did not crash: Theorem 1's penalty weight against the norm of "
-        "the weights that read the channel, along training (thin) and at its end (marker). On the "
-        "black line both are equal.",
+        "Every channel of the runs that did not crash: Theorem 1's penalty weight against the norm "
+        "of the weights that read the channel, during training (thin line) and at its end "
+        "(marker). On the black line the two are equal.",
     )
 
 
@@ -256,8 +258,8 @@ def _apart(facts: Decay) -> str:
     if not parts:
         return ""
     return (
-        "Do the ranges of exempt and of decaying alpha and beta lie apart, in the projection at "
-        f"the end? By weight decay: {', '.join(parts)}."
+        "For the projection at the end of training, are the ranges of exempt and of decaying alpha "
+        f"and beta disjoint? By weight decay: {', '.join(parts)}."
     )
 
 

@@ -91,9 +91,9 @@ def _opening() -> list[str]:
     return [
         "# The paper's theory in numbers",
         "Written by `make theory`; do not edit. Theorem 1 says that a scaled ReLU regularises the "
-        "attention weights behind it, Theorem 2 and Eq. 6 that it makes tokens less alike. Every "
-        "step that can be computed is computed here, and the [last "
-        "table](#right-wrong-and-missing) says what came out. Runs are at mini: they show what "
+        "attention weights behind it. Theorem 2 and Eq. 6 say that it makes tokens less alike. "
+        "This page computes every step that can be computed; the [last "
+        "table](#right-wrong-and-missing) gives the verdicts. The runs are at mini: they show what "
         "these formulas do in a network that trains, not what they do in DeiT-S on ImageNet.",
     ]
 
@@ -105,8 +105,8 @@ def _runs(runs: Sequence[TheoryRun]) -> list[str]:
         rows.append((f"`{one.name}`", str(one.seed), f"`{one.run.run_id}`", outcome, _top1(one)))
     return [
         "## Runs",
-        "`conf/theory.yaml` names them; `make theory` leaves them in `results/runs/`, one folder "
-        "per id. Their records are not published.",
+        "`conf/theory.yaml` names these runs. `make theory` leaves them in `results/runs/`, one "
+        "folder per id. Their records are not published.",
         markdown_table(("name", "seed", "run", "outcome", "top-1"), rows),
     ]
 

@@ -114,12 +114,13 @@ def _forms(facts: Penalty) -> Iterator[str]:
     yield "## Two forms of a scaled ReLU"
     yield (
         "The paper defines a scaled ReLU as `beta * max(x + alpha, 0)`. Eq. 1 writes a BatchNorm "
-        "and a ReLU as one: that is `max(beta * x + alpha, 0)`. The subscripts that connect the "
-        "two are lost in the text that we read; `alpha / beta` as the shift of the definition "
-        "would make them equal, where beta is positive. Eq. 1 also divides by the norm over batch "
-        "and positions where BatchNorm divides by the standard deviation: its beta is sqrt(B H W) "
-        "times BatchNorm's (1,267 for 128 images of 112 x 112), its alpha the same, so that "
-        "`alpha^2 + beta^2` depends on which of the two is meant. Here it is BatchNorm's."
+        "and the ReLU after it as one function, `max(beta * x + alpha, 0)`. The subscripts that "
+        "connect the two forms are lost in the text that we read. If the shift in the definition "
+        "were `alpha / beta`, the two forms would be equal where beta is positive. Eq. 1 also "
+        "divides by the norm over batch and positions, where BatchNorm divides by the standard "
+        "deviation. Its beta is therefore sqrt(B H W) times BatchNorm's beta (1,267 times for 128 "
+        "images of 112 x 112), but its alpha is the same, so `alpha^2 + beta^2` depends on which "
+        "of the two is meant. This page uses BatchNorm's."
     )
     yield markdown_table(
         (
@@ -141,21 +142,22 @@ def _forms(facts: Penalty) -> Iterator[str]:
         ),
     )
     yield (
-        f"Random layers: {CHANNELS} channels, {WEIGHTS:,} weights each, {SAMPLES} samples, seeds 0 "
-        f"to {len(SEEDS) - 1}, a log-normal factor per channel; the largest change relative to the "
-        "largest output, in float64. Only Eq. 1 can be rescaled as the proof of Theorem 1 does it. "
-        "With `alpha / beta` as its shift, the definition differs from Eq. 1 by "
-        f"{size(facts.same_forms[0])} where beta is positive, and by at least "
-        f"{size(facts.same_forms[1])} in every channel where it is negative."
+        f"Measured on random layers: {CHANNELS} channels, {WEIGHTS:,} weights each, {SAMPLES} "
+        f"samples, seeds 0 to {len(SEEDS) - 1}, a log-normal factor per channel. The table shows "
+        "the largest change relative to the largest output, in float64. Only Eq. 1 can be rescaled "
+        "as in the proof of Theorem 1. With `alpha / beta` as its shift, the definition differs "
+        f"from Eq. 1 by {size(facts.same_forms[0])} where beta is positive, and by at least "
+        f"{size(facts.same_forms[1])} in every channel where beta is negative."
     )
 
 
 def _equality(moved: Sequence[Moved]) -> Iterator[str]:
     yield "## Theorem 1: the same function after rescaling"
     yield (
-        "Scale and shift of a channel times a factor, the weights that read it over the factor: "
-        f"does the whole network compute the same? Measured in float64 on the logits of {FEW} "
-        "validation images, relative to the largest logit, with a log-normal factor per channel."
+        "Multiply the scale and shift of a channel by a factor, and divide the weights that read "
+        "the channel by the same factor: does the whole network still compute the same? The table "
+        f"shows how far the logits of {FEW} validation images move, relative to the largest logit, "
+        "in float64, with a log-normal factor per channel."
     )
     rows = [
         (text, between, *(_errors(moved, pair, state) for state in (AT_START, TRAINED)))
@@ -164,15 +166,16 @@ def _equality(moved: Sequence[Moved]) -> Iterator[str]:
     yield markdown_table(("parameters", "between them", AT_START, TRAINED), rows)
     yield (
         "The rescaling is exact where nothing lies between the scaled ReLU and the weights. In a "
-        "ViT with the paper's conv-stem these weights are the projection of the stem, not the "
-        "attention: the projection, the positions and a LayerNorm come first, and the channels of "
-        "the ReLU are not those of the tokens (16 and 64 at mini, 64 and 384 in DeiT-S). What "
-        "stands in the place that Theorem 1 gives to alpha and beta before the attention are "
-        "weight and bias of the LayerNorm, which every ViT has, with and without a scaled ReLU. "
-        "Remark 1, that the analysis carries over to a LayerNorm or a linear layer before the "
-        "attention, is true of these pairs, and not of a scaled ReLU and the attention behind a "
-        "LayerNorm: the third line is a stem of one projection, BatchNorm and ReLU, the only one "
-        "of the paper whose scaled ReLU has the channels of the tokens."
+        "ViT with the paper's conv-stem, these weights are the projection of the stem, not the "
+        "attention. Before the attention come the projection, the position embedding and a "
+        "LayerNorm, and the ReLU has other channels than the tokens (16 and 64 at mini, 64 and 384 "
+        "in DeiT-S). In front of the attention, weight and bias of the LayerNorm play the part "
+        "that Theorem 1 gives to alpha and beta. Every ViT has them, with or without a scaled "
+        "ReLU. Remark 1 says that the analysis carries over to a LayerNorm or a linear layer "
+        "before the attention. That is true of the pairs in the first two rows. It is not true of "
+        "a scaled ReLU and the attention with a LayerNorm between them. The third row shows that: "
+        "it is a stem of one projection, BatchNorm and ReLU, the only stem of the paper whose "
+        "scaled ReLU has the channels of the tokens."
     )
 
 
@@ -184,9 +187,10 @@ def _errors(moved: Sequence[Moved], pair: str, state: str) -> str:
 def _penalty(compared: Sequence[Compared]) -> Iterator[str]:
     yield "## Theorem 1: which penalty"
     yield (
-        "Rescaling leaves the loss alone, so weight decay chooses the factor: the smallest "
-        "`eta^2 (alpha_c^2 + beta_c^2) + |w_c|^2 / eta^2` over eta. The paper says that this is an "
-        "l1 penalty on the entries of `w_c`. We search the minimum numerically, channel by channel:"
+        "Rescaling does not change the loss, so weight decay chooses the factor eta: the one that "
+        "minimises `eta^2 (alpha_c^2 + beta_c^2) + |w_c|^2 / eta^2`. The paper says that the "
+        "minimum is an l1 penalty on the entries of `w_c`. We search for the minimum numerically, "
+        "channel by channel:"
     )
     rows = [
         (
@@ -207,13 +211,13 @@ def _penalty(compared: Sequence[Compared]) -> Iterator[str]:
         rows,
     )
     yield (
-        "The minimum is `2 |(alpha, beta)_c| |w_c|_2`, a group lasso: the l2 norm of all weights "
-        "of a channel is what counts, since weight decay is a squared l2 norm. With one weight per "
-        "channel both agree. The proof's last line, with the l1 norm, is no lower bound: weight "
-        "decay goes below it. Nor does the penalty differ from channel to channel: the loss sees "
-        "`v_c = |(alpha, beta)_c| w_c`, and the smallest weight decay is "
+        "The minimum is `2 |(alpha, beta)_c| |w_c|_2`, a group lasso. Weight decay is a squared l2 "
+        "norm, so what counts is the l2 norm of all weights of a channel. With one weight per "
+        "channel the two penalties agree. The last line of the proof, with the l1 norm, is not a "
+        "lower bound: weight decay goes below it. Nor does the penalty differ from channel to "
+        "channel: the loss sees `v_c = |(alpha, beta)_c| w_c`, and the smallest weight decay is "
         f"{_per_weight(compared)} times `|v_c|_2` in every channel. The penalty weight of "
-        "Theorem 1 is no strength that adapts, but part of what is penalised."
+        "Theorem 1 is not a strength that adapts; it is part of what is penalised."
     )
 
 
@@ -222,11 +226,11 @@ def _zeros(fitted: Fitted) -> Iterator[str]:
     yield (
         f"The difference shows in what becomes zero. A {ROWS} x {COLUMNS} matrix (normal, rows of "
         "growing size, seed 0) is fitted by scale times weights, with gradient descent and weight "
-        f"decay {DECAY} on both: the solution differs by {size(fitted.errors[0])} from the group "
-        f"lasso's and by up to {size(fitted.errors[1])} from the entrywise one. It has "
-        f"{zero_rows} of {ROWS} channels at zero as a whole and "
-        f"{_single_zeros(fitted.descended)} single weights at zero in the others; the entrywise "
-        f"lasso has {_single_zeros(fitted.entries)} such weights."
+        f"decay {DECAY} on both. The solution differs from the group lasso by "
+        f"{size(fitted.errors[0])}, and from the entrywise lasso by up to "
+        f"{size(fitted.errors[1])}. In it, {zero_rows} of {ROWS} channels are zero as a whole, and "
+        f"{_single_zeros(fitted.descended)} single weights are zero in the other channels. The "
+        f"entrywise lasso has {_single_zeros(fitted.entries)} such weights."
     )
     yield picture(
         PICTURE,

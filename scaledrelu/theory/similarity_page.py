@@ -32,10 +32,11 @@ def section(facts: Similarities) -> Section:
 
 def _norms(facts: Similarities) -> Iterator[str]:
     yield (
-        "Token matrices of independent elements with mean 0 and variance 1, as the theorem has "
-        f"them, before and after `beta * max(x + shift, 0)`: {len(facts.draws)} draws over sizes, "
-        f"shifts from {min(SHIFTS):g} to {max(SHIFTS):g}, beta "
-        f"{', '.join(f'{b:g}' for b in SCALES)}, three distributions."
+        "We draw token matrices of independent elements with mean 0 and variance 1, as the theorem "
+        "assumes, and compare them before and after `beta * max(x + shift, 0)`. There are "
+        f"{len(facts.draws)} draws over several sizes, shifts from {min(SHIFTS):g} to "
+        f"{max(SHIFTS):g}, beta {', '.join(f'{b:g}' for b in SCALES)} and three distributions. The "
+        "table shows normal elements with beta 1:"
     )
     yield _norm_table(facts)
     yield _proof_of_the_order(_normal(facts, 0.0)[0])
@@ -82,13 +83,13 @@ def _proof_of_the_order(cut: Draw) -> str:
     bernstein, trivial = _bernstein(cut)
     return (
         "The orders are right: both norms grow in proportion to beta, and no draw exceeds "
-        "`(mu + sigma) sqrt(N D)`, which needs no probability at all, since the Frobenius norm is "
-        "`sqrt(N D (mu^2 + sigma^2))`. The closed form is that of a rank-one mean in noise; it "
-        "needs many elements above zero. The proof's way to the order is not right: Eq. 8 takes a "
-        f"single matrix for a sum of many. For {N} x {D} without a shift and at failure "
-        f"probability 0.05 it gives {size(bernstein)}; the `R_max` that it assumes is "
-        f"{size(trivial)} and bounds the norm by itself. Measured without the mean: "
-        f"{size(_centred(cut))}."
+        "`(mu + sigma) sqrt(N D)`. That bound is certain, not only probable, since the Frobenius "
+        "norm is `sqrt(N D (mu^2 + sigma^2))`. The closed form is that of a rank-one mean in "
+        "noise; it needs many elements above zero. The way in which the proof derives the order is "
+        "wrong: Eq. 8 treats a single matrix as a sum of many. For "
+        f"{N} x {D} without a shift and at failure probability 0.05, Eq. 8 gives "
+        f"{size(bernstein)}. The `R_max` that it assumes is {size(trivial)} and already bounds the "
+        f"norm. The norm measured without the mean is {size(_centred(cut))}."
     )
 
 
@@ -96,17 +97,17 @@ def _bound(facts: Similarities) -> Iterator[str]:
     before = _normal(facts, None)
     vacuous = facts.bounds >= VACUOUS
     yield (
-        "Eq. 6 bounds the mean cosine of tokens whose products are not negative. With the absolute "
-        "values that the cosine is read with here (recipes G.5) it holds for no others: before the "
-        f"ReLU, where products have both signs, it bounds the signed mean alone: at {N} x {D} its "
-        f"right side is {span([d.bound for d in before])}, the mean absolute cosine "
-        f"{span([d.cosine.absolute for d in before])}, the signed one at most "
-        f"{size(max(abs(d.cosine.signed) for d in before))}."
+        "Eq. 6 bounds the mean cosine of tokens whose products are not negative. This page takes "
+        "absolute values of the cosine (recipes G.5), and then the bound is valid for no other "
+        "tokens. Before the ReLU, where products have both signs, it bounds only the signed mean: "
+        f"at {N} x {D} its right side is {span([d.bound for d in before])}, the mean absolute "
+        f"cosine is {span([d.cosine.absolute for d in before])}, and the mean signed cosine is at "
+        f"most {size(max(abs(d.cosine.signed) for d in before))}."
     )
     yield (
-        f"It says nothing (1 or more, or a token of zeros) in {int(vacuous.sum())} of "
-        f"{vacuous.size} cells of the map over {', '.join(map(str, facts.widths))} features and "
-        f"{len(SHIFTS)} shifts: {_where_vacuous(facts)}."
+        f"The bound says nothing in {int(vacuous.sum())} of {vacuous.size} cells of the map over "
+        f"{', '.join(map(str, facts.widths))} features and {len(SHIFTS)} shifts, since it is 1 or "
+        f"more there or a token is all zeros: {_where_vacuous(facts)}."
     )
 
 
@@ -121,20 +122,21 @@ def _where_vacuous(facts: Similarities) -> str:
 def _cosine(facts: Similarities) -> Iterator[str]:
     yield "### Is the cosine smaller after the ReLU?"
     yield (
-        "The paper concludes from orders of equal size that the cosine becomes smaller. It cannot: "
-        "the cosine does not change when a matrix is multiplied by a number, so beta, and with it "
-        "the variance, has no influence on it. Only the shift in units of beta has. Independent "
-        "Gaussian tokens have closed forms: before, the mean absolute cosine is "
-        "`Gamma(D/2) / (sqrt(pi) Gamma((D+1)/2))`; after, the squared mean over the second moment, "
-        "1 / pi without a shift."
+        "The paper argues that both norms are of the same order, so the cosine becomes smaller. "
+        "That does not follow: the cosine does not change when a matrix is multiplied by a number, "
+        "so beta, and with it the variance, has no influence on it. Only the shift in units of "
+        "beta has one. For independent Gaussian tokens there are closed forms. Before the ReLU, "
+        "the mean absolute cosine is `Gamma(D/2) / (sqrt(pi) Gamma((D+1)/2))`. After the ReLU, it "
+        "is the squared mean over the second moment, which is 1 / pi without a shift."
     )
     yield _cosine_table(facts)
     limits = ", ".join(f"{theorem2.falls_below(d):.2f} for {d}" for d in facts.widths)
     yield (
-        f"{N} x {D}, normal, seeds {_seeds(facts)}. It falls only below a shift of {limits} "
-        "features. With two correlated tokens the cosine after a ReLU is the arc-cosine kernel, "
-        "which lies above the signed cosine everywhere; the absolute one falls for tokens that "
-        f"point away from each other: below a cosine of {_crossing():.2f}."
+        f"The table is for {N} x {D}, normal elements, seeds {_seeds(facts)}. The mean absolute "
+        f"cosine falls only if the shift is below a limit: {limits} features. For two correlated "
+        "tokens, the cosine after a ReLU is the arc-cosine kernel, which lies above the signed "
+        "cosine everywhere. The absolute cosine falls for tokens that point away from each other, "
+        f"with a cosine below {_crossing():.2f}."
     )
     yield picture(
         COSINES,

@@ -133,9 +133,9 @@ def section(trained: Trained, around: Sequence[Around]) -> Section:
 
 def _around(around: Sequence[Around]) -> Iterator[str]:
     yield (
-        "Real tokens are not independent. The positions of the stem's last feature map, before and "
-        "after its ReLU, mean over the 360 validation images of mini; before means normalised, "
-        "with mean zero in every channel:"
+        "Real tokens are not independent. The table shows the mean cosine between positions of the "
+        "stem's last feature map, before and after its ReLU, over the 360 validation images of "
+        "mini. Before the ReLU, the values are normalised, with mean zero in every channel:"
     )
     rows = [
         (
@@ -156,16 +156,18 @@ def _around(around: Sequence[Around]) -> Iterator[str]:
         up_signed, up = _rises(around)
         yield (
             f"The signed cosine rises in {up_signed} of {len(around)} networks, the absolute one "
-            f"in {up}: it can fall where many pairs of positions point away from each other."
+            f"in {up}. The absolute cosine can fall where many pairs of positions point away from "
+            "each other."
         )
 
 
 def _shifts(trained: Trained) -> Iterator[str]:
     yield (
-        "Published mini runs of Table 2 that did not crash, alpha / beta of every channel of the "
-        "stem's last scaled ReLU, all starting at 0; `corr` is the rank correlation over channels "
-        "of `|(alpha, beta)|` and the norm of the first attention's weights, where channels are "
-        "those of the tokens:"
+        "The next table shows alpha / beta of every channel of the stem's last scaled ReLU, in the "
+        "published mini runs of Table 2 that did not crash. All of them start at 0. `needed` is "
+        "the shift below which independent tokens become less alike. `corr` is the rank "
+        "correlation over channels of `|(alpha, beta)|` and the norm of the first attention's "
+        "weights, for stems whose scaled ReLU has the channels of the tokens:"
     )
     rows = [
         (
@@ -187,17 +189,17 @@ def _shifts(trained: Trained) -> Iterator[str]:
         ratios, (below, channels) = _all_ratios(trained), _below(trained)
         yield (
             f"{100 * (ratios < 0).mean():.0f} % of the shifts have the sign that the argument "
-            f"needs, {below} of {channels} have the size. A run of mini has a few hundred updates; "
-            "how far shifts move in the paper's 375,300 is not known here."
+            f"needs, and {below} of {channels} are negative enough. A run at mini has a few "
+            "hundred updates; how far shifts move in the paper's 375,300 updates is not known here."
         )
 
 
 def _similarity(trained: Trained) -> Iterator[str]:
     yield (
-        "Mean absolute cosine of tokens, stem with a ReLU minus the same stem without, over paired "
-        "seeds that held in both (95 % t interval). The argument wants negative numbers. For VOLO, "
-        "whose layers are others, the stem alone is compared. The last lines are Figure 1's two "
-        "stems."
+        "The next table shows the mean absolute cosine of tokens for a stem with a ReLU minus the "
+        "same stem without, over paired seeds where neither run crashed (95 % t interval). The "
+        "argument needs negative numbers. For VOLO, which has other layers, only the stem is "
+        "compared. The last rows compare the two stems of Figure 1."
     )
     rows = []
     for one in trained.differences:
