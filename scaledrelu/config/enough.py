@@ -1,6 +1,7 @@
-"""Whether class folders hold images enough for one update; lists no more of them than that takes.
+"""Whether there are images enough for one update: in class folders, or in what a library brings.
 
-Other data sets have numbers of their own, or are not there before they are made. Imports no torch.
+Lists no more of the folders than that takes. Other data sets are not there before they are made, or
+have an order of their own. Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,19 +23,27 @@ CLASS_FOLDERS = f"{OWN_OPENERS}datasets.open_image_folder"
 
 
 def check_enough_images(config: RunConfig) -> None:
-    """Refuse a folder with fewer training images than one update needs.
+    """Refuse a data set with fewer training images than one update needs.
 
     Args:
-        config: the run's configuration; its folder is there.
+        config: the run's configuration; its folder, if it has one, is there.
 
     Raises:
         ConfigError: naming both numbers, and a batch that they are enough for.
         DataError: a folder that cannot be listed, or a damaged pack.
     """
     data = config.data
-    if data.build.get(TARGET) != CLASS_FOLDERS or config.batch.instances is not None:
+    if config.batch.instances is not None:
         return
-    number = _number(config, Path(str(data_root(config))) / split_of(data.build, "train"))
+    if data.build.get(TARGET) == CLASS_FOLDERS:
+        number = _number(config, Path(str(data_root(config))) / split_of(data.build, "train"))
+        said = ""
+    elif data.root is None and (published := data.build.get("expect")):
+        # data.subset rounds in each class, and keeps at least one image of it.
+        number = round(data.fraction * published["train"]) + published["classes"]
+        number, said = min(number, published["train"]), "" if data.fraction == 1 else "at most "
+    else:
+        return
     try:
         steps_per_epoch(
             number,
@@ -43,7 +52,7 @@ def check_enough_images(config: RunConfig) -> None:
             repeats=config.augment.repeats,
         )
     except TooFewImagesError as error:
-        raise ConfigError(f"{error.found}; {_advice(config, error.usable)}") from error
+        raise ConfigError(f"{said}{error.found}; {_advice(config, error.usable)}") from error
 
 
 def _advice(config: RunConfig, usable: int) -> str:
@@ -51,7 +60,7 @@ def _advice(config: RunConfig, usable: int) -> str:
     share, processes = usable // config.launch.nproc, config.launch.nproc
     group = min(config.batch.group, 1 << max(share.bit_length() - 1, 0))
     total = round(group * processes / config.profile.batch_scale)
-    ways = [f"set batch.total={total} batch.group={group}"] if 2 <= group <= share else []
+    ways = [f"set batch.total={total} batch.group={group}"] if total and 2 <= group <= share else []
     ways += ["raise data.fraction"] if config.data.fraction < 1 else []
     ways += ["set augment.repeats=1"] if config.augment.repeats > 1 else []
     return ", or ".join([*ways, "use more images"])

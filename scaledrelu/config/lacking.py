@@ -73,9 +73,10 @@ def _refusal(look: Callable[[RunConfig, bool], None], config: RunConfig, made: b
 
 def _look_at_images(config: RunConfig, made: bool) -> None:
     data = config.data
-    if opener_of(data.build) is None or data.root is None or (data.root == MADE and not made):
+    if opener_of(data.build) is None or (data.root == MADE and not made):
         return
-    look_at_data(data.build, Path(str(data_root(config))))
+    if data.root is not None:
+        look_at_data(data.build, Path(str(data_root(config))))
     check_enough_images(config)
 
 

@@ -211,3 +211,30 @@ def test_digits_stand_in_for_imagenet_where_the_refusal_of_a_root_says_so(profil
             compose_unpinned([chosen, "data.root=/photos"])
     else:
         assert compose_unpinned([chosen, "data.root=/photos"]).data.root == "/photos"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            ["data.fraction=0.001"],
+            "at most 11 training images: one update needs 1 groups x 64 = 64; set batch.total=128 "
+            "batch.group=8, or raise data.fraction, or use more images",
+        ),
+        (
+            ["profile.batch_scale=1e9"],  # no total is small enough
+            "at most 154 training images: one update needs 16000000000 groups x 64 = "
+            "1024000000000; raise data.fraction, or use more images",
+        ),
+        (
+            ["data.fraction=1", "batch.total=25600"],
+            "1437 training images: one update needs 25 groups x 64 = 1600; set batch.total=1024 "
+            "batch.group=64, or use more images",
+        ),
+    ],
+)
+def test_too_few_images_are_found_before_a_run_where_a_library_brings_them(
+    changes: list[str], line: str
+) -> None:
+    assert lacking_here(composed("profile=smoke", *changes)) == [line]
+    assert lacking_here(composed("profile=smoke")) == []
