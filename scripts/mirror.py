@@ -32,8 +32,6 @@ from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
 from scripts._tables import ending_text, say
 
-EVERY_SEED = "seeds=table"  # unless others are asked for
-
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
@@ -64,8 +62,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
             f"{'two things are' if sum(asked) else 'nothing is'} asked for; give one of "
             "--run <id>, --all, tables=[table1]"
         )
-    wanted = [] if "seeds" in typed else [EVERY_SEED]
-    return load_settings([*options.settings, *wanted], script="mirror")
+    return load_settings(options.settings, script="mirror")
 
 
 def main(options: argparse.Namespace) -> int:
