@@ -37,12 +37,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog=f"settings of tables:\n{settings_help('mirror')}\n\n{ending_text('mirror')}",
+        epilog=f"settings:\n{settings_help('mirror')}\n\n{ending_text('mirror')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--run", metavar="ID", action="append", default=[], help="a finished run")
-    parser.add_argument("--all", action="store_true", help="every finished run of the results")
-    parser.add_argument("--mode", default="online", choices=("online", "offline"))
+    parser.add_argument(
+        "--run", metavar="ID", action="append", default=[], help="id of a finished run"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="every finished run in the results folder"
+    )
+    parser.add_argument(
+        "--mode", default="online", choices=("online", "offline"), help="default: online"
+    )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="tables=[table1] ...")
     options = parser.parse_args(arguments)
     options.settings = read_settings(options)
