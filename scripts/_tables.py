@@ -67,8 +67,8 @@ def ending_text(script: str) -> str:
 SAY = dict.fromkeys(
     ("sweep", "figure1"), say_and_go_on
 )  # of the others, what nobody reads need not be done
-DONE = ("it is done", "it cannot be done")
-TRAINED = ("every run has a result (a crash is one), or SLURM has it", "some have none")
+DONE = ("done", "could not be done")
+TRAINED = ("every run has a result (a crash is one) or is with SLURM", "some runs have no result")
 ENDINGS = {
     **dict.fromkeys(("sweep", "figure1", "theory"), TRAINED),
     "status": ("every run is shown, whatever its state", DONE[1]),

@@ -2,8 +2,9 @@
 
 python scripts/autopsy.py --run deit-0123456789ab
 The steps since its last checkpoint are trained again, in the run's precision and in fp32, with
-every module watched; the run's folder is only read. Of a run that collapsed with a finite loss it
-shows what differs between the network alive and dead. Costs as much time as those steps took.
+every module watched; each replay takes as long as those steps took. The run's folder is only read.
+If a run collapsed with a finite loss, the script shows how the dead network differs from the same
+network while it was alive.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", metavar="ID", required=True, help="a run that crashed")
+    parser.add_argument("--run", metavar="ID", required=True, help="id of a run that crashed")
     add_place_of_run(parser)
     parser.add_argument(
         "--factor",
         type=within(FACTORS),
         default=100.0,
-        help="growth or loss that is worth naming, default: 100",
+        help="name what grew or shrank by more than this factor, default: 100",
     )
     return parser.parse_args(arguments)
 

@@ -7,11 +7,13 @@ python scripts/collect.py tags=table1 --by stem.label,lr.base --plot rates --csv
 python scripts/collect.py --multirun results/runs/.hydra/2026-01-31_12-00-00-000000
 python scripts/collect.py --results results/published/mini method=deit --markdown deit.md
 
-A filter is key=value. Keys: outcome (ok, crash, failed, damaged, running, missing), method, tags,
-seed, a metric, stem.name (the option of conf/stem with the stem's layers; stem.label is what tables
-print, and several stems share it), or any key that `train.py --cfg job` prints. Several values are
-separated by commas, * stands for any letters; !=, >, >=, < and <= compare. What has > or < in it
-needs quotes.
+A filter is key=value. A key is one of
+  outcome (ok, crash, failed, damaged, running, missing), method, tags, seed, or a metric
+  stem.name: the option of conf/stem with the stem's layers (stem.label is what tables print, and
+    several stems share it)
+  any key that `train.py --cfg job` prints
+Separate several values by commas. * stands for any letters; !=, >, >=, < and <= compare. Quote a
+filter that contains > or <.
 """
 
 from __future__ import annotations
@@ -38,11 +40,17 @@ def parse(arguments: Sequence[str]) -> Asked:
     )  # fmt: skip
     parser.add_argument("filters", nargs="*", metavar="key=value")
     parser.add_argument("--results", default="results", help="results folder, default: results")
-    parser.add_argument("--multirun", type=Path, metavar="FOLDER", help="the runs of one multirun")
-    parser.add_argument("--keys", help="settings to show, e.g. stem.label,lr.base; all: every one")
+    parser.add_argument(
+        "--multirun", type=Path, metavar="FOLDER", help="only the runs of one multirun"
+    )
+    parser.add_argument(
+        "--keys", help="settings to show, e.g. stem.label,lr.base; all shows every one"
+    )
     parser.add_argument("--by", help="one line for each group of runs, e.g. stem.label,lr.base")
-    parser.add_argument("--metric", help="e.g. val/top1 or val/top1_best; several for single runs")
-    parser.add_argument("--pivot", action="store_true", help="the last key of --by goes across")
+    parser.add_argument("--metric", help="e.g. val/top1 or val/top1_best; with --by only one")
+    parser.add_argument(
+        "--pivot", action="store_true", help="turn the last key of --by into columns"
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write unrounded values there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG and SVG")

@@ -4,7 +4,7 @@ python scripts/curves.py tables=[table1] profile=mini seeds=0,1,2
 
 Writes <results>/<profile>/curves/<table>.csv, .png and .svg, and milestones.csv and .md: what the
 paper says runs had reached after 5, 20 and 50 epochs, with ours beside it (docs/reports.md). Trains
-nothing: a run that is missing or damaged is named, and the others are drawn.
+nothing. Names runs that are missing or damaged, and draws the others.
 """
 
 from __future__ import annotations

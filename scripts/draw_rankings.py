@@ -23,7 +23,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--run", metavar="ID", required=True, help="finished re-identification run (Table 4)"
+        "--run",
+        metavar="ID",
+        required=True,
+        help="id of a finished re-identification run (Table 4)",
     )
     add_place_of_run(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help="PNG file to write")

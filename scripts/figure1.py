@@ -4,8 +4,8 @@ python scripts/figure1.py profile=mini seeds=0,1,2
 python scripts/figure1.py dry_run=true                     # the plan only
 python scripts/figure1.py profile=paper slurm.partition=gpu slurm.gpus_per_node=8
 
-Its runs are rows of Table 2 as well: what is trained for one is there for the other. Writes
-<results>/<profile>/figure1.csv, .md, .png and .svg (docs/reports.md).
+Its runs are rows of Table 2 as well, so a run that is trained for one is there for the other.
+Writes <results>/<profile>/figure1.csv, .md, .png and .svg (docs/reports.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Generate a small person re-identification data set in the layout of Market-1501 (seconds).
 
 python scripts/make_mini_data.py --preset market --out data/mini_market --picture market.png
-The same preset and seed give the same files. Files that exist are written again.
+The same preset and seed give the same files. Existing files are overwritten.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--preset", required=True, choices=PRESETS, help="size and difficulty; msmt is the harder"
+        "--preset",
+        required=True,
+        choices=PRESETS,
+        help="size and difficulty; msmt is the harder one",
     )
     parser.add_argument("--out", required=True, help="folder to write the data set to")
     parser.add_argument(

@@ -26,15 +26,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     teacher = parser.add_mutually_exclusive_group(required=True)
-    teacher.add_argument("--run", metavar="ID", help="finished run; labels its training images")
+    teacher.add_argument(
+        "--run", metavar="ID", help="id of a finished run; labels its training images"
+    )
     teacher.add_argument("--timm", metavar="NAME", help="timm model; labels the images of --data")
     add_place_of_run(parser)
-    parser.add_argument("--artifact-id", help="default: from teacher and images")
+    parser.add_argument(
+        "--artifact-id", help="id of the maps, default: follows from teacher and images"
+    )
     parser.add_argument(
         "--out", help="folder of the maps, default: <results>/artifacts/<artifact id>"
     )
     parser.add_argument("--data", help="with --timm: folder of class folders")
-    parser.add_argument("--pretrained", action="store_true", help="with --timm: timm's weights")
+    parser.add_argument("--pretrained", action="store_true", help="with --timm: use timm's weights")
     parser.add_argument("--checkpoint", help="with --timm: file of weights")
     parser.add_argument(
         "--image-size",

@@ -32,19 +32,23 @@ from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
 from scripts._tables import ending_text, say
 
-EVERY_SEED = "seeds=table"  # unless others are asked for
-
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog=f"settings of tables:\n{settings_help('mirror')}\n\n{ending_text('mirror')}",
+        epilog=f"settings:\n{settings_help('mirror')}\n\n{ending_text('mirror')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--run", metavar="ID", action="append", default=[], help="a finished run")
-    parser.add_argument("--all", action="store_true", help="every finished run of the results")
-    parser.add_argument("--mode", default="online", choices=("online", "offline"))
+    parser.add_argument(
+        "--run", metavar="ID", action="append", default=[], help="id of a finished run"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="every finished run in the results folder"
+    )
+    parser.add_argument(
+        "--mode", default="online", choices=("online", "offline"), help="default: online"
+    )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="tables=[table1] ...")
     options = parser.parse_args(arguments)
     options.settings = read_settings(options)
@@ -64,8 +68,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
             f"{'two things are' if sum(asked) else 'nothing is'} asked for; give one of "
             "--run <id>, --all, tables=[table1]"
         )
-    wanted = [] if "seeds" in typed else [EVERY_SEED]
-    return load_settings([*options.settings, *wanted], script="mirror")
+    return load_settings(options.settings, script="mirror")
 
 
 def main(options: argparse.Namespace) -> int:

@@ -3,8 +3,8 @@
 python scripts/pack_images.py --data data/imagenet1k --out /fast/imagenet1k
 python scripts/pack_images.py --data data/cifar10 --splits train test --out /fast/cifar10
 python scripts/pack_images.py --check /fast/imagenet1k
-Then data.root=/fast/imagenet1k reads the packs; runs keep their ids. A pack gets its name when it
-is whole: after an interruption the same command packs what is missing.
+Then data.root=/fast/imagenet1k reads the packs; runs keep their ids. A pack gets its name only when
+it is complete: after an interruption, the same command packs what is missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--data", help="folder with <split>/<class>/<images>")
     source.add_argument(
-        "--check", metavar="OUT", help="write nothing; compare every image of the packs in OUT"
+        "--check",
+        metavar="OUT",
+        help="write nothing; check that every image of the packs in OUT is as it was",
     )
     parser.add_argument("--out", help="with --data: folder to write <split>.pack to")
     parser.add_argument(

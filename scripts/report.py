@@ -1,11 +1,11 @@
-"""Write the tables from finished runs, and with all of them Figure 1, claims, page; train nothing.
+"""Write tables and page from finished runs, with all tables also Figure 1, claims; train nothing.
 
 python scripts/report.py tables=[table1] profile=mini
 python scripts/report.py profile=mini seeds=0,1,2 publish=true
 
-Where no seeds are asked for, tables show seed 0, and claims rest on all seeds of each table.
-The page, <results>/<profile>/report.html, shows what lies beside it: curves and stability maps are
-drawn by make curves and make stability (docs/reports.md).
+Without seeds=, tables show seed 0, and claims rest on all seeds of each table. The page is
+<results>/<profile>/report.html. It shows curves and stability maps if they lie beside it:
+make curves and scripts/stability.py draw them (docs/reports.md).
 """
 
 from __future__ import annotations

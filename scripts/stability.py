@@ -1,10 +1,10 @@
 """Write the stability of some tables from finished runs: map, edge, sensitivity; train nothing.
 
 python scripts/stability.py tables=[stems] profile=mini seeds=table
-python scripts/stability.py tables=[table1]     of a table's runs; any table will do
+python scripts/stability.py tables=[table1]     the runs of a table; any table works
 
-`make stability` trains the grid first: conf/stability/stems.yaml, or another with
-ARGS=... for scripts/sweep.py. What a grid costs: add dry_run=true there.
+`make stability` trains the grid first, conf/stability/stems.yaml. For another grid, train it with
+scripts/sweep.py; dry_run=true there shows what it costs.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ python scripts/train.py -m stem=patchify,conv seed=0,1      four runs
 python scripts/train.py stem=conv profile=paper data.root=/data/imagenet1k
 torchrun --nproc-per-node 8 scripts/train.py stem=conv profile=paper
 python scripts/train.py --run deit-0123456789ab             a planned run, from its config.yaml
-torchrun --nproc-per-node 8 -- scripts/train.py --run deit-0123456789ab    (-- comes first)
+torchrun --nproc-per-node 8 -- scripts/train.py --run deit-0123456789ab    (-- is needed)
 python scripts/train.py --cfg job --resolve stem=conv       show the configuration
 """
 

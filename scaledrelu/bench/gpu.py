@@ -42,7 +42,8 @@ QUICK = ("--profile", "mini", "--quick", "--blocks", "1", "--turn", "0.05")
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="gpu.py", description="Tests, speed and whole runs on one GPU, in limited time."
+        prog="gpu.py",
+        description="Run tests, measure speed and train whole runs on one GPU, in limited time.",
     )
     add = parser.add_argument
     add(
@@ -50,18 +51,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=float,
         default=540.0,
         metavar="SECONDS",
-        help="for everything, default: 540",
+        help="time for everything, default: 540",
     )
     add("--only", action="append", choices=KINDS, help="repeatable, default: all")
     add("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: to try the script itself")
     add("--profile", default="small", help="profile of the runs, default: small")
-    add("--tables", help="tables of the runs, default: table1,table2; from half an hour on all")
+    add("--tables", help="tables of the runs, default: table1,table2; all from half an hour on")
     add("--seeds", default="0", help="seeds of the runs, default: 0")
     add(
         "--images",
         type=Path,
         metavar="DIR",
-        help="JPEGs for the loader and from file to update, default: generated",
+        help="JPEGs for the loader and from file to update, default: generated ones",
     )
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="results folder")
     options = parser.parse_args(arguments)

@@ -34,18 +34,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="bench.py",
-        description="Speed of steps, loaders, whole loops, workers, start-up and plans.",
+        description="Measure speed: steps, loaders, whole loops, workers, start-up and plans.",
     )
     add = parser.add_argument
     add("--profile", action="append", choices=PROFILES, help="repeatable, default: those that fit")
     add("--only", action="append", choices=KINDS, help="repeatable, default: all")
-    add("--quick", action="store_true", help="patchify and conv stem, no switches, fewer rounds")
-    add("--match", action="append", default=[], metavar="WORD", help="cases with it in their label")
+    add(
+        "--quick",
+        action="store_true",
+        help="only patchify and conv stem, no switches, fewer rounds",
+    )
+    add("--match", action="append", default=[], metavar="WORD", help="cases with WORD in the label")
     add(
         "--blocks",
         type=within(COUNT),
         metavar="N",
-        help="ratios per case, default: 7, with --quick or on a GPU 5",
+        help="ratios per case, default: 7; 5 with --quick or on a GPU",
     )
     add("--turn", type=within(POSITIVE), metavar="SECONDS", help="length of one turn, default: 0.2")
     add(
@@ -57,7 +61,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         choices=("auto", "cpu", "cuda"),
         help="default: auto, a GPU if there is one",
     )
-    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader, default: generated")
+    add("--images", type=Path, metavar="DIR", help="JPEGs for the loader, default: generated ones")
     add(
         "--budget", type=float, default=float("inf"), metavar="SECONDS", help="stop after this time"
     )
@@ -74,7 +78,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--compile-only",
         type=within(COUNT),
         metavar="N",
-        help="compile the networks of the first N steps, several at once, and time nothing: a "
+        help="compile the networks of the first N steps, several at once, and time nothing; a "
         "later call finds them in torch's cache",
     )
     return parser.parse_args(arguments)

@@ -189,14 +189,14 @@ Options, group=option (* is the default, unless the recipe or the profile sets a
 
 {groups}
 
-Values, key=value: every field of a group, e.g. lr.base=1e-3 warmup.epochs=20 batch.total=512, and
+Values, key=value: any field of a group, e.g. lr.base=1e-3 warmup.epochs=20 batch.total=512, and
 seed, paths.results, trust (docs/trust.md). To print all fields of a run with their values:
 
   python scripts/train.py --cfg job --resolve [overrides]
 
 Several runs: -m (--multirun) with lists, ranges or globs: stem=conv,patchify seed=range(0,3)
 'stem=glob(conv*)'; add hydra/launcher=slots to train them in parallel. A failed run does not stop
-the others; the end of the output has one line per run.
+the others; the output ends with one line per run.
 
 Exit status: 0 trained (a crash is a result, too) or already done; 1 a run failed; 2 wrong input,
 nothing was trained; 69 another process is training this run; 75 or 130 interrupted (run the same

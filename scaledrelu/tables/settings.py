@@ -58,6 +58,7 @@ USED = {  # script -> settings that do something there
 DEFAULTS = {  # where a script has others
     "claims": {"seeds": "table"},  # one seed decides no claim
     "dry": {"profile": "paper"},
+    "mirror": {"seeds": "table"},  # every seed that has a result
     "performance": {"profile": "paper"},
 }
 OWN_SETTING = {  # overrides of every run that a setting decides -> how to set it instead

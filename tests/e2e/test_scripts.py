@@ -128,9 +128,9 @@ def test_bad_input_is_one_line_and_exit_2(script: str, arguments: list[str], lin
 @pytest.mark.parametrize(
     ("script", "one"),
     [
-        ("sweep", "1 some have none"),
-        ("figure1", "1 some have none"),
-        ("status", "1 it cannot be done"),
+        ("sweep", "1 some runs have no result"),
+        ("figure1", "1 some runs have no result"),
+        ("status", "1 could not be done"),
         ("dry", "1 a row cannot take its steps"),
         ("mirror", "1 some could not be sent"),
     ],

@@ -200,6 +200,16 @@ def test_help_shows_the_profile_that_a_script_takes_by_default(script):
     assert line.split()[1] == load_settings([], script=script).profile == profile
 
 
+@pytest.mark.parametrize("script", [script for script in USED if "seeds" in USED[script]])
+def test_help_shows_the_seeds_that_a_script_takes_by_default(script):
+    (line,) = (x for x in settings_help(script).splitlines() if x.startswith("seeds: "))
+    if script in ("claims", "mirror"):
+        shown, taken = "table", None  # every seed of each table
+    else:
+        shown, taken = "0", (0,)
+    assert (line.split()[1], load_settings([], script=script).seeds) == (shown, taken)
+
+
 @pytest.mark.parametrize(
     "name",
     ["1", "010", "1.10", "2026-01-31", "1_0", "my results", "it's", "a: b", "x ", "${y}", "#1"],

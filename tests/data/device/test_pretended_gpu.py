@@ -210,7 +210,7 @@ def test_nothing_of_an_update_at_paper_size_is_too_long_to_copy_unnoticed(
             128,
             r"DeiT's eight groups .{,20} ([\d,]+) operations and (\d+) copies",
         ),
-        ("dino", 64, r"for DINO's eight ([\d,]+) and (\d+) instead of"),
+        ("dino", 64, r"DINO's eight take ([\d,]+) and (\d+) instead of"),
     ],
 )
 def test_an_update_asks_for_as_much_as_the_documentation_says(
