@@ -154,7 +154,7 @@ def fit_strides(strides: Sequence[int], patch_size: int, *, shrink: bool) -> tup
     Source: Algorithm 1 (2,1,1,8), Table 3 (2,2,2,2); shrinking is the mini protocol's rule.
     """
     fitted, product = list(strides), math.prod(strides)
-    fits_larger = patch_size**product.bit_length() % product == 0  # no other prime factors
+    fits_larger = patch_size ** product.bit_length() % product == 0  # no other prime factors
     for index in reversed(range(len(fitted))):
         if patch_size % math.prod(fitted) == 0:
             break
