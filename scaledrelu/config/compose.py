@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scaledrelu.config.artifacts import ComposeFunction, pin_label_digest, pin_made_data
+from scaledrelu.config.combinations import check_combination
 from scaledrelu.config.construct import NoValueError, UnknownKeyError, construct
 from scaledrelu.config.digest import Known, pin_data_digest, pin_init_digest
 from scaledrelu.config.group import TARGET, parent_of, require
@@ -55,7 +56,8 @@ def compose_unpinned(
     Args:
         overrides: Hydra overrides, e.g. ``["stem=conv", "lr.base=1e-3"]``.
         conf_dir: the configuration tree; the repository's by default.
-        will_run: whether the run will be trained, so that its code has to be trusted.
+        will_run: whether the run will be trained, so that its code has to be trusted, and its
+            method, model and data have to go together.
 
     Raises:
         ConfigError: one line naming the key, the value and what is allowed.
@@ -130,7 +132,8 @@ def from_values(values: dict[str, Any], *, conf_dir: Path, will_run: bool = True
     Args:
         values: plain dictionaries and lists.
         conf_dir: the configuration tree, whose recipes are the methods.
-        will_run: look at whose code it names; plans and reports call none of it.
+        will_run: look at whose code it names, since plans and reports call none of it, and at
+            whether method, model and data go together.
 
     Raises:
         ConfigError: unknown key (with the file that holds it), a field without a value (with the
@@ -146,6 +149,7 @@ def from_values(values: dict[str, Any], *, conf_dir: Path, will_run: bool = True
         raise ConfigError(f"{error}{_or_base(error.keys, conf_dir)}") from error
     if will_run:
         check_targets(values, trust=config.trust)
+        check_combination(config)
     check_method(config, conf_dir)
     config.data.refuse_root_without_effect()
     config.stem.refuse_layers_without_effect()

@@ -26,6 +26,7 @@ TRANSIENT = (
     "profile.notes",
     "method",
     "model.label",
+    "model.offers",
     "stem.label",
     "ffn.label",
     "optimizer.label",

@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledrelu.config.fields import build, number
+from scaledrelu.config.fields import build, number, word
 from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import CHANNELS, FEW, PIXELS, Range
+
+# What a method may ask of a backbone beside one output per image (config/combinations.py):
+BLOCK_TOKENS = "block_tokens"  # ``blocks`` with a class token each, as timm's VisionTransformer
+IMAGE_SIZES = "image_sizes"  # takes images of other sizes than it was built for
+TOKEN_LOGITS = "token_logits"  # ``forward_dense`` and ``token_grid``, as StemVOLO
+OFFERS = (BLOCK_TOKENS, IMAGE_SIZES, TOKEN_LOGITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,7 @@ class ModelConfig(Group):
         outlook_heads=FEW,
         post_blocks=Range("[0, 1024]", whole=True),
     )
+    offers: tuple[str, ...] = word(*OFFERS)  # transient: what the code of ``build`` can do
     width: int = number(CHANNELS)
     depth: int | None = number(FEW)  # null: the build lists its stages (VOLO)
     heads: int = number(FEW)

@@ -51,11 +51,13 @@ class Opener:
         look: refuses a folder without it.
         parts: its files, split by split, in the order in which they are read.
         downloads: whether it downloads what is not there.
+        has_people: whether it gives queries and a gallery, of people that are not trained on.
     """
 
     look: Callable[[Build, Path], object]
     parts: Callable[[Build, Path], list[Part]]
     downloads: bool = False
+    has_people: bool = False
 
 
 def opener_of(build: Build) -> Opener | None:
@@ -200,7 +202,7 @@ def _part(role: str, root: str | Path, names: Iterable[str]) -> Part:
     return Part(role, str(root), list(names))
 
 
-MARKET = Opener(lambda _build, root: find_market(root), _market)
+MARKET = Opener(lambda _build, root: find_market(root), _market, has_people=True)
 OPENERS = {
     "datasets.open_image_folder": Opener(_look_at_image_folders, _image_folders),
     "datasets.open_cifar10": Opener(
@@ -212,5 +214,5 @@ OPENERS = {
     "datasets.open_digits": Opener(lambda *_: None, lambda *_: []),
     "reid.open_market1501": MARKET,
     "reid.open_made": MARKET,
-    "reid.open_msmt17": Opener(_look_at_msmt17, _msmt17),
+    "reid.open_msmt17": Opener(_look_at_msmt17, _msmt17, has_people=True),
 }

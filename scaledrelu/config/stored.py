@@ -14,6 +14,7 @@ import yaml
 from scaledrelu.config.construct import construct
 from scaledrelu.config.group import Group, fields_of
 from scaledrelu.config.identity import NEUTRAL, TRANSIENT, is_transient
+from scaledrelu.config.model import OFFERS
 from scaledrelu.config.run import RunConfig, plain
 
 CONFIG_YAML = "config.yaml"  # in a run directory
@@ -24,6 +25,7 @@ ADDED: dict[str, Any] = {
     "launch.groups_at_once": False,
     "launch.compile_mode": "default",
     "wandb.paper": [],
+    "model.offers": list(OFFERS),  # nothing was refused
 }
 Texts = dict[tuple[str, int], tuple[Any, str]]  # (field, id of its value) -> value, text
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -15,6 +15,7 @@ from scaledrelu.runs.build import Job
 from scaledrelu.runs.planned import planned_as
 from scaledrelu.runs.provenance import device_name
 from scaledrelu.runs.record import run_directory
+from scaledrelu.tasks.base import Task
 
 log = logging.getLogger(__name__)
 MUCH = 0.1  # of the images; an epoch of ImageNet-1k leaves out less than a thousandth
@@ -46,6 +47,8 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
         config.profile.lr_scale,
     )
     log.info("  %s", _images_line(config, job.splits.sizes))
+    if line := random_backbone_line(config, job.training.task):
+        log.info("  %s", line)
     update = group * job.groups_per_device * world.size
     used = job.training.loader.steps_per_epoch * update
     if line := left_out_line(config, images=len(job.splits.train), used=used):
@@ -75,6 +78,19 @@ def _images_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
     if "gallery" in sizes:
         judged = f"{sizes['val']} query images, {sizes['gallery']} gallery images"
     return f"{config.data.name}{where}: {sizes['train']} training images{part}, {judged}"
+
+
+def random_backbone_line(config: RunConfig, task: Task) -> str:
+    """Say in one line that a backbone is never trained; "" if it is, or starts from weights.
+
+    Args:
+        config: the run's configuration.
+        task: the task with its networks.
+    """
+    weights = (weight for network in task.networks() for weight in network.parameters())
+    if config.init.kind != "scratch" or any(weight.requires_grad for weight in weights):
+        return ""
+    return "frozen backbone: random weights (init=scratch)"
 
 
 def left_out_line(config: RunConfig, *, images: int, used: int) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scaledrelu.config.combinations import check_judged
+from scaledrelu.config.evaluation import OF_PEOPLE, REPORTED
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.run import RunConfig
 from scaledrelu.data.batch import RawBatch
@@ -33,7 +35,7 @@ from scaledrelu.models.tokens import (
     watch_largest,
     watch_tokens,
 )
-from scaledrelu.runs.create import create, parameters_of, target_of
+from scaledrelu.runs.create import create, locate, parameters_of, target_of
 from scaledrelu.runs.feed import Validation
 from scaledrelu.tasks.base import Progress, Task
 
@@ -163,13 +165,9 @@ def build_evaluation(
     has_people = isinstance(splits, ReidSplits)
     offered = OFFERED if has_people else OF_EVERY_DATA_SET
     evaluators = []
+    check_judges(config, has_people=has_people)
     for build in config.evaluation.build:
         wanted = parameters_of(build)
-        if "gallery" in wanted and not has_people:
-            raise ConfigError(
-                f"data.name={config.data.name}: has no query and gallery images, which "
-                f"{build[TARGET]} needs; choose data=market1501 or data=msmt17"
-            )
         given = {name: make(place) for name, make in offered.items() if name in wanted}
         evaluators.append(create(build, **given))
     if not hasattr(evaluators[0], "headline"):
@@ -216,6 +214,34 @@ OFFERED = OF_EVERY_DATA_SET | {  # of a data set of people
     "gallery_ids": lambda run: run.splits.gallery_ids,
     "gallery_cameras": lambda run: run.splits.gallery_cameras,
 }
+
+
+def check_judges(config: RunConfig, *, has_people: bool) -> None:
+    """Refuse evaluators that judge other data than the run's, classes of one's own among them.
+
+    Args:
+        config: the run's configuration.
+        has_people: whether the data set has queries and a gallery.
+
+    Raises:
+        ConfigError: naming the data set and the first such class.
+    """
+    for build in config.evaluation.build:
+        check_judged(
+            build[TARGET],
+            config.data,
+            judges_people=_judges_people(build),
+            has_people=has_people,
+        )
+
+
+def _judges_people(build: Mapping[str, Any]) -> bool | None:
+    """Say whether a class asks for a gallery (True) or is one that compares classes (False)."""
+    if "gallery" in parameters_of(build):
+        return True
+    target = target_of(build)
+    of_classes = tuple(locate(name) for name in REPORTED if name not in OF_PEOPLE)
+    return False if isclass(target) and issubclass(target, of_classes) else None
 
 
 def check_evaluator(build: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from scaledrelu.config.evaluation import REPORTED
 from scaledrelu.config.group import TARGET
+from scaledrelu.config.openers import opener_of
 from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.config.trust import find_builds
 from scaledrelu.errors import ConfigError
@@ -41,6 +42,7 @@ def unresolved(config: RunConfig) -> str | None:
     try:
         build_fall(config)
         _check_stem(config)
+        _check_judges(config)
     except ConfigError as error:
         return str(error)
     return None
@@ -53,6 +55,15 @@ def _check(group: str, build: Mapping[str, Any]) -> None:
         from scaledrelu.runs.observe import check_evaluator  # imports what the whole run needs
 
         check_evaluator(build)
+
+
+def _check_judges(config: RunConfig) -> None:
+    """Refuse an evaluator of one's own that judges other data than the run's, where it is known."""
+    opener = opener_of(config.data.build)
+    if opener is not None and any(one[TARGET] not in REPORTED for one in config.evaluation.build):
+        from scaledrelu.runs.observe import check_judges  # imports what the whole run needs
+
+        check_judges(config, has_people=opener.has_people)
 
 
 def _check_stem(config: RunConfig) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scaledrelu.config import compose as composition
+from scaledrelu.config.combinations import check_combination
 from scaledrelu.config.digest import Known
 from scaledrelu.config.hydra_tree import Trees, split_overrides, tree_digest
 from scaledrelu.config.overrides import check_overrides
@@ -108,6 +109,7 @@ class Composer:
             entry = self._stored[key]
             values = entry["values"] | self._trust
             config = composition.from_values(values, conf_dir=self.conf_dir, will_run=False)
+            check_combination(config)
             self._unpinned[key] = Composed(config, entry["choices"])
         return key, self._unpinned[key]
 

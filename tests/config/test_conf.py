@@ -12,7 +12,7 @@ from scaledrelu.config.hydra_tree import FULL_SIZE, SPECIALISED
 from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
-from tests.helpers.options import own_code
+from tests.helpers.options import fitting_recipe, own_code
 
 OPTIONS = {
     group: options
@@ -35,7 +35,8 @@ def composed(*overrides: str) -> RunConfig:
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: " ".join(line.values()))
 def test_every_option_composes(line: dict[str, str]) -> None:
-    assert composed(*(f"{group}={option}" for group, option in line.items()), *size(line)).method
+    chosen = [f"{group}={option}" for group, option in line.items()]
+    assert composed(*fitting_recipe(*chosen), *chosen, *size(line)).method
 
 
 def size(line: dict[str, str]) -> list[str]:

@@ -118,7 +118,7 @@ def test_a_recipe_chooses_its_model_and_the_shell_has_the_last_word() -> None:
     chosen = {recipe: _model(f"recipe={recipe}") for recipe in GROUPS["recipe"]}
     assert chosen.pop("volo") == "scaledrelu.models.volo.build_volo"
     assert set(chosen.values()) == {"scaledrelu.models.build.build_vit"}
-    assert _model("recipe=volo", "model=vit_small") == "scaledrelu.models.build.build_vit"
+    assert _model("recipe=deit", "model=volo_d1") == "scaledrelu.models.volo.build_volo"
 
 
 def _model(*overrides: str) -> str:

@@ -560,6 +560,12 @@ NOT_THERE = [
         "recipe=volo model=volo_d1 data.token_labels=/no/such/maps",
         "/no/such/maps: no such folder; set data.token_labels",
     ),
+    (
+        "recipe=linear_probe model=volo_d1",
+        "task.num_blocks=4: reads the class token behind each of the last blocks; VOLO-",
+    ),
+    ("recipe=deit data=market1501", "so scaledrelu.evals.classification.Top1 has no classes to"),
+    ("recipe=reid data=digits", "data.name=digits: has no query and gallery images, which "),
     ("recipe=reid", "data.root=made, but the data set has not been generated; run `python "),
     (
         "stem=patchify stem.norm=batch",

@@ -50,7 +50,7 @@ def make_parts(ffn: str, stem: Callable[..., nn.Module], attention: str) -> Part
 
 
 def model_config(**fields) -> ModelConfig:
-    return construct(ModelConfig, {"label": "a model", "build": {}, **fields})
+    return construct(ModelConfig, {"label": "a model", "build": {}, "offers": [], **fields})
 
 
 def make_vit(

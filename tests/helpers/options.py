@@ -11,6 +11,7 @@ from functools import cache
 
 import yaml
 
+from scaledrelu.config.openers import opener_of
 from scaledrelu.config.options import group_options
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.trust import TRUSTED
@@ -50,6 +51,25 @@ def own_code(*overrides: str) -> tuple[str, ...]:
     chosen = (override.partition("=") for override in overrides)
     named = {module for group, _, option in chosen for module in _own_modules(group, option)}
     return (f"trust=[{','.join(sorted(named))}]",) if named else ()
+
+
+def fitting_recipe(*overrides: str) -> tuple[str, ...]:
+    """Return the recipe that judges what data show, where it is not the usual one: people.
+
+    Args:
+        overrides: ``group=option``.
+    """
+    chosen = [option for group, _, option in (one.partition("=") for one in overrides)
+              if group == "data"]  # fmt: skip
+    return ("recipe=reid",) if any(map(_shows_people, chosen)) else ()
+
+
+@cache
+def _shows_people(data: str) -> bool:
+    values = yaml.safe_load((CONF_DIR / "data" / f"{data}.yaml").read_text())
+    opener = opener_of(values.get("build", {}))
+    bases = (one for one in values.get("defaults", ()) if one not in ("_self_", "_base"))
+    return opener.has_people if opener is not None else any(map(_shows_people, bases))
 
 
 @cache

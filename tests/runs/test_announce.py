@@ -63,6 +63,17 @@ def test_what_repeated_augmentation_leaves_out_by_design_is_not_news(smoke) -> N
     assert left_out_line(smoke("augment.repeats=2"), images=120, used=64) == ""
 
 
+def test_the_log_says_that_a_frozen_backbone_has_random_weights(smoke, caplog) -> None:
+    said = "\n  frozen backbone: random weights (init=scratch)\n"
+    start = smoke("stem=conv")
+    assert said not in opening_of(start, caplog)
+    caplog.clear()
+    assert said in opening_of(smoke("recipe=linear_probe", "stem=conv"), caplog)
+    caplog.clear()
+    probe = smoke("recipe=linear_probe", "stem=conv", "init=run", f"init.run={run_id(start)}")
+    assert "frozen" not in opening_of(probe, caplog)
+
+
 def test_a_run_that_is_its_recipe_says_so(smoke, caplog) -> None:
     assert ": recipe deit at smoke, unchanged\n" in opening_of(smoke(), caplog)
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -290,7 +291,14 @@ def test_a_row_takes_its_steps_on_noise(smoke) -> None:
     assert report.grad_norm > 0
 
 
+def test_people_are_not_judged_by_their_classes(smoke, people) -> None:
+    config = smoke(*REID, f"data.root={people}")
+    config = replace(config, evaluation=smoke().evaluation)
+    with pytest.raises(ConfigError, match=r"classification\.Top1 has no classes to compare"):
+        build_module.build(config, CPU)
+
+
 def test_a_set_without_gallery_is_refused_in_one_line(smoke) -> None:
-    config = smoke(*REID, "data=digits", "data.root=null", "data.image_width=null")
+    config = replace(smoke(*REID), data=smoke().data)  # as an opener from elsewhere would give it
     with pytest.raises(ConfigError, match=r"data\.name=\S+: has no query and gallery"):
         build_module.build(config, CPU)

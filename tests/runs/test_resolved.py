@@ -10,11 +10,13 @@ from torch import nn
 
 from scaledrelu.config.overrides import group_options
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.evals.classification import Top1
 from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.record import run_directory
 from scaledrelu.runs.resolved import unresolved
 from scaledrelu.runs.spawn import run_job
 from tests.helpers.configs import composed, with_values
+from tests.helpers.options import fitting_recipe
 
 GROUPS = ("recipe", "data", "optimizer", "stem", "ffn", "lr")
 SHIPPED = [f"{group}={name}" for group in GROUPS for name in group_options(CONF_DIR)[group]]
@@ -72,6 +74,10 @@ WRONG = {
         f"evaluation.build[1]: {__name__}.CallAsks: __call__ gets the network alone (missing a "
         "required argument: 'pictures'); __init__ may ask for batches, num_images, ",
     ),
+    "a metric that asks for people where there are none": (
+        {"evaluation.build": [TOP1, {"_target_": f"{__name__}.AsksPeople"}]},
+        f"data.name=digits: has no query and gallery images, which {__name__}.AsksPeople needs; ",
+    ),
     "a metric that cannot be called": (
         {"evaluation.build": [TOP1, {"_target_": f"{__name__}.NoCall"}]},
         f"evaluation.build[1]: {__name__}.NoCall: has no __call__(self, network)",
@@ -121,6 +127,20 @@ class Asks:
         return {}, {}
 
 
+class AsksPeople:
+    """A metric of people."""
+
+    def __init__(self, *, gallery):
+        self.gallery = gallery
+
+    def __call__(self, network):
+        return {}, {}
+
+
+class OwnTop1(Top1):
+    """A metric that compares classes."""
+
+
 class Explodes(NoGrid):
     """A stem with a mistake in its code."""
 
@@ -131,7 +151,7 @@ class Explodes(NoGrid):
 
 @pytest.mark.parametrize("chosen", SHIPPED)
 def test_all_that_conf_names_is_there(chosen: str) -> None:
-    assert unresolved(composed(chosen, "profile=paper")) is None
+    assert unresolved(composed(chosen, *fitting_recipe(chosen), "profile=paper")) is None
 
 
 @pytest.mark.parametrize(("changes", "line"), WRONG.values(), ids=WRONG)
@@ -152,6 +172,12 @@ def test_a_mistake_in_a_stem_of_ones_own_is_told_where_the_run_meets_it(tmp_path
     assert report.ended is Ended.FAILED
     assert report.reason.startswith("while building the model (tests/runs/test_resolved.py:")
     assert (run_directory(tmp_path, report.run_id) / "error.txt").exists()
+
+
+def test_a_metric_that_rests_on_classes_is_refused_on_people() -> None:
+    own = {"evaluation.build": [{"_target_": f"{__name__}.OwnTop1"}]}
+    line = unresolved(with_values(composed("recipe=reid", "profile=smoke"), own))
+    assert f"so {__name__}.OwnTop1 has no classes to compare" in line
 
 
 def test_metrics_that_can_be_made_are_passed() -> None:
