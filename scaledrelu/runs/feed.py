@@ -51,8 +51,9 @@ def open_data(config: RunConfig) -> Splits | ReidSplits:
         on_bad_image=data.on_bad_image,
     )
     if data.num_classes not in (None, splits.num_classes):
+        place = "" if data.root is None else f" at {data.root}"
         raise ConfigError(
-            f"data.num_classes={data.num_classes}: {data.name} at {data.root} has "
+            f"data.num_classes={data.num_classes}: {data.name}{place} has "
             f"{splits.num_classes} classes; set data.num_classes={splits.num_classes}, or null to "
             "count them"
         )

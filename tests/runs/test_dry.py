@@ -26,6 +26,15 @@ def test_an_fp16_step_of_2021_runs_at_paper_size() -> None:
     assert report.loss == pytest.approx(6.9, abs=1.0)
 
 
+def test_a_volo_row_takes_its_steps_at_paper_size_with_label_maps() -> None:
+    config = compose([*SMALL, "recipe=volo", "model=volo_d1", "stem=conv", "precision=fp32"])
+    report = dry_step(config, num_classes=1000)
+    assert report.parameters == 26_632_040  # timm volo_d1_224
+    assert report.logits == (2, 1000)
+    assert report.loss == pytest.approx(1.5 * 6.9, abs=1.5)  # the tokens' loss counts half
+    assert report.grad_norm > 0
+
+
 def test_the_paper_profile_has_the_papers_rates() -> None:
     config = compose(["profile=paper", "precision=fp32", "stem=patchify", "lr.base=1e-3"])
     small = with_values(config, {"batch.group": 2})
