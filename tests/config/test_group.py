@@ -88,6 +88,13 @@ WRONG = [
     ("data.image_size=18", "data.image_size=18"),
     ("init=run", "init.kind=run: needs init.run"),
     ("init=checkpoint", "init.kind=checkpoint: needs init.path"),
+    (
+        "init=checkpoint init.path=w.pth init.sha256=abc",
+        "init.sha256=abc: must be the SHA-256 of the file init.path, 64 hexadecimal digits, or "
+        "null for any file",
+    ),
+    (f"init=checkpoint init.path=w.pth init.sha256={'g' * 64}", "ggg: must be the SHA-256 of"),
+    (f"init=checkpoint init.path=w.pth init.sha256={'A' * 63}", "AAA: must be the SHA-256 of"),
     ("init=checkpiont", "init=checkpiont: no such option"),
     ("recipe=volo model=volo_d1 augment.mixup=0.8", "MixToken already mixes"),
     ("recipe=reid augment.mixup=0.8", "must show one person"),

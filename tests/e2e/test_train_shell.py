@@ -560,6 +560,16 @@ NOT_THERE = [
         "recipe=volo model=volo_d1 data.token_labels=/no/such/maps",
         "/no/such/maps: no such folder; set data.token_labels",
     ),
+    ("init=run init.run=dino-0123456789ab", "runs/dino-0123456789ab: no such run ("),
+    (
+        "init=checkpoint init.path={images}/file init.sha256=abc",
+        "init.sha256=abc: must be the SHA-256 of the file init.path, 64 hexadecimal digits, or "
+        "null for any file",
+    ),
+    (
+        "recipe=volo model=volo_d1 data.token_labels={images}",
+        "{images}: holds no label map (<class>/<image>.pt); set data.token_labels",
+    ),
     ("recipe=reid", "data.root=made, but the data set has not been generated; run `python "),
     (
         "stem=patchify stem.norm=batch",
