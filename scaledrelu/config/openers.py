@@ -32,6 +32,7 @@ from scaledrelu.inputs.listing import all_files, class_images, class_names
 from scaledrelu.inputs.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.inputs.reid_listing import (
     MARKET_FOLDERS,
+    MARKET_LAYOUT,
     find_market,
     find_msmt,
     market_images,
@@ -51,11 +52,13 @@ class Opener:
         look: refuses a folder without it.
         parts: its files, split by split, in the order in which they are read.
         downloads: whether it downloads what is not there.
+        layout: how its files lie, in words for a message; empty where a message names them.
     """
 
     look: Callable[[Build, Path], object]
     parts: Callable[[Build, Path], list[Part]]
     downloads: bool = False
+    layout: str = ""
 
 
 def opener_of(build: Build) -> Opener | None:
@@ -200,7 +203,7 @@ def _part(role: str, root: str | Path, names: Iterable[str]) -> Part:
     return Part(role, str(root), list(names))
 
 
-MARKET = Opener(lambda _build, root: find_market(root), _market)
+MARKET = Opener(lambda _build, root: find_market(root), _market, layout=MARKET_LAYOUT)
 OPENERS = {
     "datasets.open_image_folder": Opener(_look_at_image_folders, _image_folders),
     "datasets.open_cifar10": Opener(
