@@ -61,17 +61,18 @@ def printable(text: str) -> str:
     return whole.replace("\r", "\\r").replace("\n", "\\n")
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
+def nearest(name: str, allowed: Iterable[str], *, likeness: float = 0.5) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string.
 
     Args:
         name: what was written.
         allowed: the names there are.
+        likeness: least share of letters that a close name has in common with it, in [0, 1].
     """
     known = list(allowed)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
     if not close:  # ELU is nothing like Elu, letter by letter
         lower = {one.lower(): one for one in known}
-        alike = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
+        alike = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=likeness)
         close = [lower[one] for one in alike]
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.ranges import Range, within
 from scaledrelu.runs.conclusion import concluded
 from scripts._runs import add_place_of_run
@@ -24,9 +25,7 @@ FACTORS = Range("(1, 1000000000]")
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser(__doc__)
     parser.add_argument("--run", metavar="ID", required=True, help="id of a run that crashed")
     add_place_of_run(parser)
     parser.add_argument(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.ranges import COUNT, FEW, within
 from scaledrelu.runs.conclusion import concluded
 
@@ -23,9 +24,7 @@ NOISE = 4.0  # of an image around its person: leaves something to rank
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser(__doc__)
     for name, count in MSMT17.items():
         add = parser.add_argument
         add(f"--{name}", type=within(COUNT), default=count, help=f"default: {count:,}")

@@ -18,7 +18,6 @@ filter that contains > or <.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.command_line import option_parser
 from scaledrelu.reports.collect.main import Asked, collect
 from scaledrelu.runs.conclusion import concluded
 
@@ -34,10 +34,7 @@ ENDING = "Exit status: 0 a table was printed; 1 no run matches; 2 wrong input; 1
 
 def parse(arguments: Sequence[str]) -> Asked:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        "collect.py", description=__doc__, epilog=ENDING,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = option_parser(__doc__, prog="collect.py", epilog=ENDING)
     parser.add_argument("filters", nargs="*", metavar="key=value")
     parser.add_argument("--results", default="results", help="results folder, default: results")
     parser.add_argument(

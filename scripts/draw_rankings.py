@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.ranges import FEW, within
 from scaledrelu.runs.conclusion import concluded
 from scripts._runs import add_place_of_run
@@ -19,9 +20,7 @@ from scripts._runs import add_place_of_run
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser(__doc__)
     parser.add_argument(
         "--run",
         metavar="ID",

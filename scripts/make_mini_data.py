@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.ranges import SEED, within
 from scaledrelu.data.people.folder import write_mini_reid
 from scaledrelu.data.people.sheet import save_sheet
@@ -21,9 +22,7 @@ from scaledrelu.runs.conclusion import concluded
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser(__doc__)
     parser.add_argument(
         "--preset",
         required=True,

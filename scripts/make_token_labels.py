@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.ranges import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS, within
 from scripts._resumable import run_resumable
 from scripts._runs import add_place_of_run
@@ -22,9 +23,7 @@ from scripts._runs import add_place_of_run
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser(__doc__)
     teacher = parser.add_mutually_exclusive_group(required=True)
     teacher.add_argument(
         "--run", metavar="ID", help="id of a finished run; labels its training images"
@@ -61,7 +60,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=within(WORKERS), default=4, help="loader processes, default: 4"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.timm and not options.data:
+        parser.error("--timm needs --data")
+    return options
 
 
 def main(options: argparse.Namespace) -> None:

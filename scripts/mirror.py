@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.dashboards.afterwards import (
     Copy,
@@ -35,10 +36,8 @@ from scripts._tables import ending_text, say
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"settings:\n{settings_help('mirror')}\n\n{ending_text('mirror')}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = option_parser(
+        __doc__, epilog=f"settings:\n{settings_help('mirror')}\n\n{ending_text('mirror')}"
     )
     parser.add_argument(
         "--run", metavar="ID", action="append", default=[], help="id of a finished run"

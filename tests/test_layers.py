@@ -46,6 +46,7 @@ SEEN_OF_RUNS = {
     "lock": {"launch"},
     # How a run's process is told what to train, and how it ends.
     "planned": {"launch", "dashboards"},
+    "lacking": {"launch"},
     "process": {"launch"},
     "ending": {"launch", "reports"},
     "multirun": {"launch", "reports"},

@@ -27,6 +27,7 @@ from scaledrelu.bench.pieces import (
     start_piece,
 )
 from scaledrelu.bench.whole_runs import LOGS, whole_runs
+from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.launch import visible_gpus
 from scaledrelu.config.places import ROOT, published_root
 from scaledrelu.errors import ConfigError
@@ -41,9 +42,8 @@ QUICK = ("--profile", "mini", "--quick", "--blocks", "1", "--turn", "0.05")
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="gpu.py",
-        description="Run tests, measure speed and train whole runs on one GPU, in limited time.",
+    parser = option_parser(
+        "Run tests, measure speed and train whole runs on one GPU, in limited time.", prog="gpu.py"
     )
     add = parser.add_argument
     add(

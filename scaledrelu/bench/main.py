@@ -16,6 +16,7 @@ from scaledrelu.bench.cases import PROFILES, Case, list_cases
 from scaledrelu.bench.end_cases import EndCase, list_end_cases
 from scaledrelu.bench.session import Session, open_session
 from scaledrelu.bench.table import Row
+from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.places import published_root
 from scaledrelu.config.ranges import COUNT, POSITIVE, within
 from scaledrelu.errors import ConfigError, DataError
@@ -32,9 +33,8 @@ PUBLISHED = published_root("results") / "bench"
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="bench.py",
-        description="Measure speed: steps, loaders, whole loops, workers, start-up and plans.",
+    parser = option_parser(
+        "Measure speed: steps, loaders, whole loops, workers, start-up and plans.", prog="bench.py"
     )
     add = parser.add_argument
     add("--profile", action="append", choices=PROFILES, help="repeatable, default: those that fit")

@@ -18,6 +18,7 @@ from scaledrelu.config.data import MADE, UNLABELLED
 from scaledrelu.config.digest import Known, label_digest
 from scaledrelu.config.group import folder_name
 from scaledrelu.config.identity import run_id
+from scaledrelu.config.openers import opener_of
 from scaledrelu.config.overrides import quoted
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.config.run import RunConfig
@@ -176,9 +177,11 @@ def data_root(config: RunConfig) -> str | None:
         return config.data.root
     making = data_artifact(config, CONF_DIR)
     command = shlex.join(["python", making.script, *making.arguments(Path(config.paths.results))])
+    opener = opener_of(config.data.build)
+    layout = f" {opener.layout}" if opener is not None and opener.layout else ""
     what = (
         f"data.root=made, but the data set has not been generated; run `{command}`, or set "
-        "data.root to a folder of your own"
+        f"data.root to a folder of your own{layout}"
     )
     return str(_made_folder(config, config.data.digest, what))
 

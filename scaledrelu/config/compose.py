@@ -152,6 +152,7 @@ def from_values(values: dict[str, Any], *, conf_dir: Path, will_run: bool = True
         check_combination(config)
     check_method(config, conf_dir)
     config.data.refuse_root_without_effect()
+    config.data.refuse_build_without_effect()
     config.stem.refuse_layers_without_effect()
     return config
 

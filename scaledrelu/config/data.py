@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaledrelu.config.fields import build, number, part_of_path, word
-from scaledrelu.config.group import TARGET, Group, require
+from scaledrelu.config.group import TARGET, Group, require, typed
 from scaledrelu.config.ranges import PIXELS, SEED, Range
+from scaledrelu.inputs.reid_listing import MARKET_LAYOUT
 
 NONE, MADE = "none", "made"  # words of token_labels; ``made`` is one of root, too
 # Without label maps, an image that the host augments is decoded by Pillow; at every profile.
 UNLABELLED = f"data.token_labels={NONE} data.decoder=pil"
 OWN_OPENERS = "scaledrelu.data."  # what their names begin with
 _WITHOUT_FILES = f"{OWN_OPENERS}datasets.open_digits"
+_GENERATED = f"{OWN_OPENERS}reid.open_made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,24 @@ class DataConfig(Group):
             "mini and smoke they stand in for imagenet1k); write data=imagefolder to train on your "
             "own images",
         )
+
+    def refuse_build_without_effect(self) -> None:
+        """Refuse fields of the opener that a generated set stands in for: they would go unnoticed.
+
+        Profiles set them to null. Not a part of :meth:`check`, so that runs that were stored with
+        one can still be read.
+
+        Raises:
+            ConfigError: naming the field.
+        """
+        if self.build.get(TARGET) != _GENERATED:
+            return
+        for key, value in self.build.items():
+            require(
+                value is None or key == TARGET,
+                f"data.build.{key}={typed(value)}: has no effect, since {self.name} stands in for "
+                f"the data set {MARKET_LAYOUT}; leave it out, or choose profile=paper",
+            )
 
     def _check_tensors(self) -> None:
         """Refuse what works on Pillow's images alone."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from scaledrelu.config.data import UNLABELLED
 from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
-from scaledrelu.inputs.listing import LABEL_SUFFIX
+from scaledrelu.inputs.listing import LABEL_SUFFIX, first_label_file
 from scaledrelu.inputs.pack import SUFFIX, is_image_folder
 
 Classes = tuple[Path | str, Iterable[str]]  # of a split: its folder or pack, and their names
@@ -95,12 +95,15 @@ def find_labels(folder: str | Path) -> Path:
     """Return the folder of label maps.
 
     Raises:
-        DataError: if there is no such folder.
+        DataError: if there is no such folder, or no label map in its class folders.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    lacking = "no such folder" if not folder.is_dir() else ""
+    if not lacking and first_label_file(folder) is None:
+        lacking = f"holds no label map (<class>/<image>{LABEL_SUFFIX})"
+    if lacking:
         raise DataError(
-            f"{folder}: no such folder; set data.token_labels to the label maps of NFNet-F6 for "
+            f"{folder}: {lacking}; set data.token_labels to the label maps of NFNet-F6 for "
             "ImageNet-1k's training images (published by TokenLabeling, about 9 GB, "
             f"{folder}/<class>/<image>{LABEL_SUFFIX}), or train without them: "
             f"{UNLABELLED} (83.8 top-1 instead of 84.2 by the VOLO authors, 81.72 without "

@@ -32,6 +32,7 @@ from scaledrelu.inputs.listing import all_files, class_images, class_names
 from scaledrelu.inputs.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.inputs.reid_listing import (
     MARKET_FOLDERS,
+    MARKET_LAYOUT,
     find_market,
     find_msmt,
     market_images,
@@ -52,12 +53,14 @@ class Opener:
         parts: its files, split by split, in the order in which they are read.
         downloads: whether it downloads what is not there.
         has_people: whether it gives queries and a gallery, of people that are not trained on.
+        layout: how its files lie, in words for a message; empty where a message names them.
     """
 
     look: Callable[[Build, Path], object]
     parts: Callable[[Build, Path], list[Part]]
     downloads: bool = False
     has_people: bool = False
+    layout: str = ""
 
 
 def opener_of(build: Build) -> Opener | None:
@@ -202,7 +205,9 @@ def _part(role: str, root: str | Path, names: Iterable[str]) -> Part:
     return Part(role, str(root), list(names))
 
 
-MARKET = Opener(lambda _build, root: find_market(root), _market, has_people=True)
+MARKET = Opener(
+    lambda _build, root: find_market(root), _market, has_people=True, layout=MARKET_LAYOUT
+)
 OPENERS = {
     "datasets.open_image_folder": Opener(_look_at_image_folders, _image_folders),
     "datasets.open_cifar10": Opener(

@@ -75,7 +75,7 @@ def read_arguments(arguments: Sequence[str]) -> Namespace:
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
-    parser.error = _refuse
+    parser.error, parser.allow_abbrev = _refuse, False
     asked = parser.parse_intermixed_args(list(arguments))
     asked.flags = _without(arguments, asked.overrides)
     _check_flags(asked)

@@ -15,7 +15,8 @@ from scaledrelu.config.options import group_options, readable_options
 from scaledrelu.config.places import CONF_DIR
 
 GROUP = "stem"
-_APART = ("label", "hidden", "shrink")  # a caption, and what profiles set: not what a stem is
+SET_BY_PROFILES = ("hidden", "shrink")
+_APART = ("label", *SET_BY_PROFILES)  # not what a stem is: a caption, and sizes
 
 
 def option_name(stem: Mapping[str, Any], *, conf_dir: Path | None = None) -> str:
@@ -26,12 +27,21 @@ def option_name(stem: Mapping[str, Any], *, conf_dir: Path | None = None) -> str
             known.
         conf_dir: the configuration tree; the repository's by default.
     """
+    return fitting_option(stem, conf_dir=conf_dir) or _name(stem)
+
+
+def fitting_option(stem: Mapping[str, Any], *, conf_dir: Path | None = None) -> str | None:
+    """Return the option that has the fields of a stem; None where none has.
+
+    Args:
+        stem: plain values of the group; all of ``naming.LAYERS``, of the others those that are
+            known.
+        conf_dir: the configuration tree; the repository's by default.
+    """
     layers, options = _name(stem), _options(conf_dir or CONF_DIR)
     fitting = [name for name, option in options.items() if _fits(stem, option)]
     # Where several have its layers: the one of its caption and sizes, then the paper's own.
-    return min(
-        fitting, key=lambda one: (_unlike(stem, options[one]), one != layers), default=layers
-    )
+    return min(fitting, key=lambda one: (_unlike(stem, options[one]), one != layers), default=None)
 
 
 def _fits(stem: Mapping[str, Any], option: Mapping[str, Any]) -> bool:

@@ -167,7 +167,8 @@ def open_made(
         image_size: pixels of a side, or height and width.
         in_memory: decode once, to ``image_size``.
         on_bad_image: raise | skip.
-        _: fields of the opener that it stands in for, ignored.
+        _: fields of the opener that it stands in for, which have no effect: profiles set them to
+            null, and ``config/data.py`` refuses any other value.
 
     Raises:
         DataError: whatever ``open_market1501`` refuses, or files that differ from the manifest.

@@ -78,12 +78,23 @@ def label_files(folder: Path | str) -> list[str]:
     Raises:
         DataError: if a folder cannot be listed.
     """
-    return [
-        f"{name}/{file}"
-        for name in class_names(folder)
-        for file in sorted(entry.name for entry in _visible(os.path.join(folder, name)))
-        if file.endswith(LABEL_SUFFIX)
-    ]
+    return list(_label_files(folder))
+
+
+def first_label_file(folder: Path | str) -> str | None:
+    """Return the first of :func:`label_files`, None if there is none; lists no more than it needs.
+
+    Raises:
+        DataError: if a folder cannot be listed.
+    """
+    return next(_label_files(folder), None)
+
+
+def _label_files(folder: Path | str) -> Iterator[str]:
+    for name in class_names(folder):
+        for file in sorted(entry.name for entry in _visible(os.path.join(folder, name))):
+            if file.endswith(LABEL_SUFFIX):
+                yield f"{name}/{file}"
 
 
 def all_files(folder: Path | str) -> list[str]:

@@ -16,6 +16,7 @@ from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.inputs.listing import image_names
 
 MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
+MARKET_LAYOUT = "in the layout of Market-1501"
 MARKET_INNER = "Market-1501-v15.09.15"
 MSMT_FOLDERS = {"v1": ("train", "test"), "v2": ("mask_train_v2", "mask_test_v2")}
 JUNK, DISTRACTOR = -1, 0  # ids in Market-1501 that belong to no person
@@ -59,7 +60,8 @@ def find_market(root: Path) -> Path:
     Raises:
         DataError: if there is none.
     """
-    return _find_root(root, MARKET_INNER, MARKET_FOLDERS, hint="")
+    hint = f" to a folder {MARKET_LAYOUT}"
+    return _find_root(root, MARKET_INNER, MARKET_FOLDERS, hint=hint)
 
 
 def market_images(root: Path, split: str) -> list[ReidImage]:

@@ -13,11 +13,11 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from scaledrelu.config.lacking import lacking_device, lacking_download, lacking_files
 from scaledrelu.config.places import runs_root
 from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.config.trust import Untrusted, find_untrusted
 from scaledrelu.files import FULL, make_writable, unwritable, writing_to
+from scaledrelu.runs.lacking import lacking_device, lacking_download, lacking_files
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.tables.setting_values import SLURM

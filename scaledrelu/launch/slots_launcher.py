@@ -21,7 +21,6 @@ from omegaconf import DictConfig, open_dict
 from scaledrelu.config.compose import finalize
 from scaledrelu.config.hydra_tree import check_specialisations
 from scaledrelu.config.identity import run_id
-from scaledrelu.config.lacking import lacking_here
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.launch.executor import Event, Files, Job, What, note_signals
@@ -31,6 +30,7 @@ from scaledrelu.launch.progress import result_text
 from scaledrelu.launch.slots import slots_of
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.ending import Ended, JobReport
+from scaledrelu.runs.lacking import lacking_here
 from scaledrelu.runs.multirun import score_of, write_ending
 from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import read_result, read_status, run_directory

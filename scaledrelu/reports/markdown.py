@@ -176,7 +176,24 @@ def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
     used = [(cell.composed, (*cell.row.run, *cell.column.run)) for cell in cells]
     used += [(c.upstream, c.row.upstream or ()) for c in cells if c.upstream]
     notes = footnotes(used, plan.conf_dir, cells[0].table)
-    return [*merged, *_remarks(values), _epochs(values), *notes]
+    return [*merged, *_weights(values), *_remarks(values), _epochs(values), *notes]
+
+
+def _weights(values: Sequence[CellValue]) -> list[str]:
+    """Say which files of weights the finished runs started from: a digest names each for sure."""
+    rows: dict[str, list[Row]] = {}
+    for value in values:
+        for run in (seed.run for seed in value.seeds if seed.run.result is not None):
+            if (init := run.config.init).kind != "checkpoint":
+                continue
+            digest = f"SHA-256 `{init.sha256[:12]}...`" if init.sha256 else "an unknown SHA-256"
+            file = f"`{without_paths(str(init.path), run)}` with {digest}"
+            rows.setdefault(file, []).append(value.cell.row)
+    return [
+        f"{_named(behind)}: started from the weights in {file}; whether these are the released "
+        "ones is not known here (docs/methods.md)"
+        for file, behind in rows.items()
+    ]
 
 
 def _remarks(values: Sequence[CellValue]) -> list[str]:

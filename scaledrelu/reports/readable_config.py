@@ -18,7 +18,7 @@ from scaledrelu.config.schedule import WarmupConfig
 from scaledrelu.tables.captions import value_text
 
 NONE = "none"
-# Said in other words below, or different in every run.
+# Said in other words below, different in every run, or in the notes of a report (init.sha256).
 SAID_OTHERWISE = (
     *("profile", "seed", "lr", "precision", "stem.strides", "stem.shrink", "stem.proj_kernel"),
     *("batch.total", "schedule.epochs", "schedule.cooldown_epochs"),

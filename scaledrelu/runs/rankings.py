@@ -16,8 +16,8 @@ from scaledrelu.evals.ranking_picture import RankedQuery, draw_rankings
 from scaledrelu.runs.damage import RecordError, keep
 from scaledrelu.runs.evidence import read_arrays
 from scaledrelu.runs.feed import open_data
-from scaledrelu.runs.initial import stored_config
 from scaledrelu.runs.record import run_directory
+from scaledrelu.runs.upstream import stored_config
 
 PICTURED, FIRST_PLACES = "val.pictured", "val.first_places"
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledrelu.config.identity import canonical, run_id
-from scaledrelu.config.lacking import lacking_here
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
 from scaledrelu.errors import RunError, ScaledReluError
@@ -24,6 +23,7 @@ from scaledrelu.files import FULL, cannot_use, make_writable
 from scaledrelu.runs import blame, record
 from scaledrelu.runs.checkout import trained_elsewhere
 from scaledrelu.runs.ending import Ended, JobReport, exit_status
+from scaledrelu.runs.lacking import lacking_here
 from scaledrelu.runs.lock import BusyError, is_busy, one_of_many, only_writer
 from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.planned import read_planned

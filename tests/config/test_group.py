@@ -88,10 +88,25 @@ WRONG = [
     ("data.image_size=18", "data.image_size=18"),
     ("init=run", "init.kind=run: needs init.run"),
     ("init=checkpoint", "init.kind=checkpoint: needs init.path"),
+    (
+        "init=checkpoint init.path=w.pth init.sha256=abc",
+        "init.sha256=abc: must be the SHA-256 of the file init.path, 64 hexadecimal digits, or "
+        "null for any file",
+    ),
+    (f"init=checkpoint init.path=w.pth init.sha256={'g' * 64}", "ggg: must be the SHA-256 of"),
+    (f"init=checkpoint init.path=w.pth init.sha256={'A' * 63}", "AAA: must be the SHA-256 of"),
     ("init=checkpiont", "init=checkpiont: no such option"),
     ("recipe=volo model=volo_d1 augment.mixup=0.8", "MixToken already mixes"),
     ("recipe=reid augment.mixup=0.8", "must show one person"),
     ("recipe=reid batch.instances=5", "must be a multiple of batch.instances=5"),
+    (
+        "recipe=reid data=msmt17 data.build.version=v3",
+        "data.build.version=v3: has no effect, since mini_msmt stands in for the data set in the "
+        "layout of Market-1501; leave it out, or choose profile=paper",
+    ),
+    ("recipe=reid data=msmt17 profile=small data.build.with_val=false", "with_val=false: has no e"),
+    ("recipe=reid data=msmt17 data.build.expect={train:3}", "{'train': 3}: has no effect, since"),
+    ("recipe=reid +data.build.verson=v2", "data.build.verson=v2: has no effect, since mini_market"),
     ("recipe=reid data.image_width=18", "data.image_width=18: must be a multiple"),
     ("recipe=reid data.image_width=0", "data.image_width=0: must lie in [1, 16384]"),
     ("recipe=reid batch.instances=null", "batch.instances=null: must be at least 2"),

@@ -140,7 +140,8 @@ def test_folder_without_people_is_refused(market):
 def test_missing_folder_is_named_with_what_was_found(market, tmp_path):
     (market / "query").rename(market / "queries")
     line = refused(open_market, market)
-    assert "query missing (found: bounding_box_test, bounding_box_train, queries)" in line
+    found = "query missing (found: bounding_box_test, bounding_box_train, queries)"
+    assert f"{found}; set data.root to a folder in the layout of Market-1501" in line
     assert "no such folder; set data.root" in refused(open_market, tmp_path / "nowhere")
 
 

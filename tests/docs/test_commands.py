@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.bench import gpu
-from scaledrelu.bench import main as bench
 from scaledrelu.config import plugins
 from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.identity import RUN_ID, run_id
@@ -20,16 +18,6 @@ from scaledrelu.runs.planned import PlanWriter, read_planned
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
-from scripts import (
-    autopsy,
-    bench_retrieval,
-    collect,
-    draw_rankings,
-    make_mini_data,
-    make_token_labels,
-    mirror,
-    pack_images,
-)
 from tests.helpers.documents import (
     ROOT,
     WRITTEN,
@@ -38,6 +26,7 @@ from tests.helpers.documents import (
     example_files,
     shown_commands,
 )
+from tests.helpers.script_parsers import PARSERS
 
 COMMANDS = [shown for page in WRITTEN for shown in shown_commands(page)]
 MISTAKES = [shown for shown in COMMANDS if shown.answer.startswith("error: ")]
@@ -53,18 +42,6 @@ OF_TABLES = (
     *("sweep", "figure1", "curves", "claims", "status", "report", "dry", "dashboard"),
     "performance",
 )
-PARSERS = {
-    "autopsy": autopsy.parse,
-    "bench": bench.parse,
-    "gpu": gpu.parse,
-    "bench_retrieval": bench_retrieval.parse,
-    "collect": collect.parse,
-    "draw_rankings": draw_rankings.parse,
-    "make_mini_data": make_mini_data.parse,
-    "make_token_labels": make_token_labels.parse,
-    "mirror": mirror.parse,
-    "pack_images": pack_images.parse,
-}
 PYTHON = ("python", ".venv/bin/python", "torchrun", "srun")
 MODULES = (
     *([], ["-m", "pytest", "-m", "slurm"], ["-m", "pytest", "-m", "gpu"]),

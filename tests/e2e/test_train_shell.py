@@ -566,6 +566,16 @@ NOT_THERE = [
     ),
     ("recipe=deit data=market1501", "so scaledrelu.evals.classification.Top1 has no classes to"),
     ("recipe=reid data=digits", "data.name=digits: has no query and gallery images, which "),
+    ("init=run init.run=dino-0123456789ab", "runs/dino-0123456789ab: no such run ("),
+    (
+        "init=checkpoint init.path={images}/file init.sha256=abc",
+        "init.sha256=abc: must be the SHA-256 of the file init.path, 64 hexadecimal digits, or "
+        "null for any file",
+    ),
+    (
+        "recipe=volo model=volo_d1 data.token_labels={images}",
+        "{images}: holds no label map (<class>/<image>.pt); set data.token_labels",
+    ),
     ("recipe=reid", "data.root=made, but the data set has not been generated; run `python "),
     (
         "stem=patchify stem.norm=batch",

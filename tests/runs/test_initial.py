@@ -21,15 +21,19 @@ from scaledrelu.config.init import InitConfig
 from scaledrelu.config.launch import PathsConfig
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
+from scaledrelu.engine.saved import LAST
 from scaledrelu.errors import CheckpointError, ConfigError, ScaledReluError
 from scaledrelu.models.weight_files import sha256_or_error
 from scaledrelu.runs.build import build_task
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.initial import finished_run, load_initial
+from scaledrelu.runs.lacking import lacking_here
 from scaledrelu.runs.record import write_error, write_result
 from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.linear_probe import LinearProbe
+from tests.helpers.configs import with_values
+from tests.helpers.run_folders import leave, run_of
 
 UPSTREAM = ("profile=smoke", "stem=conv", "data.fraction=0.1", "augment.mixup=0.8")
 SCRATCH = InitConfig("scratch", None, None, None, head_scale=1.0, positions="bicubic")
@@ -248,6 +252,27 @@ def test_nothing_is_trained_from_a_broken_start(start: Start, case: str) -> None
     assert start.upstream in message
 
 
+# What only the checkpoint itself shows, which takes torch to read.
+IN_THE_CHECKPOINT = ("torn", "one bit", "foreign", "other run", "other step")
+
+
+@pytest.mark.parametrize("case", [case for case in SPOILT if case not in IN_THE_CHECKPOINT])
+def test_a_broken_start_is_found_before_the_run_and_told_in_the_same_words(
+    start: Start, case: str
+) -> None:
+    config = start.from_run()
+    assert lacking_here(config) == []
+    SPOILT[case][0](start)
+    assert lacking_here(config) == [refused(SPOILT[case][1], config)]
+
+
+def test_the_nearest_run_is_named_and_one_with_nothing_alike_is_not(start: Start) -> None:
+    (line,) = lacking_here(start.from_run(run=start.upstream[:-1]))
+    assert f"no such run; did you mean '{start.upstream}'? (published records" in line
+    (line,) = lacking_here(start.from_run(run="deit-000000000000"))
+    assert "no such run (published records" in line
+
+
 @pytest.mark.parametrize(
     ("override", "key"),
     [
@@ -261,9 +286,41 @@ def test_nothing_is_trained_from_a_broken_start(start: Start, case: str) -> None
 def test_a_run_with_another_network_is_refused_even_where_weights_would_fit(
     start: Start, override: str, key: str
 ) -> None:
-    message = refused(ConfigError, start.from_run(override))
+    config = start.from_run(override)
+    message = refused(ConfigError, config)
     assert key in message
     assert start.upstream in message
+    assert lacking_here(config) == [message]
+
+
+@pytest.mark.parametrize("typed", ["stem=patchify", "stem=conv_gelu", "stem=patchify_bn_relu"])
+@pytest.mark.parametrize("trained", ["conv", "patchify", "patchify_relu"])
+def test_the_advice_about_another_stem_is_one_option_and_can_be_followed(
+    tmp_path: Path, trained: str, typed: str
+) -> None:
+    first = with_values(run_of(trained), {"paths.results": str(tmp_path)})
+    (leave(tmp_path, first, 50.0) / LAST).touch()
+    init = {"init.kind": "run", "init.run": run_id(first), "init.head_scale": 1.0}
+
+    def found(*overrides: str) -> list[str]:
+        config = composed("profile=smoke", *overrides)
+        return lacking_here(with_values(config, {"paths.results": str(tmp_path), **init}))
+
+    assert found(f"stem={trained}") == []
+    if typed == f"stem={trained}":
+        return
+    (line,) = found(typed)
+    assert line.endswith(f"; set stem={trained}")
+
+
+def test_every_field_of_the_stem_that_differs_is_told_where_no_option_has_them(
+    start: Start,
+) -> None:
+    (line,) = lacking_here(start.from_run("stem.strides=[1,2,1]", "stem.hidden=8"))
+    assert line == (
+        f"stem.strides=[1,2,1] stem.hidden=8: the checkpoint of init.run={start.upstream} was "
+        "trained with stem.strides=[2,1,1] stem.hidden=16; set stem.strides=[2,1,1] stem.hidden=16"
+    )
 
 
 def test_drop_path_and_recipe_may_differ_from_the_upstream_run(start: Start) -> None:

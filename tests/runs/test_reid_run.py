@@ -219,6 +219,7 @@ def test_a_data_set_that_was_not_made_is_said_in_one_line(smoke) -> None:
     assert "\n" not in said
     assert said.startswith(f"{artifacts_root(config.paths.results)}/data-")
     assert "the data set has not been generated; run `python scripts/make_mini_data.py" in said
+    assert said.endswith("set data.root to a folder of your own in the layout of Market-1501")
     report = run_job(config)
     assert (report.ended, report.reason) == (Ended.REFUSED, said)
     assert not folder_of(config).exists()

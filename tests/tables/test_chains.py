@@ -96,6 +96,27 @@ def test_a_profile_may_start_from_an_external_file_instead(tmp_path):
     ]
 
 
+def test_a_report_names_the_weights_that_finished_runs_started_from(tmp_path):
+    def planned_from(path, sha256):
+        start = ["init.kind=checkpoint", f"init.path={path}", f"init.sha256={sha256}"]
+        rows = [{"run": [f"stem={s}"], "paper": {"top1": 1.0}} for s in ("conv", "patchify")]
+        block = {**CHAIN, "released_weights": {"paper": start}, "rows": rows}
+        write_table(tmp_path / "conf", blocks=[block])
+        return plan_of(tmp_path, profile="paper")
+
+    plan = planned_from("data/dino.pth", "ab" * 32)
+    assert "SHA-256" not in report(plan)[1]
+    finish(plan, plan.cells[1].run_ids[0], 70.0)
+    _, text = report(planned_from("data/dino.pth", "ab" * 32))
+    assert (
+        "- row 2: started from the weights in `data/dino.pth` with SHA-256 `abababababab...`; "
+        "whether these are the released ones is not known here (docs/methods.md)\n"
+    ) in text
+    _, text = report(planned_from("/home/me/dino.pth", "ab" * 32))
+    assert "weights in `<init.path>` with SHA-256 `abababababab...`" in text
+    assert "SHA-256" not in report(planned_from("data/dino.pth", "cd" * 32))[1], "other runs"
+
+
 def test_deviations_of_the_pre_training_stand_below_the_table_too(tmp_path):
     write_table(tmp_path / "conf", blocks=[CHAIN])
     recipe = tmp_path / "conf" / "recipe"

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from scaledrelu.config import first_look, lacking
+from scaledrelu.config import first_look
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.data import OWN_OPENERS
-from scaledrelu.config.lacking import lacking_download, lacking_files, lacking_here
 from scaledrelu.config.openers import OPENERS, look_at_data
 from scaledrelu.config.options import options_of
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.data.packing import pack_folder
 from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.inputs import listing
+from scaledrelu.runs import lacking
+from scaledrelu.runs.lacking import lacking_download, lacking_files, lacking_here
 from tests.helpers.configs import composed, with_values
 
 BUILD = {"train": "train", "val": "val", "test": "test", "version": "v1", "with_val": True}
@@ -185,6 +186,26 @@ def test_what_a_plan_makes_lacks_only_a_run_by_itself(tmp_path: Path) -> None:
     assert lacking_files(config, made=False, known={}) == []
     (line,) = lacking_files(config, made=True, known={})
     assert "data.root=made, but the data set has not been generated" in line
+
+
+def test_label_maps_are_looked_for_in_the_folder_and_one_is_enough(tmp_path: Path) -> None:
+    volo = composed("profile=smoke", "recipe=volo", "model=volo_d1")
+    config = with_values(volo, {"data.token_labels": str(tmp_path)})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.jpg").touch()
+    (tmp_path / "0.pt").touch()
+    (line,) = lacking_here(config)
+    assert line.startswith(f"{tmp_path}: holds no label map (<class>/<image>.pt); set data.token_")
+    (tmp_path / "a" / "0.pt").touch()
+    assert lacking_here(config) == []
+
+
+def test_the_run_that_a_plan_trains_first_lacks_only_a_run_by_itself(tmp_path: Path) -> None:
+    start = {"init.kind": "run", "init.run": "dino-0123456789ab", "init.head_scale": 1.0}
+    config = with_values(composed("profile=smoke"), start | {"paths.results": str(tmp_path)})
+    assert lacking_files(config, made=False, known={}) == []
+    (line,) = lacking_files(config, made=True, known={})
+    assert line.startswith(f"{tmp_path / 'runs' / 'dino-0123456789ab'}: no such run (")
 
 
 def test_an_opener_from_elsewhere_may_read_anything() -> None:

@@ -1,7 +1,8 @@
 """What a run needs and this machine lacks, found before a process is started for it.
 
 Only what a first look shows: folders and files that are not there, a damaged pack, class folders of
-one split alone or without images enough for one update, a precision that the device does not have.
+one split alone or without images enough for one update, a precision that the device does not have,
+a run to start from that has no weights for this one.
 Lists no more images of a folder than that takes, imports no torch.
 """
 
@@ -17,6 +18,7 @@ from scaledrelu.config.first_look import find_labels, find_weights
 from scaledrelu.config.openers import downloads, look_at_data, opener_of
 from scaledrelu.config.run import RunConfig
 from scaledrelu.errors import ConfigError, ScaledReluError
+from scaledrelu.runs.upstream import check_upstream
 
 
 def lacking_here(config: RunConfig) -> list[str]:
@@ -80,9 +82,11 @@ def _look_at_images(config: RunConfig, made: bool) -> None:
     check_enough_images(config)
 
 
-def _look_at_weights(config: RunConfig, _made: bool) -> None:
+def _look_at_weights(config: RunConfig, made: bool) -> None:
     if config.init.kind == "checkpoint":
         find_weights(str(config.init.path))
+    elif config.init.kind == "run" and made:
+        check_upstream(config)
 
 
 def _look_at_labels(config: RunConfig, made: bool) -> None:
