@@ -49,7 +49,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--mode", default="online", choices=("online", "offline"), help="default: online"
     )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="tables=[table1] ...")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     options.settings = read_settings(options)
     return options
 
@@ -93,7 +93,7 @@ def collect_copies(options: argparse.Namespace, settings: Settings) -> list[Copy
     """
     printers = Printers(CONF_DIR, settings.results)
     if options.run or options.all:
-        return copies_of_folder(settings.results, printers, options.run)
+        return copies_of_folder(settings.results, printers, options.run, say=say)
     plan = plan_tables(settings)
     return [*copies_of_plan(plan, printers), *copies_of_tables(plan)]
 

@@ -26,7 +26,7 @@ from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import build_plan
 from scaledrelu.tables.printed import Printed, printed_of, with_printed
 from scaledrelu.tables.spec import load_table, table_names
-from scaledrelu.text import Say, duration
+from scaledrelu.text import Say, duration, plural
 
 BESIDE = ("figure1", "claims")  # other reports of a profile, sent with its tables where written
 TABLE_JOB = "table"
@@ -109,18 +109,21 @@ def copies_of_plan(plan: Plan, printers: Printers) -> list[Copy]:
     return copies
 
 
-def copies_of_folder(results: Path, printers: Printers, names: Sequence[str] = ()) -> list[Copy]:
-    """Return finished runs of a results folder.
+def copies_of_folder(
+    results: Path, printers: Printers, names: Sequence[str] = (), *, say: Say
+) -> list[Copy]:
+    """Return finished runs of a results folder; say how many of them cannot be sent by themselves.
 
     Args:
         results: results folder.
         printers: what all tables say of a run.
         names: their ids; empty = every run.
+        say: prints one line.
 
     Raises:
         ConfigError: a run that was named and is not there, has not finished, or lacks its file.
     """
-    found = []
+    found, unlabelled = [], 0
     for name in names or _all_runs(results):
         if read_result(run_directory(results, name)) is None:
             if names:
@@ -136,6 +139,11 @@ def copies_of_folder(results: Path, printers: Printers, names: Sequence[str] = (
                 f"{name}: has no config.yaml, which holds its labels; send it with its table: "
                 "tables=[table1] profile=mini"
             )
+        else:
+            unlabelled += 1
+    if unlabelled:
+        has, them = ("has", "it") if unlabelled == 1 else ("have", "them")
+        say(f"{plural(unlabelled, 'run')} {has} no config.yaml: send {them} with tables=[...]")
     return found
 
 

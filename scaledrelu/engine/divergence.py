@@ -1,12 +1,15 @@
 """The only judge of divergence: sees reduced losses, returns a verdict, never raises.
 
-A sticky flag on the device goes up at the first non-finite loss and masks every later update; the
-mean losses of windows are taken on the device, too. The host reads both at fixed steps, so that no
-step of a GPU waits for it. When a finite run is dead is decided in ``engine/windows.py``.
+A sticky flag on the device goes up at the first non-finite loss, or gradient that no loss scaler
+skips, and masks every later update; the mean losses of windows are taken on the device, too. The
+host reads both at fixed steps, so that no step of a GPU waits for it. When a finite run is dead is
+decided in ``engine/windows.py``.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,6 +21,7 @@ from scaledrelu.engine.windows import Finding, Rule, judge_windows
 from scaledrelu.errors import CheckpointError
 
 HISTORY = 20  # observations kept for the report of a crash
+OBSERVED = ("step", "loss", "grad_norm", "lr")  # what each of them holds
 NAN = float("nan")
 STATE = {  # name in a checkpoint -> attribute
     "flag": "flag",
@@ -47,6 +51,20 @@ class Verdict:
     reason: str
 
 
+def not_finite_reason(observed: Mapping[str, Any]) -> str:
+    """Say in one sentence what was not finite in the step at which a run crashed.
+
+    Args:
+        observed: what was recorded of that step, by the names of ``OBSERVED``.
+    """
+    step, loss, norm = (float(observed[name]) for name in OBSERVED[:3])
+    if not math.isfinite(loss):
+        return f"the loss was not finite at step {step:.0f}"
+    if not math.isfinite(norm):
+        return f"the gradient norm was {norm} at step {step:.0f}, the judged loss {loss:.4g}"
+    return f"a loss or gradient was not finite at step {step:.0f}"  # not the part that is judged
+
+
 class Judge:
     """Collects losses on the device and gives a verdict when asked.
 
@@ -64,6 +82,9 @@ class Judge:
         self._recent = torch.zeros(rule.window_steps, dtype=torch.float64, device=device)
         self._means = torch.full((rule.num_windows,), NAN, dtype=torch.float64, device=device)
         self._history = torch.full((HISTORY, 4), NAN, dtype=torch.float64, device=device)
+        # The row of the first bad step, which later ones overwrite before a GPU is read. It is no
+        # part of the state: what follows such a step is not saved.
+        self._bad_row = torch.full_like(self._history[0], NAN)
         self._known: list[float] = []  # what the host has read of the means
         self.verdict: Verdict | None = None
 
@@ -78,12 +99,12 @@ class Judge:
         return judge_windows(self._known, self.rule)
 
     def see_losses(self, step: int, loss: Tensor, finite: Tensor) -> None:
-        """Take in one step's reduced loss and whether every rank's losses were finite.
+        """Take in one step's reduced loss and whether every rank found it finite.
 
         Args:
             step: 0-based.
             loss: the judged loss, mean over all ranks; a scalar on the device.
-            finite: bool scalar on the device.
+            finite: bool scalar on the device; see ``StepReport``.
         """
         bad = ~finite
         self._first = self._first.masked_fill((self._first < 0) & bad, step)
@@ -107,6 +128,7 @@ class Judge:
         row = self._history[step % HISTORY]
         row[2] = grad_norm.double()
         row[3].fill_(lr)
+        self._bad_row = torch.where(self._first == step, row, self._bad_row)
 
     def due(self, step: int) -> bool:
         """Whether the host should read the device after this many finished steps."""
@@ -119,10 +141,8 @@ class Judge:
             step: number of finished steps.
         """
         if self.verdict is None and bool(self.flag):
-            first = int(self._first)
-            self.verdict = Verdict(
-                Kind.NON_FINITE, first, f"the loss was not finite at step {first}"
-            )
+            first, observed = int(self._first), _observation(self._bad_row.tolist())
+            self.verdict = Verdict(Kind.NON_FINITE, first, not_finite_reason(observed))
         ended = self.rule.windows_until(step)
         if ended > len(self._known):
             self._known += self._means[len(self._known) : ended].tolist()
@@ -143,8 +163,7 @@ class Judge:
     def last_observations(self) -> list[dict[str, float]]:
         """Return the last steps seen: step, loss, grad_norm, lr; oldest first."""
         rows = [row for row in self._history.tolist() if row[0] == row[0]]
-        names = ("step", "loss", "grad_norm", "lr")
-        return [dict(zip(names, row, strict=True)) for row in sorted(rows)]
+        return [_observation(row) for row in sorted(rows)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs to judge alike."""
@@ -179,3 +198,7 @@ class Judge:
             f"{rule.ratio:g} x {rule.chance_loss:.3f} (a uniform guess){row}"
         )
         return Verdict(Kind.COLLAPSED, end - 1, reason)
+
+
+def _observation(row: Sequence[float]) -> dict[str, float]:
+    return dict(zip(OBSERVED, row, strict=True))

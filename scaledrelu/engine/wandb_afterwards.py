@@ -29,7 +29,7 @@ def send_afterwards(spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         spec: the arguments of ``WandbMirror``; a table also has ``key``, ``columns``, ``rows``,
-            ``files`` and ``pictures``.
+            ``files`` (below ``folder``) and ``pictures``.
 
     Returns:
         ``known``: nothing had to be sent; ``sent``: how many rows were; ``address``.
@@ -82,7 +82,7 @@ def _send_table(spec: Mapping[str, Any], folder: Path, record: str) -> dict[str,
     run.log({spec["key"]: wandb.Table(columns=spec["columns"], data=spec["rows"]), **pictures})
     files = wandb.Artifact(spec["run_id"], type="table")
     for path in spec["files"]:
-        files.add_file(path)
+        files.add_file(path, name=Path(path).relative_to(folder).as_posix())
     run.log_artifact(files)
     run.summary[RECORD] = record
     (copy / MARK).write_text(json.dumps({RECORD: record, "last_step": 0}))

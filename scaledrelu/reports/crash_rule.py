@@ -38,7 +38,10 @@ def crash_sentence(config: RunConfig, *, num_classes: int | None = None) -> str:
     limit = f"{rule.ratio:g} x {chance.text}"
     if chance.value is not None:
         limit += f" = {rule.ratio * chance.value:.2f}"
-    start = f"A {config.method} run counts as a crash as soon as a loss is not finite"
+    start = (
+        f"A {config.method} run counts as a crash as soon as a loss or, without a loss scaler, a "
+        "gradient is not finite"
+    )
     if rule.ratio > 1 and not rule.stop:  # no finite run is meant
         return (
             f"{start}; one that has learned nothing is not a crash here, since the limit of the "

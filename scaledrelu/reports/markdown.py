@@ -46,6 +46,7 @@ def sections(
     found = {
         "head": _head(plan, table, values),
         "numbers": numbers,
+        "note": table.note,
         "agreement": agreement_text(table, values),
         "holes": section("Not here yet", _holes(plan, table, values)),
         "failures": section("Failures", _failures(plan, table, values)),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scaledrelu.engine.watch import LOSS, OUTPUT, Event, Seen
+from scaledrelu.engine.watch import LOSS, OUTPUT, WEIGHT_GRADIENT, Event, Seen
 from scaledrelu.runs.replay import Crashed, Replay, State, replay
 
 FP32 = "none"  # precision.autocast of full precision
@@ -134,6 +134,24 @@ def first_not_finite(seen: Iterable[Seen], *, skipped_by_scaler: bool) -> Findin
         backward = [e for e in one.events if e.what != OUTPUT and not math.isfinite(e.size)]
         if backward and not skipped_by_scaler:
             return Finding(one.step, backward[0], one.weights.get(backward[0].module))
+    return None
+
+
+def norm_overflow(one: Replay) -> Finding | None:
+    """Return the largest gradient of the first update in which their norm alone was not finite.
+
+    Every output and gradient is finite there: what overflows is the sum of their squares.
+
+    Args:
+        one: a replay.
+    """
+    for seen in one.seen:
+        norm = one.grad_norms.get(seen.step, 0.0)
+        gradients = [event for event in seen.events if event.what == WEIGHT_GRADIENT]
+        finite = all(math.isfinite(event.size) for event in seen.events)
+        if gradients and finite and not math.isfinite(norm):
+            largest = max(gradients, key=lambda event: event.size)
+            return Finding(seen.step, largest, seen.weights.get(largest.module))
     return None
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from scaledrelu.engine.divergence import not_finite_reason
 from scaledrelu.engine.watch import GRADIENT, LOSS, OUTPUT, Seen
 from scaledrelu.runs.autopsy import (
     FP32,
@@ -16,9 +18,11 @@ from scaledrelu.runs.autopsy import (
     compare,
     first_grown,
     first_not_finite,
+    norm_overflow,
     parts_of,
 )
 from scaledrelu.runs.replay import Replay
+from scaledrelu.runs.result import NON_FINITE
 
 CLOSE = 0.01  # assumption: how far rounding alone takes a loss or gradient norm in a replay
 NAMES = {FP32: "fp32", "fp16": "fp16", "bf16": "bf16"}
@@ -34,7 +38,7 @@ def autopsy_text(found: Autopsy, *, factor: float) -> str:
     crash = found.crashed.result.crash
     lines = [
         f"{found.crashed.result.run_id}: crash ({crash['kind']}) at step {crash['step']} of "
-        f"{crash['total_steps']}: {crash['reason']}",
+        f"{crash['total_steps']}: {_reason(crash)}",
         _start(found),
         "",
         _faithful(found),
@@ -46,6 +50,17 @@ def autopsy_text(found: Autopsy, *, factor: float) -> str:
         lines += ["", *_collapse_lines(found, factor=factor)]
     lines += ["", *_table(found)]
     return "\n".join(lines)
+
+
+def _reason(crash: Mapping[str, Any]) -> str:
+    """Say why a run crashed, from the row of that step, if the record holds it.
+
+    Older records say of every crash that is not finite that the loss was not.
+    """
+    row = next((row for row in crash["last"] if int(row["step"]) == crash["step"]), None)
+    if crash["kind"] != NON_FINITE or row is None:
+        return crash["reason"]
+    return not_finite_reason(row)
 
 
 def _start(found: Autopsy) -> str:
@@ -88,6 +103,12 @@ def _replay_lines(found: Autopsy, one: Replay, *, factor: float) -> list[str]:
         lines.append(f"{name}: first not finite: {_bad_text(bad)}")
     else:
         lines.append(f"{name}: every output and gradient of these steps is finite")
+        if (overflow := norm_overflow(one)) is not None:
+            lines.append(
+                f"{name}: only the norm of all gradients together overflowed, at step "
+                f"{overflow.step}; the largest gradient, of the weights of "
+                f"{overflow.event.module}, is {_number(overflow.event.size)}"
+            )
     if grown is not None:
         weight = "" if grown.weight is None else f"; its largest weight is {_number(grown.weight)}"
         lines.append(

@@ -34,6 +34,7 @@ TABLE_KEYS = (
     "not_at",
     "judged",
     "more_seeds",
+    "note",
 )
 COLUMN_KEYS = ("from", "caption", "metric", "judged_on", "of", "header", "digits", "run")
 MOST_DIGITS = 6
@@ -129,6 +130,7 @@ def table_of(name: str, raw: Any, where: str) -> Table:
         seeds=reading.seeds(raw, where) or Seeds((0,)),
         judged=reading.a_flag(raw, "judged", where),
         more_seeds=reading.a_text(raw, "more_seeds", "", where),
+        note=reading.a_text(raw, "note", "", where),
     )
 
 

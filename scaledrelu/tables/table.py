@@ -64,6 +64,7 @@ class Table:
     judged: bool = False  # whether the loss that the crash rule judged is printed beside its limit
     is_grid: bool = False  # of learning rates and warm-ups, from conf/stability
     more_seeds: str = ""  # a table that trains some of these settings with more seeds
+    note: str = ""  # on the whole table, which reports print below its numbers
 
     @property
     def opening(self) -> str:

@@ -72,7 +72,7 @@ def test_runs_and_a_table_are_sent_once_and_nothing_changes_the_second_time(
     folders = [finished(tmp_path, replace(config, seed=seed), crash=seed == 1) for seed in (0, 1)]
     table = a_table(tmp_path)
     said: list[str] = []
-    copies = [*copies_of_folder(tmp_path, NoTables()), table]
+    copies = [*copies_of_folder(tmp_path, NoTables(), say=print), table]
     with Sender("online", log=tmp_path / "mirror.log") as sender:
         first = send_all(copies, sender, said.append)
         kept = kept_by(server)
@@ -90,7 +90,7 @@ def test_runs_and_a_table_are_sent_once_and_nothing_changes_the_second_time(
 
 
 def a_table(base: Path) -> Copy:
-    """A table with a picture of its curves, as reports write them."""
+    """A table with its curves, as reports write them: both have a CSV of the table's name."""
     write_table(base / "conf")
     results = base / "results"
     (results / "mini" / "curves").mkdir(parents=True)
@@ -98,6 +98,7 @@ def a_table(base: Path) -> Copy:
     (results / "mini" / "table8.md").write_text("# Table 8\n")
     picture = Path(__file__).parents[2] / "results/published/mini/pictures/people.png"
     (results / "mini" / "curves" / "table8.png").write_bytes(picture.read_bytes())
+    (results / "mini" / "curves" / "table8.csv").write_text("run_id,epoch\ndeit-0,1\n")
     (copy,) = copies_of_tables(plan_of(base))
     return copy
 
@@ -131,6 +132,9 @@ def table_and_files_arrived(server: FakeWandb) -> None:
     assert sent["columns"] == ["row", "top1", "note"]
     assert sent["data"] == [[1, 90.5, ""], [2, None, "crash"]]
     assert server.files["/upload/table8.csv"] == b"row,top1,note\n1,90.5,\n2,,crash\n"
+    assert server.files["/upload/curves/table8.csv"] == b"run_id,epoch\ndeit-0,1\n"
+    names = {name for name in server.files if name.endswith((".csv", ".md", ".png"))}
+    assert names >= {"/upload/table8.md", "/upload/curves/table8.png"}
     made = {one["artifactCollectionName"] for one in server.artifacts}
     assert "table8-mini" in made
 
@@ -138,7 +142,7 @@ def table_and_files_arrived(server: FakeWandb) -> None:
 def test_an_offline_copy_waits_once_and_gives_way_to_a_newer_one(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     folder = finished(tmp_path, composed(*ROW))
-    (copy,) = copies_of_folder(tmp_path, NoTables())
+    (copy,) = copies_of_folder(tmp_path, NoTables(), say=print)
     with Sender("offline", log=tmp_path / "mirror.log") as sender:
         assert sender.send(copy.told, folder)["sent"] == 2
         assert sender.send(copy.told, folder) == {"known": True}
@@ -170,7 +174,7 @@ def test_what_tables_say_is_found_for_any_seed(tmp_path: Path, monkeypatch) -> N
     known = {key: afterwards.Printed(("table1", "table2"), asked)}
     monkeypatch.setattr(Printers, "_of_profile", lambda self, _: known)
     finished(tmp_path, replace(composed(*ROW), seed=7))
-    (copy,) = copies_of_folder(tmp_path, Printers(tmp_path, tmp_path))
+    (copy,) = copies_of_folder(tmp_path, Printers(tmp_path, tmp_path), say=print)
     assert copy.told["tags"] == ["table1", "table2", "mini"]
     assert copy.told["paper"] == asked
     summary = summary_of(copy.folder, copy.told["paper"])
@@ -191,6 +195,38 @@ def test_a_plan_says_what_its_tables_print(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        (["tables=[table7]", "profile=mini", "--mode", "offline", "results=here"], []),
+        (["--run", "deit-0", "results=here", "--mode", "offline", "profile=mini"], ["deit-0"]),
+    ],
+)
+def test_settings_and_options_may_stand_in_any_order(typed, found) -> None:
+    options = mirror.parse(typed)
+    assert (options.mode, options.run) == ("offline", found)
+    assert (options.settings.results, options.settings.profile) == (Path("here"), "mini")
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [
+        (0, []),
+        (1, ["1 run has no config.yaml: send it with tables=[...]"]),
+        (3, ["3 runs have no config.yaml: send them with tables=[...]"]),
+    ],
+)
+def test_runs_that_all_leaves_out_are_counted(tmp_path, monkeypatch, count, says) -> None:
+    monkeypatch.setattr(mirror, "Printers", lambda *_: NoTables())
+    for seed in range(count):
+        (finished(tmp_path, replace(composed(*ROW), seed=seed)) / "config.yaml").unlink()
+    said: list[str] = []
+    monkeypatch.setattr(mirror, "say", said.append)
+    options = mirror.parse(["--all", "--mode", "offline", f"results={tmp_path}"])
+    assert mirror.main(options) == 0
+    assert said == [*says, "sent 0, there already 0, failed 0"]
+
+
+@pytest.mark.parametrize(
     ("names", "says"),
     [(["deit-000000000000"], "has no result"), (["lost"], "has no config.yaml")],
 )
@@ -201,8 +237,8 @@ def test_a_run_that_cannot_be_sent_is_named_in_one_line(tmp_path, names, says) -
     if names == ["lost"]:
         names = [folder.name]
     with pytest.raises(ConfigError, match=says):
-        copies_of_folder(tmp_path, NoTables(), names)
-    assert copies_of_folder(tmp_path, NoTables()) == []
+        copies_of_folder(tmp_path, NoTables(), names, say=print)
+    assert copies_of_folder(tmp_path, NoTables(), say=print) == []
 
 
 @pytest.mark.parametrize(

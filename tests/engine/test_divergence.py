@@ -36,6 +36,28 @@ def test_a_non_finite_loss_is_a_crash_at_its_true_step() -> None:
     assert judge.must_stop()
 
 
+@pytest.mark.parametrize("later", [0, 3, HISTORY + 7])  # steps that the host reads it afterwards
+@pytest.mark.parametrize(
+    ("loss", "norm", "says"),
+    [
+        (math.nan, math.nan, "the loss was not finite at step 5"),
+        (math.inf, 1.0, "the loss was not finite at step 5"),
+        (3.67922, math.inf, "the gradient norm was inf at step 5, the judged loss 3.679"),
+        (829399.75, math.nan, "the gradient norm was nan at step 5, the judged loss 8.294e+05"),
+        # A part of the loss that is not judged, say.
+        (1.5, 2.5, "a loss or gradient was not finite at step 5"),
+    ],
+)
+def test_the_reason_is_the_value_that_was_not_finite(loss, norm, says, later) -> None:
+    judge = Judge(RULE, device=CPU, read_every=50)
+    feed(judge, [1.0] * 5)
+    judge.see_losses(5, torch.tensor(loss), torch.tensor(False))
+    judge.see_update(5, torch.tensor(norm), 0.1)
+    feed(judge, [math.nan if step % 2 else 1.0 for step in range(later)], start=6)
+    verdict = judge.read(6 + later)
+    assert (verdict.kind, verdict.step, verdict.reason) == (Kind.NON_FINITE, 5, says)
+
+
 def test_the_flag_is_sticky() -> None:
     judge = Judge(RULE, device=CPU, read_every=1)
     feed(judge, [float("inf")] + [0.5] * 30)

@@ -29,25 +29,27 @@ def composed(recipe: str, *overrides: str) -> dict:
 
 def test_the_sentence_of_mini_names_the_end_of_the_run_and_the_limit() -> None:
     assert crash_sentence(composed("deit")) == (
-        "A deit run counts as a crash as soon as a loss is not finite, or if the mean training "
-        "loss of the last 10 % of the run lies above 0.9 x ln 10 = 2.07 (ln 10 is the loss of a "
-        "uniform guess)."
+        "A deit run counts as a crash as soon as a loss or, without a loss scaler, a gradient is "
+        "not finite, or if the mean training loss of the last 10 % of the run lies above 0.9 x "
+        "ln 10 = 2.07 (ln 10 is the loss of a uniform guess)."
     )
 
 
 def test_the_sentence_of_the_paper_profile_names_the_epochs_in_a_row() -> None:
     assert crash_sentence(composed("deit", "profile=paper")) == (
-        "A deit run counts as a crash as soon as a loss is not finite, or if the mean training "
-        "loss lies above 0.98 x ln 1000 = 6.77 for 5 epochs in a row from 10 epochs after warm-up "
-        "on, which ends the run, or in the last one (ln 1000 is the loss of a uniform guess)."
+        "A deit run counts as a crash as soon as a loss or, without a loss scaler, a gradient is "
+        "not finite, or if the mean training loss lies above 0.98 x ln 1000 = 6.77 for 5 epochs in "
+        "a row from 10 epochs after warm-up on, which ends the run, or in the last one (ln 1000 is "
+        "the loss of a uniform guess)."
     )
 
 
 def test_a_probe_at_mini_is_judged_by_its_finite_loss_alone_and_says_so() -> None:
     assert crash_sentence(composed("linear_probe")) == (
-        "A linear_probe run counts as a crash as soon as a loss is not finite; one that has "
-        "learned nothing is not a crash here, since the limit of the mean training loss of the "
-        "last epoch, 1000 x ln 10 = 2302.59, is above a uniform guess's ln 10."
+        "A linear_probe run counts as a crash as soon as a loss or, without a loss scaler, a "
+        "gradient is not finite; one that has learned nothing is not a crash here, since the limit "
+        "of the mean training loss of the last epoch, 1000 x ln 10 = 2302.59, is above a uniform "
+        "guess's ln 10."
     )
 
 

@@ -237,6 +237,17 @@ def test_notes_that_repeat_are_merged_with_their_rows(conf):
     assert "- rows 1, 3-5: linear evaluation\n- row 6: alone\n" in text
 
 
+def test_a_note_on_the_whole_table_stands_below_its_numbers(conf):
+    write_table(conf / "conf", note="These rows crash by the rule alone, see recipes H02.")
+    finish(plan_of(conf), plan_of(conf).cells[0].run_ids[0], 70.0)
+    _, text = report(conf)
+    grid, _, after = text.partition("\n\nThese rows crash by the rule alone, see recipes H02.\n\n")
+    assert "| 70.0 |" in grid
+    assert "## " not in grid
+    assert after.startswith("## ")
+    assert text.count("docs/recipes.md") == 1
+
+
 def test_every_report_says_what_a_crash_is_and_whose_loss_came_back(conf):
     plan = plan_of(conf)
     finish(plan, plan.cells[0].run_ids[0], 76.4, remark="dead in epochs 3 to 5")

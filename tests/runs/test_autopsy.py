@@ -145,6 +145,23 @@ def test_an_immense_rate_breaks_where_a_pass_by_hand_breaks_and_grew_before(smok
         find_crashed(config.paths.results, folder_of(config).name)
 
 
+def test_a_norm_that_overflows_over_finite_gradients_is_told_from_a_bad_module(smoke) -> None:
+    """Squares of finite gradients need not be finite; no module is to blame then."""
+    config = smoke(*SMALL, "lr.base=1e3")
+    run_job(config)
+    found = autopsy(config)
+    last = found.crashed.result.crash["last"][-1]
+    assert (math.isfinite(last["loss"]), float(last["grad_norm"])) == (True, math.inf)
+    assert first_not_finite(found.own.seen, skipped_by_scaler=False) is None
+    reason = found.crashed.result.crash["reason"]
+    found.crashed.result.crash["reason"] = "the loss was not finite"  # as older records have it
+    text = autopsy_text(found, factor=100)
+    assert text.splitlines()[0].endswith(reason)
+    assert reason.startswith("the gradient norm was inf at step")
+    assert "every output and gradient of these steps is finite" in text
+    assert "only the norm of all gradients together overflowed, at step" in text
+
+
 @pytest.mark.parametrize(("autocast", "named"), [("fp16", "0"), ("none", None)])
 def test_a_product_between_the_layers_of_a_module_is_the_modules_own(autocast, named) -> None:
     net = nn.Sequential(ScoresThenScale(16, num_heads=2), nn.Linear(16, 1))

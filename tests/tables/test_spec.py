@@ -131,6 +131,7 @@ def test_upstream_of_a_row_refines_that_of_its_block(tmp_path):
             "Hydra's settings are not part of a run",
         ),
         (block(rows=2 * [{"run": ["stem=conv"], "paper": {"top1": 1}}]), "the same as row 1"),
+        ({"note": ["two", "notes"]}, "note must be a string"),
         (block(rows=[{"run": [], "paper": {"top1": 1}, "note": []}]), "note must be a string"),
         (block(rows=[{"run": [], "paper": {"top1": 1}, "baseline": 5}]), "baseline must be true"),
         (block(rows=[{"run": [], "paper": {"top1": 1}, "misprints": "top1"}]), "misprints must"),

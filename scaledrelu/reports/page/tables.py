@@ -69,6 +69,7 @@ class TableReport:
         if any(value.finished for value in self.values):
             grids = grid_columns(self.table)
             parts += [_grid(self.table, columns, self.values, links) for columns in grids]
+            parts += [text_block(texts["note"], links)] if "note" in texts else []
             parts += [folded(t, texts[name], links) for name, t in FOLDED.items() if name in texts]
         open_ = [text_block(texts[n], links) for n in ("holes", "failures") if n in texts]
         files = links.files(f"{self.table.name}.csv", f"{self.table.name}.md")

@@ -85,12 +85,14 @@ def write_page(settings: Settings, *, published: bool = False) -> Path:
 
 
 def page(plan: Plan, links: Links) -> str:
-    """Return the page as HTML.
+    """Return the page as HTML; tables of the paper come before others.
 
     Args:
         plan: which tables, which seeds.
         links: its folder, and where the records are.
     """
+    ordered = sorted(plan.tables, key=lambda table: not table.is_of_the_paper)
+    plan = replace(plan, tables=tuple(ordered))
     reports = [table_report(plan, table) for table in plan.tables]
     parts = list(_parts(plan, reports, links))
     body = tag(

@@ -170,6 +170,29 @@ def test_the_contents_name_every_section_once(conf):
     assert sections == ["claims", "table8", "figure1", "curves", "stability", "recipe", "guide"]
 
 
+def test_the_papers_tables_come_before_others(conf):
+    rows = [{"run": [f"stem={stem}"]} for stem in ("conv", "patchify")]
+    write_table(conf / "conf", "ablation", blocks=[{"label": "own", "rows": rows}])
+    names = ("ablation", "table8")
+    for run_id in plan_of(conf, *names).runs:
+        finish(plan_of(conf, *names), run_id, 70.0)
+    found = read_page(page_of(conf, *names))
+    sections = [e.attributes["id"] for e in found.all("section")]
+    assert sections[:3] == ["claims", "table8", "ablation"]
+    captions = [e.text for e in found.all("caption")]
+    assert [caption.partition(":")[0] for caption in captions] == ["Table 8", "Ablation"]
+
+
+def test_a_note_on_the_whole_table_stands_open_below_its_numbers(conf):
+    write_table(conf / "conf", note="These rows crash by the rule alone.")
+    finished(conf)
+    found = read_page(page_of(conf, seeds=SEEDS))
+    (note,) = [e for e in found.all("p") if e.text == "These rows crash by the rule alone."]
+    assert "details" not in note.parents
+    (section,) = found.all("section", id="table8")
+    assert section.text.index("crashed") < section.text.index(note.text)
+
+
 def test_what_is_not_made_yet_is_one_line_with_its_command(conf):
     found = read_page(page_of(conf))
     for name in ("claims", "figure1", "curves", "stability"):
@@ -184,7 +207,7 @@ def test_what_is_not_made_yet_is_one_line_with_its_command(conf):
 def test_how_to_read_it_has_the_crash_rule(conf):
     finished(conf)
     (guide,) = read_page(page_of(conf, seeds=SEEDS)).all("section", id="guide")
-    assert "A deit run counts as a crash as soon as a loss is not finite" in guide.text
+    assert "A deit run counts as a crash as soon as a loss or, without a loss " in guide.text
 
 
 def test_the_published_page_links_to_the_published_records(conf):
