@@ -68,6 +68,22 @@ WRONG = [
         "stem.strides=[3, 1, 1]: their product 3 does not divide model.patch_size=4; choose "
         "strides whose product divides it",
     ),
+    (
+        "stem=conv stem.strides=[2,1,1,8] profile=paper",
+        "stem.strides=[2,1,1,8]: one more than stem.kernels=[7,3,3]; write it without the "
+        "projection's stride, which is the patch size over the product of the others: "
+        "stem.strides=[2,1,1]",
+    ),
+    ("recipe=volo stem=conv stem.strides=[2,1,1,4] profile=paper", ": stem.strides=[2,1,1]"),
+    (
+        "stem=conv stem.strides=[2,2,2,2] profile=paper",
+        "of the others: stem.strides=[2,2,2] stem.proj_kernel=8 (as in conf/table/table3.yaml)",
+    ),
+    (
+        "stem=conv stem.strides=[2,2]",
+        "stem.kernels=[7, 3, 3]: needs one kernel per stride (stem.strides=[2, 2])",
+    ),
+    ("stem=conv stem.strides=[2,1,1,2,2]", "needs one kernel per stride"),
     ("batch.group=48", "batch.group"),
     (
         "batch.total=7",

@@ -130,6 +130,10 @@ def real_shell(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -
         ("hydra/launcher=slots,basic", "hydra/launcher=slots,basic: give one value\n"),
         ("stem.strides=2,2,1", "a list needs brackets: stem.strides=[2,2,1]\n"),
         ("+stem.strides=2,2,1", "a list needs brackets: +stem.strides=[2,2,1]\n"),
+        ("stem=conv stem.strides=2,1,1,8", "the projection's stride: stem.strides=[2,1,1]\n"),
+        ("+stem.strides=2,1,1,4", "the projection's stride: +stem.strides=[2,1,1]\n"),
+        ("stem.strides=2,2,2,2", "stride: stem.strides=[2,2,2] stem.proj_kernel=8 (as in conf/"),
+        ("stem.strides=2,2,2,2 stem.kernels=[3,3,3,3]", "brackets: stem.strides=[2,2,2,2]\n"),
         ("optimizer.build.betas=0.9,0.99", "; a list needs brackets: optimizer.build.betas=[0.9,"),
         (
             "-m stem=glob(nope*)",
