@@ -148,6 +148,22 @@ def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
     return f"{text.partition('=')[0]}={','.join(matching)}"
 
 
+def refuse_profile_name(key: str, typed: str) -> None:
+    """Refuse the name of a profile apart from the profile: it is no part of a run's identity.
+
+    So a run of this profile would be stored and shown under the name of another.
+
+    Args:
+        key: dotted.
+        typed: the override, for the error.
+
+    Raises:
+        ConfigError: it is the profile's name.
+    """
+    if key == "profile.name":
+        raise ConfigError(f"{typed.lstrip('+')}: do not set it, choose profile=<name>")
+
+
 def check_overrides(overrides: Sequence[str], conf_dir: Path, *more: Path) -> None:
     """Refuse a misspelt group, option, key or type before Hydra composes anything.
 
@@ -171,6 +187,7 @@ def check_overrides(overrides: Sequence[str], conf_dir: Path, *more: Path) -> No
         if re.split(r"[./]", key)[0] in FREE_GROUPS or override.is_delete():
             continue
         if key not in groups:
+            refuse_profile_name(key, text)
             _check_key(key, groups)
             continue
         listed = override.is_choice_sweep() and not isinstance(override.value(), Glob)

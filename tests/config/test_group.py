@@ -31,6 +31,8 @@ WRONG = [
         "warmup.epochs=20",
     ),
     ("method=../../x", "method='../../x': becomes a folder name"),
+    ("profile=smoke profile.name=foo", "profile.name=foo: do not set it, choose profile=<name>"),
+    ("++profile.name=mini", "profile.name=mini: do not set it, choose profile=<name>"),
     ("init=run init.run=../../x", "init.run='../../x': becomes a folder name"),
     ("init=run init.run=/etc", "init.run='/etc': becomes a folder name"),
     ("stem=convv", "did you mean 'conv'"),
