@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Groups whose names read like quantities: the hint says where the number goes.
 NUMBER_KEYS = {"lr": ("lr.base", "the rate"), "warmup": ("warmup.epochs", "its length")}
 FREE_GROUPS = {"hydra"}
+EXPERIMENT = "experiment"  # a group of many projects with Hydra, and none of this one
 # What a row of a table cannot override, and how to set it instead.
 NOT_OF_A_ROW = {
     "seed": "write seeds: [0, 1, 2] in the table, block or row",
@@ -245,7 +246,11 @@ def _check_key(key: str, groups: dict[str, list[str]]) -> None:
             here = ".".join(path) or "the top level"
             names = [*known, *groups] if not path else list(known)
             build = f"; for an argument of its class write {here}.build.{part}"
-            hint = _elsewhere(part) or nearest(part, names) or (build if "build" in known else "")
+            hint = (
+                _elsewhere(part, owner)
+                or nearest(part, names)
+                or (build if "build" in known else "")
+            )
             raise ConfigError(
                 f"{key}: no such key '{part}' at {here}{hint}; "
                 f"allowed: {', '.join(sorted(set(names)))}"
@@ -254,8 +259,13 @@ def _check_key(key: str, groups: dict[str, list[str]]) -> None:
         path.append(part)
 
 
-def _elsewhere(name: str) -> str:
+def _elsewhere(name: str, owner: type) -> str:
     """Return ``"; did you mean 'x'?"`` for the keys of the schema that a name stands for, or ""."""
+    if owner is RunConfig and name == EXPERIMENT:
+        return (
+            "; here an experiment is a table, conf/table/<name>.yaml, which scripts/sweep.py "
+            "tables=[<name>] trains"
+        )
     keys = [key for key in _keys(RunConfig) if key.split(".")[-1] == name]
     if name in NUMBER_KEYS:
         keys = [NUMBER_KEYS[name][0]]

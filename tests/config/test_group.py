@@ -146,6 +146,12 @@ WRONG = [
     ),
     ("optimizer.build.ams=true", "; to add an argument use +optimizer.build.ams=true"),
     ("drop_path=0.1", "no such key 'drop_path' at the top level; did you mean 'model.drop_path'?"),
+    (
+        "experiment=x",
+        "no such key 'experiment' at the top level; here an experiment is a table, "
+        "conf/table/<name>.yaml, which scripts/sweep.py tables=[<name>] trains; allowed: ",
+    ),
+    ("+experiment=x", "here an experiment is a table, conf/table/<name>.yaml, "),
     ("epochs=3", "; did you mean 'warmup.epochs' or 'schedule.epochs'?"),
     ("optimizer.lr=1e-3", "; did you mean 'lr.base'?"),
     ("optimizer.clip_gard=1", "; did you mean 'clip_grad'?"),
