@@ -45,6 +45,12 @@ def key_of(override: object) -> str:
         ConfigError: it is anything else.
     """
     key, equals, _ = str(override).partition("=")
+    if isinstance(override, str | int | float) and not equals and key[:1] not in ("+", "~"):
+        # A comma ends an item of a list, so this may be the rest of a sweep.
+        raise ConfigError(
+            f"'{typed(override)}': write key=value, one value per override; a sweep over values is "
+            "a table, or `train.py -m`"
+        )
     if not isinstance(override, str) or not equals or not key or key[0] in "+~":
         raise ConfigError(f"'{typed(override)}': write key=value, without + or ~")
     return key
