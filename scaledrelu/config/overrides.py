@@ -86,7 +86,8 @@ def expand_overrides(overrides: Sequence[str]) -> list[str]:
     ``key=~/x`` is expanded; a path with letters beyond ASCII is quoted.
 
     Raises:
-        ConfigError: if the home folder of a path with ``~`` is unknown.
+        ConfigError: the home folder of a path with ``~`` is unknown, or a path begins or ends with
+            white space, which Hydra would leave out.
     """
     return [_expand_override(text) for text in overrides]
 
@@ -119,8 +120,8 @@ def _parse(text: str) -> Override:
     except HydraException as error:
         raise ConfigError(
             f"cannot parse '{text}': {str(error).splitlines()[0]}. Write key=value; a value with "
-            "spaces, brackets or non-ASCII letters needs quotes inside the shell's quotes: "
-            "\"key='value'\""
+            "brackets, quotes, commas or = needs quotes inside the shell's quotes, and so do "
+            "letters beyond ASCII outside a path: \"key='value'\""
         ) from error
 
 
@@ -221,6 +222,11 @@ def is_list(key: str) -> bool | None:
 
 def _expand_override(text: str) -> str:
     key, _, value = text.partition("=")
+    if key in PLACES and value != value.strip():
+        raise ConfigError(
+            f"{text}: begins or ends with white space; leave it out, or write the path in quotes "
+            f"inside the shell's quotes: \"{key}='{value}'\""
+        )
     if key in PLACES and not value.isascii() and _BARE.fullmatch(value):
         text = f"{key}={quoted(value)}"  # Hydra's grammar knows no letters beyond ASCII
     return _HOME.sub(lambda found: quoted(expand_home(found[2] or found[3], key=key)), text)
