@@ -39,6 +39,7 @@ from scaledrelu.tables.typed import (
 )
 
 DEFAULTS_FILE = "sweep.yaml"
+NO_FOLDER = ("null", "true", "false")  # words of YAML that nobody means as a name
 SLURM_OPTION, OF_HYDRA = "slurm.", "hydra.launcher."
 PLAN = ("tables", "profile", "seeds", "results", "trust", "overrides")  # what a plan depends on
 LAUNCH = ("launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run")
@@ -210,7 +211,7 @@ def _given(
         if not text:
             raise ConfigError(f"{key}=: is empty; give a value, or leave it out for the default")
         typed[key] = argument
-        is_path = key == "results" and text[0] not in "'\"" and text != "null"
+        is_path = key == "results" and text[0] not in "'\"" and text.lower() not in NO_FOLDER
         value = text if is_path else read_value(argument, text)  # 1.10 may be a folder
         if key.startswith(SLURM_OPTION):
             found["slurm"] = {**found.get("slurm", {}), key.removeprefix(SLURM_OPTION): value}
