@@ -139,6 +139,7 @@ WRONG = [
     ("seed=true", "seed=true: not a number; must lie in [0, 4294967295], a whole number"),
     ("batch.sync_bn=7", "batch.sync_bn=7: allowed: true, false"),
     ("paths.results=", "paths.results=: is empty"),
+    ("paths.results=false", "paths.results=false: must be a string"),
     ("warmup.epochs=400 profile=paper", "longer than the schedule of 300 epochs"),
     ("task._target_=os.system", "task._target_=os.system: not trusted code"),
     (
