@@ -20,6 +20,7 @@ from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.places import published_root
 from scaledrelu.config.ranges import COUNT, POSITIVE, within
 from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,10 @@ def main(arguments: Sequence[str]) -> int:
         if kind in kinds:
             MEASURES[kind](session)
     session.draw()
-    log.info("%d rows in %s and .md", len(session.found), session.path)
+    if session.found:
+        log.info("%s in %s and .md", plural(len(session.found), "row"), session.path)
+    else:
+        log.info("nothing was measured, so nothing was written")
     if session.left_out:
         log.info("not measured, the budget is used up: %s", ", ".join(session.left_out))
     return 1 if session.failures else 0

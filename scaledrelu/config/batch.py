@@ -10,6 +10,7 @@ from scaledrelu.config.fields import number
 from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import COUNT
 from scaledrelu.errors import ConfigError
+from scaledrelu.text import plural
 
 SELECTED = 256  # RASampler selects a multiple of this many images per epoch
 
@@ -122,8 +123,8 @@ def steps_per_epoch(num_images: int, *, num_groups: int, group_size: int, repeat
         usable = f" ({selected} of them used by repeated augmentation)" if repeats > 1 else ""
         fewer = ", or set augment.repeats=1" if repeats > 1 else ""
         raise TooFewImagesError(
-            f"{num_images} training images{usable}: one update needs {num_groups} groups x "
-            f"{group_size} = {num_groups * group_size}",
+            f"{num_images} training images{usable}: one update needs {plural(num_groups, 'group')} "
+            f"x {group_size} = {num_groups * group_size}",
             selected,
             f"use more images (data.fraction), lower batch.total and batch.group{fewer}",
         )

@@ -84,7 +84,7 @@ def _value(one: Field, value: Any) -> Any:
 
 def _coerced(kind: type, value: Any) -> Any:
     if kind is str:
-        return value if isinstance(value, str | dict | list | tuple) else str(value)
+        return value if isinstance(value, str | dict | list | tuple | bool) else str(value)
     if kind not in (int, float) or isinstance(value, bool):
         return value
     try:

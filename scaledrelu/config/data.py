@@ -43,15 +43,18 @@ class DataConfig(Group):
     token_labels_digest: str | None  # of the maps; filled in by config.artifacts
 
     def check(self) -> None:
-        """Refuse one of our own openers that reads files and has no folder."""
+        """Refuse one of our own openers without a folder, and tensors that need no decoding."""
         opener = str(self.build.get(TARGET))
         foreign = not opener.startswith(OWN_OPENERS)
         require(
             self.root is not None or opener == _WITHOUT_FILES or foreign,
             f"data.root=null: {opener.rpartition('.')[2]} reads files; set data.root=<folder>",
         )
-        if self.decoder == "tensor":
-            self._check_tensors()
+        require(
+            self.decoder != "tensor" or not self.in_memory,
+            "data.decoder=tensor: is for files that are decoded at every step; set "
+            "data.in_memory=false, or data.decoder=pil",
+        )
 
     def refuse_root_without_effect(self) -> None:
         """Refuse a folder beside images that come with a package: it would go unnoticed.
@@ -85,20 +88,6 @@ class DataConfig(Group):
                 f"data.build.{key}={typed(value)}: has no effect, since {self.name} stands in for "
                 f"the data set {MARKET_LAYOUT}; leave it out, or choose profile=paper",
             )
-
-    def _check_tensors(self) -> None:
-        """Refuse what works on Pillow's images alone."""
-        require(
-            self.augment == "device" or self.has_labels,
-            f"data.decoder=tensor: cannot be combined with data.augment={self.augment}, which "
-            "works on Pillow's images where there are no label maps; set data.decoder=pil, or "
-            "data.augment=device",
-        )
-        require(
-            not self.in_memory,
-            "data.decoder=tensor: is for files that are decoded at every step; set "
-            "data.in_memory=false, or data.decoder=pil",
-        )
 
     @property
     def has_labels(self) -> bool:

@@ -104,7 +104,7 @@ def _check_field(one: Field, value: Any) -> None:
         raise ConfigError(f"{key}={typed(value)}: {_what(one)}")
     elif allowed.range is not None:
         or_null = ", or null" if one.optional else ""
-        wrong = "not a number; " if isinstance(value, str) else ""
+        wrong = "not a number; " if isinstance(value, str | bool) else ""
         line = f"{key}={typed(value)}: {wrong}{allowed.range}{or_null}"
         require(allowed.range.accepts(value), line)
     elif allowed.words:

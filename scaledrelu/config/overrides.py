@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Groups whose names read like quantities: the hint says where the number goes.
 NUMBER_KEYS = {"lr": ("lr.base", "the rate"), "warmup": ("warmup.epochs", "its length")}
 FREE_GROUPS = {"hydra"}
+EXPERIMENT = "experiment"  # a group of many projects with Hydra, and none of this one
 # What a row of a table cannot override, and how to set it instead.
 NOT_OF_A_ROW = {
     "seed": "write seeds: [0, 1, 2] in the table, block or row",
@@ -44,6 +45,12 @@ def key_of(override: object) -> str:
         ConfigError: it is anything else.
     """
     key, equals, _ = str(override).partition("=")
+    if isinstance(override, str | int | float) and not equals and key[:1] not in ("+", "~"):
+        # A comma ends an item of a list, so this may be the rest of a sweep.
+        raise ConfigError(
+            f"'{typed(override)}': write key=value, one value per override; a sweep over values is "
+            "a table, or `train.py -m`"
+        )
     if not isinstance(override, str) or not equals or not key or key[0] in "+~":
         raise ConfigError(f"'{typed(override)}': write key=value, without + or ~")
     return key
@@ -79,7 +86,8 @@ def expand_overrides(overrides: Sequence[str]) -> list[str]:
     ``key=~/x`` is expanded; a path with letters beyond ASCII is quoted.
 
     Raises:
-        ConfigError: if the home folder of a path with ``~`` is unknown.
+        ConfigError: the home folder of a path with ``~`` is unknown, or a path begins or ends with
+            white space, which Hydra would leave out.
     """
     return [_expand_override(text) for text in overrides]
 
@@ -112,8 +120,8 @@ def _parse(text: str) -> Override:
     except HydraException as error:
         raise ConfigError(
             f"cannot parse '{text}': {str(error).splitlines()[0]}. Write key=value; a value with "
-            "spaces, brackets or non-ASCII letters needs quotes inside the shell's quotes: "
-            "\"key='value'\""
+            "brackets, quotes, commas or = needs quotes inside the shell's quotes, and so do "
+            "letters beyond ASCII outside a path: \"key='value'\""
         ) from error
 
 
@@ -148,6 +156,22 @@ def expand_glob(text: str, groups: Mapping[str, Sequence[str]]) -> str:
     return f"{text.partition('=')[0]}={','.join(matching)}"
 
 
+def refuse_profile_name(key: str, typed: str) -> None:
+    """Refuse the name of a profile apart from the profile: it is no part of a run's identity.
+
+    So a run of this profile would be stored and shown under the name of another.
+
+    Args:
+        key: dotted.
+        typed: the override, for the error.
+
+    Raises:
+        ConfigError: it is the profile's name.
+    """
+    if key == "profile.name":
+        raise ConfigError(f"{typed.lstrip('+')}: do not set it, choose profile=<name>")
+
+
 def check_overrides(overrides: Sequence[str], conf_dir: Path, *more: Path) -> None:
     """Refuse a misspelt group, option, key or type before Hydra composes anything.
 
@@ -171,6 +195,7 @@ def check_overrides(overrides: Sequence[str], conf_dir: Path, *more: Path) -> No
         if re.split(r"[./]", key)[0] in FREE_GROUPS or override.is_delete():
             continue
         if key not in groups:
+            refuse_profile_name(key, text)
             _check_key(key, groups)
             continue
         listed = override.is_choice_sweep() and not isinstance(override.value(), Glob)
@@ -197,6 +222,11 @@ def is_list(key: str) -> bool | None:
 
 def _expand_override(text: str) -> str:
     key, _, value = text.partition("=")
+    if key in PLACES and value != value.strip():
+        raise ConfigError(
+            f"{text}: begins or ends with white space; leave it out, or write the path in quotes "
+            f"inside the shell's quotes: \"{key}='{value}'\""
+        )
     if key in PLACES and not value.isascii() and _BARE.fullmatch(value):
         text = f"{key}={quoted(value)}"  # Hydra's grammar knows no letters beyond ASCII
     return _HOME.sub(lambda found: quoted(expand_home(found[2] or found[3], key=key)), text)
@@ -228,7 +258,11 @@ def _check_key(key: str, groups: dict[str, list[str]]) -> None:
             here = ".".join(path) or "the top level"
             names = [*known, *groups] if not path else list(known)
             build = f"; for an argument of its class write {here}.build.{part}"
-            hint = _elsewhere(part) or nearest(part, names) or (build if "build" in known else "")
+            hint = (
+                _elsewhere(part, owner)
+                or nearest(part, names)
+                or (build if "build" in known else "")
+            )
             raise ConfigError(
                 f"{key}: no such key '{part}' at {here}{hint}; "
                 f"allowed: {', '.join(sorted(set(names)))}"
@@ -237,8 +271,13 @@ def _check_key(key: str, groups: dict[str, list[str]]) -> None:
         path.append(part)
 
 
-def _elsewhere(name: str) -> str:
+def _elsewhere(name: str, owner: type) -> str:
     """Return ``"; did you mean 'x'?"`` for the keys of the schema that a name stands for, or ""."""
+    if owner is RunConfig and name == EXPERIMENT:
+        return (
+            "; here an experiment is a table, conf/table/<name>.yaml, which scripts/sweep.py "
+            "tables=[<name>] trains"
+        )
     keys = [key for key in _keys(RunConfig) if key.split(".")[-1] == name]
     if name in NUMBER_KEYS:
         keys = [NUMBER_KEYS[name][0]]

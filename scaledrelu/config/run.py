@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from scaledrelu.config.augment import AugmentConfig
 from scaledrelu.config.batch import BatchConfig
-from scaledrelu.config.data import DataConfig
+from scaledrelu.config.data import UNLABELLED, DataConfig
 from scaledrelu.config.divergence import DivergenceConfig
 from scaledrelu.config.evaluation import EvaluationConfig
 from scaledrelu.config.ffn import FfnConfig
@@ -225,6 +225,14 @@ class RunConfig(Group):
         augment, crops = self.augment, self.augment.multi_crop
         if self.data.decoder == "pil":
             return
+        leaves_out = "token_weight" in self.task  # the label maps that its task is made for
+        instead = UNLABELLED if leaves_out else "data.decoder=pil, or data.augment=device"
+        require(
+            self.data.augment == "device" or self.data.has_labels,
+            f"data.decoder={self.data.decoder}: cannot be combined with data.augment="
+            f"{self.data.augment}, which works on Pillow's images where there are no label maps; "
+            f"set {instead}",
+        )
         require(
             crops is None or crops.pipeline == "device",
             f"data.decoder={self.data.decoder}: cannot be combined with "

@@ -19,6 +19,7 @@ import yaml
 from scaledrelu.config.options import group_options
 from scaledrelu.config.overrides import check_overrides, expand_glob, is_list, parse_overrides
 from scaledrelu.config.plugins import sweeper_settings
+from scaledrelu.config.stem import CONVOLUTIONS, without_projection
 from scaledrelu.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -129,13 +130,23 @@ def _single(text: str, override: Override, asked: Namespace) -> str:
         return "give one value"
     if asked.cfg or asked.info:
         return f"--{'cfg' if asked.cfg else 'info'} shows one run; give one value"
-    brackets = f"a list needs brackets: {key}=[{values}]"
+    brackets = _in_brackets(key, values, asked)
     can_be_list = is_list(override.key_or_group)
     if can_be_list:
         return brackets
     again = shlex.join(["-m", *asked.flags, *asked.overrides])
     several = f"several values need -m: python scripts/train.py {again}"
     return several if can_be_list is False else f"{several}; {brackets}"
+
+
+def _in_brackets(key: str, values: str, asked: Namespace) -> str:
+    """Return the list to type instead of values with commas."""
+    name, items = key.lstrip("+"), values.split(",")
+    own = any(text.lstrip("+").startswith("stem.kernels=") for text in asked.overrides)
+    if name == "stem.strides" and len(items) == CONVOLUTIONS + 1 and not own:
+        shown = without_projection(items, key)
+        return f"a list needs brackets, and this one leaves out the projection's stride: {shown}"
+    return f"a list needs brackets: {key}=[{values}]"
 
 
 def plain_call(line: str) -> str:

@@ -21,6 +21,7 @@ NORMS = ("batch", "layernorm")
 # scaled_relu is the paper's definition, beta * max(x + alpha, 0); affine_relu is its Eq. 1, what a
 # BatchNorm and a ReLU compute: max(beta * x + alpha, 0).
 ACTS = ("relu", "gelu", "scaled_relu", "affine_relu")
+CONVOLUTIONS = 3  # of every stem of the paper (Algorithm 1), which writes four strides
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,12 @@ class StemConfig(Group):
             return
         kernels = list(self.kernels)
         require(
+            len(self.strides) != len(kernels) + 1,
+            f"stem.strides={typed(self.strides)}: one more than stem.kernels={typed(kernels)}; "
+            "write it without the projection's stride, which is the patch size over the product "
+            f"of the others: {without_projection(self.strides)}",
+        )
+        require(
             len(kernels) == len(self.strides),
             f"stem.kernels={kernels}: needs one kernel per stride (stem.strides="
             f"{list(self.strides)})",
@@ -138,6 +145,22 @@ def own_class_of(build: Mapping[str, Any]) -> str | None:
     """
     target = str(build[TARGET])
     return None if target == OUR_CLASS else target.rpartition(".")[2]
+
+
+def without_projection(strides: Sequence[int | str], key: str = "stem.strides") -> str:
+    """Return what to type for strides that the paper prints, the projection's last.
+
+    Args:
+        strides: numbers of the convolutions and, last, of the projection.
+        key: how the field was typed.
+
+    Source: (2,1,1,8) and (2,2,2,2) of Table 3; the latter's projection is larger than its stride
+        (recipes G.1, H23).
+    """
+    convolutions = f"{key}={typed(strides[:-1])}"
+    if [str(one) for one in strides] == ["2"] * 4:
+        return f"{convolutions} stem.proj_kernel=8 (as in conf/table/table3.yaml)"
+    return convolutions
 
 
 def fit_strides(strides: Sequence[int], patch_size: int, *, shrink: bool) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import torch
 from scaledrelu.data.samplers import Stream
 from scaledrelu.errors import ConfigError
 from scaledrelu.randomness import derive_seed
+from scaledrelu.text import plural
 
 _DRAWS = 16  # official epochs behind the mean length; their lengths differ by about one percent
 
@@ -106,9 +107,9 @@ def _identities_per_group(group_size: int, num_instances: int) -> int:
 def _identities_per_update(num_identities: int, num_groups: int, per_group: int) -> int:
     if num_identities < num_groups * per_group:
         raise ConfigError(
-            f"{num_identities} training identities: one update needs {num_groups} groups x "
-            f"{per_group} = {num_groups * per_group}; lower batch.total and batch.group, or raise "
-            "batch.instances"
+            f"{num_identities} training identities: one update needs "
+            f"{plural(num_groups, 'group')} x {per_group} = {num_groups * per_group}; lower "
+            "batch.total and batch.group, or raise batch.instances"
         )
     return num_groups * per_group
 

@@ -42,7 +42,7 @@ def cost_text(
         bench: folder of published speeds.
     """
     disk = sum(disk_bytes(run.config) for run in todo) / GB
-    known, costs, (records, damage) = [], [], _published(bench)
+    known, costs, derived, (records, damage) = [], [], [], _published(bench)
     for run in todo:
         found = estimate(run)
         if found.measured and found.seconds is not None:
@@ -51,6 +51,7 @@ def cost_text(
         elif records and (cost := cost_of(run.config, ours(records), records)):
             known.append(_left(cost.hours, run.saved))
             costs.append(cost)
+            derived.append(run.config)
     if not known:
         why = damage or (NO_LOADER if records else NO_SPEED)
         return f"cost: GPU-hours unknown, {why}; disk {disk:,.1f} GB"
@@ -62,7 +63,7 @@ def cost_text(
     if len(known) > len(costs):
         lines.append(f"  {len(known) - len(costs)} of {len(todo)} runs: measured here")
     if costs:
-        lines.append(_basis(records, costs, len(todo)))
+        lines.append(_basis(records, costs, _loaders(derived, records), len(todo)))
     elif damage:
         lines.append(f"  {damage}")
     return "\n".join(lines)
@@ -87,11 +88,21 @@ def _left(hours: Hours, saved: Saved | None) -> Hours:
     return Hours(share * hours.low, share * hours.likely, share * hours.high)
 
 
-def _basis(records: Records, costs: Sequence[Cost], number: int) -> str:
+def _loaders(configs: Sequence[RunConfig], records: Records) -> str:
+    """Return how many processes load the images of a GPU; nothing where images lie ready."""
+    counts = {ours(records).workers(config) for config in configs} - {0}
+    if not counts:
+        return ""
+    fewest = f"{min(counts)} to " if len(counts) > 1 else ""
+    which = "process" if counts == {1} else "processes"
+    return f" and of {fewest}{max(counts)} loader {which} per GPU"
+
+
+def _basis(records: Records, costs: Sequence[Cost], loaders: str, number: int) -> str:
     measured = sum(cost.basis is Basis.MEASURED for cost in costs)
     waiting = sum(cost.by_loader for cost in costs)
     return (
-        f"  {len(costs)} of {number} runs: at speeds of an {records.card} with {records.processes} "
-        f"cores, {measured} measured, {len(costs) - measured} derived; {waiting} wait for their "
-        "loader (docs/performance.md)"
+        f"  {len(costs)} of {number} runs: at speeds of an {records.card}{loaders}, {measured} "
+        f"measured, {len(costs) - measured} derived; {waiting} wait for their loader "
+        "(docs/performance.md)"
     )

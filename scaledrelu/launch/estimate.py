@@ -19,6 +19,7 @@ from scaledrelu.text import duration
 
 PUBLISHED = published_root(ROOT / "results")  # holds a folder of each profile
 SAM_FACTOR = 2.0  # two gradients
+NONE_ALIKE = "no similar run has finished here"
 
 Kind = tuple[Any, ...]
 
@@ -71,17 +72,18 @@ def time_left(expected: Estimate, saved: Saved | None) -> Estimate:
     return replace(expected, seconds=expected.seconds * (1 - saved.share))
 
 
-def total_text(estimates: Iterable[Estimate], n_jobs: int) -> str:
+def total_text(estimates: Iterable[Estimate], n_jobs: int, *, cost_follows: bool = False) -> str:
     """Return e.g. ``about 3m 24s with 2 jobs``; a guess is called ``roughly``.
 
     Args:
         estimates: durations of the runs.
         n_jobs: runs at a time.
+        cost_follows: whether the next line says what the runs cost, or that nobody knows.
     """
     parts = list(estimates)
     known = [part.seconds for part in parts if part.seconds is not None]
     if not known:
-        return "no similar run has finished here, so the time is unknown"
+        return NONE_ALIKE if cost_follows else f"{NONE_ALIKE}, so the time is unknown"
     how = "about" if all(part.measured for part in parts) else "roughly"
     jobs = f" with {n_jobs} jobs" if n_jobs > 1 else ""
     more = len(parts) - len(known)

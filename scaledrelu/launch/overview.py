@@ -48,10 +48,12 @@ def plan_text(
     if not todo:
         lines.append("nothing to train")
     else:
-        time = total_text([time_left(estimate(run), run.saved) for run in todo], n_jobs)
+        has_cost = not all(is_small(run.config) for run in todo)
+        left = [time_left(estimate(run), run.saved) for run in todo]
+        time = total_text(left, n_jobs, cost_follows=has_cost)
         chained = f" ({after} start from other runs)" if after else ""
         lines.append(f"to train: {len(todo)} runs{chained}, {time}")
-        if not all(is_small(run.config) for run in todo):
+        if has_cost:
             lines.append(cost_text(todo, gpus=gpus or GPUS_OF_A_NODE, estimate=estimate))
     return "\n".join(lines)
 

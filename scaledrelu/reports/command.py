@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from collections.abc import Iterable
-from pathlib import Path
 
 from scaledrelu.config.run import value_of
-from scaledrelu.tables.figures import FIGURE1
+from scaledrelu.tables.command import sweep_command
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import Table
 
-RESULTS = Path("results")  # where results go unless something else is said: conf/sweep.yaml
-PLAIN_ITEM = re.compile(r"[\w./+=@~-]+")  # needs no quotes within overrides=[...]
-PLAIN_WORD = re.compile(r"[\w./+=@:,%\[\]-]+")  # needs no quotes in a shell
 WHOLE_PATH = re.compile(r"/|~|[A-Za-z]:\\")  # from the root of a machine or from a home
-# The pattern rule table% of the Makefile, and the targets of the edge and the figure.
-MADE_BY_MAKE = re.compile(rf"table.+(?<!^tables)|edge|{FIGURE1}")
 LEFT_OUT = "..."
 
 
@@ -49,17 +41,13 @@ def command(plan: Plan, table: Table) -> str:
         plan: the plan that the table belongs to.
         table: the table to train.
     """
-    shown = shown_overrides(plan.overrides)
-    seeds = "table" if plan.seeds is None else ",".join(map(str, plan.seeds))
-    words = [f"overrides=[{','.join(map(_item, shown))}]"] if shown else []
-    if plan.results != RESULTS:
-        words.append(f"results={plan.results}")
-    arguments = " ".join(map(_word, words))
-    if MADE_BY_MAKE.fullmatch(table.name):
-        behind = f" ARGS={_word(arguments.replace('$', '$$'))}" if arguments else ""
-        return f"make {table.name} PROFILE={plan.profile} SEEDS={seeds}{behind}"
-    start = f"python scripts/sweep.py tables=[{table.name}] profile={plan.profile} seeds={seeds}"
-    return f"{start} {arguments}".rstrip()
+    return sweep_command(
+        table.name,
+        profile=plan.profile,
+        seeds=plan.seeds,
+        overrides=shown_overrides(plan.overrides),
+        results=plan.results,
+    )
 
 
 def shown_overrides(overrides: Iterable[str]) -> list[str]:
@@ -91,13 +79,3 @@ def _left_out(plan: Plan) -> str:
 def _is_private(override: str) -> bool:
     """Say whether an override is a whole path from the root of this machine or a home."""
     return WHOLE_PATH.match(override.partition("=")[2].strip("'\"")) is not None
-
-
-def _item(override: str) -> str:
-    """Return an override as an item of a YAML list in brackets."""
-    return override if PLAIN_ITEM.fullmatch(override) else json.dumps(override)
-
-
-def _word(text: str) -> str:
-    """Return a word of a shell command, quoted only where it must be."""
-    return text if PLAIN_WORD.fullmatch(text) else shlex.quote(text)

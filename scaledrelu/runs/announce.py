@@ -47,8 +47,9 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
         config.profile.lr_scale,
     )
     log.info("  %s", _images_line(config, job.splits.sizes))
-    if line := random_backbone_line(config, job.training.task):
-        log.info("  %s", line)
+    for line in (fitted_line(config), random_backbone_line(config, job.training.task)):
+        if line:
+            log.info("  %s", line)
     update = group * job.groups_per_device * world.size
     used = job.training.loader.steps_per_epoch * update
     if line := left_out_line(config, images=len(job.splits.train), used=used):
@@ -91,6 +92,25 @@ def random_backbone_line(config: RunConfig, task: Task) -> str:
     if config.init.kind != "scratch" or any(weight.requires_grad for weight in weights):
         return ""
     return "frozen backbone: random weights (init=scratch)"
+
+
+def fitted_line(config: RunConfig) -> str:
+    """Say in one line that a stem shrinks to fit its patch; "" if it runs as it was asked for.
+
+    Args:
+        config: the run's configuration.
+    """
+    stem, patch = config.stem, config.model.patch_size
+    fitted = stem.fit(patch)
+    if stem.own_class or fitted.strides == stem.strides:
+        return ""
+    kernel = ""
+    if stem.proj_kernel not in (None, fitted.proj_kernel):
+        kernel = f", stem.proj_kernel {stem.proj_kernel} as {fitted.proj_kernel}"
+    return (
+        f"stem.strides {list(stem.strides)} run as {list(fitted.strides)}{kernel} on patches of "
+        f"{patch}"
+    )
 
 
 def left_out_line(config: RunConfig, *, images: int, used: int) -> str:

@@ -55,6 +55,7 @@ from scaledrelu.runs.multirun import (
     how_to_continue,
     leave_ending,
     read_endings,
+    reasons_of,
     score_of,
 )
 from scaledrelu.runs.process import stop_with_parent
@@ -82,6 +83,7 @@ class Command:
 
     def __init__(self, table: Callable[[Path, str], str]) -> None:
         self.reports: list[JobReport] = []
+        self._untold: list[str] = []
         self._table = table
 
     def main(
@@ -102,6 +104,7 @@ class Command:
         if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, which may be killed
             stop_with_parent(os.getppid())
         self.reports.clear()
+        self._untold.clear()
         MultirunFolder.path = None
         return concluded(lambda: self._answer(job, text, plugins))
 
@@ -147,14 +150,26 @@ class Command:
     def _train(self, config: RunConfig) -> JobReport:
         if any(report.ended is Ended.INTERRUPTED for report in self.reports):
             return JobReport(run_id(config), Ended.INTERRUPTED, "not started")
+        if all(not report.run_id for report in self.reports):  # wrong input, and this is none
+            self._tell()
         return run_job(config)
 
     def _note(self, report: JobReport) -> None:
         self.reports.append(report)
-        is_one_of_many = HydraConfig.get().mode == RunMode.MULTIRUN
+        hydra = HydraConfig.get()
+        is_one_of_many = hydra.mode == RunMode.MULTIRUN
         if is_one_of_many and report.ended in (Ended.REFUSED, Ended.INTERRUPTED):
-            log.warning("%s: %s", report.ended, report.reason)
+            whose = f"#{hydra.job.num}: {' '.join(hydra.overrides.task)}"
+            self._untold.append(f"{report.ended}: {report.reason} ({whose})")
+        if any(one.ended is not Ended.REFUSED for one in self.reports):
+            self._tell()
         leave_ending(report)
+
+    def _tell(self) -> None:
+        """Say at once why runs are refused, unless all are so far: then the end alone says it."""
+        for line in self._untold:
+            log.warning("%s", line)
+        self._untold.clear()
 
     def _train_planned(self, planned: PlannedRun) -> int:
         """Train a run from its file."""
@@ -209,7 +224,8 @@ class Command:
             found = all_reports = read_endings(MultirunFolder.path)
         status = exit_status([report.ended for report in all_reports])
         if status == EXIT_WRONG_INPUT:
-            for reason in dict.fromkeys(report.reason for report in all_reports):
+            reasons = reasons_of(found) if found else [report.reason for report in all_reports]
+            for reason in reasons:
                 _print_error(reason)
         elif found and _first_rank():
             _print_out(self._table(MultirunFolder.path, MultirunFolder.results))

@@ -30,6 +30,7 @@ from scaledrelu.runs.record import read_result, run_directory
 FOLDER = "endings"
 RECORD = "multirun.yaml"  # Hydra's basic sweeper writes the same
 SEED = "hydra.sweeper.sampler.seed"  # of a search
+SHOWN = 2  # jobs that a reason is said to belong to, of many
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,37 @@ def leave_ending(report: JobReport) -> None:
     if hydra.mode == RunMode.MULTIRUN:
         number, overrides = int(hydra.job.num), tuple(hydra.overrides.task)
         write_ending(Path(hydra.sweep.dir), report, number=number, overrides=overrides)
+
+
+def varying(endings: Sequence[Ending]) -> list[str]:
+    """Return what each job was asked for apart from what all were: ``lr.base=1e-3 seed=1``.
+
+    Args:
+        endings: those of all jobs of a multirun; of a single one, all it was asked for.
+    """
+    alike = set.intersection(*(set(ending.overrides) for ending in endings))
+    common = alike if len(endings) > 1 else set()
+    return [" ".join(one for one in ending.overrides if one not in common) for ending in endings]
+
+
+def reasons_of(endings: Sequence[Ending]) -> list[str]:
+    """Return each reason why jobs ended so, once, with what these were asked for.
+
+    Args:
+        endings: those of all jobs of a multirun.
+    """
+    asked: dict[str, list[str]] = {}
+    for ending, words in zip(endings, varying(endings), strict=True):
+        asked.setdefault(ending.reason, []).append(words)
+    return [f"{reason}{_whose(words, len(endings))}" for reason, words in asked.items()]
+
+
+def _whose(asked: Sequence[str], number: int) -> str:
+    """Return which of a number of jobs a reason belongs to; nothing where there is one job."""
+    if len(asked) == number:
+        return f" (all {number} runs)" if number > 1 else ""
+    more = len(asked) - SHOWN
+    return f" (asked for: {'; '.join(asked[:SHOWN])}{f'; {more} more' if more > 0 else ''})"
 
 
 def score_of(config: RunConfig, report: JobReport) -> float | None:

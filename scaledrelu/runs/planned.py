@@ -17,7 +17,7 @@ import yaml
 from scaledrelu.config.digest import label_digest, pin_data_digest
 from scaledrelu.config.group import parent_of
 from scaledrelu.config.identity import is_transient, run_id
-from scaledrelu.config.overrides import parse_overrides
+from scaledrelu.config.overrides import parse_overrides, refuse_profile_name
 from scaledrelu.config.places import expand_places
 from scaledrelu.config.run import PathsConfig, RunConfig
 from scaledrelu.config.stored import CONFIG_YAML, Texts, from_stored, from_yaml, of_today, to_yaml
@@ -132,6 +132,7 @@ def _read(path: Path, name: str, results: str | Path) -> dict[str, Any]:
 
 
 def _change(raw: dict[str, Any], key: str, value: Any, typed: str) -> None:
+    refuse_profile_name(key, typed)
     if not is_transient(key):
         raise ConfigError(
             f"{typed}: cannot be changed, since --run trains a run as it was planned; allowed: "

@@ -17,6 +17,7 @@ from scaledrelu.config.overrides import NOT_OF_A_ROW, check_listed, expand_overr
 from scaledrelu.config.places import CONF_DIR, runs_root
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import check_runs
+from scaledrelu.tables.command import sweep_command
 from scaledrelu.tables.reading import check_keys, read_yaml
 from scaledrelu.tables.setting_values import (
     as_budget,
@@ -38,6 +39,7 @@ from scaledrelu.tables.typed import (
 )
 
 DEFAULTS_FILE = "sweep.yaml"
+NO_FOLDER = ("null", "true", "false")  # words of YAML that nobody means as a name
 SLURM_OPTION, OF_HYDRA = "slurm.", "hydra.launcher."
 PLAN = ("tables", "profile", "seeds", "results", "trust", "overrides")  # what a plan depends on
 LAUNCH = ("launcher", "n_jobs", "slurm", "wait", "redo", "first", "budget_s", "dry_run")
@@ -167,9 +169,16 @@ def check_typed_results(settings: Settings) -> None:
     check_runs(settings.results)
     if "results" not in settings.given or root.is_dir():
         return
+    train = sweep_command(
+        settings.tables[0],
+        profile=settings.profile,
+        seeds=settings.seeds,
+        overrides=settings.overrides,
+        results=settings.results,
+    )
     raise ConfigError(
         f"results={settings.results}: holds no runs (there is no folder {root}); check the name, "
-        f"or train there first, e.g. make table1 ARGS=results={settings.results}"
+        f"or train there first, e.g. {train}"
     )
 
 
@@ -202,7 +211,7 @@ def _given(
         if not text:
             raise ConfigError(f"{key}=: is empty; give a value, or leave it out for the default")
         typed[key] = argument
-        is_path = key == "results" and text[0] not in "'\"" and text != "null"
+        is_path = key == "results" and text[0] not in "'\"" and text.lower() not in NO_FOLDER
         value = text if is_path else read_value(argument, text)  # 1.10 may be a folder
         if key.startswith(SLURM_OPTION):
             found["slurm"] = {**found.get("slurm", {}), key.removeprefix(SLURM_OPTION): value}

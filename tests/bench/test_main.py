@@ -39,6 +39,8 @@ def test_a_spent_budget_measures_nothing_and_says_so(
         assert bench.main([*arguments, "--budget", "0"]) == 0
     assert rows_in(tmp_path) == []
     assert "not measured, the budget is used up: mini patchify adamw" in caplog.text
+    assert "nothing was measured, so nothing was written\n" in caplog.text
+    assert ".csv" not in caplog.text
 
 
 def test_rows_are_on_disk_before_the_next_measurement(

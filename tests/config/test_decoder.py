@@ -53,14 +53,18 @@ def test_people_live_on_the_device_at_paper_size(data: str) -> None:
 @pytest.mark.parametrize(
     ("recipe", "change", "message"),
     [
-        ("deit", {"data.augment": "reference"}, "data.augment=reference, .*; set data.decoder=pil"),
+        (
+            "deit",
+            {"data.augment": "reference"},
+            "data.augment=reference, .*; set data.decoder=pil,",
+        ),
         ("deit", {"data.in_memory": True}, "data.in_memory=false, or data.decoder=pil"),
         ("deit", {"augment.interpolation": "lanczos"}, "bicubic or bilinear, or data.decoder=pil"),
         ("dino", {"augment.multi_crop.pipeline": "reference"}, "multi_crop.pipeline=device, or"),
         (
             "volo",
             {"data.augment": "reference", "data.token_labels": "none"},
-            "no label maps; set data.decoder=pil",
+            "no label maps; set data.token_labels=none data.decoder=pil$",
         ),
     ],
 )

@@ -31,6 +31,8 @@ WRONG = [
         "warmup.epochs=20",
     ),
     ("method=../../x", "method='../../x': becomes a folder name"),
+    ("profile=smoke profile.name=foo", "profile.name=foo: do not set it, choose profile=<name>"),
+    ("++profile.name=mini", "profile.name=mini: do not set it, choose profile=<name>"),
     ("init=run init.run=../../x", "init.run='../../x': becomes a folder name"),
     ("init=run init.run=/etc", "init.run='/etc': becomes a folder name"),
     ("stem=convv", "did you mean 'conv'"),
@@ -40,6 +42,7 @@ WRONG = [
     ("lr.bsae=1e-3", "did you mean 'base'"),
     ("warmup.epoch=5", "did you mean 'epochs'"),
     ("lr.base=fast", "lr.base=fast: not a number; must be greater than 0 and finite"),
+    ("lr.base=true", "lr.base=true: not a number; must be greater than 0 and finite"),
     ("lr.base=null", "lr.base=null: must be greater than 0 and finite"),
     ("data.std=[a,b,c]", "data.std=[a,b,c]: must be 3 numbers in (0, 10]"),
     ("wandb.tags=5", "wandb.tags=5: must be a list: wandb.tags=[5]"),
@@ -68,6 +71,22 @@ WRONG = [
         "stem.strides=[3, 1, 1]: their product 3 does not divide model.patch_size=4; choose "
         "strides whose product divides it",
     ),
+    (
+        "stem=conv stem.strides=[2,1,1,8] profile=paper",
+        "stem.strides=[2,1,1,8]: one more than stem.kernels=[7,3,3]; write it without the "
+        "projection's stride, which is the patch size over the product of the others: "
+        "stem.strides=[2,1,1]",
+    ),
+    ("recipe=volo stem=conv stem.strides=[2,1,1,4] profile=paper", ": stem.strides=[2,1,1]"),
+    (
+        "stem=conv stem.strides=[2,2,2,2] profile=paper",
+        "of the others: stem.strides=[2,2,2] stem.proj_kernel=8 (as in conf/table/table3.yaml)",
+    ),
+    (
+        "stem=conv stem.strides=[2,2]",
+        "stem.kernels=[7, 3, 3]: needs one kernel per stride (stem.strides=[2, 2])",
+    ),
+    ("stem=conv stem.strides=[2,1,1,2,2]", "needs one kernel per stride"),
     ("batch.group=48", "batch.group"),
     (
         "batch.total=7",
@@ -117,9 +136,10 @@ WRONG = [
     ("optimizer=sam optimizer.sam.rho=-1", "optimizer.sam.rho=-1: must be at least 0 and finite"),
     ("lr.base=inf", "lr.base=inf: must be greater than 0 and finite"),
     ("lr.base=nan", "lr.base=nan: must be greater than 0 and finite"),
-    ("seed=true", "seed=true: must lie in [0, 4294967295], a whole number"),
+    ("seed=true", "seed=true: not a number; must lie in [0, 4294967295], a whole number"),
     ("batch.sync_bn=7", "batch.sync_bn=7: allowed: true, false"),
     ("paths.results=", "paths.results=: is empty"),
+    ("paths.results=false", "paths.results=false: must be a string"),
     ("warmup.epochs=400 profile=paper", "longer than the schedule of 300 epochs"),
     ("task._target_=os.system", "task._target_=os.system: not trusted code"),
     (
@@ -128,6 +148,12 @@ WRONG = [
     ),
     ("optimizer.build.ams=true", "; to add an argument use +optimizer.build.ams=true"),
     ("drop_path=0.1", "no such key 'drop_path' at the top level; did you mean 'model.drop_path'?"),
+    (
+        "experiment=x",
+        "no such key 'experiment' at the top level; here an experiment is a table, "
+        "conf/table/<name>.yaml, which scripts/sweep.py tables=[<name>] trains; allowed: ",
+    ),
+    ("+experiment=x", "here an experiment is a table, conf/table/<name>.yaml, "),
     ("epochs=3", "; did you mean 'warmup.epochs' or 'schedule.epochs'?"),
     ("optimizer.lr=1e-3", "; did you mean 'lr.base'?"),
     ("optimizer.clip_gard=1", "; did you mean 'clip_grad'?"),

@@ -63,6 +63,36 @@ def test_a_path_with_letters_beyond_ascii_needs_no_quotes(path: str) -> None:
     assert compose([f"paths.results={path}"]).paths.results == path
 
 
+@pytest.mark.parametrize("path", ["/a/trail ", " /a", "/a\t", "/donn\u00e9es/a ", "~/a "])
+@pytest.mark.parametrize("key", PLACES)
+def test_a_path_with_white_space_at_an_end_which_hydra_strips_needs_quotes(
+    key: str, path: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        expand_overrides(["stem=conv", f"{key}={path}"])
+    said = str(caught.value)
+    assert said.startswith(f"{key}={path}: begins or ends with white space; leave it out, or ")
+    assert "\n" not in said
+    kept = expand_overrides([f"{key}='{path}'"])[0]
+    assert str(read_back(kept)).endswith(path.removeprefix("~"))
+
+
+def test_what_needs_quotes_is_said_where_it_was_left_without() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(["paths.results=/a[b"])
+    said = str(caught.value)
+    for value, is_named in (("/a b", False), ("/\u00e9", False), ("/a[b", True), ("a=b", True)):
+        try:
+            assert compose([f"paths.results={value}"]).paths.results == value
+        except ConfigError:
+            assert is_named
+        else:
+            assert not is_named
+    assert "a value with brackets, quotes, commas or = needs quotes inside" in said
+    with pytest.raises(ConfigError, match="and so do letters beyond ASCII outside a path"):
+        compose(["model.label=\u00e9"])
+
+
 def test_a_list_of_paths_is_left_to_the_sweeper() -> None:
     listed = ["data.root=/\u00e9,/b", "data.root='/\u00e9'", "wandb.project=\u00e9"]
     assert expand_overrides(listed) == listed

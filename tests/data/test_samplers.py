@@ -90,3 +90,5 @@ def test_mini_epoch_has_22_steps():
 def test_fewer_images_than_one_batch_is_an_error_that_says_what_to_change():
     with pytest.raises(ConfigError, match=r"63 training images: one update needs 2 groups x 32"):
         steps_per_epoch(63, num_groups=2, group_size=32, repeats=1)
+    with pytest.raises(ConfigError, match=r"63 training images: one update needs 1 group x 64 = "):
+        steps_per_epoch(63, num_groups=1, group_size=64, repeats=1)

@@ -130,6 +130,10 @@ def real_shell(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -
         ("hydra/launcher=slots,basic", "hydra/launcher=slots,basic: give one value\n"),
         ("stem.strides=2,2,1", "a list needs brackets: stem.strides=[2,2,1]\n"),
         ("+stem.strides=2,2,1", "a list needs brackets: +stem.strides=[2,2,1]\n"),
+        ("stem=conv stem.strides=2,1,1,8", "the projection's stride: stem.strides=[2,1,1]\n"),
+        ("+stem.strides=2,1,1,4", "the projection's stride: +stem.strides=[2,1,1]\n"),
+        ("stem.strides=2,2,2,2", "stride: stem.strides=[2,2,2] stem.proj_kernel=8 (as in conf/"),
+        ("stem.strides=2,2,2,2 stem.kernels=[3,3,3,3]", "brackets: stem.strides=[2,2,2,2]\n"),
         ("optimizer.build.betas=0.9,0.99", "; a list needs brackets: optimizer.build.betas=[0.9,"),
         (
             "-m stem=glob(nope*)",
@@ -514,6 +518,51 @@ def test_a_multirun_says_at_once_why_a_run_is_refused(shell: Callable) -> None:
     (following,) = (at for at, line in enumerate(lines) if "#2 : seed=2" in line)
     assert reason < following
     assert "refused" not in shell("seed=-1", "profile=smoke").out, "one run: the last line has it"
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("lr.base=-1,-2", {"-1": " (asked for: lr.base=-1)", "-2": " (asked for: lr.base=-2)"}),
+        ("lr.base=-1", {"-1": ""}),
+        ("lr.base=-1 stem=conv,patchify", {"-1": " (all 2 runs)"}),
+        (
+            "lr.base=-1,-2 seed=0,1,2,3",
+            {
+                "-1": " (asked for: lr.base=-1 seed=0; lr.base=-1 seed=1; 2 more)",
+                "-2": " (asked for: lr.base=-2 seed=0; lr.base=-2 seed=1; 2 more)",
+            },
+        ),
+    ],
+)
+def test_a_multirun_of_wrong_input_ends_with_each_reason_once_and_whose_it_is(
+    shell: Callable, typed: str, asked: dict[str, str]
+) -> None:
+    said = shell("-m", *typed.split(), "profile=smoke")
+    reasons = {rate: f"lr.base={rate}: must be greater than 0 and finite" for rate in asked}
+    assert said.err.splitlines() == [f"error: {reasons[r]}{asked[r]}" for r in asked]
+    assert (said.status, "must be greater" in said.out) == (2, False)
+
+
+def test_files_that_no_run_of_a_multirun_finds_are_said_once(
+    real_shell: Callable, tmp_path: Path
+) -> None:
+    missing = f"data.root={tmp_path / 'none'}"
+    said = real_shell("-m", "seed=0,1,2", "data=imagefolder", missing, "profile=smoke")
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"error: {tmp_path / 'none'}: no such folder")
+    assert line.endswith(" (all 3 runs)")
+    assert (said.status, "no such folder" in said.out) == (2, False)
+
+
+def test_what_was_refused_first_is_said_before_the_first_run_trains(shell: Callable) -> None:
+    said = shell("-m", "seed=-1,0", "profile=smoke")
+    lines = said.out.splitlines()
+    told = "[WARNING] - refused: seed=-1: must lie in [0, 4294967295], a whole number (#0: seed=-1 "
+    (reason,) = (at for at, line in enumerate(lines) if told in line)
+    (first,) = (at for at, line in enumerate(lines) if "#1 : seed=0" in line)
+    assert first < reason
+    assert (said.status, said.err) == (1, "")
 
 
 def test_optuna_that_is_not_installed_is_one_line(

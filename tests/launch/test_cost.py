@@ -29,9 +29,24 @@ def test_a_plan_says_gpu_hours_wall_time_and_disk_and_on_what_they_rest():
     for said in (
         "on 8 GPUs",
         "GB",
-        "4 of 4 runs: at speeds of an NVIDIA H200 with 16 cores, 4 measured, 0",
+        "4 of 4 runs: at speeds of an NVIDIA H200 and of 16 loader processes per GPU, 4 measured",
     ):
         assert said in text
+
+
+def test_a_plan_says_how_many_loader_processes_each_gpu_is_given():
+    def processes(*asked):
+        runs = [
+            planned(compose_unpinned([*PAPER, *overrides]), number)
+            for number, overrides in enumerate(asked)
+        ]
+        line = cost_text(runs, gpus=8, estimate=UNKNOWN).splitlines()[-1]
+        return line.partition("of an NVIDIA H200")[2].partition(", ")[0]
+
+    assert processes(["launch.workers=4"]) == " and of 4 loader processes per GPU"
+    assert processes(["launch.workers=1"]) == " and of 1 loader process per GPU"
+    assert processes(["launch.workers=4"], []) == " and of 4 to 16 loader processes per GPU"
+    assert processes(["data.in_memory=true", "data.decoder=pil"]) == ""
 
 
 def test_a_run_with_a_checkpoint_costs_what_is_left_of_it():

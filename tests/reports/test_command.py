@@ -9,10 +9,11 @@ import sys
 import pytest
 
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.errors import ConfigError
 from scaledrelu.reports.command import command
 from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.record import run_directory, write_error
-from scaledrelu.tables.settings import load_settings
+from scaledrelu.tables.settings import check_typed_results, load_settings
 from tests.helpers.table_fakes import finish, plan_of, write_table
 
 AWKWARD = (
@@ -73,6 +74,26 @@ def test_the_command_asks_for_what_was_planned(tmp_path, settings_file, name, ov
 def test_the_tables_own_seeds_are_asked_for_again(tmp_path, settings_file):
     plan = planned(tmp_path, seeds=None)
     assert settings_of(command(plan, plan.tables[0]), tmp_path).seeds is None
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize("overrides", [(), AWKWARD], ids=["plain", "awkward"])
+@pytest.mark.parametrize("seeds", [(), ("seeds=0,2",), ("seeds=table",)], ids=str)
+@pytest.mark.parametrize("place", ["no such", "it's $HOME"])
+def test_the_command_for_a_folder_without_runs_asks_for_what_was_typed(
+    tmp_path, settings_file, place, seeds, overrides
+):
+    write_table(tmp_path / "conf", "table8")
+    given = ["profile=mini", "tables=[table8]", f"results={tmp_path / place}", *seeds]
+    given += [f"overrides={json.dumps(overrides)}"] if overrides else []
+    asked = load_settings(given, conf_dir=tmp_path / "conf", script="report")
+    with pytest.raises(ConfigError, match="holds no runs") as caught:
+        check_typed_results(asked)
+    text = str(caught.value).partition(", e.g. ")[2]
+    assert text.startswith("make table8 PROFILE=mini ")
+    again = settings_of(text, tmp_path)
+    for name in ("tables", "profile", "seeds", "overrides", "results"):
+        assert getattr(again, name) == getattr(asked, name)
 
 
 def test_a_simple_command_is_what_a_person_would_type(tmp_path):

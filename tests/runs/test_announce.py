@@ -11,7 +11,7 @@ import pytest
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.runs import announce as announce_module
-from scaledrelu.runs.announce import left_out_line
+from scaledrelu.runs.announce import fitted_line, left_out_line
 from scaledrelu.runs.ending import Ended
 from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
@@ -56,6 +56,35 @@ def test_the_log_says_how_many_images_an_epoch_leaves_out_where_they_are_many(
     caplog.clear()
     fitting = smoke(*asked, "batch.total=160", "batch.group=10")
     assert "left out" not in opening_of(fitting, caplog)
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (["stem.strides=[2,2,2]"], "stem.strides [2, 2, 2] run as [2, 2, 1] on patches of 4"),
+        (
+            ["stem.strides=[2,2,2]", "stem.proj_kernel=8"],
+            "stem.strides [2, 2, 2] run as [2, 2, 1], stem.proj_kernel 8 as 1 on patches of 4",
+        ),
+    ],
+)
+def test_the_log_says_what_a_small_patch_makes_of_a_stem(smoke, caplog, asked, line) -> None:
+    assert f"\n  {line}\n" in opening_of(smoke("stem=conv", *asked), caplog)
+
+
+@pytest.mark.parametrize(
+    "asked", ["stem=conv", "stem=patchify", "stem.strides=[2,1,2]", "stem.proj_kernel=4"]
+)
+def test_a_stem_that_fits_its_patch_is_no_news(smoke, asked) -> None:
+    assert fitted_line(smoke("stem=conv", asked)) == ""
+
+
+@pytest.mark.parametrize("stem", ["stem=conv", "stem=patchify"])
+def test_only_a_stem_of_our_own_is_known_to_shrink(smoke, stem) -> None:
+    config = smoke(
+        stem, "stem.strides=[2,2,2]", "stem.build={_target_: os.path.join}", "trust=[os]"
+    )
+    assert fitted_line(config) == ""
 
 
 def test_what_repeated_augmentation_leaves_out_by_design_is_not_news(smoke) -> None:

@@ -83,7 +83,8 @@ def test_where_and_how_fast_may_be_changed_and_nothing_else(planned):
     again = read_planned(path.parents[2], run_id(config), changes=changes)
     assert (again.launch.workers, again.wandb.mode) == (5, "offline")
     assert again.trust == ("lion_pytorch",)
-    for change in ("lr.base=1e-3", "stem=conv", "seed=1", "launch=ddp8", "launch.workerz=1"):
+    science = ("lr.base=1e-3", "stem=conv", "seed=1")
+    for change in (*science, "launch=ddp8", "launch.workerz=1", "profile.name=foo"):
         with pytest.raises(ConfigError) as caught:
             read_planned(path.parents[2], run_id(config), changes=[change])
         assert "\n" not in str(caught.value)

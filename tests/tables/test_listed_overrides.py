@@ -33,9 +33,17 @@ def test_keys_and_values_are_taken(take) -> None:
 
 
 @OF_THREE
-@pytest.mark.parametrize("item", ["stem", "+stem=conv", "~stem", "~stem=conv", "=3", "++a.b=1"])
+@pytest.mark.parametrize("item", ["+stem=conv", "~stem", "~stem=conv", "=3", "++a.b=1"])
 def test_what_is_no_key_with_a_value_is_refused(take, item: str) -> None:
     assert f"'{item}': write key=value, without + or ~" in refused(take, item)
+
+
+@OF_THREE
+@pytest.mark.parametrize("sweep", ["lr.base=interval(1,2)", "stem=conv,patchify", "lr.base=1,2"])
+def test_several_values_are_told_from_a_word_without_a_key(take, sweep: str) -> None:
+    said = refused(take, *sweep.split(","))
+    assert "': write key=value, one value per override; a sweep over values is a table, or " in said
+    assert "`train.py -m`" in said
 
 
 @OF_THREE

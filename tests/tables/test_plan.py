@@ -6,7 +6,7 @@ import pytest
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.engine.saved import write_saved
 from scaledrelu.errors import ConfigError, TableError
-from scaledrelu.launch import estimate
+from scaledrelu.launch import estimate, overview
 from scaledrelu.launch.estimate import Estimate, Estimator, total_text
 from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
@@ -273,6 +273,26 @@ def test_measured_seconds_of_runs_alike_replace_the_guess(conf):
     assert (measured(alike).seconds, measured(alike).measured) == (12.0, True)
     assert measured(other).measured is False
     assert total_text([measured(alike)] * 4, 2) == "about 24s with 2 jobs"
+
+
+def test_that_no_run_alike_has_finished_is_no_unknown_time_where_the_cost_follows(
+    conf, monkeypatch
+):
+    unknown = "to train: 2 runs, no similar run has finished here"
+    plan = plan_of(conf)
+    texts = []
+    for small in (True, False):
+        monkeypatch.setattr(overview, "is_small", lambda _, small=small: small)
+        texts.append(
+            plan_text(
+                plan,
+                list(plan.runs.values()),
+                n_jobs=1,
+                estimate=lambda _: Estimate(None, measured=False),
+            )
+        )
+    assert texts[0].endswith(f"\n{unknown}, so the time is unknown")
+    assert f"\n{unknown}\ncost: " in texts[1]
 
 
 def test_cached_composition_equals_a_fresh_one(tmp_path):

@@ -104,6 +104,8 @@ def test_options_of_jobs_choose_slurm():
         ("tables=[]", "tables=: is empty; allowed: all, "),
         ("results=", "results=: is empty"),
         ("results=null", "results=: must be a folder"),
+        ("results=false", "results=false: must be a folder, e.g. results=results"),
+        ("results=True", "results=true: must be a folder"),
         ("redo=", "redo=: is empty"),
         ("redo=null", "redo=: allowed: none, failed, all, or a run id"),
         ("redo=true", "redo=true: allowed"),
@@ -212,7 +214,7 @@ def test_help_shows_the_seeds_that_a_script_takes_by_default(script):
 
 @pytest.mark.parametrize(
     "name",
-    ["1", "010", "1.10", "2026-01-31", "1_0", "my results", "it's", "a: b", "x ", "${y}", "#1"],
+    ["1", "010", "1.10", "2026-01-31", "1_0", "a b", "it's", "a: b", "x ", "${y}", "#1", "no"],
 )
 def test_results_go_to_the_folder_that_was_typed(name):
     assert str(load_settings([f"results={name}"]).results) == name

@@ -12,7 +12,7 @@ from scaledrelu.errors import ConfigError
 from scaledrelu.reports.collect.rows import Row, is_done, read_rows
 from scaledrelu.reports.collect.table import grid, headlines, outcome_text, run_cells
 from scaledrelu.runs.ending import Ended
-from scaledrelu.runs.multirun import Ending, how_to_continue, read_endings
+from scaledrelu.runs.multirun import Ending, how_to_continue, read_endings, varying
 from scaledrelu.runs.record import Status
 
 RESULTS = "results"
@@ -56,14 +56,11 @@ def _rows_of(endings: Sequence[Ending], results: str | Path) -> dict[str, Row]:
 
 
 def _table(endings: Sequence[Ending], rows: Mapping[str, Row]) -> str:
-    alike = set.intersection(*(set(ending.overrides) for ending in endings))
-    common = alike if len(endings) > 1 else set()
     metrics = [name for one in headlines(rows.values()) for name in (one, f"{one}_best")]
     lines = []
-    for ending in endings:
+    for ending, asked in zip(endings, varying(endings), strict=True):
         row = rows.get(ending.run_id)
         found = run_cells(row, [*metrics, "seconds"]) if row else ["-"] * (len(metrics) + 1)
-        asked = " ".join(one for one in ending.overrides if one not in common)
         lines.append([ending.run_id or "-", asked, *found, _how(ending, row)])
     return grid(["run", "asked for", *metrics, "seconds", "outcome"], lines)
 
