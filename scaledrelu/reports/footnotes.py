@@ -23,6 +23,7 @@ from scaledrelu.tables.figures import planned_file
 from scaledrelu.tables.table import Table
 
 REMARK = re.compile(r"#\s*(assumption|deviation):\s*(.+?)\s*$")
+FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is built in
 GLOBAL = "# @package _global_"
 CITES = re.compile(r"\brecipes (section \d|[A-Z])")
 WHERE = "recipes A.4, recipes H16 and the like are sections of docs/recipes.md"
@@ -142,7 +143,7 @@ def _with_bases(path: Path, conf_dir: Path) -> tuple[Path, ...]:
 def _remarks(path: Path, conf_dir: Path) -> tuple[Remark, ...]:
     text = path.read_text()
     prefix = "" if text.startswith(GLOBAL) else f"{path.parent.name}."
-    leaves = list(_leaves(yaml.compose(text), ""))
+    leaves = list(_leaves(yaml.compose(text, Loader=FAST), ""))
     remarks = []
     for number, line in enumerate(text.splitlines()):
         match = REMARK.search(line)
@@ -178,7 +179,7 @@ def _leaves(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, yaml.Nod
 
 
 def _value(node: yaml.Node) -> Any:
-    return yaml.safe_load(yaml.serialize(node))
+    return yaml.SafeLoader("").construct_object(node, deep=True)
 
 
 def _read(config: RunConfig, key: str) -> Any:
