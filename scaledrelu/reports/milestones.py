@@ -10,8 +10,10 @@ from pathlib import Path
 
 from scaledrelu.config.milestones import HALF_GAP, Milestones, load_milestones
 from scaledrelu.files import write_changed
+from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.command import overrides_note
 from scaledrelu.reports.grid import signed
+from scaledrelu.reports.markdown import crash_rules, made_on
 from scaledrelu.reports.reached import Reached, read_reached
 from scaledrelu.reports.report_files import CURVES, MILESTONES
 from scaledrelu.tables.plan import Plan
@@ -118,6 +120,8 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
         'What the section "The effects of scaled ReLU in conv-stem" says runs had reached.',
         *(f"> {note}" for note in config.profile.notes),
         overrides_note(plan),
+        made_on(plan.runs.values()),
+        *crash_rules(plan.tables[0], [read_cell(plan, cell) for cell in plan.cells]),
         markdown_table(head, lines),
         "\n".join(notes),
     ]

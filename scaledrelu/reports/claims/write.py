@@ -14,6 +14,7 @@ from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Claims, load_claims
 from scaledrelu.reports.command import how_to_train
+from scaledrelu.reports.markdown import made_on
 from scaledrelu.reports.report_files import CLAIMS
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import load_figure
@@ -69,6 +70,7 @@ def _page_facts(plan: Plan, claims: Claims) -> PageFacts:
     return PageFacts(
         profile=plan.profile,
         notes=plan.cells[0].composed.config.profile.notes if plan.cells else (),
+        made=made_on(plan.runs.values()),
         tables=tuple(table.name for table in plan.tables),
         commands=commands,
         noise=claims.printed,
