@@ -29,7 +29,7 @@ class SeedValue:
     last: float | None = None  # at the last epoch
     best: float | None = None  # at the best epoch
     sizes: Mapping[str, int] = field(default_factory=dict)  # images per split, classes
-    remark: str = ""  # what its loss did on the way and left again
+    remarks: tuple[str, ...] = ()  # what its loss did on the way and left again; replaced images
     judged_loss: float | None = None  # mean training loss that the crash rule saw last
     limit: float | None = None  # above which that loss is a crash
 
@@ -182,7 +182,7 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
         last=_metric(result, cell.column.source),
         best=_metric(result, f"{cell.column.source}_best"),
         sizes=result.data,
-        remark=str((result.judgement or {}).get("remark") or ""),
+        remarks=tuple(filter(None, (_remark_on_loss(result), result.replaced))),
         judged_loss=_finite((result.judgement or {}).get("last_mean")),
         limit=_finite((result.judgement or {}).get("limit")),
     )
@@ -190,6 +190,10 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
 
 def _metric(result: Result, name: str) -> float | None:
     return _finite(result.metrics.get(name))
+
+
+def _remark_on_loss(result: Result) -> str:
+    return str((result.judgement or {}).get("remark") or "")
 
 
 def _finite(value: Any) -> float | None:

@@ -179,12 +179,12 @@ def _notes(plan: Plan, values: Sequence[CellValue]) -> list[str]:
 
 
 def _remarks(values: Sequence[CellValue]) -> list[str]:
-    """Say which runs were dead for a while and came back: no crash, and worth knowing."""
+    """Say which runs were dead for a while and came back, and which met damaged images."""
     found = (
-        f"row {row_name(value.cell.row)}, seed {seed.run.seed}: {seed.remark}"
+        f"row {row_name(value.cell.row)}, seed {seed.run.seed}: {remark}"
         for value in values
         for seed in value.seeds
-        if seed.remark
+        for remark in seed.remarks
     )
     return list(dict.fromkeys(found))
 

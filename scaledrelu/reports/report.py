@@ -137,7 +137,7 @@ def _csv_note(value: CellValue) -> str:
     whys = [without_paths(s.why, s.run) for s in value.seeds if s.why]
     # Whoever reads the CSV counts the seeds that could not start, so these are not merged.
     reasons = [w for i, w in enumerate(whys) if w not in whys[:i] or w.startswith(UPSTREAM)]
-    remarks = [f"seed {s.run.seed}: {s.remark}" for s in value.seeds if s.remark]
+    remarks = [f"seed {s.run.seed}: {remark}" for s in value.seeds for remark in s.remarks]
     return "; ".join([*parts, *reasons, *remarks])
 
 

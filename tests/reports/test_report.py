@@ -259,6 +259,21 @@ def test_two_rules_of_one_method_name_their_rows(conf):
     assert re.search(r"\nTop-1, row 1: A deit run .* 0\.8 x ln 10", text)
     assert re.search(r"\nTop-1, rows 2-3: A deit run .* 0\.9 x ln 10", text)
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(1, "1 image was damaged and replaced"), (2, "2 images were damaged and replaced")],
+)
+def test_images_that_others_stood_in_for_are_counted_below_the_table(conf, number, said):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0], remark="dead in epoch 3", num_skipped_images=number)
+    finish(plan, plan.cells[1].run_ids[0], num_skipped_images=0)
+    lines, text = report(conf)
+    assert f"- row 1, seed 0: dead in epoch 3\n- row 1, seed 0: {said}\n" in text
+    assert lines[0]["note"] == f"seed 0: dead in epoch 3; seed 0: {said}"
+    assert text.count("replaced") == 1
+    assert lines[1]["note"] == ""
+
+
 
 def test_the_head_counts_devices_versions_and_commits(conf):
     plan, names = seeds_of(conf, 0)
