@@ -127,7 +127,7 @@ class CellValue:
 
 def cell_notes(cell: Cell) -> list[str]:
     """Return what a reader has to know of a row beside its numbers."""
-    notes = [cell.row.note] if cell.row.note else []
+    notes = [*filter(None, (cell.row.block_note, cell.row.note))]
     if cell.row.is_reference:
         notes.append("the paper's baseline, which the other rows of its block are compared with")
     config = cell.composed.config

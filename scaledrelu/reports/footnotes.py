@@ -61,7 +61,7 @@ def footnotes(
                     found.setdefault(remark.text, {}).setdefault(keys, {})[remark.where] = None
     own = _table_remarks(table.name, conf_dir) if table else []
     lines = [*own, *sorted(_line(text, places) for text, places in found.items())]
-    notes = [row.note for row in table.rows] if table else []
+    notes = [n for row in table.rows for n in (row.note, row.block_note)] if table else []
     return [*([WHERE] if any(map(CITES.search, (*lines, *notes))) else []), *lines]
 
 

@@ -237,6 +237,18 @@ def test_notes_that_repeat_are_merged_with_their_rows(conf):
     assert "- rows 1, 3-5: linear evaluation\n- row 6: alone\n" in text
 
 
+def test_a_note_of_a_block_is_about_each_of_its_rows(conf):
+    rows = [
+        {"run": ["stem=conv", f"lr.base={n}e-3"], "paper": {"top1": 80.0}, "note": note}
+        for n, note in enumerate(("", "alone", "", ""), 1)
+    ]
+    blocks = [{"label": "a", "rows": rows[:1]}, {"label": "b", "rows": rows[1:], "note": "new"}]
+    write_table(conf / "conf", blocks=blocks)
+    lines, text = report(conf)
+    assert "- rows 2-4: new\n- row 2: alone\n" in text
+    assert [line["note"] for line in lines] == ["", "new; alone", "new", "new"]
+
+
 def test_every_report_says_what_a_crash_is_and_whose_loss_came_back(conf):
     plan = plan_of(conf)
     finish(plan, plan.cells[0].run_ids[0], 76.4, remark="dead in epochs 3 to 5")
@@ -246,18 +258,6 @@ def test_every_report_says_what_a_crash_is_and_whose_loss_came_back(conf):
     assert "- row 1, seed 0: dead in epochs 3 to 5\n" in text
     assert lines[0]["note"] == "seed 0: dead in epochs 3 to 5"
 
-
-def test_two_rules_of_one_method_name_their_rows(conf):
-    rows = [
-        {"run": ["stem=conv", f"divergence.ratio={ratio}"], "paper": {"top1": 80.0}}
-        for ratio in (0.8, 0.9, 0.9)
-    ]
-    for n, row in enumerate(rows):
-        row["run"].append(f"lr.base={n + 1}e-3")
-    write_table(conf / "conf", blocks=[{"label": "b", "rows": rows}])
-    _, text = report(conf)
-    assert re.search(r"\nTop-1, row 1: A deit run .* 0\.8 x ln 10", text)
-    assert re.search(r"\nTop-1, rows 2-3: A deit run .* 0\.9 x ln 10", text)
 
 @pytest.mark.parametrize(
     ("number", "said"),
@@ -273,6 +273,18 @@ def test_images_that_others_stood_in_for_are_counted_below_the_table(conf, numbe
     assert text.count("replaced") == 1
     assert lines[1]["note"] == ""
 
+
+def test_two_rules_of_one_method_name_their_rows(conf):
+    rows = [
+        {"run": ["stem=conv", f"divergence.ratio={ratio}"], "paper": {"top1": 80.0}}
+        for ratio in (0.8, 0.9, 0.9)
+    ]
+    for n, row in enumerate(rows):
+        row["run"].append(f"lr.base={n + 1}e-3")
+    write_table(conf / "conf", blocks=[{"label": "b", "rows": rows}])
+    _, text = report(conf)
+    assert re.search(r"\nTop-1, row 1: A deit run .* 0\.8 x ln 10", text)
+    assert re.search(r"\nTop-1, rows 2-3: A deit run .* 0\.9 x ln 10", text)
 
 
 def test_the_head_counts_devices_versions_and_commits(conf):
