@@ -27,11 +27,12 @@ from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.report_files import CLAIMS
 from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
+from scaledrelu.runs.record import Status
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.planner import plan_tables, planner_of
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import tables_of
-from scaledrelu.text import Say
+from scaledrelu.text import Say, plural
 from scripts._tables import run_script
 
 
@@ -58,6 +59,9 @@ def report(settings: Settings, say: Say) -> int:
             written += _publish(settings, planner.compose, say)
         for path in filter(None, written):
             say(f"wrote {path}")
+    if damaged := [run.run_id for run in plan.runs.values() if run.status is Status.DAMAGED]:
+        what = f"{plural(len(damaged), 'damaged record')}, counted as no result"
+        say(f"{what}: {', '.join(damaged)}; the reports say what to do")
     return 0
 
 

@@ -51,6 +51,11 @@ class CellValue:
         return tuple(seed for seed in self.seeds if seed.status.done)
 
     @property
+    def num_failed(self) -> int:
+        """How many runs failed or left a record that is damaged."""
+        return self.count(Status.FAILED) + self.count(Status.DAMAGED)
+
+    @property
     def status(self) -> Status:
         """Crash if more than half of the finished runs crashed, else ok; failed, missing if none.
 
@@ -59,7 +64,7 @@ class CellValue:
         finished, n_crash = len(self.finished), self.count(Status.CRASH)
         if finished:
             return Status.CRASH if 2 * n_crash > finished else Status.OK
-        return Status.FAILED if self.count(Status.FAILED) else Status.MISSING
+        return Status.FAILED if self.num_failed else Status.MISSING
 
     @property
     def all_seeds(self) -> Estimate | None:
@@ -160,8 +165,7 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
             return SeedValue(run, Status.MISSING, None, f"{TEACHER} ({crashed})")
         return SeedValue(run, Status.CRASH, None, f"{UPSTREAM} ({crashed})")
     if run.result is None:
-        shown = {Status.RUNNING: Status.MISSING, Status.DAMAGED: Status.FAILED}
-        status = shown.get(run.status, run.status)
+        status = Status.MISSING if run.status is Status.RUNNING else run.status
         return SeedValue(run, status, None, run.reason or "")
     result = run.result
     crashed = result.outcome is Outcome.CRASH
@@ -188,12 +192,12 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
     )
 
 
-def _metric(result: Result, name: str) -> float | None:
-    return _finite(result.metrics.get(name))
-
-
 def _remark_on_loss(result: Result) -> str:
     return str((result.judgement or {}).get("remark") or "")
+
+
+def _metric(result: Result, name: str) -> float | None:
+    return _finite(result.metrics.get(name))
 
 
 def _finite(value: Any) -> float | None:

@@ -137,8 +137,7 @@ def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
         (value.cell.row, seed.run.run_id)
         for value in values
         for seed in value.seeds
-        if seed.status in (Status.MISSING, Status.FAILED)
-        and not (seed.run.status.done or seed.run.status is Status.DAMAGED)
+        if seed.status in (Status.MISSING, Status.FAILED) and not seed.run.status.done
     ]
     if not open_:
         return []
@@ -154,7 +153,7 @@ def _failures(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str
         f"{without_paths(seed.why, seed.run)}{_retries(plan, table, seed)}"
         for value in values
         for seed in value.seeds
-        if seed.status is Status.FAILED
+        if seed.status in (Status.FAILED, Status.DAMAGED)
     )
     return list(dict.fromkeys(lines))
 

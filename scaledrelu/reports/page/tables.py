@@ -96,11 +96,12 @@ def progress(plan: Plan, runs: Collection[PlannedRun]) -> str:
     """
     counts = Counter("blocked" if plan.crashed_upstream(run) else str(run.status) for run in runs)
     done = counts[Status.OK] + counts[Status.CRASH]
-    failed = counts[Status.FAILED] + counts[Status.DAMAGED]
+    failed, damaged = counts[Status.FAILED], counts[Status.DAMAGED]
     parts = [f"{done} of {len(runs)} runs finished", f"{counts[Status.CRASH]} crashed"]
     parts += [f"{counts['blocked']} cannot start from a crashed run"] * bool(counts["blocked"])
     parts += [f"{failed} failed"] * bool(failed)
-    missing = len(runs) - done - failed - counts["blocked"]
+    parts += [f"{damaged} damaged"] * bool(damaged)
+    missing = len(runs) - done - failed - damaged - counts["blocked"]
     return ", ".join(parts + [f"{missing} missing"] * bool(missing))
 
 

@@ -88,7 +88,7 @@ def _spots(lines: Sequence[RateLine]) -> Iterator[dict[str, object]]:
                 "status": value.status,
                 "n": len(value.finished),
                 "n_crash": value.count(Status.CRASH),
-                "n_failed": value.count(Status.FAILED),
+                "n_failed": value.num_failed,
                 "n_missing": value.count(Status.MISSING),
                 "mean_all": _text(everyone and everyone.mean),
                 "ci_all": _text(everyone and everyone.half),
