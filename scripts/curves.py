@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scaledrelu.files import writing_to
 from scaledrelu.reports.curves import write_curves
 from scaledrelu.reports.milestones import write_milestones
-from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.planner import plan_tables, planner_of
 from scaledrelu.tables.settings import Settings
 from scaledrelu.text import Say
 from scripts._tables import run_script
@@ -30,7 +30,8 @@ def curves(settings: Settings, say: Say) -> int:
         settings: which tables.
         say: prints one line.
     """
-    plan = plan_tables(settings)
+    planner = planner_of(settings)
+    plan = plan_tables(settings, planner=planner)
     with writing_to(settings.results):
         for table in plan.tables:
             written = write_curves(plan, table, results=settings.results)
@@ -38,7 +39,7 @@ def curves(settings: Settings, say: Say) -> int:
                 say(f"wrote {path}")
             for line in written.lines:
                 say(line)
-        for path in write_milestones(settings):
+        for path in write_milestones(settings, planner=planner):
             say(f"wrote {path}")
     return 0
 

@@ -21,15 +21,18 @@ from scaledrelu.files import writing_to
 from scaledrelu.reports.claims.readme import write_readme
 from scaledrelu.reports.claims.write import write_claims
 from scaledrelu.reports.figure1.write import write_figure1_of
-from scaledrelu.reports.page.write import write_page
+from scaledrelu.reports.page.write import write_page, write_published_page
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.report_files import CLAIMS
+from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
-from scaledrelu.tables.planner import plan_tables
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.composer import Compose
+from scaledrelu.tables.planner import plan_tables, planner_of
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import tables_of
-from scaledrelu.text import Say
+from scaledrelu.text import Say, plural
 from scripts._tables import run_script
 
 
@@ -41,18 +44,24 @@ def report(settings: Settings, say: Say) -> int:
         say: prints one line.
     """
     results, profile = settings.results, settings.profile
+    planner, texts = planner_of(settings), TableTexts()  # one reading of the records for all
     with writing_to(results):
-        written = write_reports(plan_tables(settings), results=results)
+        plan = plan_tables(settings, planner=planner)
+        written = write_reports(plan, results=results, texts=texts, planner=planner)
         if _are_all(settings) or (results / profile / f"{CLAIMS}.csv").is_file():
-            written += write_figure1_of(settings)
+            written += write_figure1_of(settings, planner=planner)
             # A configuration tree with other tables than the paper's has no claims about them.
             has_claims = (settings.conf_dir / f"{CLAIMS}.yaml").is_file()
-            written += write_claims(_of_claims(settings))[0] if has_claims else []
-        written.append(write_page(settings))
+            if has_claims:
+                written += write_claims(_of_claims(settings), planner=planner)[0]
+        written.append(write_page(settings, planner=planner, texts=texts))
         if settings.publish:
-            written += _publish(settings, say)
+            written += _publish(settings, planner.compose, say)
         for path in filter(None, written):
             say(f"wrote {path}")
+    if damaged := [run.run_id for run in plan.runs.values() if run.status is Status.DAMAGED]:
+        what = f"{plural(len(damaged), 'damaged record')}, counted as no result"
+        say(f"{what}: {', '.join(damaged)}; the reports say what to do")
     return 0
 
 
@@ -69,12 +78,12 @@ def _of_claims(settings: Settings) -> Settings:
     return settings if "seeds" in settings.given else replace(settings, seeds=None)
 
 
-def _publish(settings: Settings, say: Say) -> list[Path | None]:
+def _publish(settings: Settings, compose: Compose, say: Say) -> list[Path | None]:
     """Publish the reports; mini's own also rewrite ``docs/results.md`` and claims in README.md."""
     results, profile = settings.results, settings.profile
     files = publish(results, profile, tables=settings.tables, force=settings.force)
     say(f"published {len(files)} files under {results / 'published' / profile}")
-    written = [write_page(settings, published=True)]
+    written: list[Path | None] = [write_published_page(settings, compose=compose)]
     if profile == PROFILE:
         root = settings.conf_dir.parent
         written += [write_results_page(results, root), write_readme(results, root, profile)]

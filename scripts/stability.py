@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.files import writing_to
 from scaledrelu.reports.stability.files import write_stability
-from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.planner import plan_tables, planner_of
 from scaledrelu.tables.settings import Settings
 from scaledrelu.text import Say
 from scripts._tables import run_script
@@ -29,10 +29,11 @@ def stability(settings: Settings, say: Say) -> int:
         settings: which tables.
         say: prints one line.
     """
-    plan = plan_tables(settings)
+    planner = planner_of(settings)
+    plan = plan_tables(settings, planner=planner)
     with writing_to(settings.results):
         for table in plan.tables:
-            for path in write_stability(plan, table, results=settings.results):
+            for path in write_stability(plan, table, results=settings.results, planner=planner):
                 say(f"wrote {path}")
     return 0
 

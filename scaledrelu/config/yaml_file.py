@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,12 @@ def _reason(error: Exception) -> str:
     return f"line {mark.line + 1}: not valid YAML ({error.problem})"
 
 
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """Return what a text holds; the same text is parsed once, for reports read a table often."""
+    return yaml.load(text, Loader=_Loader)
+
+
 def read_yaml(path: Path, where: str, *, error: type[ScaledReluError] = ConfigError) -> Any:
     """Return what a file holds.
 
@@ -50,7 +58,7 @@ def read_yaml(path: Path, where: str, *, error: type[ScaledReluError] = ConfigEr
         ScaledReluError: of that kind; it cannot be read, is not YAML, or gives a key twice.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        return deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as reason:
         colon = ":" if getattr(reason, "problem_mark", None) is None else ","
         raise error(f"{where}{colon} {_reason(reason)}") from reason

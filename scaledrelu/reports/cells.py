@@ -29,7 +29,7 @@ class SeedValue:
     last: float | None = None  # at the last epoch
     best: float | None = None  # at the best epoch
     sizes: Mapping[str, int] = field(default_factory=dict)  # images per split, classes
-    remark: str = ""  # what its loss did on the way and left again
+    remarks: tuple[str, ...] = ()  # what its loss did on the way and left again; replaced images
     judged_loss: float | None = None  # mean training loss that the crash rule saw last
     limit: float | None = None  # above which that loss is a crash
 
@@ -51,6 +51,11 @@ class CellValue:
         return tuple(seed for seed in self.seeds if seed.status.done)
 
     @property
+    def num_failed(self) -> int:
+        """How many runs failed or left a record that is damaged."""
+        return self.count(Status.FAILED) + self.count(Status.DAMAGED)
+
+    @property
     def status(self) -> Status:
         """Crash if more than half of the finished runs crashed, else ok; failed, missing if none.
 
@@ -59,7 +64,7 @@ class CellValue:
         finished, n_crash = len(self.finished), self.count(Status.CRASH)
         if finished:
             return Status.CRASH if 2 * n_crash > finished else Status.OK
-        return Status.FAILED if self.count(Status.FAILED) else Status.MISSING
+        return Status.FAILED if self.num_failed else Status.MISSING
 
     @property
     def all_seeds(self) -> Estimate | None:
@@ -127,7 +132,7 @@ class CellValue:
 
 def cell_notes(cell: Cell) -> list[str]:
     """Return what a reader has to know of a row beside its numbers."""
-    notes = [cell.row.note] if cell.row.note else []
+    notes = [*filter(None, (cell.row.block_note, cell.row.note))]
     if cell.row.is_reference:
         notes.append("the paper's baseline, which the other rows of its block are compared with")
     config = cell.composed.config
@@ -160,8 +165,7 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
             return SeedValue(run, Status.MISSING, None, f"{TEACHER} ({crashed})")
         return SeedValue(run, Status.CRASH, None, f"{UPSTREAM} ({crashed})")
     if run.result is None:
-        shown = {Status.RUNNING: Status.MISSING, Status.DAMAGED: Status.FAILED}
-        status = shown.get(run.status, run.status)
+        status = Status.MISSING if run.status is Status.RUNNING else run.status
         return SeedValue(run, status, None, run.reason or "")
     result = run.result
     crashed = result.outcome is Outcome.CRASH
@@ -182,10 +186,14 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
         last=_metric(result, cell.column.source),
         best=_metric(result, f"{cell.column.source}_best"),
         sizes=result.data,
-        remark=str((result.judgement or {}).get("remark") or ""),
+        remarks=tuple(filter(None, (_remark_on_loss(result), result.replaced))),
         judged_loss=_finite((result.judgement or {}).get("last_mean")),
         limit=_finite((result.judgement or {}).get("limit")),
     )
+
+
+def _remark_on_loss(result: Result) -> str:
+    return str((result.judgement or {}).get("remark") or "")
 
 
 def _metric(result: Result, name: str) -> float | None:

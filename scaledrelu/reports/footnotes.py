@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from scaledrelu.tables.figures import planned_file
 from scaledrelu.tables.table import Table
 
 REMARK = re.compile(r"#\s*(assumption|deviation):\s*(.+?)\s*$")
+FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is built in
 GLOBAL = "# @package _global_"
 CITES = re.compile(r"\brecipes (section \d|[A-Z])")
 WHERE = "recipes A.4, recipes H16 and the like are sections of docs/recipes.md"
@@ -61,7 +63,8 @@ def footnotes(
                     found.setdefault(remark.text, {}).setdefault(keys, {})[remark.where] = None
     own = _table_remarks(table.name, conf_dir) if table else []
     lines = [*own, *sorted(_line(text, places) for text, places in found.items())]
-    notes = [table.note, *(row.note for row in table.rows)] if table else []
+    of_rows = [(row.note, row.block_note) for row in table.rows] if table else []
+    notes = [table.note, *chain.from_iterable(of_rows)] if table else []
     return [*([WHERE] if any(map(CITES.search, (*lines, *notes))) else []), *lines]
 
 
@@ -143,7 +146,7 @@ def _with_bases(path: Path, conf_dir: Path) -> tuple[Path, ...]:
 def _remarks(path: Path, conf_dir: Path) -> tuple[Remark, ...]:
     text = path.read_text()
     prefix = "" if text.startswith(GLOBAL) else f"{path.parent.name}."
-    leaves = list(_leaves(yaml.compose(text), ""))
+    leaves = list(_leaves(yaml.compose(text, Loader=FAST), ""))
     remarks = []
     for number, line in enumerate(text.splitlines()):
         match = REMARK.search(line)
@@ -179,7 +182,7 @@ def _leaves(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, yaml.Nod
 
 
 def _value(node: yaml.Node) -> Any:
-    return yaml.safe_load(yaml.serialize(node))
+    return yaml.SafeLoader("").construct_object(node, deep=True)
 
 
 def _read(config: RunConfig, key: str) -> Any:

@@ -81,7 +81,7 @@ def seeds_text(value: CellValue) -> str:
     """Return how many of the finished seeds crashed, and how many did not finish."""
     finished = len(value.finished)
     parts = [f"{value.count(Status.CRASH)} of {finished} crashed"] if finished else []
-    for status in (Status.FAILED, Status.MISSING):
+    for status in (Status.FAILED, Status.DAMAGED, Status.MISSING):
         if value.count(status):
             parts.append(f"{value.count(status)} {status}")
     return ", ".join(parts)

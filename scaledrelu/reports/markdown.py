@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from scaledrelu.reports.agreement import agreement_text, by_runs
 from scaledrelu.reports.cells import CellValue, SeedValue, cell_notes
@@ -21,31 +21,30 @@ from scaledrelu.text import plural
 DIRTY = "-dirty"  # as git describe marks a checkout whose files differ from its commit
 
 
-def markdown(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
+def markdown(table: Table, values: Sequence[CellValue], texts: Mapping[str, str]) -> str:
     """Return the report of one table.
 
     Args:
-        plan: the plan behind it.
         table: the table.
         values: its cells, in printed order.
+        texts: its sections.
     """
-    return "\n\n".join(sections(plan, table, values, numbers=grids(table, values)).values()) + "\n"
+    head, *others = texts.values()
+    return "\n\n".join(filter(None, (head, grids(table, values), *others))) + "\n"
 
 
-def sections(
-    plan: Plan, table: Table, values: Sequence[CellValue], *, numbers: str = ""
-) -> dict[str, str]:
-    """Return the sections of a report by name, in order; those with nothing to say are left out.
+def sections(plan: Plan, table: Table, values: Sequence[CellValue]) -> dict[str, str]:
+    """Return the sections of a report by name, in order, the head first, without the grids.
+
+    Those with nothing to say are left out.
 
     Args:
         plan: the plan behind it.
         table: the table.
         values: its cells, in printed order.
-        numbers: the grids, where they are to be printed as text.
     """
     found = {
         "head": _head(plan, table, values),
-        "numbers": numbers,
         "note": table.note,
         "agreement": agreement_text(table, values),
         "holes": section("Not here yet", _holes(plan, table, values)),
@@ -139,8 +138,7 @@ def _holes(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str]:
         (value.cell.row, seed.run.run_id)
         for value in values
         for seed in value.seeds
-        if seed.status in (Status.MISSING, Status.FAILED)
-        and not (seed.run.status.done or seed.run.status is Status.DAMAGED)
+        if seed.status in (Status.MISSING, Status.FAILED) and not seed.run.status.done
     ]
     if not open_:
         return []
@@ -156,7 +154,7 @@ def _failures(plan: Plan, table: Table, values: Sequence[CellValue]) -> list[str
         f"{without_paths(seed.why, seed.run)}{_retries(plan, table, seed)}"
         for value in values
         for seed in value.seeds
-        if seed.status is Status.FAILED
+        if seed.status in (Status.FAILED, Status.DAMAGED)
     )
     return list(dict.fromkeys(lines))
 
@@ -198,12 +196,12 @@ def _weights(values: Sequence[CellValue]) -> list[str]:
 
 
 def _remarks(values: Sequence[CellValue]) -> list[str]:
-    """Say which runs were dead for a while and came back: no crash, and worth knowing."""
+    """Say which runs were dead for a while and came back, and which met damaged images."""
     found = (
-        f"row {row_name(value.cell.row)}, seed {seed.run.seed}: {seed.remark}"
+        f"row {row_name(value.cell.row)}, seed {seed.run.seed}: {remark}"
         for value in values
         for seed in value.seeds
-        if seed.remark
+        for remark in seed.remarks
     )
     return list(dict.fromkeys(found))
 

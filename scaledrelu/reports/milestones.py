@@ -10,12 +10,14 @@ from pathlib import Path
 
 from scaledrelu.config.milestones import HALF_GAP, Milestones, load_milestones
 from scaledrelu.files import write_changed
+from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.command import overrides_note
 from scaledrelu.reports.grid import signed
+from scaledrelu.reports.markdown import crash_rules, made_on
 from scaledrelu.reports.reached import Reached, read_reached
 from scaledrelu.reports.report_files import CURVES, MILESTONES
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import plan_loaded
+from scaledrelu.tables.planner import Planner, plan_loaded
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import table_of
 from scaledrelu.tables.table import MISSING, Table
@@ -45,17 +47,18 @@ COLUMNS = (
 )  # docs/reports.md says what each holds
 
 
-def write_milestones(settings: Settings) -> list[Path]:
+def write_milestones(settings: Settings, *, planner: Planner | None = None) -> list[Path]:
     """Write the table of the paper's epochs; nothing if none of its runs has finished.
 
     Args:
         settings: profile, seeds, results folder and overrides.
+        planner: one of these settings; None = a new one.
 
     Raises:
         ConfigError, TableError: what ``conf/figure/curves.yaml`` must not hold.
     """
     milestones = load_milestones(settings.conf_dir)
-    plan = plan_loaded([_table(milestones, settings.profile)], settings)
+    plan = plan_loaded([_table(milestones, settings.profile)], settings, planner=planner)
     if not any(run.status.done for run in plan.runs.values()):
         return []
     reached = [read_reached(plan, milestones, one) for one in milestones.items]
@@ -117,6 +120,8 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
         'What the section "The effects of scaled ReLU in conv-stem" says runs had reached.',
         *(f"> {note}" for note in config.profile.notes),
         overrides_note(plan),
+        made_on(plan.runs.values()),
+        *crash_rules(plan.tables[0], [read_cell(plan, cell) for cell in plan.cells]),
         markdown_table(head, lines),
         "\n".join(notes),
     ]

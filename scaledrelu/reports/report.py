@@ -11,14 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scaledrelu.files import write_changed
-from scaledrelu.reports.cells import UPSTREAM, CellValue, SeedValue, cell_notes, read_cell
+from scaledrelu.reports.cells import UPSTREAM, CellValue, SeedValue, cell_notes
 from scaledrelu.reports.command import without_paths
 from scaledrelu.reports.comparison import against_base, against_paper, base_of, share_of
 from scaledrelu.reports.grid import seeds_text
 from scaledrelu.reports.markdown import markdown
 from scaledrelu.reports.stability.files import write_stability
+from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.table import MISSING, Table
 from scaledrelu.text import csv_of, four_digits
 
@@ -57,7 +59,13 @@ TRAILING = (
 )  # docs/reports.md says what each holds
 
 
-def write_reports(plan: Plan, *, results: Path) -> list[Path]:
+def write_reports(
+    plan: Plan,
+    *,
+    results: Path,
+    texts: TableTexts | None = None,
+    planner: Planner | None = None,
+) -> list[Path]:
     """Write CSV and markdown of every planned table; unchanged files are left alone.
 
     A grid of rates has its own page and pictures instead (:mod:`scaledrelu.reports.stability`).
@@ -65,19 +73,21 @@ def write_reports(plan: Plan, *, results: Path) -> list[Path]:
     Args:
         plan: what is reported.
         results: results folder.
+        texts: what is said of tables; None = read here.
+        planner: plans the table with more seeds than a grid; None = a new one.
 
     Returns:
         The files, in table order.
     """
-    written = []
+    written, texts = [], texts or TableTexts()
     for table in plan.tables:
         if table.is_grid:
-            written += write_stability(plan, table, results=results)
+            written += write_stability(plan, table, results=results, planner=planner)
             continue
-        values = [read_cell(plan, cell) for cell in plan.cells_of(table)]
+        said = texts(plan, table)
         for suffix, text in (
-            ("csv", csv_text(table, values)),
-            ("md", markdown(plan, table, values)),
+            ("csv", csv_text(table, said.values)),
+            ("md", markdown(table, said.values, said.texts)),
         ):
             path = results / plan.profile / f"{table.name}.{suffix}"
             written.append(write_changed(path, text))
@@ -127,7 +137,7 @@ def _csv_note(value: CellValue) -> str:
     whys = [without_paths(s.why, s.run) for s in value.seeds if s.why]
     # Whoever reads the CSV counts the seeds that could not start, so these are not merged.
     reasons = [w for i, w in enumerate(whys) if w not in whys[:i] or w.startswith(UPSTREAM)]
-    remarks = [f"seed {s.run.seed}: {s.remark}" for s in value.seeds if s.remark]
+    remarks = [f"seed {s.run.seed}: {remark}" for s in value.seeds for remark in s.remarks]
     return "; ".join([*parts, *reasons, *remarks])
 
 
@@ -139,7 +149,7 @@ def _counts(value: CellValue) -> dict[str, object]:
         "n": len(value.finished),
         "n_ok": value.count(Status.OK),
         "n_crash": value.count(Status.CRASH),
-        "n_failed": value.count(Status.FAILED),
+        "n_failed": value.num_failed,
         "n_missing": value.count(Status.MISSING),
         "n_images": share_of(value) or "",
     }

@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 
 from scaledrelu.text import plus_minus
@@ -70,6 +71,7 @@ def paired(values: Mapping[int, float], base: Mapping[int, float]) -> Estimate |
     return estimate([value - base[seed] for seed, value in values.items() if seed in base])
 
 
+@cache
 def t_quantile(freedom: int) -> float:
     """Return how many standard errors half of a 95 % t interval spans, e.g. 4.303 for 2."""
     from scipy.special import stdtrit  # a third of a second, and only where seeds are repeated

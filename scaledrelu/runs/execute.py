@@ -160,6 +160,7 @@ def _report_outcome(result: Result, verdict: Verdict | None) -> None:
     """Log the last line of a run, and any dead stretch that was not a crash."""
     ending = f"crash ({verdict.kind.value}: {verdict.reason})" if verdict else "ok"
     found = in_words(result.metrics) or "no evaluation yet"
-    log.info("%s: %s; %s; %s", result.run_id, ending, found, duration(result.seconds))
+    told = filter(None, (ending, found, duration(result.seconds), result.replaced))
+    log.info("%s: %s", result.run_id, "; ".join(told))
     if result.judgement and result.judgement["remark"]:
         log.info("%s: %s", result.run_id, result.judgement["remark"])

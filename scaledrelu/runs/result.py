@@ -19,6 +19,7 @@ from scaledrelu.runs.damage import (
     mapping_of,
     read_json,
 )
+from scaledrelu.text import plural
 
 MOST_PERCENT = 100 + 1e-6  # means of many values may round up
 NON_FINITE = "non_finite"  # kinds of crash, as engine/divergence.py names them
@@ -76,6 +77,14 @@ class Result:
             return None
         stretches = (self.judgement or {}).get("dead_stretches") or ()
         return stretches[-1]["first_step"] if stretches else None
+
+    @property
+    def replaced(self) -> str:
+        """How many damaged images others stood in for, in words; empty without any."""
+        number = self.provenance.get("num_skipped_images")
+        if not isinstance(number, int) or number < 1:
+            return ""
+        return f"{plural(number, 'image')} {'was' if number == 1 else 'were'} damaged and replaced"
 
     def score(self, *, best: bool = False) -> float | None:
         """Return the headline metric, for a sweeper that looks for its largest value.

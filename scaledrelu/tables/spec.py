@@ -40,7 +40,7 @@ COLUMN_KEYS = ("from", "caption", "metric", "judged_on", "of", "header", "digits
 MOST_DIGITS = 6
 JUDGED_ON_KEYS = ("metric", "name")
 ROW_KEYS = ("run", "upstream", "paper", "misprints", "corrected", "note", "baseline", "seeds")
-BLOCK_KEYS = ("label", "run", "upstream", "released_weights", "baseline", "rows", "seeds")
+BLOCK_KEYS = ("label", "run", "upstream", "released_weights", "baseline", "rows", "seeds", "note")
 
 
 def table_names(conf_dir: Path) -> list[str]:
@@ -233,6 +233,7 @@ def _row(
         misprints=_misprints(where, row, metrics),
         corrected=_corrected(where, row),
         note=reading.a_text(row, "note", "", where),
+        block_note=reading.a_text(block, "note", "", where),
         is_reference=reading.a_flag(row, "baseline", where),
         seeds=reading.seeds(row, where) or reading.seeds(block, where),
     )

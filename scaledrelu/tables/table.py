@@ -40,6 +40,7 @@ class Row:
     misprints: tuple[str, ...] = ()  # metrics whose printed value is no target
     corrected: Mapping[str, float] = field(default_factory=dict)  # what is printed instead
     note: str = ""
+    block_note: str = ""  # about every row of its block
     is_reference: bool = False  # a row of the table that its block's deltas refer to
     seeds: Seeds | None = None  # the row's own or its block's; None: the table's
 

@@ -11,6 +11,7 @@ import yaml
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.write import write_claims
+from scaledrelu.tables.planner import planner_of
 from scaledrelu.tables.settings import load_settings
 from tests.helpers.table_fakes import FakeCompose, finish, plan_of, write_table
 
@@ -159,5 +160,6 @@ def judged(
     arguments = [f"profile={profile}", f"seeds={seeds}", f"results={folder / 'results'}"]
     arguments += [f"overrides=[{overrides}]"] * bool(overrides)
     settings = load_settings(arguments, conf_dir=folder / "conf", script="claims")
-    _, found = write_claims(settings, compose=FakeCompose(folder / "conf"))
+    planner = planner_of(settings, compose=FakeCompose(folder / "conf"))
+    _, found = write_claims(settings, planner=planner)
     return {one.name: one for one in found}

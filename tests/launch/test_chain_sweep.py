@@ -12,7 +12,7 @@ import pytest
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.composer import Composer
-from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.planner import plan_tables, planner_of
 from tests.helpers.sandboxes import Sandbox, settings_in, write_only_table
 
 UPSTREAM = ["recipe=dino", "lr.base=5e-4", "optimizer=adamw", "warmup.epochs=10"]
@@ -166,6 +166,7 @@ def test_a_changed_field_plans_anew_exactly_what_lies_below_it(
     for (block, key), value in fields.items():
         table["blocks"][block][key] = value
     write_only_table(sandbox.base, table)
-    plan = plan_tables(settings_in(sandbox.base), compose=composer)
+    settings = settings_in(sandbox.base)
+    plan = plan_tables(settings, planner=planner_of(settings, compose=composer))
     gone = {n for n, name in enumerate(sandbox.names) if name not in plan.runs}
     assert gone == replanned

@@ -529,10 +529,29 @@ def test_claims_of_a_report_rest_on_every_seed_unless_some_are_asked_for(
     sandbox, monkeypatch, typed, seeds
 ):
     asked = []
-    monkeypatch.setattr("scripts.report.write_claims", lambda s: (asked.append(s.seeds) or [], []))
+    monkeypatch.setattr(
+        "scripts.report.write_claims", lambda s, **_: (asked.append(s.seeds) or [], [])
+    )
     (sandbox.base / "conf" / "claims.yaml").touch()
     report(settings_in(sandbox.base, *typed, script="report"), sandbox.said.append)
     assert asked == [seeds]
+
+
+def test_a_report_says_in_one_line_which_records_are_damaged(sandbox):
+    sandbox.behave()
+    sandbox.sweep()
+    said = []
+    settings = settings_in(sandbox.base, script="report")
+    report(settings, said.append)
+    assert not [line for line in said if "damaged" in line]
+    for place in (0, 2):
+        path = sandbox.folder(place) / "result.json"
+        path.write_bytes(path.read_bytes()[:20])
+    report(settings, said.append)
+    names = f"{sandbox.names[0]}, {sandbox.names[2]}"
+    assert [line for line in said if "damaged" in line] == [
+        f"2 damaged records, counted as no result: {names}; the reports say what to do"
+    ]
 
 
 def test_a_half_written_table_keeps_only_a_report_of_all_tables(sandbox):

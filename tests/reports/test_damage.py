@@ -19,8 +19,10 @@ from scaledrelu.launch.status import status_lines
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.reports.collect.rows import read_rows
 from scaledrelu.reports.page.links import Links
+from scaledrelu.reports.page.tables import table_report
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
+from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import Status, read_result
 from scaledrelu.tables.composer import Composer
@@ -152,6 +154,11 @@ def folder_of(plan, name):
     return plan.results / "runs" / name
 
 
+def in_short(plan):
+    """Return what the page says of the only table in short."""
+    return table_report(plan, plan.tables[0], TableTexts()).in_short
+
+
 @pytest.mark.parametrize("case", HARM)
 def test_a_damaged_record_costs_its_own_cells_only(finished, conf, case):
     harm, said = HARM[case]
@@ -172,6 +179,10 @@ def test_a_damaged_record_costs_its_own_cells_only(finished, conf, case):
     table, markdown = write_reports(plan, results=plan.results)
     lines = list(csv.DictReader(io.StringIO(table.read_text())))
     assert [line["status"] for line in lines] == ["failed", "ok"]
+    assert [line["n_failed"] for line in lines] == ["1", "0"]
+    (row,) = [line for line in markdown.read_text().splitlines() if line.startswith("| 1 |")]
+    assert "| 1 damaged |" in row
+    assert "1 of 2 runs finished, 0 crashed, 1 damaged" in in_short(plan)
     assert lines[1]["mean_all"] == "70.0000"
     assert said in markdown.read_text()
     assert "tries again" not in markdown.read_text()

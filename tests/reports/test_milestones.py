@@ -14,7 +14,7 @@ from scaledrelu.reports import milestones as milestones_module
 from scaledrelu.reports.milestones import write_milestones
 from scaledrelu.reports.reached import epoch_of_run
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import plan_loaded
+from scaledrelu.tables.planner import plan_loaded, planner_of
 from scaledrelu.tables.settings import Settings, load_settings
 from tests.helpers.configs import composed
 from tests.helpers.table_fakes import FakeCompose, finish, write_table
@@ -37,7 +37,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(
         milestones_module,
         "plan_loaded",
-        lambda tables, asked: plan_loaded(tables, asked, compose=FakeCompose(conf)),
+        lambda tables, asked, **_: plan_loaded(
+            tables, asked, planner=planner_of(asked, compose=FakeCompose(conf))
+        ),
     )
     asked = load_settings([f"results={tmp_path / 'results'}", "profile=mini", "seeds=table"])
     return replace(asked, conf_dir=conf)

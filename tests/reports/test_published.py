@@ -12,7 +12,7 @@ import pytest
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.reports.claims.write import write_claims
 from scaledrelu.reports.figure1.write import write_figure1_of
-from scaledrelu.reports.page.write import write_page
+from scaledrelu.reports.page.write import write_published_page
 from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.report_files import table_files
 from scaledrelu.tables.planner import plan_tables
@@ -85,7 +85,7 @@ def page(remade) -> Callable[[str], Path]:
         for path in (ROOT / profile).iterdir():
             if path.name != "report.html":
                 (folder / path.name).symlink_to(path)
-        return write_page(settings_of(profile, results), published=True)
+        return write_published_page(settings_of(profile, results))
 
     return make
 

@@ -248,6 +248,18 @@ def test_a_note_on_the_whole_table_stands_below_its_numbers(conf):
     assert text.count("docs/recipes.md") == 1
 
 
+def test_a_note_of_a_block_is_about_each_of_its_rows(conf):
+    rows = [
+        {"run": ["stem=conv", f"lr.base={n}e-3"], "paper": {"top1": 80.0}, "note": note}
+        for n, note in enumerate(("", "alone", "", ""), 1)
+    ]
+    blocks = [{"label": "a", "rows": rows[:1]}, {"label": "b", "rows": rows[1:], "note": "new"}]
+    write_table(conf / "conf", blocks=blocks)
+    lines, text = report(conf)
+    assert "- rows 2-4: new\n- row 2: alone\n" in text
+    assert [line["note"] for line in lines] == ["", "new; alone", "new", "new"]
+
+
 def test_every_report_says_what_a_crash_is_and_whose_loss_came_back(conf):
     plan = plan_of(conf)
     finish(plan, plan.cells[0].run_ids[0], 76.4, remark="dead in epochs 3 to 5")
@@ -256,6 +268,21 @@ def test_every_report_says_what_a_crash_is_and_whose_loss_came_back(conf):
     assert text.count(sentence) == text.count("counts as a crash as soon as") == 1
     assert "- row 1, seed 0: dead in epochs 3 to 5\n" in text
     assert lines[0]["note"] == "seed 0: dead in epochs 3 to 5"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(1, "1 image was damaged and replaced"), (2, "2 images were damaged and replaced")],
+)
+def test_images_that_others_stood_in_for_are_counted_below_the_table(conf, number, said):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0], remark="dead in epoch 3", num_skipped_images=number)
+    finish(plan, plan.cells[1].run_ids[0], num_skipped_images=0)
+    lines, text = report(conf)
+    assert f"- row 1, seed 0: dead in epoch 3\n- row 1, seed 0: {said}\n" in text
+    assert lines[0]["note"] == f"seed 0: dead in epoch 3; seed 0: {said}"
+    assert text.count("replaced") == 1
+    assert lines[1]["note"] == ""
 
 
 def test_two_rules_of_one_method_name_their_rows(conf):

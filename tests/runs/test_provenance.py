@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from itertools import count
 from pathlib import Path
@@ -65,6 +66,20 @@ def test_bad_images_are_reported_from_memory_and_from_a_fraction_too(
     config = folder_run(smoke, damaged, "data.in_memory=true", "data.fraction=0.9")
     assert run_job(config).ended == Ended.OK
     assert set(read_result(folder_of(config)).provenance["skipped_images"]) == BAD
+
+
+def test_the_last_line_of_a_run_counts_its_bad_images(smoke, damaged, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    assert run_job(folder_run(smoke, damaged)).ended == Ended.OK
+    (last,) = [line for line in caplog.messages if ": ok; " in line]
+    assert last.endswith("; 4 images were damaged and replaced")
+
+
+def test_the_last_line_of_a_run_without_bad_images_does_not_speak_of_them(smoke, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    assert run_job(smoke("launch.device=cpu", "model.depth=1")).ended == Ended.OK
+    (last,) = [line for line in caplog.messages if ": ok; " in line]
+    assert "image" not in last
 
 
 def test_the_count_is_whole_where_the_names_are_too_many_to_list() -> None:

@@ -12,8 +12,10 @@ from scaledrelu.launch.overview import plan_text
 from scaledrelu.launch.sweep import runs_to_train
 from scaledrelu.runs.record import Status, run_directory, write_error
 from scaledrelu.tables.composer import Composer
+from scaledrelu.tables.planner import Planner
+from scaledrelu.tables.spec import load_table
 from tests.helpers import table_fakes
-from tests.helpers.table_fakes import finish, plan_of, write_table
+from tests.helpers.table_fakes import FakeCompose, finish, plan_of, write_table
 
 TOP1 = "scaledrelu.evals.classification.Top1"
 UPSTREAM = {
@@ -319,3 +321,24 @@ def test_planned_seed_is_the_composed_seed(tmp_path):
     composer = Composer(tmp_path)
     plain = composer(["profile=mini"]).config
     assert replace(plain, seed=7) == composer(["profile=mini", "seed=7"]).config
+
+
+def test_a_shared_planner_plans_as_a_fresh_one(conf):
+    """Tables share runs under other labels; what was planned before changes nothing."""
+    rows = [{"run": ["stem=conv", "stem.label=mine"], "paper": {"top1": 1.0}}]
+    write_table(conf / "conf", "table9", blocks=[{"label": "b", "rows": rows}], seeds=[0, 3])
+    finish(plan_of(conf), plan_of(conf).cells[1].run_ids[0])
+    compose = FakeCompose(conf / "conf")
+    shared = Planner("mini", results=conf / "results", compose=compose)
+    for names, seeds in ((("table8",), (0,)), (("table9", "table8"), None), (("table9",), (0,))):
+        tables = [load_table(name, conf / "conf") for name in names]
+        assert shared.plan(tables, seeds) == plan_of(conf, *names, seeds=seeds)
+
+
+def test_a_table_that_changed_meanwhile_is_planned_as_it_is_now(conf):
+    shared = Planner("mini", results=conf / "results", compose=FakeCompose(conf / "conf"))
+    shared.plan([load_table("table8", conf / "conf")], (0,))
+    write_table(conf / "conf", title="Another title")
+    plan = shared.plan([load_table("table8", conf / "conf")], (0,))
+    assert [table.title for table in plan.tables] == ["Another title"]
+    assert {cell.table.title for cell in plan.cells} == {"Another title"}

@@ -39,6 +39,7 @@ class FigureOne:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._read: list[Series] = []
 
     def parts(self, check: Check, claim: str) -> Iterable[Part]:
         """Yield one part for each comparison behind a statement.
@@ -82,9 +83,13 @@ class FigureOne:
         return Said(verdict, found, COSINE, seeds=size.n, runs=runs)
 
     def _series(self, labels: tuple[str, ...]) -> list[Series]:
-        cells = [cell for cell in self._plan.cells if cell.table.name == FIGURE1]
-        values = [read_cell(self._plan, cell) for cell in cells]
-        return [read_series(*one, self._plan.results) for one in zip(labels, values, strict=True)]
+        """Return the curves, read from the evidence of the runs when first asked for."""
+        if not self._read:
+            cells = [cell for cell in self._plan.cells if cell.table.name == FIGURE1]
+            values = [read_cell(self._plan, cell) for cell in cells]
+            named = zip(labels, values, strict=True)
+            self._read = [read_series(*one, self._plan.results) for one in named]
+        return self._read
 
 
 def _part(

@@ -34,9 +34,9 @@ from scaledrelu.reports.claims.printed import Printed
 from scaledrelu.reports.claims.rows import Place, Rows
 from scaledrelu.reports.claims.sides import Measured, NoNumber, papers_value
 from scaledrelu.reports.claims.spec import WHERE, Check, Claim, Claims, Relation
+from scaledrelu.tables.cell_planner import compose_at_paper
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import compose_at_paper
 
 Side = Ours | Printed  # every method of either raises `NoNumber` where it has no number
 

@@ -49,6 +49,7 @@ class Ours:
             for cell in plan.cells
         }
         self._read: dict[tuple[str, int, str, str], CellValue] = {}
+        self._right_images: dict[tuple[str, str], np.ndarray | None] = {}
 
     def difference(self, one: Place, other: Place) -> Measured:
         """Return one minus other over the seeds that both have, in points.
@@ -193,15 +194,20 @@ class Ours:
 
     def _right(self, one: Place, other: Place, pair: Pair) -> tuple:
         """Return per image whether either run is right; None twice where that is not known."""
-        results, metrics = self._plan.results, (one.column.source, other.column.source)
+        metrics = one.column.source, other.column.source
         if not share_images(pair[0].run, pair[1].run):
             return None, None
-        found = [
-            right_images(results, seed.run, metric, seed.value)
-            for seed, metric in zip(pair, metrics, strict=True)
-        ]
+        found = [self._images_of(*one) for one in zip(pair, metrics, strict=True)]
         known = all(part is not None for part in found) and len(found[0]) == len(found[1])
         return tuple(found) if known else (None, None)
+
+    def _images_of(self, seed: SeedValue, metric: str) -> np.ndarray | None:
+        """Return per image whether a run is right, read once: rows are compared with several."""
+        key = (seed.run.run_id, metric)
+        if key not in self._right_images:
+            found = right_images(self._plan.results, seed.run, metric, seed.value)
+            self._right_images[key] = found
+        return self._right_images[key]
 
     def _place(self, milestone: Milestone) -> Place:
         """Return the row of a milestone's run, if the profile evaluates near its epoch."""

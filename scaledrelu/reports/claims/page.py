@@ -30,6 +30,7 @@ class PageFacts:
     Attributes:
         profile: name of the profile.
         notes: what reports of it say on top.
+        made: devices, versions and commits behind the runs.
         tables: its tables.
         commands: table -> command that trains what is missing of it, as markdown.
         noise: what a printed number is taken to be worth.
@@ -38,6 +39,7 @@ class PageFacts:
 
     profile: str
     notes: tuple[str, ...]
+    made: str
     tables: tuple[str, ...]
     commands: Mapping[str, str]
     noise: PrintedNoise
@@ -54,6 +56,7 @@ def claims_page(judged: Sequence[Judged], facts: PageFacts) -> str:
     blocks = [
         f"# What the paper claims, {facts.profile} profile",
         *(f"> {note}" for note in facts.notes),
+        facts.made,
         head_text(judged),
         *_sections(judged, facts),
         limits_section(judged, facts.crashes),

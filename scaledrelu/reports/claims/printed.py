@@ -11,8 +11,8 @@ from scaledrelu.reports.claims.sides import Measured, NoNumber, papers_value
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
 from scaledrelu.reports.comparison import NO_SHARES
 from scaledrelu.reports.statistics import NORMAL, resolvable
+from scaledrelu.tables.cell_planner import compose_at_paper
 from scaledrelu.tables.composer import Compose
-from scaledrelu.tables.planner import compose_at_paper
 from scaledrelu.tables.table import CRASH, MISSING
 
 

@@ -11,8 +11,8 @@ from scaledrelu.errors import TableError
 from scaledrelu.reports.claims.spec import OF_NUMBERS, WHERE, Check, Claims, RowName
 from scaledrelu.reports.grid import row_name
 from scaledrelu.tables.captions import title_of
+from scaledrelu.tables.cell_planner import OFFICIAL, compose_at_paper
 from scaledrelu.tables.composer import Compose
-from scaledrelu.tables.planner import OFFICIAL, compose_at_paper
 from scaledrelu.tables.spec import load_table, merge_overrides, table_names
 from scaledrelu.tables.table import Column, Row, Table
 

@@ -14,23 +14,23 @@ from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
 from scaledrelu.reports.claims.spec import Claims, load_claims
 from scaledrelu.reports.command import how_to_train
+from scaledrelu.reports.markdown import made_on
 from scaledrelu.reports.report_files import CLAIMS
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.composer import Compose, Composer
 from scaledrelu.tables.figures import load_figure
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import plan_loaded
+from scaledrelu.tables.planner import Planner, planner_of
 from scaledrelu.tables.settings import Settings
 
 
 def write_claims(
-    settings: Settings, *, compose: Compose | None = None
+    settings: Settings, *, planner: Planner | None = None
 ) -> tuple[list[Path], list[Judged]]:
     """Judge every claim by the runs of a profile and write both files.
 
     Args:
         settings: profile, seeds, results folder and overrides; the claims decide the tables.
-        compose: overrides -> composed config; None = a new composer with the results' cache.
+        planner: one of these settings; None = a new one.
 
     Returns:
         The files, and the claims as judged.
@@ -41,15 +41,15 @@ def write_claims(
     """
     claims = load_claims(settings.conf_dir)
     rows = Rows(claims, settings.conf_dir)
-    composer = compose or Composer(settings.results, conf_dir=settings.conf_dir)
+    planner = planner or planner_of(settings)
     tables = [
         table
         for table in (*rows.tables.values(), load_figure(settings.conf_dir).table)
         if table.is_made_at(settings.profile)
     ]
-    plan = plan_loaded(tables, settings, compose=composer)
-    judged = judge_claims(claims, rows, plan, composer)
-    composer.save()
+    plan = planner.plan(tables, settings.seeds)
+    judged = judge_claims(claims, rows, plan, planner.compose)
+    planner.compose.save()
     facts = _page_facts(plan, claims)
     folder = settings.results / settings.profile
     texts = {"csv": csv_text(judged), "md": claims_page(judged, facts)}
@@ -70,6 +70,7 @@ def _page_facts(plan: Plan, claims: Claims) -> PageFacts:
     return PageFacts(
         profile=plan.profile,
         notes=plan.cells[0].composed.config.profile.notes if plan.cells else (),
+        made=made_on(plan.runs.values()),
         tables=tuple(table.name for table in plan.tables),
         commands=commands,
         noise=claims.printed,

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import read_cell
+from scaledrelu.reports.drawn import draw_changed
 from scaledrelu.reports.figure1.page import page
 from scaledrelu.reports.figure1.picture import draw
 from scaledrelu.reports.similarity import Metric, Series, layer_names, read_series
 from scaledrelu.tables.figures import FIGURE1, Figure, load_figure
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.planner import Planner, plan_tables
 from scaledrelu.tables.settings import Settings
 from scaledrelu.text import csv_of
 
@@ -49,19 +50,21 @@ def write_figure1(plan: Plan, *, results: Path) -> list[Path]:
     place = results / plan.profile / FIGURE1
     texts = {"csv": csv_text(figure, series), "md": page(plan, figure, values, series)}
     written = [write_changed(place.with_suffix(f".{kind}"), text) for kind, text in texts.items()]
-    return [*written, *draw(figure, series, place)]
+    shown = figure, series
+    return [*written, *draw_changed(place, shown, lambda: draw(*shown, place), results=results)]
 
 
-def write_figure1_of(settings: Settings) -> list[Path]:
+def write_figure1_of(settings: Settings, *, planner: Planner | None = None) -> list[Path]:
     """Write the figure from what is done; nothing if none of its runs has finished.
 
     Args:
         settings: profile, seeds, results folder and overrides.
+        planner: one of these settings; None = a new one.
 
     Raises:
         TableError, ConfigError: what ``conf/figure/figure1.yaml`` must not hold.
     """
-    plan = plan_tables(replace(settings, tables=(FIGURE1,)))
+    plan = plan_tables(replace(settings, tables=(FIGURE1,)), planner=planner)
     if not any(run.status.done for run in plan.runs.values()):
         return []
     return write_figure1(plan, results=settings.results)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from scaledrelu.config.artifacts import MANIFEST, artifact_directory
-from scaledrelu.config.places import RESULT
+from scaledrelu.config.artifacts import MANIFEST, artifacts_root
+from scaledrelu.config.group import folder_name
+from scaledrelu.config.places import RESULT, runs_root
 from scaledrelu.reports.page.html import Html, escaped, joined, tag
-from scaledrelu.runs.record import run_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,23 @@ class Links:
         root: the folder that holds ``runs/`` and ``artifacts/``.
         places: names of sections of the page.
         inside: where a text that is put into the page lies: ``curves/``.
+        shelves: folders of records, each with its address on the page and the file of a record.
     """
 
     folder: Path
     root: Path
     places: frozenset[str] = frozenset()
     inside: str = ""
+    shelves: tuple[tuple[str, str, str], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the way from the page to the records."""
+        files = {runs_root(self.root): RESULT, artifacts_root(self.root): MANIFEST}
+        shelves = (
+            (str(root), Path(os.path.relpath(root, self.folder)).as_posix(), file)
+            for root, file in files.items()
+        )
+        object.__setattr__(self, "shelves", tuple(shelves))
 
     def place(self, file: str, shown: str) -> Html:
         """Return a link to another report as one to its section; its text alone without one.
@@ -56,12 +67,12 @@ class Links:
         Args:
             name: id of the run or artifact.
         """
-        places = (
-            run_directory(self.root, name) / RESULT,
-            artifact_directory(self.root, name) / MANIFEST,
-        )
-        found = next((path for path in places if os.path.isfile(path)), None)
-        return None if found is None else Path(os.path.relpath(found, self.folder)).as_posix()
+        folder_name(name, what="run id")
+        # Joined as texts: a page has tens of thousands of links.
+        for root, address, file in self.shelves:
+            if os.path.isfile(f"{root}/{name}/{file}"):
+                return f"{address}/{name}/{file}"
+        return None
 
     def files(self, *names: str) -> Html | None:
         """Return links to files beside the page, those that exist; None without any.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
+from scaledrelu.reports.cells import CellValue, SeedValue
 from scaledrelu.reports.grid import (
     MetricColumn,
     grid_columns,
@@ -17,11 +17,11 @@ from scaledrelu.reports.grid import (
     row_number,
     seeds_text,
 )
-from scaledrelu.reports.markdown import sections
 from scaledrelu.reports.page.html import Html, joined, listed, scrolling, section, tag
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.seed_strips import Axis, axis_drawing, axis_for, seed_text, strip
 from scaledrelu.reports.page.text import folded, text_block, text_line
+from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import title_of
 from scaledrelu.tables.plan import Plan, PlannedRun
@@ -76,15 +76,16 @@ class TableReport:
         return section(self.table.name, self.title, *parts, *open_, files)
 
 
-def table_report(plan: Plan, table: Table) -> TableReport:
+def table_report(plan: Plan, table: Table, texts: TableTexts) -> TableReport:
     """Read what a table's runs have left.
 
     Args:
         plan: the plan behind it.
         table: one of its tables.
+        texts: reads tables, and remembers what it has read.
     """
-    values = [read_cell(plan, cell) for cell in plan.cells_of(table)]
-    return TableReport(plan, table, values, sections(plan, table, values))
+    said = texts(plan, table)
+    return TableReport(plan, table, said.values, said.texts)
 
 
 def progress(plan: Plan, runs: Collection[PlannedRun]) -> str:
@@ -96,11 +97,12 @@ def progress(plan: Plan, runs: Collection[PlannedRun]) -> str:
     """
     counts = Counter("blocked" if plan.crashed_upstream(run) else str(run.status) for run in runs)
     done = counts[Status.OK] + counts[Status.CRASH]
-    failed = counts[Status.FAILED] + counts[Status.DAMAGED]
+    failed, damaged = counts[Status.FAILED], counts[Status.DAMAGED]
     parts = [f"{done} of {len(runs)} runs finished", f"{counts[Status.CRASH]} crashed"]
     parts += [f"{counts['blocked']} cannot start from a crashed run"] * bool(counts["blocked"])
     parts += [f"{failed} failed"] * bool(failed)
-    missing = len(runs) - done - failed - counts["blocked"]
+    parts += [f"{damaged} damaged"] * bool(damaged)
+    missing = len(runs) - done - failed - damaged - counts["blocked"]
     return ", ".join(parts + [f"{missing} missing"] * bool(missing))
 
 

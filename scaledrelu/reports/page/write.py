@@ -22,10 +22,11 @@ from scaledrelu.reports.page.tables import TableReport, progress, table_report
 from scaledrelu.reports.page.text import folded, text_line
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.reports.report_files import table_files
-from scaledrelu.tables.composer import Composer
+from scaledrelu.reports.table_texts import TableTexts
+from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.planner import Planner, plan_tables, planner_of
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.spec import table_names
 
@@ -62,38 +63,63 @@ class Section:
     about: str = ""
 
 
-def write_page(settings: Settings, *, published: bool = False) -> Path:
+def write_page(
+    settings: Settings, *, planner: Planner | None = None, texts: TableTexts | None = None
+) -> Path:
     """Write the page about every table whose report lies in the profile's folder.
 
     Args:
         settings: profile, seeds, results folder and overrides.
-        published: about what is published, from the published records alone.
+        planner: one of these settings; None = a new one.
+        texts: what is said of tables; None = read here.
 
     Raises:
         TableError, ConfigError: as planning, or a file beside the page that another version wrote.
     """
     results = settings.results
-    folder = (published_root(results) if published else results) / settings.profile
-    root = folder if published else results
+    planner = planner or planner_of(settings)
+    return _write_page(results / settings.profile, results, settings, planner, texts)
+
+
+def write_published_page(settings: Settings, *, compose: Compose | None = None) -> Path:
+    """Write the page about what is published, from the published records alone.
+
+    Args:
+        settings: profile, seeds, results folder and overrides.
+        compose: overrides -> composed config; None = a new composer with the results' cache.
+
+    Raises:
+        TableError, ConfigError: as :func:`write_page`.
+    """
+    folder = published_root(settings.results) / settings.profile
+    composer = compose or planner_of(settings).compose
+    planner = planner_of(replace(settings, results=folder), compose=composer)
+    return _write_page(folder, folder, settings, planner, None)
+
+
+def _write_page(
+    folder: Path, root: Path, settings: Settings, planner: Planner, texts: TableTexts | None
+) -> Path:
     known = table_names(settings.conf_dir)
     names = tuple(path.stem for path in table_files(folder) if path.stem in known)
-    asked = replace(settings, tables=names, results=root)
-    plan = plan_tables(asked, compose=Composer(results, conf_dir=settings.conf_dir))
-    places = frozenset((*names, FIGURE1))
-    text = page(replace(plan, results=results), Links(folder, root, places))
+    plan = plan_tables(replace(settings, tables=names), planner=planner)
+    links = Links(folder, root, frozenset((*names, FIGURE1)))
+    text = page(replace(plan, results=settings.results), links, texts)
     return write_changed(folder / PAGE, text)
 
 
-def page(plan: Plan, links: Links) -> str:
+def page(plan: Plan, links: Links, texts: TableTexts | None = None) -> str:
     """Return the page as HTML; tables of the paper come before others.
 
     Args:
         plan: which tables, which seeds.
         links: its folder, and where the records are.
+        texts: what is said of tables; None = read here.
     """
     ordered = sorted(plan.tables, key=lambda table: not table.is_of_the_paper)
     plan = replace(plan, tables=tuple(ordered))
-    reports = [table_report(plan, table) for table in plan.tables]
+    texts = texts or TableTexts()
+    reports = [table_report(plan, table, texts) for table in plan.tables]
     parts = list(_parts(plan, reports, links))
     body = tag(
         "body",

@@ -32,7 +32,7 @@ from scaledrelu.reports.performance.picture import draw
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.figures import load_planned
 from scaledrelu.tables.plan import Plan, PlannedRun
-from scaledrelu.tables.planner import plan_loaded
+from scaledrelu.tables.planner import plan_loaded, planner_of
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.table import CRASH, Table
 from scaledrelu.text import markdown_table
@@ -57,7 +57,8 @@ def plan_paper(settings: Settings, *, compose: Compose | None = None) -> Plan:
         TableError, ConfigError: one line, naming the table and row or the key.
     """
     tables = [load_planned(name, settings.conf_dir) for name in settings.tables]
-    return plan_loaded([t for t in tables if t.is_of_the_paper], settings, compose=compose)
+    planner = planner_of(settings, compose=compose)
+    return plan_loaded([t for t in tables if t.is_of_the_paper], settings, planner=planner)
 
 
 def write_page(plan: Plan, records: Records, *, docs: Path) -> list[Path]:

@@ -27,9 +27,9 @@ from scaledrelu.reports.stability.page import page
 from scaledrelu.reports.stability.pictures import draw_largest, draw_rates
 from scaledrelu.reports.stability.rate_map import draw_map
 from scaledrelu.runs.record import Status
-from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.grids import FOLDER
 from scaledrelu.tables.plan import Cell, Plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.table import Table
 from scaledrelu.text import csv_of
 
@@ -37,7 +37,7 @@ START = "what other runs start from"
 
 
 def write_stability(
-    plan: Plan, table: Table, *, results: Path, compose: Compose | None = None
+    plan: Plan, table: Table, *, results: Path, planner: Planner | None = None
 ) -> list[Path]:
     """Write everything about the stability of one table; unchanged files are left alone.
 
@@ -45,7 +45,7 @@ def write_stability(
         plan: the plan that the table belongs to.
         table: a grid, or any other table.
         results: results folder.
-        compose: overrides -> composed config, for the table with more seeds; None = a new composer.
+        planner: plans the table with more seeds; None = a new one.
     """
     place = results / plan.profile / FOLDER / table.name
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def write_stability(
         if len(set(names.values())) > len(LOOKS):  # coarser names
             drawn = _by_run(plan, table, lambda cell: cell.composed.choices["stem"])
         written += draw_largest(watched, drawn, _beside(place, "_largest"))
-    more = more_seeds(plan, table, lines, compose)
+    more = more_seeds(plan, table, lines, planner)
     pictures = [path.stem for path in written if path.suffix == ".png"]
     texts = {
         _beside(place, ".md"): page(plan, table, lines, watched, pictures, more),
@@ -88,7 +88,7 @@ def _spots(lines: Sequence[RateLine]) -> Iterator[dict[str, object]]:
                 "status": value.status,
                 "n": len(value.finished),
                 "n_crash": value.count(Status.CRASH),
-                "n_failed": value.count(Status.FAILED),
+                "n_failed": value.num_failed,
                 "n_missing": value.count(Status.MISSING),
                 "mean_all": _text(everyone and everyone.mean),
                 "ci_all": _text(everyone and everyone.half),

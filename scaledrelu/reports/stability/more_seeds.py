@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from scaledrelu.reports.cells import CellValue, read_cell
 from scaledrelu.reports.stability.lines import RateLine
-from scaledrelu.tables.composer import Compose, Composer
+from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import load_table
 from scaledrelu.tables.table import Table
 
@@ -28,7 +28,7 @@ class MoreSeeds:
 
 
 def more_seeds(
-    plan: Plan, table: Table, lines: Sequence[RateLine], compose: Compose | None = None
+    plan: Plan, table: Table, lines: Sequence[RateLine], planner: Planner | None = None
 ) -> list[MoreSeeds]:
     """Return the settings with more finished seeds in the table that a table's file names.
 
@@ -36,19 +36,17 @@ def more_seeds(
         plan: the plan that the table belongs to.
         table: the table.
         lines: its rows as lines of rates.
-        compose: overrides -> composed config; None = a new composer with the results' cache.
+        planner: plans with the same profile and results; None = a new one.
     """
     if not table.more_seeds:
         return []
-    composer = compose or Composer(plan.results, conf_dir=plan.conf_dir)
-    wider = build_plan(
-        [load_table(table.more_seeds, plan.conf_dir)],
-        profile=plan.profile,
-        seeds=None,
+    planner = planner or Planner(
+        plan.profile,
         results=plan.results,
-        compose=composer,
+        compose=Composer(plan.results, conf_dir=plan.conf_dir),
         overrides=plan.overrides,
     )
+    wider = planner.plan([load_table(table.more_seeds, plan.conf_dir)], None)
     values = [read_cell(wider, cell) for cell in wider.cells]
     by_run = {name: value for value in values for name in value.cell.run_ids}
     found = []

@@ -8,6 +8,7 @@ from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.command import how_to_train, overrides_note
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.grid import DASH, seeds_text, signed
+from scaledrelu.reports.markdown import made_on
 from scaledrelu.reports.stability.edge import (
     HALF,
     NONE,
@@ -88,6 +89,7 @@ def _head(plan: Plan, table: Table) -> str:
         table.opening,
         *(f"> {note}" for note in composed[0].profile.notes),
         overrides_note(plan),
+        made_on(plan.runs_of(table)),
         *dict.fromkeys(crash_sentence(config) for config in composed),
     ]
     return "\n\n".join(filter(None, blocks))

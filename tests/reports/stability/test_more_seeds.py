@@ -12,6 +12,7 @@ from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import TableError
 from scaledrelu.reports.published_tables import read_published
 from scaledrelu.reports.stability.files import write_stability
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import load_table
 from tests.helpers.table_fakes import FakeCompose, finish, plan_of, write_grid, write_table
 
@@ -34,8 +35,8 @@ def page_of(place: Path, *, finished: int) -> str:
             for seed, run in enumerate(cell.run_ids[:finished]):
                 finish(plan, run, crash="collapsed" if is_conv and seed > 1 else None)
     plan = plan_of(place, "rates", seeds=None)
-    compose = FakeCompose(conf)
-    files = write_stability(plan, plan.tables[0], results=plan.results, compose=compose)
+    planner = Planner(plan.profile, results=plan.results, compose=FakeCompose(conf))
+    files = write_stability(plan, plan.tables[0], results=plan.results, planner=planner)
     return next(path for path in files if path.suffix == ".md").read_text()
 
 
