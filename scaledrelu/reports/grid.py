@@ -29,10 +29,22 @@ DASH = "-"
 
 @dataclass(frozen=True, slots=True)
 class MetricColumn:
-    """One printed column of a metric."""
+    """One printed column of a metric.
+
+    Attributes:
+        header: what it is.
+        text: what it says of a cell.
+        short: what it is, in a few words; empty: as the header says.
+    """
 
     header: str
     text: Callable[[CellValue], str]
+    short: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a few words."""
+        return self.short or self.header
 
 
 def grids(table: Table, values: Sequence[CellValue]) -> str:
@@ -130,12 +142,14 @@ def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> lis
     name, digits = column.header, column.digits
     own = [value for value in values if value.cell.column is column]
     printed = table.is_printed(column)
-    parts = [MetricColumn(f"{name}, paper", _paper)] if printed else []
+    parts = [MetricColumn(f"{name}, paper", _paper, "paper")] if printed else []
     who = f"{name}, ours" if printed else name
     how = ": mean over all seeds +/- 95 % t interval" if _are_repeated(own) else ""
-    parts.append(MetricColumn(who + how, _all_seeds))
+    short = "ours" if printed else name
+    parts.append(MetricColumn(who + how, _all_seeds, short))
     if any(value.count(Status.CRASH) and value.held for value in own):
-        parts.append(MetricColumn(f"{who}: over the seeds that held", _held))
+        header = f"{who}: over the seeds that held"
+        parts.append(MetricColumn(header, _held, f"{short}, seeds that held"))
     if any(against_paper(value) for value in own):
         parts.append(MetricColumn("delta", lambda v: _difference(against_paper(v), digits, v)))
     if any(base_of(value, values) for value in own):
@@ -155,7 +169,7 @@ def _judged_part(values: Sequence[CellValue]) -> MetricColumn:
     """Return the losses that the crash rule judged, seed by seed, beside their limit."""
     limits = {f"{s.limit:.3f}" for value in values for s in value.seeds if s.limit is not None}
     above = f", a crash above {limits.pop()}" if len(limits) == 1 else ""
-    return MetricColumn(f"judged loss by seed{above}", _judged)
+    return MetricColumn(f"judged loss by seed{above}", _judged, "judged loss by seed")
 
 
 def _judged(value: CellValue) -> str:
