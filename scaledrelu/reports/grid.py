@@ -19,7 +19,7 @@ from scaledrelu.reports.comparison import (
     paper_against_base,
     resolution_notes,
 )
-from scaledrelu.reports.statistics import Estimate
+from scaledrelu.reports.statistics import Estimate, telling_digits
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.table import Column, Row, Table
 from scaledrelu.text import markdown_table, plus_minus
@@ -108,6 +108,18 @@ def signed(number: float, digits: int) -> str:
     """
     text = f"{number:+.{digits}f}"
     return text.replace("-", "+") if float(text) == 0 else text
+
+
+def difference_text(size: Estimate, digits: int) -> str:
+    """Return ``-0.0049 +/- 0.0051``: with so many digits that one sees whether zero is inside.
+
+    Args:
+        size: a difference.
+        digits: digits after the decimal point, where these suffice.
+    """
+    ends = [] if size.half is None else [(abs(size.mean), size.half)]
+    digits = telling_digits(ends, digits)
+    return f"{signed(size.mean, digits)}{plus_minus(size.half, digits)}"
 
 
 def _grid(table: Table, columns: Sequence[Column], values: Sequence[CellValue]) -> str:
@@ -208,7 +220,7 @@ def _difference(difference: Difference | None, digits: int, value: CellValue) ->
     remarks = [f"{size.n} of {seeds} seeds"] if size.n < seeds else []
     remarks += ["undecided"] if seeds > 1 and not difference.is_decided else []
     behind = f" ({', '.join(remarks)})" if remarks else ""
-    return f"{signed(size.mean, digits)}{plus_minus(size.half, digits)}{behind}"
+    return f"{difference_text(size, digits)}{behind}"
 
 
 def _papers_difference(value: CellValue, base: CellValue | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scaledrelu.reports.claims.cautions import cautions_text, limits_section
-from scaledrelu.reports.claims.decision import Count, Verdict
+from scaledrelu.reports.claims.decision import LARGELY, Count, Verdict
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
 from scaledrelu.reports.claims.words import (
@@ -155,6 +155,7 @@ def _how_to_read(judged: Sequence[Judged], noise: PrintedNoise) -> str:
         "of the share excludes 50 %, which takes at least 4 runs.",
         "McNemar: in how many seeds the two runs differ on the images (exact test, p < "
         f"{SMALL_P}); up means that the row named first is right more often.",
+        LARGELY,
         "In cosine: by the mean absolute cosine between tokens; below zero is what the text says.",
         "The paper's own numbers are single runs. Assumed standard deviation over seeds, in "
         f"points: {spreads}, {noise.early_sd:g} in the first epochs; beside it what the validation "

@@ -6,7 +6,6 @@ Needs Chromium; on a machine without it these tests are skipped and say how to g
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,10 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.config.places import ROOT, published_root
+from scaledrelu.reports.claims.decision import Interval, Verdict
+from scaledrelu.reports.claims.findings import POINTS, CellName, Judged, Part, Said
+from scaledrelu.reports.claims.records import csv_text
+from scaledrelu.reports.claims.spec import Relation
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.write import page
 from scaledrelu.reports.publish import publish
@@ -107,15 +110,25 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def _large(folder: Path) -> Path:
-    """Write a page about published tables and claims, from the published records."""
+    """Write a page about published tables, from the published records, with some claims."""
     published = published_root(ROOT / "results") / "mini"
     asked = load_settings(["profile=mini", "seeds=table", f"results={published}"])
     asked = replace(asked, tables=LARGE)
     plan = plan_tables(asked, compose=Composer(folder, conf_dir=asked.conf_dir))
-    shutil.copy(published / "claims.csv", folder)
+    (folder / "claims.csv").write_text(csv_text([_claim(n, list(plan.runs)) for n in range(12)]))
     path = folder / "large.html"
     path.write_text(page(plan, Links(folder, published, frozenset(LARGE))))
     return path
+
+
+def _claim(number: int, runs: list[str]) -> Judged:
+    said = Said(Verdict.SUPPORTED, Interval(3.0, 1.0, 5.0), POINTS, 16, 360, runs=tuple(runs))
+    name = CellName("table2", 2, "top1")
+    parts = [
+        Part(f"{side} 1e-3 AdamW above conv 1e-3 SAM", Relation.HIGHER, (name,), said, said)
+        for side in ("patchify", "linear conv")
+    ]
+    return Judged(f"T2.{number}", "A section", "It says much. " * 9, number == 1, tuple(parts))
 
 
 def _draw(folder: Path, run_id: str) -> None:
