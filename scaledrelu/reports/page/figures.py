@@ -9,6 +9,7 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+from scaledrelu.reports.figure1.page import SEEDS
 from scaledrelu.reports.page.html import Html, section, tag
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.pictures import picture
@@ -21,7 +22,13 @@ from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.grids import FOLDER as STABILITY
 from scaledrelu.tables.plan import Plan
 
-FOLDED = (RECIPE, "Its runs", "Notes", "Runs")  # sections that open when their title is clicked
+FOLDED = (
+    SEEDS,
+    RECIPE,
+    "Its runs",
+    "Notes",
+    "Runs",
+)  # sections that open when their title is clicked
 
 
 def figure_section(links: Links, profile: str) -> Html:
