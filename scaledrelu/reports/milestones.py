@@ -11,7 +11,7 @@ from pathlib import Path
 from scaledrelu.config.milestones import HALF_GAP, Milestones, load_milestones
 from scaledrelu.files import write_changed
 from scaledrelu.reports.command import overrides_note
-from scaledrelu.reports.grid import signed
+from scaledrelu.reports.grid import DASH, signed
 from scaledrelu.reports.reached import Reached, read_reached
 from scaledrelu.reports.report_files import CURVES, MILESTONES
 from scaledrelu.tables.plan import Plan
@@ -84,7 +84,7 @@ def csv_text(reached: Sequence[Reached]) -> str:
                 one.on_track,
                 " ".join(f"{seed}={value:.4f}" for seed, value in values.items()),
                 " ".join(one.cell.run_ids),
-                "; ".join(one.lacking),
+                "; ".join(filter(None, [one.why_not, *one.lacking])),
             ]
         )
     return csv_of(COLUMNS, rows)
@@ -100,17 +100,17 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
     """
     config = reached[0].cell.composed.config
     compared = any(one.delta is not None for one in reached)
-    head = ["claim", *(column.header for column in reached[0].cell.table.labels), "metric"]
-    head += ["epoch, paper", "paper", "epoch, ours", "ours"]
+    head = ["claim", "metric", "epoch, paper", "paper", "epoch, ours", "ours"]
     head += ["delta", "on track"] if compared else []
+    head += [column.header for column in reached[0].cell.table.labels]
     lines = []
     for one in reached:
-        labels = one.cell.labels.values()
-        cells = [one.milestone.claim, *labels, one.milestone.metric, str(one.milestone.epoch)]
-        cells += [f"{one.milestone.paper:g}", _our_epoch(one), _size(one)]
+        milestone, is_shown = one.milestone, not one.why_not
+        cells = [milestone.claim, milestone.metric, str(milestone.epoch), f"{milestone.paper:g}"]
+        cells += [_our_epoch(one), _size(one)] if is_shown else [DASH, DASH]
         if compared:
-            cells += ["-" if one.delta is None else signed(one.delta, 1), one.on_track or "-"]
-        lines.append(cells)
+            cells += [DASH if one.delta is None else signed(one.delta, 1), one.on_track or DASH]
+        lines.append([*cells, *one.cell.labels.values()])
     notes = [f"- {note}" for note in _notes(milestones, reached, compared=compared)]
     blocks = [
         f"# Convergence, {plan.profile} profile",
@@ -148,7 +148,7 @@ def _our_epoch(one: Reached) -> str:
 def _size(one: Reached) -> str:
     size = one.size
     if size is None:
-        return "-"
+        return DASH
     seeds = ", ".join(f"{value:.1f}" for value in one.values.values())
     return size.text(1) + (f" ({seeds})" if size.n > 1 else "")
 
@@ -159,10 +159,11 @@ def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool
         "assumed, after so many finished epochs, with raw weights (recipes H17).",
         "Ours: mean over seeds +/- half of the 95 % t interval, the seeds in brackets.",
     ]
-    if any(one.as_paper_epoch != one.milestone.epoch for one in reached):
+    shown = [one for one in reached if not one.why_not]
+    if any(one.as_paper_epoch != one.milestone.epoch for one in shown):
         notes.append(
             "Our runs are shorter: beside an epoch of the paper stands the epoch of ours that is "
-            "nearest to the same share of the schedule, the first one at the earliest."
+            "nearest to the same share of the schedule."
         )
     if compared and milestones.tolerance == HALF_GAP:
         notes.append(
@@ -170,4 +171,9 @@ def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool
         )
     elif compared:
         notes.append(f"On track: within {milestones.tolerance:g} points of the paper's value.")
-    return [*notes, *dict.fromkeys(lack for one in reached for lack in one.lacking)]
+    reasons: dict[str, list[str]] = {}
+    for one in reached:
+        if one.why_not:
+            reasons.setdefault(one.why_not, []).append(one.milestone.claim)
+    notes += [f"{', '.join(claims)}: {why}." for why, claims in reasons.items()]
+    return [*notes, *dict.fromkeys(lack for one in shown for lack in one.lacking)]
