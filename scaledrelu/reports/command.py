@@ -49,8 +49,7 @@ def command(plan: Plan, table: Table) -> str:
         plan: the plan that the table belongs to.
         table: the table to train.
     """
-    shown = shown_overrides(plan.overrides)
-    seeds = "table" if plan.seeds is None else ",".join(map(str, plan.seeds))
+    shown, seeds = shown_overrides(plan.overrides), seeds_of(plan)
     words = [f"overrides=[{','.join(map(_item, shown))}]"] if shown else []
     if plan.results != RESULTS:
         words.append(f"results={plan.results}")
@@ -60,6 +59,11 @@ def command(plan: Plan, table: Table) -> str:
         return f"make {table.name} PROFILE={plan.profile} SEEDS={seeds}{behind}"
     start = f"python scripts/sweep.py tables=[{table.name}] profile={plan.profile} seeds={seeds}"
     return f"{start} {arguments}".rstrip()
+
+
+def seeds_of(plan: Plan) -> str:
+    """Return the seeds of a plan as commands take them: ``0,1,2``, or ``table``."""
+    return "table" if plan.seeds is None else ",".join(map(str, plan.seeds))
 
 
 def shown_overrides(overrides: Iterable[str]) -> list[str]:
