@@ -135,8 +135,8 @@ def _remark(shown: Collection[str], runs: Iterable[PlannedRun], command: str) ->
         text = f"Older than the results: {plural(len(lacking), 'more run')} finished since"
     else:
         text = (
-            f"Shows other runs than this page: {len(lacking)} finished ones are not in it, and "
-            f"{len(other)} of those in it are not on this page"
+            f"Shows other runs than this page (it lacks {len(lacking)}, and {len(other)} of its "
+            "own are not here)"
         )
     return tag(
         "p", f"{text}. This command draws it again: ", tag("code", command), class_="warning"

@@ -162,7 +162,7 @@ def test_curves_of_a_run_that_is_gone_say_so(plan, tmp_path):
     curves(plan, ["ok"] * 4)
     (plan.results / "runs" / list(plan.runs)[3] / "result.json").unlink()
     text = section_of(plan_of(tmp_path, seeds=(0, 1)), "curves")
-    assert "0 finished ones are not in it, and 1 of those in it are not on this page" in text
+    assert "Shows other runs than this page (it lacks 0, and 1 of its own are not here)" in text
 
 
 def test_curves_of_other_seeds_are_not_older_and_the_command_has_the_pages(plan, tmp_path):
@@ -170,7 +170,7 @@ def test_curves_of_other_seeds_are_not_older_and_the_command_has_the_pages(plan,
     curves(only, ["ok"] * 2)
     text = section_of(plan, "curves")
     assert "Older" not in text
-    assert "Shows other runs than this page: 2 finished ones are not in it" in text
+    assert "Shows other runs than this page (it lacks 2, and 0 of its own are not here)" in text
     assert "make curves PROFILE=mini SEEDS=0,1" in text
     assert "Shows other" not in section_of(only, "curves")
 
