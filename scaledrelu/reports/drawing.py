@@ -85,7 +85,7 @@ def mark_no_value(axes: Axes, x: float, style: Look) -> None:
     Args:
         axes: the panel.
         x: where on its horizontal axis.
-        style: of the run's series.
+        style: look of the run's series.
     """
     from matplotlib.transforms import ScaledTranslation
 

@@ -72,7 +72,7 @@ def stability_section(plan: Plan, links: Links) -> Html:
     """Return the pages about stability: maps, edges, sensitivity to the rate.
 
     Args:
-        plan: of the maps that are there, with the page's seeds.
+        plan: the tables and grids whose maps are there, with the page's seeds.
         links: the page's folder.
     """
     parts: list[Html | None] = []

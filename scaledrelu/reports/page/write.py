@@ -100,7 +100,7 @@ def page(plan: Plan, links: Links, maps: Plan | None = None) -> str:
     Args:
         plan: which tables, which seeds.
         links: its folder, and where the records are.
-        maps: of the stability maps beside it; None: those of the same tables.
+        maps: the tables and grids of the stability maps beside it; None = the same tables.
     """
     reports = [table_report(plan, table) for table in plan.tables]
     parts = list(_parts(plan, maps or plan, reports, links))
