@@ -100,17 +100,17 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
     """
     config = reached[0].cell.composed.config
     compared = any(one.delta is not None for one in reached)
-    head = ["claim", "metric", "epoch, paper", "paper", "epoch, ours", "ours"]
+    head = ["claim", "epoch, paper", "paper", "ours", "epoch, ours"]
     head += ["delta", "on track"] if compared else []
-    head += [column.header for column in reached[0].cell.table.labels]
+    head += ["metric", *(column.header for column in reached[0].cell.table.labels)]
     lines = []
     for one in reached:
         milestone, is_shown = one.milestone, not one.why_not
-        cells = [milestone.claim, milestone.metric, str(milestone.epoch), f"{milestone.paper:g}"]
-        cells += [_our_epoch(one), _size(one)] if is_shown else [DASH, DASH]
+        cells = [milestone.claim, str(milestone.epoch), f"{milestone.paper:g}"]
+        cells += [_size(one), _our_epoch(one)] if is_shown else [DASH, DASH]
         if compared:
             cells += [DASH if one.delta is None else signed(one.delta, 1), one.on_track or DASH]
-        lines.append([*cells, *one.cell.labels.values()])
+        lines.append([*cells, milestone.metric, *one.cell.labels.values()])
     notes = [f"- {note}" for note in _notes(milestones, reached, compared=compared)]
     blocks = [
         f"# Convergence, {plan.profile} profile",

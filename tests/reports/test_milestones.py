@@ -155,7 +155,7 @@ def test_where_the_claims_have_nothing_to_compare_the_table_has_a_dash_and_the_r
     reasons = [line["note"].partition("; seed")[0] for line in lines_of(settings)]
     assert reasons == [why.partition(": ")[2][:-1]] * 2
     rows = [line for line in text_of(settings).splitlines() if line.startswith("| C0")]
-    assert [row.split(" | ")[4:6] for row in rows] == [["-", "-"]] * 2
+    assert [row.split(" | ")[3:5] for row in rows] == [["-", "-"]] * 2
     assert f"- {why}\n" in text_of(settings)
 
 
