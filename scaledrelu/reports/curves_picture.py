@@ -16,7 +16,17 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from scaledrelu.config.evaluation import is_percent
-from scaledrelu.reports.drawing import CRASH, FAINT, MANY, Look, drawing, look, save_picture
+from scaledrelu.reports.drawing import (
+    CRASH,
+    FAINT,
+    MANY,
+    Look,
+    drawing,
+    explain_no_value,
+    look,
+    mark_no_value,
+    save_picture,
+)
 from scaledrelu.reports.grid import row_name
 from scaledrelu.reports.histories import History, Point
 from scaledrelu.tables.captions import rows_text
@@ -120,11 +130,14 @@ def _draw_panel(left: Axes, right: Axes, rows: Sequence[RowCurves]) -> None:
 
 
 def _explain(axes: Axes, rows: Sequence[RowCurves]) -> None:
-    """Say in the legend what crosses, faint lines and bold ones are, where there are any."""
+    """Say in the legend what crosses, open marks, faint and bold lines are, if there are any."""
     crashes = [h for row in rows for h in row.histories if h.crashed_at is not None]
-    if crashes:
-        doubts = sorted({history.doubt for history in crashes} - {""})
+    crossed = [history for history in crashes if history.loss or history.validation]
+    if crossed:
+        doubts = sorted({history.doubt for history in crossed} - {""})
         axes.plot([], [], **CRASH, label=",\n    or ".join(["crashed here", *doubts]))
+    if any(not history.loss or not history.validation for history in crashes):
+        explain_no_value(axes)
     if any(row.is_crowded for row in rows):
         axes.plot([], [], color="#444444", **FAINT, label="one seed; bold: mean of a row")
 
@@ -158,18 +171,18 @@ def _mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
 def _draw_crash(
     axes: Axes, epochs: float, x: Sequence[float], y: Sequence[float], style: Look
 ) -> None:
-    """Mark a crash on the curve (x, y), or beside it at the height of its nearer end."""
-    at = {"zorder": 4}
-    if x:
-        import numpy as np
+    """Mark a crash on the curve (x, y), beside it at the height of its nearer end, or below it."""
+    if not x:  # crashed before anything was recorded
+        mark_no_value(axes, epochs, style)
+        return
+    import numpy as np
 
-        height = float(np.interp(epochs, x, y))
-        way = [epochs, min(max(epochs, x[0]), x[-1])]
-        axes.plot(way, [height] * 2, color=style.colour, linestyle=":", linewidth=0.8)
-    else:  # crashed before anything was recorded: at the bottom
-        height, at["transform"] = 0.04, axes.get_xaxis_transform()
-    axes.plot([epochs], [height], color=style.colour, marker=style.marker, markersize=4, **at)
-    axes.plot([epochs], [height], **CRASH, **at)
+    height = float(np.interp(epochs, x, y))
+    way = [epochs, min(max(epochs, x[0]), x[-1])]
+    axes.plot(way, [height] * 2, color=style.colour, linestyle=":", linewidth=0.8)
+    mark = {"color": style.colour, "marker": style.marker, "markersize": 4}
+    axes.plot([epochs], [height], **mark, zorder=4)
+    axes.plot([epochs], [height], **CRASH, zorder=4)
 
 
 def _title(rows: Sequence[RowCurves]) -> str:

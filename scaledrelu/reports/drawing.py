@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scaledrelu.files import write_changed
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 150
@@ -62,19 +63,60 @@ LOOKS = (
     Look("#CC79A7", "D", ":"),
     Look("#E69F00", "v", "-"),
     Look("#56B4E9", "P", "--"),
-    Look("#8C510A", "X", "-."),
+    Look("#8C510A", "p", "-."),
     Look("#666666", "*", ":"),
     Look("#000000", "<", "-"),
 )
 MANY = 5  # lines of one look; of more, each is thin and faint
 FAINT = {"linewidth": 0.6, "alpha": 0.5}
 CRASH = {"marker": "x", "color": "#B00020", "linestyle": "none", "markersize": 8}
+NO_VALUE = "crashed without a value"  # what the mark of `mark_no_value` means
+BELOW = 4.5  # points below the axis where that mark lies
 PAPER = {"color": "#444444", "linestyle": "none", "marker": "_", "markersize": 12}
 
 
 def look(number: int) -> Look:
     """Return the look of the n-th series; after the last the first follows again."""
     return LOOKS[number % len(LOOKS)]
+
+
+def mark_no_value(axes: Axes, x: float, style: Look) -> None:
+    """Draw an open mark below the horizontal axis: a run that crashed before it had a value.
+
+    Args:
+        axes: the panel.
+        x: where on its horizontal axis.
+        style: look of the run's series.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    down = ScaledTranslation(0, -BELOW / 72, axes.figure.dpi_scale_trans)
+    place = axes.get_xaxis_transform() + down
+    axes.plot([x], [0], **_open(style), transform=place, clip_on=False, zorder=4)
+    # Such a mark widens no axis by itself.
+    axes.update_datalim([(x, 0)], updatey=False)
+    axes.autoscale_view(scaley=False)
+
+
+def explain_no_value(axes: Axes) -> None:
+    """Say in the legend what the mark of :func:`mark_no_value` is."""
+    axes.plot([], [], **_open(Look("#000000", "o", "none")), label=NO_VALUE)
+
+
+def text_on(colour: tuple[float, ...]) -> str:
+    """Return black or white, whichever stands out more from a colour.
+
+    Args:
+        colour: red, green and blue in [0, 1], perhaps with opacity behind them.
+    Source: relative luminance and contrast of WCAG 2.2; one of the two has at least 4.5.
+    """
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in colour[:3]]
+    light = sum(share * v for share, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "white" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "black"
+
+
+def _open(style: Look) -> dict[str, Any]:
+    return {**style.dots, "markerfacecolor": "none", "markersize": 5}
 
 
 @contextmanager

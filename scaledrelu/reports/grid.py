@@ -19,7 +19,7 @@ from scaledrelu.reports.comparison import (
     paper_against_base,
     resolution_notes,
 )
-from scaledrelu.reports.statistics import Estimate
+from scaledrelu.reports.statistics import Estimate, telling_digits
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.table import Column, Row, Table
 from scaledrelu.text import markdown_table, plus_minus
@@ -29,10 +29,22 @@ DASH = "-"
 
 @dataclass(frozen=True, slots=True)
 class MetricColumn:
-    """One printed column of a metric."""
+    """One printed column of a metric.
+
+    Attributes:
+        header: what it is.
+        text: what it says of a cell.
+        short: what it is, in a few words; empty: as the header says.
+    """
 
     header: str
     text: Callable[[CellValue], str]
+    short: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a few words."""
+        return self.short or self.header
 
 
 def grids(table: Table, values: Sequence[CellValue]) -> str:
@@ -98,6 +110,18 @@ def signed(number: float, digits: int) -> str:
     return text.replace("-", "+") if float(text) == 0 else text
 
 
+def difference_text(size: Estimate, digits: int) -> str:
+    """Return ``-0.0049 +/- 0.0051``: with so many digits that one sees whether zero is inside.
+
+    Args:
+        size: a difference.
+        digits: digits after the decimal point, where these suffice.
+    """
+    ends = [] if size.half is None else [(abs(size.mean), size.half)]
+    digits = telling_digits(ends, digits)
+    return f"{signed(size.mean, digits)}{plus_minus(size.half, digits)}"
+
+
 def _grid(table: Table, columns: Sequence[Column], values: Sequence[CellValue]) -> str:
     parts = {column: grid_parts(table, column, values) for column in columns}
     headers = ["row", *(column.header for column in table.labels), "seeds"]
@@ -130,12 +154,14 @@ def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> lis
     name, digits = column.header, column.digits
     own = [value for value in values if value.cell.column is column]
     printed = table.is_printed(column)
-    parts = [MetricColumn(f"{name}, paper", _paper)] if printed else []
+    parts = [MetricColumn(f"{name}, paper", _paper, "paper")] if printed else []
     who = f"{name}, ours" if printed else name
     how = ": mean over all seeds +/- 95 % t interval" if _are_repeated(own) else ""
-    parts.append(MetricColumn(who + how, _all_seeds))
+    short = "ours" if printed else name
+    parts.append(MetricColumn(who + how, _all_seeds, short))
     if any(value.count(Status.CRASH) and value.held for value in own):
-        parts.append(MetricColumn(f"{who}: over the seeds that held", _held))
+        header = f"{who}: over the seeds that held"
+        parts.append(MetricColumn(header, _held, f"{short}, seeds that held"))
     if any(against_paper(value) for value in own):
         parts.append(MetricColumn("delta", lambda v: _difference(against_paper(v), digits, v)))
     if any(base_of(value, values) for value in own):
@@ -155,7 +181,7 @@ def _judged_part(values: Sequence[CellValue]) -> MetricColumn:
     """Return the losses that the crash rule judged, seed by seed, beside their limit."""
     limits = {f"{s.limit:.3f}" for value in values for s in value.seeds if s.limit is not None}
     above = f", a crash above {limits.pop()}" if len(limits) == 1 else ""
-    return MetricColumn(f"judged loss by seed{above}", _judged)
+    return MetricColumn(f"judged loss by seed{above}", _judged, "judged loss by seed")
 
 
 def _judged(value: CellValue) -> str:
@@ -194,7 +220,7 @@ def _difference(difference: Difference | None, digits: int, value: CellValue) ->
     remarks = [f"{size.n} of {seeds} seeds"] if size.n < seeds else []
     remarks += ["undecided"] if seeds > 1 and not difference.is_decided else []
     behind = f" ({', '.join(remarks)})" if remarks else ""
-    return f"{signed(size.mean, digits)}{plus_minus(size.half, digits)}{behind}"
+    return f"{difference_text(size, digits)}{behind}"
 
 
 def _papers_difference(value: CellValue, base: CellValue | None) -> str:

@@ -12,7 +12,7 @@ from scaledrelu.config.milestones import HALF_GAP, Milestones, load_milestones
 from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.command import overrides_note
-from scaledrelu.reports.grid import signed
+from scaledrelu.reports.grid import DASH, signed
 from scaledrelu.reports.markdown import crash_rules, made_on
 from scaledrelu.reports.reached import Reached, read_reached
 from scaledrelu.reports.report_files import CURVES, MILESTONES
@@ -87,7 +87,7 @@ def csv_text(reached: Sequence[Reached]) -> str:
                 one.on_track,
                 " ".join(f"{seed}={value:.4f}" for seed, value in values.items()),
                 " ".join(one.cell.run_ids),
-                "; ".join(one.lacking),
+                "; ".join(filter(None, [one.why_not, *one.lacking])),
             ]
         )
     return csv_of(COLUMNS, rows)
@@ -103,17 +103,17 @@ def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> 
     """
     config = reached[0].cell.composed.config
     compared = any(one.delta is not None for one in reached)
-    head = ["claim", *(column.header for column in reached[0].cell.table.labels), "metric"]
-    head += ["epoch, paper", "paper", "epoch, ours", "ours"]
+    head = ["claim", "epoch, paper", "paper", "ours", "epoch, ours"]
     head += ["delta", "on track"] if compared else []
+    head += ["metric", *(column.header for column in reached[0].cell.table.labels)]
     lines = []
     for one in reached:
-        labels = one.cell.labels.values()
-        cells = [one.milestone.claim, *labels, one.milestone.metric, str(one.milestone.epoch)]
-        cells += [f"{one.milestone.paper:g}", _our_epoch(one), _size(one)]
+        milestone, is_shown = one.milestone, not one.why_not
+        cells = [milestone.claim, str(milestone.epoch), f"{milestone.paper:g}"]
+        cells += [_size(one), _our_epoch(one)] if is_shown else [DASH, DASH]
         if compared:
-            cells += ["-" if one.delta is None else signed(one.delta, 1), one.on_track or "-"]
-        lines.append(cells)
+            cells += [DASH if one.delta is None else signed(one.delta, 1), one.on_track or DASH]
+        lines.append([*cells, milestone.metric, *one.cell.labels.values()])
     notes = [f"- {note}" for note in _notes(milestones, reached, compared=compared)]
     blocks = [
         f"# Convergence, {plan.profile} profile",
@@ -153,7 +153,7 @@ def _our_epoch(one: Reached) -> str:
 def _size(one: Reached) -> str:
     size = one.size
     if size is None:
-        return "-"
+        return DASH
     seeds = ", ".join(f"{value:.1f}" for value in one.values.values())
     return size.text(1) + (f" ({seeds})" if size.n > 1 else "")
 
@@ -164,10 +164,11 @@ def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool
         "assumed, after so many finished epochs, with raw weights (recipes H17).",
         "Ours: mean over seeds +/- half of the 95 % t interval, the seeds in brackets.",
     ]
-    if any(one.as_paper_epoch != one.milestone.epoch for one in reached):
+    shown = [one for one in reached if not one.why_not]
+    if any(one.as_paper_epoch != one.milestone.epoch for one in shown):
         notes.append(
             "Our runs are shorter: beside an epoch of the paper stands the epoch of ours that is "
-            "nearest to the same share of the schedule, the first one at the earliest."
+            "nearest to the same share of the schedule."
         )
     if compared and milestones.tolerance == HALF_GAP:
         notes.append(
@@ -175,4 +176,9 @@ def _notes(milestones: Milestones, reached: Sequence[Reached], *, compared: bool
         )
     elif compared:
         notes.append(f"On track: within {milestones.tolerance:g} points of the paper's value.")
-    return [*notes, *dict.fromkeys(lack for one in reached for lack in one.lacking)]
+    reasons: dict[str, list[str]] = {}
+    for one in reached:
+        if one.why_not:
+            reasons.setdefault(one.why_not, []).append(one.milestone.claim)
+    notes += [f"{', '.join(claims)}: {why}." for why, claims in reasons.items()]
+    return [*notes, *dict.fromkeys(lack for one in shown for lack in one.lacking)]

@@ -6,6 +6,7 @@ of the schedule. What is written of it is decided elsewhere (``milestones.py``).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scaledrelu.config.milestones import Milestone, Milestones
@@ -54,6 +55,11 @@ class Reached:
         return self.run_epoch / self.cell.composed.config.profile.epoch_scale
 
     @property
+    def why_not(self) -> str:
+        """Why ours says nothing of the paper's epoch; empty where it does."""
+        return why_not_compared(self.milestone.epoch, self.cell.composed.config)
+
+    @property
     def delta(self) -> float | None:
         """Ours minus the paper's; only on the paper's data and over the paper's length."""
         config = self.cell.composed.config
@@ -96,6 +102,39 @@ def read_reached(plan: Plan, milestones: Milestones, one: Milestone) -> Reached:
     histories = [read_history(plan, plan.runs[name], one.metric) for name in cell.run_ids]
     epoch = epoch_of_run(one.epoch, cell.composed.config)
     return Reached(one, cell, tuple(histories), epoch, milestones.within(one))
+
+
+def why_not_compared(epoch: int, config: RunConfig) -> str:
+    """Say why no value of a run stands for an epoch of the paper; empty where one does.
+
+    Args:
+        epoch: finished epochs of the paper's schedule.
+        config: the run's configuration.
+    """
+    profile, every, last = config.profile, config.evaluation.every_epochs, config.run_epochs
+    ours = epoch * profile.epoch_scale
+    if ours < every / 2:
+        return (
+            f"epoch {epoch} of the paper is epoch {ours:.2g} here, and no evaluation lies near it"
+        )
+    read = nearest_evaluation(ours, (*range(every, last, every), last))
+    warmup = config.warmup.length(profile.warmup_scale) * profile.epoch_scale
+    if read > warmup or epoch <= config.warmup.length(1):
+        return ""
+    return (
+        f"epoch {epoch} of the paper is epoch {read:g} here, inside our warm-up of {warmup:.3g} "
+        f"epochs; the paper's ends with epoch {config.warmup.length(1):g}"
+    )
+
+
+def nearest_evaluation(epochs: float, made: Iterable[float]) -> float:
+    """Return the evaluation nearest to an epoch, of two alike the earlier.
+
+    Args:
+        epochs: finished epochs.
+        made: epochs after which a run was evaluated.
+    """
+    return min(sorted(made), key=lambda one: abs(one - epochs))
 
 
 def epoch_of_run(epoch: int, config: RunConfig) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -15,6 +15,7 @@ from itertools import combinations
 from scaledrelu.text import plus_minus
 
 LEVEL = 0.95  # of every interval
+MOST_DIGITS = 6  # behind the point that a number is ever printed with
 NORMAL = statistics.NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 
 
@@ -39,14 +40,13 @@ class Estimate:
         """Whether zero lies outside the interval; a single value has none."""
         return self.half is not None and abs(self.mean) > self.half
 
-    def text(self, digits: int, *, sign: str = "") -> str:
+    def text(self, digits: int) -> str:
         """Return ``59.44 +/- 45.30``; a single value has no interval.
 
         Args:
             digits: digits after the decimal point.
-            sign: ``+`` to print that of a number above zero, too.
         """
-        return f"{self.mean:{sign}.{digits}f}{plus_minus(self.half, digits)}"
+        return f"{self.mean:.{digits}f}{plus_minus(self.half, digits)}"
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
@@ -123,6 +123,25 @@ def resolvable(one: float, other: float, n: int) -> float:
     """
     low, high = sorted((one, other))
     return math.hypot(high - wilson(high, n)[0], wilson(low, n)[1] - low)
+
+
+def telling_digits(pairs: Iterable[tuple[float, float]], least: int) -> int:
+    """Return how many digits behind the point it takes until the numbers of no pair read alike.
+
+    A verdict follows from which of two numbers is larger, so both are printed with these; numbers
+    that are equal may read alike.
+
+    Args:
+        pairs: numbers that a reader compares, such as the end of an interval and a limit.
+        least: digits that it has at least; it never has more than `MOST_DIGITS`.
+    """
+    unlike = [(one, other) for one, other in pairs if one != other]
+    enough = (
+        digits
+        for digits in range(least, MOST_DIGITS)
+        if all(round(one, digits) != round(other, digits) for one, other in unlike)
+    )
+    return next(enough, MOST_DIGITS)
 
 
 def is_decided(difference: Estimate, one: float, other: float, n: int | None) -> bool:

@@ -34,7 +34,7 @@ def sweep_command(
         overrides: those of every run.
         results: results folder.
     """
-    chosen = "table" if seeds is None else ",".join(map(str, seeds))
+    chosen = seeds_text(seeds)
     words = [f"overrides=[{','.join(map(_item, overrides))}]"] if overrides else []
     if results != RESULTS:
         words.append(f"results={results}")
@@ -44,6 +44,11 @@ def sweep_command(
         return f"make {table} PROFILE={profile} SEEDS={chosen}{behind}"
     start = f"python scripts/sweep.py tables=[{table}] profile={profile} seeds={chosen}"
     return f"{start} {arguments}".rstrip()
+
+
+def seeds_text(seeds: Sequence[int] | None) -> str:
+    """Return seeds as commands take them: ``0,1,2``, or ``table`` for None."""
+    return "table" if seeds is None else ",".join(map(str, seeds))
 
 
 def _item(override: str) -> str:

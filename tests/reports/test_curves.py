@@ -70,6 +70,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Counter]:
     return calls
 
 
+def is_line(found: object) -> bool:
+    return isinstance(found, tuple)
+
+
 def again(plan: Plan) -> Plan:
     return plan_of(plan.results.parent, seeds=(0, 1))
 
@@ -207,14 +211,19 @@ def test_many_seeds_are_faint_lines_under_a_bold_mean(
         assert line.get_zorder() > max(seed.get_zorder() for seed in seeds)
 
 
-def test_a_crash_before_anything_was_recorded_is_marked_too(plan: Plan, drawn) -> None:
+def test_a_crash_before_anything_was_recorded_is_an_open_mark_below_the_axis(
+    plan: Plan, drawn
+) -> None:
     name = list(plan.runs)[2]
     folder = leave(plan, name, [], crash="non_finite")
     result = json.loads((folder / "result.json").read_text())
     result["crash"]["step"] = 4
     (folder / "result.json").write_text(json.dumps(result))
     csv_of(again(plan))
-    assert drawn[0][(0.5,), (0.04,), "x"] == 2, "at the bottom of both panels"
+    assert drawn[0][(0.5,), (0,), look(1).marker] == 2, "below the axes of both panels"
+    assert drawn[0]["crashed without a value"] == 1
+    assert not any("x" in mark for _, _, *mark in filter(is_line, drawn[0])), "no cross"
+    assert "crashed here" not in drawn[0]
 
 
 def test_a_result_that_is_deleted_takes_its_lines_along_and_no_others(plan: Plan, drawn) -> None:

@@ -135,6 +135,32 @@ def test_an_epoch_that_was_not_evaluated_is_no_zero(settings: Settings) -> None:
     assert "not evaluated after epoch 5" in line["note"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            ["profile.epoch_scale=0.05"],
+            "C01, C02: epoch 5 of the paper is epoch 0.25 here, and no evaluation lies near it.",
+        ),
+        (
+            ["profile.epoch_scale=0.2", "profile.warmup_scale=4"],
+            "C01, C02: epoch 5 of the paper is epoch 1 here, inside our warm-up of 3.2 epochs; the "
+            "paper's ends with epoch 4.",
+        ),
+    ],
+)
+def test_where_the_claims_have_nothing_to_compare_the_table_has_a_dash_and_the_reason(
+    settings: Settings, changes: list[str], why: str
+) -> None:
+    settings = replace(settings, overrides=("warmup.epochs=4", *changes))
+    train(settings, {0: [20.0, 16.0], 1: [9.0, 11.0]})
+    reasons = [line["note"].partition("; seed")[0] for line in lines_of(settings)]
+    assert reasons == [why.partition(": ")[2][:-1]] * 2
+    rows = [line for line in text_of(settings).splitlines() if line.startswith("| C0")]
+    assert [row.split(" | ")[3:5] for row in rows] == [["-", "-"]] * 2
+    assert f"- {why}\n" in text_of(settings)
+
+
 def test_nothing_is_written_where_no_run_has_finished(settings: Settings) -> None:
     assert write_milestones(settings) == []
     assert not (settings.results / "mini" / "curves").exists()

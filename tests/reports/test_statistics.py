@@ -10,6 +10,7 @@ from scaledrelu.reports.statistics import (
     paired,
     resolvable,
     t_quantile,
+    telling_digits,
     wilson,
 )
 
@@ -38,6 +39,20 @@ def test_differences_are_taken_within_a_seed_and_only_where_both_have_one():
     assert (found.mean, found.sd, found.n) == (4.0, 2.0, 3)
     assert found.half == pytest.approx(4.9683, abs=1e-4)
     assert paired({0: 1.0}, {1: 1.0}) is None
+
+
+@pytest.mark.parametrize(
+    ("pairs", "digits"),
+    [
+        ([], 1),
+        ([(0.5357, 0.5)], 2),
+        ([(3.0, 0.5), (0.00049, 0.0)], 4),
+        ([(0.5, 0.5)], 1),  # alike for good
+        ([(1e-9, 0.0)], 6),  # never more
+    ],
+)
+def test_numbers_have_as_many_digits_as_tell_them_apart(pairs, digits):
+    assert telling_digits(pairs, 1) == digits
 
 
 def test_tau_b_is_that_of_scipy_with_and_without_ties():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.reports.drawing import drawing
 from scaledrelu.reports.statistics import Estimate
 from scaledrelu.theory import (
     balance,
@@ -17,6 +18,7 @@ from scaledrelu.theory import (
     penalty_page,
     similarity,
     similarity_page,
+    similarity_picture,
     trained,
     trained_page,
 )
@@ -37,6 +39,14 @@ def penalties():
 @pytest.fixture(scope="module")
 def similarities():
     return similarity.measure(sizes=((196, 384),), seeds=(0,), widths=(48,))
+
+
+def test_every_column_of_the_map_of_eq_6_has_its_shift(similarities):
+    with drawing(4, 4) as (figure, ax):
+        similarity_picture._draw_map(ax, similarities)
+        shown = [float(text.get_text()) for text in ax.get_xticklabels()]
+        assert shown == list(similarity.SHIFTS)
+        assert figure.axes[1].get_ylabel() == "right side of Eq. 6"
 
 
 def verdicts(section: Section) -> dict[str, Verdict]:

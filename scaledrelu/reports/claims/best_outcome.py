@@ -43,6 +43,18 @@ def verdict_of(relation: Relation, found: Interval, limit: float) -> Verdict:
     return is_within(found, limit) if relation is Relation.ABOUT else is_above(found, 0)
 
 
+def turns_at(relation: Relation, limit: float) -> tuple[float, ...]:
+    """Return the differences, in points, at which `verdict_of` turns.
+
+    Args:
+        relation: one of `BEST`.
+        limit: points that the relation leaves room for.
+    """
+    if relation is Relation.NOT_HIGHER:
+        return (limit,)
+    return (-limit, limit) if relation is Relation.ABOUT else (0.0,)
+
+
 def can_be_supported(check: Check, said: Said) -> bool:
     """Say whether the best outcome with the same seeds and images would be supported.
 

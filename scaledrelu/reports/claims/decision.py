@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from scaledrelu.reports.statistics import wilson
 
+LARGELY = '"Largely" and words like it name no size: only the sign of a difference is judged.'
 HALF = 0.5  # a row counts as a crash if more than this share of its seeds crashed
 
 

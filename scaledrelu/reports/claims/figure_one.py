@@ -17,6 +17,7 @@ from scaledrelu.tables.figures import FIGURE1, Kind, load_figure
 from scaledrelu.tables.plan import Plan
 
 PRINTED = Said(Verdict.NOT_TESTABLE, reason="a picture, printed without numbers")
+ZERO = (0.0,)  # below it is what the text says
 UNRECORDED = "no run of it has recorded similarities"
 UNMEASURED = {
     Verdict.NOT_RUN: UNRECORDED,
@@ -80,7 +81,7 @@ class FigureOne:
         runs = tuple(c.run_id for s in pair for c in s.drawn if c.seed in differences)
         found = Interval.around(size.mean, size.half)
         verdict = OPPOSITE[is_above(found, 0)]
-        return Said(verdict, found, COSINE, seeds=size.n, runs=runs)
+        return Said(verdict, found, COSINE, seeds=size.n, runs=runs, turns_at=ZERO)
 
     def _series(self, labels: tuple[str, ...]) -> list[Series]:
         """Return the curves, read from the evidence of the runs when first asked for."""
@@ -107,4 +108,4 @@ def _said(one: JudgedStatement) -> Said:
     if one.verdict in UNMEASURED:
         return Said(one.verdict, reason=UNMEASURED[one.verdict])
     interval = Interval.around(one.size.mean, one.size.half)
-    return Said(one.verdict, interval, COSINE, seeds=one.size.n)
+    return Said(one.verdict, interval, COSINE, seeds=one.size.n, turns_at=ZERO)

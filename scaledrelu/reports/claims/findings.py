@@ -14,8 +14,10 @@ from scaledrelu.reports.claims.decision import (
 )
 from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.spec import Relation
+from scaledrelu.reports.statistics import telling_digits
 
 POINTS, OF_RUNS, COSINE, PERCENT = "points", "of runs", "cosine", "%"
+DIGITS = {POINTS: 1, PERCENT: 1, COSINE: 2}  # behind the point, where these suffice
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Said:
         counts_at: the same by other limits for crashes, the profile's own limit first.
         reason: why there is no number, or what else is to be known.
         runs: ids of the runs.
+        turns_at: the numbers at which the verdict turns, in the unit.
     """
 
     verdict: Verdict
@@ -45,6 +48,15 @@ class Said:
     counts_at: Mapping[float, tuple[Count, ...]] = field(default_factory=dict)
     reason: str = ""
     runs: tuple[str, ...] = ()
+    turns_at: tuple[float, ...] = ()
+
+    @property
+    def digits(self) -> int:
+        """How many digits behind the point show on which side of a limit the interval ends."""
+        found, scale = self.interval, 100 if self.unit == OF_RUNS else 1  # printed in percent
+        ends = [] if found is None or found.low is None else [found.low, found.high]
+        pairs = [(scale * end, scale * limit) for end in ends for limit in self.turns_at]
+        return telling_digits(pairs, DIGITS.get(self.unit, 0))
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,8 +8,9 @@ from itertools import product
 
 from scaledrelu.config.milestones import Milestone, load_milestones
 from scaledrelu.errors import TableError, nearest
-from scaledrelu.reports.claims.best_outcome import can_be_supported, verdict_of
+from scaledrelu.reports.claims.best_outcome import can_be_supported, turns_at, verdict_of
 from scaledrelu.reports.claims.decision import (
+    HALF,
     Count,
     Verdict,
     combine,
@@ -214,12 +215,13 @@ def _compared(check: Check, side: Side, places: Sequence[Place]) -> Said:
         case Relation.VALUE:
             if not side.compares_sizes(one):
                 raise NoNumber(Verdict.NOT_TESTABLE, OTHER_DATA)
-            found = side.value(one)
-            return _said(is_as_printed(found.interval, papers_value(one)), found, PERCENT)
+            found, printed = side.value(one), papers_value(one)
+            return _said(is_as_printed(found.interval, printed), found, PERCENT, (printed,))
         case Relation.GAIN:
             return _gain(side, one, other)
     found = side.difference(one, other)
-    return _said(verdict_of(check.relation, found.interval, check.limit), found, POINTS)
+    verdict = verdict_of(check.relation, found.interval, check.limit)
+    return _said(verdict, found, POINTS, turns_at(check.relation, check.limit))
 
 
 def _gain(side: Side, one: Place, other: Place) -> Said:
@@ -227,9 +229,11 @@ def _gain(side: Side, one: Place, other: Place) -> Said:
     found = side.difference(one, other)
     verdict = is_above(found.interval, 0)
     if not side.compares_sizes(one):
-        return _said(verdict, found, POINTS, "sign only, because its size needs the paper's data")
-    size = is_as_printed(found.interval, papers_value(one) - papers_value(other))
-    return _said(combine((verdict, size)), found, POINTS)
+        reason = "sign only, because its size needs the paper's data"
+        return _said(verdict, found, POINTS, (0.0,), reason)
+    printed = papers_value(one) - papers_value(other)
+    size = is_as_printed(found.interval, printed)
+    return _said(combine((verdict, size)), found, POINTS, (0.0, printed))
 
 
 def _crashed(check: Check, side: Side, rows: Sequence[Sequence[Place]]) -> Said:
@@ -239,6 +243,7 @@ def _crashed(check: Check, side: Side, rows: Sequence[Sequence[Place]]) -> Said:
         RULES[check.relation](counts),
         total.interval,
         OF_RUNS,
+        turns_at=(HALF,),
         seeds=total.total,
         counts=counts,
         runs=tuple(dict.fromkeys(r for row in rows for place in row for r in side.runs(place))),
@@ -254,19 +259,23 @@ CRASHES = {  # of several rows, of one
 
 def _at_value(side: Side, milestone: Milestone) -> Said:
     found = side.reached(milestone)
-    return _said(is_as_printed(found.interval, milestone.paper), found, PERCENT)
+    verdict = is_as_printed(found.interval, milestone.paper)
+    return _said(verdict, found, PERCENT, (milestone.paper,))
 
 
 def _ahead(side: Side, one: Milestone, other: Milestone) -> Said:
     found = side.lead(one, other)
-    return _said(is_above(found.interval, 0), found, POINTS)
+    return _said(is_above(found.interval, 0), found, POINTS, (0.0,))
 
 
-def _said(verdict: Verdict, found: Measured, unit: str, reason: str = "") -> Said:
+def _said(
+    verdict: Verdict, found: Measured, unit: str, turns: tuple[float, ...], reason: str = ""
+) -> Said:
     return Said(
         verdict=verdict,
         interval=found.interval,
         unit=unit,
+        turns_at=turns,
         seeds=found.seeds,
         images=found.images,
         tests=found.tests,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from scaledrelu.config.milestones import Milestone
-from scaledrelu.config.run import RunConfig
 from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
 from scaledrelu.reports.claims.limits import count_at
@@ -25,6 +24,7 @@ from scaledrelu.reports.claims.rows import Place
 from scaledrelu.reports.claims.sides import Measured, NoNumber
 from scaledrelu.reports.comparison import share_of
 from scaledrelu.reports.histories import read_history
+from scaledrelu.reports.reached import nearest_evaluation, why_not_compared
 from scaledrelu.reports.statistics import resolvable
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import title_of
@@ -214,16 +214,8 @@ class Ours:
         place = self._milestones[milestone.claim]
         if place is None:
             raise NoNumber(Verdict.NOT_TESTABLE, f"the run of {milestone.claim} is not a named row")
-        config = self.cell(place).cell.composed.config
-        epochs = milestone.epoch * config.profile.epoch_scale
-        if epochs < config.evaluation.every_epochs / 2:
-            raise NoNumber(
-                Verdict.NOT_TESTABLE,
-                f"epoch {milestone.epoch} of the paper is epoch {epochs:.2g} here, and no "
-                "evaluation lies near it",
-            )
-        if inside := _inside_warmup(milestone, config):
-            raise NoNumber(Verdict.NOT_TESTABLE, inside)
+        if why := why_not_compared(milestone.epoch, self.cell(place).cell.composed.config):
+            raise NoNumber(Verdict.NOT_TESTABLE, why)
         return place
 
     def _at(self, milestone: Milestone, seed: SeedValue) -> float | None:
@@ -232,26 +224,8 @@ class Ours:
         epochs = milestone.epoch * config.profile.epoch_scale
         points = read_history(self._plan, seed.run, milestone.metric).validation
         values = {point.epochs: point.value for point in points}
-        near = _nearest(epochs, values) if values else math.inf
+        near = nearest_evaluation(epochs, values) if values else math.inf
         return values[near] if abs(near - epochs) <= config.evaluation.every_epochs / 2 else None
-
-
-def _nearest(epochs: float, made: Iterable[float]) -> float:
-    """Return the evaluation nearest to an epoch, of two alike the earlier."""
-    return min(sorted(made), key=lambda one: abs(one - epochs))
-
-
-def _inside_warmup(milestone: Milestone, config: RunConfig) -> str:
-    """Say that an epoch behind the paper's warm-up lies inside ours; empty if it does not."""
-    profile, every, last = config.profile, config.evaluation.every_epochs, config.run_epochs
-    read = _nearest(milestone.epoch * profile.epoch_scale, (*range(every, last, every), last))
-    warmup = config.warmup.length(profile.warmup_scale) * profile.epoch_scale
-    if read > warmup or milestone.epoch <= config.warmup.length(1):
-        return ""
-    return (
-        f"epoch {milestone.epoch} of the paper is epoch {read:g} here, inside our warm-up of "
-        f"{warmup:.3g} epochs; the paper's ends with epoch {config.warmup.length(1):g}"
-    )
 
 
 def _spread(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scaledrelu.reports.claims.cautions import cautions_text, limits_section
-from scaledrelu.reports.claims.decision import Count, Verdict
+from scaledrelu.reports.claims.decision import LARGELY, Count, Verdict
 from scaledrelu.reports.claims.findings import Judged
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
 from scaledrelu.reports.claims.words import (
@@ -155,9 +155,13 @@ def _how_to_read(judged: Sequence[Judged], noise: PrintedNoise) -> str:
         "finished run. Not testable: not by runs of this profile, or not by any; the "
         "reason stands in place of a number.",
         "A row crashes if more than half of its runs do. That is decided where the Wilson interval "
-        "of the share excludes 50 %, which takes at least 4 runs.",
+        "of the share excludes 50 %, which takes at least 4 runs. That several rows crash, or do "
+        "not, is supported only if each row by itself is decided that way, and contradicted also "
+        "by their runs together, whose share is printed: 0 of 3 and 0 of 3 contradict that both "
+        "crash, and leave undecided that neither does.",
         "McNemar: in how many seeds the two runs differ on the images (exact test, p < "
         f"{SMALL_P}); up means that the row named first is right more often.",
+        LARGELY,
         "In cosine: by the mean absolute cosine between tokens; below zero is what the text says.",
         "The paper's own numbers are single runs. Assumed standard deviation over seeds, in "
         f"points: {spreads}, {noise.early_sd:g} in the first epochs; beside it what the validation "

@@ -13,7 +13,7 @@ from scaledrelu.reports.claims.decision import Count, Interval, Verdict
 from scaledrelu.reports.claims.findings import CellName, Judged, Part, Said
 from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.spec import Relation
-from scaledrelu.text import csv_of, four_digits
+from scaledrelu.text import csv_of
 
 COLUMNS = (
     "claim",
@@ -33,6 +33,7 @@ COLUMNS = (
     "low",
     "high",
     "unit",
+    "turns_at",
     "n_seeds",
     "n_images",
     "n_crash",
@@ -52,6 +53,7 @@ COLUMNS = (
 )  # docs/reports.md says what each holds
 
 
+FEWEST_DIGITS = 4  # behind the point
 SIDES = (  # columns of either side
     {"verdict": "part_verdict", "effect": "effect", "low": "low", "high": "high"}
     | {"seeds": "n_seeds", "images": "n_images", "counts": "n_crash", "reason": "reason"},
@@ -107,6 +109,7 @@ def _of_part(part: Part) -> dict[str, object]:
         "compared": part.text,
         "cells": " ".join(map(str, part.cells)),
         "unit": part.ours.unit or part.paper.unit,
+        "turns_at": " ".join(f"{end:g}" for end in part.ours.turns_at or part.paper.turns_at),
         "n_crash_at": " ".join(
             f"{ratio:g}={':'.join(_counted(counts))}"
             for ratio, counts in part.ours.counts_at.items()
@@ -126,14 +129,19 @@ def _of_side(said: Said) -> dict[str, object]:
     found = said.interval or Interval(math.nan, None, None)
     return {
         "verdict": said.verdict,
-        "effect": four_digits(said.interval and found.size),
-        "low": four_digits(found.low),
-        "high": four_digits(found.high),
+        "effect": _number(said.interval and found.size, said.digits),
+        "low": _number(found.low, said.digits),
+        "high": _number(found.high, said.digits),
         "seeds": said.seeds or "",
         "images": said.images or "",
         "counts": " ".join(_counted(said.counts)),
         "reason": said.reason,
     }
+
+
+def _number(number: float | None, digits: int) -> str:
+    """Return a number with the digits that it is printed with elsewhere, or more; none for None."""
+    return "" if number is None else f"{number:.{max(FEWEST_DIGITS, digits)}f}"
 
 
 def _counted(counts: Iterable[Count]) -> list[str]:
@@ -177,6 +185,7 @@ def _said(line: Mapping[str, str], names: Mapping[str, str]) -> Said:
         verdict=Verdict(text["verdict"]),
         interval=None if ends[0] is None else Interval(*ends),
         unit=line["unit"],
+        turns_at=tuple(map(float, line["turns_at"].split())),
         seeds=int(text["seeds"] or 0),
         images=int(text["images"]) if text["images"] else None,
         counts=_counts(text["counts"].split()),

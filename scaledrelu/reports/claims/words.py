@@ -23,7 +23,6 @@ from scaledrelu.text import plural
 BREAK = "<br>"  # a new line within a cell of a markdown table
 MOST_PARTS = 4  # that are all told; of more, the decided ones
 SMALL_P = 0.05
-SMALL_COSINE = 0.01  # two digits would hide its sign
 PRECONDITION = "precondition"
 UNSUPPORTABLE = "no outcome with these seeds and images could support it"
 WITHIN_NOISE = "is within the noise of one run"
@@ -78,11 +77,9 @@ def counts_of(verdicts: Iterable[Verdict]) -> str:
 
 def number_text(said: Said) -> str:
     """Return a number with its unit and interval; what is said has one."""
-    interval, digits = said.interval, 1
-    if said.unit == COSINE:
-        digits = 2 if abs(interval.size) >= SMALL_COSINE else 4
+    interval, digits = said.interval, said.digits
     if said.unit == PERCENT:
-        return f"{interval.size:.1f} %{_ends(interval, 1, sign='')}"
+        return f"{interval.size:.{digits}f} %{_ends(interval, digits, sign='')}"
     unit = "in cosine" if said.unit == COSINE else said.unit
     return f"{signed(interval.size, digits)} {unit}{_ends(interval, digits)}"
 
@@ -129,7 +126,7 @@ def _tests(said: Said) -> str:
 def _crashes(said: Said) -> str:
     share = said.interval
     rows = ", ".join(f"{count.crashed} of {count.total}" for count in said.counts)
-    low, high = (f"{100 * end:.0f}" for end in (share.low, share.high))
+    low, high = (f"{100 * end:.{said.digits}f}" for end in (share.low, share.high))
     return f"{rows} did; {100 * share.size:.0f} % [{low}, {high}]"
 
 

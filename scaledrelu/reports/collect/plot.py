@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from scaledrelu.reports.collect.groups import RunGroup
+from scaledrelu.reports.collect.rows import Row
 from scaledrelu.reports.collect.table import sort_key
-from scaledrelu.reports.drawing import CRASH, Look, drawing, look, save_picture
+from scaledrelu.reports.drawing import (
+    CRASH,
+    Look,
+    drawing,
+    explain_no_value,
+    look,
+    mark_no_value,
+    save_picture,
+)
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import value_text
 
@@ -40,8 +49,11 @@ def draw_groups(groups: Sequence[RunGroup], by: Sequence[str], place: Path) -> l
         for number, (name, members) in enumerate(series.items()):
             text = ", ".join(map(value_text, name)) or "mean"
             _draw_series(axes, members, [scale.place(m.values[at], number) for m in members], text)
-        if any(group.num_crashed for group in groups):
+        ends = [group.value_of(row) for group in groups for row in _crashed(group)]
+        if any(end is not None for end in ends):
             axes.plot([], [], **CRASH, label="crashed, at the value it ended with")
+        if None in ends:
+            explain_no_value(axes)
         axes.set_xticks([scale.middle(value) for value in values], list(map(value_text, values)))
         axes.set_xlabel(f"{by[at]} (log scale)" if scale.is_log else by[at])
         axes.set_ylabel(f"{groups[0].metric} (lines join means)")
@@ -94,10 +106,16 @@ def _draw_series(
 def _draw_runs(axes: Any, group: RunGroup, x: float, own: Look) -> None:
     held = [group.value_of(row) for row in group.held]
     axes.plot([x] * len(held), held, **own.dots, alpha=0.8)
-    crashed = [row for row in group.finished if row["outcome"] == Status.CRASH]
-    ends = [group.value_of(row) or 0.0 for row in crashed]  # 0 where it was never judged
+    values = [group.value_of(row) for row in _crashed(group)]
+    ends = [value for value in values if value is not None]
     axes.plot([x] * len(ends), ends, **own.dots, fillstyle="none")
     axes.plot([x] * len(ends), ends, **CRASH)
+    if None in values:  # never judged
+        mark_no_value(axes, x, own)
+
+
+def _crashed(group: RunGroup) -> list[Row]:
+    return [row for row in group.finished if row["outcome"] == Status.CRASH]
 
 
 def _across(groups: Sequence[RunGroup]) -> int:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.claims.decision import Verdict
+from scaledrelu.reports.claims.decision import LARGELY, Verdict
 from scaledrelu.reports.command import how_to_train
 from scaledrelu.reports.footnotes import footnotes
-from scaledrelu.reports.grid import grids
+from scaledrelu.reports.grid import DASH, difference_text, grids, signed
 from scaledrelu.reports.markdown import crash_rules, made_on, section
 from scaledrelu.reports.recipe_differences import recipe_differences
 from scaledrelu.reports.similarity import Metric, Series, absences, layer_names
 from scaledrelu.reports.statements import JudgedStatement, judge
-from scaledrelu.reports.statistics import estimate
+from scaledrelu.reports.statistics import estimate, telling_digits
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import FIGURE1, Figure
 from scaledrelu.tables.plan import Plan
 from scaledrelu.text import markdown_table, plural
 
+SEEDS = "Seed by seed"
+DIGITS = 3  # behind the point of a similarity, where these suffice
 ABOUT = (
     "A point is the mean cosine between two different patch tokens of one image, over all pairs "
     "and over all validation images, after the stem, after the position embedding and after every "
@@ -53,6 +55,7 @@ def page(plan: Plan, figure: Figure, values: Sequence[CellValue], series: Sequen
         *crash_rules(table, values),
         "## What the text says about it\n\n" + _statements(judged),
         "\n".join(f"- {note}" for note in _about_statements(series)),
+        _seed_by_seed(judged),
         *(_means(figure, series, metric) for metric in Metric),
         "## Its runs\n\n" + grids(table, values),
         section("Not drawn", absences(series)),
@@ -79,20 +82,37 @@ def _papers_curves(figure: Figure) -> str:
 
 
 def _statements(judged: Sequence[JudgedStatement]) -> str:
-    head = ["the text", "similarity", "where", "difference +/- 95 % t interval", "per seed", "ours"]
+    head = ["no.", "the text", "ours", "difference +/- 95 % t interval", "seeds below zero"]
+    head += ["similarity", "where"]
     lines = []
-    for one in judged:
-        seeds = ", ".join(f"{seed}: {value:+.3f}" for seed, value in one.per_seed.items())
+    for number, one in enumerate(judged, start=1):
+        below = sum(value < 0 for value in one.per_seed.values())
+        counted = f"{below} of {len(one.per_seed)}" if one.per_seed else DASH
         about = f"{one.about}; {one.remark}" if one.remark else one.about
-        says = one.statement.says
         ours = "no sign stated" if one.verdict is Verdict.NOT_TESTABLE else one.verdict
-        lines.append([says, one.metric, about, _size(one), seeds or "-", ours])
+        found = [ours, _size(one), counted]
+        lines.append([str(number), one.statement.says, *found, one.metric, about])
     return markdown_table(head, lines)
 
 
 def _size(one: JudgedStatement) -> str:
     size = one.size
-    return "-" if size is None else size.text(3, sign="+")
+    return DASH if size is None else difference_text(size, DIGITS)
+
+
+def _seed_by_seed(judged: Sequence[JudgedStatement]) -> str:
+    """Return the difference of every seed, a column for each; empty without a seed."""
+    seeds = sorted({seed for one in judged for seed in one.per_seed})
+    if not seeds:
+        return ""
+    head = ["no.", "similarity", *(f"seed {seed}" for seed in seeds)]
+    lines = []
+    for number, one in enumerate(judged, start=1):
+        digits = telling_digits(((value, 0.0) for value in one.per_seed.values()), DIGITS)
+        values = (one.per_seed.get(seed) for seed in seeds)
+        texts = (DASH if value is None else signed(value, digits) for value in values)
+        lines.append([str(number), one.metric, *texts])
+    return f"## {SEEDS}\n\n{markdown_table(head, lines)}"
 
 
 def _about_statements(series: Sequence[Series]) -> list[str]:
@@ -106,6 +126,7 @@ def _about_statements(series: Sequence[Series]) -> list[str]:
         "over layers of the absolute difference) minus the mean distance of the other pairs.",
         "Supported or contradicted: the interval over seeds excludes zero. Undecided: it does "
         "not, or there is one seed. Seeds are paired; every finished run counts, crashed or not.",
+        LARGELY,
     ]
 
 
@@ -128,7 +149,7 @@ def _means(figure: Figure, series: Sequence[Series], metric: Metric) -> str:
 def _estimate(values: Sequence[float]) -> str:
     found = estimate(values)
     span = "" if found.half is None else f" ({min(values):.3f} to {max(values):.3f})"
-    return f"{found.text(3)}{span}"
+    return f"{found.text(DIGITS)}{span}"
 
 
 def _holes(plan: Plan, figure: Figure, series: Sequence[Series]) -> list[str]:

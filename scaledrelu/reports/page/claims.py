@@ -26,6 +26,7 @@ SIGNS = {  # beside the word, for those who see no colours
 }
 OPEN, FOLDED = (LIMITS, "Not run yet"), ("How to read this",)  # sections of claims.md
 LABEL = "Claims of the paper, each with its verdict"
+COLUMNS = (*HEADERS, "rows compared", "runs")
 
 
 def claims_section(links: Links, profile: str) -> Html:
@@ -50,7 +51,7 @@ def claims_section(links: Links, profile: str) -> Html:
 
 
 def _table(judged: Sequence[Judged], links: Links) -> Html:
-    headers = [tag("th", name, scope="col") for name in (*HEADERS, "rows compared", "runs")]
+    headers = [tag("th", name, scope="col") for name in COLUMNS]
     bodies = [
         tag(
             "tbody",
@@ -68,12 +69,13 @@ def _row(one: Judged, links: Links) -> Html:
     kind = f"verdict {one.verdict.replace(' ', '-')}"
     verdict = tag("span", f"{SIGNS[one.verdict]} {one.verdict}", class_=kind)
     texts = (found_text(one), papers_text(one), cells_text(one, links.places))
+    told = zip(COLUMNS[3:6], (text_line(text, links) for text in texts), strict=True)
     return tag(
         "tr",
         tag("th", one.name, scope="row", id=f"claim-{one.name}"),
         tag("td", says, class_="says"),
-        tag("td", verdict),
-        *(tag("td", text_line(text, links)) for text in texts),
+        tag("td", verdict, class_="here"),
+        *(tag("td", text, data_name=name if text else None) for name, text in told),
         tag("td", _runs(one, links)),
     )
 

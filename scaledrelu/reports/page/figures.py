@@ -6,9 +6,11 @@ What has not been made is left out, with one line that names the command that ma
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from scaledrelu.reports.figure1.page import SEEDS
 from scaledrelu.reports.page.html import Html, section, tag
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.pictures import picture
@@ -17,21 +19,31 @@ from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.reports.report_files import CURVES, MILESTONES
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import title_of
+from scaledrelu.tables.command import seeds_text
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.grids import FOLDER as STABILITY
-from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.plan import Plan, PlannedRun
+from scaledrelu.text import plural
 
-FOLDED = (RECIPE, "Its runs", "Notes", "Runs")  # sections that open when their title is clicked
+MADE_BY_MAKE = "stems"  # the grid of `make stability`
+GONE = tag("p", "Shows runs whose records are gone.", class_="warning")
+FOLDED = (
+    SEEDS,
+    RECIPE,
+    "Its runs",
+    "Notes",
+    "Runs",
+)  # sections that open when their title is clicked
 
 
-def figure_section(links: Links, profile: str) -> Html:
+def figure_section(plan: Plan, links: Links) -> Html:
     """Return Figure 1 with the text that was written beside it.
 
     Args:
+        plan: the page's, for the command.
         links: the page's folder.
-        profile: named in the command.
     """
-    content = _document(links, FIGURE1) or [not_made("Figure 1", f"make figure1 PROFILE={profile}")]
+    content = _document(links, FIGURE1) or [not_made("Figure 1", _make(plan, FIGURE1))]
     return section(FIGURE1, "Figure 1", *content)
 
 
@@ -42,7 +54,7 @@ def curves_section(plan: Plan, links: Links) -> Html:
         plan: the tables, and the state of their runs.
         links: the page's folder.
     """
-    command = f"make curves PROFILE={plan.profile}"
+    command = _make(plan, CURVES)
     parts = _document(links, f"{CURVES}/{MILESTONES}")
     for table in plan.tables:
         place = f"{CURVES}/{table.name}"
@@ -50,27 +62,40 @@ def curves_section(plan: Plan, links: Links) -> Html:
         drawn = picture(links, place, alt=alt)
         if drawn:
             runs = {name for cell in plan.cells_of(table) for name in cell.run_ids}
-            finished = {name for name in runs if plan.runs[name].status.done}
-            is_old = _finished_in(links.folder / f"{place}.csv") != finished
-            parts += [tag("h3", title_of(table.name)), _older(command) if is_old else None, drawn]
+            shown = _shown_in(links.folder / f"{place}.csv")
+            remark = _remark(shown, [plan.runs[name] for name in runs], command)
+            parts += [tag("h3", title_of(table.name)), remark, drawn]
     return section(CURVES, "Curves", *(parts or [not_made("Curves", command)]))
 
 
-def stability_section(links: Links, profile: str) -> Html:
+def stability_section(plan: Plan, links: Links) -> Html:
     """Return the pages about stability: maps, edges, sensitivity to the rate.
 
     Args:
+        plan: the tables and grids whose maps are there, with the page's seeds.
         links: the page's folder.
-        profile: named in the command.
     """
-    command = f"make stability PROFILE={profile}"
     parts: list[Html | None] = []
-    for path in sorted((links.folder / STABILITY).glob("*.md")):
-        finished = _finished_in(path.with_name(f"{path.stem}_runs.csv"))
-        is_old = any(links.target(name) is None for name in finished)
-        parts += [tag("h3", path.stem), _older(command) if is_old else None]
-        parts += _document(links, f"{STABILITY}/{path.stem}", level=4)
-    return section(STABILITY, "Stability", *(parts or [not_made("Stability maps", command)]))
+    for name in stability_maps(links.folder):
+        shown = _shown_in(links.folder / STABILITY / f"{name}_runs.csv")
+        tables = [table for table in plan.tables if table.name == name]
+        runs = [run for table in tables for run in plan.runs_of(table)]
+        if tables:
+            remark = _remark(shown, runs, _map_command(plan, name))
+        else:  # of what is no table any more
+            remark = GONE if any(links.target(run) is None for run in shown) else None
+        parts += [tag("h3", name), remark, *_document(links, f"{STABILITY}/{name}", level=4)]
+    made = parts or [not_made("Stability maps", _make(plan, STABILITY))]
+    return section(STABILITY, "Stability", *made)
+
+
+def stability_maps(folder: Path) -> list[str]:
+    """Return the names of the tables and grids whose stability a folder shows.
+
+    Args:
+        folder: a profile's.
+    """
+    return [path.stem for path in sorted((folder / STABILITY).glob("*.md"))]
 
 
 def not_made(what: str, command: str) -> Html:
@@ -83,12 +108,40 @@ def not_made(what: str, command: str) -> Html:
     return tag("p", f"{what}: not made yet; this command makes it: ", tag("code", command))
 
 
-def _older(command: str) -> Html:
-    text = "Older than the results: more runs have finished since. This command draws it again: "
-    return tag("p", text, tag("code", command), class_="warning")
+def _make(plan: Plan, target: str) -> str:
+    """Return a command with the page's profile and seeds: by itself it may take others."""
+    return f"make {target} PROFILE={plan.profile} SEEDS={seeds_text(plan.seeds)}"
 
 
-def _finished_in(path: Path) -> set[str]:
+def _map_command(plan: Plan, name: str) -> str:
+    if name == MADE_BY_MAKE:
+        return _make(plan, STABILITY)
+    return f"python scripts/stability.py tables=[{name}] profile={plan.profile} seeds={seeds_text(plan.seeds)}"
+
+
+def _remark(shown: Collection[str], runs: Iterable[PlannedRun], command: str) -> Html | None:
+    """Say that a picture shows other runs than have finished, and which command draws it again.
+
+    It is older than the results if it only lacks runs whose seeds it has.
+    """
+    finished = {run.run_id: run.seed for run in runs if run.status.done}
+    lacking, other = finished.keys() - shown, shown - finished.keys()
+    if not lacking and not other:
+        return None
+    seeds = {finished[name] for name in finished.keys() & shown}
+    if not other and {finished[name] for name in lacking} <= seeds:
+        text = f"Older than the results: {plural(len(lacking), 'more run')} finished since"
+    else:
+        text = (
+            f"Shows other runs than this page (it lacks {len(lacking)}, and {len(other)} of its "
+            "own are not here)"
+        )
+    return tag(
+        "p", f"{text}. This command draws it again: ", tag("code", command), class_="warning"
+    )
+
+
+def _shown_in(path: Path) -> set[str]:
     """Return the runs that a CSV shows as finished; none where there is no such file."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     lines = csv.DictReader(text.splitlines())

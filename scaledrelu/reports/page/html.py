@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-VOID = frozenset({"br", "hr", "img", "link", "meta"})  # elements without an end
+VOID = frozenset({"br", "hr", "img", "link", "meta", "wbr"})  # elements without an end
 
 
 class Html(str):

@@ -28,7 +28,7 @@ from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import CRASH, Column, Table
 
 CROSS = "\u00d7"
-LONG = 15  # characters of a label from which it may take several lines
+LONG = 15  # characters of a label beyond which its column is stacked with others like it
 FOLDED = {  # section of a report -> the line that opens it
     "agreement": "Agreement with the paper",
     "notes": "Notes and assumptions",
@@ -136,12 +136,14 @@ def _metric(table: Table, column: Column, values: Sequence[CellValue], links: Li
     own = [value for value in values if value.cell.column is column]
     axis, parts = axis_for(own), grid_parts(table, column, values)
     name = f"{title_of(table.name)}: {column.header}"
-    before = ["row", *(label.header for label in table.labels), "seeds"]
-    seeds = tag("th", "each seed", axis_drawing(axis) if axis else None, scope="col")
+    stacked = [label for label in table.labels if _is_long(label, own)]
+    labels = [label.header for label in table.labels if label not in stacked]
     after = [text_line(part.header.removeprefix(f"{column.header}, "), links) for part in parts]
-    head = tag("tr", *map(_column, before), seeds, *map(_column, after))
+    seeds = tag("th", "each seed", axis_drawing(axis) if axis else None, scope="col", class_="axis")
+    stack = tag("th", *(_line(o.header) for o in stacked), scope="col") if stacked else None
+    head = tag("tr", _column("row"), stack, *map(_column, (*labels, *after)), seeds)
     bodies = [
-        tag("tbody", *(_row(value, parts, axis, links) for value in block))
+        tag("tbody", *(_row(value, stacked, parts, axis, links) for value in block))
         for _, block in groupby(own, key=lambda value: value.cell.row.block)
     ]
     return scrolling(
@@ -153,40 +155,53 @@ def _column(text: str) -> Html:
     return tag("th", text, scope="col") if text else tag("td")  # one column has no name
 
 
-def _row(value: CellValue, parts: Sequence[MetricColumn], axis: Axis | None, links: Links) -> Html:
-    labels = [
-        tag("td", text, class_="long" if len(text) > LONG else None)
-        for text in value.cell.labels.values()
-    ]
-    crashed = value.count(Status.CRASH) > 0
-    drawn = strip(value, axis, links) if axis and value.finished else None
-    seeds = tag("td", drawn, _seeds(value, links), class_="seeds")
-    numbers = [_marked(part.text(value), links) for part in parts]
+def _is_long(label: Column, values: Iterable[CellValue]) -> bool:
+    """Say whether a label takes so much room that its column would push the results aside."""
+    return any(len(value.cell.labels[label.name]) > LONG for value in values)
+
+
+def _line(text: str, name: str = "") -> Html:
+    """Return one line of a cell; a long one may go on in a new line behind a plus."""
+    return tag("div", joined(text.split("+"), joined(["+", tag("wbr")])), data_name=name or None)
+
+
+def _row(
+    value: CellValue,
+    stacked: Sequence[Column],
+    parts: Sequence[MetricColumn],
+    axis: Axis | None,
+    links: Links,
+) -> Html:
+    """Return a row: what it is, our numbers beside the paper's, and the seeds behind them."""
+    labels = value.cell.labels
+    others = [label for label in value.cell.table.labels if label not in stacked]
+    lines = [_line(labels[label.name], label.header) for label in stacked]
     return tag(
         "tr",
         tag("th", row_number(value.cell.row), scope="row"),
-        *labels,
-        _marked(seeds_text(value), links, is_crash=crashed),
-        seeds,
-        *numbers,
-        class_="has-crash" if crashed else None,
+        tag("td", *lines, class_="stack") if lines else None,
+        *(tag("td", labels[o.name], data_name=o.header or None) for o in others),
+        *(_number(part, value, links) for part in parts),
+        _seeds(value, axis, links),
+        class_="has-crash" if value.count(Status.CRASH) else None,
     )
 
 
-def _marked(text: str, links: Links, *, is_crash: bool | None = None) -> Html:
-    """Return a cell; one about a crash has a cross in front, whatever its colour.
-
-    Without a word about it, the cell is about a crash if it says nothing else.
-    """
-    if text == CRASH if is_crash is None else is_crash:
-        return tag("td", f"{CROSS} {text}", class_="crash")
-    return tag("td", text_line(text, links))
+def _number(part: MetricColumn, value: CellValue, links: Links) -> Html:
+    """Return a cell; a crash has a cross in front, whatever its colour."""
+    text, name = part.text(value), part.name
+    if text == CRASH:
+        return tag("td", f"{CROSS} {text}", class_="crash", data_name=name)
+    return tag("td", text_line(text, links), class_="number", data_name=name)
 
 
-def _seeds(value: CellValue, links: Links) -> Html:
-    """Return the numbers of the seeds, each a link to its record."""
+def _seeds(value: CellValue, axis: Axis | None, links: Links) -> Html:
+    """Return how many crashed, and every seed as a mark and a number that links to its record."""
+    told, crashed = seeds_text(value), value.count(Status.CRASH) > 0
+    counted = tag("p", f"{CROSS} {told}" if crashed else told, class_="crash" if crashed else None)
+    drawn = strip(value, axis, links) if axis and value.finished else None
     items = [tag("li", _seed(seed, value, links)) for seed in value.seeds]
-    return tag("ul", *items, class_="numbers")
+    return tag("td", counted, drawn, tag("ul", *items, class_="numbers"), class_="seeds")
 
 
 def _seed(seed: SeedValue, value: CellValue, links: Links) -> Html:

@@ -73,7 +73,7 @@ def folded(title: str, text: str, links: Links) -> Html:
 
 
 def _said(text: str) -> str:
-    return text.replace("+/-", "\u00b1")
+    return text.replace(" +/- ", "\u00a0\u00b1\u00a0").replace("+/-", "\u00b1")
 
 
 def _inline(match: re.Match[str], links: Links) -> Html:

@@ -15,7 +15,12 @@ from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import CellValue
 from scaledrelu.reports.markdown import crash_rules, made_on
 from scaledrelu.reports.page.claims import claims_section
-from scaledrelu.reports.page.figures import curves_section, figure_section, stability_section
+from scaledrelu.reports.page.figures import (
+    curves_section,
+    figure_section,
+    stability_maps,
+    stability_section,
+)
 from scaledrelu.reports.page.html import Html, joined, listed, section, tag
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.tables import TableReport, progress, table_report
@@ -25,6 +30,7 @@ from scaledrelu.reports.report_files import table_files
 from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.figures import FIGURE1
+from scaledrelu.tables.grids import grid_names
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import Planner, plan_tables, planner_of
 from scaledrelu.tables.settings import Settings
@@ -103,24 +109,30 @@ def _write_page(
     known = table_names(settings.conf_dir)
     names = tuple(path.stem for path in table_files(folder) if path.stem in known)
     plan = plan_tables(replace(settings, tables=names), planner=planner)
+    grids = (*known, *grid_names(settings.conf_dir))
+    drawn = tuple(name for name in stability_maps(folder) if name in grids)
+    maps = plan_tables(replace(settings, tables=drawn), planner=planner)
     links = Links(folder, root, frozenset((*names, FIGURE1)))
-    text = page(replace(plan, results=settings.results), links, texts)
+    text = page(replace(plan, results=settings.results), links, maps, texts)
     return write_changed(folder / PAGE, text)
 
 
-def page(plan: Plan, links: Links, texts: TableTexts | None = None) -> str:
+def page(
+    plan: Plan, links: Links, maps: Plan | None = None, texts: TableTexts | None = None
+) -> str:
     """Return the page as HTML; tables of the paper come before others.
 
     Args:
         plan: which tables, which seeds.
         links: its folder, and where the records are.
+        maps: the tables and grids of the stability maps beside it; None = the same tables.
         texts: what is said of tables; None = read here.
     """
     ordered = sorted(plan.tables, key=lambda table: not table.is_of_the_paper)
     plan = replace(plan, tables=tuple(ordered))
     texts = texts or TableTexts()
     reports = [table_report(plan, table, texts) for table in plan.tables]
-    parts = list(_parts(plan, reports, links))
+    parts = list(_parts(plan, maps or plan, reports, links))
     body = tag(
         "body",
         tag("a", "Skip to the contents", href="#main", class_="skip"),
@@ -171,14 +183,16 @@ def _head(plan: Plan) -> Html:
     )
 
 
-def _parts(plan: Plan, reports: Sequence[TableReport], links: Links) -> Iterable[Section]:
+def _parts(
+    plan: Plan, maps: Plan, reports: Sequence[TableReport], links: Links
+) -> Iterable[Section]:
     profile = plan.profile
     yield Section("claims", "Claims", claims_section(links, profile))
     for report in reports:
         yield Section(report.table.name, report.title, report.section(links), report.in_short)
-    yield Section("figure1", "Figure 1", figure_section(links, profile))
+    yield Section("figure1", "Figure 1", figure_section(plan, links))
     yield Section("curves", "Curves", curves_section(plan, links))
-    yield Section("stability", "Stability", stability_section(links, profile))
+    yield Section("stability", "Stability", stability_section(maps, links))
     yield Section("recipe", RECIPE, _recipe(reports, links))
     yield Section("guide", "How to read this page", _guide(_crash_rules(reports), links))
 

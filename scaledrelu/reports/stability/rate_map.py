@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledrelu.reports.cells import CellValue
-from scaledrelu.reports.drawing import drawing, save_picture
+from scaledrelu.reports.drawing import drawing, save_picture, text_on
 from scaledrelu.reports.stability.lines import RateLine, rates_of
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import value_text
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NARROWEST = 10.0  # range of the colours: noise over seeds should not look like an edge
-DARK = 0.75  # shares of the scale above it have white text
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +99,7 @@ def _draw_bar(figure: Figure, axes: Axes, scale: Scale, column: Column) -> None:
 def _draw_cell(
     axes: Axes, x: int, y: int, value: CellValue, scale: Scale | None, column: Column
 ) -> None:
+    from matplotlib.colors import to_rgb
     from matplotlib.patches import Rectangle
 
     mean, finished = value.value, len(value.finished)
@@ -115,7 +115,7 @@ def _draw_cell(
     texts += [f"x {crashed}/{finished}"] if crashed else []
     left = len(value.seeds) - finished
     texts += [f"{left} missing"] if left else []
-    dark = share is not None and share > DARK and value.status is not Status.CRASH
+    is_boxed = value.status is Status.CRASH
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
     axes.text(
         x,
@@ -124,6 +124,6 @@ def _draw_cell(
         ha="center",
         va="center",
         fontsize=8,
-        color="white" if dark else "black",
-        bbox=box if value.status is Status.CRASH else None,
+        color="black" if is_boxed else text_on(to_rgb(colour)),
+        bbox=box if is_boxed else None,
     )

@@ -379,6 +379,13 @@ def test_a_table_that_a_profile_does_not_have_is_not_testable_and_says_so(folder
     assert found["above"].papers_verdict is SUPPORTED
 
 
+def test_the_page_says_why_alike_counts_may_have_opposite_verdicts(folder):
+    judged(folder)
+    text = (folder / "results" / "mini" / "claims.md").read_text().partition("## How to read")[2]
+    assert "0 of 3 and 0 of 3 contradict that both crash, and leave undecided that neither" in text
+    assert "only the sign of a difference is judged" in text
+
+
 def test_every_column_of_the_csv_is_explained(folder):
     judged(folder)
     header = (folder / "results" / "mini" / "claims.csv").read_text().splitlines()[0]

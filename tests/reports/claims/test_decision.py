@@ -105,6 +105,7 @@ def test_rows_support_each_by_itself_and_contradict_together_too():
     assert all_crash([Count(3, 3), Count(3, 3)]) is UNDECIDED
     assert all_crash([Count(5, 5), Count(3, 5)]) is UNDECIDED
     assert all_crash([Count(0, 3), Count(0, 3)]) is CONTRADICTED  # on average not half of the runs
+    assert none_crash([Count(0, 3), Count(0, 3)]) is UNDECIDED  # either row may be the one
     assert all_crash([Count(5, 5), Count(0, 5)]) is CONTRADICTED
     assert none_crash([Count(0, 5), Count(0, 5)]) is SUPPORTED
 

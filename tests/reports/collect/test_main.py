@@ -274,6 +274,24 @@ def test_every_run_is_a_dot_or_a_cross_in_a_picture(
     assert sorted(dots) == sorted([*held, *ended]), "a cross is filled, too"
 
 
+def test_a_crash_without_a_value_is_no_zero_in_a_picture(
+    shell: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        crash = {"kind": "non_finite", "step": 1} if seed else None
+        leave(tmp_path, run_of(seed=seed), None if crash else 40.0, crash=crash)
+    drawn = []
+    monkeypatch.setattr(run_plot, "save_picture", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr(run_plot, "draw_groups", lambda *told: DRAW(*told) or [])
+    shell("--by", "stem.label", "--plot", "x", results=tmp_path)
+    lines = drawn[0].axes[0].lines
+    assert [0.0 for line in lines if line.get_clip_on() for y in line.get_ydata() if y == 0] == []
+    assert len([line for line in lines if not line.get_clip_on()]) == 1, "below the axis"
+    told = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert "crashed without a value" in told
+    assert "crashed, at the value it ended with" not in told
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

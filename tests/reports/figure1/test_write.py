@@ -26,6 +26,7 @@ from tests.helpers.figure_fakes import (
 )
 
 KINDS = ("absolute", "signed")
+VERDICTS = {"supported", "contradicted", "undecided"}
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,24 @@ def test_a_crashed_run_without_finite_similarity_is_absent_with_a_word(base: Pat
     assert {(line["value"], line["note"]) for line in lines} == {("", "similarity not finite")}
     assert f"d, seed 2, `{crashed}`: similarity not finite (crash)" in text_of(plan)
     assert "d (mean of 2 seeds, 1 absent)" in drawn[0]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_verdicts_follow_from_the_numbers_as_they_are_printed(base: Path) -> None:
+    plan = figure_plan(base)
+    for cell, step in zip(plan.cells, (-3e-4, 3e-4, -1e-5, 0.2), strict=True):
+        for number, run_id in enumerate(cell.run_ids, start=1):
+            # The steps of the third series are -1e-5, 1e-5 and -1e-5: undecided.
+            own = -step if step == -1e-5 and number == 2 else step * (1 + number / 10)
+            leave_evidence(plan, run_id, [0.5, 0.5 + own, 0.5, 0.5])
+    lines_of(figure_plan(base))
+    rows = [line.split(" | ") for line in text_of(plan).splitlines() if "+/-" in line]
+    found = [row for row in rows if len(row) == 7 and row[2] in VERDICTS]
+    assert {row[2] for row in found} == VERDICTS
+    for row in found:
+        mean, half = map(float, row[3].split(" +/- "))
+        read = "undecided" if abs(mean) <= half else "supported" if mean < 0 else "contradicted"
+        assert read == row[2], row
 
 
 @pytest.mark.usefixtures("drawn")

@@ -155,19 +155,50 @@ def curves(plan, statuses):
 )
 def test_curves_that_do_not_show_the_finished_runs_say_so(plan, statuses, is_old):
     curves(plan, statuses)
-    assert ("Older than the results" in section_of(plan, "curves")) == is_old
+    assert ("Older than the results: 1 more run finished" in section_of(plan, "curves")) == is_old
 
 
 def test_curves_of_a_run_that_is_gone_say_so(plan, tmp_path):
     curves(plan, ["ok"] * 4)
     (plan.results / "runs" / list(plan.runs)[3] / "result.json").unlink()
-    assert "make curves PROFILE=mini" in section_of(plan_of(tmp_path, seeds=(0, 1)), "curves")
+    text = section_of(plan_of(tmp_path, seeds=(0, 1)), "curves")
+    assert "Shows other runs than this page (it lacks 0, and 1 of its own are not here)" in text
+
+
+def test_curves_of_other_seeds_are_not_older_and_the_command_has_the_pages(plan, tmp_path):
+    only = plan_of(tmp_path, seeds=(0,))
+    curves(only, ["ok"] * 2)
+    text = section_of(plan, "curves")
+    assert "Older" not in text
+    assert "Shows other runs than this page (it lacks 2, and 0 of its own are not here)" in text
+    assert "make curves PROFILE=mini SEEDS=0,1" in text
+    assert "Shows other" not in section_of(only, "curves")
+
+
+def test_every_command_of_the_page_has_its_seeds(plan):
+    text = page_of(plan).all("main")[0].text
+    for name in ("figure1", "curves", "stability"):
+        assert f"make {name} PROFILE=mini SEEDS=0,1" in text
+
+
+def stability(plan, name, runs):
+    """Leave a map that shows some runs."""
+    folder = folder_of(plan) / "stability"
+    (folder / f"{name}.md").write_text("# Stability\n\nWords.\n\n## Map\n\nA map.\n")
+    lines = "".join(f"{run},ok\n" for run in runs)
+    (folder / f"{name}_runs.csv").write_text(f"run_id,outcome\n{lines}")
+    return section_of(plan, "stability")
 
 
 def test_a_stability_map_of_a_run_that_is_gone_says_so(plan):
-    folder = folder_of(plan) / "stability"
-    (folder / "vit.md").write_text("# Stability: vit\n\nWords.\n\n## Map\n\nA map.\n")
-    (folder / "vit_runs.csv").write_text(f"run_id,outcome\n{next(iter(plan.runs))},ok\n")
-    assert "Older than" not in section_of(plan, "stability")
-    (folder / "vit_runs.csv").write_text("run_id,outcome\ndeit-000000000000,crash\n")
-    assert "make stability PROFILE=mini" in section_of(plan, "stability")
+    assert "Shows" not in stability(plan, "vit", plan.runs)
+    assert "Shows runs whose records are gone" in stability(plan, "vit", ["deit-000000000000"])
+
+
+def test_a_stability_map_that_lacks_a_run_says_so(plan):
+    assert "Older" not in stability(plan, "table8", plan.runs)
+    text = stability(plan, "table8", list(plan.runs)[1:])
+    assert "Older than the results: 1 more run finished since" in text
+    command = "python scripts/stability.py tables=[table8] profile=mini seeds=0,1"
+    assert command in text
+    assert "Shows other runs" in stability(plan, "table8", [*plan.runs, "deit-000000000000"])

@@ -30,7 +30,7 @@ def test_text_is_escaped_and_html_is_not():
     ("text", "html"),
     [
         ("1 < 2 & **so**", "1 &lt; 2 &amp; <strong>so</strong>"),
-        ("`a<b` +/- 3", "<code>a&lt;b</code> \u00b1 3"),
+        ("`a<b` +/- 3", "<code>a&lt;b</code>\u00a0\u00b1\u00a03"),
         ("one<br>two<p>", "one<br>two&lt;p&gt;"),
         ("[Table 1](table1.md), [Table 9](table9.md)", '<a href="#table1">Table 1</a>, Table 9'),
         (f"`{RUN}` ok", f'<a href="../runs/{RUN}/result.json"><code>{RUN}</code></a> ok'),

@@ -11,9 +11,11 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
 
+from scaledrelu.reports.drawing import NO_VALUE
 from scaledrelu.reports.stability import pictures, rate_map
 from scaledrelu.reports.stability.lines import read_lines
 from scaledrelu.reports.stability.overflow import LIMIT, watch_runs
+from tests.helpers.colours import contrast
 from tests.helpers.table_fakes import finish, plan_of, write_grid
 
 VALUES = {("patchify", 5e-4): 30.0, ("patchify", 1e-3): 40.0, ("patchify", 2e-3): 50.0}
@@ -77,6 +79,42 @@ def test_the_colours_of_the_map_span_its_own_values_and_the_bar_prints_the_ends(
     assert len(set(ends)) == 3
     assert min(to_rgb(ends[0])) < 0.92, "the smallest value is no empty cell"
     assert printed == ["30.0", "40.0", "50.0"]
+
+
+def test_the_text_of_a_cell_stands_out_from_its_colour(grid, figures) -> None:
+    rates = (5e-4, 1e-3, 2e-3)
+    for low in range(20, 60, 4):  # the middle one takes every shade
+        ends = zip(rates, (20.0, float(low), 60.0), strict=True)
+        values = {("patchify", rate): value for rate, value in ends}
+        colours, _ = draw_map(grid("patchify", values=values), figures)
+        texts = [text.get_color() for text in figures[-1].axes[0].texts]
+        for colour, text in zip(colours, texts, strict=True):
+            assert contrast(to_rgb(colour), to_rgb(text)) >= 4.5
+
+
+def test_the_ends_of_runs_stand_side_by_side_by_series(grid, figures) -> None:
+    values = {(stem, rate): 50.0 for stem in ("patchify", "conv") for rate in (5e-4, 1e-3, 2e-3)}
+    plan = grid("patchify", "conv", values=values)
+    watched = watch_runs(plan, plan.tables[0])
+    names = {run: c.composed.choices["stem"] for c in plan.cells for run in c.run_ids}
+    pictures.draw_largest(watched, names, Path("unused"))
+    for axes in figures[0].axes:
+        marks = [line for line in axes.get_lines() if line.get_marker() in ("o", "s")]
+        places = sorted((x, line.get_marker()) for line in marks for x in line.get_xdata())
+        assert len({x for x, _ in places}) == 6, "none covers another"
+        assert [marker for _, marker in places] in (list("ooosss"), list("sssooo"))
+        assert all(1 < x < axes.get_xlim()[1] for x, _ in places)
+        assert "at the\nend" in [text.get_text() for text in axes.get_xticklabels()]
+
+
+def test_a_run_that_crashed_without_a_value_is_seen_over_its_rate(grid, figures) -> None:
+    plan = grid("patchify", values=VALUES)
+    finish(plan, plan.cells[1].run_ids[0], None, crash="non_finite")
+    plan = plan_of(plan.results.parent, "rates")
+    pictures.draw_rates(read_lines(plan, plan.tables[0]), plan.tables[0].metrics[0], Path("unused"))
+    lines = figures[0].axes[0].get_lines()
+    assert [list(x.get_xdata()) for x in lines if not x.get_clip_on()] == [[1e-3]]
+    assert NO_VALUE in [text.get_text() for text in figures[0].legends[0].get_texts()]
 
 
 def test_noise_does_not_fill_the_scale(grid, figures) -> None:
