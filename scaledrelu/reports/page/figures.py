@@ -116,7 +116,8 @@ def _make(plan: Plan, target: str) -> str:
 def _map_command(plan: Plan, name: str) -> str:
     if name == MADE_BY_MAKE:
         return _make(plan, STABILITY)
-    return f"python scripts/stability.py tables=[{name}] profile={plan.profile} seeds={seeds_text(plan.seeds)}"
+    seeds = seeds_text(plan.seeds)
+    return f"python scripts/stability.py tables=[{name}] profile={plan.profile} seeds={seeds}"
 
 
 def _remark(shown: Collection[str], runs: Iterable[PlannedRun], command: str) -> Html | None:
