@@ -22,7 +22,7 @@ from scaledrelu.reports.page.write import page
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
 from scaledrelu.tables.composer import Composer
-from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.planner import plan_tables, planner_of
 from scaledrelu.tables.settings import load_settings
 from tests.helpers.browser import NEEDED, Browser, browser, find_chromium
 from tests.helpers.pages import read_page
@@ -114,7 +114,8 @@ def _large(folder: Path) -> Path:
     published = published_root(ROOT / "results") / "mini"
     asked = load_settings(["profile=mini", "seeds=table", f"results={published}"])
     asked = replace(asked, tables=LARGE)
-    plan = plan_tables(asked, compose=Composer(folder, conf_dir=asked.conf_dir))
+    composer = Composer(folder, conf_dir=asked.conf_dir)
+    plan = plan_tables(asked, planner=planner_of(asked, compose=composer))
     (folder / "claims.csv").write_text(csv_text([_claim(n, list(plan.runs)) for n in range(12)]))
     path = folder / "large.html"
     path.write_text(page(plan, Links(folder, published, frozenset(LARGE))))
