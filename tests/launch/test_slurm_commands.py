@@ -22,6 +22,7 @@ from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.launch import queue, sent, slurm, slurm_options
 from scaledrelu.launch.executor import Event, Files, Job, What
+from scaledrelu.launch.jobs import jobs_of
 from scaledrelu.launch.queue import JobEnd, comment_of, ending_of, queued_jobs, read_job
 from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_slurm, options_of
@@ -37,6 +38,8 @@ from scaledrelu.runs.ending import EXIT_BUSY
 from scaledrelu.runs.lock import claim, only_writer
 from scaledrelu.runs.record import read_error, run_directory, write_result
 from scaledrelu.runs.result import Outcome, Result
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import load_settings
 
 A, B = "deit-aaaaaaaaaaaa", "deit-bbbbbbbbbbbb"
 
@@ -247,7 +250,7 @@ SAID = (
 )
 def test_what_sbatch_says_is_a_refusal_and_a_bug_is_none(monkeypatch, tmp_path, error, kind, line):
     class Refuses:
-        def __init__(self, folder, cluster):
+        def __init__(self, folder, cluster, slurm_python):
             pass
 
         def update_parameters(self, **named):
@@ -505,6 +508,84 @@ def test_a_failed_run_leaves_its_job_with_its_own_status(tmp_path, monkeypatch, 
 def test_only_the_first_task_says_that_a_run_left(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "1")
     ClusterWork(Files(tmp_path), A, partial(int, 75), ())()  # or it would end the first one
+
+
+WHILE_IT_STARTS = """
+import os, signal, sys
+from pathlib import Path
+from scaledrelu.launch.executor import Files
+from scaledrelu.launch.submission import ClusterWork
+from scaledrelu.runs.record import write_result
+from scaledrelu.runs.result import Outcome, Result
+
+results, name, requeue, done = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
+files = Files(results)
+
+def start():
+    if done:
+        write_result(files.folder(name), Result(name, Outcome.OK, {}), {})
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getpid(), number)
+    return 0
+
+def of_submitit(number, frame):
+    raise RuntimeError("Job not requeued because: timed-out and not checkpointable.")
+
+signal.signal(signal.SIGUSR2, of_submitit)
+ClusterWork(files, name, start, (), bool(requeue))()
+os.kill(os.getpid(), signal.SIGUSR2)  # what is over is left alone
+print("worked")
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "requeue", "done", "status", "asked"),
+    [
+        ("0", True, False, 75, "scontrol requeue 12\n"),
+        ("0", False, False, 75, "scancel 12\n"),
+        ("1", True, False, 0, None),  # the first one says it for all
+        ("0", True, True, 0, None),
+    ],
+)
+def test_a_job_whose_time_is_up_while_it_starts_leaves_and_may_be_queued_again(
+    commands, monkeypatch, task, requeue, done, status, asked
+):
+    folder = commands()
+    monkeypatch.setenv("SLURM_PROCID", task)
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    arguments = [str(folder / "results"), A, str(int(requeue)), str(int(done))]
+    left = subprocess.run([sys.executable, "-c", WHILE_IT_STARTS, *arguments], capture_output=True,
+                          text=True, cwd=Path(CONF_DIR).parent)  # fmt: skip
+    assert left.returncode == status, left.stderr
+    assert left.stdout == ("worked\n" if status == 0 else "")
+    calls = folder / "calls"
+    assert (calls.read_text() if calls.exists() else None) == asked
+
+
+def test_a_time_limit_that_is_announced_while_python_starts_waits_for_a_handler():
+    code = (
+        "import os, signal\n"
+        "from scaledrelu.runs.process import release_signals\n"
+        "os.kill(os.getpid(), signal.SIGUSR2)\n"
+        "signal.signal(signal.SIGUSR2, lambda *_: print('told'))\n"
+        "print('ready')\n"
+        "release_signals()\n"
+    )
+    command = [*process.holding_signals(sys.executable), "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(CONF_DIR).parent)
+    assert done.stdout.split() == ["ready", "told"], done.stderr
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_a_job_knows_whether_its_run_may_be_queued_again(tmp_path, requeue):
+    settings = load_settings(
+        ["tables=[table1]", "profile=smoke", f"results={tmp_path}",
+         f"overrides=[launch.requeue={requeue}]"], script="sweep",
+    )  # fmt: skip
+    plan = plan_tables(settings)
+    jobs = jobs_of(plan, list(plan.runs.values()), len)
+    assert {job.requeue for job in jobs} == {requeue}
 
 
 def test_launching_on_slurm_changes_no_run(monkeypatch):
