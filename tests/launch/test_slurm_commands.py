@@ -136,6 +136,36 @@ def test_a_queued_job_is_adopted_and_never_submitted_twice(commands, submitit):
     assert events[0] == Event(A, What.ADOPTED, "job 7")
 
 
+def test_jobs_that_are_queued_already_count_among_n_jobs_whatever_their_place_in_the_plan(
+    commands, submitit
+):
+    folder = commands()
+    plan = [f"deit-{letter * 12}" for letter in "abcdef"]
+    new, queued = [job_of(name) for name in plan[:4]], [job_of(name) for name in plan[4:]]
+    lines = ""
+    for job, job_id in zip(queued, ("4", "3"), strict=True):
+        handed(folder / "results", job, job_id)
+        lines = shown(folder, job.name, job_id=job_id, others=lines) + "; "
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{lines}\n")
+    events = executor_in(folder, n_jobs=2).submit([*new, *queued])
+    assert submitit == [(plan[0], ["3"]), (plan[1], ["4"]), (plan[2], ["7"]), (plan[3], ["8"])]
+    assert [event.what for event in events] == [What.ADOPTED] * 2 + [What.QUEUED] * 4
+
+
+def test_a_job_that_is_leaving_or_has_nothing_to_do_does_not_count_among_n_jobs(
+    commands, submitit
+):
+    folder = commands()
+    jobs = [job_of(A), job_of(B), job_of("deit-cccccccccccc")]
+    handed(folder / "results", jobs[1], "3")
+    leaving = shown(folder, B, job_id="3", state="COMPLETING")
+    lines = shown(folder, jobs[2].name, job_id="4", others=f"{leaving}; ")
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{lines}\n")
+    executor_in(folder, n_jobs=1).submit(jobs)
+    assert submitit == [(A, []), (B, ["7"]), (jobs[2].name, ["8"])]
+    assert "scancel 4\n" in (folder / "calls").read_text()
+
+
 @pytest.mark.parametrize("name", [A, "deit3-aaaaaaaaaaaa", "mini_market-aaaaaaaaaaaa"])
 def test_a_job_is_known_by_the_id_of_whatever_method_it_trains(commands, name):
     folder = commands()
