@@ -378,12 +378,34 @@ def test_artifacts_have_resources_of_their_own():
         ({"artifacts": 1}, r"write slurm\.artifacts\.<option>"),
         ({"nodes": "two"}, r"slurm\.nodes=two: write a whole number from 1 on"),
         ({"tasks_per_node": 0}, r"slurm\.tasks_per_node=0: write a whole number from 1 on"),
+        ({"timeout_min": 1}, r"^slurm\.timeout_min=1: a job would be told at once that its time is "
+                             r"up, slurm\.signal_delay_s=120 seconds before; set "
+                             r"slurm\.timeout_min=3 or more, or slurm\.signal_delay_s=30 or less$"),
+        ({"timeout_min": 2}, r"slurm\.timeout_min=2: .* set slurm\.timeout_min=3 or more"),
+        ({"signal_delay_s": 3600}, r"slurm\.timeout_min=60: .* set slurm\.timeout_min=61 or more"),
+        ({"artifacts": {"timeout_min": 2}}, r"^slurm\.artifacts\.timeout_min=2: .* "
+                                            r"slurm\.artifacts\.signal_delay_s=120 .* "
+                                            r"slurm\.artifacts\.timeout_min=3 or more"),
+        ({"signal_delay_s": 600, "artifacts": {"timeout_min": 10}},
+         r"^slurm\.artifacts\.timeout_min=10: .*=600 seconds"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(options, message):
     with pytest.raises(ConfigError, match=message) as caught:
         check_slurm(options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout_min": 3},
+        {"timeout_min": 1, "signal_delay_s": 30},
+        {"timeout_min": 10, "signal_delay_s": 300, "artifacts": {"timeout_min": 6}},
+    ],
+)
+def test_a_time_limit_that_leaves_time_to_train_is_allowed(options):
+    slurm_options.check_options(options)
 
 
 def test_no_slurm_here_is_one_line(monkeypatch):
