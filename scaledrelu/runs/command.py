@@ -195,6 +195,9 @@ class Command:
 
     def _conclude_search(self, error: Exception) -> int:
         """Say how the trials ended, and what Optuna complained of beside that."""
+        if not read_endings(MultirunFolder.path):  # it has begun no trial
+            MultirunFolder.give_back()
+            raise ConfigError(f"Optuna stopped: {complaint(error)}") from error
         status = self._conclude()
         if str(error) == NO_TRIAL:  # and so no best one: how each ended has been said
             return status or EXIT_FAILED

@@ -152,9 +152,7 @@ def test_jobs_that_are_queued_already_count_among_n_jobs_whatever_their_place_in
     assert [event.what for event in events] == [What.ADOPTED] * 2 + [What.QUEUED] * 4
 
 
-def test_a_job_that_is_leaving_or_has_nothing_to_do_does_not_count_among_n_jobs(
-    commands, submitit
-):
+def test_a_job_that_is_leaving_or_has_nothing_to_do_does_not_count_among_n_jobs(commands, submitit):
     folder = commands()
     jobs = [job_of(A), job_of(B), job_of("deit-cccccccccccc")]
     handed(folder / "results", jobs[1], "3")
@@ -378,16 +376,24 @@ def test_artifacts_have_resources_of_their_own():
         ({"artifacts": 1}, r"write slurm\.artifacts\.<option>"),
         ({"nodes": "two"}, r"slurm\.nodes=two: write a whole number from 1 on"),
         ({"tasks_per_node": 0}, r"slurm\.tasks_per_node=0: write a whole number from 1 on"),
-        ({"timeout_min": 1}, r"^slurm\.timeout_min=1: a job would be told at once that its time is "
-                             r"up, slurm\.signal_delay_s=120 seconds before; set "
-                             r"slurm\.timeout_min=3 or more, or slurm\.signal_delay_s=30 or less$"),
+        (
+            {"timeout_min": 1},
+            r"^slurm\.timeout_min=1: a job would be told at once that its time is "
+            r"up, slurm\.signal_delay_s=120 seconds before; set "
+            r"slurm\.timeout_min=3 or more, or slurm\.signal_delay_s=30 or less$",
+        ),
         ({"timeout_min": 2}, r"slurm\.timeout_min=2: .* set slurm\.timeout_min=3 or more"),
         ({"signal_delay_s": 3600}, r"slurm\.timeout_min=60: .* set slurm\.timeout_min=61 or more"),
-        ({"artifacts": {"timeout_min": 2}}, r"^slurm\.artifacts\.timeout_min=2: .* "
-                                            r"slurm\.artifacts\.signal_delay_s=120 .* "
-                                            r"slurm\.artifacts\.timeout_min=3 or more"),
-        ({"signal_delay_s": 600, "artifacts": {"timeout_min": 10}},
-         r"^slurm\.artifacts\.timeout_min=10: .*=600 seconds"),
+        (
+            {"artifacts": {"timeout_min": 2}},
+            r"^slurm\.artifacts\.timeout_min=2: .* "
+            r"slurm\.artifacts\.signal_delay_s=120 .* "
+            r"slurm\.artifacts\.timeout_min=3 or more",
+        ),
+        (
+            {"signal_delay_s": 600, "artifacts": {"timeout_min": 10}},
+            r"^slurm\.artifacts\.timeout_min=10: .*=600 seconds",
+        ),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(options, message):
