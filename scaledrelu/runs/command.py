@@ -37,9 +37,10 @@ from scaledrelu.config.shell import (
     visible_words,
 )
 from scaledrelu.config.yaml_file import yaml_line
+from scaledrelu.engine.ranks import find_ranks
 from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use
-from scaledrelu.runs.blame import WAIT_S, ranks_of_process
+from scaledrelu.runs.blame import WAIT_S
 from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.ending import (
     EXIT_CTRL_C,
@@ -225,7 +226,7 @@ def _refuse_several_in_ranks(asked: Namespace) -> None:
     Their meeting place serves one group; that of a second run would not come together.
     """
     mode = f"{HYDRA_MODE}=MULTIRUN"
-    ranks = ranks_of_process()
+    ranks = find_ranks()
     if ranks is None or ranks.size == 1 or not (asked.multirun or mode in asked.overrides):
         return
     raise ConfigError(
