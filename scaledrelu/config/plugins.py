@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from scaledrelu.config.ranges import COUNT, SHARE
 from scaledrelu.errors import ConfigError
 
 SLURM = "submitit_slurm"
@@ -21,6 +22,13 @@ OPTUNA_SETTINGS = {
     "hydra.sweeper.n_jobs": "1",  # trials at a time: each learns from all before it
     "hydra.sweeper.max_failure_rate": "1.0",  # a failed run fails its own trial alone
 }
+OPTUNA_NUMBERS = {
+    "hydra.sweeper.n_trials": COUNT,
+    "hydra.sweeper.n_jobs": COUNT,
+    "hydra.sweeper.max_failure_rate": SHARE,
+}
+# Where the plugin also takes what is searched; keys with dots end there in a traceback.
+SEARCH_SPACES = ("hydra.sweeper.params", "hydra.sweeper.search_space")
 
 
 def check_launcher(name: str) -> None:
@@ -81,7 +89,7 @@ def sweeper_settings(overrides: Sequence[str]) -> list[str]:
 
     Raises:
         ConfigError: it asks for the smallest metric, or for several: a crash would win, and a run
-            has one number.
+            has one number. Or one of :func:`_check_settings`.
     """
     if not is_search(overrides):
         return []
@@ -92,12 +100,39 @@ def sweeper_settings(overrides: Sequence[str]) -> list[str]:
             f"{DIRECTION}={direction}: only {wanted} is allowed, since a run returns one number, "
             "its main metric, and a crash counts as 0"
         )
+    _check_settings(given)
     return [f"{key}={value}" for key, value in OPTUNA_SETTINGS.items() if key not in given]
 
 
 def _given(overrides: Sequence[str]) -> dict[str, str]:
     pairs = (text.lstrip("+").partition("=")[::2] for text in overrides)
     return {key: value.strip("'\"") for key, value in pairs}
+
+
+def _check_settings(given: Mapping[str, str]) -> None:
+    """Refuse what the plugin answers with a traceback, or with a search without a trial.
+
+    Raises:
+        ConfigError: a number out of range, or a search space that is no override.
+    """
+    for key, value in given.items():
+        if key.startswith(SEARCH_SPACES):
+            raise ConfigError(
+                f"{key}={value}: not allowed; write lr.base=interval(1e-4,1e-2), say, for a key "
+                "that is searched"
+            )
+        if key in OPTUNA_NUMBERS:
+            _check_number(key, value)
+
+
+def _check_number(key: str, text: str) -> None:
+    """Refuse a number out of range; of what is no number Hydra itself says so."""
+    try:
+        number = float(text)
+    except ValueError:
+        return
+    if not OPTUNA_NUMBERS[key].holds(number):
+        raise ConfigError(f"{key}={text}: {OPTUNA_NUMBERS[key]}")
 
 
 def import_problem() -> str:

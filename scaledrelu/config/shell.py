@@ -5,6 +5,7 @@ Hydra answers some mistakes with a traceback, and offers options that are not fo
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -110,7 +111,9 @@ def ready_for_hydra(asked: Namespace, conf_dir: Path) -> list[str]:
 
 
 def _check_sweep(override: Override) -> None:
-    """Refuse a list or range without a value."""
+    """Refuse a list or range without a value, and an interval without one."""
+    if override.is_interval_sweep():
+        _check_interval(override)
     if not override.is_discrete_sweep():
         return
     try:
@@ -121,6 +124,17 @@ def _check_sweep(override: Override) -> None:
         raise ConfigError(
             f"{override.input_line}: the list or range is empty; give at least one value"
         )
+
+
+def _check_interval(override: Override) -> None:
+    interval, line = override.value(), override.input_line
+    low, high = interval.start, interval.end
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ConfigError(f"{line}: must have finite ends")
+    if low > high:
+        raise ConfigError(f"{line}: must begin below its end; write interval({high},{low})")
+    if "log" in interval.tags and low <= 0:
+        raise ConfigError(f"{line}: must begin above 0 on a logarithmic scale")
 
 
 def _single(text: str, override: Override, asked: Namespace) -> str:

@@ -1,15 +1,11 @@
-"""Rank, device and collectives of one process among those of a run.
-
-Ranks come from torchrun's variables, then from a SLURM *step* with several tasks (the batch shell
-already sets ``SLURM_PROCID``, so it alone proves nothing), else there is one process.
-"""
+"""Device and collectives of one process among those of a run; ``ranks.py`` says which it is."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,16 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from scaledrelu.engine.ranks import Ranks, find_ranks
 from scaledrelu.errors import RunError
-
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """Position among the processes of one run."""
-
-    rank: int
-    size: int
-    local_rank: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +55,6 @@ class World:
         """Wait until every process is here."""
         if self.size > 1:
             dist.barrier()
-
-
-def find_ranks(environment: Mapping[str, str] = os.environ) -> Ranks | None:
-    """Return the ranks that torchrun or a SLURM step gave this process, or None.
-
-    Raises:
-        RunError: if torchrun's variables are incomplete.
-    """
-    if "RANK" in environment or "WORLD_SIZE" in environment:
-        try:
-            return Ranks(*(int(environment[key]) for key in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
-        except KeyError as error:
-            raise RunError(
-                f"{error.args[0]} is not set although RANK or WORLD_SIZE is; start the run with "
-                "torchrun, srun or launch.nproc=N"
-            ) from error
-    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        rank, size, local_rank = (
-            int(environment[key])
-            for key in ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
-        )
-        # With --gpus-per-task a task sees its own GPUs only, and the first of them is its device.
-        return Ranks(rank, size, 0 if "SLURM_GPUS_PER_TASK" in environment else local_rank)
-    return None
 
 
 @contextmanager

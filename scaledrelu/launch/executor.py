@@ -41,6 +41,7 @@ class Job:
         caption: ``<table>-<row>-<run id>``, its name in a queue.
         groups: groups of one update, which must divide over the tasks of a job; 0 for artifacts.
         replaces: the directory to set aside first, see :meth:`Files.mark`.
+        requeue: its SLURM job queues itself again where its time is up before the run can save.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Job:
     caption: str = ""
     groups: int = 0
     replaces: int | None = None
+    requeue: bool = False
 
 
 class What(StrEnum):

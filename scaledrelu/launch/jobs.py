@@ -51,6 +51,7 @@ def jobs_of(plan: Plan, todo: Sequence[PlannedRun], train: Train) -> list[Job]:
             caption=f"{captions.get(run.run_id, 'run')}-{run.run_id}",
             groups=run.config.num_groups,
             replaces=replaces,
+            requeue=run.config.launch.requeue,
         )
     return list(jobs.values())
 

@@ -125,12 +125,12 @@ class SlurmExecutor:
         queued = queued_jobs(self._files.results)
         if queued is None and not (self._wait and len(self._sent)):
             raise RunError(f"squeue does not answer; {self._left()}; try again later")
-        pause_s, events = QUEUE_POLL_S, []
+        pause_s, events = QUEUE_POLL_S, self._adopt(queued or {})
         for job in [] if queued is None else list(self._unsent.values()):
             if len(events) >= PORTION:
                 return events
             try:
-                events += self._consider(job, queued.get(job.name))
+                events += self._consider(job)
             except RefusedError as refusal:
                 events += self._refused(job, refusal)
                 pause_s = FULL_S
@@ -141,17 +141,26 @@ class SlurmExecutor:
             self._unsent.clear()
         return events
 
-    def _consider(self, job: Job, queued: QueuedJob | None) -> list[Event]:
-        """Adopt, submit or hold a job.
+    def _adopt(self, queued: Mapping[str, QueuedJob]) -> list[Event]:
+        """Take on what is queued already, before any other job asks which n_jobs are before it."""
+        events, alive = [], [name for name in self._unsent if name in queued]
+        for name in sorted(alive, key=lambda name: int(queued[name].job_id)):
+            job, one = self._unsent[name], queued[name]
+            if one.leaving:
+                continue
+            if has_work(one.job_id, self._files):
+                keep_record(job, one.job_id, self._files)
+                events.append(self._taken(job, one.job_id, What.ADOPTED, f"job {one.job_id}"))
+            else:
+                cancel([one.job_id])
+        return events
+
+    def _consider(self, job: Job) -> list[Event]:
+        """Submit or hold a job that is not queued.
 
         Raises:
             RefusedError: SLURM does not take it.
         """
-        if queued is not None and not queued.leaving:
-            if has_work(queued.job_id, self._files):
-                keep_record(job, queued.job_id, self._files)
-                return [self._taken(job, queued.job_id, What.ADOPTED, f"job {queued.job_id}")]
-            cancel([queued.job_id])
         state = self._files.status(job.name)
         if state.done and self._files.mark(job.name) != job.replaces:  # by another process
             del self._unsent[job.name]

@@ -55,7 +55,7 @@ def options_of(job: Job, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse a misspelt option, and counts that are none.
+    """Refuse a misspelt option, counts that are none, and jobs that end before they can train.
 
     Raises:
         ConfigError: one line with the nearest valid name or what is allowed.
@@ -65,8 +65,12 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"slurm.{ARTIFACTS}={own}: is a group; write slurm.{ARTIFACTS}.<option>=<value>"
         )
-    _check({k: v for k, v in options.items() if k != ARTIFACTS}, where="slurm.")
+    shared = {key: value for key, value in options.items() if key != ARTIFACTS}
+    _check(shared, where="slurm.")
     _check(own, where=f"slurm.{ARTIFACTS}.")
+    _check_time(DEFAULTS | shared, where="slurm.")
+    if DEFAULTS.keys() & own.keys():
+        _check_time(DEFAULTS | shared | own, where=f"slurm.{ARTIFACTS}.")
 
 
 def check_slurm(options: Mapping[str, Any]) -> None:
@@ -99,3 +103,14 @@ def _check(options: Mapping[str, Any], *, where: str) -> None:
         least = COUNTS.get(key)
         if least is not None and not is_whole(value, least):
             raise ConfigError(f"{where}{key}={value}: write a whole number from {least} on")
+
+
+def _check_time(options: Mapping[str, Any], *, where: str) -> None:
+    """Refuse a time limit that is announced as a job starts, which would queue it again forever."""
+    minutes, delay_s = options["timeout_min"], options["signal_delay_s"]
+    if delay_s >= 60 * minutes:
+        raise ConfigError(
+            f"{where}timeout_min={minutes}: a job would be told at once that its time is up, "
+            f"{where}signal_delay_s={delay_s} seconds before; set {where}timeout_min="
+            f"{delay_s // 60 + 1} or more, or {where}signal_delay_s={30 * minutes} or less"
+        )

@@ -20,6 +20,7 @@ from scaledrelu.launch.executor import Files, Job
 from scaledrelu.launch.queue import JobRecord, comment_of, write_job
 from scaledrelu.launch.slurm_options import SHARED, options_of
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_INTERRUPTED
+from scaledrelu.runs.process import holding_signals, leave_when_time_is_up, release_signals
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.typed import as_list
 
@@ -41,12 +42,14 @@ class ClusterWork:
         name: run or artifact.
         work: see ``executor.Job``.
         after: what it starts from.
+        requeue: see ``executor.Job``.
     """
 
     files: Files
     name: str
     work: Callable[[], int]
     after: tuple[str, ...]
+    requeue: bool = False
 
     def __call__(self) -> None:
         """Work, and leave with an exit status that SLURM can see."""
@@ -66,10 +69,23 @@ class ClusterWork:
                     reason = f"upstream failed: {name}: {self.files.reason(name)}"
                     self.files.blame(self.name, reason)
                 sys.exit(EXIT_FAILED)
-        status = self.work()
+        with self._leaving_in_time(first):
+            release_signals()
+            status = self.work()
         # A task that leaves with an error ends the others; the first may still queue the job again.
         if status and (first or status != EXIT_INTERRUPTED):
             sys.exit(status)
+
+    def _leaving_in_time(self, first: bool) -> contextlib.AbstractContextManager[None]:
+        """Replace what submitit does at the time limit: it makes a failure of what it interrupts.
+
+        Not where an artifact is made: it saves nothing, so that each attempt would end like this.
+        """
+        if self.name in self.files.artifacts:
+            return contextlib.nullcontext()
+        return leave_when_time_is_up(
+            first=first, requeue=self.requeue, is_done=lambda: self.files.status(self.name).done
+        )
 
 
 def submit_job(
@@ -103,12 +119,14 @@ def submit_job(
         extra["dependency"] = "afterany:" + ":".join(after)
     found["additional_parameters"] = extra
     found["comment"] = comment_of(files.results)
+    work = ClusterWork(files, job.name, job.work, job.after, job.requeue)
     named = {k if k in SHARED else f"slurm_{k}": value for k, value in found.items()}
-    executor = AutoExecutor(jobs_folder(files) / "%j", cluster="slurm")
+    python = shlex.join(holding_signals(sys.executable))
+    executor = AutoExecutor(jobs_folder(files) / "%j", cluster="slurm", slurm_python=python)
     executor.update_parameters(name=job.caption, stderr_to_stdout=True, **named)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # sbatch's refusal is in the error, too
-            submitted = executor.submit(ClusterWork(files, job.name, job.work, job.after))
+            submitted = executor.submit(work)
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         raise RefusedError(_in_one_line(error)) from error
     finally:

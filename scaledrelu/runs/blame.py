@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import sys
 import time
@@ -17,14 +16,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scaledrelu.config.places import ROOT
+from scaledrelu.engine.ranks import find_ranks
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.files import write_atomic
-
-if TYPE_CHECKING:
-    from scaledrelu.engine.distributed import Ranks
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DOING = {  # function -> what a run does in it; the innermost one counts
@@ -52,7 +48,6 @@ WAITED = (
 ENDED_BY = {  # signal -> what it hints at; NCCL's threads abort a process that waited too long
     signal.SIGABRT: "its output says why; with NCCL often a wait longer than launch.timeout_s"
 }
-LAUNCHED = {"RANK", "WORLD_SIZE", "SLURM_PROCID"}
 WAIT_S = 5.0  # a process writes its note before its connections close
 # gloo raises plain RuntimeErrors: torch's Python types name NCCL and the store only.
 OF_A_CONNECTION = ("gloo/transport", "closed by peer", "reset by peer", "nccl")
@@ -101,7 +96,7 @@ def cause(error: BaseException, folder: Path) -> tuple[str, str]:
         folder: run directory.
     """
     reason, trace = _describe(error)
-    ranks = ranks_of_process()
+    ranks = find_ranks()
     if ranks is None or ranks.size == 1:
         return reason, trace
     if not _follows_another(error):
@@ -154,7 +149,7 @@ def noted(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if ranks := ranks_of_process():
+        if ranks := find_ranks():
             write_note(folder, ranks.rank, error)
         raise
 
@@ -236,15 +231,6 @@ def killed_first(failures: Sequence[tuple[int, int]]) -> int | None:
     """
     killed = [rank for rank, code in failures if code < 0 and code != -15]
     return min(killed, default=None)
-
-
-def ranks_of_process() -> Ranks | None:
-    """Return this process's ranks; imports torch only where a launcher set them."""
-    if "torch" not in sys.modules and not LAUNCHED & os.environ.keys():
-        return None
-    from scaledrelu.engine.distributed import find_ranks
-
-    return find_ranks()
 
 
 def _notes(folder: Path, size: int) -> list[Note]:

@@ -37,9 +37,10 @@ from scaledrelu.config.shell import (
     visible_words,
 )
 from scaledrelu.config.yaml_file import yaml_line
+from scaledrelu.engine.ranks import find_ranks
 from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use
-from scaledrelu.runs.blame import WAIT_S, ranks_of_process
+from scaledrelu.runs.blame import WAIT_S
 from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.ending import (
     EXIT_CTRL_C,
@@ -210,6 +211,9 @@ class Command:
 
     def _conclude_search(self, error: Exception) -> int:
         """Say how the trials ended, and what Optuna complained of beside that."""
+        if not read_endings(MultirunFolder.path):  # it has begun no trial
+            MultirunFolder.give_back()
+            raise ConfigError(f"Optuna stopped: {complaint(error)}") from error
         status = self._conclude()
         if str(error) == NO_TRIAL:  # and so no best one: how each ended has been said
             return status or EXIT_FAILED
@@ -238,7 +242,7 @@ def _refuse_several_in_ranks(asked: Namespace) -> None:
     Their meeting place serves one group; that of a second run would not come together.
     """
     mode = f"{HYDRA_MODE}=MULTIRUN"
-    ranks = ranks_of_process()
+    ranks = find_ranks()
     if ranks is None or ranks.size == 1 or not (asked.multirun or mode in asked.overrides):
         return
     raise ConfigError(

@@ -77,6 +77,14 @@ class MultirunFolder(Callback):
         with contextlib.suppress(OSError):
             OmegaConf.save(config, MultirunFolder.path / RECORD)
 
+    @classmethod
+    def give_back(cls) -> None:
+        """Remove the folder of a multirun that has started no job, and nothing else in it."""
+        with contextlib.suppress(OSError):
+            (cls.path / FOLDER).rmdir()
+            (cls.path / RECORD).unlink()
+            cls.path.rmdir()
+
 
 def take_folder(asked: Path) -> Path:
     """Return a folder for one multirun, which no other process gets: this one, or ``<name>-2``.

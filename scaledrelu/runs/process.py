@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from scaledrelu.runs.ending import EXIT_INTERRUPTED
+
 log = logging.getLogger(__name__)
 
 # SLURM announces the time limit with the signal of its --signal option; submitit asks for USR2.
@@ -121,19 +123,66 @@ def pass_on_signals() -> Iterator[StopRequest]:
         yield request
 
 
+def holding_signals(python: str) -> list[str]:
+    """Return the command of a Python that no announcement of a time limit ends while it starts.
+
+    The signals wait until :func:`release_signals`; a second of imports has no handler for them.
+
+    Args:
+        python: path of the interpreter.
+    """
+    numbers = ",".join(f"signal.{number.name}" for number in TIME_IS_UP)
+    code = (
+        f"import os,signal,sys;signal.pthread_sigmask(signal.SIG_BLOCK,[{numbers}]);"
+        "os.execv(sys.argv[1],sys.argv[1:])"
+    )
+    return [python, "-ISc", code, python]
+
+
+def release_signals() -> None:
+    """Let the announcements of a time limit arrive, those that came before as well."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TIME_IS_UP)
+
+
+@contextlib.contextmanager
+def leave_when_time_is_up(
+    *, first: bool, requeue: bool, is_done: Callable[[], bool]
+) -> Iterator[None]:
+    """End this process if a time limit is announced where no run turns that into a request.
+
+    So it is while torch is imported, before there is anything to save. The first task of a job ends
+    all of them, once SLURM has queued the job again or cancelled it. What is done or over is left
+    alone.
+
+    Args:
+        first: whether this process is the first task of its job.
+        requeue: queue the SLURM job again.
+        is_done: whether the work has left what it is there for.
+    """
+    owner = os.getpid()
+
+    def handle(_number: int, _frame: Any) -> None:
+        if os.getpid() != owner or not first or is_done():
+            return
+        log.warning("left, since the time of this job is up before its run can save anything")
+        if not requeue or not requeue_job():
+            _cancel_job()
+        logging.shutdown()
+        os._exit(EXIT_INTERRUPTED)  # an exception inside an import could be taken for its failure
+
+    _handle_all(TIME_IS_UP, handle)
+    try:
+        yield
+    finally:
+        _handle_all(TIME_IS_UP, lambda *_: None)
+
+
 def requeue_job() -> bool:
     """Queue this SLURM job again under its own id; return whether SLURM will start it once more."""
     job = _slurm_job()
     if job is None:
         return False
-    try:
-        done = subprocess.run(
-            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False
-        )
-        refusal = done.stderr.strip() if done.returncode else ""
-    except (OSError, subprocess.SubprocessError) as error:
-        refusal = str(error)
-    if refusal:
+    if refusal := _refusal_of("scontrol", "requeue", job):
         log.warning(
             "SLURM did not queue job %s again (%s); run the same command again to continue",
             job,
@@ -142,6 +191,21 @@ def requeue_job() -> bool:
         return False
     log.info("SLURM queued job %s again; it will resume from the checkpoint", job)
     return True
+
+
+def _cancel_job() -> None:
+    """End all tasks of this SLURM job; one that leaves alone makes a failure of the job."""
+    if (job := _slurm_job()) is not None:
+        _refusal_of("scancel", job)
+
+
+def _refusal_of(*command: str) -> str:
+    """Run a command of SLURM; return what it complains of, or ""."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return done.stderr.strip() if done.returncode else ""
 
 
 def _slurm_job() -> str | None:
@@ -158,12 +222,16 @@ def _handlers(
 ) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in restored}
     try:
-        for number in SIGNALS:
-            signal.signal(number, handle)
+        _handle_all(SIGNALS, handle)
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _handle_all(numbers: Sequence[int], handle: Callable[[int, Any], None]) -> None:
+    for number in numbers:
+        signal.signal(number, handle)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.mirror import FINISH_S, WandbMirror
+from scaledrelu.engine.ranks import find_ranks
 from scaledrelu.errors import RunError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use, make_writable
 from scaledrelu.runs import blame, record
@@ -162,7 +163,7 @@ def finished(config: RunConfig, folder: Path) -> Outcome | None:
 
 
 def _attempt(config: RunConfig, name: str, folder: Path, copies: list[WandbMirror]) -> JobReport:
-    alone = blame.ranks_of_process() is None
+    alone = find_ranks() is None
     start = _elastic if config.launch.nproc > 1 and alone else _in_place
     if _rank() > 0:
         return start(config, name, folder)
@@ -299,5 +300,5 @@ def _failed(name: str, folder: Path, reason: str, trace: str) -> JobReport:
 
 
 def _rank() -> int:
-    ranks = blame.ranks_of_process()
+    ranks = find_ranks()
     return ranks.rank if ranks else 0

@@ -108,5 +108,17 @@ def test_a_study_whose_choices_change_needs_another_name(tmp_path: Path) -> None
     study = ("hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=rates")
     for choices in ("choice(-1,-2)", "choice(-1,-3)"):
         done = search(tmp_path, *study, "hydra.sweeper.n_trials=1", f"lr.base={choices}")
-    assert done.returncode == 1
+    assert done.returncode == 2, "no trial was begun"
     assert "give another hydra.sweeper.study_name" in done.stderr
+
+
+@pytest.mark.parametrize("storage", ["foo", "sqlite:////nowhere/study.db"])
+def test_a_search_that_begins_no_trial_is_wrong_input_and_leaves_no_folder(
+    tmp_path: Path, storage: str
+) -> None:
+    study = f"hydra.sweeper.storage={storage}", "hydra.sweeper.n_trials=1"
+    done = search(tmp_path, *study, "lr.base=interval(1e-4,1e-3)")
+    assert done.returncode == 2, done.stdout + done.stderr
+    (said,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert said.startswith("error: Optuna stopped: ")
+    assert list((tmp_path / "runs" / ".hydra").iterdir()) == []

@@ -500,6 +500,63 @@ def test_optuna_is_not_asked_for_the_smallest_value_or_for_several(
         assert "hydra.sweeper.n_jobs=1" in ready_for_hydra(asked, CONF_DIR)
 
 
+NOT_THERE = ": not allowed; write lr.base=interval("
+
+
+@pytest.mark.usefixtures("optuna")
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("hydra.sweeper.n_trials=0", ": must lie in [1, 1000000000], a whole number"),
+        ("hydra.sweeper.n_trials=-1", ": must lie in [1, "),
+        ("hydra.sweeper.n_jobs=0", ": must lie in [1, "),
+        ("hydra.sweeper.max_failure_rate=2", ": must lie in [0, 1]"),
+        ("hydra.sweeper.search_space.lr.base.type=float", NOT_THERE),
+        (
+            "+hydra.sweeper.search_space.lr.base.type=float",
+            ": not allowed; write lr.base=interval(",
+        ),
+        (
+            "hydra.sweeper.params={lr.base:'interval(1e-3,1e-2)'}",
+            ": not allowed; write lr.base=interval(",
+        ),
+        (
+            "+hydra.sweeper.params={lr.base:'interval(1e-3,1e-2)'}",
+            ": not allowed; write lr.base=interval(",
+        ),
+        ("lr.base=interval(1e-2,1e-3)", ": must begin below its end; write interval(0.001,0.01)"),
+        ("lr.base=tag(log,interval(0,1e-3))", ": must begin above 0 on a logarithmic scale"),
+        ("lr.base=tag(log,interval(-1,1e-3))", ": must begin above 0 on a logarithmic scale"),
+        ("lr.base=interval(0,inf)", ": must have finite ends"),
+        ("lr.base=interval(nan,1.0)", ": must have finite ends"),
+    ],
+)
+def test_a_search_that_cannot_draw_a_trial_is_one_line_that_names_the_key(
+    shell: Callable, trained: list[dict], asked: str, said: str
+) -> None:
+    answer = shell("-m", "hydra/sweeper=optuna", asked, "stem=conv,patchify", "profile=smoke")
+    assert (answer.status, trained) == (2, [])
+    assert answer.err.startswith(f"error: {asked.lstrip('+')}{said}")
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("optuna")
+@pytest.mark.parametrize(
+    "allowed",
+    ["hydra.sweeper.n_trials=1", "hydra.sweeper.n_jobs=2", "hydra.sweeper.max_failure_rate=0.5",
+     "lr.base=interval(1e-3,1e-3)", "lr.base=tag(log,interval(1e-4,1e-2))",
+     "lr.base=interval(-1,2)", "hydra.sweeper.sampler.seed=1"],
+)  # fmt: skip
+def test_settings_of_a_search_that_mean_something_reach_hydra(allowed: str) -> None:
+    asked = read_arguments(["-m", "hydra/sweeper=optuna", allowed])
+    assert allowed in ready_for_hydra(asked, CONF_DIR)
+
+
+def test_settings_of_other_sweepers_are_left_alone() -> None:
+    asked = read_arguments(["-m", "+hydra.sweeper.params.seed='0,1'"])
+    assert ready_for_hydra(asked, CONF_DIR) == ["+hydra.sweeper.params.seed='0,1'", "-m"]
+
+
 def test_optuna_that_cannot_be_imported_is_one_line_with_the_reason(
     shell: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,14 @@ def when_training(cluster: Cluster) -> str:
     return cluster.job()
 
 
+def when_starting(cluster: Cluster, after_s: float = 1.0) -> str:
+    """Return the job of the run so long after submitit's first line; it then imports torch."""
+    logs = jobs_folder(cluster.files())
+    until(lambda: any("Loading pickle" in path.read_text() for path in logs.glob("*/*_0_log.out")))
+    time.sleep(after_s)
+    return cluster.job()
+
+
 def start_again_at_once(job: str) -> None:
     """Spare a job that was queued again the two minutes that SLURM lets it wait."""
     until(lambda: ask("squeue", "-h", "-j", job, "-t", "PD", "-o", "%i").strip())
@@ -298,9 +306,44 @@ def test_both_tasks_of_a_job_leave_at_its_time_limit_and_go_on(tmp_path: Path) -
 
     assert cluster.sweep("slurm.tasks_per_node=2", meanwhile=time_is_up) == 0, cluster.said
     assert read_result(cluster.folder()).provenance["processes"] == 2
-    for rank in (0, 1):
-        assert "stopped at step" in (cluster.folder() / f"rank{rank}.log").read_text()
-    assert "resuming at step" in (cluster.folder() / "rank0.log").read_text()
+    first, second = ((cluster.folder() / f"rank{rank}.log").read_text() for rank in (0, 1))
+    assert "stopped at step" in first, "the first task says it for both"
+    assert "resuming at step" in first
+    assert "resuming at step" in second
+
+
+@pytest.mark.parametrize(("tasks", "after_s"), [(1, 0.0), (1, 1.0), (2, 1.0)])
+def test_a_job_whose_time_is_up_while_it_starts_is_queued_again(
+    tmp_path: Path, tasks: int, after_s: float
+) -> None:
+    cluster = Cluster(tmp_path, ["stem=conv", "batch.group=32"])
+    restarted = []
+
+    def time_is_up(cluster: Cluster) -> None:
+        restarted.append(when_starting(cluster, after_s))
+        ask("scancel", "--signal=USR2", restarted[0])
+        start_again_at_once(restarted[0])
+
+    assert cluster.sweep(f"slurm.tasks_per_node={tasks}", meanwhile=time_is_up) == 0, cluster.said
+    assert restarted == [cluster.job()]
+    assert "Restarts=1" in ask("scontrol", "show", "job", restarted[0], "-o")
+    assert read_result(cluster.folder()).provenance["processes"] == tasks
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_a_job_that_may_not_be_queued_again_leaves_while_it_starts_and_is_no_failure(
+    tmp_path: Path, tasks: int
+) -> None:
+    cluster = Cluster(tmp_path, ["stem=conv", "batch.group=32"])
+    cluster.more, option = ["launch.requeue=false"], f"slurm.tasks_per_node={tasks}"
+
+    def time_is_up(cluster: Cluster) -> None:
+        ask("scancel", "--signal=USR2", when_starting(cluster))
+
+    assert cluster.sweep(option, meanwhile=time_is_up) == 1
+    assert cluster.status() == [Status.MISSING], read_error(cluster.folder())
+    assert any("run the same command again to continue" in line for line in cluster.said)
+    assert cluster.sweep(option) == 0, cluster.said
 
 
 def test_a_run_that_may_not_be_queued_again_saves_and_is_no_failure(

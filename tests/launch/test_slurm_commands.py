@@ -22,6 +22,7 @@ from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import ConfigError, RunError
 from scaledrelu.launch import queue, sent, slurm, slurm_options
 from scaledrelu.launch.executor import Event, Files, Job, What
+from scaledrelu.launch.jobs import jobs_of
 from scaledrelu.launch.queue import JobEnd, comment_of, ending_of, queued_jobs, read_job
 from scaledrelu.launch.slurm import SlurmExecutor
 from scaledrelu.launch.slurm_options import check_slurm, options_of
@@ -37,6 +38,8 @@ from scaledrelu.runs.ending import EXIT_BUSY
 from scaledrelu.runs.lock import claim, only_writer
 from scaledrelu.runs.record import read_error, run_directory, write_result
 from scaledrelu.runs.result import Outcome, Result
+from scaledrelu.tables.planner import plan_tables
+from scaledrelu.tables.settings import load_settings
 
 A, B = "deit-aaaaaaaaaaaa", "deit-bbbbbbbbbbbb"
 
@@ -131,6 +134,34 @@ def test_a_queued_job_is_adopted_and_never_submitted_twice(commands, submitit):
     events = executor_in(folder).submit([job_of(A), job_of(B, after=(A,))])
     assert submitit == [(B, ["7"])], "it waits for the adopted job; another folder has own jobs"
     assert events[0] == Event(A, What.ADOPTED, "job 7")
+
+
+def test_jobs_that_are_queued_already_count_among_n_jobs_whatever_their_place_in_the_plan(
+    commands, submitit
+):
+    folder = commands()
+    plan = [f"deit-{letter * 12}" for letter in "abcdef"]
+    new, queued = [job_of(name) for name in plan[:4]], [job_of(name) for name in plan[4:]]
+    lines = ""
+    for job, job_id in zip(queued, ("4", "3"), strict=True):
+        handed(folder / "results", job, job_id)
+        lines = shown(folder, job.name, job_id=job_id, others=lines) + "; "
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{lines}\n")
+    events = executor_in(folder, n_jobs=2).submit([*new, *queued])
+    assert submitit == [(plan[0], ["3"]), (plan[1], ["4"]), (plan[2], ["7"]), (plan[3], ["8"])]
+    assert [event.what for event in events] == [What.ADOPTED] * 2 + [What.QUEUED] * 4
+
+
+def test_a_job_that_is_leaving_or_has_nothing_to_do_does_not_count_among_n_jobs(commands, submitit):
+    folder = commands()
+    jobs = [job_of(A), job_of(B), job_of("deit-cccccccccccc")]
+    handed(folder / "results", jobs[1], "3")
+    leaving = shown(folder, B, job_id="3", state="COMPLETING")
+    lines = shown(folder, jobs[2].name, job_id="4", others=f"{leaving}; ")
+    (folder / "bin" / "squeue").write_text(f"#!/bin/sh\n{lines}\n")
+    executor_in(folder, n_jobs=1).submit(jobs)
+    assert submitit == [(A, []), (B, ["7"]), (jobs[2].name, ["8"])]
+    assert "scancel 4\n" in (folder / "calls").read_text()
 
 
 @pytest.mark.parametrize("name", [A, "deit3-aaaaaaaaaaaa", "mini_market-aaaaaaaaaaaa"])
@@ -247,7 +278,7 @@ SAID = (
 )
 def test_what_sbatch_says_is_a_refusal_and_a_bug_is_none(monkeypatch, tmp_path, error, kind, line):
     class Refuses:
-        def __init__(self, folder, cluster):
+        def __init__(self, folder, cluster, slurm_python):
             pass
 
         def update_parameters(self, **named):
@@ -345,12 +376,42 @@ def test_artifacts_have_resources_of_their_own():
         ({"artifacts": 1}, r"write slurm\.artifacts\.<option>"),
         ({"nodes": "two"}, r"slurm\.nodes=two: write a whole number from 1 on"),
         ({"tasks_per_node": 0}, r"slurm\.tasks_per_node=0: write a whole number from 1 on"),
+        (
+            {"timeout_min": 1},
+            r"^slurm\.timeout_min=1: a job would be told at once that its time is "
+            r"up, slurm\.signal_delay_s=120 seconds before; set "
+            r"slurm\.timeout_min=3 or more, or slurm\.signal_delay_s=30 or less$",
+        ),
+        ({"timeout_min": 2}, r"slurm\.timeout_min=2: .* set slurm\.timeout_min=3 or more"),
+        ({"signal_delay_s": 3600}, r"slurm\.timeout_min=60: .* set slurm\.timeout_min=61 or more"),
+        (
+            {"artifacts": {"timeout_min": 2}},
+            r"^slurm\.artifacts\.timeout_min=2: .* "
+            r"slurm\.artifacts\.signal_delay_s=120 .* "
+            r"slurm\.artifacts\.timeout_min=3 or more",
+        ),
+        (
+            {"signal_delay_s": 600, "artifacts": {"timeout_min": 10}},
+            r"^slurm\.artifacts\.timeout_min=10: .*=600 seconds",
+        ),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(options, message):
     with pytest.raises(ConfigError, match=message) as caught:
         check_slurm(options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout_min": 3},
+        {"timeout_min": 1, "signal_delay_s": 30},
+        {"timeout_min": 10, "signal_delay_s": 300, "artifacts": {"timeout_min": 6}},
+    ],
+)
+def test_a_time_limit_that_leaves_time_to_train_is_allowed(options):
+    slurm_options.check_options(options)
 
 
 def test_no_slurm_here_is_one_line(monkeypatch):
@@ -505,6 +566,84 @@ def test_a_failed_run_leaves_its_job_with_its_own_status(tmp_path, monkeypatch, 
 def test_only_the_first_task_says_that_a_run_left(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "1")
     ClusterWork(Files(tmp_path), A, partial(int, 75), ())()  # or it would end the first one
+
+
+WHILE_IT_STARTS = """
+import os, signal, sys
+from pathlib import Path
+from scaledrelu.launch.executor import Files
+from scaledrelu.launch.submission import ClusterWork
+from scaledrelu.runs.record import write_result
+from scaledrelu.runs.result import Outcome, Result
+
+results, name, requeue, done = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
+files = Files(results)
+
+def start():
+    if done:
+        write_result(files.folder(name), Result(name, Outcome.OK, {}), {})
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getpid(), number)
+    return 0
+
+def of_submitit(number, frame):
+    raise RuntimeError("Job not requeued because: timed-out and not checkpointable.")
+
+signal.signal(signal.SIGUSR2, of_submitit)
+ClusterWork(files, name, start, (), bool(requeue))()
+os.kill(os.getpid(), signal.SIGUSR2)  # what is over is left alone
+print("worked")
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "requeue", "done", "status", "asked"),
+    [
+        ("0", True, False, 75, "scontrol requeue 12\n"),
+        ("0", False, False, 75, "scancel 12\n"),
+        ("1", True, False, 0, None),  # the first one says it for all
+        ("0", True, True, 0, None),
+    ],
+)
+def test_a_job_whose_time_is_up_while_it_starts_leaves_and_may_be_queued_again(
+    commands, monkeypatch, task, requeue, done, status, asked
+):
+    folder = commands()
+    monkeypatch.setenv("SLURM_PROCID", task)
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    arguments = [str(folder / "results"), A, str(int(requeue)), str(int(done))]
+    left = subprocess.run([sys.executable, "-c", WHILE_IT_STARTS, *arguments], capture_output=True,
+                          text=True, cwd=Path(CONF_DIR).parent)  # fmt: skip
+    assert left.returncode == status, left.stderr
+    assert left.stdout == ("worked\n" if status == 0 else "")
+    calls = folder / "calls"
+    assert (calls.read_text() if calls.exists() else None) == asked
+
+
+def test_a_time_limit_that_is_announced_while_python_starts_waits_for_a_handler():
+    code = (
+        "import os, signal\n"
+        "from scaledrelu.runs.process import release_signals\n"
+        "os.kill(os.getpid(), signal.SIGUSR2)\n"
+        "signal.signal(signal.SIGUSR2, lambda *_: print('told'))\n"
+        "print('ready')\n"
+        "release_signals()\n"
+    )
+    command = [*process.holding_signals(sys.executable), "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(CONF_DIR).parent)
+    assert done.stdout.split() == ["ready", "told"], done.stderr
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_a_job_knows_whether_its_run_may_be_queued_again(tmp_path, requeue):
+    settings = load_settings(
+        ["tables=[table1]", "profile=smoke", f"results={tmp_path}",
+         f"overrides=[launch.requeue={requeue}]"], script="sweep",
+    )  # fmt: skip
+    plan = plan_tables(settings)
+    jobs = jobs_of(plan, list(plan.runs.values()), len)
+    assert {job.requeue for job in jobs} == {requeue}
 
 
 def test_launching_on_slurm_changes_no_run(monkeypatch):

@@ -225,3 +225,34 @@ def test_a_killed_process_is_told_from_those_that_were_sent_away(codes, rank) ->
 def test_every_step_that_an_error_can_name_is_a_function() -> None:
     source = "".join(path.read_text() for path in blame.PACKAGE.rglob("*.py"))
     assert [name for name in blame.DOING if f"def {name}(" not in source] == []
+
+
+@pytest.mark.parametrize(
+    "launched",
+    [
+        {"SLURM_PROCID": "0"},
+        {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "0"},
+        {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+    ],
+)
+def test_a_torch_that_cannot_be_imported_is_the_reason_and_not_that_it_was_tried_twice(
+    tmp_path: Path, launched: dict[str, str]
+) -> None:
+    broken = tmp_path / "broken" / "torch.py"
+    broken.parent.mkdir()
+    broken.write_text(
+        "import os\n"
+        "again, os.environ['TRIED'] = os.environ.get('TRIED'), 'yes'\n"
+        "raise ImportError('can only be initialized once' if again else 'libcudart.so is missing')"
+    )
+    path = os.pathsep.join([str(broken.parent), str(TRAIN.parents[1])])
+    command = [sys.executable, str(TRAIN), "profile=smoke", f"paths.results={tmp_path}"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **launched, "PYTHONPATH": path}
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    (folder,) = (tmp_path / "runs").glob("deit-*")
+    reason = read_error(folder)
+    assert "ImportError: libcudart.so is missing" in reason
+    assert reason.startswith("process 0 of 2 failed: ") is (len(launched) > 1)
