@@ -72,7 +72,7 @@ def _table_remarks(name: str, conf_dir: Path) -> list[str]:
     """Return the remarks of a table file, each with the rows that it is about."""
     path = planned_file(name, conf_dir)
     text = path.read_text()
-    places = list(_places(yaml.compose(text)))
+    places = list(_places(yaml.compose(text, Loader=FAST)))
     remarks = []
     for number, line in enumerate(text.splitlines()):
         if match := REMARK.search(line):
@@ -132,7 +132,7 @@ def _files(choices: Mapping[str, str], conf_dir: Path) -> Iterator[Path]:
 @lru_cache
 def _with_bases(path: Path, conf_dir: Path) -> tuple[Path, ...]:
     """Return a file and the files that its defaults list builds on."""
-    defaults = (yaml.safe_load(path.read_text()) or {}).get("defaults", [])
+    defaults = (yaml.load(path.read_text(), Loader=FAST) or {}).get("defaults", [])
     files = [path]
     for entry in defaults:
         if isinstance(entry, str) and entry != "_self_":
