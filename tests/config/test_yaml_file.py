@@ -12,6 +12,7 @@ from scaledrelu.config.artifacts import data_artifact
 from scaledrelu.config.compose import check_method, compose_unpinned
 from scaledrelu.config.milestones import load_milestones
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.config.yaml_file import read_yaml
 from scaledrelu.errors import ConfigError, ScaledReluError, TableError
 from scaledrelu.tables.spec import load_table
 
@@ -82,3 +83,12 @@ def test_a_file_that_is_no_yaml_is_named_with_the_line(file):
     path.write_text("# half written\nsource: x\ncolumns: {\n")
     place = path.relative_to(path.parents[1])
     assert f"{place}, line 4: not valid YAML (expected the node content, but" in refused(file)
+
+
+def test_what_a_reader_does_with_a_content_changes_no_later_reading(tmp_path: Path) -> None:
+    path = tmp_path / "table.yaml"
+    path.write_text("rows: [{run: [stem=conv]}]\n")
+    read_yaml(path, "it")["rows"][0]["run"].append("lr.base=1")
+    assert read_yaml(path, "it") == {"rows": [{"run": ["stem=conv"]}]}
+    path.write_text("rows: []\n")
+    assert read_yaml(path, "it") == {"rows": []}
