@@ -81,8 +81,9 @@ class StemConfig(Group):
         if not self.strides:
             return
         kernels = list(self.kernels)
+        ends_in_a_projection = len(self.strides) == len(kernels) + 1 and self.strides[-1] > 1
         require(
-            len(self.strides) != len(kernels) + 1,
+            not ends_in_a_projection,
             f"stem.strides={typed(self.strides)}: one more than stem.kernels={typed(kernels)}; "
             "write it without the projection's stride, which is the patch size over the product "
             f"of the others: {without_projection(self.strides)}",

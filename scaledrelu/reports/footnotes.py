@@ -132,7 +132,7 @@ def _files(choices: Mapping[str, str], conf_dir: Path) -> Iterator[Path]:
 @lru_cache
 def _with_bases(path: Path, conf_dir: Path) -> tuple[Path, ...]:
     """Return a file and the files that its defaults list builds on."""
-    defaults = (yaml.load(path.read_text(), Loader=FAST) or {}).get("defaults", [])
+    defaults = (yaml.safe_load(path.read_text()) or {}).get("defaults", [])
     files = [path]
     for entry in defaults:
         if isinstance(entry, str) and entry != "_self_":

@@ -267,7 +267,8 @@ def test_opening_image_files_imports_neither_torch_nor_timm(image_folder):
 
 @pytest.mark.parametrize("option", GROUPS["data"])
 def test_every_option_names_an_opener_that_takes_its_fields(option):
-    fields = dict(composed(f"data={option}", "profile=paper", "launch=local").data.build)
+    people = ["recipe=reid"] if option in ("market1501", "msmt17") else []
+    fields = dict(composed(f"data={option}", "profile=paper", "launch=local", *people).data.build)
     opener = locate(fields.pop("_target_"))
     from_the_run = ("root", "image_size", "in_memory", "on_bad_image")
     inspect.signature(opener).bind(**fields, **dict.fromkeys(from_the_run))

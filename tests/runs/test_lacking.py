@@ -239,7 +239,7 @@ def test_digits_stand_in_for_imagenet_where_the_refusal_of_a_root_says_so(profil
     [
         (
             ["data.fraction=0.001"],
-            "at most 11 training images: one update needs 1 groups x 64 = 64; set batch.total=128 "
+            "at most 11 training images: one update needs 1 group x 64 = 64; set batch.total=128 "
             "batch.group=8, or raise data.fraction, or use more images",
         ),
         (

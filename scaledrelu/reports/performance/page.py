@@ -217,7 +217,8 @@ def _printed(plan: Plan, records: Records) -> list[str]:
         "it trained to its end. A run that never leaves chance can be stopped earlier, at a point "
         "set by warm-up, `divergence.judge_at` and `divergence.patience`. If each of these runs "
         f"were stopped there, ours would take {early:,.0f} GPU-hours less. The official scripts "
-        "would also take less, because they exit at a loss that is not finite.",
+        "of DeiT and DINO would also take less, because they exit at a loss that is not finite; "
+        "those of VOLO and re-identification go on.",
         f"{len(second)} of the runs fine-tune the released DINO weights (Tables 6 and 7). The "
         "paper does not say for how many epochs. We assume as many as from scratch, which takes "
         f"ours {sum(hours[name] for name in second):,.0f} GPU-hours.",
