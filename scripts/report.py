@@ -1,10 +1,10 @@
-"""Write tables and page from finished runs, with all tables also Figure 1, claims; train nothing.
+"""Write tables and the page from finished runs (with all tables Figure 1 and claims, too).
 
 python scripts/report.py tables=[table1] profile=mini
 python scripts/report.py profile=mini seeds=0,1,2 publish=true
 
-Without seeds=, tables show seed 0, and claims rest on all seeds of each table. The page is
-<results>/<profile>/report.html. It shows curves and stability maps if they lie beside it:
+Trains nothing. Without seeds=, tables show seed 0, and claims rest on all seeds of each table. The
+page is <results>/<profile>/report.html. It shows curves and stability maps if they lie beside it:
 make curves and scripts/stability.py draw them (docs/reports.md).
 """
 

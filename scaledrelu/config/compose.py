@@ -149,11 +149,12 @@ def from_values(values: dict[str, Any], *, conf_dir: Path, will_run: bool = True
         raise ConfigError(f"{error}{_or_base(error.keys, conf_dir)}") from error
     if will_run:
         check_targets(values, trust=config.trust)
-        check_combination(config)
     check_method(config, conf_dir)
     config.data.refuse_root_without_effect()
     config.data.refuse_build_without_effect()
     config.stem.refuse_layers_without_effect()
+    if will_run:
+        check_combination(config)
     return config
 
 

@@ -85,8 +85,8 @@ class DataConfig(Group):
         for key, value in self.build.items():
             require(
                 value is None or key == TARGET,
-                f"data.build.{key}={typed(value)}: has no effect, since {self.name} stands in for "
-                f"the data set {MARKET_LAYOUT}; leave it out, or choose profile=paper",
+                f"data.build.{key}={typed(value)}: has no effect, since {self.name} is generated, "
+                f"{MARKET_LAYOUT}; leave it out, or choose profile=paper",
             )
 
     @property

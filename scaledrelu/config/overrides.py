@@ -18,6 +18,7 @@ from scaledrelu.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+FEW = 3  # keys that a hint names at most
 # Groups whose names read like quantities: the hint says where the number goes.
 NUMBER_KEYS = {"lr": ("lr.base", "the rate"), "warmup": ("warmup.epochs", "its length")}
 FREE_GROUPS = {"hydra"}
@@ -281,7 +282,7 @@ def _elsewhere(name: str, owner: type) -> str:
     keys = [key for key in _keys(RunConfig) if key.split(".")[-1] == name]
     if name in NUMBER_KEYS:
         keys = [NUMBER_KEYS[name][0]]
-    return f"; did you mean {' or '.join(map(repr, keys))}?" if keys else ""
+    return f"; did you mean {' or '.join(map(repr, keys))}?" if 0 < len(keys) <= FEW else ""
 
 
 def _keys(group: type[Group]) -> Iterator[str]:

@@ -132,7 +132,7 @@ def _check_interval(override: Override) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ConfigError(f"{line}: must have finite ends")
     if low > high:
-        raise ConfigError(f"{line}: must begin below its end; write interval({high},{low})")
+        raise ConfigError(f"{line}: must begin below its end; swap {low} and {high}")
     if "log" in interval.tags and low <= 0:
         raise ConfigError(f"{line}: must begin above 0 on a logarithmic scale")
 

@@ -96,9 +96,10 @@ class SlotsLauncher(Launcher):
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         composed = [self._compose(overrides) for overrides in job_overrides]
+        are_some_trained = any(job.config is not None for job in composed)
         for number, job in enumerate(composed, initial_job_idx):
             log.info("#%d : %s", number, " ".join(job.overrides))
-            if job.config is None:
+            if job.config is None and are_some_trained:  # else the end alone says it
                 log.warning("#%d %s: %s", number, Ended.REFUSED, job.refused)
         reports = self._run([job for job in composed if job.config is not None])
         folder, returns = Path(self._config.hydra.sweep.dir), []

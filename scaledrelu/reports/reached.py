@@ -64,6 +64,7 @@ class Reached:
         """Ours minus the paper's; only on the paper's data and over the paper's length."""
         config = self.cell.composed.config
         same = self.cell.on_papers_data and config.profile.epoch_scale == 1
+        same = same and not self.why_not
         return self.size.mean - self.milestone.paper if same and self.size else None
 
     @property

@@ -50,6 +50,7 @@ from scaledrelu.runs.ending import (
     JobReport,
     exit_status,
 )
+from scaledrelu.runs.lacking import lacking_here
 from scaledrelu.runs.multirun import (
     MultirunFolder,
     has_endings,
@@ -151,7 +152,7 @@ class Command:
     def _train(self, config: RunConfig) -> JobReport:
         if any(report.ended is Ended.INTERRUPTED for report in self.reports):
             return JobReport(run_id(config), Ended.INTERRUPTED, "not started")
-        if all(not report.run_id for report in self.reports):  # wrong input, and this is none
+        if self._untold and not lacking_here(config):  # others were refused, this one trains
             self._tell()
         return run_job(config)
 
@@ -211,7 +212,8 @@ class Command:
 
     def _conclude_search(self, error: Exception) -> int:
         """Say how the trials ended, and what Optuna complained of beside that."""
-        if not read_endings(MultirunFolder.path):  # it has begun no trial
+        if MultirunFolder.path is not None and not read_endings(MultirunFolder.path):
+            # It has begun no trial.
             MultirunFolder.give_back()
             raise ConfigError(f"Optuna stopped: {complaint(error)}") from error
         status = self._conclude()

@@ -1,9 +1,9 @@
 """What a run needs and this machine lacks, found before a process is started for it.
 
 Only what a first look shows: folders and files that are not there, a damaged pack, class folders of
-one split alone or without images enough for one update, a precision that the device does not have,
-a run to start from that has no weights for this one.
-Lists no more images of a folder than that takes, imports no torch.
+one split alone, too few images for one update, a precision that the device does not have, a run to
+start from that has no weights for this one. Lists no more images of a folder than that takes,
+imports no torch.
 """
 
 from __future__ import annotations
@@ -36,11 +36,14 @@ def lacking_device(config: RunConfig) -> list[str]:
 
 
 def lacking_files(config: RunConfig, *, made: bool, known: dict[str, str | None]) -> list[str]:
-    """Return a line for each of images, weights and label maps that is not on this machine.
+    """Return a line for each of images, weights and label maps that a run cannot be trained with.
+
+    They are not on this machine, or too few, or of another network.
 
     Args:
         config: the run's configuration.
-        made: whether what a plan makes before the run (``made``) has to be there already.
+        made: whether what a plan makes before the run has to be there already: generated images,
+            label maps, and the run that it starts from.
         known: what was found so far, by the data and the groups of an update; filled in, so that a
             plan of many runs looks at the same images once.
     """

@@ -154,7 +154,7 @@ def reasons_of(endings: Sequence[Ending]) -> list[str]:
     """
     asked: dict[str, list[str]] = {}
     for ending, words in zip(endings, varying(endings), strict=True):
-        asked.setdefault(ending.reason, []).append(words)
+        asked.setdefault(ending.reason, []).append(words or "no more than all others")
     return [f"{reason}{_whose(words, len(endings))}" for reason, words in asked.items()]
 
 

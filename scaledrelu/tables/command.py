@@ -34,21 +34,66 @@ def sweep_command(
         overrides: those of every run.
         results: results folder.
     """
-    chosen = seeds_text(seeds)
+    settings = {"profile": profile, "seeds": seeds, "overrides": overrides, "results": results}
+    if MADE_BY_MAKE.fullmatch(table):
+        return make_command(table, **settings)
+    return script_command("sweep", table, **settings)
+
+
+def make_command(
+    target: str,
+    *,
+    profile: str,
+    seeds: Sequence[int] | None,
+    overrides: Sequence[str],
+    results: Path,
+) -> str:
+    """Return the command of a target of make.
+
+    Args:
+        target: its name.
+        profile: name of the profile.
+        seeds: numbers of seeds; None for each table's own.
+        overrides: those of every run.
+        results: results folder.
+    """
+    arguments = _arguments(overrides, results)
+    behind = f" ARGS={_word(arguments.replace('$', '$$'))}" if arguments else ""
+    return f"make {target} PROFILE={profile} SEEDS={_seeds(seeds)}{behind}"
+
+
+def script_command(
+    script: str,
+    table: str,
+    *,
+    profile: str,
+    seeds: Sequence[int] | None,
+    overrides: Sequence[str],
+    results: Path,
+) -> str:
+    """Return the command of a script about one table.
+
+    Args:
+        script: its name, without ``.py``.
+        table: name of the table.
+        profile: name of the profile.
+        seeds: numbers of seeds; None for the table's own.
+        overrides: those of every run.
+        results: results folder.
+    """
+    start = f"python scripts/{script}.py tables=[{table}] profile={profile} seeds={_seeds(seeds)}"
+    return f"{start} {_arguments(overrides, results)}".rstrip()
+
+
+def _seeds(seeds: Sequence[int] | None) -> str:
+    return "table" if seeds is None else ",".join(map(str, seeds))
+
+
+def _arguments(overrides: Sequence[str], results: Path) -> str:
     words = [f"overrides=[{','.join(map(_item, overrides))}]"] if overrides else []
     if results != RESULTS:
         words.append(f"results={results}")
-    arguments = " ".join(map(_word, words))
-    if MADE_BY_MAKE.fullmatch(table):
-        behind = f" ARGS={_word(arguments.replace('$', '$$'))}" if arguments else ""
-        return f"make {table} PROFILE={profile} SEEDS={chosen}{behind}"
-    start = f"python scripts/sweep.py tables=[{table}] profile={profile} seeds={chosen}"
-    return f"{start} {arguments}".rstrip()
-
-
-def seeds_text(seeds: Sequence[int] | None) -> str:
-    """Return seeds as commands take them: ``0,1,2``, or ``table`` for None."""
-    return "table" if seeds is None else ",".join(map(str, seeds))
+    return " ".join(map(_word, words))
 
 
 def _item(override: str) -> str:

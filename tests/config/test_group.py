@@ -120,7 +120,7 @@ WRONG = [
     ("recipe=reid batch.instances=5", "must be a multiple of batch.instances=5"),
     (
         "recipe=reid data=msmt17 data.build.version=v3",
-        "data.build.version=v3: has no effect, since mini_msmt stands in for the data set in the "
+        "data.build.version=v3: has no effect, since mini_msmt is generated, in the "
         "layout of Market-1501; leave it out, or choose profile=paper",
     ),
     ("recipe=reid data=msmt17 profile=small data.build.with_val=false", "with_val=false: has no e"),

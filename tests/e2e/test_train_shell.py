@@ -524,7 +524,7 @@ NOT_THERE = ": not allowed; write lr.base=interval("
             "+hydra.sweeper.params={lr.base:'interval(1e-3,1e-2)'}",
             ": not allowed; write lr.base=interval(",
         ),
-        ("lr.base=interval(1e-2,1e-3)", ": must begin below its end; write interval(0.001,0.01)"),
+        ("lr.base=interval(1e-2,1e-3)", ": must begin below its end; swap 0.01 and 0.001"),
         ("lr.base=tag(log,interval(0,1e-3))", ": must begin above 0 on a logarithmic scale"),
         ("lr.base=tag(log,interval(-1,1e-3))", ": must begin above 0 on a logarithmic scale"),
         ("lr.base=interval(0,inf)", ": must have finite ends"),

@@ -9,7 +9,9 @@ import csv
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from scaledrelu.reports.command import shown_overrides
 from scaledrelu.reports.figure1.page import SEEDS
 from scaledrelu.reports.page.html import Html, section, tag
 from scaledrelu.reports.page.links import Links
@@ -19,21 +21,15 @@ from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.reports.report_files import CURVES, MILESTONES
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import title_of
-from scaledrelu.tables.command import seeds_text
+from scaledrelu.tables.command import RESULTS, make_command, script_command
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.grids import FOLDER as STABILITY
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.text import plural
 
-MADE_BY_MAKE = "stems"  # the grid of `make stability`
 GONE = tag("p", "Shows runs whose records are gone.", class_="warning")
-FOLDED = (
-    SEEDS,
-    RECIPE,
-    "Its runs",
-    "Notes",
-    "Runs",
-)  # sections that open when their title is clicked
+# Sections that open when their title is clicked.
+FOLDED = (SEEDS, RECIPE, "Its runs", "Notes", "Runs")
 
 
 def figure_section(plan: Plan, links: Links) -> Html:
@@ -109,15 +105,22 @@ def not_made(what: str, command: str) -> Html:
 
 
 def _make(plan: Plan, target: str) -> str:
-    """Return a command with the page's profile and seeds: by itself it may take others."""
-    return f"make {target} PROFILE={plan.profile} SEEDS={seeds_text(plan.seeds)}"
+    """Return a command with the page's settings: by itself it may take others."""
+    return make_command(target, **_settings(plan))
 
 
 def _map_command(plan: Plan, name: str) -> str:
-    if name == MADE_BY_MAKE:
-        return _make(plan, STABILITY)
-    seeds = seeds_text(plan.seeds)
-    return f"python scripts/stability.py tables=[{name}] profile={plan.profile} seeds={seeds}"
+    """Return the command that draws a map again, which ``make stability`` would train first."""
+    return script_command("stability", name, **_settings(plan))
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    return {
+        "profile": plan.profile,
+        "seeds": plan.seeds,
+        "overrides": shown_overrides(plan.overrides),
+        "results": RESULTS if plan.results.is_absolute() else plan.results,  # no path of a machine
+    }
 
 
 def _remark(shown: Collection[str], runs: Iterable[PlannedRun], command: str) -> Html | None:
