@@ -622,6 +622,15 @@ def test_what_was_refused_first_is_said_before_the_first_run_trains(shell: Calla
     assert (said.status, said.err) == (1, "")
 
 
+def test_what_its_images_refuse_is_said_before_the_next_run_trains(real_shell: Callable) -> None:
+    said = real_shell("-m", "data.fraction=0.001,0.1", "profile=smoke")
+    lines = said.out.splitlines()
+    (reason,) = (at for at, line in enumerate(lines) if "[WARNING] - refused: at most 11 " in line)
+    trained = next(at for at, line in enumerate(lines) if "step 2/4" in line)
+    assert reason < trained
+    assert (said.status, said.err) == (1, "")
+
+
 def test_optuna_that_is_not_installed_is_one_line(
     shell: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
