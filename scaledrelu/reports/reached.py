@@ -112,13 +112,13 @@ def why_not_compared(epoch: int, config: RunConfig) -> str:
         epoch: finished epochs of the paper's schedule.
         config: the run's configuration.
     """
-    profile, every, last = config.profile, config.evaluation.every_epochs, config.run_epochs
+    profile, every = config.profile, config.evaluation.every_epochs
     ours = epoch * profile.epoch_scale
     if ours < every / 2:
         return (
             f"epoch {epoch} of the paper is epoch {ours:.2g} here, and no evaluation lies near it"
         )
-    read = nearest_evaluation(ours, (*range(every, last, every), last))
+    read = epoch_of_run(epoch, config)
     warmup = config.warmup.length(profile.warmup_scale) * profile.epoch_scale
     if read > warmup or epoch <= config.warmup.length(1):
         return ""
@@ -139,10 +139,12 @@ def nearest_evaluation(epochs: float, made: Iterable[float]) -> float:
 
 
 def epoch_of_run(epoch: int, config: RunConfig) -> int:
-    """Return the finished epochs of a run that stand for those of the paper; at least 1.
+    """Return the evaluation of a run that is nearest to an epoch of the paper, in finished epochs.
 
     Args:
         epoch: finished epochs of the paper's schedule.
         config: the run's configuration.
     """
-    return min(max(1, round(epoch * config.profile.epoch_scale)), config.run_epochs)
+    every, last = config.evaluation.every_epochs, config.run_epochs
+    made = (*range(every, last, every), last)
+    return int(nearest_evaluation(epoch * config.profile.epoch_scale, made))

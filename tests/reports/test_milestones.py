@@ -177,3 +177,5 @@ def test_a_shorter_run_is_read_at_the_nearest_share_of_its_schedule() -> None:
     config = composed("profile=mini")  # 300 epochs become 16
     assert [epoch_of_run(epoch, config) for epoch in (5, 20, 50, 300)] == [1, 1, 3, 16]
     assert epoch_of_run(400, config) == 16
+    sparse = composed("profile=mini", "evaluation.every_epochs=4")
+    assert [epoch_of_run(epoch, sparse) for epoch in (50, 150, 300)] == [4, 8, 16]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scaledrelu.errors import TableError
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
-from scaledrelu.reports.claims.findings import CellName, Judged, Part, Said
+from scaledrelu.reports.claims.findings import OF_RUNS, CellName, Judged, Part, Said
 from scaledrelu.reports.claims.per_image import McNemar
 from scaledrelu.reports.claims.spec import Relation
 from scaledrelu.text import csv_of
@@ -127,11 +127,12 @@ def _of_part(part: Part) -> dict[str, object]:
 
 def _of_side(said: Said) -> dict[str, object]:
     found = said.interval or Interval(math.nan, None, None)
+    digits = said.digits + (2 if said.unit == OF_RUNS else 0)  # a share, printed in percent
     return {
         "verdict": said.verdict,
-        "effect": _number(said.interval and found.size, said.digits),
-        "low": _number(found.low, said.digits),
-        "high": _number(found.high, said.digits),
+        "effect": _number(said.interval and found.size, digits),
+        "low": _number(found.low, digits),
+        "high": _number(found.high, digits),
         "seeds": said.seeds or "",
         "images": said.images or "",
         "counts": " ".join(_counted(said.counts)),
