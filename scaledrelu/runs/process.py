@@ -97,7 +97,8 @@ def stop_on_signal() -> Iterator[StopRequest]:
 def pass_on_signals() -> Iterator[StopRequest]:
     """Let the parent of several workers pass the first signal on as SIGTERM and wait for them.
 
-    A second SIGINT kills the workers and interrupts, and so does any signal where there is none.
+    A second SIGINT kills the workers and interrupts; so does a first signal where there is no
+    worker. A second signal of another kind changes nothing, also if the workers are gone by then.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -111,7 +112,7 @@ def pass_on_signals() -> Iterator[StopRequest]:
         workers = set(multiprocessing.active_children()) - others
         is_second = bool(request.signals)
         request.signals.append(number)
-        if not workers or (is_second and number == signal.SIGINT):
+        if number == signal.SIGINT if is_second else not workers:
             for worker in workers:
                 worker.kill()
             raise KeyboardInterrupt

@@ -707,8 +707,9 @@ def test_signals_of_slurm_ask_a_run_to_leave(number, up):
         assert request.time_is_up is up
 
 
+@pytest.mark.parametrize("gone", ["", "    worker.join(30)\n"], ids=["", "worker gone between"])
 @pytest.mark.parametrize(("number", "up"), [("SIGINT", False), ("SIGUSR2", True)])
-def test_the_parent_of_several_workers_passes_the_first_signal_on_as_sigterm(number, up):
+def test_the_parent_of_several_workers_passes_the_first_signal_on_as_sigterm(number, up, gone):
     code = (
         "import json, multiprocessing, os, signal, time\n"
         "from scaledrelu.runs.process import pass_on_signals\n"
@@ -718,7 +719,7 @@ def test_the_parent_of_several_workers_passes_the_first_signal_on_as_sigterm(num
         "    worker = fork.Process(target=lambda: ready.set() or time.sleep(60))\n"
         "    worker.start()\n"
         "    ready.wait()\n"
-        f"    os.kill(os.getpid(), signal.{number})\n"
+        f"    os.kill(os.getpid(), signal.{number})\n{gone}"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    worker.join(30)\n"
         "    print(json.dumps([worker.is_alive(), request.time_is_up]))\n"
