@@ -36,7 +36,8 @@ def draw_changed(
     note = results / ".cache" / f"drawn-{name}.json"
     key = hashlib.sha256(f"{_code()}\0{shown!r}".encode()).hexdigest()
     drawn = [place.with_name(f"{place.name}.{suffix}") for suffix in SUFFIXES]
-    if _read(note) == {"key": key, "files": _digests(drawn)}:
+    there = _digests(drawn)
+    if len(there) == len(drawn) and _read(note) == {"key": key, "files": there}:
         return drawn
     written = draw()
     text = json.dumps({"key": key, "files": _digests(written)}, indent=1)

@@ -62,6 +62,15 @@ def test_a_file_that_was_changed_or_removed_is_drawn_again(pen: Pen, suffix: str
     assert pen.drawn == 3
 
 
+def test_a_note_of_no_file_is_not_taken_for_a_picture(pen: Pen) -> None:
+    for path in pen(1.5):
+        path.unlink()
+    (note,) = (pen.results / ".cache").glob("drawn-*.json")
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"files": {}}))
+    pen(1.5)
+    assert pen.drawn == 2
+
+
 def test_other_code_draws_again(pen: Pen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawn_module, "_code", lambda: "another digest")
     pen(1.5)
