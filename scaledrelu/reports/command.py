@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from scaledrelu.config.run import value_of
-from scaledrelu.tables.command import sweep_command
+from scaledrelu.tables.command import Commands
 from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.table import Table
 
@@ -41,13 +41,8 @@ def command(plan: Plan, table: Table) -> str:
         plan: the plan that the table belongs to.
         table: the table to train.
     """
-    return sweep_command(
-        table.name,
-        profile=plan.profile,
-        seeds=plan.seeds,
-        overrides=shown_overrides(plan.overrides),
-        results=plan.results,
-    )
+    shown = shown_overrides(plan.overrides)
+    return Commands(plan.profile, plan.seeds, shown, plan.results).train(table.name)
 
 
 def shown_overrides(overrides: Iterable[str]) -> list[str]:

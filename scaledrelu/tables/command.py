@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from scaledrelu.tables.figures import FIGURE1
@@ -17,83 +18,50 @@ PLAIN_WORD = re.compile(r"[\w./+=@:,%\[\]-]+")  # needs no quotes in a shell
 MADE_BY_MAKE = re.compile(rf"table.+(?<!^tables)|edge|{FIGURE1}")
 
 
-def sweep_command(
-    table: str,
-    *,
-    profile: str,
-    seeds: Sequence[int] | None,
-    overrides: Sequence[str],
-    results: Path,
-) -> str:
-    """Return the command that trains what is missing of a table.
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Commands with the same settings.
 
-    Args:
-        table: its name.
-        profile: name of the profile.
-        seeds: numbers that every cell is trained with; None for the table's own.
+    Attributes:
+        profile: its name.
+        seeds: numbers that every cell is trained with; None for each table's own.
         overrides: those of every run.
         results: results folder.
     """
-    settings = {"profile": profile, "seeds": seeds, "overrides": overrides, "results": results}
-    if MADE_BY_MAKE.fullmatch(table):
-        return make_command(table, **settings)
-    return script_command("sweep", table, **settings)
 
+    profile: str
+    seeds: Sequence[int] | None
+    overrides: Sequence[str]
+    results: Path
 
-def make_command(
-    target: str,
-    *,
-    profile: str,
-    seeds: Sequence[int] | None,
-    overrides: Sequence[str],
-    results: Path,
-) -> str:
-    """Return the command of a target of make.
+    def train(self, table: str) -> str:
+        """Return the command that trains what is missing of a table, shorter where make has one."""
+        return self.make(table) if MADE_BY_MAKE.fullmatch(table) else self.script("sweep", table)
 
-    Args:
-        target: its name.
-        profile: name of the profile.
-        seeds: numbers of seeds; None for each table's own.
-        overrides: those of every run.
-        results: results folder.
-    """
-    arguments = _arguments(overrides, results)
-    behind = f" ARGS={_word(arguments.replace('$', '$$'))}" if arguments else ""
-    return f"make {target} PROFILE={profile} SEEDS={_seeds(seeds)}{behind}"
+    def make(self, target: str) -> str:
+        """Return the command of a target of make."""
+        arguments = self._arguments()
+        behind = f" ARGS={_word(arguments.replace('$', '$$'))}" if arguments else ""
+        return f"make {target} PROFILE={self.profile} SEEDS={self._seeds()}{behind}"
 
+    def script(self, name: str, table: str) -> str:
+        """Return the command of a script about one table.
 
-def script_command(
-    script: str,
-    table: str,
-    *,
-    profile: str,
-    seeds: Sequence[int] | None,
-    overrides: Sequence[str],
-    results: Path,
-) -> str:
-    """Return the command of a script about one table.
+        Args:
+            name: the script's, without ``.py``.
+            table: name of the table.
+        """
+        settings = f"profile={self.profile} seeds={self._seeds()} {self._arguments()}"
+        return f"python scripts/{name}.py tables=[{table}] {settings}".rstrip()
 
-    Args:
-        script: its name, without ``.py``.
-        table: name of the table.
-        profile: name of the profile.
-        seeds: numbers of seeds; None for the table's own.
-        overrides: those of every run.
-        results: results folder.
-    """
-    start = f"python scripts/{script}.py tables=[{table}] profile={profile} seeds={_seeds(seeds)}"
-    return f"{start} {_arguments(overrides, results)}".rstrip()
+    def _seeds(self) -> str:
+        return "table" if self.seeds is None else ",".join(map(str, self.seeds))
 
-
-def _seeds(seeds: Sequence[int] | None) -> str:
-    return "table" if seeds is None else ",".join(map(str, seeds))
-
-
-def _arguments(overrides: Sequence[str], results: Path) -> str:
-    words = [f"overrides=[{','.join(map(_item, overrides))}]"] if overrides else []
-    if results != RESULTS:
-        words.append(f"results={results}")
-    return " ".join(map(_word, words))
+    def _arguments(self) -> str:
+        words = [f"overrides=[{','.join(map(_item, self.overrides))}]"] if self.overrides else []
+        if self.results != RESULTS:
+            words.append(f"results={self.results}")
+        return " ".join(map(_word, words))
 
 
 def _item(override: str) -> str:

@@ -17,7 +17,7 @@ from scaledrelu.config.overrides import NOT_OF_A_ROW, check_listed, expand_overr
 from scaledrelu.config.places import CONF_DIR, runs_root
 from scaledrelu.errors import ConfigError, TableError, nearest
 from scaledrelu.runs.damage import check_runs
-from scaledrelu.tables.command import sweep_command
+from scaledrelu.tables.command import Commands
 from scaledrelu.tables.reading import check_keys, read_yaml
 from scaledrelu.tables.setting_values import (
     as_budget,
@@ -169,16 +169,10 @@ def check_typed_results(settings: Settings) -> None:
     check_runs(settings.results)
     if "results" not in settings.given or root.is_dir():
         return
-    train = sweep_command(
-        settings.tables[0],
-        profile=settings.profile,
-        seeds=settings.seeds,
-        overrides=settings.overrides,
-        results=settings.results,
-    )
+    commands = Commands(settings.profile, settings.seeds, settings.overrides, settings.results)
     raise ConfigError(
         f"results={settings.results}: holds no runs (there is no folder {root}); check the name, "
-        f"or train there first, e.g. {train}"
+        f"or train there first, e.g. {commands.train(settings.tables[0])}"
     )
 
 

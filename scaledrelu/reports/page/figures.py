@@ -9,7 +9,6 @@ import csv
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from scaledrelu.reports.command import shown_overrides
 from scaledrelu.reports.figure1.page import SEEDS
@@ -21,7 +20,7 @@ from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.reports.report_files import CURVES, MILESTONES
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import title_of
-from scaledrelu.tables.command import RESULTS, make_command, script_command
+from scaledrelu.tables.command import RESULTS, Commands
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.grids import FOLDER as STABILITY
 from scaledrelu.tables.plan import Plan, PlannedRun
@@ -39,7 +38,7 @@ def figure_section(plan: Plan, links: Links) -> Html:
         plan: the page's, for the command.
         links: the page's folder.
     """
-    content = _document(links, FIGURE1) or [not_made("Figure 1", _make(plan, FIGURE1))]
+    content = _document(links, FIGURE1) or [not_made("Figure 1", _commands(plan).make(FIGURE1))]
     return section(FIGURE1, "Figure 1", *content)
 
 
@@ -50,7 +49,7 @@ def curves_section(plan: Plan, links: Links) -> Html:
         plan: the tables, and the state of their runs.
         links: the page's folder.
     """
-    command = _make(plan, CURVES)
+    command = _commands(plan).make(CURVES)
     parts = _document(links, f"{CURVES}/{MILESTONES}")
     for table in plan.tables:
         place = f"{CURVES}/{table.name}"
@@ -77,11 +76,12 @@ def stability_section(plan: Plan, links: Links) -> Html:
         tables = [table for table in plan.tables if table.name == name]
         runs = [run for table in tables for run in plan.runs_of(table)]
         if tables:
-            remark = _remark(shown, runs, _map_command(plan, name))
+            # Not make stability: that trains first.
+            remark = _remark(shown, runs, _commands(plan).script("stability", name))
         else:  # of what is no table any more
             remark = GONE if any(links.target(run) is None for run in shown) else None
         parts += [tag("h3", name), remark, *_document(links, f"{STABILITY}/{name}", level=4)]
-    made = parts or [not_made("Stability maps", _make(plan, STABILITY))]
+    made = parts or [not_made("Stability maps", _commands(plan).make(STABILITY))]
     return section(STABILITY, "Stability", *made)
 
 
@@ -104,23 +104,10 @@ def not_made(what: str, command: str) -> Html:
     return tag("p", f"{what}: not made yet; this command makes it: ", tag("code", command))
 
 
-def _make(plan: Plan, target: str) -> str:
-    """Return a command with the page's settings: by itself it may take others."""
-    return make_command(target, **_settings(plan))
-
-
-def _map_command(plan: Plan, name: str) -> str:
-    """Return the command that draws a map again, which ``make stability`` would train first."""
-    return script_command("stability", name, **_settings(plan))
-
-
-def _settings(plan: Plan) -> dict[str, Any]:
-    return {
-        "profile": plan.profile,
-        "seeds": plan.seeds,
-        "overrides": shown_overrides(plan.overrides),
-        "results": RESULTS if plan.results.is_absolute() else plan.results,  # no path of a machine
-    }
+def _commands(plan: Plan) -> Commands:
+    """Return commands with the page's settings, but no path of this machine."""
+    results = RESULTS if plan.results.is_absolute() else plan.results
+    return Commands(plan.profile, plan.seeds, shown_overrides(plan.overrides), results)
 
 
 def _remark(shown: Collection[str], runs: Iterable[PlannedRun], command: str) -> Html | None:
