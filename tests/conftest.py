@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 
 # Before torch starts its threads: several test processes share the cores.
@@ -39,6 +40,16 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """Let the interpreter end as it does without tests: libraries complain of what is kept."""
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def log_levels_as_before() -> Iterator[None]:
+    """Undo what a command that ran in this process set: the next test's log is as long as alone."""
+    loggers = [logging.getLogger(), logging.getLogger("scaledrelu")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

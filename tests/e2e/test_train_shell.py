@@ -53,12 +53,11 @@ def train():
 
 
 @pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
+def log_handlers_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    before = root.level, root.handlers[:]
+    before = root.handlers[:]
     yield
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
+    root.handlers[:] = before
 
 
 @pytest.fixture
