@@ -7,9 +7,10 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
 
 from scaledrelu.config.first_look import find_weights
@@ -78,9 +79,24 @@ def sha256_or_error(path: str | Path) -> str:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def _plain_data() -> list[Any]:
+    """Return what the official scripts store beside the weights, by the names in their files.
+
+    Their command line is a Namespace, with a path in it where submitit started them; DINO's
+    optimizer holds the rates of its schedules, which are numbers of numpy (1 or 2).
+    """
+    scalar, _of_a_number = np.float64(0).__reduce__()
+    return [
+        argparse.Namespace,
+        np.dtype,
+        *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
+        *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("_core", "core")),
+        *((PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
+    ]
+
+
 def _read_torch(path: Path) -> Any:
-    # The official scripts store their command line beside the weights, as plain data (Namespace).
-    with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as stream:
+    with torch.serialization.safe_globals(_plain_data()), path.open("rb") as stream:
         # Passed as a stream: torch would judge *.safetensors by its name.
         return torch.load(stream, map_location="cpu", weights_only=True)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+import zipfile
 from collections import OrderedDict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,9 +59,12 @@ def official_dino(weights, teacher_prefix=""):
     return {
         "student": student,
         "teacher": prefixed(weights, teacher_prefix, "backbone.") | projection_head(teacher_prefix),
-        "optimizer": {"state": {}, "param_groups": []},
+        # A rate of its schedule, and the folder that run_with_submitit.py puts into the arguments.
+        "optimizer": {"state": {}, "param_groups": [{"lr": np.linspace(0, 5e-4, 3)[1]}]},
         "epoch": 100,
-        "args": argparse.Namespace(arch="vit_small", lr=5e-4, local_crops_scale=(0.05, 0.4)),
+        "args": argparse.Namespace(
+            arch="vit_small", local_crops_scale=(0.05, 0.4), output_dir=Path("checkpoint")
+        ),
         "dino_loss": {"center": torch.zeros(1, 32)},
     }
 
@@ -94,6 +99,30 @@ def test_every_layout_gives_the_outputs_of_the_network_it_was_saved_from(layout,
     assert report.num_parameters == sum(p.numel() for p in ours.parameters())
     assert report.fresh == ()
     assert report.positions is None
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (np.float64(0).__reduce__()[0].__module__, "numpy.core.multiarray"),
+        (type(Path()).__module__, "pathlib._local"),
+    ],
+    ids=["numpy 1", "Python 3.13"],
+)
+def test_a_file_of_another_version_of_numpy_or_python_is_read(here, there, tmp_path) -> None:
+    torch.save(official_dino(make_vit(num_classes=0).state_dict()), tmp_path / "new.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "new.pth") as new,
+        zipfile.ZipFile(tmp_path / "old.pth", "w") as old,
+    ):
+        contents = {name: new.read(name) for name in new.namelist()}
+        names = [f"c{module}\n".encode() for module in (here, there)]  # as pickle writes them
+        assert sum(content.count(names[0]) for content in contents.values()) == 1
+        for name, content in contents.items():
+            old.writestr(name, content.replace(*names))
+    state = open_weights(tmp_path / "old.pth")
+    assert state["optimizer"]["param_groups"][0]["lr"] == 2.5e-4
+    assert state["args"].output_dir == PurePosixPath("checkpoint")
 
 
 def test_safetensors_are_read_like_any_bare_state_dict(tmp_path) -> None:
