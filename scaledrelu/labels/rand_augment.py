@@ -136,8 +136,8 @@ def move_map(labels: Tensor, move: Move) -> Tensor:
     height, width = labels.shape[-2:]
     r = torch.arange(height, dtype=torch.float64)[:, None]
     c = torch.arange(width, dtype=torch.float64)[None]
-    row = move.rr * r + move.rc * c + move.r0
-    column = move.cr * r + move.cc * c + move.c0
+    row = (move.r0 + move.rr * r) + move.rc * c  # in scipy's order: halves are rounded alike
+    column = (move.c0 + move.cr * r) + move.cc * c
     outside = (row < 0) | (row > height - 1) | (column < 0) | (column > width - 1)
     rows = (row + 0.5).floor().clamp(0, height - 1).long()
     columns = (column + 0.5).floor().clamp(0, width - 1).long()
@@ -147,16 +147,20 @@ def move_map(labels: Tensor, move: Move) -> Tensor:
 
 
 def _rotate(degrees: float, height: int, width: int) -> Move:
-    """Turn about the centre, counter-clockwise like the image."""
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    """Turn about the centre, counter-clockwise like the image.
+
+    Numbers are rounded and added as officially: at 30 degrees sources lie halfway between cells.
+    """
+    angle = math.radians(degrees)
+    cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
     middle_r, middle_c = height / 2.0, width / 2.0
     return Move(
         rr=cos,
         rc=sin,
-        r0=middle_r - cos * middle_r - sin * middle_c,
+        r0=-cos * middle_r - sin * middle_c + middle_r,
         cr=-sin,
         cc=cos,
-        c0=middle_c + sin * middle_r - cos * middle_c,
+        c0=sin * middle_r - cos * middle_c + middle_c,
     )
 
 

@@ -7,7 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from scaledrelu.labels.rand_augment import MOVES, DrawRandAugment, move_map, moved_labels
+from scaledrelu.labels.rand_augment import (
+    MOVES,
+    Change,
+    DrawRandAugment,
+    move_map,
+    moved_labels,
+)
 from tests.helpers.label_maps import some_map
 from tests.helpers.pictures import as_tensor, gradient
 from tests.helpers.seeds import seed
@@ -108,6 +114,31 @@ def test_maps_are_moved_as_by_scipy(name, amount):
     found = move_map(labels, move)
     assert np.array_equal(found[0].float().numpy(), value)
     assert np.array_equal(found[1].float().numpy(), index)
+
+
+def turned_officially(labels: np.ndarray, degrees: float, *, mode: str) -> np.ndarray:
+    """Turn K x h x w labels in the order of sums of TLT's rotate_label and of scipy."""
+    from scipy import ndimage
+
+    half_r, half_c = (side / 2.0 for side in labels.shape[1:])
+    angle = math.radians(degrees)
+    cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
+    minus_sin = round(-math.sin(angle), 15)
+    r0 = cos * -half_r + sin * -half_c + 0.0
+    c0 = minus_sin * -half_r + cos * -half_c + 0.0
+    matrix = [[1, 0, 0, 0], [0, cos, sin, r0 + half_r], [0, minus_sin, cos, c0 + half_c]]
+    return ndimage.affine_transform(labels, matrix=matrix, order=0, mode=mode)
+
+
+@pytest.mark.parametrize("degrees", [30.0, -30.0, 15.0, -2.7])
+@pytest.mark.parametrize("height", range(3, 31))
+def test_maps_of_every_size_turn_as_officially_where_sources_lie_between_two_cells(height, degrees):
+    for width in (height, height + 1, 2 * height):
+        cells = torch.arange(1.0, height * width + 1).reshape(1, height, width)
+        labels = torch.stack([cells, cells])
+        found = moved_labels(labels, [Change("Rotate", Image.Image.rotate, (degrees,))]).numpy()
+        for part, mode in zip(found, ("constant", "nearest"), strict=True):
+            assert np.array_equal(part, turned_officially(cells.numpy(), degrees, mode=mode))
 
 
 def test_cells_from_outside_have_logit_zero():
