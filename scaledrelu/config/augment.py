@@ -11,9 +11,12 @@ from scaledrelu.config.group import Group, require
 from scaledrelu.config.ranges import AREAS, FEW, PIXELS, SHARE, Range
 
 OFFICIAL, CORRECTED = "official", "corrected"  # of label_axes
-# Of timm.
+# Of timm: RandAugment, AugMix or AutoAugment, each with its own options.
+_FLOAT = r"\d+(\.\d*)?"
 _POLICY = re.compile(
-    r"(rand|augmix|originalr?|v0r?|3a)(-(mstd|mmax|inc|[mnpwdb])\d[\d.]*|-t[a-z]+)*"
+    rf"rand(-(mmax|inc|m|n)\d+|-(mstd|p){_FLOAT}|-t(weights|3aw?))*"
+    rf"|augmix(-[mwdb]\d+|-(mstd|a){_FLOAT})*"
+    rf"|(originalr?|v0r?|3a)(-mstd{_FLOAT})*"
 )
 _NOT_BESIDE_CROPS = ("shift", "rand_augment", "color_jitter", "erasing", "mixup", "cutmix",
                      "smoothing")  # fmt: skip

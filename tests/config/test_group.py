@@ -291,7 +291,7 @@ NONSENSE: dict[str, dict[str, list[Any]]] = {
         "augment.crop_scale": [[2.0, 3.0], [0.5, 0.2], [0.0, 1.0], [0.5]],
         "augment.crop_ratio": [[-1.0, 1.0], [2.0, 1.0]],
         "augment.interpolation": ["foo", "random"],
-        "augment.rand_augment": ["foo", "rand-x9"],
+        "augment.rand_augment": ["foo", "rand-x9", "rand-m9-w0", "rand-m9.5", "augmix-n3", "v0-m9"],
         "augment.shift": [-1, 16],
         "augment.hflip": [-1.0, 2.0],
         "augment.mixup": [-1.0],

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from scaledrelu.data.transforms import crop_train, eval_transform, fit_to, reference_train
+from scaledrelu.errors import ConfigError
 from tests.helpers.configs import augment_with
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -66,6 +67,29 @@ def golden_ops(fixtures):
         if "__" in key:
             image, op, magnitude, sign = key.split("__")
             yield key, arrays[f"in_{image}"], op, float(magnitude[1:]), sign, arrays[key]
+
+
+SECTIONS = {
+    "rand": ["m9", "n3", "p0.3", "mstd0.5", "mmax20", "inc1", "tweights", "t3a", "w0", "d1", "a1"],
+    "augmix": ["m3", "w2", "d2", "b1", "a0.5", "mstd1", "n3", "p0.3", "inc1", "mmax20", "t3a"],
+    **{kind: ["mstd0.5", "m9", "inc1"] for kind in ("v0", "v0r", "original", "originalr", "3a")},
+}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [f"{kind}{s}" for kind, own in SECTIONS.items() for s in ["", *(f"-{o}" for o in own)]],
+)
+def test_the_policies_that_timm_builds_are_those_that_a_configuration_may_name(policy) -> None:
+    from timm.data.transforms_factory import transforms_imagenet_train
+
+    try:
+        transforms_imagenet_train(32, auto_augment=policy)
+    except AssertionError:
+        with pytest.raises(ConfigError, match="not a timm policy"):
+            reference(rand_augment=policy)
+    else:
+        reference(rand_augment=policy, image_size=32)
 
 
 def test_rand_augment_operations_equal_the_official_arrays(fixtures, monkeypatch):
