@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scaledrelu.config.schedule import AFTER_WARMUP, STEP, ScheduleConfig, WarmupConfig
-from scaledrelu.errors import ConfigError
 
 Fall = Callable[[float, float], float]
 """``fall(done, length)``: the share that is left after ``done`` of ``length``; 1 at 0, then 0."""
@@ -86,27 +85,19 @@ class Curve:
         return self.floor_lr + self.fall(epoch, epochs) * (peak_lr - self.floor_lr)
 
 
+@dataclass(frozen=True, slots=True)
 class LrSchedule:
     """A curve laid over the steps of one run.
 
-    Args:
+    Attributes:
         curve: the rate by paper epoch.
-        run_epochs: epochs this run trains; they cover the whole curve.
-        steps_per_epoch: updates in one epoch of this run.
-
-    Raises:
-        ConfigError: if the run has no step.
+        run_epochs: epochs this run trains, at least 1; they cover the whole curve.
+        steps_per_epoch: updates in one epoch of this run, at least 1.
     """
 
-    def __init__(self, curve: Curve, *, run_epochs: int, steps_per_epoch: int) -> None:
-        if run_epochs < 1 or steps_per_epoch < 1:
-            raise ConfigError(
-                f"the run has {run_epochs} epochs of {steps_per_epoch} steps, but needs at least "
-                "one step; raise profile.epoch_scale, use more images, or lower batch.total"
-            )
-        self.curve = curve
-        self.run_epochs = run_epochs
-        self.steps_per_epoch = steps_per_epoch
+    curve: Curve
+    run_epochs: int
+    steps_per_epoch: int
 
     @property
     def total_steps(self) -> int:
