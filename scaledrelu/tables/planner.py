@@ -100,32 +100,6 @@ def planner_of(settings: Settings, *, compose: Compose | None = None) -> Planner
     )
 
 
-def build_plan(
-    tables: Sequence[Table],
-    *,
-    profile: str,
-    seeds: Sequence[int] | None,
-    results: Path,
-    compose: Compose,
-    overrides: Sequence[str] = (),
-) -> Plan:
-    """Resolve every cell of some tables to runs, once.
-
-    Args:
-        tables: what to plan.
-        profile: option of ``conf/profile``.
-        seeds: one run per seed and cell; None takes each table's own.
-        results: folder that holds ``runs/``.
-        compose: overrides -> composed config.
-        overrides: extra overrides for every run, strongest.
-
-    Raises:
-        TableError, ConfigError, RecordError: see :meth:`Planner.plan`.
-    """
-    planner = Planner(profile, results=results, compose=compose, overrides=overrides)
-    return planner.plan(tables, seeds)
-
-
 def plan_tables(settings: Settings, *, planner: Planner | None = None) -> Plan:
     """Resolve the tables of some settings to runs.
 
