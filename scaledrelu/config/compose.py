@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -176,18 +176,12 @@ def check_method(config: RunConfig, conf_dir: Path) -> None:
         "do not set it, choose its recipe: recipe=<method>",
     )
     recipe = conf_dir / "recipe" / f"{method}.yaml"
-    wanted = _task_of(recipe, recipe.stat().st_mtime_ns) or task
+    wanted = (read_yaml(recipe, str(recipe)).get("task") or {}).get(TARGET, task)
     require(
         task == wanted,
         f"method={method}: its recipe trains {wanted}, but task.{TARGET}={task}; write "
         f"recipe={method}",
     )
-
-
-@cache
-def _task_of(recipe: Path, mtime_ns: int) -> str | None:
-    """Return the task that a recipe names; read once per version of the file."""
-    return (read_yaml(recipe, str(recipe)).get("task") or {}).get(TARGET)
 
 
 def _unknown_key(error: UnknownKeyError, conf_dir: Path) -> str:

@@ -79,6 +79,14 @@ def fields_of(group: type[Group]) -> tuple[Field, ...]:
     )
 
 
+def all_fields(group: type[Group]) -> Iterator[Field]:
+    """Yield the fields of a group, each group among them before its own fields."""
+    for one in fields_of(group):
+        yield one
+        if issubclass(one.kind, Group):
+            yield from all_fields(one.kind)
+
+
 def _field(key: str, declared: dataclasses.Field[Any], hint: Any) -> Field:
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     optional = type(None) in kinds

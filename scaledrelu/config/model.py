@@ -1,4 +1,4 @@
-"""The group ``model``: a backbone family and its size (recipes A.1)."""
+"""The groups ``model`` and ``ffn``: a backbone family, its size, and one part of its blocks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OFFERS = (BLOCK_TOKENS, IMAGE_SIZES, TOKEN_LOGITS)
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig(Group):
-    """A backbone family and its size."""
+    """A backbone family and its size (recipes A.1)."""
 
     KEY: ClassVar[str] = "model"
 
@@ -44,3 +44,15 @@ class ModelConfig(Group):
             self.width % self.heads == 0,
             f"model.width={self.width}: must be a multiple of model.heads={self.heads}",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class FfnConfig(Group):
+    """The feed-forward part of every block (Table 5, Algorithm 2)."""
+
+    KEY: ClassVar[str] = "ffn"
+
+    label: str
+    build: dict[str, Any] = build()
+    act: str = word("gelu", "relu")
+    norm: bool  # keep the LayerNorm before the FFN

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledrelu.config.group import Group, fields_of, typed
+from scaledrelu.config.group import Group, all_fields, fields_of, typed
 from scaledrelu.config.options import group_options
 from scaledrelu.config.places import PLACES, expand_home
 from scaledrelu.config.plugins import SWEEPER, check_launcher, check_sweeper
@@ -279,27 +279,17 @@ def _elsewhere(name: str, owner: type) -> str:
             "; here an experiment is a table, conf/table/<name>.yaml, which scripts/sweep.py "
             "tables=[<name>] trains"
         )
-    keys = [key for key in _keys(RunConfig) if key.split(".")[-1] == name]
+    fields = (one for one in all_fields(RunConfig) if not _is_group(one.kind))
+    keys = [one.key for one in fields if one.name == name]
     if name in NUMBER_KEYS:
         keys = [NUMBER_KEYS[name][0]]
     return f"; did you mean {' or '.join(map(repr, keys))}?" if 0 < len(keys) <= FEW else ""
 
 
-def _keys(group: type[Group]) -> Iterator[str]:
-    for one in fields_of(group):
-        if _is_group(one.kind):
-            yield from _keys(one.kind)
-        else:
-            yield one.key
-
-
 def schema_group(key: str) -> type[Group] | None:
     """Return the group at a dotted key, null or not; None for any other field."""
-    owner: type = RunConfig
-    for part in key.split("."):
-        fields = {one.name: one.kind for one in fields_of(owner)} if _is_group(owner) else {}
-        owner = fields.get(part, object)
-    return owner if _is_group(owner) else None
+    kinds = (one.kind for one in all_fields(RunConfig) if one.key == key)
+    return next(filter(_is_group, kinds), None)
 
 
 def _is_group(kind: type) -> bool:

@@ -10,12 +10,11 @@ from scaledrelu.config.batch import BatchConfig
 from scaledrelu.config.data import UNLABELLED, DataConfig
 from scaledrelu.config.divergence import DivergenceConfig
 from scaledrelu.config.evaluation import EvaluationConfig
-from scaledrelu.config.ffn import FfnConfig
 from scaledrelu.config.fields import build, folder, number, part_of_path
 from scaledrelu.config.group import Group, fields_of, require
 from scaledrelu.config.init import InitConfig
 from scaledrelu.config.launch import LaunchConfig, PathsConfig, WandbConfig
-from scaledrelu.config.model import ModelConfig
+from scaledrelu.config.model import FfnConfig, ModelConfig
 from scaledrelu.config.optimizer import OptimizerConfig
 from scaledrelu.config.precision import PrecisionConfig
 from scaledrelu.config.ranges import (

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.construct import construct
-from scaledrelu.config.group import Group, fields_of
+from scaledrelu.config.group import all_fields
 from scaledrelu.config.identity import NEUTRAL, TRANSIENT, is_transient
 from scaledrelu.config.model import OFFERS
 from scaledrelu.config.run import RunConfig, plain
@@ -94,7 +94,7 @@ def _add(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 def _known_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values without those that are not fields any more and never were science."""
-    known = {one.key for one in _all_fields(RunConfig)}
+    known = {one.key for one in all_fields(RunConfig)}
     kept = {name: value for name, value in values.items() if name in known or name not in TRANSIENT}
     for group, fields in kept.items():
         if isinstance(fields, Mapping):
@@ -104,11 +104,3 @@ def _known_fields(values: Mapping[str, Any]) -> dict[str, Any]:
                 if f"{group}.{name}" in known or not is_transient(f"{group}.{name}")
             }
     return kept
-
-
-def _all_fields(group: type[Group]) -> list[Any]:
-    found = list(fields_of(group))
-    for one in fields_of(group):
-        if issubclass(one.kind, Group):
-            found += _all_fields(one.kind)
-    return found

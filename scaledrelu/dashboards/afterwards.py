@@ -23,7 +23,7 @@ from scaledrelu.runs.planned import config_or_none
 from scaledrelu.runs.record import read_result, run_directory
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.printed import Printed, printed_of, with_printed
 from scaledrelu.tables.spec import load_table, table_names
 from scaledrelu.text import Say, duration, plural
@@ -80,13 +80,9 @@ class Printers:
         return self._known[profile].get(row_key(config, upstream))
 
     def _of_profile(self, profile: str) -> dict[str, Printed]:
-        plan = build_plan(
-            [load_table(name, self._conf_dir) for name in table_names(self._conf_dir)],
-            profile=profile,
-            seeds=[0],
-            results=self._results,
-            compose=Composer(self._results, conf_dir=self._conf_dir),
-        )
+        composer = Composer(self._results, conf_dir=self._conf_dir)
+        tables = [load_table(name, self._conf_dir) for name in table_names(self._conf_dir)]
+        plan = Planner(profile, results=self._results, compose=composer).plan(tables, [0])
         found: dict[str, Printed] = {}
         for name, printed in printed_of(plan).items():
             key = row_key(*_with_upstream(plan, name))

@@ -221,16 +221,12 @@ def report_counts(root: str, splits: Splits, expect: Mapping[str, int]) -> None:
         splits: what was opened.
         expect: published counts (train, val, classes).
     """
-    found = {
-        "train": len(splits.train),
-        "val": len(splits.val),
-        "classes": splits.num_classes,
-    }
     for what, count in expect.items():
-        if found[what] != count:
+        found = splits.sizes[what]
+        if found != count:
             log.warning(
                 "%s: has %s %s, but the published data set has %s; results are not comparable",
-                root, f"{found[what]:,}", "classes" if what == "classes" else f"{what} images",
+                root, f"{found:,}", "classes" if what == "classes" else f"{what} images",
                 f"{count:,}",
             )  # fmt: skip
 

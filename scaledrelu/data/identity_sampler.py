@@ -44,7 +44,7 @@ def identity_stream(
         epoch: epoch of the run, from 0.
         steps: updates of the epoch, from ``identity_steps``.
         group_size: images of one group per update.
-        num_instances: K, images of an identity in an update.
+        num_instances: K, images of an identity in an update; it divides the group.
         seed: seed of the run.
 
     Returns:
@@ -52,11 +52,11 @@ def identity_stream(
         next view.
 
     Raises:
-        ConfigError: if K does not divide a group, or there are fewer than P identities.
+        ConfigError: if there are fewer than P identities.
     Source: recipes D.1 (sampler of the TransReID code); two passes in an epoch are an assumption.
     """
     members = _members(targets)
-    per_group = _identities_per_group(group_size, num_instances)
+    per_group = group_size // num_instances
     per_update = _identities_per_update(len(members), num_groups, per_group)
     rng = _generator(seed, "identities", epoch)
     passes: list[np.ndarray] = []
@@ -82,26 +82,17 @@ def identity_steps(
         targets: N identities of the training images, int64.
         num_groups: groups per update, over all processes.
         group_size: images of one group per update.
-        num_instances: K, images of an identity in an update.
+        num_instances: K, images of an identity in an update; it divides the group.
 
     Raises:
-        ConfigError: if K does not divide a group, or there are fewer than P identities.
+        ConfigError: if there are fewer than P identities.
     Source: recipes D.1; the fixed length is an assumption.
     """
     lots = np.array([max(len(images) // num_instances, 1) for images in _members(targets)])
-    per_group = _identities_per_group(group_size, num_instances)
+    per_group = group_size // num_instances
     per_update = _identities_per_update(len(lots), num_groups, per_group)
     draws = (_generator("identity steps", draw) for draw in range(_DRAWS))
     return round(np.mean([len(_draw_identities(lots, per_update, rng)) for rng in draws]))
-
-
-def _identities_per_group(group_size: int, num_instances: int) -> int:
-    if num_instances < 1 or group_size % num_instances:
-        raise ConfigError(
-            f"batch.group={group_size}: must be a multiple of the {num_instances} images per "
-            "identity; change batch.group or batch.instances"
-        )
-    return group_size // num_instances
 
 
 def _identities_per_update(num_identities: int, num_groups: int, per_group: int) -> int:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from scaledrelu.config.augment import AugmentConfig
-from scaledrelu.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def mix_group(
     """Mix a group with its own reverse; one draw serves the whole group.
 
     Args:
-        images: B x 3 x H x W, float, normalised.
+        images: B x 3 x H x W, float, normalised; B is even where images are mixed.
         targets: B class indices, int64.
         augment: mixup, CutMix, how often, and label smoothing, which is folded into the targets
             before they are mixed.
@@ -48,15 +47,8 @@ def mix_group(
         seed: this draw's seed; derive it from the run's seed, step and group.
         in_place: the mixed images are written where the images lay, which else stay as they are.
 
-    Raises:
-        ConfigError: if a group that is to be mixed has an odd number of images.
     Source: recipes A.5 steps 6 and 7 (timm 0.3.2 ``Mixup``, mode batch).
     """
-    if augment.mixes and len(images) % 2:
-        raise ConfigError(
-            f"batch.group: mixup and CutMix need an even number of images, found {len(images)}; "
-            "change batch.group, or set augment.mixup=0 augment.cutmix=0"
-        )
     mix = Mix(lam=1.0)
     if augment.mixes:
         mix = draw_mix(

@@ -1,14 +1,11 @@
-"""One image file to a tensor of bytes: an ordinary JPEG by the fastest decoder, others by Pillow.
+"""One image file to a tensor of bytes: an ordinary JPEG by simplejpeg, others by Pillow.
 
-That is simplejpeg, or torchvision on a machine that lacks it. All decode with libjpeg-turbo, so the
-bytes are the same; only the time differs. Pillow has the last word on files that are not as they
-should be.
+Both decode with libjpeg-turbo, so the bytes are the same; only the time differs. Pillow has the
+last word on files that are not as they should be, and decodes all on a machine without simplejpeg.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -47,37 +44,12 @@ def to_pixels(image: Image.Image | Tensor) -> Tensor:
 
 
 def _decoded(path: str, image: Image.Image) -> Tensor:
-    # Pillow turns CMYK into RGB by a formula of its own.
-    if image.format == "JPEG" and image.mode in ("L", "RGB"):
-        pixels = _decoded_jpeg(image)
-        if pixels is not None:
-            return pixels
     return to_pixels(to_rgb(path, image))
-
-
-def _decoded_jpeg(image: Image.Image) -> Tensor | None:
-    """Return the pixels of an open JPEG by torchvision; None if Pillow has to read it."""
-    image.fp.seek(0)
-    at_hand = isinstance(image.fp, io.BytesIO)
-    content = (
-        np.frombuffer(image.fp.getbuffer(), dtype=np.uint8)
-        if at_hand
-        else np.fromfile(image.fp, dtype=np.uint8)
-    )
-    try:
-        with warnings.catch_warnings():
-            # torchvision 0.29 announces that its decoders will go, in favour of TorchCodec.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            from torchvision.io import ImageReadMode, decode_jpeg
-
-            return decode_jpeg(torch.from_numpy(content), mode=ImageReadMode.RGB)
-    except (ImportError, RuntimeError):  # no such decoder, or bytes that it refuses
-        return None
 
 
 def jpeg_decoder() -> str:
     """Return the library that decodes ordinary JPEGs."""
-    return "torchvision" if _simplejpeg() is None else "simplejpeg"
+    return "Pillow" if _simplejpeg() is None else "simplejpeg"
 
 
 @cache

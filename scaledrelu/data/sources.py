@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from scaledrelu.data.decoding import BadImageError, decode
-from scaledrelu.errors import ConfigError, DataError, printable
+from scaledrelu.errors import DataError, printable
 from scaledrelu.inputs.hashes import Part, digest_files
 from scaledrelu.randomness import derive_seed
 
@@ -264,12 +264,8 @@ def subset(source: ImageSource, fraction: float, seed: int) -> ImageSource:
             least one.
         seed: seed of the choice, the same for every fraction of a series.
 
-    Raises:
-        ConfigError: if the fraction is not in (0, 1].
     Source: Table 7; recipes F (sampling of fractions is an assumption).
     """
-    if not 0 < fraction <= 1:
-        raise ConfigError(f"data.fraction={fraction}: must lie in (0, 1]")
     if fraction == 1:
         return source
     chosen = []

@@ -23,9 +23,8 @@ from scaledrelu.engine.saved import write_saved
 from scaledrelu.engine.statistics import sync_buffers
 from scaledrelu.engine.step import StepReport, Update
 from scaledrelu.errors import CheckpointError
-from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import set_lr, set_weight_decay
-from scaledrelu.optim.schedule import LrSchedule
+from scaledrelu.optim.schedule import CosineSchedule, LrSchedule
 from scaledrelu.optim.state import load_state
 from scaledrelu.tasks.base import Progress, Task
 

@@ -80,7 +80,7 @@ class Update:
         self._has_gradient = True
         return report
 
-    def apply(self, skip: Tensor | None, t: Progress) -> None:
+    def apply(self, skip: Tensor, t: Progress) -> None:
         """Let the optimizer use the gradient, unless ``skip`` is set.
 
         A skipped update leaves weights and optimizer state as they are and undoes what its forward
@@ -88,7 +88,7 @@ class Update:
         The task's hooks run in any case.
 
         Args:
-            skip: bool scalar on the device, equal on all ranks; None = never skip.
+            skip: bool scalar on the device, equal on all ranks.
             t: the same as for `gradients`.
 
         Raises:
@@ -97,28 +97,15 @@ class Update:
         if not self._has_gradient:
             raise RuntimeError("apply() without gradients(): there is nothing to apply.")
         self._has_gradient = False
-        if skip is not None:
-            self.statistics.restore_where(skip)
+        self.statistics.restore_where(skip)
         if self.scaler is not None:
-            if skip is not None:
-                make_gradient_infinite(self.params, skip)
+            make_gradient_infinite(self.params, skip)
             self.scaler.unscale_(self.optimizer)
         self.module.after_backward(t)
         if self.clip_grad is not None:
             self._clip(self.params, self.clip_grad)
         self._step(skip)
         self.module.after_update(t)
-
-    def __call__(self, batches: Sequence[Any], t: Progress) -> StepReport:
-        """Run both halves, without a judge of divergence.
-
-        Args:
-            batches: one per local group, on the device.
-            t: where training stands; keys the randomness.
-        """
-        report = self.gradients(batches, t)
-        self.apply(None, t)
-        return report
 
     def _report(self, passes: Passes) -> StepReport:
         scale = self._one if self.scaler is None else self.scaler.scale(self._one)
@@ -140,12 +127,10 @@ class Update:
             logs=logs,
         )
 
-    def _step(self, skip: Tensor | None) -> None:
+    def _step(self, skip: Tensor) -> None:
         if self.scaler is not None:
             self.scaler.step(self.optimizer)  # it skips the update where the gradient is infinite
             self.scaler.update()
-        elif skip is None:
-            self.optimizer.step()
         elif self.device.type != "cpu" and _takes_found_inf(self.optimizer):
             with _found_inf(self.optimizer, skip):
                 self.optimizer.step()

@@ -44,8 +44,7 @@ class Knn:
         temperature: a vote counts exp(similarity / temperature).
 
     Raises:
-        ConfigError: if a k is less than 1 or more than the training set has, or if the temperature
-            is not positive.
+        ConfigError: if a k is more than the training set has.
     Source: DINO eval_knn.py; recipes C.3.
     """
 
@@ -64,14 +63,10 @@ class Knn:
         self.training, self.num_training = training, num_training
         self.reduce_sum = reduce_sum
         self.neighbours, self.temperature = tuple(neighbours), temperature
-        if not neighbours or min(neighbours) < 1 or max(neighbours) > num_training:
+        if max(neighbours) > num_training:
             raise ConfigError(
                 f"evaluation.build: neighbours={list(neighbours)}: must lie in [1, {num_training}] "
                 "(the number of training images); remove the others"
-            )
-        if temperature <= 0:
-            raise ConfigError(
-                f"evaluation.build: temperature={temperature:g}: must be greater than 0"
             )
 
     @property

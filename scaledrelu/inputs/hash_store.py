@@ -1,4 +1,4 @@
-"""The file that keeps hashes of files: fast to look up for a whole set, checked before it is used.
+"""The file that keeps hashes of files: read at once for a whole set, checked before it is used.
 
 Two lines, a JSON header and its SHA-256, then one record per file: key (16 bytes), hash (32).
 """
@@ -17,21 +17,6 @@ log = logging.getLogger(__name__)
 
 KEY, HASH = 16, 32  # bytes
 _FORMAT = 1
-
-
-def read_digest(path: Path, stamp: str) -> str | None:
-    """Return the digest of the set that had this stamp, None if the store does not know it.
-
-    Args:
-        path: the store.
-        stamp: the set's fingerprint now: names, sizes and times of its files.
-    """
-    try:
-        with path.open("rb") as stream:
-            header = _header(stream.readline(), stream.readline())
-    except (OSError, ValueError):
-        return None  # read_hashes reports it
-    return header["digest"] if header["stamp"] == stamp else None
 
 
 def read_hashes(path: Path) -> dict[bytes, bytes]:
@@ -55,20 +40,16 @@ def read_hashes(path: Path) -> dict[bytes, bytes]:
     }
 
 
-def write_store(
-    path: Path, hashes: Mapping[bytes, bytes], *, stamp: str | None, digest: str | None
-) -> None:
+def write_hashes(path: Path, hashes: Mapping[bytes, bytes]) -> None:
     """Write atomically; a folder that is not writable costs time, not correctness.
 
     Args:
         path: the store.
         hashes: hash of every file by its key.
-        stamp: the whole set's fingerprint; None if a file may change without changing it.
-        digest: the whole set's digest.
     """
     records = b"".join(key + found for key, found in hashes.items())
-    facts = {"format": _FORMAT, "stamp": stamp, "digest": digest}
-    facts["records"] = hashlib.sha256(records).hexdigest()
+    # No stamp: older versions kept the digest of a whole set under one, and look for it.
+    facts = {"format": _FORMAT, "stamp": None, "records": hashlib.sha256(records).hexdigest()}
     line = json.dumps(facts).encode() + b"\n"
     content = line + hashlib.sha256(line).hexdigest().encode() + b"\n" + records
     try:

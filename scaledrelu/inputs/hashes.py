@@ -19,7 +19,7 @@ from pathlib import Path
 
 from scaledrelu.countdown import Countdown
 from scaledrelu.files import FILE_THREADS
-from scaledrelu.inputs.hash_store import HASH, KEY, read_digest, read_hashes, write_store
+from scaledrelu.inputs.hash_store import HASH, KEY, read_hashes, write_hashes
 from scaledrelu.text import data_size
 
 log = logging.getLogger(__name__)
@@ -59,17 +59,9 @@ def digest_files(parts: Sequence[Part], *, store: Path | None) -> str:
         parts: the files to hash.
         store: the file that hashes are kept in; if it is not writable, only time is lost.
     """
-    to_read = [part for part in parts if part.hashes is None]
-    seen = _look_at(to_read)
-    whole = len(to_read) == len(parts)  # else the stamp does not stand for all of them
-    known = read_digest(store, seen.stamp) if store and whole else None
-    if known is not None:
-        return known
+    seen = _look_at([part for part in parts if part.hashes is None])
     hashes = _hashes(seen, store)
-    digest = _digest(parts, (hashes[key] for key in seen.keys))
-    if to_read:
-        _keep(seen, hashes, store, digest=digest if whole else None)
-    return digest
+    return _digest(parts, (hashes[key] for key in seen.keys))
 
 
 def file_sha256(path: Path, *, store: Path | None) -> str | None:
@@ -81,9 +73,7 @@ def file_sha256(path: Path, *, store: Path | None) -> str | None:
     """
     folder, name = os.path.split(os.path.abspath(path))
     seen = _look_at([Part("file", folder, [name])])
-    hashes = _hashes(seen, store)
-    _keep(seen, hashes, store, digest=None)
-    found = hashes[seen.keys[0]]
+    found = _hashes(seen, store)[seen.keys[0]]
     return None if found in (_ABSENT, _UNREADABLE) else found.hex()
 
 
@@ -117,7 +107,6 @@ class _Seen:
         sizes: bytes.
         absent: keys of what is missing or not a file.
         doubtful: keys that a later write might not change, so that they are not stored.
-        stamp: one fingerprint of all.
     """
 
     paths: list[str]
@@ -125,7 +114,6 @@ class _Seen:
     sizes: list[int]
     absent: set[bytes]
     doubtful: set[bytes]
-    stamp: str
 
 
 def _look_at(parts: Sequence[Part]) -> _Seen:
@@ -140,10 +128,7 @@ def _look_at(parts: Sequence[Part]) -> _Seen:
             absent.add(keys[-1])
         elif status.st_ctime_ns > now - RACY_NS or abs(status.st_mtime_ns - now) < RACY_NS:
             doubtful.add(keys[-1])
-    stamp = hashlib.sha256(b"".join(keys))
-    for part in parts:  # the keys hold the whole paths, so this tells any two sets apart
-        stamp.update(f"{part.role}\0{len(part.root)}\0{len(part.names)}\n".encode())
-    return _Seen(paths, keys, sizes, absent, doubtful, stamp.hexdigest())
+    return _Seen(paths, keys, sizes, absent, doubtful)
 
 
 def _status(path: str) -> os.stat_result | None:
@@ -176,11 +161,11 @@ def _hashes(seen: _Seen, store: Path | None) -> dict[bytes, bytes]:
                 seen.doubtful.add(seen.keys[i])
             reading.add(seen.sizes[i])
             if time.monotonic() - saved > _SAVE_S:
-                _keep(seen, hashes, store, digest=None)
+                _keep(seen, hashes, store)
                 saved = time.monotonic()
-    except BaseException:
-        _keep(seen, hashes, store, digest=None)
-        raise
+    finally:
+        if unread:
+            _keep(seen, hashes, store)
     return hashes
 
 
@@ -220,12 +205,8 @@ def _read_one(seen: _Seen, index: int) -> tuple[int, bytes]:
         return index, _UNREADABLE
 
 
-def _keep(
-    seen: _Seen, hashes: dict[bytes, bytes], store: Path | None, *, digest: str | None
-) -> None:
+def _keep(seen: _Seen, hashes: dict[bytes, bytes], store: Path | None) -> None:
     """Store what is certain of the files that are there now."""
-    if store is None:
-        return
-    sure = {k: hashes[k] for k in seen.keys if k in hashes and k not in seen.doubtful}
-    stamp = None if digest is None or seen.doubtful else seen.stamp
-    write_store(store, sure, stamp=stamp, digest=digest)
+    if store is not None:
+        sure = {k: hashes[k] for k in seen.keys if k in hashes and k not in seen.doubtful}
+        write_hashes(store, sure)

@@ -64,8 +64,8 @@ class Making:
         return len(encode(torch.zeros(2, self.kept, *self.map, dtype=torch.float16)))
 
 
-def reserve(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any] | None:
-    """Reserve a folder for these maps, or return the manifest if it already holds them all.
+def reserve(folder: Path, making: Making, paths: Sequence[str]) -> bool:
+    """Reserve a folder for these maps, and say whether it already holds them all.
 
     Maps that the same artifact got from other weights are deleted: its teacher was trained again.
 
@@ -83,13 +83,13 @@ def reserve(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any
     )
     if manifest is not None:
         if found == making.plain():
-            return manifest
+            return True
         raise DataError(
             f"{folder}: holds finished label maps of {manifest.get('teacher')} (other weights, "
             "images or sizes); choose another folder with --out, or move this one away"
         )
     if found == making.plain():
-        return None
+        return False
     stale = [path for path in paths if (folder / path).exists()]
     if stale and (found or {}).get("artifact_id") != making.artifact_id:
         raise DataError(
@@ -99,7 +99,7 @@ def reserve(folder: Path, making: Making, paths: Sequence[str]) -> dict[str, Any
     for path in stale:
         (folder / path).unlink()
     write_atomic(folder / MAKING, json.dumps(making.plain(), indent=1, sort_keys=True) + "\n")
-    return None
+    return False
 
 
 def missing_maps(folder: Path, paths: Sequence[str], making: Making) -> list[int]:

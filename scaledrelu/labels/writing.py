@@ -14,7 +14,6 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,25 +42,6 @@ KIND = "token_labels"
 JUDGED_BY = "mean of the label maps over their positions"
 
 
-@dataclass(frozen=True, slots=True)
-class MadeMaps:
-    """A finished folder of label maps.
-
-    Attributes:
-        folder: holds ``<class folder>/<image name up to the first dot>.pt`` and ``artifact.json``.
-        making: what it is made from.
-        sha256: digest of the sorted (path, bytes) of all maps.
-        top1_of_teacher: percent of the images for which the mean of the map over its positions is
-            largest for the image's own class; classes that are not in the map count as 0, as in
-            the dense target.
-    """
-
-    folder: Path
-    making: Making
-    sha256: str
-    top1_of_teacher: float
-
-
 def make_label_maps(
     teacher: Teacher,
     *,
@@ -71,7 +51,7 @@ def make_label_maps(
     batch: int = 64,
     device: torch.device,
     workers: int = 0,
-) -> MadeMaps:
+) -> Path:
     """Write the label map of every image of a teacher; continue where an earlier call stopped.
 
     Args:
@@ -82,6 +62,10 @@ def make_label_maps(
         batch: images per forward pass.
         device: the device of the teacher.
         workers: loader processes, for images in files.
+
+    Returns:
+        The folder: ``<class folder>/<image name up to the first dot>.pt`` and, written last,
+        ``artifact.json``.
 
     Raises:
         ConfigError: if the classes do not fit the format, or the network has no dense output.
@@ -106,10 +90,9 @@ def make_label_maps(
         kept=KEPT,
     )
     folder = Path(out) if out else artifact_directory(results, making.artifact_id)
-    manifest = reserve(folder, making, paths)
-    if manifest is not None:
+    if reserve(folder, making, paths):
         log.info("%s: already made", folder)
-        return MadeMaps(folder, making, manifest["sha256"], manifest["top1_of_teacher"])
+        return folder
     missing = missing_maps(folder, paths, making)
     check_space(folder, making, num_missing=len(missing))
     progress = Countdown(f"{folder}: label maps", len(missing), say=log.info)
@@ -118,7 +101,8 @@ def make_label_maps(
             _check_finite(one, teacher, position)
             write_map(folder / paths[position], encode(one))
         progress.add(len(positions))
-    return _finish(folder, paths, making, teacher)
+    _finish(folder, paths, making, teacher)
+    return folder
 
 
 def label_paths(teacher: Teacher) -> list[str]:
@@ -209,8 +193,14 @@ def _check_finite(one: Tensor, teacher: Teacher, position: int) -> None:
         )
 
 
-def _finish(folder: Path, paths: Sequence[str], making: Making, teacher: Teacher) -> MadeMaps:
-    """Read everything back as training does, sync it to disk, write the manifest last."""
+def _finish(folder: Path, paths: Sequence[str], making: Making, teacher: Teacher) -> None:
+    """Read everything back as training does, sync it to disk, write the manifest last.
+
+    Beside what the maps are made from it holds ``sha256``, of the sorted (path, bytes) of all maps,
+    and ``top1_of_teacher``: percent of the images for which the mean of the map over its positions
+    is largest for the image's own class. Classes that are not in the map count as 0, as in the
+    dense target.
+    """
     maps = LabelMaps(folder, teacher.source, num_classes=making.num_classes)
     hits = sum(
         int(_strongest(maps[index], making.num_classes) == target)
@@ -223,11 +213,10 @@ def _finish(folder: Path, paths: Sequence[str], making: Making, teacher: Teacher
         digest.update(content)
     os.sync()
     top1 = round(100 * hits / len(paths), 3)
-    found = {"sha256": digest.hexdigest(), "top1_of_teacher": top1}
-    manifest = {**making.plain(), **found, "top1_by": JUDGED_BY}
+    found = {"sha256": digest.hexdigest(), "top1_of_teacher": top1, "top1_by": JUDGED_BY}
+    manifest = making.plain() | found
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     log.info("%s: done; top-1 of the teacher on these images %.2f (%s)", folder, top1, JUDGED_BY)
-    return MadeMaps(folder, making, **found)
 
 
 def _strongest(map_2KHW: Tensor, num_classes: int) -> int:

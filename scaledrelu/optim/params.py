@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from scaledrelu.errors import ConfigError
-from scaledrelu.optim.cosine import CosineSchedule
-from scaledrelu.optim.schedule import LrSchedule
+from scaledrelu.optim.schedule import CosineSchedule, LrSchedule
 
 BIAS = "bias"  # anywhere in a name (TRI solver/make_optimizer.py)
 

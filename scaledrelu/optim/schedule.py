@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step; epochs become steps here and nowhere else.
+"""Learning rate and weight decay as pure functions of the step: epochs become steps here alone.
 
 Lengths are written in epochs of the paper's schedule. A profile shortens the run, not the curve:
 the run walks through the same paper epochs in fewer steps. Nothing here is state, so a resumed run
@@ -8,11 +8,23 @@ needs only its step.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from scaledrelu.config.schedule import AFTER_WARMUP, STEP, ScheduleConfig, WarmupConfig
-from scaledrelu.errors import ConfigError
-from scaledrelu.optim.cosine import Fall, half_cosine, rise_then_fall
+
+Fall = Callable[[float, float], float]
+"""``fall(done, length)``: the share that is left after ``done`` of ``length``; 1 at 0, then 0."""
+
+
+def half_cosine(done: float, length: float) -> float:
+    """Return the share that half a cosine leaves: 1 at the start, 0 at the end.
+
+    Args:
+        done: distance covered, in any unit.
+        length: whole distance, in the same unit.
+    """
+    return 0.5 * (1.0 + math.cos(math.pi * done / length))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +85,19 @@ class Curve:
         return self.floor_lr + self.fall(epoch, epochs) * (peak_lr - self.floor_lr)
 
 
+@dataclass(frozen=True, slots=True)
 class LrSchedule:
     """A curve laid over the steps of one run.
 
-    Args:
+    Attributes:
         curve: the rate by paper epoch.
-        run_epochs: epochs this run trains; they cover the whole curve.
-        steps_per_epoch: updates in one epoch of this run.
-
-    Raises:
-        ConfigError: if the run has no step.
+        run_epochs: epochs this run trains, at least 1; they cover the whole curve.
+        steps_per_epoch: updates in one epoch of this run, at least 1.
     """
 
-    def __init__(self, curve: Curve, *, run_epochs: int, steps_per_epoch: int) -> None:
-        if run_epochs < 1 or steps_per_epoch < 1:
-            raise ConfigError(
-                f"the run has {run_epochs} epochs of {steps_per_epoch} steps, but needs at least "
-                "one step; raise profile.epoch_scale, use more images, or lower batch.total"
-            )
-        self.curve = curve
-        self.run_epochs = run_epochs
-        self.steps_per_epoch = steps_per_epoch
+    curve: Curve
+    run_epochs: int
+    steps_per_epoch: int
 
     @property
     def total_steps(self) -> int:
@@ -135,15 +139,7 @@ class LrSchedule:
             peak_factor: multiplies the peak only, not the start of the warm-up or the floor.
         """
         if self.curve.is_after_warmup:
-            return rise_then_fall(
-                step,
-                rise_steps=self.warmup_steps,
-                total_steps=self.total_steps,
-                start=self.curve.first_lr,
-                peak=self.curve.peak_lr * peak_factor,
-                floor=self.curve.floor_lr,
-                fall=self.curve.fall,
-            )
+            return self._after_warmup(step, self.curve.peak_lr * peak_factor)
         if self.curve.schedule.unit != STEP:
             epoch = self.epoch_of(step) * self.curve.schedule.total_epochs / self.run_epochs
         else:
@@ -151,3 +147,36 @@ class LrSchedule:
         return self.curve.value(
             max(0.0, epoch - self.curve.schedule.delay_epochs), peak_factor=peak_factor
         )
+
+    def _after_warmup(self, step: int, peak: float) -> float:
+        """Return the rate of a line to the peak, then of a curve towards the floor.
+
+        The line includes its end point, so its last step and the first of the curve both stand at
+        the peak; the floor is never reached.
+
+        Source: DINO utils.py ``cosine_scheduler``; recipes C.1.
+        """
+        rise, first, floor = self.warmup_steps, self.curve.first_lr, self.curve.floor_lr
+        if step < rise:
+            return first + (peak - first) * step / max(1, rise - 1)
+        return floor + self.curve.fall(step - rise, self.total_steps - rise) * (peak - floor)
+
+
+@dataclass(frozen=True, slots=True)
+class CosineSchedule:
+    """From ``start`` towards ``end`` by half a cosine over all steps, without a warm-up.
+
+    Attributes:
+        start: value of step 0.
+        end: value that the step after the last would have.
+        total_steps: updates.
+    Source: the weight decay of DINO main_dino.py; recipes C.1.
+    """
+
+    start: float
+    end: float
+    total_steps: int
+
+    def at(self, step: int) -> float:
+        """Return the value of one update (0-based)."""
+        return self.end + half_cosine(step, self.total_steps) * (self.start - self.end)

@@ -51,7 +51,8 @@ def dry_step(config: RunConfig, *, num_classes: int, device: str = "cpu") -> Dry
     update = build_update(config, task, optimizer, scaler, world)
     t = Progress(0, schedule.total_steps, 0, STEPS_PER_EPOCH)
     groups = [noise(config, num_classes, group) for group in local_groups(config, world)]
-    report = update(prepare_for(config, task, num_classes, world.device)(groups, t), t)
+    report = update.gradients(prepare_for(config, task, num_classes, world.device)(groups, t), t)
+    update.apply(~report.finite, t)
     # A loss scaler may find its first scale too large and skip the step, which is not a failure.
     scaled = config.precision.loss_scaling
     if not (torch.isfinite(report.loss) and (scaled or torch.isfinite(report.grad_norm))):

@@ -18,9 +18,8 @@ from scaledrelu.engine.divergence import Judge
 from scaledrelu.engine.ema import Ema
 from scaledrelu.engine.windows import Rule
 from scaledrelu.errors import ConfigError
-from scaledrelu.optim.cosine import CosineSchedule, Fall, half_cosine
 from scaledrelu.optim.params import parameter_groups
-from scaledrelu.optim.schedule import Curve, LrSchedule
+from scaledrelu.optim.schedule import CosineSchedule, Curve, Fall, LrSchedule, half_cosine
 from scaledrelu.optim.state import start_momentum
 from scaledrelu.runs.create import create, target_of
 from scaledrelu.tasks.base import Task

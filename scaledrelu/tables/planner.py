@@ -21,7 +21,7 @@ from scaledrelu.tables.table import Row, Table
 
 
 class Planner:
-    """Plans tables of one profile; a row is planned once, the record of a run read once.
+    """Plans tables of one profile; the record of a run is read once.
 
     Reports of several kinds look at the same runs: whoever writes them shares one planner.
 
@@ -38,11 +38,9 @@ class Planner:
         self.profile, self.results, self.compose = profile, results, compose
         self.overrides = tuple(overrides)
         self._planner = CellPlanner(profile, results, compose, self.overrides)
-        self._tables: dict[str, Table] = {}
-        self._cells: dict[tuple[int, int, int, tuple[int, ...]], PlannedCell] = {}
 
     def plan(self, tables: Sequence[Table], seeds: Sequence[int] | None) -> Plan:
-        """Resolve every cell of some tables to runs, as they were when first looked at.
+        """Resolve every cell of some tables to runs, each as it was when first looked at.
 
         Args:
             tables: what to plan.
@@ -54,7 +52,6 @@ class Planner:
             RecordError: the runs may not be read.
         """
         check_runs(self.results)
-        tables = tuple(map(self._known, tables))
         planned = [found for table in tables for found in self._cells_of(table, seeds)]
         self.compose.save()
         runs: dict[str, PlannedRun] = {}
@@ -68,7 +65,7 @@ class Planner:
             profile=self.profile,
             seeds=tuple(seeds) if seeds else None,
             results=self.results,
-            tables=tables,
+            tables=tuple(tables),
             cells=tuple(found.cell for found in planned),
             runs=runs,
             artifacts=artifacts,
@@ -76,21 +73,13 @@ class Planner:
             conf_dir=self.compose.conf_dir,
         )
 
-    def _known(self, table: Table) -> Table:
-        """Return the table as it was first read, so that its cells are found again."""
-        known = self._tables.setdefault(table.name, table)
-        return known if known == table else table
-
     def _cells_of(self, table: Table, seeds: Sequence[int] | None) -> Iterator[PlannedCell]:
         for row in table.rows:
             wanted = tuple(seeds or table.seeds_of(row).at(self.profile))
             for column in table.metrics:
-                # The cell that is kept keeps the three, so that no other object has their ids.
-                key = (id(table), id(row), id(column), wanted)
-                if key not in self._cells:
-                    with _placed(table, row, self.overrides):
-                        self._cells[key] = self._planner.cell(table, row, column, wanted)
-                yield self._cells[key]
+                with _placed(table, row, self.overrides):
+                    found = self._planner.cell(table, row, column, wanted)
+                yield found
 
 
 def planner_of(settings: Settings, *, compose: Compose | None = None) -> Planner:
@@ -109,32 +98,6 @@ def planner_of(settings: Settings, *, compose: Compose | None = None) -> Planner
         compose=composer,
         overrides=settings.overrides,
     )
-
-
-def build_plan(
-    tables: Sequence[Table],
-    *,
-    profile: str,
-    seeds: Sequence[int] | None,
-    results: Path,
-    compose: Compose,
-    overrides: Sequence[str] = (),
-) -> Plan:
-    """Resolve every cell of some tables to runs, once.
-
-    Args:
-        tables: what to plan.
-        profile: option of ``conf/profile``.
-        seeds: one run per seed and cell; None takes each table's own.
-        results: folder that holds ``runs/``.
-        compose: overrides -> composed config.
-        overrides: extra overrides for every run, strongest.
-
-    Raises:
-        TableError, ConfigError, RecordError: see :meth:`Planner.plan`.
-    """
-    planner = Planner(profile, results=results, compose=compose, overrides=overrides)
-    return planner.plan(tables, seeds)
 
 
 def plan_tables(settings: Settings, *, planner: Planner | None = None) -> Plan:

@@ -12,7 +12,7 @@ from scaledrelu.runs.record import Status, run_directory
 from scaledrelu.tables import reading
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan, PlannedRun
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import merge_overrides
 from scaledrelu.tables.table import MISSING, Column, Row, Table
 
@@ -53,7 +53,7 @@ def plan_theory(*, results: Path, conf_dir: Path) -> Plan:
     """
     table = _table(conf_dir)
     composer = Composer(results, conf_dir=conf_dir)
-    return build_plan([table], profile=PROFILE, seeds=None, results=results, compose=composer)
+    return Planner(PROFILE, results=results, compose=composer).plan([table], None)
 
 
 def theory_runs(plan: Plan) -> list[TheoryRun]:

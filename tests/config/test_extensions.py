@@ -21,7 +21,7 @@ from scaledrelu.runs.observe import OFFERED
 from scaledrelu.runs.optimisation import build_optimizer, build_schedule
 from scaledrelu.tables.captions import Subject, components
 from scaledrelu.tables.composer import Composer
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import load_table
 from tests.helpers.documents import ROOT, conf_without_examples, example_files
 
@@ -237,12 +237,8 @@ def test_a_table_is_one_file(conf: Path, tmp_path: Path) -> None:
     add(conf, "conf/table/table8.yaml", "conf/optimizer/lamb.yaml")
     table = load_table("table8", conf)
     assert table.opening == "Two optimizers that the paper does not have. A table of our own."
-    plan = build_plan(
-        [table],
-        profile="mini",
-        seeds=(0, 1),
-        results=tmp_path,
-        compose=Composer(tmp_path, conf_dir=conf),
+    plan = Planner("mini", results=tmp_path, compose=Composer(tmp_path, conf_dir=conf)).plan(
+        [table], (0, 1)
     )
     assert [cell.labels["optimizer"] for cell in plan.cells] == ["Lion", "LAMB"]
     assert len(plan.runs) == 4

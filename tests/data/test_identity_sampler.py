@@ -169,5 +169,3 @@ def test_what_cannot_fill_an_update_is_an_error_that_says_what_to_change(ask):
         ConfigError, match=r"5 training identities: one update needs 2 groups x 4 = 8; lower"
     ):
         ask(targets_of(np.full(5, 6)), num_groups=2)
-    with pytest.raises(ConfigError, match=r"batch.group=18: must be a multiple of the 4 images"):
-        ask(targets_of(np.full(5, 6)), group_size=18)

@@ -4,7 +4,6 @@ import torch
 from timm.data.mixup import Mixup
 
 from scaledrelu.data.mixup import draw_mix, mix_group
-from scaledrelu.errors import ConfigError
 from tests.helpers.configs import augment_with
 
 OFFICIAL = {"mixup": 0.8, "cutmix": 1.0, "mix_prob": 1.0, "switch_prob": 0.5}
@@ -137,8 +136,3 @@ def test_same_seed_gives_the_same_mix_and_another_seed_another():
     first = mix(images, targets, seed=2**62 + 1).images
     assert torch.equal(first, mix(images, targets, seed=2**62 + 1).images)
     assert not torch.equal(first, mix(images, targets, seed=2**62 + 2).images)
-
-
-def test_odd_group_is_refused_only_when_it_is_to_be_mixed():
-    with pytest.raises(ConfigError, match=r"batch\.group: .* even number of images, found 5"):
-        mix(*group(batch=5))

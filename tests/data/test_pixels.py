@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
-import torchvision.io
 from PIL import Image
 
 from scaledrelu.data import pixels as module
@@ -53,7 +52,8 @@ FILES = {
     "bytes-after-the-end.jpg": lambda path: _with_tail(path, b"\0\0"),
 }
 NOT_BY_PILLOW = ["rgb.jpg", "no-subsampling.jpg", "progressive.jpg", "keeps-rgb.jpg", "grey.jpg",
-                  "exif.jpg", "jpeg-called.png", "bytes-after-the-end.jpg"]  # fmt: skip
+                  "exif.jpg", "jpeg-called.png", "bytes-after-the-end.jpg",
+                  "two-pictures.jpg"]  # fmt: skip
 
 
 def _with_tail(path: Path, tail: bytes) -> None:
@@ -65,9 +65,9 @@ def pillow(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.array(decode(str(path)))).permute(2, 0, 1)
 
 
-@pytest.fixture(params=["simplejpeg", "torchvision"])
+@pytest.fixture(params=["simplejpeg", "Pillow"])
 def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "torchvision":
+    if request.param == "Pillow":
         monkeypatch.setattr(module, "_simplejpeg", lambda: None)
     return request.param
 
@@ -83,16 +83,13 @@ def test_the_pixels_are_pillows(tmp_path: Path, name: str, decoder: str) -> None
 
 @pytest.mark.parametrize("name", FILES)
 def test_ordinary_jpegs_and_nothing_else_are_decoded_by_others_than_pillow(
-    tmp_path: Path, name: str, decoder: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FILES[name](tmp_path / name)
-    place = importlib.import_module({"torchvision": "torchvision.io"}.get(decoder, decoder))
-    seen, real = [], place.decode_jpeg
-    monkeypatch.setattr(place, "decode_jpeg", lambda *a, **k: seen.append(a) or real(*a, **k))
+    seen, real = [], simplejpeg.decode_jpeg
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *a, **k: seen.append(a) or real(*a, **k))
     decode_pixels(str(tmp_path / name))
-    # simplejpeg sees the first of two pictures in a file, as Pillow does.
-    alone = decoder == "simplejpeg" and name == "two-pictures.jpg"
-    assert bool(seen) == (name in NOT_BY_PILLOW or alone)
+    assert bool(seen) == (name in NOT_BY_PILLOW)
 
 
 def test_a_file_cut_anywhere_is_refused_with_pillows_words(tmp_path: Path, decoder: str) -> None:
@@ -140,9 +137,7 @@ def test_an_enormous_jpeg_is_refused_before_it_is_decoded(
 ) -> None:
     picture().save(tmp_path / "0.jpg")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150)
-    monkeypatch.setattr(module, "_decoded_jpeg", None)
-    if decoder == "simplejpeg":
-        monkeypatch.setattr(importlib.import_module(decoder), "decode_jpeg", None)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", None)
     with pytest.raises(BadImageError, match="has 4,350 pixels, above the limit"):
         decode_pixels(str(tmp_path / "0.jpg"))
 
@@ -152,24 +147,6 @@ def test_an_image_of_pillow_becomes_the_same_tensor() -> None:
     found = to_pixels(image)
     assert np.array_equal(found.permute(1, 2, 0).numpy(), np.asarray(image))
     assert to_pixels(found) is found
-
-
-@pytest.mark.filterwarnings("error")
-def test_the_warning_of_torchvision_that_its_decoder_will_go_is_no_bad_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_simplejpeg", lambda: None)
-    picture().save(tmp_path / "0.jpg")
-    assert torch.equal(decode_pixels(str(tmp_path / "0.jpg")), pillow(tmp_path / "0.jpg"))
-
-
-def test_pillow_decodes_where_torchvision_has_no_decoder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    picture().save(tmp_path / "0.jpg")
-    monkeypatch.setattr(module, "_simplejpeg", lambda: None)
-    monkeypatch.delattr(torchvision.io, "decode_jpeg")
-    assert torch.equal(decode_pixels(str(tmp_path / "0.jpg")), pillow(tmp_path / "0.jpg"))
 
 
 def test_a_source_of_tensors_replaces_and_notes_bad_images(image_folder, truncate, decoder) -> None:

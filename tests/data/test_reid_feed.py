@@ -1,12 +1,10 @@
 """Batches of P people with K images each on their way into training."""
 
 import numpy as np
-import pytest
 import torch
 
 from scaledrelu.data.loaders import TrainLoader
 from scaledrelu.data.sources import MemorySource
-from scaledrelu.errors import ConfigError
 
 P, K, GROUPS = 6, 4, 2
 
@@ -86,8 +84,3 @@ def test_without_instances_images_are_drawn_one_by_one():
     assert any((found != K).any() for found in counts)
     images = [i for step in steps for batch in step for i in batch.indices.tolist()]
     assert len(images) == len(set(images)) == 100 // (P * K) * P * K
-
-
-def test_groups_that_would_cut_a_person_in_two_are_refused():
-    with pytest.raises(ConfigError, match=r"batch\.group=10: must be a multiple of the 4 images"):
-        loader(people(), group_size=10)

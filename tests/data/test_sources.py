@@ -10,7 +10,7 @@ import torch
 from scaledrelu.data.datasets import open_digits
 from scaledrelu.data.loaders import EvalLoader
 from scaledrelu.data.sources import subset
-from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.errors import DataError
 from tests.helpers.errors import one_line
 from tests.helpers.image_folders import open_folder
 from tests.helpers.loaders import train_loader
@@ -109,11 +109,6 @@ def test_fraction_seed_changes_the_choice():
     train = open_digits(image_size=8).train
     first, second = (subset(train, 0.1, seed=seed) for seed in (0, 1))
     assert [first.name_of(i) for i in range(9)] != [second.name_of(i) for i in range(9)]
-
-
-def test_fraction_outside_its_range_is_refused():
-    with pytest.raises(ConfigError, match=r"data\.fraction=1\.5"):
-        subset(open_digits(image_size=8).train, 1.5, seed=0)
 
 
 def evaluating(source, device):

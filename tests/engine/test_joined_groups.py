@@ -61,7 +61,7 @@ def train(
         batches = [replace(b, images=b.images.double(), targets=b.targets.double()) for b in groups]
         update.gradients(batches, t)
         grads += [p.grad.clone() for p in task.parameters()]
-        update.apply(None, t)
+        update.apply(torch.tensor(False), t)
     return grads, task.state_dict()
 
 

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups, set_lr, set_weight_decay
-from scaledrelu.optim.schedule import LrSchedule
+from scaledrelu.optim.schedule import CosineSchedule, LrSchedule
 from tests.helpers.curves import curve_with
 from tests.helpers.loop_toys import TOTAL, build, go
 

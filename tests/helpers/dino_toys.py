@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from scaledrelu.config.optimizer import SamConfig
-from scaledrelu.engine.step import Update
 from scaledrelu.models.build import StemViT, build_vit
 from scaledrelu.models.ffn import Mlp
 from scaledrelu.models.parts import Parts
@@ -82,7 +81,9 @@ def at(step: int) -> Progress:
     return Progress(step, TOTAL, step // PER_EPOCH, PER_EPOCH)
 
 
-def make_update(task: nn.Module, optimizer: torch.optim.Optimizer, **changes) -> Update:
+def make_update(
+    task: nn.Module, optimizer: torch.optim.Optimizer, **changes
+) -> step_toys.WholeUpdate:
     return step_toys.make_update(
         task, optimizer, **({"clip_grad": 3.0, "clip": "per_tensor"} | changes)
     )

@@ -11,7 +11,7 @@ import yaml
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.figures import load_figure
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from tests.helpers.table_fakes import FakeCompose, finish, write_table
 
 LAYERS = 4  # stem, positions and two blocks
@@ -58,12 +58,8 @@ def write_figure(conf_dir: Path, **values: Sequence[float]) -> None:
 def figure_plan(base: Path, seeds: Sequence[int] = SEEDS) -> Plan:
     """Plan the figure that ``write_figure`` wrote."""
     conf_dir = base / "conf"
-    return build_plan(
-        [load_figure(conf_dir).table],
-        profile="mini",
-        seeds=seeds,
-        results=base / "results",
-        compose=FakeCompose(conf_dir),
+    return Planner("mini", results=base / "results", compose=FakeCompose(conf_dir)).plan(
+        [load_figure(conf_dir).table], seeds
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from scaledrelu.config.optimizer import SamConfig
 from scaledrelu.engine.gradients import BatchGradient
-from scaledrelu.engine.step import Update
+from scaledrelu.engine.step import StepReport, Update
 from scaledrelu.tasks.base import Progress, Task, TaskOutput
 
 
@@ -108,6 +110,15 @@ def sgd(task: nn.Module, **changes) -> torch.optim.SGD:
     return torch.optim.SGD(task.parameters(), **({"lr": 0.01, "momentum": 0.9} | changes))
 
 
+class WholeUpdate(Update):
+    """Runs both halves when called, with a flag that is down."""
+
+    def __call__(self, batches: Sequence[Any], t: Progress) -> StepReport:
+        report = self.gradients(batches, t)
+        self.apply(torch.zeros((), dtype=torch.bool, device=self.device), t)
+        return report
+
+
 def make_update(
     task: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -115,7 +126,7 @@ def make_update(
     clip_grad: float | None = None,
     clip: str = "global",
     **changes,
-) -> Update:
+) -> WholeUpdate:
     fields = {
         "autocast": "none",
         "scaler": None,
@@ -127,7 +138,7 @@ def make_update(
         "compiled": False,
     }
     gradient = BatchGradient(task, optimizer, **(fields | changes))
-    return Update(gradient, clip_grad=clip_grad, clip=clip)
+    return WholeUpdate(gradient, clip_grad=clip_grad, clip=clip)
 
 
 def at(step: int) -> Progress:

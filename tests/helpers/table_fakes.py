@@ -12,7 +12,7 @@ from scaledrelu.runs.record import Status, run_directory, write_result
 from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.composer import Composed
 from scaledrelu.tables.plan import PlannedRun
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import load_table
 from tests.helpers.configs import composed
 
@@ -141,13 +141,10 @@ def write_grid(conf_dir, name="rates", **fields):
 def plan_of(tmp_path, *names, seeds=(0,), profile="mini", overrides=()):
     """Plan tables that ``write_table`` wrote."""
     conf_dir = tmp_path / "conf"
-    return build_plan(
-        [load_table(name, conf_dir) for name in names or ("table8",)],
-        profile=profile,
-        seeds=seeds,
-        results=tmp_path / "results",
-        compose=FakeCompose(conf_dir),
-        overrides=overrides,
+    compose, results = FakeCompose(conf_dir), tmp_path / "results"
+    tables = [load_table(name, conf_dir) for name in names or ("table8",)]
+    return Planner(profile, results=results, compose=compose, overrides=overrides).plan(
+        tables, seeds
     )
 
 

@@ -10,7 +10,7 @@ from scaledrelu.config.places import CONF_DIR
 from scaledrelu.launch.sweep import in_order, runs_to_train
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import load_table
 
 
@@ -19,7 +19,7 @@ def plan(composed_before: Path) -> Plan:
     """Table 2 at mini, nothing trained."""
     composer = Composer(composed_before)
     tables = [load_table("table2", CONF_DIR)]
-    return build_plan(tables, profile="mini", seeds=[0], results=composed_before, compose=composer)
+    return Planner("mini", results=composed_before, compose=composer).plan(tables, [0])
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from scaledrelu.config.ffn import FfnConfig
 from scaledrelu.config.group import fields_of
+from scaledrelu.config.model import FfnConfig
 from scaledrelu.models.ffn import ACTS, ConvMlp, Mlp
 from tests.helpers.model_builders import make_ffn
 from tests.helpers.options import FFNS

@@ -8,9 +8,8 @@ import pytest
 from timm.models.vision_transformer import VisionTransformer
 
 from scaledrelu.errors import ConfigError
-from scaledrelu.optim.cosine import CosineSchedule
 from scaledrelu.optim.params import parameter_groups
-from scaledrelu.optim.schedule import LrSchedule
+from scaledrelu.optim.schedule import CosineSchedule, LrSchedule
 from tests.helpers.curves import curve_with, effective_lr
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "schedules_dino.json").read_text())

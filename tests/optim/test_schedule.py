@@ -244,8 +244,6 @@ def test_impossible_schedule_is_refused_in_one_line(wrong, says):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: LrSchedule(spec(), run_epochs=1, steps_per_epoch=0),
-        lambda: LrSchedule(spec(), run_epochs=0, steps_per_epoch=5),
         lambda: run_epochs(300, 0.0),
         lambda: warmup_length(-5, 1.0),
         lambda: warmup_length(5, 0.0),

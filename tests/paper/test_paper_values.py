@@ -7,7 +7,7 @@ import pytest
 
 from scaledrelu.config.places import CONF_DIR
 from scaledrelu.tables.composer import Composer
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import load_table, table_names
 
 HERE = Path(__file__).parent
@@ -28,7 +28,7 @@ def plan(composed_before):
     """Every table at paper scale."""
     composer = Composer(composed_before)
     tables = [load_table(name, CONF_DIR) for name in table_names(CONF_DIR)]
-    plan = build_plan(tables, profile="paper", seeds=[0], results=composed_before, compose=composer)
+    plan = Planner("paper", results=composed_before, compose=composer).plan(tables, [0])
     composer.save()
     return plan
 

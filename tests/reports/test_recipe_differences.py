@@ -13,7 +13,7 @@ from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables import composer as composing
 from scaledrelu.tables.composer import Composer
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import load_table
 from tests.helpers.configs import with_values
 from tests.helpers.table_fakes import plan_of, write_table
@@ -89,13 +89,8 @@ TABLE_1 = {
 
 def planned(known, *names, profile="mini", overrides=()):
     composer = Composer(known)
-    plan = build_plan(
-        [load_table(name, CONF_DIR) for name in names],
-        profile=profile,
-        seeds=[0],
-        results=known,
-        compose=composer,
-        overrides=overrides,
+    plan = Planner(profile, results=known, compose=composer, overrides=overrides).plan(
+        [load_table(name, CONF_DIR) for name in names], [0]
     )
     composer.save()
     return plan

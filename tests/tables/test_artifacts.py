@@ -30,7 +30,7 @@ from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.ending import EXIT_BUSY, EXIT_FAILED, EXIT_OK
 from scaledrelu.runs.lock import claim
 from scaledrelu.runs.record import Status, read_error
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import load_table
 from tests.helpers.table_fakes import FakeCompose, finish, write_table
 
@@ -79,14 +79,12 @@ def write_making(folder, *, teacher):
 
 
 def planned(folder, *, seeds=(0,), overrides=()):
-    return build_plan(
-        [load_table("table8", folder / "conf")],
-        profile="mini",
-        seeds=seeds,
+    return Planner(
+        "mini",
         results=folder / "results",
         compose=PinningCompose(folder / "conf"),
         overrides=overrides,
-    )
+    ).plan([load_table("table8", folder / "conf")], seeds)
 
 
 def teacher_of(plan):

@@ -17,7 +17,7 @@ from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import TableError
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.figures import FIGURE1, load_figure
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 
 PAPER = Path(__file__).parent.parent / "paper" / "figure1.csv"
 FILE = f"figure/{FIGURE1}.yaml"
@@ -58,7 +58,7 @@ def test_its_runs_are_rows_of_table_2(
     monkeypatch.chdir(tmp_path)  # no data set lies at a relative root here
     composer = Composer(composed_before)
     table = load_figure(CONF_DIR).table
-    plan = build_plan([table], profile=profile, seeds=[0], results=tmp_path, compose=composer)
+    plan = Planner(profile, results=tmp_path, compose=composer).plan([table], [0])
     composer.save()
     known = json.loads((fixtures / "run_ids.json").read_text())[profile]
     rows = [f"table2 row {number} top1" for number in (10, 1, 3, 5)]

@@ -20,7 +20,7 @@ from scaledrelu.config.places import CONF_DIR
 from scaledrelu.errors import nearest
 from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.plan import Plan
-from scaledrelu.tables.planner import build_plan
+from scaledrelu.tables.planner import Planner
 from scaledrelu.tables.spec import load_table, table_names, tables_of
 
 KNOWN = Path(__file__).resolve().parents[1] / "fixtures" / "run_ids.json"
@@ -32,7 +32,7 @@ def plan_of(profile: str, results: Path, *, seeds: tuple[int, ...] = (0,)) -> Pl
     """Plan every table; what is composed is kept in the results folder."""
     composer = Composer(results)
     tables = [load_table(name, CONF_DIR) for name in tables_of(profile, CONF_DIR)]
-    plan = build_plan(tables, profile=profile, seeds=seeds, results=results, compose=composer)
+    plan = Planner(profile, results=results, compose=composer).plan(tables, seeds)
     composer.save()
     return plan
 

@@ -153,7 +153,7 @@ def test_every_group_uses_the_centre_from_before_the_step():
         frozen = copy.deepcopy(task)
         losses = [loss_by_hand(frozen, crops(step, g), before, 0.04) for g in (0, 1)]
         assert report.loss.item() == pytest.approx(sum(losses).item() / 2, rel=1e-9)
-        update.apply(None, at(step))
+        update.apply(torch.tensor(False), at(step))
         seen.append(task.centre.clone())
     assert not torch.equal(*seen)
 
