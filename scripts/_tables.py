@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 from scaledrelu.tables.settings import (
     Settings,
     check_typed_results,

@@ -26,8 +26,7 @@ from scaledrelu.dashboards.afterwards import (
 )
 from scaledrelu.errors import ConfigError
 from scaledrelu.files import writing_to
-from scaledrelu.runs.conclusion import concluded
-from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK
+from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK, concluded
 from scaledrelu.runs.mirrored import Sender, check_online
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
