@@ -14,8 +14,11 @@ from pathlib import Path
 
 from scaledrelu.bench.cases import PROFILES, Case, list_cases
 from scaledrelu.bench.end_cases import EndCase, list_end_cases
+from scaledrelu.bench.planning import measure_planning
 from scaledrelu.bench.session import Session, open_session
+from scaledrelu.bench.startup import measure_startup
 from scaledrelu.bench.table import Row
+from scaledrelu.bench.workers import measure_workers
 from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.places import published_root
 from scaledrelu.config.ranges import COUNT, POSITIVE, within
@@ -240,35 +243,29 @@ def _forget(session: Session, *, compiled: bool) -> None:
         torch.cuda.empty_cache()
 
 
-def measure_workers(session: Session) -> None:
+def _measure_workers(session: Session) -> None:
     """Time one and two workers of mini runs; on the CPU only."""
-    from scaledrelu.bench.workers import measure_workers as measure
-
     timing = {"rounds": min(5, session.blocks), "turn_seconds": 8 * session.turn_seconds}
-    rows = partial(measure, **timing)
+    rows = partial(measure_workers, **timing)
     session.attempt("workers", 60.0, Row("workers", name="workers"), rows)
 
 
-def measure_startup(session: Session) -> None:
+def _measure_startup(session: Session) -> None:
     """Time the start of a run."""
-    from scaledrelu.bench.startup import measure_startup as measure
-
-    rows = partial(measure, rounds=3)
+    rows = partial(measure_startup, rounds=3)
     session.attempt("startup", 45.0, Row("startup", name="startup"), rows)
 
 
-def measure_planning(session: Session) -> None:
+def _measure_planning(session: Session) -> None:
     """Measure what the commands about tables cost beside many finished runs."""
-    from scaledrelu.bench.planning import measure_planning as measure
-
-    session.attempt("planning", 60.0, Row("planning", name="planning"), measure)
+    session.attempt("planning", 60.0, Row("planning", name="planning"), measure_planning)
 
 
 MEASURES: dict[str, Callable[[Session], None]] = {
     "step": _measure_steps,
     "loader": _measure_loaders,
     "end": _measure_ends,
-    "workers": measure_workers,
-    "startup": measure_startup,
-    "planning": measure_planning,
+    "workers": _measure_workers,
+    "startup": _measure_startup,
+    "planning": _measure_planning,
 }
