@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from scaledrelu.dashboards.views import Where, report, workspace
@@ -97,18 +98,9 @@ def save_workspace(where: Where) -> str:
 
 def save_report(new: Any) -> str:
     """Save a report over the one with the same title; return its address."""
-    known = _reports(new.entity, new.project, new.title)
-    if known:
-        new.id = known[0]
-    return new.save().url
-
-
-def _reports(entity: str, project: str, title: str) -> Sequence[str]:
-    """Return the ids of the reports with a title; none where there is no such project yet."""
     import wandb
 
-    found = wandb.Api().reports(f"{entity}/{project}")
-    try:
-        return [one.id for one in found if one.display_name == title]
-    except ValueError:
-        return []
+    found = wandb.Api().reports(f"{new.entity}/{new.project}")
+    with suppress(ValueError):  # no such project yet
+        new.id = next((one.id for one in found if one.display_name == new.title), new.id)
+    return new.save().url

@@ -7,7 +7,6 @@ Needs the extra ``dashboards``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +75,7 @@ def report(where: Where, table: Table) -> Any:
         blocks += [wr.H2(title), _grid(where, _runs_of(where, table.name), panels)]
     blocks += [
         wr.H2("Figure 1 as a picture"),
-        _grid(where, _tables_of(where, FIGURE_1), _pictures([f"{FIGURE_1}_picture"])),
+        _grid(where, _tables_of(where, FIGURE_1), [_picture(f"{FIGURE_1}_picture")]),
     ]
     return wr.Report(
         entity=where.entity,
@@ -215,15 +214,13 @@ def _result_panels(table: str) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     shown = wr.WeavePanelSummaryTable(table_name=table, layout=wr.Layout(w=WIDE, h=2 * HEIGHT))
-    curves = _pictures([f"{table}_curves"])
-    curves[0].layout.y = 2 * HEIGHT
-    return [shown, *curves]
+    return [shown, _picture(f"{table}_curves", y=2 * HEIGHT)]
 
 
-def _pictures(keys: Sequence[str]) -> list[Any]:
+def _picture(key: str, *, y: int = 0) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
-    return [wr.MediaBrowser(media_keys=list(keys), layout=wr.Layout(w=WIDE, h=2 * HEIGHT))]
+    return wr.MediaBrowser(media_keys=[key], layout=wr.Layout(y=y, w=WIDE, h=2 * HEIGHT))
 
 
 def _placed(*panels: Any) -> list[Any]:
