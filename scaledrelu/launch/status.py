@@ -32,11 +32,11 @@ Queue = Mapping[str, QueuedJob]
 class Speed:
     """How far and how fast a run is; None where unknown."""
 
-    step: int | None = None
-    epoch: int | None = None  # from 1
-    loss: float | None = None
-    images_per_s: float | None = None
-    seconds: float | None = None
+    step: int | None
+    epoch: int | None  # from 1
+    loss: float | None
+    images_per_s: float | None
+    seconds: float | None
 
 
 def status_lines(plan: Plan) -> Iterator[str]:
