@@ -123,9 +123,9 @@ def is_busy(folder: Path) -> bool:
     return attempt is not None and _lives_unseen(attempt, folder)
 
 
-def read_attempt(run_dir: str | Path) -> Attempt | None:
+def read_attempt(run_dir: Path) -> Attempt | None:
     """Return who is, or was when killed, working on this run; None if unknown."""
-    path = Path(run_dir) / ATTEMPT
+    path = run_dir / ATTEMPT
     try:
         raw = json.loads(path.read_text())
         pid, birth, boot, job = raw["pid"], raw["birth"], raw.get("boot"), raw.get("slurm_job")
