@@ -101,7 +101,7 @@ def main(arguments: Sequence[str], *, show: Show) -> int:
     finally:  # an interruption leaves no processes behind
         if beside and beside.process.poll() is None:
             end_piece(beside, limit_s=0.0, show=len)
-    show(summary(reports, options.budget - clock.left))
+    show(_summary(reports, options.budget - clock.left))
     fine = [r.ended is Ended.OK or (r.name == COMPILING and r.ended is Ended.OVER) for r in reports]
     return int(not all(fine))
 
@@ -175,13 +175,8 @@ def compile_piece(options: argparse.Namespace) -> Piece:
     return Piece(COMPILING, command, good=frozenset({0, 1}))
 
 
-def summary(reports: Sequence[Report], seconds: float) -> str:
-    """Return one line per piece: how it ended, its seconds, its log.
-
-    Args:
-        reports: how the pieces ended.
-        seconds: time that all of them took.
-    """
+def _summary(reports: Sequence[Report], seconds: float) -> str:
+    """Return one line per piece: how it ended, its seconds, its log; above them the sum."""
     lines = [
         f"{r.name:8} {r.ended:9} {r.seconds:5.0f} s  "
         f"{f'exit {r.status}  ' if r.ended is Ended.FAILED else ''}{r.log}"

@@ -188,7 +188,7 @@ def _check_images(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def jpegs(options: argparse.Namespace) -> Iterator[tuple[list[Path], str]]:
+def _jpegs(options: argparse.Namespace) -> Iterator[tuple[list[Path], str]]:
     """Yield given or generated JPEG files, and how many of which kind they are."""
     from scaledrelu.bench.data_paths import find_jpegs, generate_jpegs
 
@@ -206,7 +206,7 @@ def _measure_loaders(session: Session) -> None:
     match = session.options.match
 
     def rows() -> Iterator[Row]:
-        with jpegs(session.options) as (paths, what):
+        with _jpegs(session.options) as (paths, what):
             for row in measure_loader(paths, device=session.device, match=match, **timing):
                 yield replace(row, name=f"{row.name}, {what}")
 
@@ -221,7 +221,7 @@ def _measure_ends(session: Session) -> None:
     if not cases:
         return
     rounds = min(3 if session.device.type == "cuda" else 5, session.blocks)
-    with jpegs(session.options) as (paths, what):
+    with _jpegs(session.options) as (paths, what):
         for case in cases:
             case = replace(case, name=", ".join(filter(None, [case.name, what])))
 

@@ -69,9 +69,9 @@ def save_views(plan: Plan, where: Where) -> Iterator[tuple[str, str]]:
         RunError: W&B refuses, or does not answer.
     """
     try:
-        yield f"workspace {where.profile}", save_workspace(where)
+        yield f"workspace {where.profile}", _save_workspace(where)
         for table in plan.tables:
-            yield f"report {table.name}", save_report(report(where, table))
+            yield f"report {table.name}", _save_report(report(where, table))
     except (ConfigError, RunError):
         raise
     except Exception as error:  # of the server or of a package that is in preview
@@ -79,7 +79,7 @@ def save_views(plan: Plan, where: Where) -> Iterator[tuple[str, str]]:
         raise RunError(f"W&B: {type(error).__name__}: {first}; nothing else was saved") from error
 
 
-def save_workspace(where: Where) -> str:
+def _save_workspace(where: Where) -> str:
     """Save the workspace of a profile over the one that is there; return its address."""
     import wandb_workspaces.workspaces as ws
 
@@ -96,7 +96,7 @@ def save_workspace(where: Where) -> str:
     return known.save().url
 
 
-def save_report(new: Any) -> str:
+def _save_report(new: Any) -> str:
     """Save a report over the one with the same title; return its address."""
     import wandb
 

@@ -40,7 +40,7 @@ def workspace(where: Where) -> Any:
         name=f"scaledrelu {where.profile}",
         sections=[
             ws.Section(name=title, panels=panels, is_open=True)
-            for title, panels in sections(where, where.metric).items()
+            for title, panels in _sections(where, where.metric).items()
         ],
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(
@@ -71,7 +71,7 @@ def report(where: Where, table: Table) -> Any:
         _grid(where, _tables_of(where, table.name), _result_panels(table.name)),
     ]
     metric = table.metrics[0].source
-    for title, panels in sections(where, metric).items():
+    for title, panels in _sections(where, metric).items():
         blocks += [wr.H2(title), _grid(where, _runs_of(where, table.name), panels)]
     blocks += [
         wr.H2("Figure 1 as a picture"),
@@ -87,13 +87,8 @@ def report(where: Where, table: Table) -> Any:
     )
 
 
-def sections(where: Where, metric: str) -> dict[str, list[Any]]:
-    """Return the panels that every view has, by the title of their section.
-
-    Args:
-        where: the project and the profile.
-        metric: what is compared.
-    """
+def _sections(where: Where, metric: str) -> dict[str, list[Any]]:
+    """Return the panels that every view has, by the title of their section."""
     return {
         "Accuracy by stem": _by_stem(metric),
         "Crash map": _crash_map(metric),

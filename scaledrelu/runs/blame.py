@@ -36,7 +36,7 @@ DOING = {  # function -> what a run does in it; the innermost one counts
     "save": "saving a checkpoint",
     "_evaluate_now": "evaluating",
     "collect_evidence": "gathering evidence",
-    "make_result": "writing the result",
+    "_make_result": "writing the result",
 }
 LIBRARIES = {"site-packages", "dist-packages"}  # may lie in the checkout, or be where it lies
 NOTE = "rank{rank}.error"

@@ -242,7 +242,7 @@ def build_update(
     groups = batch_groups(config.batch, local_groups(config, world))
     joined = None
     if config.launch.groups_at_once and len(groups) > 1:
-        joined = see_groups_at_once(config, task, len(groups), world.device)
+        joined = _see_groups_at_once(config, task, len(groups), world.device)
     gradient = BatchGradient(
         wrap(config, task, world),
         optimizer,
@@ -258,16 +258,10 @@ def build_update(
     return Update(gradient, clip_grad=config.optimizer.clip_grad, clip=config.optimizer.clip)
 
 
-def see_groups_at_once(
+def _see_groups_at_once(
     config: RunConfig, task: Task, groups: int, device: torch.device
 ) -> JoinedGroups:
-    """Let a task see all groups of this process in one pass.
-
-    Args:
-        config: the run's configuration.
-        task: the task; changed in place.
-        groups: how many groups this process holds.
-        device: the task's device.
+    """Let a task, which is changed in place, see all groups of this process in one pass.
 
     Raises:
         ConfigError: the method or SAM needs one pass per group.

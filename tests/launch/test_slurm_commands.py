@@ -521,9 +521,7 @@ def test_a_job_that_is_ending_does_not_hide_its_successor(commands):
         ("nobody", JobEnd("unknown", 0), False),
     ],
 )
-def test_a_job_that_saved_or_met_another_process_has_left(
-    commands, shown, ending, left
-):
+def test_a_job_that_saved_or_met_another_process_has_left(commands, shown, ending, left):
     state, status = ending.state, ending.exit_status
     bodies = {"scontrol": "exit 1", "sacct": "exit 1"}
     if shown == "scontrol":
