@@ -165,9 +165,6 @@ def compile_piece(options: argparse.Namespace) -> Piece:
     """Return what compiles the networks of the most important steps, while tests run.
 
     What is not ready in time is compiled again by the bench: no failure.
-
-    Args:
-        options: the command line.
     """
     arguments = ["--only", "step", "--compile-only", str(COMPILED)]
     arguments += ["--device", options.device, "--profile", "paper"]

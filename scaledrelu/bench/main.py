@@ -91,9 +91,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; 1 if a measurement failed.
 
-    Args:
-        arguments: the command line.
-
     Raises:
         ConfigError: too few images, or nothing to compile.
     """

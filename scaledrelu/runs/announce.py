@@ -90,11 +90,7 @@ def _random_backbone_line(config: RunConfig, task: Task) -> str:
 
 
 def fitted_line(config: RunConfig) -> str:
-    """Say in one line that a stem shrinks to fit its patch; "" if it runs as it was asked for.
-
-    Args:
-        config: the run's configuration.
-    """
+    """Say in one line that a stem shrinks to fit its patch; "" if it runs as it was asked for."""
     stem, patch = config.stem, config.model.patch_size
     fitted = stem.fit(patch)
     if stem.own_class or fitted.strides == stem.strides:

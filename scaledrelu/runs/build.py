@@ -186,9 +186,6 @@ class _StemIsMadeError(Exception):
 def try_stem(config: RunConfig) -> None:
     """Make the stem as the model will ask for it, and no more of the model.
 
-    Args:
-        config: the run's configuration.
-
     Raises:
         ConfigError: the stem returns another map than it promises, or cannot be made.
         Exception: what code of one's own raises.

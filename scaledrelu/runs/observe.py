@@ -247,9 +247,6 @@ def _judges_people(build: Mapping[str, Any]) -> bool | None:
 def check_evaluator(build: Mapping[str, Any]) -> None:
     """Refuse a class of evaluators that asks for what no run has, or cannot be called.
 
-    Args:
-        build: the class and its own arguments.
-
     Raises:
         ConfigError: naming the class, and the arguments that it may have.
     """
