@@ -33,8 +33,7 @@ from scaledrelu.config.places import ROOT, published_root
 from scaledrelu.errors import ConfigError
 
 SHARES = {"tests": 1 / 4, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most
-KINDS = (*SHARES, "runs")
-MATCH = {"step": "patchify", "end": "DeiT", "loader": "timm"}  # of QUICK
+MATCH = {"step": "patchify", "end": "DeiT", "loader": "timm"}  # kinds of bench.py, of QUICK
 COMPILED, COMPILING = 6, "compile"  # networks that are compiled beside the tests
 TEST_PROCESSES = "8"  # most of a short test is loading and building
 QUICK = ("--profile", "mini", "--quick", "--blocks", "1", "--turn", "0.05")
@@ -53,7 +52,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="SECONDS",
         help="time for everything, default: 540",
     )
-    add("--only", action="append", choices=KINDS, help="repeatable, default: all")
+    add("--only", action="append", choices=tuple(WORK), help="repeatable, default: all")
     add("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: to try the script itself")
     add("--profile", default="small", help="profile of the runs, default: small")
     add("--tables", help="tables of the runs, default: table1,table2; all from half an hour on")
@@ -88,7 +87,7 @@ def main(arguments: Sequence[str], *, show: Show) -> int:
             "with --device cpu"
         )
     clock = Clock(options.budget, time.monotonic())
-    chosen = [kind for kind in KINDS if kind in (options.only or KINDS)]
+    chosen = [kind for kind in WORK if kind in (options.only or WORK)]
     compiles = "step" in chosen and options.device == "cuda"
     beside = start_piece(compile_piece(options), options.results / LOGS) if compiles else None
     reports = []
@@ -189,8 +188,6 @@ def _path() -> str:
 Work = Callable[[argparse.Namespace, Clock, Show], list[Report]]
 WORK: dict[str, Work] = {
     "tests": measure("tests", tests_piece),
-    "step": measure("step", partial(bench_piece, "step")),
-    "end": measure("end", partial(bench_piece, "end")),
-    "loader": measure("loader", partial(bench_piece, "loader")),
+    **{kind: measure(kind, partial(bench_piece, kind)) for kind in MATCH},
     "runs": whole_runs,
 }

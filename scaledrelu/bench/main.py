@@ -27,7 +27,6 @@ from scaledrelu.text import plural
 
 log = logging.getLogger(__name__)
 
-KINDS = ("step", "loader", "end", "workers", "startup", "planning")
 COMPILE_SECONDS = 75.0  # first guess of what a compiled case costs; then the last one's time
 CASE_SECONDS = 8.0
 END_SECONDS = {False: 20.0, True: 95.0}  # from file to update; with and without compilation
@@ -42,7 +41,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--profile", action="append", choices=PROFILES, help="repeatable, default: those that fit")
-    add("--only", action="append", choices=KINDS, help="repeatable, default: all")
+    add("--only", action="append", choices=tuple(MEASURES), help="repeatable, default: all")
     add(
         "--quick",
         action="store_true",
@@ -115,10 +114,9 @@ def main(arguments: Sequence[str]) -> int:
         return int(compile_ahead(cases, device) > 0)
     _check_images(options)
     session = open_session(options, arguments)
-    kinds = options.only or KINDS
-    for kind in KINDS:
-        if kind in kinds:
-            MEASURES[kind](session)
+    for kind, measure in MEASURES.items():
+        if kind in (options.only or MEASURES):
+            measure(session)
     session.draw()
     if session.found:
         log.info("%s in %s and .md", plural(len(session.found), "row"), session.path)

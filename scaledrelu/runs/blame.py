@@ -229,7 +229,7 @@ def killed_first(failures: Sequence[tuple[int, int]]) -> int | None:
 
     SIGTERM does not count: the parent sends it to the others once one has failed.
     """
-    killed = [rank for rank, code in failures if code < 0 and code != -15]
+    killed = [rank for rank, code in failures if code < 0 and code != -signal.SIGTERM]
     return min(killed, default=None)
 
 
