@@ -27,13 +27,30 @@ ADDED: dict[str, Any] = {
     "wandb.paper": [],
     "model.offers": list(OFFERS),  # nothing was refused
 }
+Texts = dict[tuple[str, int], tuple[Any, str]]  # (field, id of its value) -> value, text
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def to_yaml(config: RunConfig) -> str:
-    """Return the whole configuration as the text of ``config.yaml``."""
-    return yaml.dump(plain(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+def to_yaml(config: RunConfig, known: Texts) -> str:
+    """Return the whole configuration as the text of ``config.yaml``.
+
+    Args:
+        config: a run's configuration.
+        known: texts of groups that other configurations have in common with this one; added to.
+    """
+    texts = []
+    for one in fields_of(RunConfig):
+        value = getattr(config, one.name)
+        place = (one.name, id(value))
+        if place not in known or known[place][0] is not value:
+            known[place] = (value, _text({one.name: plain(value)}))
+        texts.append(known[place][1])
+    return "".join(texts)
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def from_yaml(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from scaledrelu.launch.artifacts import make_artifact
 from scaledrelu.launch.executor import Files, Job
 from scaledrelu.runs.damage import REDONE
 from scaledrelu.runs.lock import claim
-from scaledrelu.runs.planned import write_planned
+from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Status, run_directory, times_redone
 from scaledrelu.tables.plan import Plan, PlannedArtifact, PlannedRun
 from scaledrelu.tables.printed import printed_of, with_printed
@@ -66,12 +66,12 @@ def write_plan(plan: Plan, todo: Sequence[PlannedRun]) -> None:
     Raises:
         OSError: the results folder cannot be written.
     """
-    printed = printed_of(plan)
+    writer, printed = PlanWriter(), printed_of(plan)
     for run in todo:
         if not run.status.done and run.status not in (Status.DAMAGED, Status.RUNNING):
             config = with_printed(run.config, printed.get(run.run_id))
             folder = run_directory(plan.results, run.run_id)
-            write_planned(config, folder, planned_as=_in_words(run))
+            writer.write(config, folder, planned_as=_in_words(run))
 
 
 def files_of(plan: Plan) -> Files:
@@ -96,7 +96,7 @@ def make_ready(run: PlannedRun, files: Files, config: RunConfig, *, replaces: in
     if replaces is not None and files.mark(run.run_id) == replaces:
         _set_aside(folder, files, replaces)
     if not (folder / CONFIG_YAML).exists():
-        write_planned(config, folder, planned_as=_in_words(run))
+        PlanWriter().write(config, folder, planned_as=_in_words(run))
 
 
 def _set_aside(folder: Path, files: Files, replaces: int) -> None:

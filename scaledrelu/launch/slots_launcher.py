@@ -32,7 +32,7 @@ from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.ending import Ended, JobReport
 from scaledrelu.runs.lacking import lacking_here
 from scaledrelu.runs.multirun import score_of, write_ending
-from scaledrelu.runs.planned import write_planned
+from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import read_result, read_status, run_directory
 from scaledrelu.tables.typed import is_whole
 
@@ -130,14 +130,14 @@ class SlotsLauncher(Launcher):
         """Train runs; return how each ended, by its id."""
         if not composed:
             return {}
-        configs = [one.config for one in composed]
+        configs, writer = [one.config for one in composed], PlanWriter()
         reports = {run_id(c): JobReport(run_id(c), Ended.INTERRUPTED, NOT_STARTED) for c in configs}
         if self._was_stopped:
             return reports
         results = Path(configs[0].paths.results)
         slots = slots_of(configs, self._n_jobs)
         executor = LocalExecutor(Files(results), slots, preload=self._preload)
-        executor.submit([self._job(one, results) for one in composed])
+        executor.submit([self._job(one, results, writer) for one in composed])
         with note_signals() as asked:
             try:
                 while executor.open_jobs and not asked:
@@ -148,14 +148,14 @@ class SlotsLauncher(Launcher):
                 executor.close()
         return reports
 
-    def _job(self, composed: _Composed, results: Path) -> Job:
+    def _job(self, composed: _Composed, results: Path, writer: PlanWriter) -> Job:
         name, words = run_id(composed.config), " ".join(composed.overrides)
         folder, changes = run_directory(results, name), trust_of(composed.config)
         train = pkgutil.resolve_name(self._train)
         return Job(
             name=name,
             work=partial(train, results, name, changes=changes),
-            prepare=partial(write_planned, composed.config, folder, planned_as=words),
+            prepare=partial(writer.write, composed.config, folder, planned_as=words),
         )
 
 

@@ -23,7 +23,7 @@ from scaledrelu.runs.build import Job, build
 from scaledrelu.runs.judgement import describe_crash, describe_judgement
 from scaledrelu.runs.observe import collect_evidence, pack
 from scaledrelu.runs.on_track import watch
-from scaledrelu.runs.planned import planned_as, write_planned
+from scaledrelu.runs.planned import PlanWriter, planned_as
 from scaledrelu.runs.provenance import (
     Share,
     describe_devices,
@@ -56,7 +56,7 @@ def execute(
     """
     name = run_id(config)
     if world.is_main and planned_as(folder) is None:
-        write_planned(config, folder)
+        PlanWriter().write(config, folder)
     job = build(config, world)
     logbook = Logbook(
         folder if world.is_main else None,

@@ -20,7 +20,7 @@ from scaledrelu.config.identity import is_transient, run_id
 from scaledrelu.config.overrides import parse_overrides, refuse_profile_name
 from scaledrelu.config.places import expand_places
 from scaledrelu.config.run import PathsConfig, RunConfig
-from scaledrelu.config.stored import CONFIG_YAML, from_stored, from_yaml, of_today, to_yaml
+from scaledrelu.config.stored import CONFIG_YAML, Texts, from_stored, from_yaml, of_today, to_yaml
 from scaledrelu.config.trust import check_targets
 from scaledrelu.errors import ConfigError, RunError, ScaledReluError
 from scaledrelu.files import write_changed
@@ -32,21 +32,28 @@ REPLAN = "plan it again with its table (make table<N>), which rewrites the file"
 OWN_DIGEST = re.compile(r"[0-9a-f]{16}")  # any other was given by a person
 
 
-def write_planned(config: RunConfig, folder: Path, *, planned_as: str = "") -> None:
-    """Write ``config.yaml``, unless it already says the same.
+class PlanWriter:
+    """Writes the files of many runs; groups that they share are turned into text once."""
 
-    Args:
-        config: the run's configuration.
-        folder: run directory.
-        planned_as: the run in the words of its table, for the first line of the file; empty for a
-            run that a person composed.
+    def __init__(self) -> None:
+        self._known: Texts = {}
 
-    Raises:
-        OSError: the folder is not writable.
-    """
-    first = f"{PLANNED_AS}{' '.join(planned_as.split())}\n" if planned_as else ""
-    # A planned file that is lost in a power cut is written again by the next plan.
-    write_changed(folder / CONFIG_YAML, first + to_yaml(config), durable=not planned_as)
+    def write(self, config: RunConfig, folder: Path, *, planned_as: str = "") -> None:
+        """Write ``config.yaml``, unless it already says the same.
+
+        Args:
+            config: the run's configuration.
+            folder: run directory.
+            planned_as: the run in the words of its table, for the first line of the file; empty
+                for a run that a person composed.
+
+        Raises:
+            OSError: the folder is not writable.
+        """
+        first = f"{PLANNED_AS}{' '.join(planned_as.split())}\n" if planned_as else ""
+        text = first + to_yaml(config, self._known)
+        # A planned file that is lost in a power cut is written again by the next plan.
+        write_changed(folder / CONFIG_YAML, text, durable=not planned_as)
 
 
 def read_planned(results: str | Path, name: str, *, changes: Sequence[str] = ()) -> RunConfig:

@@ -45,7 +45,7 @@ def test_every_published_record_has_the_id_of_its_science() -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_configuration_comes_back_from_its_file(recipe: str) -> None:
     config = composed(f"recipe={recipe}", "optimizer=sam")
-    assert from_stored(from_yaml(to_yaml(config))) == config
+    assert from_stored(from_yaml(to_yaml(config, {}))) == config
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -84,6 +84,6 @@ def test_the_science_of_a_run_hashes_to_its_id() -> None:
 
 
 def test_a_file_keeps_the_order_of_the_fields() -> None:
-    lines = to_yaml(composed()).splitlines()
+    lines = to_yaml(composed(), {}).splitlines()
     groups = [line.partition(":")[0] for line in lines if line[:1].isalpha()]
     assert groups[:4] == ["method", "task", "seed", "model"]

@@ -27,7 +27,7 @@ from scaledrelu.engine.mirror_files import MARK, SENT, Rows, read_mark, record_o
 from scaledrelu.engine.wandb_afterwards import is_known
 from scaledrelu.errors import ConfigError, RunError, TableError
 from scaledrelu.runs.mirrored import Sender, told_of
-from scaledrelu.runs.planned import write_planned
+from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import run_directory, write_result
 from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.composer import Composer
@@ -50,7 +50,7 @@ def finished(results: Path, config: RunConfig, *, crash: bool = False) -> Path:
     """Leave what a run leaves: its configuration, rows, times and result."""
     folder = run_directory(results, run_id(config))
     folder.mkdir(parents=True)
-    write_planned(config, folder)
+    PlanWriter().write(config, folder)
     seen = {"val/top1": 90.0, "similarity/signed_00": 0.25, "similarity/signed_01": 0.75}
     rows = [{"step": 10, "epoch": 0, "train/loss": 2.0}, {"step": 10, "epoch": 0, **seen}]
     rows.append({"step": 20, "epoch": 1, "train/loss": "nan"})

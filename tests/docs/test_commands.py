@@ -14,7 +14,7 @@ from scaledrelu.config.compose import compose, compose_unpinned
 from scaledrelu.config.identity import RUN_ID, run_id
 from scaledrelu.config.shell import planned_run, read_arguments, ready_for_hydra
 from scaledrelu.errors import ScaledReluError
-from scaledrelu.runs.planned import read_planned, write_planned
+from scaledrelu.runs.planned import PlanWriter, read_planned
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import load_settings
@@ -162,5 +162,5 @@ def one_value(word: str) -> str:
 def read_planned_run(changes: Sequence[str], conf: Path) -> None:
     """Read a planned run with changes; which one does not matter."""
     config, results = compose_unpinned([]), conf.parent / "results"
-    write_planned(config, run_directory(results, run_id(config)))
+    PlanWriter().write(config, run_directory(results, run_id(config)))
     read_planned(results, run_id(config), changes=changes)

@@ -7,7 +7,7 @@ from typing import Any
 
 from scaledrelu.config.identity import canonical, run_id
 from scaledrelu.config.run import RunConfig
-from scaledrelu.runs.planned import write_planned
+from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import run_directory, write_result
 from scaledrelu.runs.result import Outcome, Result
 from tests.helpers.configs import composed, with_values
@@ -24,7 +24,7 @@ def run_of(stem: str = "patchify", **changes: Any) -> RunConfig:
 def plan_in(results: Path, config: RunConfig, *, planned_as: str = "") -> Path:
     """Leave the file of a run that nobody has trained."""
     folder = run_directory(results, run_id(config))
-    write_planned(config, folder, planned_as=planned_as)
+    PlanWriter().write(config, folder, planned_as=planned_as)
     return folder
 
 

@@ -580,7 +580,7 @@ def test_a_table_is_trained_at_its_own_profiles_only(sandbox):
 @pytest.mark.parametrize("work", [sweep, report])
 def test_results_that_cannot_be_written_are_one_line_that_names_the_file(sandbox, full_disk, work):
     sandbox.behave()
-    full_disk("launch.jobs.write_planned", "reports.report.write_changed")
+    full_disk("launch.jobs.PlanWriter.write", "reports.report.write_changed")
     with pytest.raises(RunError, match=r": cannot be written \(No space left"):
         work(settings_in(sandbox.base), sandbox.said.append)
     assert sandbox.started() == []

@@ -19,7 +19,7 @@ from scaledrelu.runs import execute as execute_module
 from scaledrelu.runs import spawn
 from scaledrelu.runs.ending import EXIT_WRONG_INPUT, Ended
 from scaledrelu.runs.lock import LOCK, one_of_many, only_writer
-from scaledrelu.runs.planned import write_planned
+from scaledrelu.runs.planned import PlanWriter
 from scaledrelu.runs.record import Status, read_error, read_result, read_status
 from scaledrelu.runs.spawn import run_job, train_planned
 from tests.helpers.tiny_runs import folder_of
@@ -280,7 +280,7 @@ def test_fp16_on_a_cpu_is_refused_with_the_way_out(smoke, tmp_path) -> None:
         assert report.ended == Ended.REFUSED
         assert not (tmp_path / "results" / "runs").exists(), "nothing was tried"
         folder = tmp_path / "results" / "runs" / report.run_id
-        write_planned(config, folder, planned_as="recipe=deit")
+        PlanWriter().write(config, folder, planned_as="recipe=deit")
         assert train_planned(tmp_path / "results", report.run_id) == EXIT_WRONG_INPUT
         assert read_error(folder) == report.reason, "a sweep looks there"
         shutil.rmtree(folder.parent)

@@ -13,7 +13,7 @@ from scaledrelu.config.run import plain
 from scaledrelu.errors import ConfigError, RunError, ScaledReluError
 from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK, EXIT_WRONG_INPUT
 from scaledrelu.runs.lock import only_writer
-from scaledrelu.runs.planned import planned_as, read_planned, write_planned
+from scaledrelu.runs.planned import PlanWriter, planned_as, read_planned
 from scaledrelu.runs.record import read_error, read_result
 from scaledrelu.runs.spawn import train_planned
 from tests.helpers.tiny_runs import folder_of
@@ -25,7 +25,7 @@ def planned(smoke):
 
     def plan(*overrides: str):
         config = smoke(*overrides)
-        write_planned(config, folder_of(config), planned_as="stem=conv seed=0")
+        PlanWriter().write(config, folder_of(config), planned_as="stem=conv seed=0")
         return config, folder_of(config) / "config.yaml"
 
     return plan
@@ -49,11 +49,14 @@ def test_every_kind_of_run_is_read_back_as_it_was_composed(planned, kind):
     assert replace(again, paths=config.paths) == config
 
 
-def test_a_file_holds_the_whole_configuration_behind_the_words_of_its_table(smoke, tmp_path):
-    config = smoke("stem=conv")
-    write_planned(config, tmp_path, planned_as="stem=conv seed=0")
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == plain(config)
-    assert planned_as(tmp_path) == "stem=conv seed=0"
+def test_groups_that_runs_share_are_written_alike_and_seeds_apart(smoke, tmp_path):
+    writer, config = PlanWriter(), smoke("stem=conv")
+    for seed in range(3):
+        one = replace(config, seed=seed)
+        writer.write(one, tmp_path / str(seed), planned_as=f"seed={seed}")
+        found = yaml.safe_load((tmp_path / str(seed) / "config.yaml").read_text())
+        assert found == plain(one)
+        assert planned_as(tmp_path / str(seed)) == f"seed={seed}"
 
 
 def test_a_planned_run_is_trained_from_its_file_which_stays_as_it_is(planned):
