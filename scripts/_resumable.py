@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 
 
 def run_resumable(work: Callable[[], None]) -> int:

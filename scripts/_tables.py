@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 from scaledrelu.tables.settings import (
     Settings,
     check_typed_results,
@@ -28,7 +28,7 @@ def say(line: str) -> None:
             raise
 
 
-def say_and_go_on(line: str) -> None:
+def _say_and_go_on(line: str) -> None:
     """Print a line; training goes on where nobody reads any more, e.g. a ``tee`` was stopped."""
     try:
         say(line)
@@ -65,7 +65,7 @@ def ending_text(script: str) -> str:
 
 
 SAY = dict.fromkeys(
-    ("sweep", "figure1"), say_and_go_on
+    ("sweep", "figure1"), _say_and_go_on
 )  # of the others, what nobody reads need not be done
 DONE = ("done", "could not be done")
 TRAINED = ("every run has a result (a crash is one) or is with SLURM", "some runs have no result")

@@ -9,15 +9,13 @@ Writes results/published/bench/<device>.csv and .md; measuring again replaces th
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("TORCHINDUCTOR_FX_GRAPH_CACHE", "1")  # both sides compile the same graph
 
 from scaledrelu.bench.main import main
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 
 if __name__ == "__main__":
     sys.exit(concluded(lambda: main(sys.argv[1:])))

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.ranges import COUNT, FEW, within
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 
 MSMT17 = {"query": 11_659, "gallery": 82_161, "persons": 3_060, "cameras": 15}
 NOISE = 4.0  # of an image around its person: leaves something to rank

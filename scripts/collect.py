@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.command_line import option_parser
 from scaledrelu.reports.collect.main import Asked, collect
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 
 ENDING = "Exit status: 0 a table was printed; 1 no run matches; 2 wrong input; 130 interrupted."
 

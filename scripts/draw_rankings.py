@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.ranges import FEW, within
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 from scripts._runs import add_place_of_run
 
 

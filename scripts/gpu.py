@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.bench.gpu import main
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 
 if __name__ == "__main__":
     show = partial(print, end="", flush=True)

@@ -17,7 +17,7 @@ from scaledrelu.config.ranges import SEED, within
 from scaledrelu.data.people.folder import write_mini_reid
 from scaledrelu.data.people.sheet import save_sheet
 from scaledrelu.data.people.sightings import PRESETS
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -26,8 +26,7 @@ from scaledrelu.dashboards.afterwards import (
 )
 from scaledrelu.errors import ConfigError
 from scaledrelu.files import writing_to
-from scaledrelu.runs.conclusion import concluded
-from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK
+from scaledrelu.runs.ending import EXIT_FAILED, EXIT_OK, concluded
 from scaledrelu.runs.mirrored import Sender, check_online
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings, load_settings, settings_help
@@ -50,11 +49,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="tables=[table1] ...")
     options = parser.parse_intermixed_args(arguments)
-    options.settings = read_settings(options)
+    options.settings = _read_settings(options)
     return options
 
 
-def read_settings(options: argparse.Namespace) -> Settings:
+def _read_settings(options: argparse.Namespace) -> Settings:
     """Return the settings, after checking that exactly one kind of thing is asked for.
 
     Raises:
@@ -74,23 +73,18 @@ def main(options: argparse.Namespace) -> int:
     """Send what is asked for, a line each; return the exit status."""
     settings = options.settings
     with writing_to(settings.results):
-        copies = collect_copies(options, settings)
+        copies = _collect_copies(options, settings)
         if options.mode == "online":
             check_online(instead="use --mode offline and send the copies later with `wandb sync`")
         log = settings.results / "wandb" / "mirror.log"
         with Sender(options.mode, log=log) as sender:
             counts = send_all(copies, sender, say)
-    say(in_words(counts))
+    say(_in_words(counts))
     return EXIT_FAILED if counts.failed else EXIT_OK
 
 
-def collect_copies(options: argparse.Namespace, settings: Settings) -> list[Copy]:
-    """Return what is to be sent.
-
-    Args:
-        options: the command line.
-        settings: its settings.
-    """
+def _collect_copies(options: argparse.Namespace, settings: Settings) -> list[Copy]:
+    """Return what is to be sent."""
     printers = Printers(CONF_DIR, settings.results)
     if options.run or options.all:
         return copies_of_folder(settings.results, printers, options.run, say=say)
@@ -98,12 +92,8 @@ def collect_copies(options: argparse.Namespace, settings: Settings) -> list[Copy
     return [*copies_of_plan(plan, printers), *copies_of_tables(plan)]
 
 
-def in_words(counts: Counts) -> str:
-    """Return how it went.
-
-    Args:
-        counts: endings of everything that was tried.
-    """
+def _in_words(counts: Counts) -> str:
+    """Return how it went."""
     text = f"sent {counts.sent}, there already {counts.known}, failed {counts.failed}"
     if counts.left:
         return f"{text}, not tried {len(counts.left)}; send them with the same command"

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scaledrelu.errors import ConfigError, RefusedError, RunError, nearest
 from scaledrelu.runs import command
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 from scripts import _tables
 from scripts._tables import READERS, run_script
 from tests.helpers.permissions import closed

@@ -80,7 +80,7 @@ def measure_end(case: EndCase, paths: Sequence[Path], device: torch.device, *, r
     """
     workers = loader_workers() if device.type == "cuda" else 0
     updates = UPDATES_PER_WORKER * workers or UPDATES
-    least = REPEATED_IMAGES if our_path(case.script) == REPEATED else 0
+    least = REPEATED_IMAGES if _our_path(case.script) == REPEATED else 0
     source = source_of(paths, images=max(updates * case.step.batch, least))
     with tempfile.TemporaryDirectory() as maps:
         ends = build_ends(case, source, Path(maps), device, workers=workers)
@@ -117,7 +117,7 @@ def _row(case: EndCase, ends: Ends, pairing: Pairing) -> Row:
     )
 
 
-def our_path(script: Script) -> str:
+def _our_path(script: Script) -> str:
     """Return our data path beside a script's; DeiT's repeats images, and so does ours then."""
     return REPEATED if script is Script.DEIT else OUR_PATH[script]
 
@@ -135,7 +135,7 @@ def build_ends(
         workers: loader processes of each side.
     """
     step = case.step
-    overrides = path_overrides(our_path(case.script))
+    overrides = path_overrides(_our_path(case.script))
     path = [word for word in overrides if word.startswith(("data.", "augment."))]
     more = [*path, f"launch.workers={workers}"]
     if step.recipe == "volo":

@@ -33,8 +33,7 @@ from scaledrelu.config.places import ROOT, published_root
 from scaledrelu.errors import ConfigError
 
 SHARES = {"tests": 1 / 4, "step": 1 / 4, "end": 1 / 5, "loader": 1 / 9}  # of the budget, at most
-KINDS = (*SHARES, "runs")
-MATCH = {"step": "patchify", "end": "DeiT", "loader": "timm"}  # of QUICK
+MATCH = {"step": "patchify", "end": "DeiT", "loader": "timm"}  # kinds of bench.py, of QUICK
 COMPILED, COMPILING = 6, "compile"  # networks that are compiled beside the tests
 TEST_PROCESSES = "8"  # most of a short test is loading and building
 QUICK = ("--profile", "mini", "--quick", "--blocks", "1", "--turn", "0.05")
@@ -53,7 +52,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="SECONDS",
         help="time for everything, default: 540",
     )
-    add("--only", action="append", choices=KINDS, help="repeatable, default: all")
+    add("--only", action="append", choices=tuple(WORK), help="repeatable, default: all")
     add("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: to try the script itself")
     add("--profile", default="small", help="profile of the runs, default: small")
     add("--tables", help="tables of the runs, default: table1,table2; all from half an hour on")
@@ -88,7 +87,7 @@ def main(arguments: Sequence[str], *, show: Show) -> int:
             "with --device cpu"
         )
     clock = Clock(options.budget, time.monotonic())
-    chosen = [kind for kind in KINDS if kind in (options.only or KINDS)]
+    chosen = [kind for kind in WORK if kind in (options.only or WORK)]
     compiles = "step" in chosen and options.device == "cuda"
     beside = start_piece(compile_piece(options), options.results / LOGS) if compiles else None
     reports = []
@@ -101,7 +100,7 @@ def main(arguments: Sequence[str], *, show: Show) -> int:
     finally:  # an interruption leaves no processes behind
         if beside and beside.process.poll() is None:
             end_piece(beside, limit_s=0.0, show=len)
-    show(summary(reports, options.budget - clock.left))
+    show(_summary(reports, options.budget - clock.left))
     fine = [r.ended is Ended.OK or (r.name == COMPILING and r.ended is Ended.OVER) for r in reports]
     return int(not all(fine))
 
@@ -165,9 +164,6 @@ def compile_piece(options: argparse.Namespace) -> Piece:
     """Return what compiles the networks of the most important steps, while tests run.
 
     What is not ready in time is compiled again by the bench: no failure.
-
-    Args:
-        options: the command line.
     """
     arguments = ["--only", "step", "--compile-only", str(COMPILED)]
     arguments += ["--device", options.device, "--profile", "paper"]
@@ -175,13 +171,8 @@ def compile_piece(options: argparse.Namespace) -> Piece:
     return Piece(COMPILING, command, good=frozenset({0, 1}))
 
 
-def summary(reports: Sequence[Report], seconds: float) -> str:
-    """Return one line per piece: how it ended, its seconds, its log.
-
-    Args:
-        reports: how the pieces ended.
-        seconds: time that all of them took.
-    """
+def _summary(reports: Sequence[Report], seconds: float) -> str:
+    """Return one line per piece: how it ended, its seconds, its log; above them the sum."""
     lines = [
         f"{r.name:8} {r.ended:9} {r.seconds:5.0f} s  "
         f"{f'exit {r.status}  ' if r.ended is Ended.FAILED else ''}{r.log}"
@@ -197,8 +188,6 @@ def _path() -> str:
 Work = Callable[[argparse.Namespace, Clock, Show], list[Report]]
 WORK: dict[str, Work] = {
     "tests": measure("tests", tests_piece),
-    "step": measure("step", partial(bench_piece, "step")),
-    "end": measure("end", partial(bench_piece, "end")),
-    "loader": measure("loader", partial(bench_piece, "loader")),
+    **{kind: measure(kind, partial(bench_piece, kind)) for kind in MATCH},
     "runs": whole_runs,
 }

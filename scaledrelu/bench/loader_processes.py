@@ -53,16 +53,16 @@ def one_and_several(
     several = our_loader(source, path_config(path, workers=PROCESSES, maps=maps))
     one = our_loader(source, path_config(path, maps=maps))
     try:
-        epoch_of(several)()
+        _epoch_of(several)()
         found = alternate(
-            epoch_of(several),
-            epoch_of(one),
+            _epoch_of(several),
+            _epoch_of(one),
             rounds=rounds,
             turn_seconds=turn_seconds,
             min_steps=1,
             synchronize=lambda: None,
             clock=lambda: (
-                time.process_time() + sum(map(_process_seconds, loader_processes(several)))
+                time.process_time() + sum(map(_process_seconds, _loader_processes(several)))
             ),
         )
     finally:
@@ -70,7 +70,7 @@ def one_and_several(
     return replace(found, seconds_a=[seconds / PROCESSES for seconds in found.seconds_a])
 
 
-def epoch_of(loader: TrainLoader) -> Callable[[], None]:
+def _epoch_of(loader: TrainLoader) -> Callable[[], None]:
     """Return a function that fetches one epoch and drops it."""
 
     def run() -> None:
@@ -80,7 +80,7 @@ def epoch_of(loader: TrainLoader) -> Callable[[], None]:
     return run
 
 
-def loader_processes(loader: TrainLoader) -> list[int]:
+def _loader_processes(loader: TrainLoader) -> list[int]:
     """Return the process ids of a loader that has begun an epoch."""
     return [process.pid for process in loader._fetch._loader._iterator._workers]
 

@@ -14,8 +14,11 @@ from pathlib import Path
 
 from scaledrelu.bench.cases import PROFILES, Case, list_cases
 from scaledrelu.bench.end_cases import EndCase, list_end_cases
+from scaledrelu.bench.planning import measure_planning
 from scaledrelu.bench.session import Session, open_session
+from scaledrelu.bench.startup import measure_startup
 from scaledrelu.bench.table import Row
+from scaledrelu.bench.workers import measure_workers
 from scaledrelu.config.command_line import option_parser
 from scaledrelu.config.places import published_root
 from scaledrelu.config.ranges import COUNT, POSITIVE, within
@@ -24,7 +27,6 @@ from scaledrelu.text import plural
 
 log = logging.getLogger(__name__)
 
-KINDS = ("step", "loader", "end", "workers", "startup", "planning")
 COMPILE_SECONDS = 75.0  # first guess of what a compiled case costs; then the last one's time
 CASE_SECONDS = 8.0
 END_SECONDS = {False: 20.0, True: 95.0}  # from file to update; with and without compilation
@@ -39,7 +41,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--profile", action="append", choices=PROFILES, help="repeatable, default: those that fit")
-    add("--only", action="append", choices=KINDS, help="repeatable, default: all")
+    add("--only", action="append", choices=tuple(MEASURES), help="repeatable, default: all")
     add(
         "--quick",
         action="store_true",
@@ -88,9 +90,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; 1 if a measurement failed.
 
-    Args:
-        arguments: the command line.
-
     Raises:
         ConfigError: too few images, or nothing to compile.
     """
@@ -115,10 +114,9 @@ def main(arguments: Sequence[str]) -> int:
         return int(compile_ahead(cases, device) > 0)
     _check_images(options)
     session = open_session(options, arguments)
-    kinds = options.only or KINDS
-    for kind in KINDS:
-        if kind in kinds:
-            MEASURES[kind](session)
+    for kind, measure in MEASURES.items():
+        if kind in (options.only or MEASURES):
+            measure(session)
     session.draw()
     if session.found:
         log.info("%s in %s and .md", plural(len(session.found), "row"), session.path)
@@ -185,7 +183,7 @@ def _check_images(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def jpegs(options: argparse.Namespace) -> Iterator[tuple[list[Path], str]]:
+def _jpegs(options: argparse.Namespace) -> Iterator[tuple[list[Path], str]]:
     """Yield given or generated JPEG files, and how many of which kind they are."""
     from scaledrelu.bench.data_paths import find_jpegs, generate_jpegs
 
@@ -203,7 +201,7 @@ def _measure_loaders(session: Session) -> None:
     match = session.options.match
 
     def rows() -> Iterator[Row]:
-        with jpegs(session.options) as (paths, what):
+        with _jpegs(session.options) as (paths, what):
             for row in measure_loader(paths, device=session.device, match=match, **timing):
                 yield replace(row, name=f"{row.name}, {what}")
 
@@ -218,7 +216,7 @@ def _measure_ends(session: Session) -> None:
     if not cases:
         return
     rounds = min(3 if session.device.type == "cuda" else 5, session.blocks)
-    with jpegs(session.options) as (paths, what):
+    with _jpegs(session.options) as (paths, what):
         for case in cases:
             case = replace(case, name=", ".join(filter(None, [case.name, what])))
 
@@ -240,35 +238,29 @@ def _forget(session: Session, *, compiled: bool) -> None:
         torch.cuda.empty_cache()
 
 
-def measure_workers(session: Session) -> None:
+def _measure_workers(session: Session) -> None:
     """Time one and two workers of mini runs; on the CPU only."""
-    from scaledrelu.bench.workers import measure_workers as measure
-
     timing = {"rounds": min(5, session.blocks), "turn_seconds": 8 * session.turn_seconds}
-    rows = partial(measure, **timing)
+    rows = partial(measure_workers, **timing)
     session.attempt("workers", 60.0, Row("workers", name="workers"), rows)
 
 
-def measure_startup(session: Session) -> None:
+def _measure_startup(session: Session) -> None:
     """Time the start of a run."""
-    from scaledrelu.bench.startup import measure_startup as measure
-
-    rows = partial(measure, rounds=3)
+    rows = partial(measure_startup, rounds=3)
     session.attempt("startup", 45.0, Row("startup", name="startup"), rows)
 
 
-def measure_planning(session: Session) -> None:
+def _measure_planning(session: Session) -> None:
     """Measure what the commands about tables cost beside many finished runs."""
-    from scaledrelu.bench.planning import measure_planning as measure
-
-    session.attempt("planning", 60.0, Row("planning", name="planning"), measure)
+    session.attempt("planning", 60.0, Row("planning", name="planning"), measure_planning)
 
 
 MEASURES: dict[str, Callable[[Session], None]] = {
     "step": _measure_steps,
     "loader": _measure_loaders,
     "end": _measure_ends,
-    "workers": measure_workers,
-    "startup": measure_startup,
-    "planning": measure_planning,
+    "workers": _measure_workers,
+    "startup": _measure_startup,
+    "planning": _measure_planning,
 }

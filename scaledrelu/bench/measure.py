@@ -77,7 +77,7 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
         with torch.compiler.set_stance("force_eager") if case.compiled else nullcontext():
             gap = max(gap, check_same_work(sides))
         steps = steppers(sides, case)
-        flops = flops or step_flops(case, sides)
+        flops = flops or _step_flops(case, sides)
         compile_plain(case, sides)
         first_s, memory = warm_up(*steps, device)
         syncs = host_syncs(steps[0], device)
@@ -93,7 +93,7 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
     pairing = join(found) if rebuilds else found[0]
     ours, plain = (count_kernels(step, device) for step in steps)
     return replace(
-        describe(case, sides, pairing, device, flops),
+        _describe(case, sides, pairing, device, flops),
         loss_gap=gap,
         memory_gib=memory,
         first_step_s=first_s if case.compiled else None,
@@ -105,13 +105,8 @@ def measure_case(case: Case, device: torch.device, *, blocks: int, turn_seconds:
     )
 
 
-def step_flops(case: Case, sides: Sides) -> float:
-    """Return the operations of a training step per image; kernels of compiled modules hide them.
-
-    Args:
-        case: what is compared.
-        sides: both sides.
-    """
+def _step_flops(case: Case, sides: Sides) -> float:
+    """Return the operations of a training step per image; kernels of compiled modules hide them."""
     task = sides.twin
     if case.recipe == "deit":
         flops = training_flops(task.backbone, sides.config.data.image_size)
@@ -120,16 +115,10 @@ def step_flops(case: Case, sides: Sides) -> float:
     return flops * (2 if sides.config.optimizer.sam else 1)
 
 
-def describe(case: Case, sides: Sides, pairing: Pairing, device: torch.device, flops: float) -> Row:
-    """Turn times into a row: rates, operations, utilisation.
-
-    Args:
-        case: what was compared.
-        sides: both sides.
-        pairing: the times.
-        device: the device.
-        flops: operations of a training step per image.
-    """
+def _describe(
+    case: Case, sides: Sides, pairing: Pairing, device: torch.device, flops: float
+) -> Row:
+    """Turn times into a row: rates, operations (``flops`` per image of a step), utilisation."""
     precision, task = sides.config.precision, sides.ours.task
     peak, rate = peak_tflops(device, precision.autocast), pairing.rate_a * case.batch
     return replace(

@@ -18,12 +18,10 @@ class Pairing:
     Attributes:
         seconds_a: seconds per step of A, one entry per round.
         seconds_b: seconds per step of B, one entry per round.
-        steps: steps per turn.
     """
 
     seconds_a: list[float]
     seconds_b: list[float]
-    steps: int
 
     @property
     def ratios(self) -> list[float]:
@@ -46,7 +44,6 @@ def join(blocks: Sequence[Pairing]) -> Pairing:
     return Pairing(
         [statistics.fmean(block.seconds_a) for block in blocks],
         [statistics.fmean(block.seconds_b) for block in blocks],
-        blocks[0].steps,
     )
 
 
@@ -88,4 +85,4 @@ def alternate(
         second_b, second_a = turn(b, steps), turn(a, steps)
         seconds_a.append((first_a + second_a) / 2)
         seconds_b.append((first_b + second_b) / 2)
-    return Pairing(seconds_a, seconds_b, steps)
+    return Pairing(seconds_a, seconds_b)

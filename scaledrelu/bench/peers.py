@@ -64,11 +64,7 @@ def build_plain(config: RunConfig, task: Task, *, lr: float, defaults: bool) -> 
 
 
 def write_plainly(model: nn.Module) -> None:
-    """Take from our layers, in place, what makes them faster on a GPU than the scripts' own.
-
-    Args:
-        model: a network or task of ours.
-    """
+    """Take from our layers, in place, what makes them faster on a GPU than the scripts' own."""
     for layer in model.modules():
         if isinstance(layer, Projection):
             layer.__class__ = nn.Conv2d

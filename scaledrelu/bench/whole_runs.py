@@ -29,7 +29,7 @@ def whole_runs(options: argparse.Namespace, clock: Clock, show: Show) -> list[Re
         clock: the time left.
         show: prints text.
     """
-    restored = restore(options.results, options.profile)
+    restored = _restore(options.results, options.profile)
     show(f"\n{len(restored)} published records of {options.profile} copied\n")
     kept = min(PUBLISH_SHARE * options.budget, clock.left / 2)
     limit = clock.left - kept
@@ -79,15 +79,11 @@ def _shared(options: argparse.Namespace) -> list[str]:
     return [*shared, f"overrides=[launch.device={options.device}]"]
 
 
-def restore(results: Path, profile: str) -> dict[str, int]:
+def _restore(results: Path, profile: str) -> dict[str, int]:
     """Copy published records of a profile to the runs; return run -> seed.
 
     Runs that are there already are kept; weights are not published, so no run can start from a
     copied record.
-
-    Args:
-        results: results folder.
-        profile: the profile.
     """
     found = {}
     for record in sorted(runs_root(published_root(results) / profile).glob("*")):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from scaledrelu.dashboards.views import Where, report, workspace
@@ -68,9 +69,9 @@ def save_views(plan: Plan, where: Where) -> Iterator[tuple[str, str]]:
         RunError: W&B refuses, or does not answer.
     """
     try:
-        yield f"workspace {where.profile}", save_workspace(where)
+        yield f"workspace {where.profile}", _save_workspace(where)
         for table in plan.tables:
-            yield f"report {table.name}", save_report(report(where, table))
+            yield f"report {table.name}", _save_report(report(where, table))
     except (ConfigError, RunError):
         raise
     except Exception as error:  # of the server or of a package that is in preview
@@ -78,7 +79,7 @@ def save_views(plan: Plan, where: Where) -> Iterator[tuple[str, str]]:
         raise RunError(f"W&B: {type(error).__name__}: {first}; nothing else was saved") from error
 
 
-def save_workspace(where: Where) -> str:
+def _save_workspace(where: Where) -> str:
     """Save the workspace of a profile over the one that is there; return its address."""
     import wandb_workspaces.workspaces as ws
 
@@ -95,20 +96,11 @@ def save_workspace(where: Where) -> str:
     return known.save().url
 
 
-def save_report(new: Any) -> str:
+def _save_report(new: Any) -> str:
     """Save a report over the one with the same title; return its address."""
-    known = _reports(new.entity, new.project, new.title)
-    if known:
-        new.id = known[0]
-    return new.save().url
-
-
-def _reports(entity: str, project: str, title: str) -> Sequence[str]:
-    """Return the ids of the reports with a title; none where there is no such project yet."""
     import wandb
 
-    found = wandb.Api().reports(f"{entity}/{project}")
-    try:
-        return [one.id for one in found if one.display_name == title]
-    except ValueError:
-        return []
+    found = wandb.Api().reports(f"{new.entity}/{new.project}")
+    with suppress(ValueError):  # no such project yet
+        new.id = next((one.id for one in found if one.display_name == new.title), new.id)
+    return new.save().url

@@ -7,7 +7,6 @@ Needs the extra ``dashboards``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +40,7 @@ def workspace(where: Where) -> Any:
         name=f"scaledrelu {where.profile}",
         sections=[
             ws.Section(name=title, panels=panels, is_open=True)
-            for title, panels in sections(where, where.metric).items()
+            for title, panels in _sections(where, where.metric).items()
         ],
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(
@@ -72,11 +71,11 @@ def report(where: Where, table: Table) -> Any:
         _grid(where, _tables_of(where, table.name), _result_panels(table.name)),
     ]
     metric = table.metrics[0].source
-    for title, panels in sections(where, metric).items():
+    for title, panels in _sections(where, metric).items():
         blocks += [wr.H2(title), _grid(where, _runs_of(where, table.name), panels)]
     blocks += [
         wr.H2("Figure 1 as a picture"),
-        _grid(where, _tables_of(where, FIGURE_1), _pictures([f"{FIGURE_1}_picture"])),
+        _grid(where, _tables_of(where, FIGURE_1), [_picture(f"{FIGURE_1}_picture")]),
     ]
     return wr.Report(
         entity=where.entity,
@@ -88,13 +87,8 @@ def report(where: Where, table: Table) -> Any:
     )
 
 
-def sections(where: Where, metric: str) -> dict[str, list[Any]]:
-    """Return the panels that every view has, by the title of their section.
-
-    Args:
-        where: the project and the profile.
-        metric: what is compared.
-    """
+def _sections(where: Where, metric: str) -> dict[str, list[Any]]:
+    """Return the panels that every view has, by the title of their section."""
     return {
         "Accuracy by stem": _by_stem(metric),
         "Crash map": _crash_map(metric),
@@ -215,15 +209,13 @@ def _result_panels(table: str) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     shown = wr.WeavePanelSummaryTable(table_name=table, layout=wr.Layout(w=WIDE, h=2 * HEIGHT))
-    curves = _pictures([f"{table}_curves"])
-    curves[0].layout.y = 2 * HEIGHT
-    return [shown, *curves]
+    return [shown, _picture(f"{table}_curves", y=2 * HEIGHT)]
 
 
-def _pictures(keys: Sequence[str]) -> list[Any]:
+def _picture(key: str, *, y: int = 0) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
-    return [wr.MediaBrowser(media_keys=list(keys), layout=wr.Layout(w=WIDE, h=2 * HEIGHT))]
+    return wr.MediaBrowser(media_keys=[key], layout=wr.Layout(y=y, w=WIDE, h=2 * HEIGHT))
 
 
 def _placed(*panels: Any) -> list[Any]:

@@ -110,7 +110,7 @@ class Budget:
         """
         left = [plan.runs[item.run_id] for item in todo]
         needs = [
-            self._needed(time_left(self._estimate(run), run.saved).seconds)
+            self._needed(time_left(run, self._estimate).seconds)
             for run in left
             if run.status is Status.MISSING and _may_start(plan, run)
         ]
@@ -134,8 +134,7 @@ class Budget:
         return "not started, or stopped before its first checkpoint: the budget is used up"
 
     def _expected(self, name: str) -> float | None:
-        run = self._runs[name]
-        return time_left(self._estimate(run), run.saved).seconds
+        return time_left(self._runs[name], self._estimate).seconds
 
     def _learn(self, run: PlannedRun, seconds: float) -> None:
         """Note how long a run trained, and what its start cost beyond that."""

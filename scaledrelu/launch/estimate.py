@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from scaledrelu.config.places import ROOT, published_root, runs_root
 from scaledrelu.errors import ScaledReluError
 from scaledrelu.runs.damage import UNREADABLE
-from scaledrelu.runs.record import Saved, read_config, read_result
+from scaledrelu.runs.record import read_config, read_result
 from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.tables.plan import PlannedRun
 from scaledrelu.text import duration
@@ -60,16 +60,17 @@ class Estimator:
         return Estimate(None if guess is None else guess * work, measured=False)
 
 
-def time_left(expected: Estimate, saved: Saved | None) -> Estimate:
-    """Return what is left of a run that continues from a checkpoint.
+def time_left(run: PlannedRun, estimate: Callable[[PlannedRun], Estimate]) -> Estimate:
+    """Return what is left of a run, which may continue from a checkpoint.
 
     Args:
-        expected: duration of the whole run.
-        saved: its checkpoint; None without one.
+        run: the run.
+        estimate: expected duration of a whole run.
     """
-    if expected.seconds is None or saved is None:
+    expected = estimate(run)
+    if expected.seconds is None or run.saved is None:
         return expected
-    return replace(expected, seconds=expected.seconds * (1 - saved.share))
+    return replace(expected, seconds=expected.seconds * (1 - run.saved.share))
 
 
 def total_text(estimates: Iterable[Estimate], n_jobs: int, *, cost_follows: bool = False) -> str:

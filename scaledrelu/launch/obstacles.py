@@ -60,11 +60,7 @@ def files_not_here(todo: Sequence[PlannedRun], settings: Settings) -> list[str]:
 
 
 def not_trusted(todo: Sequence[PlannedRun]) -> list[str]:
-    """Return the code that runs name and may not call, one line each.
-
-    Args:
-        todo: the runs to train.
-    """
+    """Return the code that runs name and may not call, one line each."""
     return _counted(todo, [_untrusted(todo)])
 
 

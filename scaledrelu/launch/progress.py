@@ -12,7 +12,6 @@ from scaledrelu.runs.record import read_result
 from scaledrelu.runs.result import Outcome, Result
 from scaledrelu.text import Say, duration
 
-QUIET = (What.STARTED,)
 AGAIN = "run the same command again"
 
 
@@ -47,7 +46,7 @@ class Progress:
             self._first = now if self._first is None else self._first
         elif event.what in (What.DONE, What.FAILED):
             self._say(self._line(event) if event.name in self._waiting else self._made(event))
-        elif event.what not in QUIET and (event.reason or event.what is not What.LEFT_OUT):
+        elif event.what is not What.STARTED and (event.reason or event.what is not What.LEFT_OUT):
             self._begun.pop(event.name, None)
             self._say(f"{event.name} {self._in_words(event)}")
 

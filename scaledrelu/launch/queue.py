@@ -75,7 +75,7 @@ def queued_jobs(results: Path) -> dict[str, QueuedJob] | None:
     Returns:
         None where SLURM does not answer.
     """
-    printed = ask("squeue", "--me", "--noheader", "--array", "--format", FIELDS)
+    printed = _ask("squeue", "--me", "--noheader", "--array", "--format", FIELDS)
     if printed is None:
         return None
     found = {}
@@ -98,11 +98,11 @@ def comment_of(results: Path) -> str:
 
 def ending_of(job_id: str) -> JobEnd:
     """Return how a job ended, from the controller or, minutes later, from the accounting."""
-    shown = ask("scontrol", "show", "job", job_id, "--oneliner") or ""
+    shown = _ask("scontrol", "show", "job", job_id, "--oneliner") or ""
     state = re.search(r"\bJobState=(\w+)", shown)
     status = re.search(r"\bExitCode=(\d+):", shown)
     if not state:
-        shown = ask("sacct", "-nXP", "-o", "State,ExitCode", "-j", job_id) or ""
+        shown = _ask("sacct", "-nXP", "-o", "State,ExitCode", "-j", job_id) or ""
         state, status = re.match(r"(\w+)", shown), re.search(r"\|(\d+):", shown)
     return JobEnd(state[1] if state else UNKNOWN, int(status[1]) if status else 0)
 
@@ -110,7 +110,7 @@ def ending_of(job_id: str) -> JobEnd:
 def cancel(job_ids: Sequence[str]) -> None:
     """Cancel jobs: SLURM sends SIGTERM, so that running ones save, and SIGKILL later."""
     for at in range(0, len(job_ids), 200):  # the length of a command line is limited
-        ask("scancel", *job_ids[at : at + 200])
+        _ask("scancel", *job_ids[at : at + 200])
 
 
 def write_job(folder: Path, record: JobRecord) -> None:
@@ -132,7 +132,7 @@ def read_job(folder: Path) -> JobRecord | None:
         return None
 
 
-def ask(*command: str) -> str | None:
+def _ask(*command: str) -> str | None:
     """Return what a SLURM command prints, None if it fails or does not answer."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -32,11 +32,11 @@ Queue = Mapping[str, QueuedJob]
 class Speed:
     """How far and how fast a run is; None where unknown."""
 
-    step: int | None = None
-    epoch: int | None = None  # from 1
-    loss: float | None = None
-    images_per_s: float | None = None
-    seconds: float | None = None
+    step: int | None
+    epoch: int | None  # from 1
+    loss: float | None
+    images_per_s: float | None
+    seconds: float | None
 
 
 def status_lines(plan: Plan) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _state(plan: Plan, run: PlannedRun, folder: Path, queue: Queue | None) -> st
             return f"damaged: {run.reason}"
         case Status.RUNNING:
             who = read_attempt(folder)
-            return f"running  {_in_words(speed_of(folder), run)}{f'  ({who})' if who else ''}"
+            return f"running  {_in_words(_speed_of(folder), run)}{f'  ({who})' if who else ''}"
     if queued is not None:
         return str(queued)
     if run.status is Status.FAILED:
@@ -84,7 +84,7 @@ def _left_or_died(folder: Path, run: PlannedRun, *, ask: bool) -> str:
     return f"stopped; will continue{where}" if where else "missing"
 
 
-def speed_of(folder: Path) -> Speed:
+def _speed_of(folder: Path) -> Speed:
     """Return progress and speed from the last rows of a run's own files."""
     rows = _last_rows(folder / METRICS)
     trained = next((row for row in reversed(rows) if "train/loss" in row), {})

@@ -273,4 +273,4 @@ def _other_code(plan: Plan) -> list[str]:
 
 def _seconds(todo: Sequence[PlannedRun], estimate: Estimator) -> dict[str, float]:
     """Return the expected duration of each run."""
-    return {run.run_id: time_left(estimate(run), run.saved).seconds or UNKNOWN_S for run in todo}
+    return {run.run_id: time_left(run, estimate).seconds or UNKNOWN_S for run in todo}

@@ -61,11 +61,7 @@ def how_to_continue(redo: str) -> str:
 
 
 def _how_to_retry(redo: str) -> str:
-    """Return what to do to try failed runs again, which ``redo=none`` never does.
-
-    Args:
-        redo: none, failed, all, or one run id.
-    """
+    """Return what to do to try failed runs again, which ``redo=none`` never does."""
     return AGAIN if redo == "failed" else f"{AGAIN} without redo={redo}"
 
 

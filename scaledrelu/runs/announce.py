@@ -47,7 +47,7 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
         config.profile.lr_scale,
     )
     log.info("  %s", _images_line(config, job.splits.sizes))
-    for line in (fitted_line(config), random_backbone_line(config, job.training.task)):
+    for line in (fitted_line(config), _random_backbone_line(config, job.training.task)):
         if line:
             log.info("  %s", line)
     update = group * job.groups_per_device * world.size
@@ -81,13 +81,8 @@ def _images_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
     return f"{config.data.name}{where}: {sizes['train']} training images{part}, {judged}"
 
 
-def random_backbone_line(config: RunConfig, task: Task) -> str:
-    """Say in one line that a backbone is never trained; "" if it is, or starts from weights.
-
-    Args:
-        config: the run's configuration.
-        task: the task with its networks.
-    """
+def _random_backbone_line(config: RunConfig, task: Task) -> str:
+    """Say in one line that a backbone is never trained; "" if it is, or starts from weights."""
     weights = (weight for network in task.networks() for weight in network.parameters())
     if config.init.kind != "scratch" or any(weight.requires_grad for weight in weights):
         return ""
@@ -95,11 +90,7 @@ def random_backbone_line(config: RunConfig, task: Task) -> str:
 
 
 def fitted_line(config: RunConfig) -> str:
-    """Say in one line that a stem shrinks to fit its patch; "" if it runs as it was asked for.
-
-    Args:
-        config: the run's configuration.
-    """
+    """Say in one line that a stem shrinks to fit its patch; "" if it runs as it was asked for."""
     stem, patch = config.stem, config.model.patch_size
     fitted = stem.fit(patch)
     if stem.own_class or fitted.strides == stem.strides:

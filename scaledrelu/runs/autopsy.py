@@ -141,9 +141,6 @@ def norm_overflow(one: Replay) -> Finding | None:
     """Return the largest gradient of the first update in which their norm alone was not finite.
 
     Every output and gradient is finite there: what overflows is the sum of their squares.
-
-    Args:
-        one: a replay.
     """
     for seen in one.seen:
         norm = one.grad_norms.get(seen.step, 0.0)

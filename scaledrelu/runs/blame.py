@@ -36,7 +36,7 @@ DOING = {  # function -> what a run does in it; the innermost one counts
     "save": "saving a checkpoint",
     "_evaluate_now": "evaluating",
     "collect_evidence": "gathering evidence",
-    "make_result": "writing the result",
+    "_make_result": "writing the result",
 }
 LIBRARIES = {"site-packages", "dist-packages"}  # may lie in the checkout, or be where it lies
 NOTE = "rank{rank}.error"
@@ -229,7 +229,7 @@ def killed_first(failures: Sequence[tuple[int, int]]) -> int | None:
 
     SIGTERM does not count: the parent sends it to the others once one has failed.
     """
-    killed = [rank for rank, code in failures if code < 0 and code != -15]
+    killed = [rank for rank, code in failures if code < 0 and code != -signal.SIGTERM]
     return min(killed, default=None)
 
 

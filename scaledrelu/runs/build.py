@@ -186,9 +186,6 @@ class _StemIsMadeError(Exception):
 def try_stem(config: RunConfig) -> None:
     """Make the stem as the model will ask for it, and no more of the model.
 
-    Args:
-        config: the run's configuration.
-
     Raises:
         ConfigError: the stem returns another map than it promises, or cannot be made.
         Exception: what code of one's own raises.
@@ -242,7 +239,7 @@ def build_update(
     groups = batch_groups(config.batch, local_groups(config, world))
     joined = None
     if config.launch.groups_at_once and len(groups) > 1:
-        joined = see_groups_at_once(config, task, len(groups), world.device)
+        joined = _see_groups_at_once(config, task, len(groups), world.device)
     gradient = BatchGradient(
         wrap(config, task, world),
         optimizer,
@@ -258,16 +255,10 @@ def build_update(
     return Update(gradient, clip_grad=config.optimizer.clip_grad, clip=config.optimizer.clip)
 
 
-def see_groups_at_once(
+def _see_groups_at_once(
     config: RunConfig, task: Task, groups: int, device: torch.device
 ) -> JoinedGroups:
-    """Let a task see all groups of this process in one pass.
-
-    Args:
-        config: the run's configuration.
-        task: the task; changed in place.
-        groups: how many groups this process holds.
-        device: the task's device.
+    """Let a task, which is changed in place, see all groups of this process in one pass.
 
     Raises:
         ConfigError: the method or SAM needs one pass per group.

@@ -41,13 +41,13 @@ from scaledrelu.engine.ranks import find_ranks
 from scaledrelu.errors import ConfigError, ScaledReluError
 from scaledrelu.files import FULL, cannot_use
 from scaledrelu.runs.blame import WAIT_S
-from scaledrelu.runs.conclusion import concluded
 from scaledrelu.runs.ending import (
     EXIT_CTRL_C,
     EXIT_FAILED,
     EXIT_WRONG_INPUT,
     Ended,
     JobReport,
+    concluded,
     exit_status,
 )
 from scaledrelu.runs.lacking import lacking_here

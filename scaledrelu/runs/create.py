@@ -73,9 +73,6 @@ def create_layer(build: Mapping[str, Any], channels: int) -> nn.Module:
 def check_layer(build: Mapping[str, Any]) -> None:
     """Refuse what :func:`create_layer` cannot make.
 
-    Args:
-        build: the class and its own arguments.
-
     Raises:
         ConfigError: naming what is wrong.
     """

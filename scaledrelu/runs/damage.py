@@ -32,9 +32,9 @@ class RecordError(ScaledReluError):
     """A file in a run directory that cannot be read back, or that belongs to another run."""
 
 
-def keep(run_dir: str | Path) -> str:
+def keep(run_dir: Path) -> str:
     """Say what to do with a record that may still be good: nothing of it is thrown away."""
-    name = Path(run_dir).name
+    name = run_dir.name
     return (
         f"restore the file from a copy (published records hold one), or train the run again with "
         f"redo={name} (make: ARGS=redo={name}), which moves the folder to runs/{REDONE}"
@@ -91,13 +91,12 @@ def check_runs(results: str | Path) -> None:
         raise RecordError(line)
 
 
-def check_files(run_dir: str | Path) -> None:
+def check_files(run_dir: Path) -> None:
     """Refuse a run directory in which anything but a regular file stands in a file's place.
 
     Raises:
         RecordError: naming it.
     """
-    run_dir = Path(run_dir)
     try:
         with os.scandir(run_dir) as entries:
             found = [e for e in entries if e.name.endswith(FILES) and not e.name.startswith(".")]

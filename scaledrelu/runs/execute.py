@@ -85,7 +85,7 @@ def _write(config: RunConfig, job: Job, world: World, ending: Ending, folder: Pa
     shares = gather_shares(job.splits, world)
     if world.is_main:
         write_atomic(folder / EVIDENCE, pack(evidence))
-        result = make_result(config, job, world, ending, shares)
+        result = _make_result(config, job, world, ending, shares)
         write_result(folder, result, canonical(config))
         _report_outcome(result, ending.verdict)
     world.barrier()
@@ -95,18 +95,10 @@ def _outcome(ending: Ending) -> Outcome:
     return Outcome.CRASH if ending.verdict else Outcome.OK
 
 
-def make_result(
+def _make_result(
     config: RunConfig, job: Job, world: World, ending: Ending, shares: Sequence[Share]
 ) -> Result:
-    """Describe how the run ended.
-
-    Args:
-        config: the run's configuration.
-        job: the built run that was trained.
-        world: this process's place among the run's processes.
-        ending: how training ended.
-        shares: the facts of every process, in rank order.
-    """
+    """Describe how the run ended; ``shares`` are the facts of every process, in rank order."""
     cursor, verdict = ending.cursor, ending.verdict
     metrics = dict(cursor.latest)
     metrics |= {f"{name}_start": value for name, value in cursor.start.items()}
@@ -121,24 +113,17 @@ def make_result(
         outcome=_outcome(ending),
         metrics=metrics,
         crash=describe_crash(job.training, verdict) if verdict else None,
-        provenance=provenance(config, job, world, shares),
+        provenance=_provenance(config, job, world, shares),
         seconds=round(cursor.seconds, 2),
         judgement=describe_judgement(job.training),
         data=job.splits.sizes,
     )
 
 
-def provenance(
+def _provenance(
     config: RunConfig, job: Job, world: World, shares: Sequence[Share]
 ) -> dict[str, Any]:
-    """Return where and with which versions a run was made.
-
-    Args:
-        config: the run's configuration.
-        job: the built run that was trained.
-        world: this process's place among the run's processes.
-        shares: the facts of every process, in rank order.
-    """
+    """Return where and with which versions a run was made."""
     return {
         "device": describe_devices(shares),
         "processes": world.size,

@@ -108,19 +108,13 @@ def decoded(source: ImageSource, data: DataConfig, *, boxes: bool = False) -> Im
 
 
 def _cuts_one_box(config: RunConfig, groups: Sequence[int], world: World) -> bool:
-    """Say whether this process cuts one box out of an image each time that it opens the file.
-
-    Args:
-        config: the run's configuration.
-        groups: global numbers of the groups that this process works through.
-        world: this process's place; all processes have as many groups.
-    """
+    """Say whether this process cuts one box out of an image each time that it opens the file."""
     augment = config.augment
     if augment.multi_crop is not None or augment.crop != "random_resized":
         return False
     if config.data.on_bad_image == "skip":
         return False  # damage outside of the box would go unnoticed, and the image not be replaced
-    # The copies of an image go to neighbouring groups, round and round.
+    # The copies of an image go to neighbouring groups, round and round; each process has as many.
     return augment.repeats == 1 or (len(groups) == 1 and world.size >= augment.repeats)
 
 
@@ -214,11 +208,7 @@ class Validation:
         self._loader.close()
 
     def _probing(self, batches: Iterator[RawBatch]) -> Iterator[RawBatch]:
-        """Pass on all batches, and keep the probe's images; a pass that is broken off keeps none.
-
-        Args:
-            batches: the shard, in order.
-        """
+        """Pass on all batches and keep the probe's images; a pass that is broken off keeps none."""
         start, kept = 0, []
         for batch in batches:
             end = start + len(batch.images)

@@ -32,18 +32,12 @@ def describe_judgement(training: Training) -> dict[str, Any]:
         "windows": len(judge.means),
         "dead_windows": finding.dead_windows,
         "dead_stretches": [_with_epochs(stretch, per_epoch) for stretch in finding.stretches],
-        "remark": remark(rule, finding.stretches, per_epoch),
+        "remark": _remark(rule, finding.stretches, per_epoch),
     }
 
 
-def remark(rule: Rule, stretches: tuple[Stretch, ...], per_epoch: int) -> str | None:
-    """Return one sentence about the dead stretches that the run left again, None without any.
-
-    Args:
-        rule: the judge's rule.
-        stretches: stretches in which the run was dead, in order.
-        per_epoch: updates per epoch of the run.
-    """
+def _remark(rule: Rule, stretches: tuple[Stretch, ...], per_epoch: int) -> str | None:
+    """Return one sentence about the dead stretches that the run left again, None without any."""
     left = [stretch for stretch in stretches if stretch.left]
     if not left:
         return None

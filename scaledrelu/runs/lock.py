@@ -43,7 +43,6 @@ class Attempt:
 
     Attributes:
         pid: process id on ``host``.
-        started: seconds since the epoch.
         host: node name.
         birth: the kernel's start time of that process, None where unknown; process ids are
             reused, births are not.
@@ -54,7 +53,6 @@ class Attempt:
     """
 
     pid: int
-    started: float
     host: str
     birth: str | None
     boot: str | None
@@ -123,14 +121,13 @@ def is_busy(folder: Path) -> bool:
     return attempt is not None and _lives_unseen(attempt, folder)
 
 
-def read_attempt(run_dir: str | Path) -> Attempt | None:
+def read_attempt(run_dir: Path) -> Attempt | None:
     """Return who is, or was when killed, working on this run; None if unknown."""
-    path = Path(run_dir) / ATTEMPT
+    path = run_dir / ATTEMPT
     try:
         raw = json.loads(path.read_text())
         pid, birth, boot, job = raw["pid"], raw["birth"], raw.get("boot"), raw.get("slurm_job")
-        started, host = float(raw["started"]), str(raw["host"])
-        seen = path.stat().st_mtime
+        host, seen = str(raw["host"]), path.stat().st_mtime
     except (OSError, *UNREADABLE):
         return None
     # A signal to 0, -1 or less would reach other processes.
@@ -138,7 +135,7 @@ def read_attempt(run_dir: str | Path) -> Attempt | None:
         return None
     if not all(isinstance(text, str | None) for text in (birth, boot, job)):
         return None
-    return Attempt(pid, started, host, birth, boot, seen, job)
+    return Attempt(pid, host, birth, boot, seen, job)
 
 
 def _held_by_others(folder: Path, stream: IO[bytes]) -> bool:
@@ -198,7 +195,7 @@ def _attempt(folder: Path) -> Iterator[None]:
     pid = os.getpid()
     attempt = {
         "pid": pid,
-        "started": time.time(),
+        "started": time.time(),  # for people
         "host": os.uname().nodename,
         "birth": _start_time(pid),
         "boot": _boot_id(),

@@ -147,11 +147,7 @@ def varying(endings: Sequence[Ending]) -> list[str]:
 
 
 def reasons_of(endings: Sequence[Ending]) -> list[str]:
-    """Return each reason why jobs ended so, once, with what these were asked for.
-
-    Args:
-        endings: those of all jobs of a multirun.
-    """
+    """Return each reason why jobs ended so, once, with what these were asked for."""
     asked: dict[str, list[str]] = {}
     for ending, words in zip(endings, varying(endings), strict=True):
         asked.setdefault(ending.reason, []).append(words or "no more than all others")

@@ -87,7 +87,7 @@ class Evaluators:
         arrays["max/activation"] = largest.activation.cpu()
         arrays["max/score"] = largest.score.cpu()
         if self.with_channels:
-            observed |= channel_norms(backbone)
+            observed |= _channel_norms(backbone)
         observed["largest/activation"] = float(largest.activation)
         observed["largest/score"] = float(largest.score)
         return Evaluation(metrics, arrays, observed)
@@ -130,7 +130,7 @@ def _look_inside(backbone: nn.Module, layers: Sequence[Tensor]) -> dict[str, flo
     return observed
 
 
-def channel_norms(backbone: nn.Module) -> dict[str, float]:
+def _channel_norms(backbone: nn.Module) -> dict[str, float]:
     """Return, channel by channel, the norms of the pairs of parameters that Theorem 1 relates.
 
     ``channel/<pair>_scale_000`` is ``|(alpha, beta)|`` of a channel, ``channel/<pair>_reader_000``
@@ -246,9 +246,6 @@ def _judges_people(build: Mapping[str, Any]) -> bool | None:
 
 def check_evaluator(build: Mapping[str, Any]) -> None:
     """Refuse a class of evaluators that asks for what no run has, or cannot be called.
-
-    Args:
-        build: the class and its own arguments.
 
     Raises:
         ConfigError: naming the class, and the arguments that it may have.

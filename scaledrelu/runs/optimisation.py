@@ -48,9 +48,6 @@ def build_schedule(config: RunConfig, steps_per_epoch: int) -> LrSchedule:
 def build_fall(config: RunConfig) -> Fall:
     """Return the curve that ``lr.curve`` names, after a look at both of its ends; else a cosine.
 
-    Args:
-        config: the run's configuration.
-
     Raises:
         ConfigError: as :func:`build_schedule`.
     """

@@ -76,7 +76,7 @@ def times_redone(results: str | Path, run_id: str) -> int:
     return len(list((runs_root(results) / REDONE).glob(f"{run_id}-r*")))
 
 
-def write_result(run_dir: str | Path, result: Result, config: Mapping[str, Any]) -> None:
+def write_result(run_dir: Path, result: Result, config: Mapping[str, Any]) -> None:
     """Store the canonical config, then the result; drop an older failure.
 
     Args:
@@ -84,30 +84,29 @@ def write_result(run_dir: str | Path, result: Result, config: Mapping[str, Any])
         result: what happened.
         config: canonical config (what the run id hashes).
     """
-    run_dir = Path(run_dir)
     write_atomic(run_dir / CONFIG, json.dumps(config, indent=1, sort_keys=True) + "\n")
     write_atomic(run_dir / RESULT, result.to_json())
     (run_dir / ERROR).unlink(missing_ok=True)
 
 
-def read_result(run_dir: str | Path) -> Result | None:
+def read_result(run_dir: Path) -> Result | None:
     """Return the result of a finished run, None when there is none.
 
     Raises:
         RecordError: when ``result.json`` exists and cannot be read.
     """
-    path = Path(run_dir) / RESULT
+    path = run_dir / RESULT
     text = read_text(path, advice=FINISH)
     return None if text is None else Result.from_json(text, source=str(path))
 
 
-def read_config(run_dir: str | Path) -> dict[str, Any] | None:
+def read_config(run_dir: Path) -> dict[str, Any] | None:
     """Return the stored canonical config, None when there is none.
 
     Raises:
         RecordError: when ``config.json`` exists and is not a JSON object.
     """
-    path = Path(run_dir) / CONFIG
+    path = run_dir / CONFIG
     text = read_text(path, advice=keep(run_dir))
     try:
         return None if text is None else read_json(text)
@@ -115,7 +114,7 @@ def read_config(run_dir: str | Path) -> dict[str, Any] | None:
         raise RecordError(f"{path}: damaged ({in_short(error)}); {keep(run_dir)}") from error
 
 
-def finished_result(run_dir: str | Path, config: Mapping[str, Any]) -> Result | None:
+def finished_result(run_dir: Path, config: Mapping[str, Any]) -> Result | None:
     """Return the result of a finished run after checking what is stored, None if there is none.
 
     Args:
@@ -126,7 +125,6 @@ def finished_result(run_dir: str | Path, config: Mapping[str, Any]) -> Result | 
         RecordError: if a file of the record cannot be read, is not a regular file, is missing, or
             belongs to another run.
     """
-    run_dir = Path(run_dir)
     check_files(run_dir)
     result = read_result(run_dir)
     if result is None:
@@ -150,7 +148,7 @@ def finished_result(run_dir: str | Path, config: Mapping[str, Any]) -> Result | 
     return result
 
 
-def write_error(run_dir: str | Path, reason: str, traceback: str = "") -> None:
+def write_error(run_dir: Path, reason: str, traceback: str = "") -> None:
     """Record a failure: the first line is a one-line reason, the traceback follows.
 
     Args:
@@ -160,12 +158,12 @@ def write_error(run_dir: str | Path, reason: str, traceback: str = "") -> None:
     """
     first = " ".join(reason.split()) or "unknown failure"
     text = f"{first}\n{traceback}".encode("utf-8", "backslashreplace")  # names of files are bytes
-    write_atomic(Path(run_dir) / ERROR, text)
+    write_atomic(run_dir / ERROR, text)
 
 
-def read_error(run_dir: str | Path) -> str | None:
+def read_error(run_dir: Path) -> str | None:
     """Return the one-line reason of a recorded failure, None when there is none."""
-    path = Path(run_dir) / ERROR
+    path = run_dir / ERROR
     try:
         first = path.read_bytes().partition(b"\n")[0].decode()
     except (FileNotFoundError, NotADirectoryError):
@@ -178,7 +176,7 @@ def read_error(run_dir: str | Path) -> str | None:
     return reason[:LONGEST_REASON] or f"{ERROR} gives no reason"
 
 
-def read_status(run_dir: str | Path) -> Status:
+def read_status(run_dir: Path) -> Status:
     """Return what the directory says: a result first, then a running attempt, then a failure.
 
     Raises:
@@ -188,10 +186,10 @@ def read_status(run_dir: str | Path) -> Status:
     return unfinished_status(run_dir) if result is None else Status(result.outcome.value)
 
 
-def unfinished_status(run_dir: str | Path) -> Status:
+def unfinished_status(run_dir: Path) -> Status:
     """Return what a directory without a result says."""
-    if is_busy(Path(run_dir)):
+    if is_busy(run_dir):
         return Status.RUNNING
-    if (Path(run_dir) / ERROR).exists():
+    if (run_dir / ERROR).exists():
         return Status.FAILED
     return Status.MISSING

@@ -36,7 +36,7 @@ from scaledrelu.runs.process import (
     stop_on_signal,
     stop_with_parent,
 )
-from scaledrelu.runs.result import Outcome, Result
+from scaledrelu.runs.result import Result
 
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
@@ -148,28 +148,15 @@ def _no_place(config: RunConfig, folder: Path) -> str | None:
     return None
 
 
-def finished(config: RunConfig, folder: Path) -> Outcome | None:
-    """Return the outcome of a finished run; None if it is not finished.
-
-    Args:
-        config: the run's configuration.
-        folder: run directory.
-
-    Raises:
-        RecordError: if what is stored is damaged, or not of this configuration.
-    """
-    result = record.finished_result(folder, canonical(config))
-    return None if result is None else result.outcome
-
-
 def _attempt(config: RunConfig, name: str, folder: Path, copies: list[WandbMirror]) -> JobReport:
     alone = find_ranks() is None
     start = _elastic if config.launch.nproc > 1 and alone else _in_place
     if _rank() > 0:
         return start(config, name, folder)
     with only_writer(folder):
-        if (done := finished(config, folder)) is not None:  # by another process, a moment ago
-            return JobReport(name, Ended(done.value))
+        # By another process, a moment ago.
+        if (done := record.finished_result(folder, canonical(config))) is not None:
+            return JobReport(name, Ended(done.outcome.value))
         (folder / record.ERROR).unlink(missing_ok=True)
         copies += open_mirrors(config, folder)
         return start(config, name, folder)

@@ -16,19 +16,11 @@ from scaledrelu.bench.compiling import to_compile
 from scaledrelu.bench.pieces import Ended, Piece, Report, run_piece
 from scaledrelu.errors import ConfigError
 from scaledrelu.tables.settings import load_settings
-from tests.helpers.processes import until
+from tests.helpers.processes import lives, until
 
 
 def script(text: str) -> list[str]:
     return [sys.executable, "-c", text]
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
 
 
 def test_a_piece_tells_how_it_ended_and_shows_what_it_prints(tmp_path: Path) -> None:
@@ -60,7 +52,7 @@ def test_a_piece_that_will_not_stop_is_ended_with_all_that_it_started(tmp_path: 
     )
     assert (report.ended, report.status) == (Ended.OVER, None)
     child = int(report.log.read_text())
-    while alive(child):  # a killed process takes a moment; one that was forgotten, ten minutes
+    while lives(child):  # a killed process takes a moment; one that was forgotten, ten minutes
         time.sleep(0.05)
 
 
@@ -132,7 +124,7 @@ def test_an_interruption_ends_what_compiles_beside_the_tests(tmp_path, monkeypat
     arguments = ["--budget", "30", "--only", "tests", "--only", "step", "--results", str(tmp_path)]
     with pytest.raises(KeyboardInterrupt):
         gpu.main(arguments, show=str)
-    assert not alive(int(log.read_text()))
+    assert not lives(int(log.read_text()))
 
 
 def done(name: str, folder: Path, *, status: int = 0) -> Report:

@@ -201,7 +201,7 @@ def test_a_flip_of_volos_moves_image_and_map(source, configs):
 def test_rates_are_images_per_second_of_a_processor(
     jpegs: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
-    pairing = Pairing([0.5], [1.0], 1)
+    pairing = Pairing([0.5], [1.0])
     monkeypatch.setattr(bench, "alternate", lambda *_, **__: pairing)
     monkeypatch.setattr(bench, "one_and_several", lambda *_, **__: pairing)
     monkeypatch.setattr(bench.LoaderBench, "_script_batches", lambda *_: iter("ab"))

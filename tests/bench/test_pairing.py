@@ -57,7 +57,9 @@ def test_a_machine_that_slows_down_steadily_changes_no_ratio():
 
 
 def test_the_slower_side_sets_the_number_of_steps_of_both():
-    assert run(Clock(), 0.1, 0.5, turn_seconds=2.0).steps == 4
+    clock = Clock()
+    run(clock, 0.1, 0.5, turn_seconds=2.0, rounds=1)
+    assert clock.order[2 * MIN_STEPS :] == "AAAABBBB" + "BBBBAAAA"
 
 
 def test_the_device_is_waited_for_around_turns_and_never_inside():
@@ -74,5 +76,5 @@ def test_the_device_is_waited_for_around_turns_and_never_inside():
 
 
 def test_joined_blocks_have_one_ratio_each():
-    joined = join([Pairing([1.0, 3.0], [4.0, 4.0], 2), Pairing([1.0, 1.0], [1.0, 1.0], 2)])
+    joined = join([Pairing([1.0, 3.0], [4.0, 4.0]), Pairing([1.0, 1.0], [1.0, 1.0])])
     assert joined.ratios == [2.0, 1.0]

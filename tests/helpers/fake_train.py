@@ -3,8 +3,8 @@
 A JSON file maps a run id to what its attempts do, in order, the last one for ever: ok, crash,
 raise, busy (leaves as if another process had the run), kill (SIGKILL to itself), exit (leaves
 without a result), sleep (until SIGTERM, then saves and leaves; a file ``asleep`` tells that it
-will), nap (a second of work), hold (until the file ``release`` is there). Every attempt adds its
-run to a file ``started``; the first one writes to ``planned`` how many runs have their file.
+will), nap (a second of work). Every attempt adds its run to a file ``started``; the first one
+writes to ``planned`` how many runs have their file.
 """
 
 from __future__ import annotations
@@ -65,14 +65,13 @@ def behave(what: str, folder: Path, run_id: str, config: dict) -> int:
     if what == "raise":
         write_error(folder, "out of memory", "Traceback")
         return EXIT_FAILED
-    if what in ("sleep", "hold"):
+    if what == "sleep":
         with stop_on_signal() as stopped:
             (folder / "asleep").touch()
-            while not stopped() and not (folder / "release").exists():
+            while not stopped():
                 time.sleep(0.02)
-        if stopped():
-            (folder / "last.pt").write_text("saved")
-            return EXIT_INTERRUPTED
+        (folder / "last.pt").write_text("saved")
+        return EXIT_INTERRUPTED
     if what == "nap":
         time.sleep(1.0)
     crash = {"kind": "collapsed"} if what == "crash" else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,19 @@ def fingerprint(config: RunConfig) -> dict[str, bytes]:
 def weights_of(config: RunConfig) -> dict[str, np.ndarray]:
     state = read_checkpoint(folder_of(config) / "last.pt")["task"]
     return {name: value.double().numpy() for name, value in state.items()}
+
+
+def assert_same_weights(one: RunConfig, two: RunConfig, *, atol: float) -> None:
+    """Compare the last weights of two runs up to a share of each tensor's largest value."""
+    first, second = weights_of(one), weights_of(two)
+    for name, value in first.items():
+        scale = max(1e-3, np.abs(value).max())
+        np.testing.assert_allclose(second[name], value, atol=atol * scale, err_msg=name)
+
+
+def stop_when_asked(times: int) -> Callable[[], bool]:
+    """Return what asks a run to stop when it is called for so many times, and from then on."""
+    return partial(next, iter([False] * (times - 1)), True)
 
 
 def what_counts(config: RunConfig) -> dict[str, Any]:

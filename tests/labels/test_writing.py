@@ -30,7 +30,7 @@ from scaledrelu.labels.maps import LabelMaps
 from scaledrelu.labels.teachers import timm_teacher, timm_view
 from scaledrelu.labels.writing import default_id, make_label_maps
 from scaledrelu.runs.build import build_task
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 from scaledrelu.runs.feed import open_data
 from scaledrelu.runs.record import read_result, write_result
 from scaledrelu.runs.result import Outcome

@@ -7,8 +7,8 @@ from pathlib import Path
 from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.cost.hours import cost_of, ours
 from scaledrelu.cost.records import FOLDER, read_records
-from scaledrelu.launch.cost import cost_text, disk_bytes
 from scaledrelu.launch.estimate import Estimate
+from scaledrelu.launch.overview import cost_text, disk_bytes
 from scaledrelu.runs.record import Saved
 from tests.helpers.table_fakes import planned_run
 

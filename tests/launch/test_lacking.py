@@ -13,7 +13,7 @@ from scaledrelu.config import launch
 from scaledrelu.errors import RefusedError
 from scaledrelu.launch import sweep as sweep_module
 from scaledrelu.launch.obstacles import obstacles_here
-from scaledrelu.runs.conclusion import concluded
+from scaledrelu.runs.ending import concluded
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.planner import plan_tables
 from scripts.report import report

@@ -515,12 +515,13 @@ def test_a_job_that_is_ending_does_not_hide_its_successor(commands):
     [
         ("scontrol", JobEnd("FAILED", 1), False),
         ("scontrol", JobEnd("FAILED", 75), True),
+        ("scontrol", JobEnd("FAILED", EXIT_BUSY), True),
         ("sacct", JobEnd("CANCELLED", 0), True),
         ("sacct", JobEnd("OUT_OF_MEMORY", 0), False),
         ("nobody", JobEnd("unknown", 0), False),
     ],
 )
-def test_a_job_that_saved_before_its_time_was_up_has_left(commands, shown, ending, left):
+def test_a_job_that_saved_or_met_another_process_has_left(commands, shown, ending, left):
     state, status = ending.state, ending.exit_status
     bodies = {"scontrol": "exit 1", "sacct": "exit 1"}
     if shown == "scontrol":
@@ -748,11 +749,6 @@ def test_a_second_ctrl_c_interrupts_a_process_that_no_parent_looks_after(
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
         assert request()
-
-
-def test_a_run_that_another_process_trains_is_no_failure_of_its_job():
-    assert JobEnd("FAILED", EXIT_BUSY).left
-    assert not JobEnd("FAILED", 1).left
 
 
 def test_a_job_whose_upstream_run_is_trained_elsewhere_leaves_without_blame(tmp_path):

@@ -10,10 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from scaledrelu.engine.distributed import World
@@ -38,16 +36,8 @@ WAITED_BY_NCCL = torch.distributed.DistBackendError(
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
-    rng = np.random.RandomState(0)
-    for split, count in (("train", 40), ("val", 4)):
-        for kind in "ab":
-            folder = tmp_path / "images" / split / kind
-            folder.mkdir(parents=True)
-            for i in range(count):
-                pixels = rng.randint(0, 256, (16, 16, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.png")
-    return tmp_path / "images"
+def images(image_folder: Callable[..., Path]) -> Path:
+    return image_folder({"train": 40, "val": 4}, classes="ab", pixels=(16, 16))
 
 
 def options(images: Path, *more: str) -> list[str]:
@@ -59,7 +49,7 @@ def options(images: Path, *more: str) -> list[str]:
 
 
 def damage_what_only_rank_one_sees(images: Path) -> None:
-    (images / "val" / "a" / "1.png").write_bytes(b"no image")  # each rank reads every other image
+    (images / "val" / "a" / "1.jpg").write_bytes(b"no image")  # each rank reads every other image
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +71,7 @@ def test_the_process_that_met_the_error_is_named_whoever_leaves_first(smoke, ima
     assert not agent.disabled
     assert report.ended == Ended.FAILED
     assert report.reason.startswith("process 1 of 2 failed: ")
-    assert "val/a/1.png" in report.reason
+    assert "val/a/1.jpg" in report.reason
     assert "rank1.log" in report.reason
     assert read_error(folder_of(config)) == report.reason
 
@@ -112,7 +102,7 @@ def test_torchrun_records_the_error_of_the_process_that_met_it(images, tmp_path,
     )  # fmt: skip
     (error,) = (results / "runs").glob("deit-*/error.txt")
     assert error.read_text().startswith("process 1 of 2 failed: ")
-    assert "val/a/1.png" in error.read_text()
+    assert "val/a/1.jpg" in error.read_text()
 
 
 def test_more_processes_than_validation_images_is_one_clear_line(smoke, images) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +20,12 @@ from scaledrelu.runs.execute import execute
 from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.base import Progress
-from tests.helpers.tiny_runs import fingerprint, folder_of, weights_of
+from tests.helpers.tiny_runs import (
+    assert_same_weights,
+    fingerprint,
+    folder_of,
+    stop_when_asked,
+)
 
 DINO = ("recipe=dino", "stem=conv", "model.depth=2", "model.drop_path=0.1", "launch.device=cpu")
 # Drop path's masks follow the batch; AdamW makes steps of the rounding in a gradient that is zero,
@@ -37,13 +40,6 @@ CPU = World(0, 1, torch.device("cpu"))
 @pytest.fixture(autouse=True)
 def _cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-def same_weights(one: RunConfig, two: RunConfig) -> None:
-    first, second = weights_of(one), weights_of(two)
-    for name, value in first.items():
-        scale = max(1e-3, np.abs(value).max())
-        np.testing.assert_allclose(second[name], value, atol=5e-3 * scale, err_msg=name)
 
 
 def test_a_run_leaves_knn_its_spread_and_what_the_teacher_does(smoke) -> None:
@@ -73,15 +69,10 @@ def test_a_run_that_stops_and_goes_on_ends_as_one_that_did_not(smoke, tmp_path) 
     assert run_job(whole).ended == Ended.OK
     folder_of(cut).mkdir(parents=True)
     for stop_after in (1, 2):
-        calls = iter(range(100))
-        asked = partial(_later, calls, stop_after)
+        asked = stop_when_asked(stop_after)
         assert execute(cut, CPU, folder_of(cut), wants_stop=asked) is None
     assert run_job(cut).ended == Ended.OK
     assert fingerprint(cut) == fingerprint(whole)
-
-
-def _later(calls: Iterator[int], count: int) -> bool:
-    return next(calls) + 1 >= count
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +88,7 @@ def test_groups_that_go_through_together_train_like_one_group(smoke, in_eights) 
     one = smoke(*SAME)
     assert run_id(one) != run_id(in_eights)
     assert run_job(one).ended == Ended.OK
-    same_weights(one, in_eights)
+    assert_same_weights(one, in_eights, atol=5e-3)
 
 
 @pytest.mark.usefixtures("forked_ranks")
@@ -105,7 +96,7 @@ def test_one_process_and_two_ranks_train_the_same(smoke, in_eights) -> None:
     two = smoke(*SAME, "batch.group=8", "launch.nproc=2")
     assert run_id(in_eights) == run_id(two)
     assert run_job(two).ended == Ended.OK
-    same_weights(in_eights, two)
+    assert_same_weights(in_eights, two, atol=5e-3)
     first, second = (read_result(folder_of(config)).metrics for config in (in_eights, two))
     # Not their k-NN: features lie so close together here that rounding decides who is near.
     for name in ("val/feature_std", "val/feature_rank"):

@@ -8,10 +8,8 @@ import os
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from scaledrelu.runs import checkout, provenance
 from scaledrelu.runs.ending import Ended
@@ -20,23 +18,16 @@ from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import folder_of
 
-BAD = {"train/a/1.png", "train/b/30.png", "val/a/0.png", "val/b/1.png"}
+BAD = {"train/a/1.jpg", "train/b/30.jpg", "val/a/0.jpg", "val/b/1.jpg"}
 
 
 @pytest.fixture
-def damaged(tmp_path: Path) -> Path:
+def damaged(image_folder) -> Path:
     """A folder data set; two images of each split are no images."""
-    rng = np.random.RandomState(0)
-    for split, number in (("train", 40), ("val", 4)):
-        for name in ("a", "b"):
-            folder = tmp_path / "images" / split / name
-            folder.mkdir(parents=True)
-            for i in range(number):
-                pixels = rng.randint(0, 256, (16, 16, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.png")
+    root = image_folder({"train": 40, "val": 4}, classes="ab", pixels=(16, 16))
     for name in BAD:
-        (tmp_path / "images" / name).write_bytes(b"no image")
-    return tmp_path / "images"
+        (root / name).write_bytes(b"no image")
+    return root
 
 
 def folder_run(smoke, damaged: Path, *overrides: str) -> dict:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -30,7 +29,7 @@ from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import run_job
 from scripts import train as script
 from tests.helpers.processes import until
-from tests.helpers.tiny_runs import folder_of, weights_of
+from tests.helpers.tiny_runs import assert_same_weights, folder_of
 
 TRAIN = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 # BatchNorm, drop path, mixup, repeated augmentation and SAM, in two groups per update.
@@ -55,10 +54,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def same_training(one: dict, two: dict) -> None:
-    first, second = weights_of(one), weights_of(two)
-    for name, value in first.items():
-        scale = max(1e-3, np.abs(value).max())
-        np.testing.assert_allclose(second[name], value, atol=2e-3 * scale, err_msg=name)
+    assert_same_weights(one, two, atol=2e-3)
     a, b = read_result(folder_of(one)), read_result(folder_of(two))
     assert b.metrics["val/loss"] == pytest.approx(a.metrics["val/loss"], rel=2e-3)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,11 @@ from scaledrelu.runs.record import read_result
 from scaledrelu.runs.spawn import run_job
 from scaledrelu.tasks.base import Progress
 from tests.helpers.tiny_runs import (
+    assert_same_weights,
     ends_alike_from_its_last_checkpoint,
     fingerprint,
     folder_of,
+    stop_when_asked,
     weights_of,
 )
 
@@ -178,7 +179,7 @@ def test_a_run_that_stops_and_goes_on_ends_as_one_that_did_not(trained, beside) 
     assert run_id(cut) == run_id(trained)
     folder_of(cut).mkdir(parents=True)
     for stop_after in (3, 6):  # in the first epoch and in the second
-        asked = partial(_later, iter(range(100)), stop_after)
+        asked = stop_when_asked(stop_after)
         assert execute(cut, CPU, folder_of(cut), wants_stop=asked) is None
     assert run_job(cut).ended == Ended.OK
     assert fingerprint(cut) == fingerprint(trained)
@@ -192,20 +193,13 @@ def test_a_run_that_is_dead_at_its_end_stays_so_when_it_is_killed_before_its_res
     ends_alike_from_its_last_checkpoint(config)
 
 
-def _later(calls: Iterator[int], count: int) -> bool:
-    return next(calls) + 1 >= count
-
-
 @pytest.mark.usefixtures("forked_ranks")
 def test_one_process_and_two_ranks_train_the_same(beside) -> None:
     one, two = beside("one", *GROUPS), beside("two", *GROUPS, "launch.nproc=2")
     assert run_id(one) == run_id(two)
     assert run_job(one).ended == run_job(two).ended == Ended.OK
     assert read_result(folder_of(two)).provenance["processes"] == 2
-    first, second = weights_of(one), weights_of(two)
-    for name, value in first.items():
-        scale = max(1e-3, np.abs(value).max())
-        np.testing.assert_allclose(second[name], value, atol=5e-3 * scale, err_msg=name)
+    assert_same_weights(one, two, atol=5e-3)
     for name in ("val/map", "val/rank10"):  # a few near ties
         assert metrics_of(two)[name] == pytest.approx(metrics_of(one)[name], abs=2)
     assert metrics_of(two)["val/valid_queries"] == 120
