@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
-SUFFIXES = ("png", "svg")
+UNDATED = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}  # metadata
 _STYLE = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -149,8 +149,7 @@ def save_picture(figure: Figure, place: Path) -> list[Path]:
         place: path without suffix.
     """
     written = []
-    undated = {"Software": None}, {"Date": None, "Creator": None}
-    for suffix, metadata in zip(SUFFIXES, undated, strict=True):
+    for suffix, metadata in UNDATED.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=metadata)
         path = place.with_name(f"{place.name}.{suffix}")
