@@ -26,14 +26,15 @@ from scaledrelu.reports.claims.findings import (
     POINTS,
     CellName,
     Judged,
+    Measured,
+    NoNumber,
     Part,
     Said,
 )
 from scaledrelu.reports.claims.limits import RULES, usual_ratio
 from scaledrelu.reports.claims.ours import OTHER_DATA, Ours
-from scaledrelu.reports.claims.printed import Printed
+from scaledrelu.reports.claims.printed import Printed, papers_value
 from scaledrelu.reports.claims.rows import Place, Rows
-from scaledrelu.reports.claims.sides import Measured, NoNumber, papers_value
 from scaledrelu.reports.claims.spec import WHERE, Check, Claim, Claims, Relation
 from scaledrelu.tables.cell_planner import compose_at_paper
 from scaledrelu.tables.composer import Compose
