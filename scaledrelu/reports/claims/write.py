@@ -7,8 +7,8 @@ from pathlib import Path
 from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.claims.findings import Judged
-from scaledrelu.reports.claims.judge import judge_claims, ratios_of
-from scaledrelu.reports.claims.limits import counts_of_runs
+from scaledrelu.reports.claims.judge import judge_claims
+from scaledrelu.reports.claims.limits import counts_of_runs, ratios_of
 from scaledrelu.reports.claims.page import PageFacts, claims_page
 from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
@@ -18,7 +18,7 @@ from scaledrelu.reports.markdown import made_on
 from scaledrelu.reports.report_files import CLAIMS
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import load_figure
-from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.tables.planner import Planner, planner_of
 from scaledrelu.tables.settings import Settings
 
@@ -58,15 +58,11 @@ def write_claims(
 
 
 def _page_facts(plan: Plan, claims: Claims) -> PageFacts:
-    commands = {}
-    for table in plan.tables:
-        open_ = [
-            run
-            for run in plan.runs_of(table)
-            if run.status in (Status.MISSING, Status.FAILED) and not plan.crashed_upstream(run)
-        ]
-        if open_:
-            commands[table.name] = how_to_train(plan, table)
+    commands = {
+        table.name: how_to_train(plan, table)
+        for table in plan.tables
+        if any(_is_open(plan, run) for run in plan.runs_of(table))
+    }
     return PageFacts(
         profile=plan.profile,
         notes=plan.cells[0].composed.config.profile.notes if plan.cells else (),
@@ -75,6 +71,10 @@ def _page_facts(plan: Plan, claims: Claims) -> PageFacts:
         commands=commands,
         noise=claims.printed,
         crashes=counts_of_runs(
-            (read_cell(plan, cell) for cell in plan.cells), ratios_of(claims, plan)
+            (read_cell(plan, cell) for cell in plan.cells), ratios_of(plan, claims.crash_limits)
         ),
     )
+
+
+def _is_open(plan: Plan, run: PlannedRun) -> bool:
+    return run.status in (Status.MISSING, Status.FAILED) and not plan.crashed_upstream(run)
