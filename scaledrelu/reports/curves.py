@@ -50,16 +50,15 @@ class Written:
     lines: tuple[str, ...]
 
 
-def write_curves(plan: Plan, table: Table, *, results: Path) -> Written:
+def write_curves(plan: Plan, table: Table) -> Written:
     """Write the curves of a table; unchanged files are left alone.
 
     Args:
         plan: the plan that the table belongs to.
         table: the table.
-        results: results folder.
     """
     rows = read_rows(plan, table)
-    place = results / plan.profile / CURVES / table.name
+    place = plan.results / plan.profile / CURVES / table.name
     files: list[Path] = []
     if any(history.run.status.done for row in rows for history in row.histories):
         files.append(write_changed(place.with_suffix(".csv"), csv_text(table, rows)))
