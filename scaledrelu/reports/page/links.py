@@ -52,11 +52,7 @@ class Links:
         return text if target is None else tag("a", text, href=target, **attributes)
 
     def target(self, name: str) -> str | None:
-        """Return the relative address of a record; None where there is none, or it may not be seen.
-
-        Args:
-            name: id of the run or artifact.
-        """
+        """Return the relative address of a record; None without one, or where it is not seen."""
         folder_name(name, what="run id")
         # Joined as texts: a page has tens of thousands of links.
         for root, address, file in self._shelves:
@@ -65,11 +61,7 @@ class Links:
         return None
 
     def files(self, *names: str) -> Html | None:
-        """Return links to files beside the page, those that exist; None without any.
-
-        Args:
-            names: relative to the page's folder.
-        """
+        """Return links to files beside the page, those that exist; None without any."""
         there = [name for name in names if (self.folder / name).is_file()]
         links = joined((tag("a", name, href=name) for name in there), ", ")
         return tag("p", "Files: ", links, class_="files") if links else None
