@@ -55,21 +55,11 @@ def mcnemar(seed: int, one: np.ndarray, other: np.ndarray) -> McNemar:
         other: the same of the other run.
     Source: McNemar, Psychometrika 12 (1947); the exact p-value is binomial, at any count.
     """
-    better, worse = int((one & ~other).sum()), int((other & ~one).sum())
-    return McNemar(seed, better, worse, exact_p(better, worse))
-
-
-def exact_p(better: int, worse: int) -> float:
-    """Return the two-sided p-value of a fair coin: heads and tails are symmetric.
-
-    Args:
-        better: heads.
-        worse: tails.
-    """
     from scipy.special import bdtr  # a third of a second, and only where images are compared
 
-    few = min(better, worse)
-    return min(1.0, 2 * float(bdtr(few, better + worse, 0.5)))
+    better, worse = int((one & ~other).sum()), int((other & ~one).sum())
+    tail = float(bdtr(min(better, worse), better + worse, 0.5))  # of a fair coin
+    return McNemar(seed, better, worse, min(1.0, 2 * tail))
 
 
 def over_images(differences_SN: np.ndarray) -> float:
