@@ -54,7 +54,7 @@ def against_base(value: CellValue, base: CellValue | None) -> Difference | None:
     size = paired(value.values, base.values) if base else None
     if size is None:
         return None
-    return Difference(size, _is_decided(size, value, base.value))
+    return Difference(size, is_decided(size, value.value, base.value, share_of(value)))
 
 
 def paper_against_base(value: CellValue, base: CellValue | None) -> float | None:
@@ -75,7 +75,7 @@ def against_paper(value: CellValue) -> Difference | None:
     if ours is None or paper is None or not value.cell.on_papers_data:
         return None
     size = Estimate(ours.mean - paper, ours.half, ours.sd, ours.n)
-    return Difference(size, _is_decided(size, value, paper))
+    return Difference(size, is_decided(size, ours.mean, paper, share_of(value)))
 
 
 def _judged_on(values: Iterable[CellValue]) -> _JudgedOn | None:
@@ -136,9 +136,3 @@ def share_of(value: CellValue) -> int | None:
     """Return how many images, or queries, a value is a share of; None for a mean or if unknown."""
     judged = _judged_on([value]) if _is_share(value.cell.column) else None
     return judged.count if judged else None
-
-
-def _is_decided(size: Estimate, value: CellValue, other: float | None) -> bool:
-    if value.value is None or other is None:
-        return False
-    return is_decided(size, value.value, other, share_of(value))

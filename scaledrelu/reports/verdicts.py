@@ -175,8 +175,6 @@ def _labels_text(line: Line, names: Sequence[str]) -> str:
 
 def _row_text(line: Line, names: Sequence[str]) -> str:
     """Return a row's labels and its number."""
-    if line.row == 0:
-        return _labels_text(line, names) or "the base row"
     text = _labels_text(line, names)
     return f"{text} (row {line.row})" if text else f"row {line.row}"
 
