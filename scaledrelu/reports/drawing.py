@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
-UNDATED = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}  # metadata
+SUFFIXES = ("png", "svg")
 _STYLE = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -149,7 +149,8 @@ def save_picture(figure: Figure, place: Path) -> list[Path]:
         place: path without suffix.
     """
     written = []
-    for suffix, metadata in UNDATED.items():
+    undated = {"Software": None}, {"Date": None, "Creator": None}
+    for suffix, metadata in zip(SUFFIXES, undated, strict=True):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=metadata)
         path = place.with_name(f"{place.name}.{suffix}")

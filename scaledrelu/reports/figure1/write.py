@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scaledrelu.files import write_changed
 from scaledrelu.reports.cells import read_cell
+from scaledrelu.reports.drawn import draw_changed
 from scaledrelu.reports.figure1.page import page
 from scaledrelu.reports.figure1.picture import draw
 from scaledrelu.reports.similarity import Metric, Series, layer_names, read_series
@@ -49,7 +50,8 @@ def write_figure1(plan: Plan, *, results: Path) -> list[Path]:
     place = results / plan.profile / FIGURE1
     texts = {"csv": csv_text(figure, series), "md": page(plan, figure, values, series)}
     written = [write_changed(place.with_suffix(f".{kind}"), text) for kind, text in texts.items()]
-    return [*written, *draw(figure, series, place)]
+    shown = figure, series
+    return [*written, *draw_changed(place, shown, lambda: draw(*shown, place), results=results)]
 
 
 def write_figure1_of(settings: Settings, *, planner: Planner | None = None) -> list[Path]:
