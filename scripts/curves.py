@@ -34,7 +34,7 @@ def curves(settings: Settings, say: Say) -> int:
     plan = plan_tables(settings, planner=planner)
     with writing_to(settings.results):
         for table in plan.tables:
-            written = write_curves(plan, table, results=settings.results)
+            written = write_curves(plan, table)
             for path in written.files:
                 say(f"wrote {path}")
             for line in written.lines:

@@ -172,7 +172,7 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
     printed = cell.column.source
     if run.config.evaluation.report == "best" and not crashed:
         printed += "_best"
-    value = _metric(result, printed)
+    value, judgement = _metric(result, printed), result.judgement or {}
     if value is None and not crashed:
         found = ", ".join(sorted(result.metrics)) or "none"
         why = f"no finite metric '{printed}' (found: {found}): correct the table if it is misspelt"
@@ -186,14 +186,10 @@ def _read_seed(plan: Plan, cell: Cell, run: PlannedRun) -> SeedValue:
         last=_metric(result, cell.column.source),
         best=_metric(result, f"{cell.column.source}_best"),
         sizes=result.data,
-        remarks=tuple(filter(None, (_remark_on_loss(result), result.replaced))),
-        judged_loss=_finite((result.judgement or {}).get("last_mean")),
-        limit=_finite((result.judgement or {}).get("limit")),
+        remarks=tuple(filter(None, (str(judgement.get("remark") or ""), result.replaced))),
+        judged_loss=_finite(judgement.get("last_mean")),
+        limit=_finite(judgement.get("limit")),
     )
-
-
-def _remark_on_loss(result: Result) -> str:
-    return str((result.judgement or {}).get("remark") or "")
 
 
 def _metric(result: Result, name: str) -> float | None:

@@ -26,7 +26,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedOn:
+class _JudgedOn:
     """How many things stand behind every value of a column, and what they are called."""
 
     count: int
@@ -54,7 +54,7 @@ def against_base(value: CellValue, base: CellValue | None) -> Difference | None:
     size = paired(value.values, base.values) if base else None
     if size is None:
         return None
-    return Difference(size, _is_decided(size, value, base.value))
+    return Difference(size, is_decided(size, value.value, base.value, share_of(value)))
 
 
 def paper_against_base(value: CellValue, base: CellValue | None) -> float | None:
@@ -75,15 +75,11 @@ def against_paper(value: CellValue) -> Difference | None:
     if ours is None or paper is None or not value.cell.on_papers_data:
         return None
     size = Estimate(ours.mean - paper, ours.half, ours.sd, ours.n)
-    return Difference(size, _is_decided(size, value, paper))
+    return Difference(size, is_decided(size, ours.mean, paper, share_of(value)))
 
 
-def judged_on(values: Iterable[CellValue]) -> JudgedOn | None:
-    """Return what the runs of some cells were judged on; None where no result says so.
-
-    Args:
-        values: cells whose runs share a data set.
-    """
+def _judged_on(values: Iterable[CellValue]) -> _JudgedOn | None:
+    """Return what the runs of some cells with one data set were judged on; None if unknown."""
     seeds = [(value.cell.column, seed) for value in values for seed in value.seeds]
     named = {
         (int(seed.num_judged), column.judged_on[1])
@@ -92,7 +88,7 @@ def judged_on(values: Iterable[CellValue]) -> JudgedOn | None:
     }
     counted = {(s.sizes["val"], IMAGES) for _, s in seeds if s.sizes.get("val")}
     found = sorted(named or counted)
-    return JudgedOn(*found[0]) if found else None  # the fewest, should runs ever differ
+    return _JudgedOn(*found[0]) if found else None  # the fewest, should runs ever differ
 
 
 def resolution_notes(columns: Sequence[Column], values: Sequence[CellValue]) -> list[str]:
@@ -102,7 +98,7 @@ def resolution_notes(columns: Sequence[Column], values: Sequence[CellValue]) -> 
         columns: metrics of the same runs.
         values: cells of these columns.
     """
-    judged = judged_on(values)
+    judged = _judged_on(values)
     if judged is None:
         return []
     shares = [column for column in columns if _is_share(column)]
@@ -121,13 +117,8 @@ def _is_share(column: Column) -> bool:
     return column.source not in NO_SHARES
 
 
-def _resolution(judged: JudgedOn, levels: Sequence[float]) -> str:
-    """Say what it takes to tell two runs apart, at the observed levels where it is most and least.
-
-    Args:
-        judged: how many things every run was judged on.
-        levels: observed values, in percent.
-    """
+def _resolution(judged: _JudgedOn, levels: Sequence[float]) -> str:
+    """Say what it takes to tell two runs apart, at the levels (%) where it is most and least."""
     limits = sorted(
         (100 * resolvable(level / 100, level / 100, judged.count), level) for level in levels
     )
@@ -143,11 +134,5 @@ def _resolution(judged: JudgedOn, levels: Sequence[float]) -> str:
 
 def share_of(value: CellValue) -> int | None:
     """Return how many images, or queries, a value is a share of; None for a mean or if unknown."""
-    judged = judged_on([value]) if _is_share(value.cell.column) else None
+    judged = _judged_on([value]) if _is_share(value.cell.column) else None
     return judged.count if judged else None
-
-
-def _is_decided(size: Estimate, value: CellValue, other: float | None) -> bool:
-    if value.value is None or other is None:
-        return False
-    return is_decided(size, value.value, other, share_of(value))

@@ -50,19 +50,18 @@ class Written:
     lines: tuple[str, ...]
 
 
-def write_curves(plan: Plan, table: Table, *, results: Path) -> Written:
+def write_curves(plan: Plan, table: Table) -> Written:
     """Write the curves of a table; unchanged files are left alone.
 
     Args:
         plan: the plan that the table belongs to.
         table: the table.
-        results: results folder.
     """
     rows = read_rows(plan, table)
-    place = results / plan.profile / CURVES / table.name
+    place = plan.results / plan.profile / CURVES / table.name
     files: list[Path] = []
     if any(history.run.status.done for row in rows for history in row.histories):
-        files.append(write_changed(place.with_suffix(".csv"), csv_text(table, rows)))
+        files.append(write_changed(place.with_suffix(".csv"), _csv_text(table, rows)))
         files += draw(rows, place)
     return Written(tuple(files), tuple(_lines(plan, table, rows)))
 
@@ -87,13 +86,8 @@ def read_rows(plan: Plan, table: Table) -> list[RowCurves]:
     return found
 
 
-def csv_text(table: Table, rows: Sequence[RowCurves]) -> str:
-    """Return one line per point; a run without curves has one line, with the reason.
-
-    Args:
-        table: the table.
-        rows: its rows with their curves.
-    """
+def _csv_text(table: Table, rows: Sequence[RowCurves]) -> str:
+    """Return one line per point; a run without curves has one line, with the reason."""
     lines = []
     for row in rows:
         name = [table.name.removeprefix("table"), row.cell.row.number, row.cell.row.block, row.data]

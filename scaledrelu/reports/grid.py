@@ -56,16 +56,12 @@ def grids(table: Table, values: Sequence[CellValue]) -> str:
         table: the table.
         values: its cells, in printed order.
     """
-    groups = grid_columns(table)
-    return "\n\n".join(
-        block
-        for columns in groups
-        for block in (
-            f"## {grid_title(columns)}" if len(groups) > 1 else "",
-            _grid(table, columns, [v for v in values if v.cell.column in columns]),
-        )
-        if block
-    )
+    groups, blocks = grid_columns(table), []
+    for columns in groups:
+        if len(groups) > 1:
+            blocks.append(f"## {grid_title(columns)}")
+        blocks.append(_grid(table, columns, [v for v in values if v.cell.column in columns]))
+    return "\n\n".join(blocks)
 
 
 def grid_columns(table: Table) -> list[list[Column]]:
@@ -165,16 +161,14 @@ def grid_parts(table: Table, column: Column, values: Sequence[CellValue]) -> lis
     if any(against_paper(value) for value in own):
         parts.append(MetricColumn("delta", lambda v: _difference(against_paper(v), digits, v)))
     if any(base_of(value, values) for value in own):
-        parts += [
-            MetricColumn("paper vs base", lambda v: _papers_difference(v, base_of(v, values))),
-            MetricColumn(
-                "ours vs base",
-                lambda v: _difference(against_base(v, base_of(v, values)), digits, v),
-            ),
-        ]
+        ours = MetricColumn(
+            "ours vs base", lambda v: _difference(against_base(v, base_of(v, values)), digits, v)
+        )
+        paper = MetricColumn("paper vs base", lambda v: _papers_difference(v, base_of(v, values)))
+        parts += [paper, ours] if printed else [ours]
     if table.judged and column is table.metrics[-1]:
         parts.append(_judged_part(own))
-    return parts if printed else [part for part in parts if part.header != "paper vs base"]
+    return parts
 
 
 def _judged_part(values: Sequence[CellValue]) -> MetricColumn:

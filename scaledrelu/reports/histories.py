@@ -93,7 +93,7 @@ def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
             raise RecordError(f"no {METRICS}")
         if not rows and run.result.outcome is not Outcome.CRASH:  # that may come before any record
             raise RecordError(f"{METRICS} damaged (no rows)")
-        per_epoch = _steps_per_epoch(run, rows)
+        per_epoch = _steps_per_epoch(run)
         points = {name: tuple(_points(rows, name, per_epoch)) for name in (LOSS, metric)}
     except RecordError as error:
         return History(run, metric, absent=str(error))
@@ -101,15 +101,11 @@ def read_history(plan: Plan, run: PlannedRun, metric: str) -> History:
     return History(run, metric, loss, points[metric], _crashed_at(run.result, per_epoch))
 
 
-def _steps_per_epoch(run: PlannedRun, rows: Sequence[Mapping[str, Any]]) -> float:
-    """Return the updates of an epoch: of the whole run, else from an evaluation."""
-    total = run.result.provenance.get("steps") if run.result else None
-    if isinstance(total, int) and total > 0:
-        return total / run.config.run_epochs
-    for row in rows:
-        if any(name.startswith("val/") for name in row):  # made at the end of an epoch
-            return row["step"] / (row["epoch"] + 1)
-    raise RecordError("the number of updates is not recorded")
+def _steps_per_epoch(run: PlannedRun) -> float:
+    total = run.result.provenance.get("steps")
+    if not isinstance(total, int) or total < 1:
+        raise RecordError("the number of updates is not recorded")
+    return total / run.config.run_epochs
 
 
 def _crashed_at(result: Result, per_epoch: float) -> float | None:

@@ -57,17 +57,25 @@ def sections(plan: Plan, table: Table, values: Sequence[CellValue]) -> dict[str,
 
 
 def _head(plan: Plan, table: Table, values: Sequence[CellValue]) -> str:
-    cells = plan.cells_of(table)
-    lines = [f"# {title_of(table.name)}, {plan.profile} profile", "", table.opening]
-    lines += [f"\n> {note}" for note in cells[0].composed.config.profile.notes]
+    blocks = [
+        f"# {title_of(table.name)}, {plan.profile} profile",
+        table.opening,
+        *(f"> {note}" for note in values[0].cell.composed.config.profile.notes),
+        _seeds_note(plan, table),
+        overrides_note(plan),
+        made_on(plan.runs_of(table)),
+        *crash_rules(table, values),
+    ]
+    return "\n\n".join(filter(None, blocks))
+
+
+def _seeds_note(plan: Plan, table: Table) -> str:
+    """Return which seeds a report shows, where these are not the table's own."""
     own = [table.seeds_of(row).at(plan.profile) for row in table.rows]
-    if plan.seeds and any(set(plan.seeds) != set(seeds) for seeds in own):
-        shown = ", ".join(map(str, plan.seeds))
-        name = "Seed" if len(plan.seeds) == 1 else "Seeds"
-        lines.append(f"\n> {name} {shown} alone; SEEDS chooses which seeds a report shows.")
-    told = (overrides_note(plan), made_on(plan.runs_of(table)), *crash_rules(table, values))
-    lines += [f"\n{text}" for text in told if text]
-    return "\n".join(lines)
+    if not plan.seeds or all(set(plan.seeds) == set(seeds) for seeds in own):
+        return ""
+    name, shown = "Seed" if len(plan.seeds) == 1 else "Seeds", ", ".join(map(str, plan.seeds))
+    return f"> {name} {shown} alone; SEEDS chooses which seeds a report shows."
 
 
 def made_on(runs: Iterable[PlannedRun]) -> str:

@@ -63,11 +63,11 @@ def write_milestones(settings: Settings, *, planner: Planner | None = None) -> l
         return []
     reached = [read_reached(plan, milestones, one) for one in milestones.items]
     place = settings.results / plan.profile / CURVES / MILESTONES
-    texts = {"csv": csv_text(reached), "md": markdown(plan, milestones, reached)}
+    texts = {"csv": _csv_text(reached), "md": _markdown(plan, milestones, reached)}
     return [write_changed(place.with_suffix(f".{kind}"), text) for kind, text in texts.items()]
 
 
-def csv_text(reached: Sequence[Reached]) -> str:
+def _csv_text(reached: Sequence[Reached]) -> str:
     """Return one line per milestone."""
     rows = []
     for one in reached:
@@ -93,14 +93,7 @@ def csv_text(reached: Sequence[Reached]) -> str:
     return csv_of(COLUMNS, rows)
 
 
-def markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> str:
-    """Return the table for people.
-
-    Args:
-        plan: the runs behind the milestones.
-        milestones: the paper's.
-        reached: what our runs had reached.
-    """
+def _markdown(plan: Plan, milestones: Milestones, reached: Sequence[Reached]) -> str:
     config = reached[0].cell.composed.config
     compared = any(one.delta is not None for one in reached)
     head = ["claim", "epoch, paper", "paper", "ours", "epoch, ours"]

@@ -142,7 +142,7 @@ def _about_undecided_crashes(rows: Sequence[CrashRow], found: Verdicts) -> None:
 
 def _listed(head: str, rows: Iterable[CrashRow], names: Sequence[str]) -> str:
     items = [
-        f"{_of(row.data)}{row_text(row.line, names)}: {_crashes_text(row.line)}" for row in rows
+        f"{_of(row.data)}{_row_text(row.line, names)}: {_crashes_text(row.line)}" for row in rows
     ]
     return _nested(f"{head}:", items)
 
@@ -168,26 +168,14 @@ def telling_labels(lines: Iterable[Line]) -> list[str]:
     return kept
 
 
-def labels_text(line: Line, names: Sequence[str]) -> str:
-    """Return some labels as a reader understands them: ``conv, lr 1e-3``.
-
-    Args:
-        line: the row.
-        names: names of the labels to print.
-    """
+def _labels_text(line: Line, names: Sequence[str]) -> str:
+    """Return some labels as a reader understands them: ``conv, lr 1e-3``."""
     return ", ".join(_word(name, line.labels[name]) for name in names)
 
 
-def row_text(line: Line, names: Sequence[str]) -> str:
-    """Return a row's labels and its number.
-
-    Args:
-        line: the row.
-        names: names of the labels to print.
-    """
-    if line.row == 0:
-        return labels_text(line, names) or "the base row"
-    text = labels_text(line, names)
+def _row_text(line: Line, names: Sequence[str]) -> str:
+    """Return a row's labels and its number."""
+    text = _labels_text(line, names)
     return f"{text} (row {line.row})" if text else f"row {line.row}"
 
 
@@ -258,13 +246,13 @@ def _told(table: PublishedTable, pair: Pair, comparison: Comparison) -> str:
         where += comparison.blocks
     place = _of(", ".join(where))
     if comparison.kind is Kind.BASE:
-        return f"{place}{row_text(pair.one, names)}: {_size(pair, 1)}"
+        return f"{place}{_row_text(pair.one, names)}: {_size(pair, 1)}"
     sign = 1 if pair.ours > 0 else -1
     upper, lower = (pair.one, pair.other)[::sign]
     same = [name for name in names if upper.labels[name] == lower.labels[name]]
     own = [name for name in names if name not in same]
-    shared = f", both with {labels_text(upper, same)}" if same else ""
-    rows = f"{row_text(upper, own)} above {row_text(lower, own)}"
+    shared = f", both with {_labels_text(upper, same)}" if same else ""
+    rows = f"{_row_text(upper, own)} above {_row_text(lower, own)}"
     return f"{place}{rows}{shared}: {_size(pair, sign)}"
 
 

@@ -16,6 +16,7 @@ from scaledrelu.tables.settings import load_settings
 from tests.helpers.table_fakes import FakeCompose, finish, plan_of, write_table
 
 IMAGES = 360
+PER_EPOCH = 10  # updates
 ROWS = {  # name of a row -> its overrides, what the paper prints, its number in the table
     "high": (["stem=conv", "lr.base=1e-3"], 81.9, 1),
     "low": (["stem=patchify", "lr.base=1e-3"], 79.8, 2),
@@ -139,6 +140,7 @@ def fill(
             100 * float(right.mean()),
             crash=kind if seed < crashed else None,
             judged=(losses[seed] * CHANCE, 0.9 * CHANCE) if losses else None,
+            steps=PER_EPOCH * cell.composed.config.run_epochs,
         )
         evidence = {"val.correct": right} if images else {}
         if alike is not None:
@@ -147,7 +149,9 @@ def fill(
         if evidence:
             np.savez(made / "evidence.npz", **evidence)
         points = enumerate(value + 0.1 * seed for value in log)
-        lines = [{"epoch": e, "step": 10 * (e + 1), "val/top1": value} for e, value in points]
+        lines = [
+            {"epoch": e, "step": PER_EPOCH * (e + 1), "val/top1": value} for e, value in points
+        ]
         (made / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         folders.append(made)
     return folders

@@ -79,7 +79,7 @@ def again(plan: Plan) -> Plan:
 
 
 def csv_of(plan: Plan) -> list[dict[str, str]]:
-    write_curves(plan, plan.tables[0], results=plan.results)
+    write_curves(plan, plan.tables[0])
     with (plan.results / "mini" / "curves" / "table8.csv").open() as file:
         return list(csv.DictReader(file))
 
@@ -171,7 +171,7 @@ def test_a_collapse_before_the_first_point_is_marked_beside_it(plan: Plan, drawn
 
 def seeds_and_means(plan: Plan, drawn_lines: list) -> tuple[list, list]:
     """Draw table8; return the lines of validation of its first row: seeds, and means."""
-    write_curves(plan, plan.tables[0], results=plan.results)
+    write_curves(plan, plan.tables[0])
     colour = look(0).colour
     found = [line for line in drawn_lines if line.get_color() == colour]
     found = [line for line in found if len(line.get_xdata()) > 1]
@@ -259,7 +259,7 @@ def test_a_result_that_is_deleted_takes_its_lines_along_and_no_others(plan: Plan
 def test_a_damaged_file_is_named_and_costs_its_own_curves(plan: Plan, harm, said: str) -> None:
     name = list(plan.runs)[3]
     harm(run_directory(plan.results, name) / "metrics.jsonl")
-    written = write_curves(plan, plan.tables[0], results=plan.results)
+    written = write_curves(plan, plan.tables[0])
     (line,) = written.lines
     assert line.startswith(f"table8, row 2, seed 1, {name}: ")
     assert said in line
@@ -279,17 +279,17 @@ def test_a_run_that_crashed_before_its_first_record_has_no_rows_and_no_damage(pl
 def test_runs_that_are_missing_are_one_line_with_the_command(tmp_path: Path) -> None:
     write_table(tmp_path / "conf")
     plan = plan_of(tmp_path, seeds=(0, 1))
-    written = write_curves(plan, plan.tables[0], results=plan.results)
+    written = write_curves(plan, plan.tables[0])
     assert written.files == ()
     assert written.lines[0].startswith("table8: 4 runs have not finished; to train what is missing")
     assert "make table8 PROFILE=mini SEEDS=0,1" in written.lines[0]
 
 
 def test_written_anew_they_change_no_byte_and_touch_no_file(plan: Plan) -> None:
-    first = write_curves(plan, plan.tables[0], results=plan.results).files
+    first = write_curves(plan, plan.tables[0]).files
     assert [path.name for path in first] == ["table8.csv", "table8.png", "table8.svg"]
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first}
-    write_curves(again(plan), plan.tables[0], results=plan.results)
+    write_curves(again(plan), plan.tables[0])
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first} == before
 
 

@@ -15,11 +15,7 @@ LIMITS = "What depends on the crash limit"
 
 
 def cautions_text(judged: Sequence[Judged]) -> list[str]:
-    """Return in one sentence each that claims overlap, and that some verdicts come by chance.
-
-    Args:
-        judged: the claims of a profile.
-    """
+    """Return in one sentence each that claims overlap, and that some verdicts come by chance."""
     able = [one for one in judged if one.can_be_decided]
     if len(able) < 2:
         return []
@@ -33,11 +29,7 @@ def cautions_text(judged: Sequence[Judged]) -> list[str]:
 
 
 def chance_text(judged: Sequence[Judged]) -> str:
-    """Return how many verdicts may come by chance; empty for fewer than two.
-
-    Args:
-        judged: the claims of a profile.
-    """
+    """Return how many verdicts may come by chance; empty for fewer than two claims."""
     able = [one for one in judged if one.can_be_decided]
     if len(able) < 2:
         return ""
@@ -52,20 +44,13 @@ def _chance(parts: int) -> float:
     """Return how often a claim is decided if no part has any difference and each is on its own.
 
     One part that comes out against it contradicts it; all have to come out for it to support it.
-
-    Args:
-        parts: number of parts of the claim.
     """
     tail = (1 - LEVEL) / 2
     return 1 - (1 - tail) ** parts + tail**parts
 
 
 def limits_sentence(judged: Sequence[Judged]) -> str:
-    """Return how many verdicts change by each other limit for crashes; empty without one.
-
-    Args:
-        judged: the claims of a profile.
-    """
+    """Return how many verdicts change by each other limit for crashes; empty without one."""
     own, *others = limits_of(judged) or [0.0]
     if not others:
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 
 from scaledrelu.errors import TableError, nearest
 from scaledrelu.reports.cells import CellValue, read_cell
@@ -40,7 +41,7 @@ class FigureOne:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._read: list[Series] = []
+        self._figure = load_figure(plan.conf_dir)
 
     def parts(self, check: Check, claim: str) -> Iterable[Part]:
         """Yield one part for each comparison behind a statement.
@@ -53,18 +54,16 @@ class FigureOne:
             TableError: the figure has no such statement.
         """
         (kind,) = check.rows
-        figure = load_figure(self._plan.conf_dir)
-        kinds = [statement.kind for statement in figure.statements]
+        kinds = [statement.kind for statement in self._figure.statements]
         if kind not in kinds:
             raise TableError(
                 f"{WHERE}, {claim}: figure1: no statement of kind '{kind}'{nearest(kind, kinds)}; "
                 f"allowed: {', '.join(kinds)} (conf/figure/figure1.yaml)"
             )
-        series = self._series(figure.labels)
-        wanted = [statement for statement in figure.statements if statement.kind == kind]
-        for one in judge(wanted, series):
+        wanted = [one for one in self._figure.statements if one.kind == kind]
+        for one in judge(wanted, self._series):
             if one.metric is Metric.ABSOLUTE:
-                yield _part(check, one, figure.labels, series)
+                yield _part(check, one, self._figure.labels, self._series)
 
     def less_alike(self, one: CellValue, other: CellValue) -> Said:
         """Judge whether tokens of the lower layers are less alike in one row than in another.
@@ -83,14 +82,12 @@ class FigureOne:
         verdict = OPPOSITE[is_above(found, 0)]
         return Said(verdict, found, COSINE, seeds=size.n, runs=runs, turns_at=ZERO)
 
-    def _series(self, labels: tuple[str, ...]) -> list[Series]:
-        """Return the curves, read from the evidence of the runs when first asked for."""
-        if not self._read:
-            cells = [cell for cell in self._plan.cells if cell.table.name == FIGURE1]
-            values = [read_cell(self._plan, cell) for cell in cells]
-            named = zip(labels, values, strict=True)
-            self._read = [read_series(*one, self._plan.results) for one in named]
-        return self._read
+    @cached_property
+    def _series(self) -> list[Series]:
+        cells = [cell for cell in self._plan.cells if cell.table.name == FIGURE1]
+        values = [read_cell(self._plan, cell) for cell in cells]
+        named = zip(self._figure.labels, values, strict=True)
+        return [read_series(*one, self._plan.results) for one in named]
 
 
 def _part(

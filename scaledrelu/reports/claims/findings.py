@@ -20,6 +20,35 @@ POINTS, OF_RUNS, COSINE, PERCENT = "points", "of runs", "cosine", "%"
 DIGITS = {POINTS: 1, PERCENT: 1, COSINE: 2}  # behind the point, where these suffice
 
 
+class NoNumber(Exception):  # noqa: N818 (not an error: an answer without a number)
+    """Why a side has no number for a check, and the verdict that follows."""
+
+    def __init__(self, verdict: Verdict, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict, self.reason = verdict, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A number with its interval and what it rests on.
+
+    Attributes:
+        interval: in points or percent.
+        seeds: pairs of runs, or runs.
+        images: validation images, or queries; None where only the seeds decide.
+        tests: per seed, where both runs' images are known.
+        runs: ids of the runs.
+        note: what else is to be known.
+    """
+
+    interval: Interval
+    seeds: int
+    images: int | None = None
+    tests: tuple[McNemar, ...] = ()
+    runs: tuple[str, ...] = ()
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What one side says of one relation between cells.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from scaledrelu.config.milestones import Milestone, load_milestones
 from scaledrelu.errors import TableError, nearest
@@ -26,14 +27,15 @@ from scaledrelu.reports.claims.findings import (
     POINTS,
     CellName,
     Judged,
+    Measured,
+    NoNumber,
     Part,
     Said,
 )
-from scaledrelu.reports.claims.limits import RULES, usual_ratio
+from scaledrelu.reports.claims.limits import RULES, ratios_of
 from scaledrelu.reports.claims.ours import OTHER_DATA, Ours
-from scaledrelu.reports.claims.printed import Printed
+from scaledrelu.reports.claims.printed import Printed, papers_value
 from scaledrelu.reports.claims.rows import Place, Rows
-from scaledrelu.reports.claims.sides import Measured, NoNumber, papers_value
 from scaledrelu.reports.claims.spec import WHERE, Check, Claim, Claims, Relation
 from scaledrelu.tables.cell_planner import compose_at_paper
 from scaledrelu.tables.composer import Compose
@@ -57,9 +59,16 @@ def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> li
     milestones = {one.claim: one for one in load_milestones(plan.conf_dir).items}
     runs = {one.run: rows.same_run(one.run, compose) for one in milestones.values()}
     places = {name: runs[one.run] for name, one in milestones.items()}
-    sides = Ours(plan, places), Printed(claims.printed, compose)
-    ratios = ratios_of(claims, plan)
-    judge = _Judge(rows, sides, compose, milestones, places, FigureOne(plan), ratios)
+    judge = _Judge(
+        rows=rows,
+        ours=Ours(plan, places),
+        printed=Printed(claims.printed, compose),
+        compose=compose,
+        milestones=milestones,
+        places=places,
+        figure=FigureOne(plan),
+        ratios=ratios_of(plan, claims.crash_limits),
+    )
     return [
         Judged(
             name=claim.name,
@@ -72,19 +81,6 @@ def judge_claims(claims: Claims, rows: Rows, plan: Plan, compose: Compose) -> li
     ]
 
 
-def ratios_of(claims: Claims, plan: Plan) -> list[float]:
-    """Return the ratios that crashes are counted by, the profile's usual one first.
-
-    Args:
-        claims: what ``conf/claims.yaml`` says.
-        plan: runs with the usual ratio; no ratio without a run.
-    """
-    usual = usual_ratio(plan)
-    if usual is None:
-        return []
-    return [usual, *(ratio for ratio in claims.crash_limits if ratio != usual)]
-
-
 def _parts(judge: _Judge, claim: Claim) -> Iterable[Part]:
     for number, check in enumerate(claim.every_check):
         for part in judge(check, claim.name):
@@ -92,20 +88,18 @@ def _parts(judge: _Judge, claim: Claim) -> Iterable[Part]:
             yield replace(part, is_given=number < len(claim.given), can_be_supported=possible)
 
 
+@dataclass(frozen=True, slots=True)
 class _Judge:
-    def __init__(
-        self,
-        rows: Rows,
-        sides: tuple[Side, Side],
-        compose: Compose,
-        milestones: Mapping[str, Milestone],
-        places: Mapping[str, Place | None],
-        figure: FigureOne,
-        ratios: Sequence[float],
-    ) -> None:
-        self._rows, self._sides, self._compose = rows, sides, compose
-        self._ratios = ratios
-        self._milestones, self._places, self._figure = milestones, places, figure
+    """What checks are judged with; called with one, it yields its parts."""
+
+    rows: Rows
+    ours: Ours
+    printed: Printed
+    compose: Compose
+    milestones: Mapping[str, Milestone]
+    places: Mapping[str, Place | None]
+    figure: FigureOne
+    ratios: Sequence[float]
 
     def __call__(self, check: Check, claim: str) -> Iterable[Part]:
         relation = check.relation
@@ -113,7 +107,7 @@ class _Judge:
             told = Said(Verdict.NOT_TESTABLE, reason=check.reason)
             yield Part("", relation, (), told, told)
         elif relation is Relation.FIGURE1:
-            yield from self._figure.parts(check, claim)
+            yield from self.figure.parts(check, claim)
         elif relation is Relation.LESS_ALIKE:
             yield from self._less_alike(check)
         elif relation is Relation.SETTING:
@@ -130,18 +124,22 @@ class _Judge:
         others = check.others or ("",)
         for column in check.columns or ("",):
             for name, other in product(check.rows, others):
-                places = [self._rows.place(one, column) for one in (name, other) if one]
+                places = [self.rows.place(one, column) for one in (name, other) if one]
                 try:
                     text = _words(check, *places)
                 except NoNumber as error:
                     raise TableError(f"{WHERE}: {check.relation} {name}: {error.reason}") from error
-                said = [_told(lambda s=s, p=places: _compared(check, s, p)) for s in self._sides]
+                said = self._both(_compared, check, places)
                 yield Part(text, check.relation, _cells(places), *said)
+
+    def _both(self, ask: Callable[..., Said], *about: Any) -> list[Said]:
+        """Return what our runs and the printed numbers say when asked the same."""
+        return [_told(ask, side, *about) for side in (self.ours, self.printed)]
 
     def _crashes(self, check: Check) -> Part:
         """Look at rows together; a row counts over its data sets, the metrics of a run once."""
-        rows = [self._rows.of_runs(name) for name in check.rows]
-        said = [_told(lambda s=side: _crashed(check, s, rows)) for side in self._sides]
+        rows = [self.rows.of_runs(name) for name in check.rows]
+        said = self._both(_crashed, check.relation, rows)
         if said[0].counts:
             said[0] = replace(said[0], counts_at=self._counts_at(rows))
         cells = _cells(place for row in rows for place in row)
@@ -150,24 +148,24 @@ class _Judge:
         return Part(text, check.relation, cells, *said)
 
     def _counts_at(self, rows: Sequence[Sequence[Place]]) -> dict[float, tuple[Count, ...]]:
-        ours, usual = self._sides[0], self._ratios[0]
+        usual, count = self.ratios[0], self.ours.count_at
         return {
-            ratio: tuple(together([ours.count_at(p, ratio, usual) for p in row]) for row in rows)
-            for ratio in self._ratios
+            ratio: tuple(together([count(place, ratio, usual) for place in row]) for row in rows)
+            for ratio in self.ratios
         }
 
     def _less_alike(self, check: Check) -> Iterable[Part]:
         """Compare the lower layers of rows, as Figure 1 does with those that it draws."""
         for names in product(check.rows, check.others):
-            places = [self._rows.place(name) for name in names]
-            said = _told(lambda p=places: self._figure.less_alike(*map(self._sides[0].cell, p)))
+            places = [self.rows.place(name) for name in names]
+            said = _told(_less_alike, self.figure, self.ours, places)
             text = f"similarity in the lower half of the layers, {' minus '.join(names)}"
             yield Part(text, check.relation, _cells(places), said, PRINTED)
 
     def _settings(self, check: Check) -> Iterable[Part]:
         for name in check.rows:
-            place = self._rows.place(name)
-            config, upstream = compose_at_paper(self._compose, place.row, place.column)
+            place = self.rows.place(name)
+            config, upstream = compose_at_paper(self.compose, place.row, place.column)
             if check.of_upstream and upstream is None:
                 raise TableError(f"{WHERE}: the row '{name}' starts from no other run")
             found = fact((upstream if check.of_upstream else config).config, check.key)
@@ -179,21 +177,21 @@ class _Judge:
 
     def _at_epochs(self, check: Check, claim: str) -> Iterable[Part]:
         for name in (*check.rows, *check.others):
-            if name not in self._milestones:
-                near = nearest(name, self._milestones)
+            if name not in self.milestones:
+                near = nearest(name, self.milestones)
                 raise TableError(
                     f"{WHERE}, {claim}: no milestone '{name}'{near}; allowed: "
-                    f"{', '.join(self._milestones)} (conf/figure/curves.yaml)"
+                    f"{', '.join(self.milestones)} (conf/figure/curves.yaml)"
                 )
-        one = self._milestones[check.rows[0]]
-        told = [one, *(self._milestones[name] for name in check.others)]
-        places = [place for m in told if (place := self._places[m.claim])]
+        one = self.milestones[check.rows[0]]
+        told = [one, *(self.milestones[name] for name in check.others)]
+        places = [place for m in told if (place := self.places[m.claim])]
         names = [place.name for place in places] or [m.claim for m in told]
         if check.relation is Relation.REACHES:
-            said = [_told(lambda s=side: _at_value(s, one)) for side in self._sides]
+            said = self._both(_at_value, one)
             text = f"{names[0]}: {one.paper:g} at epoch {one.epoch}"
         else:
-            said = [_told(lambda s=side: _ahead(s, *told)) for side in self._sides]
+            said = self._both(_ahead, *told)
             text = f"{' ahead of '.join(names)} at epoch {one.epoch}"
         yield Part(text, check.relation, _cells(places), *said)
 
@@ -202,14 +200,18 @@ def _cells(places: Iterable[Place]) -> tuple[CellName, ...]:
     return tuple(CellName(p.table.name, p.row.number, p.column.name) for p in places)
 
 
-def _told(ask: Callable[[], Said]) -> Said:
+def _told(ask: Callable[..., Said], *about: Any) -> Said:
     try:
-        return ask()
+        return ask(*about)
     except NoNumber as answer:
         return Said(answer.verdict, reason=answer.reason)
 
 
-def _compared(check: Check, side: Side, places: Sequence[Place]) -> Said:
+def _less_alike(figure: FigureOne, ours: Ours, places: Sequence[Place]) -> Said:
+    return figure.less_alike(*map(ours.cell, places))
+
+
+def _compared(side: Side, check: Check, places: Sequence[Place]) -> Said:
     one, other = places[0], places[-1]
     match check.relation:
         case Relation.VALUE:
@@ -236,11 +238,11 @@ def _gain(side: Side, one: Place, other: Place) -> Said:
     return _said(combine((verdict, size)), found, POINTS, (0.0, printed))
 
 
-def _crashed(check: Check, side: Side, rows: Sequence[Sequence[Place]]) -> Said:
+def _crashed(side: Side, relation: Relation, rows: Sequence[Sequence[Place]]) -> Said:
     counts = tuple(together([side.count(place) for place in row]) for row in rows)
     total = together(counts)
     return Said(
-        RULES[check.relation](counts),
+        RULES[relation](counts),
         total.interval,
         OF_RUNS,
         turns_at=(HALF,),

@@ -26,10 +26,15 @@ RULES = {
 }
 
 
-def usual_ratio(plan: Plan) -> float | None:
-    """Return the ratio that most runs of a plan are judged by; None without a run."""
+def ratios_of(plan: Plan, others: Iterable[float]) -> list[float]:
+    """Return the ratios that crashes are counted by, the one that most runs are judged by first.
+
+    Args:
+        plan: runs that are judged; no ratio without a run.
+        others: ratios to count by as well.
+    """
     ratios = Counter(run.config.divergence.ratio for run in plan.runs.values())
-    return ratios.most_common(1)[0][0] if ratios else None
+    return list(dict.fromkeys([ratios.most_common(1)[0][0], *others])) if ratios else []
 
 
 def _crashes_at(seed: SeedValue, ratio: float, usual: float) -> bool:

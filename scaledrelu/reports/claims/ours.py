@@ -10,6 +10,7 @@ import numpy as np
 from scaledrelu.config.milestones import Milestone
 from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
+from scaledrelu.reports.claims.findings import Measured, NoNumber
 from scaledrelu.reports.claims.limits import count_at
 from scaledrelu.reports.claims.per_image import (
     McNemar,
@@ -17,18 +18,17 @@ from scaledrelu.reports.claims.per_image import (
     over_images,
     right_images,
     share_images,
-    spread,
     stacked,
+    widened,
 )
 from scaledrelu.reports.claims.rows import Place
-from scaledrelu.reports.claims.sides import Measured, NoNumber
 from scaledrelu.reports.comparison import share_of
 from scaledrelu.reports.histories import read_history
 from scaledrelu.reports.reached import nearest_evaluation, why_not_compared
-from scaledrelu.reports.statistics import resolvable
+from scaledrelu.reports.statistics import estimate, resolvable
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import title_of
-from scaledrelu.tables.plan import Plan
+from scaledrelu.tables.plan import Cell, Plan
 
 Pair = tuple[SeedValue, SeedValue]
 OTHER_DATA = "its size needs the paper's data"
@@ -44,12 +44,7 @@ class Ours:
 
     def __init__(self, plan: Plan, milestones: Mapping[str, Place | None]) -> None:
         self._plan, self._milestones = plan, milestones
-        self._cells = {
-            (cell.table.name, cell.row.number, cell.row.block, cell.column.name): cell
-            for cell in plan.cells
-        }
-        self._read: dict[tuple[str, int, str, str], CellValue] = {}
-        self._right_images: dict[tuple[str, str], np.ndarray | None] = {}
+        self._values = {_key(cell): read_cell(plan, cell) for cell in plan.cells}
 
     def difference(self, one: Place, other: Place) -> Measured:
         """Return one minus other over the seeds that both have, in points.
@@ -124,7 +119,7 @@ class Ours:
         values = {seed: value for seed, value in values.items() if value is not None}
         if not values:
             raise NoNumber(Verdict.NOT_RUN, f"no record of {place.title} goes back to that epoch")
-        size = spread(values, None)
+        size = estimate(list(values.values()))
         return Measured(Interval.around(size.mean, size.half), len(values), share_of(found))
 
     def compares_sizes(self, place: Place) -> bool:
@@ -132,20 +127,18 @@ class Ours:
         return self.cell(place).cell.on_papers_data
 
     def cell(self, place: Place) -> CellValue:
-        """Return all runs of a row, read once.
+        """Return all runs of a row.
 
         Raises:
             NoNumber: the profile does not have the row's table.
         """
-        key = (place.table.name, place.row.number, place.row.block, place.column.name)
-        if key not in self._cells:
+        found = self._values.get(_key(place))
+        if found is None:
             raise NoNumber(
                 Verdict.NOT_TESTABLE,
                 f"{title_of(place.table.name)} is not part of profile {self._plan.profile}",
             )
-        if key not in self._read:
-            self._read[key] = read_cell(self._plan, self._cells[key])
-        return self._read[key]
+        return found
 
     def _finished(self, place: Place) -> CellValue:
         found = self.cell(place)
@@ -182,32 +175,27 @@ class Ours:
     ) -> tuple[float, int, tuple[McNemar, ...]] | None:
         """Return what images make of a difference: half an interval, their number, tests."""
         right = {seed: self._right(one, other, pair) for seed, pair in pairs.items()}
-        sizes = {len(a) for a, _ in right.values() if a is not None}
-        if all(a is not None and b is not None for a, b in right.values()) and len(sizes) == 1:
+        if None not in right.values() and len({len(a) for a, _ in right.values()}) == 1:
             tests = tuple(mcnemar(seed, a, b) for seed, (a, b) in right.items())
-            return over_images(stacked(list(right.values()))), sizes.pop(), tests
+            differences_SN = stacked(list(right.values()))
+            return over_images(differences_SN), differences_SN.shape[1], tests
         counts = [share_of(self.cell(place)) for place in (one, other)]
         if None in counts:
             return None
         levels = [np.mean([pair[i].value for pair in pairs.values()]) / 100 for i in (0, 1)]
         return 100 * resolvable(*map(float, levels), min(counts)), min(counts), ()
 
-    def _right(self, one: Place, other: Place, pair: Pair) -> tuple:
-        """Return per image whether either run is right; None twice where that is not known."""
-        metrics = one.column.source, other.column.source
+    def _right(self, one: Place, other: Place, pair: Pair) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return per image whether either run is right; None where that is not known."""
         if not share_images(pair[0].run, pair[1].run):
-            return None, None
-        found = [self._images_of(*one) for one in zip(pair, metrics, strict=True)]
-        known = all(part is not None for part in found) and len(found[0]) == len(found[1])
-        return tuple(found) if known else (None, None)
-
-    def _images_of(self, seed: SeedValue, metric: str) -> np.ndarray | None:
-        """Return per image whether a run is right, read once: rows are compared with several."""
-        key = (seed.run.run_id, metric)
-        if key not in self._right_images:
-            found = right_images(self._plan.results, seed.run, metric, seed.value)
-            self._right_images[key] = found
-        return self._right_images[key]
+            return None
+        first, second = (
+            right_images(self._plan.results, seed.run, place.column.source, seed.value)
+            for seed, place in zip(pair, (one, other), strict=True)
+        )
+        if first is None or second is None or len(first) != len(second):
+            return None
+        return first, second
 
     def _place(self, milestone: Milestone) -> Place:
         """Return the row of a milestone's run, if the profile evaluates near its epoch."""
@@ -228,13 +216,17 @@ class Ours:
         return values[near] if abs(near - epochs) <= config.evaluation.every_epochs / 2 else None
 
 
+def _key(at: Place | Cell) -> tuple[str, int, str, str]:
+    return at.table.name, at.row.number, at.row.block, at.column.name
+
+
 def _spread(
     pairs: Mapping[int, Pair],
     differences: Mapping[int, float],
     images: tuple[float, int, tuple[McNemar, ...]] | None,
 ) -> Measured:
     half, count, tests = images or (None, None, ())
-    found = spread(differences, half)
+    size = estimate(list(differences.values()))
     runs = tuple(dict.fromkeys(s.run.run_id for pair in pairs.values() for s in pair))
-    interval = Interval.around(found.mean, found.half, bound=100)
+    interval = Interval.around(size.mean, widened(size.half, half), bound=100)
     return Measured(interval, len(differences), count, tests, runs)

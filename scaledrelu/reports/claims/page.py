@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.claims.cautions import cautions_text, limits_section
-from scaledrelu.reports.claims.decision import LARGELY, Count, Verdict
+from scaledrelu.reports.claims.decision import LARGELY, Verdict
 from scaledrelu.reports.claims.findings import Judged
-from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
+from scaledrelu.reports.claims.limits import counts_of_runs, ratios_of
+from scaledrelu.reports.claims.spec import WHERE, Claims, PrintedNoise
 from scaledrelu.reports.claims.words import (
     PRECONDITION,
     SMALL_P,
@@ -17,69 +18,48 @@ from scaledrelu.reports.claims.words import (
     found_text,
     papers_text,
 )
+from scaledrelu.reports.command import how_to_train
+from scaledrelu.reports.markdown import made_on
+from scaledrelu.runs.record import Status
+from scaledrelu.tables.plan import Plan, PlannedRun
 from scaledrelu.text import markdown_table, plural
 
 HEADERS = ("no.", "claim", "here", "found here", "by the paper's own numbers")
 COUNTED = tuple(Verdict)
 
 
-@dataclass(frozen=True, slots=True)
-class PageFacts:
-    """What a page says beside the claims.
-
-    Attributes:
-        profile: name of the profile.
-        notes: what reports of it say on top.
-        made: devices, versions and commits behind the runs.
-        tables: its tables.
-        commands: table -> command that trains what is missing of it, as markdown.
-        noise: what a printed number is taken to be worth.
-        crashes: crashed runs by several limits, the profile's own first.
-    """
-
-    profile: str
-    notes: tuple[str, ...]
-    made: str
-    tables: tuple[str, ...]
-    commands: Mapping[str, str]
-    noise: PrintedNoise
-    crashes: Mapping[float, Count]
-
-
-def claims_page(judged: Sequence[Judged], facts: PageFacts) -> str:
+def claims_page(judged: Sequence[Judged], claims: Claims, plan: Plan) -> str:
     """Return the page.
 
     Args:
         judged: the claims, in the order of the paper.
-        facts: what is said beside them.
+        claims: what ``conf/claims.yaml`` says.
+        plan: the tables that they are about, and Figure 1.
     """
+    notes = plan.cells[0].composed.config.profile.notes if plan.cells else ()
+    values = [read_cell(plan, cell) for cell in plan.cells]
     blocks = [
-        f"# What the paper claims, {facts.profile} profile",
-        *(f"> {note}" for note in facts.notes),
-        facts.made,
+        f"# What the paper claims, {plan.profile} profile",
+        *(f"> {note}" for note in notes),
+        made_on(plan.runs.values()),
         head_text(judged),
-        *_sections(judged, facts),
-        limits_section(judged, facts.crashes),
-        _not_run(facts),
-        _how_to_read(judged, facts.noise),
+        *_sections(judged, [table.name for table in plan.tables]),
+        limits_section(judged, counts_of_runs(values, ratios_of(plan, claims.crash_limits))),
+        _not_run(plan),
+        _how_to_read(judged, claims.printed),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def head_text(judged: Sequence[Judged]) -> str:
-    """Return how many claims have which verdict, in a sentence and by what they rest on."""
-    return f"{counts_text(judged)}\n\n{_summary(judged)}"
-
-
-def counts_text(judged: Sequence[Judged]) -> str:
-    """Return how many claims a profile can decide, how many it does, and how many only one way."""
+    """Return how many claims are decided, how many can be only one way, and what they rest on."""
     able = [one for one in judged if one.can_be_decided]
     one_way = sum(not one.can_be_supported for one in able)
     never = (
         f" No outcome with these seeds and images could support {one_way} of the {len(able)}: "
         "they can only be contradicted or stay undecided."
     )
-    return f"{decided_text(judged)}{never if one_way else ''}"
+    return f"{decided_text(judged)}{never if one_way else ''}\n\n{_summary(judged)}"
 
 
 def decided_text(judged: Sequence[Judged]) -> str:
@@ -116,26 +96,35 @@ def _summary(judged: Sequence[Judged]) -> str:
     return markdown_table(["judged by", "claims", *COUNTED], lines)
 
 
-def _sections(judged: Sequence[Judged], facts: PageFacts) -> list[str]:
+def _sections(judged: Sequence[Judged], tables: Sequence[str]) -> list[str]:
     """Return one table for each section of the paper, in the order of the file."""
     found = []
     for section in dict.fromkeys(one.section for one in judged):
-        rows = [_row(one, facts) for one in judged if one.section == section]
+        rows = [_row(one, tables) for one in judged if one.section == section]
         found.append(f"## {section}\n\n{markdown_table([*HEADERS, 'cells'], rows)}")
     return found
 
 
-def _row(one: Judged, facts: PageFacts) -> list[str]:
+def _row(one: Judged, tables: Sequence[str]) -> list[str]:
     says = f"**{one.says}**" if one.is_headline else one.says
-    cells = cells_text(one, facts.tables)
+    cells = cells_text(one, tables)
     return [one.name, says, one.verdict, found_text(one), papers_text(one), cells]
 
 
-def _not_run(facts: PageFacts) -> str:
-    if not facts.commands:
+def _not_run(plan: Plan) -> str:
+    """Return the command for every table with runs that can start and have no result."""
+    items = [
+        f"- {table.name}: {how_to_train(plan, table)}"
+        for table in plan.tables
+        if any(_is_open(plan, run) for run in plan.runs_of(table))
+    ]
+    if not items:
         return ""
-    items = [f"- {table}: {command}" for table, command in facts.commands.items()]
     return "\n".join(["## Not run yet", "", "To train what is missing:", "", *items])
+
+
+def _is_open(plan: Plan, run: PlannedRun) -> bool:
+    return run.status in (Status.MISSING, Status.FAILED) and not plan.crashed_upstream(run)
 
 
 def _how_to_read(judged: Sequence[Judged], noise: PrintedNoise) -> str:

@@ -9,14 +9,14 @@ difference then rests on the seeds and on what so many images can resolve.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from scaledrelu.reports.comparison import NO_SHARES
-from scaledrelu.reports.statistics import NORMAL, estimate
+from scaledrelu.reports.statistics import NORMAL
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.evidence import read_arrays
 from scaledrelu.runs.record import run_directory
@@ -46,32 +46,6 @@ class McNemar:
     p: float
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A mean difference in points, and half of its 95 % interval over seeds and over images.
-
-    Attributes:
-        mean: over the paired seeds.
-        over_seeds: half of the t interval; None for one seed.
-        over_images: half of the interval over images; None where only the seeds decide.
-    """
-
-    mean: float
-    over_seeds: float | None
-    over_images: float | None
-
-    @property
-    def half(self) -> float | None:
-        """Half of the interval over both: seeds and images are drawn independently.
-
-        What is left of a run beside its seed and its images counts in both parts, so this errs on
-        the careful side.
-        """
-        if self.over_seeds is None:
-            return None
-        return math.hypot(self.over_seeds, self.over_images or 0.0)
-
-
 def mcnemar(seed: int, one: np.ndarray, other: np.ndarray) -> McNemar:
     """Compare two runs image by image.
 
@@ -81,21 +55,11 @@ def mcnemar(seed: int, one: np.ndarray, other: np.ndarray) -> McNemar:
         other: the same of the other run.
     Source: McNemar, Psychometrika 12 (1947); the exact p-value is binomial, at any count.
     """
-    better, worse = int((one & ~other).sum()), int((other & ~one).sum())
-    return McNemar(seed, better, worse, exact_p(better, worse))
-
-
-def exact_p(better: int, worse: int) -> float:
-    """Return the two-sided p-value of a fair coin: heads and tails are symmetric.
-
-    Args:
-        better: heads.
-        worse: tails.
-    """
     from scipy.special import bdtr  # a third of a second, and only where images are compared
 
-    few = min(better, worse)
-    return min(1.0, 2 * float(bdtr(few, better + worse, 0.5)))
+    better, worse = int((one & ~other).sum()), int((other & ~one).sum())
+    tail = float(bdtr(min(better, worse), better + worse, 0.5))  # of a fair coin
+    return McNemar(seed, better, worse, min(1.0, 2 * tail))
 
 
 def over_images(differences_SN: np.ndarray) -> float:
@@ -112,15 +76,17 @@ def over_images(differences_SN: np.ndarray) -> float:
     return 100 * NORMAL * float(mean_N.std()) / math.sqrt(len(mean_N))
 
 
-def spread(differences: Mapping[int, float], images: float | None) -> Spread | None:
-    """Return the mean difference of paired seeds and its two spreads; None without a seed.
+def widened(over_seeds: float | None, images: float | None) -> float | None:
+    """Return half of the interval over seeds and images, which are drawn independently.
+
+    What is left of a run beside its seed and its images counts in both parts, so this errs on the
+    careful side.
 
     Args:
-        differences: seed -> points.
-        images: half of the interval over images, None where only the seeds decide.
+        over_seeds: half of the t interval; None for one seed, which has no interval.
+        images: half of the interval over images; None where only the seeds decide.
     """
-    size = estimate(list(differences.values()))
-    return None if size is None else Spread(size.mean, size.half, images)
+    return None if over_seeds is None else math.hypot(over_seeds, images or 0.0)
 
 
 def stacked(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -6,8 +6,8 @@ import math
 
 from scaledrelu.config.milestones import Milestone
 from scaledrelu.reports.claims.decision import Count, Interval, Verdict
+from scaledrelu.reports.claims.findings import Measured, NoNumber
 from scaledrelu.reports.claims.rows import Place
-from scaledrelu.reports.claims.sides import Measured, NoNumber, papers_value
 from scaledrelu.reports.claims.spec import WHERE, PrintedNoise
 from scaledrelu.reports.comparison import NO_SHARES
 from scaledrelu.reports.statistics import NORMAL, resolvable
@@ -97,3 +97,17 @@ class Printed:
         composed, _ = compose_at_paper(self._compose, place.row, place.column)
         expected = composed.config.data.build.get("expect") or {}
         return expected.get("query", expected.get("val"))
+
+
+def papers_value(place: Place) -> float:
+    """Return the number that the paper prints for a row.
+
+    Raises:
+        NoNumber: it prints none, a crash, or one that is a misprint.
+    """
+    printed = place.row.paper[place.column.name]
+    if isinstance(printed, str):
+        raise NoNumber(Verdict.NOT_TESTABLE, f"the paper prints {printed} in {place.title}")
+    if place.column.name in place.row.misprints:
+        raise NoNumber(Verdict.NOT_TESTABLE, f"the number in {place.title} is a misprint")
+    return float(printed)

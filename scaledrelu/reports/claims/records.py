@@ -6,6 +6,8 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from scaledrelu.errors import TableError
@@ -51,16 +53,11 @@ COLUMNS = (
     "paper_reason",
     "run_ids",
 )  # docs/reports.md says what each holds
-
-
 FEWEST_DIGITS = 4  # behind the point
-SIDES = (  # columns of either side
-    {"verdict": "part_verdict", "effect": "effect", "low": "low", "high": "high"}
-    | {"seeds": "n_seeds", "images": "n_images", "counts": "n_crash", "reason": "reason"},
-    {"verdict": "part_paper_verdict", "effect": "paper_effect", "low": "paper_low"}
-    | {"high": "paper_high", "images": "paper_n_images", "counts": "paper_n_crash"}
-    | {"seeds": "paper_n_seeds", "reason": "paper_reason"},
-)
+OURS = {"verdict": "part_verdict", "effect": "effect", "low": "low", "high": "high"}
+OURS |= {"seeds": "n_seeds", "images": "n_images", "counts": "n_crash", "reason": "reason"}
+PAPERS = {key: f"paper_{name}" for key, name in OURS.items()} | {"verdict": "part_paper_verdict"}
+SIDES = (OURS, PAPERS)  # columns of either side
 
 
 def csv_text(judged: Iterable[Judged]) -> str:
@@ -80,9 +77,8 @@ def read_claims(path: Path) -> list[Judged]:
         TableError: it cannot be read, or another version wrote it.
     """
     try:
-        lines = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-        names = dict.fromkeys(line["claim"] for line in lines)
-        return [_judged([line for line in lines if line["claim"] == name]) for name in names]
+        lines = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+        return [_judged(list(own)) for _, own in groupby(lines, key=itemgetter("claim"))]
     except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise TableError(
             f"{path}: not a list of claims of this version ({type(error).__name__}: {error}); "

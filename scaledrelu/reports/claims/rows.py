@@ -57,7 +57,7 @@ class Rows:
         self._rows = {name: self._row(reference) for name, reference in claims.rows.items()}
         for claim in claims.claims:
             for check in claim.every_check:
-                self.check_columns(check, claim.name)
+                self._check_columns(check, claim.name)
 
     def place(self, name: str, column: str = "") -> Place:
         """Return a row with one of its columns.
@@ -91,13 +91,8 @@ class Rows:
                 return place
         return None
 
-    def check_columns(self, check: Check, claim: str) -> None:
-        """Refuse columns that a check's tables lack, and numbers of no named one of several.
-
-        Args:
-            check: names rows and columns.
-            claim: its claim, for the error.
-        """
+    def _check_columns(self, check: Check, claim: str) -> None:
+        """Refuse columns that a check's tables lack, and numbers of no named one of several."""
         for name in (*check.rows, *check.others):
             if name not in self._rows:
                 continue  # a milestone, or a statement on Figure 1

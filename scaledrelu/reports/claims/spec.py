@@ -222,18 +222,16 @@ def _check(raw: Any, rows: Mapping[str, RowName], where: str) -> Check:
         )
     relation = kinds[0]
     other, needed, optional = GRAMMAR[relation]
-    check_keys(raw, (relation, *dict.fromkeys((*needed, *optional))), f"{where}, {relation}")
+    check_keys(raw, (relation, *needed, *optional), f"{where}, {relation}")
     for key in needed:
         if key not in raw:
             raise TableError(f"{where}, {relation}: no '{key}'; it needs one")
     if relation is Relation.NO_RUN:
         return Check(relation, reason=reading.a_text(raw, relation, "", where))
-    names = _names(raw, relation, rows, where)
-    compared = _names(raw, other, rows, where) if other and other in raw else ()
     return Check(
         relation=relation,
-        rows=names,
-        others=compared,
+        rows=_names(raw, relation, rows, where),
+        others=_names(raw, other, rows, where) if other else (),
         limit=_points(raw, "by" if "by" in raw else "within", where),
         columns=tuple(map(str, reading.a_list(raw, "columns", where))),
         key=reading.a_text(raw, "key", "", where),

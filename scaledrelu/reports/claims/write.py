@@ -5,20 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from scaledrelu.files import write_changed
-from scaledrelu.reports.cells import read_cell
 from scaledrelu.reports.claims.findings import Judged
-from scaledrelu.reports.claims.judge import judge_claims, ratios_of
-from scaledrelu.reports.claims.limits import counts_of_runs
-from scaledrelu.reports.claims.page import PageFacts, claims_page
+from scaledrelu.reports.claims.judge import judge_claims
+from scaledrelu.reports.claims.page import claims_page
 from scaledrelu.reports.claims.records import csv_text
 from scaledrelu.reports.claims.rows import Rows
-from scaledrelu.reports.claims.spec import Claims, load_claims
-from scaledrelu.reports.command import how_to_train
-from scaledrelu.reports.markdown import made_on
+from scaledrelu.reports.claims.spec import load_claims
 from scaledrelu.reports.report_files import CLAIMS
-from scaledrelu.runs.record import Status
 from scaledrelu.tables.figures import load_figure
-from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import Planner, planner_of
 from scaledrelu.tables.settings import Settings
 
@@ -50,31 +44,7 @@ def write_claims(
     plan = planner.plan(tables, settings.seeds)
     judged = judge_claims(claims, rows, plan, planner.compose)
     planner.compose.save()
-    facts = _page_facts(plan, claims)
     folder = settings.results / settings.profile
-    texts = {"csv": csv_text(judged), "md": claims_page(judged, facts)}
+    texts = {"csv": csv_text(judged), "md": claims_page(judged, claims, plan)}
     written = [write_changed(folder / f"{CLAIMS}.{kind}", text) for kind, text in texts.items()]
     return written, judged
-
-
-def _page_facts(plan: Plan, claims: Claims) -> PageFacts:
-    commands = {}
-    for table in plan.tables:
-        open_ = [
-            run
-            for run in plan.runs_of(table)
-            if run.status in (Status.MISSING, Status.FAILED) and not plan.crashed_upstream(run)
-        ]
-        if open_:
-            commands[table.name] = how_to_train(plan, table)
-    return PageFacts(
-        profile=plan.profile,
-        notes=plan.cells[0].composed.config.profile.notes if plan.cells else (),
-        made=made_on(plan.runs.values()),
-        tables=tuple(table.name for table in plan.tables),
-        commands=commands,
-        noise=claims.printed,
-        crashes=counts_of_runs(
-            (read_cell(plan, cell) for cell in plan.cells), ratios_of(claims, plan)
-        ),
-    )

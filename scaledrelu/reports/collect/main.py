@@ -87,14 +87,14 @@ def collect(asked: Asked, say: Say, *, width: int | None = None) -> int:
             other, or a file that cannot be written.
     """
     _check(asked)
+    if asked.multirun and asked.is_bare:
+        say(multirun_text(asked.multirun, asked.results))
+        return OK
     filters, by = read_filters(asked.filters), _listed(asked.by)
     everything = _rows(asked)
     if not everything:
         say(f"{asked.results}: no runs yet; train one: python scripts/train.py stem=conv")
         return NOTHING_FOUND
-    if asked.multirun and asked.is_bare:
-        say(multirun_text(asked.multirun, asked.results))
-        return OK
     rows = select(everything, filters)
     if not rows:
         say(why_none(everything, filters))

@@ -205,7 +205,7 @@ def _flat_config(nested: Mapping[str, Any]) -> Row:
     stem = nested.get("stem", {})
     if set(LAYERS) <= set(stem):
         nested = {**nested, "stem": {**stem, "name": option_name(stem)}}
-    return flat(nested)
+    return _flat(nested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,18 +232,13 @@ def _with_words(rows: list[Row]) -> list[Row]:
     ]
 
 
-def flat(value: Mapping[str, Any], path: str = "") -> Row:
-    """Return dotted key -> value; a list becomes its text, as it is typed; groups stay as well.
-
-    Args:
-        value: plain dictionaries and lists.
-        path: dotted key of the value.
-    """
+def _flat(value: Mapping[str, Any], path: str = "") -> Row:
+    """Return dotted key -> value; a list becomes its text, as it is typed; groups stay as well."""
     found: Row = {}
     for name, item in value.items():
         key = f"{path}.{name}" if path else str(name)
         if isinstance(item, dict):
-            found |= {key: _Group(item), **flat(item, key)}
+            found |= {key: _Group(item), **_flat(item, key)}
         elif isinstance(item, list) and any(isinstance(one, (dict, list)) for one in item):
             found[key] = readable_value(item)
         else:

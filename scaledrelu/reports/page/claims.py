@@ -12,7 +12,7 @@ from scaledrelu.reports.claims.page import HEADERS, head_text
 from scaledrelu.reports.claims.records import read_claims
 from scaledrelu.reports.claims.words import cells_text, found_text, papers_text
 from scaledrelu.reports.page.figures import not_made
-from scaledrelu.reports.page.html import Html, joined, scrolling, section, tag
+from scaledrelu.reports.page.html import Html, joined, scrolling, tag
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.text import folded, split_sections, text_block, text_line
 from scaledrelu.reports.report_files import CLAIMS
@@ -29,7 +29,7 @@ LABEL = "Claims of the paper, each with its verdict"
 COLUMNS = (*HEADERS, "rows compared", "runs")
 
 
-def claims_section(links: Links, profile: str) -> Html:
+def claims_section(links: Links, profile: str) -> list[Html | None]:
     """Return every claim with its verdict, what it rests on, and the runs behind it.
 
     Args:
@@ -41,13 +41,12 @@ def claims_section(links: Links, profile: str) -> Html:
     """
     path = links.folder / f"{CLAIMS}.csv"
     if not path.is_file():
-        missing = not_made("The claims' verdicts", f"make claims PROFILE={profile}")
-        return section(CLAIMS, "Claims", missing)
+        return [not_made("The claims' verdicts", f"make claims PROFILE={profile}")]
     judged = read_claims(path)
     before = text_block(head_text(judged), links)
     table = scrolling(_table(judged, links), label=LABEL)
     files = links.files(f"{CLAIMS}.csv", f"{CLAIMS}.md")
-    return section(CLAIMS, "Claims", before, table, _words(links), files)
+    return [before, table, _words(links), files]
 
 
 def _table(judged: Sequence[Judged], links: Links) -> Html:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scaledrelu.reports.command import shown_overrides
 from scaledrelu.reports.figure1.page import SEEDS
-from scaledrelu.reports.page.html import Html, section, tag
+from scaledrelu.reports.page.html import Html, tag
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.pictures import picture
 from scaledrelu.reports.page.text import folded, split_sections, text_block
@@ -31,18 +31,17 @@ GONE = tag("p", "Shows runs whose records are gone.", class_="warning")
 FOLDED = (SEEDS, RECIPE, "Its runs", "Notes", "Runs")
 
 
-def figure_section(plan: Plan, links: Links) -> Html:
+def figure_section(plan: Plan, links: Links) -> list[Html]:
     """Return Figure 1 with the text that was written beside it.
 
     Args:
         plan: the page's, for the command.
         links: the page's folder.
     """
-    content = _document(links, FIGURE1) or [not_made("Figure 1", _commands(plan).make(FIGURE1))]
-    return section(FIGURE1, "Figure 1", *content)
+    return _document(links, FIGURE1) or [not_made("Figure 1", _commands(plan).make(FIGURE1))]
 
 
-def curves_section(plan: Plan, links: Links) -> Html:
+def curves_section(plan: Plan, links: Links) -> list[Html | None]:
     """Return what the paper says about its curves, and the curves of every table that has them.
 
     Args:
@@ -60,10 +59,10 @@ def curves_section(plan: Plan, links: Links) -> Html:
             shown = _shown_in(links.folder / f"{place}.csv")
             remark = _remark(shown, [plan.runs[name] for name in runs], command)
             parts += [tag("h3", title_of(table.name)), remark, drawn]
-    return section(CURVES, "Curves", *(parts or [not_made("Curves", command)]))
+    return parts or [not_made("Curves", command)]
 
 
-def stability_section(plan: Plan, links: Links) -> Html:
+def stability_section(plan: Plan, links: Links) -> list[Html | None]:
     """Return the pages about stability: maps, edges, sensitivity to the rate.
 
     Args:
@@ -81,16 +80,11 @@ def stability_section(plan: Plan, links: Links) -> Html:
         else:  # of what is no table any more
             remark = GONE if any(links.target(run) is None for run in shown) else None
         parts += [tag("h3", name), remark, *_document(links, f"{STABILITY}/{name}", level=4)]
-    made = parts or [not_made("Stability maps", _commands(plan).make(STABILITY))]
-    return section(STABILITY, "Stability", *made)
+    return parts or [not_made("Stability maps", _commands(plan).make(STABILITY))]
 
 
 def stability_maps(folder: Path) -> list[str]:
-    """Return the names of the tables and grids whose stability a folder shows.
-
-    Args:
-        folder: a profile's.
-    """
+    """Return the names of the tables and grids whose stability a profile's folder shows."""
     return [path.stem for path in sorted((folder / STABILITY).glob("*.md"))]
 
 

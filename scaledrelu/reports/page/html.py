@@ -62,17 +62,6 @@ def listed(items: Iterable[str], **attributes: object) -> Html:
     return tag("ul", *points, **attributes) if points else Html("")
 
 
-def section(anchor: str, title: str, *content: str | None) -> Html:
-    """Return a section of a page.
-
-    Args:
-        anchor: what links point at.
-        title: its heading.
-        content: below it.
-    """
-    return tag("section", tag("h2", title), *content, id=anchor)
-
-
 def scrolling(*content: str, label: str) -> Html:
     """Return a box that scrolls when its content is wider than the page; the page never does.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from scaledrelu.config.artifacts import MANIFEST, artifacts_root
@@ -12,7 +13,7 @@ from scaledrelu.config.places import RESULT, runs_root
 from scaledrelu.reports.page.html import Html, escaped, joined, tag
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Links:
     """What a page in a folder may point at: only what lies on disk.
 
@@ -21,23 +22,12 @@ class Links:
         root: the folder that holds ``runs/`` and ``artifacts/``.
         places: names of sections of the page.
         inside: where a text that is put into the page lies: ``curves/``.
-        shelves: folders of records, each with its address on the page and the file of a record.
     """
 
     folder: Path
     root: Path
     places: frozenset[str] = frozenset()
     inside: str = ""
-    shelves: tuple[tuple[str, str, str], ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Find the way from the page to the records."""
-        files = {runs_root(self.root): RESULT, artifacts_root(self.root): MANIFEST}
-        shelves = (
-            (str(root), Path(os.path.relpath(root, self.folder)).as_posix(), file)
-            for root, file in files.items()
-        )
-        object.__setattr__(self, "shelves", tuple(shelves))
 
     def place(self, file: str, shown: str) -> Html:
         """Return a link to another report as one to its section; its text alone without one.
@@ -62,24 +52,25 @@ class Links:
         return text if target is None else tag("a", text, href=target, **attributes)
 
     def target(self, name: str) -> str | None:
-        """Return the relative address of a record; None where there is none, or it may not be seen.
-
-        Args:
-            name: id of the run or artifact.
-        """
+        """Return the relative address of a record; None without one, or where it is not seen."""
         folder_name(name, what="run id")
         # Joined as texts: a page has tens of thousands of links.
-        for root, address, file in self.shelves:
+        for root, address, file in self._shelves:
             if os.path.isfile(f"{root}/{name}/{file}"):
                 return f"{address}/{name}/{file}"
         return None
 
     def files(self, *names: str) -> Html | None:
-        """Return links to files beside the page, those that exist; None without any.
-
-        Args:
-            names: relative to the page's folder.
-        """
+        """Return links to files beside the page, those that exist; None without any."""
         there = [name for name in names if (self.folder / name).is_file()]
         links = joined((tag("a", name, href=name) for name in there), ", ")
         return tag("p", "Files: ", links, class_="files") if links else None
+
+    @cached_property
+    def _shelves(self) -> list[tuple[str, str, str]]:
+        """Folders of records, each with its address on the page and the file of a record."""
+        files = {runs_root(self.root): RESULT, artifacts_root(self.root): MANIFEST}
+        return [
+            (str(root), Path(os.path.relpath(root, self.folder)).as_posix(), file)
+            for root, file in files.items()
+        ]

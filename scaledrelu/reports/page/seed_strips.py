@@ -35,11 +35,7 @@ class Axis:
 
 
 def axis_for(values: Sequence[CellValue]) -> Axis | None:
-    """Return the axis that some rows share; None where no seed has a value.
-
-    Args:
-        values: the rows, of one metric.
-    """
+    """Return the axis that some rows share for one metric; None where no seed has a value."""
     shown = [number for value in values for number in value.values.values()]
     if not shown:
         return None

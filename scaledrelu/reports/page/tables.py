@@ -17,7 +17,7 @@ from scaledrelu.reports.grid import (
     row_number,
     seeds_text,
 )
-from scaledrelu.reports.page.html import Html, joined, listed, scrolling, section, tag
+from scaledrelu.reports.page.html import Html, joined, listed, scrolling, tag
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.seed_strips import Axis, axis_drawing, axis_for, seed_text, strip
 from scaledrelu.reports.page.text import folded, text_block, text_line
@@ -62,7 +62,7 @@ class TableReport:
         """How far it is."""
         return progress(self.plan, self.plan.runs_of(self.table))
 
-    def section(self, links: Links) -> Html:
+    def section(self, links: Links) -> list[Html | None]:
         """Return its section of the page, without what differs from the paper's recipe."""
         texts, parts = self.texts, list(_head(self.texts["head"], links))
         parts.append(tag("p", f"{len(self.table.rows)} rows; {self.in_short}.", class_="counts"))
@@ -73,7 +73,7 @@ class TableReport:
             parts += [folded(t, texts[name], links) for name, t in FOLDED.items() if name in texts]
         open_ = [text_block(texts[n], links) for n in ("holes", "failures") if n in texts]
         files = links.files(f"{self.table.name}.csv", f"{self.table.name}.md")
-        return section(self.table.name, self.title, *parts, *open_, files)
+        return [*parts, *open_, files]
 
 
 def table_report(plan: Plan, table: Table, texts: TableTexts) -> TableReport:

@@ -21,15 +21,16 @@ from scaledrelu.reports.page.figures import (
     stability_maps,
     stability_section,
 )
-from scaledrelu.reports.page.html import Html, joined, listed, section, tag
+from scaledrelu.reports.page.html import Html, joined, listed, tag
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.tables import TableReport, progress, table_report
 from scaledrelu.reports.page.text import folded, text_line
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
-from scaledrelu.reports.report_files import table_files
+from scaledrelu.reports.report_files import CLAIMS, CURVES, table_files
 from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.figures import FIGURE1
+from scaledrelu.tables.grids import FOLDER as STABILITY
 from scaledrelu.tables.grids import grid_names
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import Planner, plan_tables, planner_of
@@ -65,8 +66,13 @@ class Section:
 
     anchor: str
     title: str
-    content: Html
+    content: Sequence[Html | None]
     about: str = ""
+
+    @property
+    def html(self) -> Html:
+        """The section with its heading."""
+        return tag("section", tag("h2", self.title), *self.content, id=self.anchor)
 
 
 def write_page(
@@ -138,7 +144,7 @@ def page(
         tag("a", "Skip to the contents", href="#main", class_="skip"),
         _header(plan, reports, links),
         _contents(parts),
-        tag("main", *(part.content for part in parts), id="main"),
+        tag("main", *(part.html for part in parts), id="main"),
     )
     return f"<!doctype html>\n{tag('html', _head(plan), body, lang='en')}\n"
 
@@ -161,14 +167,14 @@ def _key() -> Html:
     return listed((joined([_sign(parts), f" {text}"]) for parts, text in signs), class_="key")
 
 
-def _guide(rules: Mapping[str, Sequence[str]], links: Links) -> Html:
+def _guide(rules: Mapping[str, Sequence[str]], links: Links) -> list[Html | None]:
     """Return how to read the page, with each sentence about crashes and the tables it is about."""
     crashes = listed(
         joined([text_line(sentence, links), tag("span", f" ({'; '.join(tables)})")])
         for sentence, tables in rules.items()
     )
     heading = tag("h3", "What counts as a crash") if crashes else None
-    return section("guide", "How to read this page", listed(SENTENCES), heading, crashes)
+    return [listed(SENTENCES), heading, crashes]
 
 
 def _head(plan: Plan) -> Html:
@@ -187,12 +193,12 @@ def _parts(
     plan: Plan, maps: Plan, reports: Sequence[TableReport], links: Links
 ) -> Iterable[Section]:
     profile = plan.profile
-    yield Section("claims", "Claims", claims_section(links, profile))
+    yield Section(CLAIMS, "Claims", claims_section(links, profile))
     for report in reports:
         yield Section(report.table.name, report.title, report.section(links), report.in_short)
-    yield Section("figure1", "Figure 1", figure_section(plan, links))
-    yield Section("curves", "Curves", curves_section(plan, links))
-    yield Section("stability", "Stability", stability_section(maps, links))
+    yield Section(FIGURE1, "Figure 1", figure_section(plan, links))
+    yield Section(CURVES, "Curves", curves_section(plan, links))
+    yield Section(STABILITY, "Stability", stability_section(maps, links))
     yield Section("recipe", RECIPE, _recipe(reports, links))
     yield Section("guide", "How to read this page", _guide(_crash_rules(reports), links))
 
@@ -230,7 +236,7 @@ def _contents(parts: Sequence[Section]) -> Html:
     return tag("nav", tag("h2", "Contents", id="contents"), listed(lines), aria_label="Contents")
 
 
-def _recipe(reports: Sequence[TableReport], links: Links) -> Html:
+def _recipe(reports: Sequence[TableReport], links: Links) -> list[Html]:
     """Return, for each table, the fields whose values differ from those at paper scale."""
     found = {report.title: report.texts["recipe"] for report in reports if "recipe" in report.texts}
     about = (
@@ -239,7 +245,7 @@ def _recipe(reports: Sequence[TableReport], links: Links) -> Html:
         else "Nothing: every field has the value that the paper's recipe gives it."
     )
     folds = [folded(title, text, links) for title, text in found.items()]
-    return section("recipe", RECIPE, tag("p", about), *folds)
+    return [tag("p", about), *folds]
 
 
 def _crash_rules(reports: Sequence[TableReport]) -> dict[str, list[str]]:

@@ -29,7 +29,7 @@ def test_most_of_several_rows_crash_together_where_each_has_few_runs():
 
 
 @pytest.mark.parametrize("images", [360, 551, 600, 3000])
-def test_about_equal_is_beyond_few_images_however_equal_rows_are(tmp_path, images):
+def test_about_equal_is_beyond_few_images_however_equal_rows_are(images):
     """The two added images alone are worth 0.77 points of 360."""
     tests = (McNemar(0, 0, 0, 1.0),)
     found = Said(Verdict.UNDECIDED, Interval(9, 8, 10), POINTS, 16, images, tests)

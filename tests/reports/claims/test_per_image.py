@@ -8,14 +8,14 @@ from scipy.stats import binomtest
 
 from scaledrelu.reports.claims.decision import Interval, Verdict, is_above
 from scaledrelu.reports.claims.per_image import (
-    exact_p,
     mcnemar,
     over_images,
     right_images,
     share_images,
-    spread,
     stacked,
+    widened,
 )
+from scaledrelu.reports.statistics import estimate
 from tests.helpers.claim_fakes import write_conf
 from tests.helpers.table_fakes import finish, plan_of
 
@@ -24,8 +24,9 @@ from tests.helpers.table_fakes import finish, plan_of
 @pytest.mark.parametrize("worse", [0, 1, 4, 11, 200])
 def test_the_exact_test_is_scipys_test_of_a_fair_coin(better, worse):
     total = better + worse
+    one = np.arange(total) < better
     expected = binomtest(better, total).pvalue if total else 1.0
-    assert exact_p(better, worse) == pytest.approx(expected, abs=1e-12)
+    assert mcnemar(0, one, ~one).p == pytest.approx(expected, abs=1e-12)
 
 
 def test_mcnemar_counts_only_images_on_which_the_runs_differ():
@@ -60,11 +61,9 @@ def test_swapping_the_rows_turns_the_sign_and_keeps_the_width():
 
 
 def test_one_seed_has_no_interval_and_images_widen_that_of_several():
-    assert spread({0: 5.0}, 1.0).half is None
-    assert spread({}, 1.0) is None
-    alone, widened = (spread({0: 5.0, 1: 6.0, 2: 7.0}, images) for images in (None, 2.0))
-    assert alone.half == pytest.approx(4.302653 / math.sqrt(3))
-    assert widened.half == pytest.approx(math.hypot(alone.half, 2.0))
+    assert widened(None, 1.0) is None
+    assert widened(4.3, None) == pytest.approx(4.3)
+    assert widened(4.3, 2.0) == pytest.approx(math.hypot(4.3, 2.0))
 
 
 @pytest.mark.parametrize("seeds", [2, 5])
@@ -79,9 +78,9 @@ def test_equal_rows_are_seldom_told_apart(seeds):
             rows.append(hard + level + random.normal(0, 1, (seeds, 150)) > 0)
         pairs = list(zip(*rows, strict=True))
         found = stacked(pairs)
-        means = dict(enumerate(100 * found.mean(axis=1)))
-        told = spread(means, over_images(found))
-        verdict = is_above(Interval.around(told.mean, told.half), 0)
+        size = estimate(list(100 * found.mean(axis=1)))
+        half = widened(size.half, over_images(found))
+        verdict = is_above(Interval.around(size.mean, half), 0)
         wrong += verdict is not Verdict.UNDECIDED
     assert wrong / times <= 0.05
 

@@ -22,7 +22,6 @@ from tests.helpers.documents import conf_without_examples
 from tests.helpers.options import of_the_paper
 from tests.helpers.run_folders import CRASHED, leave, plan_in, run_of
 
-DRAW = run_plot.draw_groups
 RATES = (5e-4, 1e-3)
 GOOD = {5e-4: (90.0, 93.0, 97.0), 1e-3: (80.0, 85.0, 60.0)}
 BAD = {5e-4: (40.0, 46.0, 50.0), 1e-3: (30.0, 12.0, 10.0)}  # of the last three two crash
@@ -51,6 +50,14 @@ def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return status, said.out.splitlines(), said.err
 
     return call
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
+    """The figures that are drawn; no file is written."""
+    figures: list = []
+    monkeypatch.setattr(run_plot, "save_picture", lambda figure, _: figures.append(figure) or [])
+    return figures
 
 
 def cells(line: str) -> list[str]:
@@ -259,13 +266,10 @@ def test_a_picture_is_a_function_of_the_runs_alone(
 
 
 def test_every_run_is_a_dot_or_a_cross_in_a_picture(
-    shell: Callable, unchanged: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Callable, unchanged: Path, drawn: list
 ) -> None:
-    drawn = []
-    monkeypatch.setattr(run_plot, "save_picture", lambda figure, _: drawn.append(figure.axes[0]))
-    monkeypatch.setattr(run_plot, "draw_groups", lambda *told: DRAW(*told) or [])
     shell("--by", "lr.base,stem.label", "--plot", "x", results=unchanged)
-    marks = [line for line in drawn[0].lines if line.get_linestyle() == "None"]
+    marks = [line for line in drawn[0].axes[0].lines if line.get_linestyle() == "None"]
     crosses = [y for line in marks for y in line.get_ydata() if line.get_marker() == "x"]
     dots = [y for line in marks for y in line.get_ydata() if line.get_fillstyle() == "full"]
     ended = sorted(BAD[1e-3][1:])
@@ -275,14 +279,11 @@ def test_every_run_is_a_dot_or_a_cross_in_a_picture(
 
 
 def test_a_crash_without_a_value_is_no_zero_in_a_picture(
-    shell: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Callable, tmp_path: Path, drawn: list
 ) -> None:
     for seed in range(3):
         crash = {"kind": "non_finite", "step": 1} if seed else None
         leave(tmp_path, run_of(seed=seed), None if crash else 40.0, crash=crash)
-    drawn = []
-    monkeypatch.setattr(run_plot, "save_picture", lambda figure, _: drawn.append(figure))
-    monkeypatch.setattr(run_plot, "draw_groups", lambda *told: DRAW(*told) or [])
     shell("--by", "stem.label", "--plot", "x", results=tmp_path)
     lines = drawn[0].axes[0].lines
     assert [0.0 for line in lines if line.get_clip_on() for y in line.get_ydata() if y == 0] == []

@@ -78,6 +78,22 @@ def test_the_last_line_is_a_command_that_shows_the_same_table(
     assert command.endswith(f"--multirun . --results {tmp_path / 'results'}")
 
 
+@pytest.mark.parametrize("has_results", [False, True])
+def test_jobs_that_were_all_refused_are_shown_again_without_any_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    has_results: bool,
+) -> None:
+    end(tmp_path / "multirun", 0, None, Ended.REFUSED, "seed=-1: must lie in [0, 4294967295]")
+    if has_results:
+        (tmp_path / "results" / "runs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["collect.py", "--multirun", "multirun"])
+    assert collect.main() == 0
+    assert capsys.readouterr().out == f"{multirun_text(Path('multirun'), 'results')}\n"
+
+
 def test_its_runs_can_be_grouped_and_filtered_like_any_others(
     multirun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import pytest
 
 from scaledrelu.errors import TableError
@@ -141,12 +138,9 @@ def test_a_picture_that_is_none_is_named(plan):
 
 
 def curves(plan, statuses):
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["status", "run_id"])
-    writer.writerows(zip(statuses, plan.runs, strict=False))
+    lines = (f"{status},{run_id}\n" for status, run_id in zip(statuses, plan.runs, strict=False))
     (folder_of(plan) / "curves" / "table8.svg").write_text(SVG)
-    (folder_of(plan) / "curves" / "table8.csv").write_text(buffer.getvalue())
+    (folder_of(plan) / "curves" / "table8.csv").write_text("status,run_id\n" + "".join(lines))
 
 
 @pytest.mark.parametrize(
