@@ -117,9 +117,9 @@ def test_a_page_without_runs_says_so_and_draws_nothing_wrong(tmp_path, penalties
     assert page.page_text(sections, []) == text
 
 
-def around(before: float, after: float, before_signed: float) -> trained_page.Around:
+def around(before: float, after: float, before_signed: float) -> AroundReLU:
     network = Network("exempt", 0, "trained", torch.nn.Identity(), torch.zeros(1))
-    return trained_page.Around(network, AroundReLU(before, after, before_signed, after, 64, 16))
+    return AroundReLU(network, before, after, before_signed, after, 64, 16)
 
 
 def learned(*differences: float, ratios=(-0.1, 0.1), correlations=(0.5,)) -> trained.Trained:
