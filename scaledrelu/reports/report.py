@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scaledrelu.files import write_changed
-from scaledrelu.reports.cells import UPSTREAM, CellValue, SeedValue, cell_notes
+from scaledrelu.reports.cells import UPSTREAM, CellValue, SeedValue, cell_notes, read_cell
 from scaledrelu.reports.command import without_paths
 from scaledrelu.reports.comparison import against_base, against_paper, base_of, share_of
 from scaledrelu.reports.grid import seeds_text
-from scaledrelu.reports.markdown import markdown
+from scaledrelu.reports.markdown import markdown, sections
 from scaledrelu.reports.stability.files import write_stability
-from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import Planner
@@ -59,13 +58,7 @@ TRAILING = (
 )  # docs/reports.md says what each holds
 
 
-def write_reports(
-    plan: Plan,
-    *,
-    results: Path,
-    texts: TableTexts | None = None,
-    planner: Planner | None = None,
-) -> list[Path]:
+def write_reports(plan: Plan, *, results: Path, planner: Planner | None = None) -> list[Path]:
     """Write CSV and markdown of every planned table; unchanged files are left alone.
 
     A grid of rates has its own page and pictures instead (:mod:`scaledrelu.reports.stability`).
@@ -73,21 +66,20 @@ def write_reports(
     Args:
         plan: what is reported.
         results: results folder.
-        texts: what is said of tables; None = read here.
         planner: plans the table with more seeds than a grid; None = a new one.
 
     Returns:
         The files, in table order.
     """
-    written, texts = [], texts or TableTexts()
+    written = []
     for table in plan.tables:
         if table.is_grid:
             written += write_stability(plan, table, results=results, planner=planner)
             continue
-        said = texts(plan, table)
+        values = [read_cell(plan, cell) for cell in plan.cells_of(table)]
         for suffix, text in (
-            ("csv", csv_text(table, said.values)),
-            ("md", markdown(table, said.values, said.texts)),
+            ("csv", csv_text(table, values)),
+            ("md", markdown(table, values, sections(plan, table, values))),
         ):
             path = results / plan.profile / f"{table.name}.{suffix}"
             written.append(write_changed(path, text))

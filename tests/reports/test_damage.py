@@ -22,7 +22,6 @@ from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.tables import table_report
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
-from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import Status, read_result
 from scaledrelu.tables.composer import Composer
@@ -156,7 +155,7 @@ def folder_of(plan, name):
 
 def in_short(plan):
     """Return what the page says of the only table in short."""
-    return table_report(plan, plan.tables[0], TableTexts()).in_short
+    return table_report(plan, plan.tables[0]).in_short
 
 
 @pytest.mark.parametrize("case", HARM)
