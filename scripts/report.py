@@ -46,7 +46,7 @@ def report(settings: Settings, say: Say) -> int:
     planner = planner_of(settings)  # one reading of the records for all
     with writing_to(results):
         plan = plan_tables(settings, planner=planner)
-        written = write_reports(plan, results=results, planner=planner)
+        written = write_reports(plan, planner=planner)
         if _are_all(settings) or (results / profile / f"{CLAIMS}.csv").is_file():
             written += write_figure1_of(settings, planner=planner)
             # A configuration tree with other tables than the paper's has no claims about them.

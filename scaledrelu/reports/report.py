@@ -58,14 +58,13 @@ TRAILING = (
 )  # docs/reports.md says what each holds
 
 
-def write_reports(plan: Plan, *, results: Path, planner: Planner | None = None) -> list[Path]:
+def write_reports(plan: Plan, *, planner: Planner | None = None) -> list[Path]:
     """Write CSV and markdown of every planned table; unchanged files are left alone.
 
     A grid of rates has its own page and pictures instead (:mod:`scaledrelu.reports.stability`).
 
     Args:
         plan: what is reported.
-        results: results folder.
         planner: plans the table with more seeds than a grid; None = a new one.
 
     Returns:
@@ -74,14 +73,14 @@ def write_reports(plan: Plan, *, results: Path, planner: Planner | None = None) 
     written = []
     for table in plan.tables:
         if table.is_grid:
-            written += write_stability(plan, table, results=results, planner=planner)
+            written += write_stability(plan, table, planner=planner)
             continue
         values = [read_cell(plan, cell) for cell in plan.cells_of(table)]
         for suffix, text in (
             ("csv", csv_text(table, values)),
             ("md", markdown(table, values, sections(plan, table, values))),
         ):
-            path = results / plan.profile / f"{table.name}.{suffix}"
+            path = plan.results / plan.profile / f"{table.name}.{suffix}"
             written.append(write_changed(path, text))
     return written
 

@@ -19,7 +19,7 @@ def plan(tmp_path):
     first = plan_of(tmp_path, "table8", "table9", seeds=(0, 1))
     for run_id in first.runs:
         finish(first, run_id, 70.0)
-    write_reports(plan_of(tmp_path, "table8", seeds=(0, 1)), results=first.results)
+    write_reports(plan_of(tmp_path, "table8", seeds=(0, 1)))
     return first
 
 

@@ -34,7 +34,7 @@ OLD = "deit-000000000000"
 def report(tmp_path, **options):
     """Write the reports; return the CSV lines and the markdown."""
     plan = plan_of(tmp_path, **options)
-    table, text = write_reports(plan, results=plan.results)
+    table, text = write_reports(plan)
     return list(csv.DictReader(io.StringIO(table.read_text()))), text.read_text()
 
 
@@ -45,7 +45,7 @@ def seeds_of(tmp_path, row, seeds=(0, 1, 2)):
 
 def test_csv_has_exactly_the_agreed_columns(conf):
     plan = plan_of(conf)
-    path, _ = write_reports(plan, results=plan.results)
+    path, _ = write_reports(plan)
     assert path == plan.results / "mini" / "table8.csv"
     assert path.read_text().splitlines()[0] == COLUMNS
 
@@ -629,7 +629,7 @@ def test_a_table_of_any_name_is_published_and_one_without_results_is_not(conf):
     write_table(conf / "conf", "empty", blocks=blocks)
     plan = plan_of(conf, "stems_of_mine", "empty")
     finish(plan, plan.cells[0].run_ids[0])
-    write_reports(plan_of(conf, "stems_of_mine", "empty"), results=plan.results)
+    write_reports(plan_of(conf, "stems_of_mine", "empty"))
     publish(plan.results, "mini")
     published = plan.results / "published" / "mini"
     assert {path.name for path in published.glob("*.*")} == {
@@ -642,7 +642,7 @@ def test_only_the_tables_that_are_asked_for_are_published(conf):
     write_table(conf / "conf", "table9")
     plan = plan_of(conf, "table8", "table9")
     finish(plan, plan.cells[0].run_ids[0])
-    write_reports(plan_of(conf, "table8", "table9"), results=plan.results)
+    write_reports(plan_of(conf, "table8", "table9"))
     files = publish(plan.results, "mini", tables=("table9",))
     assert {path.stem for path in files if path.suffix in (".csv", ".md")} == {"table9"}
 

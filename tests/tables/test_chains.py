@@ -29,7 +29,7 @@ def chain_of(tmp_path, **options):
 
 
 def report(plan):
-    table, text = write_reports(plan, results=plan.results)
+    table, text = write_reports(plan)
     return list(csv.DictReader(io.StringIO(table.read_text()))), text.read_text()
 
 

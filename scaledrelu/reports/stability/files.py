@@ -36,18 +36,15 @@ from scaledrelu.text import csv_of
 START = "what other runs start from"
 
 
-def write_stability(
-    plan: Plan, table: Table, *, results: Path, planner: Planner | None = None
-) -> list[Path]:
+def write_stability(plan: Plan, table: Table, *, planner: Planner | None = None) -> list[Path]:
     """Write everything about the stability of one table; unchanged files are left alone.
 
     Args:
         plan: the plan that the table belongs to.
         table: a grid, or any other table.
-        results: results folder.
         planner: plans the table with more seeds; None = a new one.
     """
-    place = results / plan.profile / FOLDER / table.name
+    place = plan.results / plan.profile / FOLDER / table.name
     place.parent.mkdir(parents=True, exist_ok=True)
     lines, watched = read_lines(plan, table), watch_runs(plan, table)
     series = series_names(plan.cells_of(table))
