@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from scaledrelu.files import write_changed
-from scaledrelu.reports.cells import CellValue
+from scaledrelu.reports.cells import CellValue, SeedValue
 from scaledrelu.reports.drawing import LOOKS
 from scaledrelu.reports.stability.edge import HALF, NONE, edge_of, sensitivity_of
 from scaledrelu.reports.stability.lines import (
@@ -89,10 +89,8 @@ def _spots(lines: Sequence[RateLine]) -> Iterator[dict[str, object]]:
                 "n_missing": value.count(Status.MISSING),
                 "mean_all": _text(everyone and everyone.mean),
                 "ci_all": _text(everyone and everyone.half),
-                "values": _by_seed(value, {s.run.seed: s.value for s in value.seeds}),
-                "losses": _by_seed(
-                    value, {s.run.seed: final_loss(value, s.run.seed) for s in value.seeds}
-                ),
+                "values": _by_seed(value, lambda seed: seed.value),
+                "losses": _by_seed(value, final_loss),
                 "run_ids": " ".join(value.cell.run_ids),
             }
 
@@ -149,10 +147,10 @@ def _csv(rows: Iterable[Mapping[str, object]]) -> str:
     return csv_of(rows[0], (row.values() for row in rows)) if rows else ""
 
 
-def _by_seed(value: CellValue, numbers: Mapping[int, float | None]) -> str:
+def _by_seed(value: CellValue, number: Callable[[SeedValue], float | None]) -> str:
     return " ".join(
         f"{seed.run.seed}={'crash:' if seed.status is Status.CRASH else ''}"
-        f"{_text(numbers[seed.run.seed]) if seed.status.done else seed.status}"
+        f"{_text(number(seed)) if seed.status.done else seed.status}"
         for seed in value.seeds
     )
 
