@@ -125,14 +125,6 @@ def test_the_closed_forms_are_minima(lasso):
         assert objective(best + 0.1 * rng.normal(size=best.shape)) > objective(best)
 
 
-def test_what_is_left_of_an_imbalance_follows_the_closed_form():
-    target = RNG(0).normal(size=(4, 6))
-    scale, weight = theorem1.descend(target, 0.5, rate=1e-3, steps=500)
-    start = np.square(0.5 * target).sum(axis=1) - 1
-    left = (np.square(weight).sum(axis=1) - np.square(scale)) / start
-    np.testing.assert_allclose(left, theorem1.imbalance_left(0.25), rtol=0.01)
-
-
 def test_without_decay_on_alpha_and_beta_no_penalty_is_left():
     layer, features = _layer(0), RNG(1).normal(size=(8, 5))
     other = layer.rescaled(np.full(5, 1e4))
