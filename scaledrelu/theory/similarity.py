@@ -69,7 +69,13 @@ class Similarities:
     bounds: np.ndarray  # right side of Eq. 6 by width and shift
 
     def of(self, n: int = N, d: int = D, *, kind: str = KINDS[0]) -> list[Draw]:
-        """Return the draws of n tokens, d features and a kind, before and after the ReLU."""
+        """Return the draws of one size and kind, before and after the ReLU.
+
+        Args:
+            n: tokens.
+            d: features.
+            kind: distribution of the elements.
+        """
         return [one for one in self.draws if one.shape == (n, d) and one.kind == kind]
 
     @property
