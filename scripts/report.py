@@ -25,7 +25,6 @@ from scaledrelu.reports.page.write import write_page, write_published_page
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
 from scaledrelu.reports.report_files import CLAIMS
-from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.reports.verdicts_page import PROFILE, write_results_page
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.composer import Compose
@@ -44,17 +43,17 @@ def report(settings: Settings, say: Say) -> int:
         say: prints one line.
     """
     results, profile = settings.results, settings.profile
-    planner, texts = planner_of(settings), TableTexts()  # one reading of the records for all
+    planner = planner_of(settings)  # one reading of the records for all
     with writing_to(results):
         plan = plan_tables(settings, planner=planner)
-        written = write_reports(plan, results=results, texts=texts, planner=planner)
+        written = write_reports(plan, planner=planner)
         if _are_all(settings) or (results / profile / f"{CLAIMS}.csv").is_file():
             written += write_figure1_of(settings, planner=planner)
             # A configuration tree with other tables than the paper's has no claims about them.
             has_claims = (settings.conf_dir / f"{CLAIMS}.yaml").is_file()
             if has_claims:
                 written += write_claims(_of_claims(settings), planner=planner)[0]
-        written.append(write_page(settings, planner=planner, texts=texts))
+        written.append(write_page(settings, planner=planner))
         if settings.publish:
             written += _publish(settings, planner.compose, say)
         for path in filter(None, written):

@@ -33,7 +33,7 @@ def stability(settings: Settings, say: Say) -> int:
     plan = plan_tables(settings, planner=planner)
     with writing_to(settings.results):
         for table in plan.tables:
-            for path in write_stability(plan, table, results=settings.results, planner=planner):
+            for path in write_stability(plan, table, planner=planner):
                 say(f"wrote {path}")
     return 0
 

@@ -20,12 +20,13 @@ from scaledrelu.launch.sweep import launch_tables
 from scaledrelu.launch.sweep_end import conclude
 from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.spawn import train_planned
+from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import plan_tables
 from scaledrelu.tables.settings import Settings
 from scaledrelu.text import Say
 from scripts._tables import run_script
 
-Write = Callable[..., list[Path]]
+Write = Callable[[Plan], list[Path]]
 PRELOAD = ("torch", "timm", "scaledrelu.runs.execute")  # what every run imports
 
 
@@ -44,14 +45,14 @@ def sweep(
         say: prints one line.
         train: the function that the process of a run calls.
         preload: modules that every such process needs.
-        write: writes the reports of a plan below the results folder.
+        write: writes the reports of a plan below its results folder.
     """
     launched = launch_tables(settings, say, train=train, preload=preload)
     if launched is None:
         return 0
     plan = plan_tables(settings)
     with writing_to(settings.results):
-        for path in write(plan, results=settings.results):
+        for path in write(plan):
             say(f"wrote {path}")
     return conclude(plan, launched, say)
 

@@ -6,121 +6,85 @@ as holes; a crash is printed only where a result says so.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scaledrelu.files import write_changed
-from scaledrelu.reports.cells import UPSTREAM, CellValue, SeedValue, cell_notes
+from scaledrelu.reports.cells import UPSTREAM, CellValue, SeedValue, cell_notes, read_cell
 from scaledrelu.reports.command import without_paths
 from scaledrelu.reports.comparison import against_base, against_paper, base_of, share_of
 from scaledrelu.reports.grid import seeds_text
-from scaledrelu.reports.markdown import markdown
+from scaledrelu.reports.markdown import markdown, sections
 from scaledrelu.reports.stability.files import write_stability
-from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.plan import Plan
 from scaledrelu.tables.planner import Planner
-from scaledrelu.tables.table import MISSING, Table
+from scaledrelu.tables.table import MISSING
 from scaledrelu.text import csv_of, four_digits
 
-LEADING = ("table", "row", "block")
-TRAILING = (
-    "metric",
-    "paper",
-    "target",
-    "status",
-    "n",
-    "n_ok",
-    "n_crash",
-    "n_failed",
-    "n_missing",
-    "n_images",
-    "mean_all",
-    "ci_all",
-    "sd",
-    "mean_held",
-    "ci_held",
-    "delta",
-    "base",
-    "vs_base",
-    "ci_vs_base",
-    "decided",
-    "epoch",
-    "values",
-    "mean_last",
-    "values_last",
-    "mean_best",
-    "values_best",
-    "judged_losses",
-    "judged_limit",
-    "run_ids",
-    "note",
-)  # docs/reports.md says what each holds
 
-
-def write_reports(
-    plan: Plan,
-    *,
-    results: Path,
-    texts: TableTexts | None = None,
-    planner: Planner | None = None,
-) -> list[Path]:
+def write_reports(plan: Plan, *, planner: Planner | None = None) -> list[Path]:
     """Write CSV and markdown of every planned table; unchanged files are left alone.
 
     A grid of rates has its own page and pictures instead (:mod:`scaledrelu.reports.stability`).
 
     Args:
         plan: what is reported.
-        results: results folder.
-        texts: what is said of tables; None = read here.
         planner: plans the table with more seeds than a grid; None = a new one.
 
     Returns:
         The files, in table order.
     """
-    written, texts = [], texts or TableTexts()
+    written = []
     for table in plan.tables:
         if table.is_grid:
-            written += write_stability(plan, table, results=results, planner=planner)
+            written += write_stability(plan, table, planner=planner)
             continue
-        said = texts(plan, table)
+        values = [read_cell(plan, cell) for cell in plan.cells_of(table)]
         for suffix, text in (
-            ("csv", csv_text(table, said.values)),
-            ("md", markdown(table, said.values, said.texts)),
+            ("csv", csv_text(values)),
+            ("md", markdown(table, values, sections(plan, table, values))),
         ):
-            path = results / plan.profile / f"{table.name}.{suffix}"
+            path = plan.results / plan.profile / f"{table.name}.{suffix}"
             written.append(write_changed(path, text))
     return written
 
 
-def csv_text(table: Table, values: Sequence[CellValue]) -> str:
+def csv_text(values: Sequence[CellValue]) -> str:
     """Return one line per cell: labels, the paper's value, ours over all seeds, the runs.
 
-    A block's baseline has row 0. Columns of one metric (Table 4 has two data sets) are told apart
-    by their own names.
+    docs/reports.md says what each column holds.
 
     Args:
-        table: the table.
-        values: its cells, in printed order.
+        values: the cells of a table, in printed order.
     """
-    labels = [column.name for column in table.labels]
-    sources = Counter(column.source for column in table.metrics)
-    rows = []
-    for value in values:
-        cell, source = value.cell, value.cell.column.source
-        fields = {
-            "metric": source if sources[source] == 1 else cell.column.name,
-            **_counts(value),
-            **_numbers(value, base_of(value, values)),
-            **_per_seed(value),
-            "run_ids": " ".join(cell.run_ids),
-            "note": _csv_note(value),
-        }
-        names = [table.name.removeprefix("table"), cell.row.number, cell.row.block]
-        names += [cell.labels[name] for name in labels]
-        rows.append([*names, *(fields[key] for key in TRAILING)])
-    return csv_of([*LEADING, *labels, *TRAILING], rows)
+    lines = [_line(value, values) for value in values]
+    names = (name for name, _ in lines[0])
+    return csv_of(names, ((content for _, content in line) for line in lines))
+
+
+def _line(value: CellValue, values: Sequence[CellValue]) -> list[tuple[str, object]]:
+    """Return the columns of one line, each with its name; a block's baseline has row 0.
+
+    Columns of one metric (Table 4 has two data sets) are told apart by their own names.
+    """
+    cell, source = value.cell, value.cell.column.source
+    is_alone = sum(column.source == source for column in cell.table.metrics) == 1
+    fields = {
+        "metric": source if is_alone else cell.column.name,
+        **_counts(value),
+        **_numbers(value, base_of(value, values)),
+        **_per_seed(value),
+        "run_ids": " ".join(cell.run_ids),
+        "note": _csv_note(value),
+    }
+    return [
+        ("table", cell.table.name.removeprefix("table")),
+        ("row", cell.row.number),
+        ("block", cell.row.block),
+        *cell.labels.items(),
+        *fields.items(),
+    ]
 
 
 def _csv_note(value: CellValue) -> str:

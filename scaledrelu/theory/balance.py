@@ -17,7 +17,7 @@ from scaledrelu.config.compose import compose_unpinned
 from scaledrelu.config.run import RunConfig
 from scaledrelu.runs.optimisation import build_schedule
 from scaledrelu.theory.plan import TheoryRun
-from scaledrelu.theory.records import Norms, channel_norms, rank_correlation
+from scaledrelu.theory.records import Norms, channel_norms
 from scaledrelu.theory.theorem1 import descend, imbalance_left
 
 PAPER_IMAGES = 1_281_167  # of ImageNet-1k's training set
@@ -44,23 +44,6 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """One pair of one run, over its channels.
-
-    Attributes:
-        first: mean of ``log10 |w_c| / |(alpha, beta)_c|`` after the first epoch.
-        last: the same at the end.
-        spread: standard deviation at the end.
-        correlation: rank correlation of ``|(alpha, beta)_c|`` and ``|w_c|`` at the end.
-    """
-
-    first: float
-    last: float
-    spread: float
-    correlation: float
-
-
-@dataclass(frozen=True, slots=True)
 class Flow:
     """Gradient descent on a penalised loss: which share of the imbalance is left."""
 
@@ -71,17 +54,6 @@ class Flow:
 def measure(runs: Sequence[TheoryRun]) -> list[Balance]:
     """Return what the finished runs recorded; a crash by collapse has its record, too."""
     return [_balance(run) for run in runs if run.run.status.done]
-
-
-def summary(norms: Norms) -> Summary:
-    """Return a pair's numbers over its channels."""
-    ratio_TC = norms.log_ratio
-    return Summary(
-        first=float(ratio_TC[0].mean()),
-        last=float(ratio_TC[-1].mean()),
-        spread=float(ratio_TC[-1].std()),
-        correlation=rank_correlation(norms.scale_TC[-1], norms.reader_TC[-1]),
-    )
 
 
 def decay_done(config: RunConfig, steps_per_epoch: int) -> float:

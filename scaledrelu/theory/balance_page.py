@@ -18,8 +18,6 @@ from scaledrelu.theory.balance import (
     TOY_STEPS,
     Balance,
     Flow,
-    Summary,
-    summary,
 )
 from scaledrelu.theory.finding import (
     Finding,
@@ -56,15 +54,14 @@ class Decay:
         runs = [one for one in self.runs if pair in one.norms]
         return [one for one in runs if (THEOREM in one.norms) == (pair == THEOREM)]
 
-    def of(self, pair: str, *, decays_all: bool) -> list[tuple[Balance, Summary]]:
-        """Return the runs that show a pair, with its numbers.
+    def of(self, pair: str, *, decays_all: bool) -> list[Balance]:
+        """Return the runs that show a pair, of one way to apply weight decay.
 
         Args:
             pair: name of the pair.
             decays_all: whether alpha and beta decay, too.
         """
-        runs = [one for one in self.showing(pair) if one.decays_all is decays_all]
-        return [(one, summary(one.norms[pair])) for one in runs]
+        return [one for one in self.showing(pair) if one.decays_all is decays_all]
 
 
 def draw(facts: Decay, folder: Path) -> list[Path]:
@@ -225,7 +222,7 @@ def _rows(facts: Decay, pair: str) -> Iterator[tuple[str, ...]]:
     runs = facts.showing(pair)
     for strength, decays_all in sorted({(one.weight_decay, one.decays_all) for one in runs}):
         alike = [o for o in runs if (o.weight_decay, o.decays_all) == (strength, decays_all)]
-        numbers = [summary(one.norms[pair]) for one in alike]
+        numbers = [one.norms[pair] for one in alike]
         yield (
             SHOWN[pair],
             f"{strength:g}",
@@ -246,8 +243,8 @@ def _apart(facts: Decay) -> str:
     for strength in sorted({one.weight_decay for one in facts.runs}):
         ends = [
             [
-                s.last
-                for one, s in facts.of(PROJECTION, decays_all=d)
+                one.norms[PROJECTION].last
+                for one in facts.of(PROJECTION, decays_all=d)
                 if one.weight_decay == strength
             ]
             for d in (False, True)
@@ -275,8 +272,8 @@ def _exempt(facts: Decay) -> Finding:
     found = facts.of(PROJECTION, decays_all=False)
     if not found:
         return Finding(claim, Verdict.WRONG, "-", where)
-    most = max(one.weight_decay for one, _ in found)
-    ends = [10**s.last for one, s in found if one.weight_decay == most]
+    most = max(one.weight_decay for one in found)
+    ends = [10 ** one.norms[PROJECTION].last for one in found if one.weight_decay == most]
     text = f"`|w_c|` ends at {span(ends)} times `|(alpha, beta)_c|` where these are exempt"
     where += f"; mini runs, projection, weight decay {most:g}, {len(ends)} seeds"
     return Finding(claim, Verdict.WRONG, text, where)
@@ -284,7 +281,8 @@ def _exempt(facts: Decay) -> Finding:
 
 def _balanced(facts: Decay) -> Finding:
     predicted = facts.flow.predicted
-    found = [s.last for one, s in facts.of(PROJECTION, decays_all=True) if one.run.is_there]
+    alive = [one for one in facts.of(PROJECTION, decays_all=True) if one.run.is_there]
+    found = [one.norms[PROJECTION].last for one in alive]
     text = f"gradient descent: {span(facts.flow.measured)} of the imbalance left, "
     text += f"predicted {size(predicted)}"
     if found:
@@ -299,10 +297,10 @@ def _balanced(facts: Decay) -> Finding:
 
 def _careful(facts: Decay) -> Finding:
     found = [
-        s.correlation
+        one.norms[pair].correlation
         for decays_all in (False, True)
         for pair in (PROJECTION, ATTENTION)
-        for one, s in facts.of(pair, decays_all=decays_all)
+        for one in facts.of(pair, decays_all=decays_all)
         if one.run.is_there
     ]
     claim = "Channels with larger (alpha, beta) have their attention weights held smaller"

@@ -44,6 +44,7 @@ class AroundReLU:
     """How alike the positions of the stem's last feature map are, mean over images.
 
     Attributes:
+        network: whose stem it is.
         before: mean absolute cosine of what the BatchNorm normalises: zero mean, as in Theorem 2.
         after: the same of what the ReLU lets through.
         before_signed: mean signed cosine before.
@@ -52,6 +53,7 @@ class AroundReLU:
         num_features: D.
     """
 
+    network: Network
     before: float
     after: float
     before_signed: float
@@ -124,6 +126,7 @@ def around_last_relu(network: Network) -> AroundReLU | None:
     after_BND = _positions(seen[relu])
     before, after = layer_similarity(before_BND), layer_similarity(after_BND)
     return AroundReLU(
+        network,
         float(before.absolute),
         float(after.absolute),
         float(before.signed),

@@ -52,8 +52,7 @@ def write_page(plan: Plan, *, docs: Path, published: Path, say: Say) -> list[Pat
     files += similarity_picture.draw(similarities, pictures)
     say("4 of 4: trained networks")
     learned = trained.measure(published / PROFILE)
-    seen = [(network, around_last_relu(network)) for network in networks]
-    around = [trained_page.Around(network, found) for network, found in seen if found]
+    around = list(filter(None, map(around_last_relu, networks)))
     files += trained_page.draw(learned, around, pictures)
     sections = [
         penalty_page.section(penalties),

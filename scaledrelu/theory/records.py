@@ -39,6 +39,26 @@ class Norms:
         """``log10 |w_c| / |(alpha, beta)_c|``, (T, C); 0 where both halves are equal."""
         return np.log10(self.reader_TC / self.scale_TC)
 
+    @property
+    def first(self) -> float:
+        """Mean of the log ratio over channels after the first epoch."""
+        return float(self.log_ratio[0].mean())
+
+    @property
+    def last(self) -> float:
+        """The same at the end."""
+        return float(self.log_ratio[-1].mean())
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the log ratio over channels at the end."""
+        return float(self.log_ratio[-1].std())
+
+    @property
+    def correlation(self) -> float:
+        """Rank correlation of ``|(alpha, beta)_c|`` and ``|w_c|`` over channels at the end."""
+        return rank_correlation(self.scale_TC[-1], self.reader_TC[-1])
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:

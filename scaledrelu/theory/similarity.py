@@ -29,8 +29,6 @@ class Draw:
 
     Attributes:
         kind: distribution of the elements before the ReLU.
-        num_tokens: N.
-        num_features: D.
         shift: alpha / beta; None before the ReLU.
         beta: scale.
         seed: what it was drawn with.
@@ -40,14 +38,17 @@ class Draw:
     """
 
     kind: str
-    num_tokens: int
-    num_features: int
     shift: float | None
     beta: float
     seed: int
     size: TokenSize
     cosine: Cosine
     bound: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Tokens and features, (N, D)."""
+        return self.size.num_tokens, self.size.num_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,20 @@ class Similarities:
     widths: tuple[int, ...]
     bounds: np.ndarray  # right side of Eq. 6 by width and shift
 
-    def of(self, **wanted: object) -> list[Draw]:
-        """Return the draws with some fields, e.g. ``shift=0.0``."""
-        return [d for d in self.draws if all(getattr(d, k) == v for k, v in wanted.items())]
+    def of(self, n: int = N, d: int = D, *, kind: str = KINDS[0]) -> list[Draw]:
+        """Return the draws of one size and kind, before and after the ReLU.
+
+        Args:
+            n: tokens.
+            d: features.
+            kind: distribution of the elements.
+        """
+        return [one for one in self.draws if one.shape == (n, d) and one.kind == kind]
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """The (tokens, features) that were drawn."""
-        return list(dict.fromkeys((d.num_tokens, d.num_features) for d in self.draws))
+        return list(dict.fromkeys(one.shape for one in self.draws))
 
 
 def moments(shift: float | None) -> tuple[float, float]:
@@ -129,27 +136,13 @@ def observe(
         shift: alpha / beta; None before the ReLU.
         beta: scale.
     """
-    size = theorem2.token_size(tokens_ND)
-    num_tokens, num_features = tokens_ND.shape
-    bound = np.inf
-    if size.min_row_norm > 0:
-        bound = theorem2.similarity_bound(size, num_tokens=num_tokens)
-    return Draw(
-        kind,
-        num_tokens,
-        num_features,
-        shift,
-        beta,
-        seed,
-        size,
-        theorem2.mean_cosine(tokens_ND),
-        float(bound),
-    )
+    size, cosine = theorem2.token_size(tokens_ND), theorem2.mean_cosine(tokens_ND)
+    return Draw(kind, shift, beta, seed, size, cosine, theorem2.similarity_bound(size))
 
 
 def _bound(width: int, shift: float) -> float:
     tokens = np.maximum(theorem2.draw_tokens(0, N, width) + shift, 0)
-    return observe(tokens, kind=KINDS[0], seed=0, shift=shift, beta=1.0).bound
+    return theorem2.similarity_bound(theorem2.token_size(tokens))
 
 
 def _pairs(correlation: float, seeds: Sequence[int]) -> Pairs:

@@ -11,7 +11,6 @@ from scaledrelu.text import markdown_table
 from scaledrelu.theory import theorem2
 from scaledrelu.theory.finding import Finding, Section, Verdict, judged, picture, size, span
 from scaledrelu.theory.similarity import (
-    KINDS,
     SCALES,
     SHIFTS,
     VACUOUS,
@@ -74,7 +73,7 @@ def _norm_row(facts: Similarities, shift: float | None, n: int, d: int) -> tuple
         size((mean + std) * math.sqrt(n * d)),
         span([one.size.min_row_norm for one in drawn]),
         size(math.sqrt(d * (mean**2 + std**2))),
-        span([theorem2.gamma_needed(one.size, num_features=d) for one in drawn]),
+        span([theorem2.gamma_needed(one.size) for one in drawn]),
     )
 
 
@@ -172,14 +171,14 @@ def _findings(facts: Similarities) -> Iterator[Finding]:
 
 def _findings_on_norms(facts: Similarities) -> Iterator[Finding]:
     alive = [d for d in facts.draws if d.size.std > 0]  # uniform elements can all be cut
-    above = [d.size.operator_norm / _order(d) for d in alive]
+    above = [d.size.operator_norm / theorem2.operator_norm_bound(d.size) for d in alive]
     yield Finding(
         "Theorem 2: the operator norm is of the order of mean and deviation",
         judged(max(above) <= 1),
         f"{span(above)} times `(mu + sigma) sqrt(N D)`",
         f"{len(alive)} draws",
     )
-    gammas = [theorem2.gamma_needed(d.size, num_features=d.num_features) for d in alive]
+    gammas = [theorem2.gamma_needed(d.size) for d in alive]
     yield Finding(
         "Theorem 2: the smallest row is of the order of `sqrt(mu^2 + (1 - gamma) sigma^2)`",
         Verdict.MISSING,
@@ -247,7 +246,7 @@ def _findings_on_the_cosine(facts: Similarities) -> Iterator[Finding]:
 def _spread_over_scales(facts: Similarities) -> float:
     apart = [0.0]
     for shift in SHIFTS:
-        drawn = facts.of(num_tokens=N, num_features=D, kind=KINDS[0], shift=shift)
+        drawn = [d for d in facts.of() if d.shift == shift]
         for seed in {d.seed for d in drawn}:
             values = [d.cosine.absolute for d in drawn if d.seed == seed]
             apart.append(max(values) - min(values))
@@ -256,21 +255,15 @@ def _spread_over_scales(facts: Similarities) -> float:
 
 def _bernstein(cut: Draw) -> tuple[float, float]:
     """Return Eq. 8 and its assumption R_max, with the smallest R that the draw allows."""
-    n, d = cut.num_tokens, cut.num_features
+    n, d = cut.shape
     before = theorem2.operator_norm_limit(0.0, 1.0, n, d)
     trivial = before + cut.size.mean * math.sqrt(n * d)
     return theorem2.bernstein_bound(cut.size.std, trivial, n, d), trivial
 
 
 def _centred(cut: Draw) -> float:
-    tokens = theorem2.draw_tokens(cut.seed, cut.num_tokens, cut.num_features, kind=cut.kind)
+    tokens = theorem2.draw_tokens(cut.seed, *cut.shape, kind=cut.kind)
     return theorem2.token_size(np.maximum(tokens + cut.shift, 0) - cut.size.mean).operator_norm
-
-
-def _order(one: Draw) -> float:
-    return theorem2.operator_norm_bound(
-        one.size, num_tokens=one.num_tokens, num_features=one.num_features
-    )
 
 
 def _crossing() -> float:
@@ -282,7 +275,7 @@ def _crossing() -> float:
 
 def _normal(facts: Similarities, shift: float | None, n: int = N, d: int = D) -> list[Draw]:
     """Return the normal draws with beta 1 at a shift; None before the ReLU."""
-    return facts.of(num_tokens=n, num_features=d, kind=KINDS[0], beta=1.0, shift=shift)
+    return [one for one in facts.of(n, d) if (one.beta, one.shift) == (1, shift)]
 
 
 def _seeds(facts: Similarities) -> str:

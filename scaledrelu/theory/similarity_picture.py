@@ -103,7 +103,7 @@ def _draw_row_norms(ax: Any, facts: Similarities) -> None:
         drawn = _after(facts, n, d)
         ax.plot(
             [one.shift for one in drawn],
-            [theorem2.gamma_needed(one.size, num_features=d) for one in drawn],
+            [theorem2.gamma_needed(one.size) for one in drawn],
             markersize=3.5,
             **look(number).dots,
         )
@@ -133,5 +133,5 @@ def _draw_map(ax: Any, facts: Similarities) -> None:
 
 def _after(facts: Similarities, n: int, d: int, *, kind: str = KINDS[0]) -> list[Draw]:
     """Return the draws with beta 1 after a ReLU."""
-    drawn = facts.of(num_tokens=n, num_features=d, kind=kind, beta=1.0)
-    return [one for one in drawn if one.shift is not None]
+    drawn = facts.of(n, d, kind=kind)
+    return [one for one in drawn if one.beta == 1 and one.shift is not None]

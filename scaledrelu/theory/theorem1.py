@@ -43,11 +43,6 @@ class FirstLayer:
         """Return the layer with alpha, beta times eta and weights over eta: the same function."""
         return FirstLayer(self.alpha * eta_C, self.beta * eta_C, self.weight / eta_C[:, None])
 
-    def weight_decay(self) -> float:
-        """Return the squared L2 norm of all parameters, what weight decay pulls on."""
-        parts = (self.alpha, self.beta, self.weight)
-        return float(sum(np.square(part).sum() for part in parts))
-
 
 def affine_relu(features: Array, alpha: Array | float, beta: Array | float) -> Array:
     """Return ``max(beta * x + alpha, 0)``, channels last (Eq. 1; ``stem.act=affine_relu``).
@@ -69,20 +64,6 @@ def scaled_relu(features: Array, alpha: Array | float, beta: Array | float) -> A
         beta: scale per channel, (C,), or one for all.
     """
     return beta * np.maximum(features + alpha, 0.0)
-
-
-def best_eta(layer: FirstLayer) -> Array:
-    """Return the eta (C) at which weight decay of the rescaled layer is smallest.
-
-    Eq. 4 with the L2 norm of a channel's weights where the paper has their L1 norm.
-
-    Raises:
-        ValueError: if a channel has no scale or no weights: its infimum is not attained.
-    """
-    scale_C, norm_C = _scale(layer), np.linalg.norm(layer.weight, axis=1)
-    if not (scale_C.all() and norm_C.all()):
-        raise ValueError("best_eta needs non-zero (alpha, beta) and non-zero weights per channel.")
-    return np.sqrt(norm_C / scale_C)
 
 
 def group_penalty(layer: FirstLayer) -> Array:
@@ -107,10 +88,13 @@ def smallest_decay(layer: FirstLayer) -> Array:
     """
     from scipy.optimize import minimize_scalar
 
-    best_eta(layer)  # refuses channels without a minimum
     found = []
     for scale, weights in zip(_scale(layer), layer.weight, strict=True):
         halves = scale**2, float(np.square(weights).sum())
+        if 0 in halves:
+            raise ValueError(
+                "smallest_decay needs non-zero (alpha, beta) and non-zero weights per channel"
+            )
         search = minimize_scalar(_decay_at, bracket=(-1.0, 1.0), args=halves, tol=1e-12)
         found.append(search.fun)
     return np.array(found)

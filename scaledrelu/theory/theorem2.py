@@ -21,6 +21,8 @@ from scaledrelu.theory.theorem1 import Array
 class TokenSize:
     """What Theorem 2 speaks about: size and spread of a token matrix (N, D)."""
 
+    num_tokens: int
+    num_features: int
     mean: float
     std: float
     operator_norm: float
@@ -54,7 +56,10 @@ def draw_tokens(seed: int, num_tokens: int, num_features: int, *, kind: str = "n
 
 def token_size(tokens_ND: Array) -> TokenSize:
     """Measure a token matrix: element mean and deviation, operator norm, smallest row norm."""
+    num_tokens, num_features = tokens_ND.shape
     return TokenSize(
+        num_tokens,
+        num_features,
         mean=float(tokens_ND.mean()),
         std=float(tokens_ND.std()),
         operator_norm=float(np.linalg.norm(tokens_ND, ord=2)),
@@ -70,27 +75,17 @@ def mean_cosine(tokens_ND: Array) -> Cosine:
     return Cosine(absolute=float(np.abs(pairs).mean()), signed=float(pairs.mean()))
 
 
-def gamma_needed(size: TokenSize, *, num_features: int) -> float:
-    """Return the gamma at which the row bound meets the smallest row; above 1 it bounds nothing.
-
-    Args:
-        size: mean, deviation and smallest row of the token matrix.
-        num_features: D.
-    """
-    return 1 - (size.min_row_norm**2 / num_features - size.mean**2) / size.std**2
+def gamma_needed(size: TokenSize) -> float:
+    """Return the gamma at which the row bound meets the smallest row; above 1 it bounds nothing."""
+    return 1 - (size.min_row_norm**2 / size.num_features - size.mean**2) / size.std**2
 
 
-def operator_norm_bound(size: TokenSize, *, num_tokens: int, num_features: int) -> float:
+def operator_norm_bound(size: TokenSize) -> float:
     """Return ``(mu + sigma) sqrt(N D)``: Theorem 2's order of the operator norm, constant 1.
 
     The constant needs no probability: the Frobenius norm is ``sqrt(N D (mu^2 + sigma^2))``.
-
-    Args:
-        size: mean mu and standard deviation sigma of the token matrix.
-        num_tokens: N.
-        num_features: D.
     """
-    return float((abs(size.mean) + size.std) * np.sqrt(num_tokens * num_features))
+    return float((abs(size.mean) + size.std) * np.sqrt(size.num_tokens * size.num_features))
 
 
 def operator_norm_limit(mean: float, std: float, num_tokens: int, num_features: int) -> float:
@@ -126,16 +121,16 @@ def bernstein_bound(spread: float, bound: float, num_tokens: int, num_features: 
     return 2 / 3 * bound * log_term + math.sqrt(2 * variance * log_term)
 
 
-def similarity_bound(size: TokenSize, *, num_tokens: int) -> float:
+def similarity_bound(size: TokenSize) -> float:
     """Return ``|B|_op^2 / ((N - 1) min_i |B_i|^2)``, above the mean cosine of non-negative tokens.
 
-    Args:
-        size: operator norm and smallest row norm of the token matrix B.
-        num_tokens: N.
+    It is infinite where a token is all zeros.
 
     Source: Eq. 6.
     """
-    return (size.operator_norm / size.min_row_norm) ** 2 / (num_tokens - 1)
+    if size.min_row_norm == 0:
+        return math.inf
+    return (size.operator_norm / size.min_row_norm) ** 2 / (size.num_tokens - 1)
 
 
 def relu_moments(shift: float) -> tuple[float, float]:

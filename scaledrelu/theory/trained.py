@@ -5,7 +5,7 @@ Shapes: C channels, L layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,26 +133,21 @@ def difference(
     return paired(*held), len(both) - len(held[0].keys() & held[1].keys())
 
 
-def _differences(evidence: dict[tuple[str, str], list[Evidence]]) -> list[Difference]:
-    found = []
-    for setting in dict.fromkeys(setting for setting, _ in evidence):
+def _differences(evidence: dict[tuple[str, str], list[Evidence]]) -> Iterator[Difference]:
+    """Compare stems with and without a ReLU in every setting, and the two of Figure 1."""
+    settings = dict.fromkeys(setting for setting, _ in evidence)
+    compared = [
+        ((setting, one), (setting, other), other)
+        for setting in settings
+        for one, other in WITH_AND_WITHOUT
+    ]
+    compared.append((*FIGURE_1, f"{PATCHIFY} at 5e-4"))
+    for one, other, name in compared:
+        setting, components = one
         layers = LAYERS if setting.startswith(DEIT) else (STEM,)  # others have other layers
-        for one, other in WITH_AND_WITHOUT:
-            runs = evidence.get((setting, one), []), evidence.get((setting, other), [])
-            for layer in layers if all(runs) else ():
-                size, crashed = difference(*runs, layer)
-                found.append(Difference(one, other, setting, layer, size, crashed))
-    return found + _figure_1(evidence)
-
-
-def _figure_1(evidence: dict[tuple[str, str], list[Evidence]]) -> list[Difference]:
-    """Compare the full conv-stem with the paper's baseline, which Figure 1 is about."""
-    one, other = (evidence.get(key, []) for key in FIGURE_1)
-    found = []
-    for layer in LAYERS if one and other else ():
-        size, crashed = difference(one, other, layer)
-        found.append(Difference(FULL, f"{PATCHIFY} at 5e-4", FIGURE_1[0][0], layer, size, crashed))
-    return found
+        runs = evidence.get(one), evidence.get(other)
+        for layer in layers if all(runs) else ():
+            yield Difference(components, name, setting, layer, *difference(*runs, layer))
 
 
 def _shifts(evidence: dict[tuple[str, str], list[Evidence]]) -> list[Shifts]:

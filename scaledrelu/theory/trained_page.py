@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from scaledrelu.theory.finding import (
     signed,
     span,
 )
-from scaledrelu.theory.networks import AroundReLU, Network
+from scaledrelu.theory.networks import AroundReLU
 from scaledrelu.theory.trained import (
     DEIT,
     FULL,
@@ -36,15 +35,7 @@ PICTURE = "theory_trained"
 STEMS = {"tail_exempt": TAIL}  # of our own networks; the others have the full conv-stem
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
-    """One network of ours, and its tokens on both sides of the stem's last ReLU."""
-
-    network: Network
-    found: AroundReLU
-
-
-def draw(trained: Trained, around: Sequence[Around], folder: Path) -> list[Path]:
+def draw(trained: Trained, around: Sequence[AroundReLU], folder: Path) -> list[Path]:
     """Draw the section's picture.
 
     Args:
@@ -59,14 +50,14 @@ def draw(trained: Trained, around: Sequence[Around], folder: Path) -> list[Path]
         return save_picture(figure, folder / PICTURE)
 
 
-def _draw_around(ax: Any, around: Sequence[Around]) -> None:
+def _draw_around(ax: Any, around: Sequence[AroundReLU]) -> None:
     kinds = list(dict.fromkeys((a.network.name, a.network.state) for a in around))
     for one in around:
         number = kinds.index((one.network.name, one.network.state))
         style = look(number)
-        for before, size in ((one.found.before, 7), (one.found.before_signed, 3)):
+        for before, size in ((one.before, 7), (one.before_signed, 3)):
             ax.plot(
-                (before, one.found.after),
+                (before, one.after),
                 (number, number + 0.25),
                 color=style.colour,
                 marker=style.marker,
@@ -110,7 +101,7 @@ def _draw_shifts(ax: Any, trained: Trained) -> None:
     ax.set_title("learned shifts\n(bar: what would be needed)", fontsize=8)
 
 
-def section(trained: Trained, around: Sequence[Around]) -> Section:
+def section(trained: Trained, around: Sequence[AroundReLU]) -> Section:
     """Return the section's text and findings.
 
     Args:
@@ -131,7 +122,7 @@ def section(trained: Trained, around: Sequence[Around]) -> Section:
     return Section(tuple(lines), tuple(_findings(trained, around)))
 
 
-def _around(around: Sequence[Around]) -> Iterator[str]:
+def _around(around: Sequence[AroundReLU]) -> Iterator[str]:
     yield (
         "Real tokens are not independent. The table shows the mean cosine between positions of the "
         "stem's last feature map, before and after its ReLU, over the 360 validation images of "
@@ -142,11 +133,11 @@ def _around(around: Sequence[Around]) -> Iterator[str]:
             _stem(one),
             str(one.network.seed),
             one.network.state,
-            f"{one.found.num_tokens} x {one.found.num_features}",
-            f"{one.found.before:.3f}",
-            f"{one.found.after:.3f}",
-            f"{one.found.before_signed:+.3f}",
-            f"{one.found.after_signed:+.3f}",
+            f"{one.num_tokens} x {one.num_features}",
+            f"{one.before:.3f}",
+            f"{one.after:.3f}",
+            f"{one.before_signed:+.3f}",
+            f"{one.after_signed:+.3f}",
         )
         for one in around
     ]
@@ -228,7 +219,7 @@ def _direction(one: Difference) -> str:
     return "less alike" if one.size.mean < 0 else "more alike"
 
 
-def _findings(trained: Trained, around: Sequence[Around]) -> Iterator[Finding]:
+def _findings(trained: Trained, around: Sequence[AroundReLU]) -> Iterator[Finding]:
     up_signed, up = _rises(around)
     n = len(around)
     yield Finding(
@@ -268,9 +259,9 @@ def _findings(trained: Trained, around: Sequence[Around]) -> Iterator[Finding]:
             )
 
 
-def _rises(around: Sequence[Around]) -> tuple[int, int]:
-    up_signed = sum(a.found.after_signed > a.found.before_signed for a in around)
-    return up_signed, sum(a.found.after > a.found.before for a in around)
+def _rises(around: Sequence[AroundReLU]) -> tuple[int, int]:
+    up_signed = sum(a.after_signed > a.before_signed for a in around)
+    return up_signed, sum(a.after > a.before for a in around)
 
 
 def _all_ratios(trained: Trained) -> np.ndarray:
@@ -283,5 +274,5 @@ def _below(trained: Trained) -> tuple[int, int]:
     return below, sum(len(s.ratios) for s in trained.shifts)
 
 
-def _stem(one: Around) -> str:
+def _stem(one: AroundReLU) -> str:
     return STEMS.get(one.network.name, FULL)

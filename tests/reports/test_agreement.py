@@ -48,7 +48,7 @@ def test_crashes_are_counted_beside_the_guess_that_nothing_crashes(tmp_path):
     count = crash_count(values)
     assert counts(count) == (1, 1, 1, 1)  # the row without a run and the misprint are left out
     assert (count.alike, count.total, count.never) == (2, 4, 2)
-    text = write_reports(plan, results=plan.results)[1].read_text()
+    text = write_reports(plan)[1].read_text()
     assert "| crash here | 1 | 1 |\n| no crash here | 1 | 1 |" in text
     assert (
         'As in the paper: 2 of 4 rows. The constant guess "never a crash" would score 2 of 4. '
@@ -96,7 +96,7 @@ def test_order_is_told_for_rows_that_crash_on_neither_side(tmp_path):
     (order,) = orders(plan.tables[0], values)
     assert (order.block, order.num_rows) == ("b", 3)
     assert order.tau == pytest.approx(1 / 3)
-    text = write_reports(plan, results=plan.results)[1].read_text()
+    text = write_reports(plan)[1].read_text()
     assert "| b | Top-1 | +0.33 | 0 | 3 |" in text
 
 
@@ -104,14 +104,14 @@ def test_order_of_two_rows_is_not_told(tmp_path):
     table_with(tmp_path, [80.0, 82.0, "crash"])
     plan, values = values_of(tmp_path, [70, 75, 72])
     assert orders(plan.tables[0], values) == []
-    assert "tau" not in write_reports(plan, results=plan.results)[1].read_text()
+    assert "tau" not in write_reports(plan)[1].read_text()
 
 
 def difference(tmp_path, ours, *, seeds=(0, 1, 2)):
     table_with(tmp_path, [80.0, 82.0], baseline=1)
     plan, values = values_of(tmp_path, ours, seeds=seeds)
     found = against_base(values[1], base_of(values[1], values))
-    return found, write_reports(plan, results=plan.results)[1].read_text()
+    return found, write_reports(plan)[1].read_text()
 
 
 def test_differences_to_the_base_pair_the_seeds(tmp_path):

@@ -112,10 +112,7 @@ def test_a_path_of_this_machine_stays_out_of_the_report(tmp_path, place):
     finish(plan, plan.cells[0].run_ids[0])
     reason = f"{plan.cells[0].composed.config.data.root}/train: no such folder"
     write_error(run_directory(plan.results, plan.cells[1].run_ids[0]), reason)
-    texts = [
-        path.read_text()
-        for path in write_reports(plan_of(tmp_path, overrides=overrides), results=plan.results)
-    ]
+    texts = [path.read_text() for path in write_reports(plan_of(tmp_path, overrides=overrides))]
     for text in texts:
         assert str(place).strip("'") not in text
         assert "<data.root>/train: no such folder" in text

@@ -22,7 +22,6 @@ from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.tables import table_report
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
-from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.runs.damage import RecordError
 from scaledrelu.runs.record import Status, read_result
 from scaledrelu.tables.composer import Composer
@@ -156,7 +155,7 @@ def folder_of(plan, name):
 
 def in_short(plan):
     """Return what the page says of the only table in short."""
-    return table_report(plan, plan.tables[0], TableTexts()).in_short
+    return table_report(plan, plan.tables[0]).in_short
 
 
 @pytest.mark.parametrize("case", HARM)
@@ -176,7 +175,7 @@ def test_a_damaged_record_costs_its_own_cells_only(finished, conf, case):
     assert f"-> {hurt}  damaged: " in text
     assert "1 ok, 1 damaged" in text
     assert todo == [], "only redo touches a record that may be good"
-    table, markdown = write_reports(plan, results=plan.results)
+    table, markdown = write_reports(plan)
     lines = list(csv.DictReader(io.StringIO(table.read_text())))
     assert [line["status"] for line in lines] == ["failed", "ok"]
     assert [line["n_failed"] for line in lines] == ["1", "0"]
@@ -195,7 +194,7 @@ def test_a_record_that_may_not_be_read_costs_its_own_cells_only(finished, conf, 
     with closed(folder_of(finished, hurt) / shut):
         plan = plan_of(conf)
         (row,) = [row for row in read_rows(plan.results) if row["run_id"] == hurt]
-        reports = [path.read_text() for path in write_reports(plan, results=plan.results)]
+        reports = [path.read_text() for path in write_reports(plan)]
         (line,) = [line for line in status_lines(plan) if hurt in line]
         address = Links(plan.results / "mini", plan.results, frozenset()).target(hurt)
     said = "cannot be read (Permission denied); give read permission"
@@ -275,7 +274,7 @@ def test_a_record_of_odd_values_costs_an_estimate_not_the_plan(finished):
 def test_a_damaged_record_is_not_published_and_the_others_are(finished, conf, caplog):
     hurt, whole = finished.runs
     as_bytes("result.json", b"[]")(folder_of(finished, hurt))
-    write_reports(plan_of(conf), results=finished.results)
+    write_reports(plan_of(conf))
     publish(finished.results, "mini")
     published = finished.results / "published" / "mini" / "runs"
     assert [path.name for path in published.iterdir()] == [whole]
@@ -284,11 +283,11 @@ def test_a_damaged_record_is_not_published_and_the_others_are(finished, conf, ca
 
 
 def test_an_unreadable_report_is_written_again(finished, conf):
-    (table, text) = write_reports(plan_of(conf), results=finished.results)
+    (table, text) = write_reports(plan_of(conf))
     good = table.read_bytes(), text.read_bytes()
     for path in (table, text):
         path.write_bytes(b"\xff\x00")
-    write_reports(plan_of(conf), results=finished.results)
+    write_reports(plan_of(conf))
     assert (table.read_bytes(), text.read_bytes()) == good
 
 

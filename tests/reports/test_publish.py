@@ -1,4 +1,4 @@
-"""What is published beside the tables: claims, Figure 1, curves, stability maps."""
+"""What is published: tables, their records, and claims, Figure 1, curves and stability maps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ import pytest
 from scaledrelu.errors import TableError
 from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
+from scaledrelu.runs.record import run_directory
 from tests.helpers.table_fakes import finish, plan_of, write_table
+
+OLD = "deit-000000000000"
+
+
+@pytest.fixture
+def conf(tmp_path):
+    """A folder with one table of two rows."""
+    write_table(tmp_path / "conf")
+    return tmp_path
 
 
 @pytest.fixture
@@ -19,7 +29,7 @@ def plan(tmp_path):
     first = plan_of(tmp_path, "table8", "table9", seeds=(0, 1))
     for run_id in first.runs:
         finish(first, run_id, 70.0)
-    write_reports(plan_of(tmp_path, "table8", seeds=(0, 1)), results=first.results)
+    write_reports(plan_of(tmp_path, "table8", seeds=(0, 1)))
     return first
 
 
@@ -69,10 +79,10 @@ def test_of_curves_the_svg_is_enough_and_only_those_of_the_tables_asked_for(plan
 
 
 def test_what_no_finished_run_is_behind_is_left_out_and_named(plan, caplog):
-    leave(plan, "figure1.csv", ["deit-000000000000"])
+    leave(plan, "figure1.csv", [OLD])
     leave(plan, "figure1.svg")
     leave(plan, "stability/vit.csv", [plan.cells[0].run_ids[0]])
-    leave(plan, "stability/conv.csv", ["deit-000000000000"])
+    leave(plan, "stability/conv.csv", [OLD])
     publish(plan.results, "mini", force=True)
     assert published(plan) == {"table8.csv", "table8.md", "stability/vit.csv"}
     assert "figure1.csv: not published, no run behind it has finished" in caplog.text
@@ -99,3 +109,93 @@ def test_what_is_no_report_stays_where_it_is(plan):
     leave(plan, "stability/.vit.svg.tmp")
     publish(plan.results, "mini")
     assert published(plan) == {"table8.csv", "table8.md"}
+
+
+def test_publish_copies_tables_and_the_record_of_every_printed_run(conf):
+    plan = plan_of(conf)
+    finish(plan, plan.cells[0].run_ids[0])
+    (run_directory(plan.results, plan.cells[0].run_ids[0]) / "last.pt").write_text("weights")
+    write_reports(plan_of(conf))
+    files = publish(plan.results, "mini")
+    names = {str(path.relative_to(plan.results / "published" / "mini")) for path in files}
+    run = f"runs/{plan.cells[0].run_ids[0]}"
+    expected = {"table8.csv", "table8.md", f"{run}/config.json", f"{run}/result.json"}
+    assert names == expected
+    assert publish(plan.results, "mini") == files
+
+
+def test_one_seed_never_replaces_published_three_seed_evidence(conf):
+    plan = plan_of(conf, seeds=(0, 1, 2))
+    for name in plan.cells[0].run_ids:
+        finish(plan, name)
+    write_reports(plan_of(conf, seeds=(0, 1, 2)))
+    publish(plan.results, "mini")
+    write_reports(plan_of(conf, seeds=(0,)))
+    with pytest.raises(TableError, match="rests on 3 finished runs"):
+        publish(plan.results, "mini")
+    assert publish(plan.results, "mini", force=True)
+
+
+def test_publishing_removes_records_that_no_table_names_and_says_so(conf, caplog):
+    plan = plan_of(conf)
+    for run_id in plan.runs:
+        finish(plan, run_id)
+    write_reports(plan_of(conf))
+    published = plan.results / "published"
+    kept = [published / "mini" / "runs" / "notes", published / "small" / "runs" / OLD]
+    named_by_an_older_table = published / "mini" / "runs" / OLD.replace("0", "1")
+    (published / "mini").mkdir(parents=True)
+    (published / "mini" / "table9.csv").write_text(f"run_ids\n{named_by_an_older_table.name}\n")
+    unnamed = published / "mini" / "runs" / OLD
+    for record in (*kept, named_by_an_older_table, unnamed):
+        record.mkdir(parents=True)
+        (record / "result.json").write_text("{}")
+    publish(plan.results, "mini")
+    assert not unnamed.exists()
+    assert all((r / "result.json").exists() for r in (*kept, named_by_an_older_table))
+    assert all((published / "mini" / "runs" / name).is_dir() for name in plan.runs)
+    assert [r.getMessage() for r in caplog.records if "removed" in r.getMessage()] == [
+        f"{published / 'mini'}: removed 1 record(s) that no report names: {OLD}"
+    ]
+
+
+def test_publishing_nothing_says_what_to_do_first(tmp_path):
+    with pytest.raises(TableError, match="make report PROFILE=mini"):
+        publish(tmp_path, "mini")
+
+
+def test_publishing_without_a_finished_run_publishes_and_removes_nothing(conf):
+    plan = plan_of(conf)
+    published = plan.results / "published" / "mini"
+    record = published / "runs" / OLD
+    record.mkdir(parents=True)
+    (published / "table8.csv").write_text("n_ok,n_crash\n1,0\n")
+    write_reports(plan_of(conf))
+    with pytest.raises(TableError, match=r"nothing is published: no run of table8 has finished"):
+        publish(plan.results, "mini", force=True)
+    assert record.exists()
+    assert (published / "table8.csv").read_text() == "n_ok,n_crash\n1,0\n"
+
+
+def test_a_table_of_any_name_is_published_and_one_without_results_is_not(conf):
+    write_table(conf / "conf", "stems_of_mine")
+    blocks = [{"label": "b", "rows": [{"run": ["lr.base=1"], "paper": {"top1": 1}}]}]
+    write_table(conf / "conf", "empty", blocks=blocks)
+    plan = plan_of(conf, "stems_of_mine", "empty")
+    finish(plan, plan.cells[0].run_ids[0])
+    write_reports(plan_of(conf, "stems_of_mine", "empty"))
+    publish(plan.results, "mini")
+    published = plan.results / "published" / "mini"
+    assert {path.name for path in published.glob("*.*")} == {
+        "stems_of_mine.csv",
+        "stems_of_mine.md",
+    }
+
+
+def test_only_the_tables_that_are_asked_for_are_published(conf):
+    write_table(conf / "conf", "table9")
+    plan = plan_of(conf, "table8", "table9")
+    finish(plan, plan.cells[0].run_ids[0])
+    write_reports(plan_of(conf, "table8", "table9"))
+    files = publish(plan.results, "mini", tables=("table9",))
+    assert {path.stem for path in files if path.suffix in (".csv", ".md")} == {"table9"}

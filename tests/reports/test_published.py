@@ -51,7 +51,7 @@ def remade(results: Path) -> Callable[[str], Path]:
         for name in ("runs", "artifacts"):
             (folder / name).symlink_to(published / name)
         settings = settings_of(profile, folder)
-        write_reports(plan_tables(settings), results=folder)
+        write_reports(plan_tables(settings))
         write_claims(settings)
         if (published / "figure1.csv").is_file():
             write_figure1_of(settings)

@@ -196,11 +196,11 @@ def test_at_the_papers_profile_where_images_are_decoded_and_augmented_differs(co
 def test_the_section_stands_in_the_report_before_the_notes(tmp_path):
     write_table(tmp_path / "conf")
     plan = plan_of(tmp_path)
-    _, path = write_reports(plan, results=plan.results)
+    _, path = write_reports(plan)
     titles = [line[3:] for line in path.read_text().splitlines() if line.startswith("## ")]
     assert titles.index(module.TITLE) < titles.index("Notes")
     plan = plan_of(tmp_path, profile="paper")
-    _, path = write_reports(plan, results=plan.results)
+    _, path = write_reports(plan)
     assert module.TITLE not in path.read_text()
 
 

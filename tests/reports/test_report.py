@@ -5,10 +5,8 @@ import re
 import pytest
 
 from scaledrelu.config.places import CONF_DIR
-from scaledrelu.errors import TableError
 from scaledrelu.reports.crash_rule import crash_sentence
 from scaledrelu.reports.footnotes import footnotes
-from scaledrelu.reports.publish import publish
 from scaledrelu.reports.report import write_reports
 from scaledrelu.runs.lock import only_writer
 from scaledrelu.runs.record import run_directory, write_error
@@ -28,13 +26,10 @@ def conf(tmp_path):
     return tmp_path
 
 
-OLD = "deit-000000000000"
-
-
 def report(tmp_path, **options):
     """Write the reports; return the CSV lines and the markdown."""
     plan = plan_of(tmp_path, **options)
-    table, text = write_reports(plan, results=plan.results)
+    table, text = write_reports(plan)
     return list(csv.DictReader(io.StringIO(table.read_text()))), text.read_text()
 
 
@@ -45,7 +40,7 @@ def seeds_of(tmp_path, row, seeds=(0, 1, 2)):
 
 def test_csv_has_exactly_the_agreed_columns(conf):
     plan = plan_of(conf)
-    path, _ = write_reports(plan, results=plan.results)
+    path, _ = write_reports(plan)
     assert path == plan.results / "mini" / "table8.csv"
     assert path.read_text().splitlines()[0] == COLUMNS
 
@@ -555,96 +550,6 @@ def test_a_corrected_value_names_what_is_printed_and_is_no_target(conf):
     assert "| 77.5 (misprint) | 70.0 |" in text
     assert lines[0]["note"].startswith("corrected from 71.5: no target")
     assert lines[0]["delta"] == ""
-
-
-def test_publish_copies_tables_and_the_record_of_every_printed_run(conf):
-    plan = plan_of(conf)
-    finish(plan, plan.cells[0].run_ids[0])
-    (run_directory(plan.results, plan.cells[0].run_ids[0]) / "last.pt").write_text("weights")
-    report(conf)
-    files = publish(plan.results, "mini")
-    names = {str(path.relative_to(plan.results / "published" / "mini")) for path in files}
-    run = f"runs/{plan.cells[0].run_ids[0]}"
-    expected = {"table8.csv", "table8.md", f"{run}/config.json", f"{run}/result.json"}
-    assert names == expected
-    assert publish(plan.results, "mini") == files
-
-
-def test_one_seed_never_replaces_published_three_seed_evidence(conf):
-    plan, names = seeds_of(conf, 0)
-    for name in names:
-        finish(plan, name)
-    report(conf, seeds=(0, 1, 2))
-    publish(plan.results, "mini")
-    report(conf, seeds=(0,))
-    with pytest.raises(TableError, match="rests on 3 finished runs"):
-        publish(plan.results, "mini")
-    assert publish(plan.results, "mini", force=True)
-
-
-def test_publishing_removes_records_that_no_table_names_and_says_so(conf, caplog):
-    plan = plan_of(conf)
-    for run_id in plan.runs:
-        finish(plan, run_id)
-    report(conf)
-    published = plan.results / "published"
-    kept = [published / "mini" / "runs" / "notes", published / "small" / "runs" / OLD]
-    named_by_an_older_table = published / "mini" / "runs" / OLD.replace("0", "1")
-    (published / "mini").mkdir(parents=True)
-    (published / "mini" / "table9.csv").write_text(f"run_ids\n{named_by_an_older_table.name}\n")
-    unnamed = published / "mini" / "runs" / OLD
-    for record in (*kept, named_by_an_older_table, unnamed):
-        record.mkdir(parents=True)
-        (record / "result.json").write_text("{}")
-    publish(plan.results, "mini")
-    assert not unnamed.exists()
-    assert all((r / "result.json").exists() for r in (*kept, named_by_an_older_table))
-    assert all((published / "mini" / "runs" / name).is_dir() for name in plan.runs)
-    assert [r.getMessage() for r in caplog.records if "removed" in r.getMessage()] == [
-        f"{published / 'mini'}: removed 1 record(s) that no report names: {OLD}"
-    ]
-
-
-def test_publishing_nothing_says_what_to_do_first(tmp_path):
-    with pytest.raises(TableError, match="make report PROFILE=mini"):
-        publish(tmp_path, "mini")
-
-
-def test_publishing_without_a_finished_run_publishes_and_removes_nothing(conf):
-    plan = plan_of(conf)
-    published = plan.results / "published" / "mini"
-    record = published / "runs" / OLD
-    record.mkdir(parents=True)
-    (published / "table8.csv").write_text("n_ok,n_crash\n1,0\n")
-    report(conf)
-    with pytest.raises(TableError, match=r"nothing is published: no run of table8 has finished"):
-        publish(plan.results, "mini", force=True)
-    assert record.exists()
-    assert (published / "table8.csv").read_text() == "n_ok,n_crash\n1,0\n"
-
-
-def test_a_table_of_any_name_is_published_and_one_without_results_is_not(conf):
-    write_table(conf / "conf", "stems_of_mine")
-    blocks = [{"label": "b", "rows": [{"run": ["lr.base=1"], "paper": {"top1": 1}}]}]
-    write_table(conf / "conf", "empty", blocks=blocks)
-    plan = plan_of(conf, "stems_of_mine", "empty")
-    finish(plan, plan.cells[0].run_ids[0])
-    write_reports(plan_of(conf, "stems_of_mine", "empty"), results=plan.results)
-    publish(plan.results, "mini")
-    published = plan.results / "published" / "mini"
-    assert {path.name for path in published.glob("*.*")} == {
-        "stems_of_mine.csv",
-        "stems_of_mine.md",
-    }
-
-
-def test_only_the_tables_that_are_asked_for_are_published(conf):
-    write_table(conf / "conf", "table9")
-    plan = plan_of(conf, "table8", "table9")
-    finish(plan, plan.cells[0].run_ids[0])
-    write_reports(plan_of(conf, "table8", "table9"), results=plan.results)
-    files = publish(plan.results, "mini", tables=("table9",))
-    assert {path.stem for path in files if path.suffix in (".csv", ".md")} == {"table9"}
 
 
 def test_the_judged_loss_stands_beside_its_limit_where_the_table_asks_for_it(tmp_path):

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from scaledrelu.config.places import CONF_DIR
-from scaledrelu.reports import table_texts
 from scaledrelu.runs import record
 from scaledrelu.tables.cell_planner import CellPlanner
 from scaledrelu.tables.settings import load_settings
@@ -44,7 +43,7 @@ def counted(
     return calls
 
 
-def test_a_report_reads_each_record_plans_each_row_and_says_each_table_once(
+def test_a_report_reads_each_record_and_plans_each_row_once(
     settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = counted(monkeypatch, record, "read_config", lambda folder: Path(folder).name)
@@ -54,11 +53,10 @@ def test_a_report_reads_each_record_plans_each_row_and_says_each_table_once(
         "cell",
         lambda _, table, row, column, seeds: (table.name, row.block, row.number, column.name),
     )
-    texts = counted(monkeypatch, table_texts, "sections", lambda plan, table, values: table.name)
     lines: list[str] = []
     report(settings, lines.append)
     written = {Path(line).name for line in lines}
     assert {"table1.md", "figure1.md", "claims.md", "report.html"} <= written
     assert len(records) > 800
-    for calls in (records, rows, texts):
+    for calls in (records, rows):
         assert set(calls.values()) == {1}

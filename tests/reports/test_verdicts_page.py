@@ -397,7 +397,7 @@ def test_what_a_report_writes_is_what_the_page_reads(tmp_path):
     for cell, values in zip(plan.cells, ours, strict=True):
         for name, value in zip(cell.run_ids, values, strict=True):
             finish(plan, name, abs(value), crash="collapsed" if value < 0 else None)
-    write_reports(plan_of(tmp_path, seeds=(0, 1, 2)), results=plan.results)
+    write_reports(plan_of(tmp_path, seeds=(0, 1, 2)))
     (table,) = read_published(plan.results / "mini")
     assert [line.n_images for line in table.lines] == [360] * 4
     assert [line.target for line in table.lines] == [80.0, 82.0, 79.0, None]

@@ -191,7 +191,7 @@ def test_a_crashed_teacher_is_no_start_that_crashed_beside_a_seed_that_crashed_i
     finish(plan, artifact.teacher_id, crash="non_finite")
     finish(plan, cell.run_ids[1], crash="non_finite")
     plan = planned(conf, seeds=(0, 1))
-    write_reports(plan, results=plan.results)
+    write_reports(plan)
     line = read_published(plan.results / "mini")[0].lines[0]
     assert (line.n, line.n_crash) == (1, 1)
     assert line.started == (1, 1)

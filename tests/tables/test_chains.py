@@ -29,7 +29,7 @@ def chain_of(tmp_path, **options):
 
 
 def report(plan):
-    table, text = write_reports(plan, results=plan.results)
+    table, text = write_reports(plan)
     return list(csv.DictReader(io.StringIO(table.read_text()))), text.read_text()
 
 
@@ -67,9 +67,7 @@ def test_seeds_that_start_from_one_crashed_run_are_counted_one_by_one(tmp_path):
     lost, other, itself = value.seeds
     other = replace(other, status=Status.CRASH, why=lost.why)
     itself = replace(itself, status=Status.CRASH, why="non_finite")
-    (tmp_path / "table8.csv").write_text(
-        csv_text(plan.tables[0], [replace(value, seeds=(lost, other, itself))])
-    )
+    (tmp_path / "table8.csv").write_text(csv_text([replace(value, seeds=(lost, other, itself))]))
     line = read_published(tmp_path)[0].lines[0]
     assert line.crashed_starts == (parent.run_id, parent.run_id)
     assert line.started == (1, 1)

@@ -87,8 +87,7 @@ def test_the_closed_form_lies_beside_the_draw_in_the_text(similarities):
 
 
 def test_balance_is_a_log_ratio_of_zero_over_all_channels():
-    norms = Norms(np.array([[1.0, 2, 4]]), np.array([[10.0, 20, 40]]))
-    found = balance.summary(norms)
+    found = Norms(np.array([[1.0, 2, 4]]), np.array([[10.0, 20, 40]]))
     assert (found.first, found.last, found.spread) == pytest.approx((1, 1, 0))
     assert found.correlation == pytest.approx(1)
 
@@ -117,9 +116,9 @@ def test_a_page_without_runs_says_so_and_draws_nothing_wrong(tmp_path, penalties
     assert page.page_text(sections, []) == text
 
 
-def around(before: float, after: float, before_signed: float) -> trained_page.Around:
+def around(before: float, after: float, before_signed: float) -> AroundReLU:
     network = Network("exempt", 0, "trained", torch.nn.Identity(), torch.zeros(1))
-    return trained_page.Around(network, AroundReLU(before, after, before_signed, after, 64, 16))
+    return AroundReLU(network, before, after, before_signed, after, 64, 16)
 
 
 def learned(*differences: float, ratios=(-0.1, 0.1), correlations=(0.5,)) -> trained.Trained:

@@ -28,7 +28,7 @@ def test_norms_are_proportional_to_mean_and_deviation_and_the_cosine_is_not(fact
 def test_theorem_2_bounds_hold_and_are_of_the_right_order(kind, shift):
     tokens = theorem2.draw_tokens(7, 196, 384, kind=kind)
     size = theorem2.token_size(affine_relu(tokens, shift, 1.0))
-    upper = theorem2.operator_norm_bound(size, num_tokens=196, num_features=384)
+    upper = theorem2.operator_norm_bound(size)
     lower = np.sqrt(384 * (size.mean**2 + (1 - 0.8) * size.std**2))
     assert 0.25 * upper < size.operator_norm <= upper
     assert lower <= size.min_row_norm < 2 * lower
@@ -43,7 +43,7 @@ def test_elements_are_drawn_with_mean_zero_and_variance_one(kind):
 
 def test_the_row_bound_needs_its_gamma():
     size = theorem2.token_size(affine_relu(RNG(0).normal(size=(49, 96)), 0.0, 1.0))
-    gamma = theorem2.gamma_needed(size, num_features=96)
+    gamma = theorem2.gamma_needed(size)
     assert 0.1 < gamma < 1
     bound = np.sqrt(96 * (size.mean**2 + (1 - gamma) * size.std**2))
     assert bound == pytest.approx(size.min_row_norm)
@@ -114,9 +114,11 @@ def test_the_mean_cosine_is_that_of_a_loop_over_pairs():
     assert found.absolute == pytest.approx(np.mean(np.abs(pairs)))
 
 
-def test_a_token_of_zeros_is_like_no_other():
-    found = theorem2.mean_cosine(np.array([[1.0, 1.0], [0.0, 0.0]]))
+def test_a_token_of_zeros_is_like_no_other_and_leaves_no_bound():
+    tokens = np.array([[1.0, 1.0], [0.0, 0.0]])
+    found = theorem2.mean_cosine(tokens)
     assert found.absolute == found.signed == 0
+    assert theorem2.similarity_bound(theorem2.token_size(tokens)) == math.inf
 
 
 @pytest.mark.parametrize(("shift", "n", "d"), [(0.0, 196, 384), (1.0, 300, 100), (None, 196, 384)])
@@ -141,13 +143,13 @@ def test_a_small_mean_and_noise_both_count_in_the_operator_norm(mean):
 @pytest.mark.parametrize("shift", [-0.5, 0.0, 0.5])
 def test_mean_cosine_stays_under_the_bound_of_eq_6(shift):
     tokens = affine_relu(RNG(0).normal(size=(49, 96)), shift, 1.0)
-    bound = theorem2.similarity_bound(theorem2.token_size(tokens), num_tokens=49)
+    bound = theorem2.similarity_bound(theorem2.token_size(tokens))
     assert 0 < theorem2.mean_cosine(tokens).absolute <= bound
 
 
 def test_eq_6_does_not_bound_the_absolute_cosine_of_signed_tokens():
     tokens = theorem2.draw_tokens(0, 196, 384)
-    bound = theorem2.similarity_bound(theorem2.token_size(tokens), num_tokens=196)
+    bound = theorem2.similarity_bound(theorem2.token_size(tokens))
     found = theorem2.mean_cosine(tokens)
     assert abs(found.signed) <= bound < found.absolute
 

@@ -36,22 +36,24 @@ COLUMNS = (
 )  # docs/reports.md says what each holds
 
 
-def write_figure1(plan: Plan, *, results: Path) -> list[Path]:
+def write_figure1(plan: Plan) -> list[Path]:
     """Write the figure as CSV, markdown and picture; unchanged files are left alone.
 
     Args:
         plan: the plan behind the table of the figure.
-        results: results folder.
     """
     table = next(table for table in plan.tables if table.name == FIGURE1)
     figure = replace(load_figure(plan.conf_dir), table=table)
     values = [read_cell(plan, cell) for cell in plan.cells_of(figure.table)]
-    series = [read_series(*one, results) for one in zip(figure.labels, values, strict=True)]
-    place = results / plan.profile / FIGURE1
+    series = [read_series(*one, plan.results) for one in zip(figure.labels, values, strict=True)]
+    place = plan.results / plan.profile / FIGURE1
     texts = {"csv": csv_text(figure, series), "md": page(plan, figure, values, series)}
     written = [write_changed(place.with_suffix(f".{kind}"), text) for kind, text in texts.items()]
     shown = figure, series
-    return [*written, *draw_changed(place, shown, lambda: draw(*shown, place), results=results)]
+    return [
+        *written,
+        *draw_changed(place, shown, lambda: draw(*shown, place), results=plan.results),
+    ]
 
 
 def write_figure1_of(settings: Settings, *, planner: Planner | None = None) -> list[Path]:
@@ -67,7 +69,7 @@ def write_figure1_of(settings: Settings, *, planner: Planner | None = None) -> l
     plan = plan_tables(replace(settings, tables=(FIGURE1,)), planner=planner)
     if not any(run.status.done for run in plan.runs.values()):
         return []
-    return write_figure1(plan, results=settings.results)
+    return write_figure1(plan)
 
 
 def csv_text(figure: Figure, series: Sequence[Series]) -> str:

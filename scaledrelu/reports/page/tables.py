@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from scaledrelu.reports.cells import CellValue, SeedValue
+from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
 from scaledrelu.reports.grid import (
     MetricColumn,
     grid_columns,
@@ -17,11 +17,11 @@ from scaledrelu.reports.grid import (
     row_number,
     seeds_text,
 )
+from scaledrelu.reports.markdown import sections
 from scaledrelu.reports.page.html import Html, joined, listed, scrolling, tag
 from scaledrelu.reports.page.links import Links
 from scaledrelu.reports.page.seed_strips import Axis, axis_drawing, axis_for, seed_text, strip
 from scaledrelu.reports.page.text import folded, text_block, text_line
-from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.runs.record import Status
 from scaledrelu.tables.captions import title_of
 from scaledrelu.tables.plan import Plan, PlannedRun
@@ -76,16 +76,15 @@ class TableReport:
         return [*parts, *open_, files]
 
 
-def table_report(plan: Plan, table: Table, texts: TableTexts) -> TableReport:
+def table_report(plan: Plan, table: Table) -> TableReport:
     """Read what a table's runs have left.
 
     Args:
         plan: the plan behind it.
         table: one of its tables.
-        texts: reads tables, and remembers what it has read.
     """
-    said = texts(plan, table)
-    return TableReport(plan, table, said.values, said.texts)
+    values = [read_cell(plan, cell) for cell in plan.cells_of(table)]
+    return TableReport(plan, table, values, sections(plan, table, values))
 
 
 def progress(plan: Plan, runs: Collection[PlannedRun]) -> str:

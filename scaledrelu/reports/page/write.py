@@ -27,7 +27,6 @@ from scaledrelu.reports.page.tables import TableReport, progress, table_report
 from scaledrelu.reports.page.text import folded, text_line
 from scaledrelu.reports.recipe_differences import TITLE as RECIPE
 from scaledrelu.reports.report_files import CLAIMS, CURVES, table_files
-from scaledrelu.reports.table_texts import TableTexts
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.figures import FIGURE1
 from scaledrelu.tables.grids import FOLDER as STABILITY
@@ -75,22 +74,19 @@ class Section:
         return tag("section", tag("h2", self.title), *self.content, id=self.anchor)
 
 
-def write_page(
-    settings: Settings, *, planner: Planner | None = None, texts: TableTexts | None = None
-) -> Path:
+def write_page(settings: Settings, *, planner: Planner | None = None) -> Path:
     """Write the page about every table whose report lies in the profile's folder.
 
     Args:
         settings: profile, seeds, results folder and overrides.
         planner: one of these settings; None = a new one.
-        texts: what is said of tables; None = read here.
 
     Raises:
         TableError, ConfigError: as planning, or a file beside the page that another version wrote.
     """
     results = settings.results
     planner = planner or planner_of(settings)
-    return _write_page(results / settings.profile, results, settings, planner, texts)
+    return _write_page(results / settings.profile, results, settings, planner)
 
 
 def write_published_page(settings: Settings, *, compose: Compose | None = None) -> Path:
@@ -106,12 +102,10 @@ def write_published_page(settings: Settings, *, compose: Compose | None = None) 
     folder = published_root(settings.results) / settings.profile
     composer = compose or planner_of(settings).compose
     planner = planner_of(replace(settings, results=folder), compose=composer)
-    return _write_page(folder, folder, settings, planner, None)
+    return _write_page(folder, folder, settings, planner)
 
 
-def _write_page(
-    folder: Path, root: Path, settings: Settings, planner: Planner, texts: TableTexts | None
-) -> Path:
+def _write_page(folder: Path, root: Path, settings: Settings, planner: Planner) -> Path:
     known = table_names(settings.conf_dir)
     names = tuple(path.stem for path in table_files(folder) if path.stem in known)
     plan = plan_tables(replace(settings, tables=names), planner=planner)
@@ -119,25 +113,21 @@ def _write_page(
     drawn = tuple(name for name in stability_maps(folder) if name in grids)
     maps = plan_tables(replace(settings, tables=drawn), planner=planner)
     links = Links(folder, root, frozenset((*names, FIGURE1)))
-    text = page(replace(plan, results=settings.results), links, maps, texts)
+    text = page(replace(plan, results=settings.results), links, maps)
     return write_changed(folder / PAGE, text)
 
 
-def page(
-    plan: Plan, links: Links, maps: Plan | None = None, texts: TableTexts | None = None
-) -> str:
+def page(plan: Plan, links: Links, maps: Plan | None = None) -> str:
     """Return the page as HTML; tables of the paper come before others.
 
     Args:
         plan: which tables, which seeds.
         links: its folder, and where the records are.
         maps: the tables and grids of the stability maps beside it; None = the same tables.
-        texts: what is said of tables; None = read here.
     """
     ordered = sorted(plan.tables, key=lambda table: not table.is_of_the_paper)
     plan = replace(plan, tables=tuple(ordered))
-    texts = texts or TableTexts()
-    reports = [table_report(plan, table, texts) for table in plan.tables]
+    reports = [table_report(plan, table) for table in plan.tables]
     parts = list(_parts(plan, maps or plan, reports, links))
     body = tag(
         "body",

@@ -29,10 +29,9 @@ from scaledrelu.reports.performance.basis import (
     spread,
 )
 from scaledrelu.reports.performance.picture import draw
-from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.figures import load_planned
 from scaledrelu.tables.plan import Plan, PlannedRun
-from scaledrelu.tables.planner import plan_loaded, planner_of
+from scaledrelu.tables.planner import plan_loaded
 from scaledrelu.tables.settings import Settings
 from scaledrelu.tables.table import CRASH, Table
 from scaledrelu.text import markdown_table
@@ -46,19 +45,17 @@ SIDES = {
 }
 
 
-def plan_paper(settings: Settings, *, compose: Compose | None = None) -> Plan:
+def plan_paper(settings: Settings) -> Plan:
     """Plan the tables of some settings that print a number of the paper: others cost extra.
 
     Args:
         settings: tables, the paper's size, and overrides.
-        compose: overrides -> composed config; None = a new composer with the results' cache.
 
     Raises:
         TableError, ConfigError: one line, naming the table and row or the key.
     """
     tables = [load_planned(name, settings.conf_dir) for name in settings.tables]
-    planner = planner_of(settings, compose=compose)
-    return plan_loaded([t for t in tables if t.is_of_the_paper], settings, planner=planner)
+    return plan_loaded([table for table in tables if table.is_of_the_paper], settings)
 
 
 def write_page(plan: Plan, records: Records, *, docs: Path) -> list[Path]:

@@ -7,9 +7,10 @@ The stability edge is read off the crashes; the sensitivity to the rate is that 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from scaledrelu.reports.cells import SeedValue
 from scaledrelu.reports.stability.lines import RateLine, final_loss
 from scaledrelu.reports.statistics import Estimate, estimate
 from scaledrelu.runs.record import Status
@@ -82,41 +83,38 @@ def edge_of(line: RateLine, *, allowed: float) -> Edge | None:
 
 def sensitivity_of(line: RateLine) -> Sensitivity | None:
     """Return the sensitivity of a line to its rate; None for one rate or runs without a loss."""
-    seeds = sorted({s.run.seed for value in line.cells.values() for s in value.seeds})
-    starts = {seed: loss for seed in seeds if (loss := _guess_loss(line, seed)) is not None}
+    runs = [{s.run.seed: s for s in value.seeds} for value in line.cells.values()]
     by_seed, best, untrained, incomplete = {}, {}, [], []
-    for seed in seeds:
-        losses = [final_loss(value, seed) for value in line.cells.values()]
-        if None in losses or seed not in starts:
+    for seed in sorted(set().union(*runs)):
+        own = [of_rate[seed] for of_rate in runs if seed in of_rate]
+        losses, start = [final_loss(run) for run in own], _guess_loss(own)
+        if None in losses or len(own) < len(runs) or start is None:
             incomplete.append(seed)
-        elif min(losses) >= starts[seed]:
+        elif min(losses) >= start:
             untrained.append(seed)
         else:
             best[seed] = min(losses)
-            by_seed[seed] = sensitivity(dict(zip(line.cells, losses, strict=True)), starts[seed])
+            by_seed[seed] = sensitivity(losses, start)
     if len(line.cells) < 2 or not (by_seed or untrained):
         return None
     return Sensitivity(by_seed, best, tuple(untrained), tuple(incomplete))
 
 
-def sensitivity(losses: Mapping[float, float], start: float) -> float:
+def sensitivity(losses: Sequence[float], start: float) -> float:
     """Return the mean over rates of ``min(loss, start)``, minus the loss at the best rate.
 
     Args:
-        losses: rate -> final validation loss; infinity where it was not finite.
+        losses: final validation loss at every rate; infinity where it was not finite.
         start: the loss before training, which no rate can do worse than.
 
     Source: Wortsman et al. (2023), section 2.2: the expectation over rates in [a, b] of
     ``min(l(A(rate)), l_0) - l*``, taken over the rates that were trained.
     """
-    capped = [min(loss, start) for loss in losses.values()]
-    return math.fsum(capped) / len(capped) - min(losses.values())
+    capped = [min(loss, start) for loss in losses]
+    return math.fsum(capped) / len(capped) - min(losses)
 
 
-def _guess_loss(line: RateLine, seed: int) -> float | None:
-    """Return the validation loss of a uniform guess, ln C, for the data of a line's runs."""
-    for value in line.cells.values():
-        for found in value.seeds:
-            if found.run.seed == seed and found.sizes.get("classes"):
-                return math.log(found.sizes["classes"])
-    return None
+def _guess_loss(runs: Iterable[SeedValue]) -> float | None:
+    """Return the validation loss of a uniform guess, ln C, for the data of some runs."""
+    counts = (run.sizes.get("classes") for run in runs)
+    return next((math.log(count) for count in counts if count), None)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from scaledrelu.files import write_changed
-from scaledrelu.reports.cells import CellValue
+from scaledrelu.reports.cells import CellValue, SeedValue
 from scaledrelu.reports.drawing import LOOKS
 from scaledrelu.reports.stability.edge import HALF, NONE, edge_of, sensitivity_of
 from scaledrelu.reports.stability.lines import (
@@ -36,18 +36,15 @@ from scaledrelu.text import csv_of
 START = "what other runs start from"
 
 
-def write_stability(
-    plan: Plan, table: Table, *, results: Path, planner: Planner | None = None
-) -> list[Path]:
+def write_stability(plan: Plan, table: Table, *, planner: Planner | None = None) -> list[Path]:
     """Write everything about the stability of one table; unchanged files are left alone.
 
     Args:
         plan: the plan that the table belongs to.
         table: a grid, or any other table.
-        results: results folder.
         planner: plans the table with more seeds; None = a new one.
     """
-    place = results / plan.profile / FOLDER / table.name
+    place = plan.results / plan.profile / FOLDER / table.name
     place.parent.mkdir(parents=True, exist_ok=True)
     lines, watched = read_lines(plan, table), watch_runs(plan, table)
     series = series_names(plan.cells_of(table))
@@ -92,10 +89,8 @@ def _spots(lines: Sequence[RateLine]) -> Iterator[dict[str, object]]:
                 "n_missing": value.count(Status.MISSING),
                 "mean_all": _text(everyone and everyone.mean),
                 "ci_all": _text(everyone and everyone.half),
-                "values": _by_seed(value, {s.run.seed: s.value for s in value.seeds}),
-                "losses": _by_seed(
-                    value, {s.run.seed: final_loss(value, s.run.seed) for s in value.seeds}
-                ),
+                "values": _by_seed(value, lambda seed: seed.value),
+                "losses": _by_seed(value, final_loss),
                 "run_ids": " ".join(value.cell.run_ids),
             }
 
@@ -152,10 +147,10 @@ def _csv(rows: Iterable[Mapping[str, object]]) -> str:
     return csv_of(rows[0], (row.values() for row in rows)) if rows else ""
 
 
-def _by_seed(value: CellValue, numbers: Mapping[int, float | None]) -> str:
+def _by_seed(value: CellValue, number: Callable[[SeedValue], float | None]) -> str:
     return " ".join(
         f"{seed.run.seed}={'crash:' if seed.status is Status.CRASH else ''}"
-        f"{_text(numbers[seed.run.seed]) if seed.status.done else seed.status}"
+        f"{_text(number(seed)) if seed.status.done else seed.status}"
         for seed in value.seeds
     )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from scaledrelu.config.identity import canonical
 from scaledrelu.reports.agreement import by_runs
-from scaledrelu.reports.cells import CellValue, read_cell
+from scaledrelu.reports.cells import CellValue, SeedValue, read_cell
 from scaledrelu.runs.record import Status
 from scaledrelu.runs.result import NON_FINITE
 from scaledrelu.tables.captions import rows_text
@@ -97,24 +97,18 @@ def rates_of(lines: Iterable[RateLine]) -> list[float]:
     return sorted({rate for line in lines for rate in line.cells})
 
 
-def final_loss(value: CellValue, seed: int) -> float | None:
+def final_loss(found: SeedValue) -> float | None:
     """Return the validation loss that a run ended with; None where it has not finished.
 
     A run whose loss was no longer finite has lost its weights' worth: infinity, whatever its last
     evaluation had found before.
-
-    Args:
-        value: the cell.
-        seed: the run's seed.
     """
-    for found in value.seeds:
-        if found.run.seed != seed or not found.status.done or found.run.result is None:
-            continue
-        if found.status is Status.CRASH and found.why == NON_FINITE:
-            return math.inf
-        loss = found.run.result.metrics.get("val/loss")
-        return None if loss is None else (loss if math.isfinite(loss) else math.inf)
-    return None
+    if not found.status.done or found.run.result is None:
+        return None
+    if found.status is Status.CRASH and found.why == NON_FINITE:
+        return math.inf
+    loss = found.run.result.metrics.get("val/loss")
+    return None if loss is None else (loss if math.isfinite(loss) else math.inf)
 
 
 def _option(cell: Cell, group: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,22 +15,11 @@ from scaledrelu.tables.table import Column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 NARROWEST = 10.0  # range of the colours: noise over seeds should not look like an edge
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The values that the lightest and the darkest colour stand for."""
-
-    low: float
-    high: float
-
-    def share(self, value: float) -> float:
-        """Return where a value lies between the two, from 0 to 1."""
-        return (value - self.low) / (self.high - self.low)
 
 
 def draw_map(lines: Sequence[RateLine], column: Column, place: Path) -> list[Path]:
@@ -65,13 +53,16 @@ def draw_map(lines: Sequence[RateLine], column: Column, place: Path) -> list[Pat
         return save_picture(figure, place)
 
 
-def _scale(means: Iterable[float | None]) -> Scale | None:
-    """Return the range of some means, widened to ``NARROWEST``; None where there is none."""
+def _scale(means: Iterable[float | None]) -> ScalarMappable | None:
+    """Return the colours of some means, over ``NARROWEST`` at least; None where there is none."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     known = [mean for mean in means if mean is not None]
     if not known:
         return None
     wider = max(NARROWEST - (max(known) - min(known)), 0) / 2
-    return Scale(min(known) - wider, max(known) + wider)
+    return ScalarMappable(Normalize(min(known) - wider, max(known) + wider), _colours())
 
 
 def _colours() -> Colormap:
@@ -83,30 +74,26 @@ def _colours() -> Colormap:
     return LinearSegmentedColormap.from_list("map", [blues(0.1 + 0.075 * i) for i in range(11)])
 
 
-def _draw_bar(figure: Figure, axes: Axes, scale: Scale, column: Column) -> None:
+def _draw_bar(figure: Figure, axes: Axes, scale: ScalarMappable, column: Column) -> None:
     """Draw the colour bar, with both ends of the scale printed."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    colours = ScalarMappable(Normalize(scale.low, scale.high), _colours())
-    ends = [scale.low, (scale.low + scale.high) / 2, scale.high]
-    bar = figure.colorbar(colours, ax=axes, shrink=0.6, aspect=15, label=column.header)
+    low, high = scale.get_clim()
+    ends = [low, (low + high) / 2, high]
+    bar = figure.colorbar(scale, ax=axes, shrink=0.6, aspect=15, label=column.header)
     bar.set_ticks(ends, labels=[f"{value:.{column.digits}f}" for value in ends])
     bar.outline.set_visible(False)
     bar.solids.set_rasterized(False)  # a page holds no pictures but drawings
 
 
 def _draw_cell(
-    axes: Axes, x: int, y: int, value: CellValue, scale: Scale | None, column: Column
+    axes: Axes, x: int, y: int, value: CellValue, scale: ScalarMappable | None, column: Column
 ) -> None:
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Rectangle
 
-    mean, finished = value.value, len(value.finished)
-    share = None if mean is None or scale is None else scale.share(mean)
-    colour = "white" if share is None else _colours()(share)
+    mean, finished, is_hatched = value.value, len(value.finished), value.status is Status.CRASH
+    colour = "white" if mean is None else scale.to_rgba(mean)
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
-    if value.status is Status.CRASH:
+    if is_hatched:
         axes.add_patch(
             Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="////", edgecolor="#9a9a9a")
         )
@@ -115,7 +102,6 @@ def _draw_cell(
     texts += [f"x {crashed}/{finished}"] if crashed else []
     left = len(value.seeds) - finished
     texts += [f"{left} missing"] if left else []
-    is_boxed = value.status is Status.CRASH
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
     axes.text(
         x,
@@ -124,6 +110,6 @@ def _draw_cell(
         ha="center",
         va="center",
         fontsize=8,
-        color="black" if is_boxed else text_on(to_rgb(colour)),
-        bbox=box if is_boxed else None,
+        color="black" if is_hatched else text_on(to_rgb(colour)),
+        bbox=box if is_hatched else None,
     )

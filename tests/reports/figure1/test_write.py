@@ -65,7 +65,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Counter]:
 
 
 def lines_of(plan: Plan) -> list[dict[str, str]]:
-    write_figure1(plan, results=plan.results)
+    write_figure1(plan)
     with (plan.results / "mini" / "figure1.csv").open() as file:
         return list(csv.DictReader(file))
 
@@ -209,10 +209,10 @@ def test_without_such_values_the_text_says_so(base: Path, drawn) -> None:
 
 def test_written_anew_it_changes_no_byte_and_touches_no_file(base: Path) -> None:
     plan = figure_plan(base)
-    files = write_figure1(plan, results=plan.results)
+    files = write_figure1(plan)
     assert [path.suffix for path in files] == [".csv", ".md", ".png", ".svg"]
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
-    write_figure1(figure_plan(base), results=plan.results)
+    write_figure1(figure_plan(base))
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files} == before
     assert not [path for path in files[:2] if str(base) in path.read_text().replace("results=", "")]
 

@@ -97,7 +97,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for number, run_id in enumerate(plan.runs):
         finish(plan, run_id, 60.0 + 6 * number, crash="collapsed" if number == 1 else None)
     plan = plan_of(root, profile="paper", seeds=SEEDS)
-    write_reports(plan, results=plan.results)
+    write_reports(plan)
     here, there = plan.results / "paper", plan.results / "published" / "paper"
     _draw(here, next(iter(plan.runs)))
     publish(plan.results, "paper")

@@ -25,7 +25,7 @@ def conf(tmp_path):
 def page_of(tmp_path, *names, **options):
     """Write tables and return the page beside them."""
     plan = plan_of(tmp_path, *names, **options)
-    write_reports(plan, results=plan.results)
+    write_reports(plan)
     return page(plan, links_of(plan))
 
 

@@ -14,7 +14,6 @@ from scaledrelu.cost.whole import groups_of
 from scaledrelu.errors import DataError
 from scaledrelu.reports.performance import page as performance_page
 from scaledrelu.reports.performance.page import PAGE, page_text, plan_paper, write_page
-from scaledrelu.tables.composer import Composer
 from scaledrelu.tables.settings import load_settings
 
 PUBLISHED = CONF_DIR.parent / "docs" / PAGE
@@ -25,7 +24,7 @@ def plan(composed_before, tmp_path_factory):
     settings = load_settings([f"results={composed_before}"], script="performance")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("nowhere"))  # no data set lies at a relative root here
-        return plan_paper(settings, compose=Composer(composed_before))
+        return plan_paper(settings)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ class Written:
 def write_all(place):
     """Write everything; return name -> bytes."""
     plan = plan_of(place, "rates", seeds=SEEDS)
-    files = write_reports(plan, results=plan.results)
+    files = write_reports(plan)
     assert {path.parent for path in files} == {plan.results / "mini" / "stability"}
     return {path.name: path.read_bytes() for path in files}
 
@@ -144,7 +144,7 @@ def test_any_table_can_be_asked_and_rows_that_start_elsewhere_are_no_rates(tmp_p
     write_table(tmp_path / "conf", blocks=[block])
     plan = plan_of(tmp_path, "table8")
     assert [tuple(line.cells) for line in read_lines(plan, plan.tables[0])] == [(1e-4, 1e-3)]
-    assert write_stability(plan, plan.tables[0], results=plan.results)
+    assert write_stability(plan, plan.tables[0])
 
 
 def test_rates_of_a_line_may_have_different_numbers_of_seeds(tmp_path) -> None:
@@ -158,7 +158,7 @@ def test_rates_of_a_line_may_have_different_numbers_of_seeds(tmp_path) -> None:
             crash = "collapsed" if seed < crashes else None
             finish(plan, name, 90.0, crash=crash, more={"val/loss": 0.5 + seed / 10})
     plan = plan_of(tmp_path, seeds=None)
-    written = write_stability(plan, plan.tables[0], results=plan.results)
+    written = write_stability(plan, plan.tables[0])
     files = {path.name: path.read_bytes() for path in written}
     assert [(r["n"], r["n_crash"], r["n_missing"]) for r in rows(files["table8.csv"])] == [
         ("3", "0", "0"),

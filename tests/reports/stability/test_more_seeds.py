@@ -36,7 +36,7 @@ def page_of(place: Path, *, finished: int) -> str:
                 finish(plan, run, crash="collapsed" if is_conv and seed > 1 else None)
     plan = plan_of(place, "rates", seeds=None)
     planner = Planner(plan.profile, results=plan.results, compose=FakeCompose(conf))
-    files = write_stability(plan, plan.tables[0], results=plan.results, planner=planner)
+    files = write_stability(plan, plan.tables[0], planner=planner)
     return next(path for path in files if path.suffix == ".md").read_text()
 
 
@@ -58,7 +58,7 @@ def test_a_table_whose_other_seeds_have_not_run_adds_nothing(tmp_path) -> None:
 def test_a_grid_without_such_a_table_has_no_such_section(tmp_path) -> None:
     write_grid(tmp_path / "conf")
     plan = plan_of(tmp_path, "rates")
-    (page, *_) = write_stability(plan, plan.tables[0], results=plan.results)
+    (page, *_) = write_stability(plan, plan.tables[0])
     assert "More seeds" not in page.read_text()
 
 

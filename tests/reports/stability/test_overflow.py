@@ -166,5 +166,5 @@ def test_a_damaged_record_is_called_damaged_and_not_unrecorded(watched, tmp_path
 
 
 def page_of(plan):
-    (page, *_) = write_stability(plan, plan.tables[0], results=plan.results)
+    (page, *_) = write_stability(plan, plan.tables[0])
     return page.read_text()
