@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from scaledrelu.config.construct import construct
-from scaledrelu.config.group import all_fields
+from scaledrelu.config.group import all_fields, fields_of
 from scaledrelu.config.identity import NEUTRAL, TRANSIENT, is_transient
 from scaledrelu.config.model import OFFERS
 from scaledrelu.config.run import RunConfig, plain

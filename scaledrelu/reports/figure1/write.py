@@ -50,10 +50,8 @@ def write_figure1(plan: Plan) -> list[Path]:
     texts = {"csv": csv_text(figure, series), "md": page(plan, figure, values, series)}
     written = [write_changed(place.with_suffix(f".{kind}"), text) for kind, text in texts.items()]
     shown = figure, series
-    return [
-        *written,
-        *draw_changed(place, shown, lambda: draw(*shown, place), results=plan.results),
-    ]
+    drawn = draw_changed(place, shown, lambda: draw(*shown, place), results=plan.results)
+    return [*written, *drawn]
 
 
 def write_figure1_of(settings: Settings, *, planner: Planner | None = None) -> list[Path]:
