@@ -21,7 +21,7 @@ from scaledrelu.tables.table import Row, Table
 
 
 class Planner:
-    """Plans tables of one profile; the record of a run is read once.
+    """Plans tables of one profile; a row is planned once, the record of a run read once.
 
     Reports of several kinds look at the same runs: whoever writes them shares one planner.
 
@@ -38,9 +38,11 @@ class Planner:
         self.profile, self.results, self.compose = profile, results, compose
         self.overrides = tuple(overrides)
         self._planner = CellPlanner(profile, results, compose, self.overrides)
+        self._tables: dict[str, Table] = {}
+        self._cells: dict[tuple[int, int, int, tuple[int, ...]], PlannedCell] = {}
 
     def plan(self, tables: Sequence[Table], seeds: Sequence[int] | None) -> Plan:
-        """Resolve every cell of some tables to runs, each as it was when first looked at.
+        """Resolve every cell of some tables to runs, as they were when first looked at.
 
         Args:
             tables: what to plan.
@@ -52,6 +54,7 @@ class Planner:
             RecordError: the runs may not be read.
         """
         check_runs(self.results)
+        tables = tuple(map(self._known, tables))
         planned = [found for table in tables for found in self._cells_of(table, seeds)]
         self.compose.save()
         runs: dict[str, PlannedRun] = {}
@@ -65,7 +68,7 @@ class Planner:
             profile=self.profile,
             seeds=tuple(seeds) if seeds else None,
             results=self.results,
-            tables=tuple(tables),
+            tables=tables,
             cells=tuple(found.cell for found in planned),
             runs=runs,
             artifacts=artifacts,
@@ -73,13 +76,21 @@ class Planner:
             conf_dir=self.compose.conf_dir,
         )
 
+    def _known(self, table: Table) -> Table:
+        """Return the table as it was first read, so that its cells are found again."""
+        known = self._tables.setdefault(table.name, table)
+        return known if known == table else table
+
     def _cells_of(self, table: Table, seeds: Sequence[int] | None) -> Iterator[PlannedCell]:
         for row in table.rows:
             wanted = tuple(seeds or table.seeds_of(row).at(self.profile))
             for column in table.metrics:
-                with _placed(table, row, self.overrides):
-                    found = self._planner.cell(table, row, column, wanted)
-                yield found
+                # The cell that is kept keeps the three, so that no other object has their ids.
+                key = (id(table), id(row), id(column), wanted)
+                if key not in self._cells:
+                    with _placed(table, row, self.overrides):
+                        self._cells[key] = self._planner.cell(table, row, column, wanted)
+                yield self._cells[key]
 
 
 def planner_of(settings: Settings, *, compose: Compose | None = None) -> Planner:
