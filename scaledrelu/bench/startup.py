@@ -52,6 +52,7 @@ def probe() -> dict[str, float]:
 
     from scaledrelu.config.compose import compose
     from scaledrelu.engine.distributed import World, pick_device
+    from scaledrelu.engine.loop import take_update
     from scaledrelu.runs.build import build
     from scaledrelu.tasks.base import Progress
 
@@ -63,7 +64,8 @@ def probe() -> dict[str, float]:
         marks.append(time.time())
         steps = training.loader.steps_per_epoch
         t = Progress(0, training.schedule.total_steps, 0, steps)
-        training.update(training.prepare(next(iter(training.loader.epoch(0))), t), t)
+        groups = training.prepare(next(iter(training.loader.epoch(0))), t)
+        take_update(training, groups, t, wants_stop=lambda: False)
         if device.type == "cuda":
             torch.cuda.synchronize()
         marks.append(time.time())
