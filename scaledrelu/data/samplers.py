@@ -36,7 +36,8 @@ def group_stream(
 
     With repeats > 1 every shuffled image stands ``repeats`` times in a row and the groups take
     turns, so that the copies of an image go to neighbouring groups at about the same step; the
-    shuffle depends on the epoch alone. Without repeats the shuffle depends on seed + epoch.
+    shuffle depends on the epoch alone. Without repeats the shuffle depends on seed + epoch, where
+    the official scripts keep the sampler's seed 0 for every seed of a run: a deviation.
 
     Args:
         num_images: size of the training set.
