@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import sys
@@ -246,6 +247,27 @@ def test_a_table_is_one_file(conf: Path, tmp_path: Path) -> None:
         plan.cells[0].run_ids[0],
         plan.cells[1].run_ids[0],
     ]
+
+
+def test_a_pre_training_trains_on_the_data_set_of_its_rows(conf, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where data/flowers lies
+    for split, name in itertools.product(("train", "val"), ("rose", "tulip")):
+        folder = tmp_path / "data" / "flowers" / split / name
+        folder.mkdir(parents=True)
+        (folder / "0.png").write_bytes(b"x")
+    add(conf, "conf/table/flowers.yaml")
+    composer = Composer(tmp_path, conf_dir=conf)
+    plan = Planner("mini", results=tmp_path, compose=composer).plan(
+        [load_table("flowers", conf)], (0,)
+    )
+    probes = [run for run in plan.runs.values() if run.upstream]
+    starts = [plan.runs[run.upstream] for run in probes]
+    assert [run.config.stem.label for run in starts] == ["ViT_p", "ViT_c"]
+    assert [run.config.method for run in (*probes, *starts)] == ["linear_probe"] * 2 + ["dino"] * 2
+    assert {(run.config.data.name, run.config.data.root) for run in plan.runs.values()} == {
+        ("flowers", "data/flowers")
+    }
+    assert {cell.paper_upstream.config.data.name for cell in plan.cells} == {"flowers"}
 
 
 @pytest.mark.usefixtures("importable")
