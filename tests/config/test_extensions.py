@@ -98,6 +98,18 @@ def test_a_stem_within_the_grammar_is_one_file(conf: Path) -> None:
     assert [type(part).__name__ for part in convs] == ["Conv2d", "ScaledReLU"] * 3
 
 
+@pytest.mark.parametrize("profile", ["mini", "cifar", "smoke", "small", "paper"])
+def test_the_page_says_where_a_profile_sets_the_width_of_a_stem(conf: Path, profile: str) -> None:
+    (at,) = re.findall(
+        r"the profile files set `hidden: 16` at (.*?), whatever", " ".join(PAGE.split())
+    )
+    (wins,) = re.findall(r"`(stem\.hidden=\d+)` wins", PAGE)
+    (conf / "stem" / "own.yaml").write_text("# Wider.\ndefaults: [conv, _self_]\nhidden: 24\n")
+    asked = ["stem=own", f"profile={profile}"]
+    assert compose_unpinned(asked, conf_dir=conf).stem.hidden == (16 if profile in at else 24)
+    assert compose_unpinned([*asked, wins], conf_dir=conf).stem.hidden == 24
+
+
 @pytest.mark.usefixtures("importable")
 def test_a_norm_for_stems_is_one_module_and_one_file(conf: Path) -> None:
     add(conf, "my_norms.py", "conf/stem/conv_group_norm.yaml")
