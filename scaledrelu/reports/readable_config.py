@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scaledrelu.config.batch import TooFewImagesError, steps_per_epoch
 from scaledrelu.config.differences import number_text
 from scaledrelu.config.identity import TRANSIENT
 from scaledrelu.config.precision import PrecisionConfig
@@ -17,7 +18,7 @@ from scaledrelu.config.run import RunConfig, plain
 from scaledrelu.config.schedule import WarmupConfig
 from scaledrelu.tables.captions import value_text
 
-NONE = "none"
+NONE, UNKNOWN = "none", "not known"
 # Said in other words below, different in every run, or in the notes of a report (init.sha256).
 SAID_OTHERWISE = (
     *("profile", "seed", "lr", "precision", "stem.strides", "stem.shrink", "stem.proj_kernel"),
@@ -80,17 +81,31 @@ def _length(config: RunConfig, sizes: Mapping[str, int]) -> dict[str, str]:
     images = round(config.batch.total * profile.batch_scale)
     found = {"epochs": str(trained), "images per update": f"{images:,}"}
     rise = warmup.length(profile.warmup_scale)
-    # Identities are drawn (ReID) and portions rounded (Table 7): their updates are not said.
-    drawn = config.batch.instances or config.data.fraction != 1
-    updates = None if drawn or "train" not in sizes else trained * (sizes["train"] // images)
-    found["updates"] = "not known" if updates is None else f"{updates:,}"
+    updates = _updates(config, sizes)
+    found["updates"] = UNKNOWN if updates is None else f"{updates:,}"
     if rise:
         own = "" if trained == nominal else f", run as {rise * trained / nominal:.3g} of {trained}"
         found["warm-up"] = f"{rise:g} of {nominal} epochs{own}"
         found["warm-up starts at"] = _start(warmup)
-        if updates is not None:
-            found["warm-up, updates"] = f"{math.ceil(rise / nominal * updates - 1e-9):,}"
+        steps = UNKNOWN if updates is None else f"{math.ceil(rise / nominal * updates - 1e-9):,}"
+        found["warm-up, updates"] = steps
     return found
+
+
+def _updates(config: RunConfig, sizes: Mapping[str, int]) -> int | None:
+    """Return the updates of a run; None where its images are not known, or not enough for one."""
+    # Identities are drawn (ReID) and portions rounded (Table 7): their updates are not said.
+    if config.batch.instances or config.data.fraction != 1 or "train" not in sizes:
+        return None
+    try:
+        return config.run_epochs * steps_per_epoch(
+            sizes["train"],
+            num_groups=config.num_groups,
+            group_size=config.batch.group,
+            repeats=config.augment.repeats,
+        )
+    except TooFewImagesError:
+        return None
 
 
 def _start(warmup: WarmupConfig) -> str:

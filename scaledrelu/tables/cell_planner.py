@@ -21,9 +21,9 @@ from scaledrelu.tables.composer import Compose, Composed
 from scaledrelu.tables.inspection import Seen, inspect_artifact, inspect_run
 from scaledrelu.tables.plan import Cell, PlannedArtifact, PlannedRun
 from scaledrelu.tables.spec import merge_overrides
+from scaledrelu.tables.starts import overrides_of_start
 from scaledrelu.tables.table import Column, Row, Table
 
-GROUPS_OF_A_BACKBONE = ("model", "stem", "ffn")  # a run has them from the run it starts from
 PLACEHOLDER_START = ("init=run", "init.run=upstream")
 OFFICIAL = "official"  # the profile that other profiles are compared with
 
@@ -99,12 +99,13 @@ class CellPlanner:
         """
         outside = row.released_weights.get(self.profile_name)
         child = merge_overrides(row.run, column.run, outside or (), self.extra)
-        start = self._start(row, child) if outside is None else None
-        composed = self._composed(child, has_upstream=start is not None)
+        has_upstream = row.upstream is not None and outside is None
+        composed = self._composed(child, has_upstream=has_upstream)
         _check_metrics(column, composed.config)
+        start = self._start(row, child, composed.config) if has_upstream else None
         upstream = self._composed(start) if start is not None else None
         first = self._alike(start, upstream) if upstream else None
-        alike = self._alike(child, composed, has_upstream=start is not None)
+        alike = self._alike(child, composed, has_upstream=has_upstream)
         subject = Subject(
             config=composed.config,
             upstream=upstream.config if upstream else None,
@@ -125,11 +126,11 @@ class CellPlanner:
         start = PLACEHOLDER_START if has_upstream else ()
         return self.compose(merge_overrides(overrides, start, self.profile))
 
-    def _start(self, row: Row, child: tuple[str, ...]) -> tuple[str, ...] | None:
-        if row.upstream is None:
-            return None
-        own = [item for item in child if _is_of_backbone(item)]
-        return merge_overrides(own, row.upstream, self.extra)
+    def _start(self, row: Row, child: tuple[str, ...], config: RunConfig) -> tuple[str, ...]:
+        start = overrides_of_start(
+            self.compose, child, config, upstream=row.upstream or (), profile=self.profile
+        )
+        return merge_overrides(start, self.extra)
 
     def _alike(
         self, overrides: tuple[str, ...], composed: Composed, *, has_upstream: bool = False
@@ -233,17 +234,15 @@ def compose_at_paper(
     outside = row.released_weights.get(OFFICIAL)
     own = merge_overrides(row.run, column.run)
     start = PLACEHOLDER_START if row.upstream is not None and outside is None else ()
-    child = merge_overrides(own, outside or (), start, (f"profile={OFFICIAL}",))
+    profile = (f"profile={OFFICIAL}",)
+    child = compose.unpinned(merge_overrides(own, outside or (), start, profile))
     upstream = None
     if row.upstream is not None:
-        backbone = [item for item in own if _is_of_backbone(item)]
-        first = merge_overrides(backbone, row.upstream, (f"profile={OFFICIAL}",))
-        upstream = compose.unpinned(first)
-    return compose.unpinned(child), upstream
-
-
-def _is_of_backbone(override: str) -> bool:
-    return override.partition("=")[0].partition(".")[0] in GROUPS_OF_A_BACKBONE
+        first = overrides_of_start(
+            compose, own, child.config, upstream=row.upstream, profile=profile
+        )
+        upstream = compose.unpinned(merge_overrides(first, profile))
+    return child, upstream
 
 
 def _check_metrics(column: Column, config: RunConfig) -> None:

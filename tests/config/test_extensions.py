@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import sys
@@ -95,6 +96,18 @@ def test_a_stem_within_the_grammar_is_one_file(conf: Path) -> None:
     assert components(Subject(config, None, 16)) == "3Conv+3ScaledReLU+1Proj"
     convs = build_task(config, 10).backbone.patch_embed.convs
     assert [type(part).__name__ for part in convs] == ["Conv2d", "ScaledReLU"] * 3
+
+
+@pytest.mark.parametrize("profile", ["mini", "cifar", "smoke", "small", "paper"])
+def test_the_page_says_where_a_profile_sets_the_width_of_a_stem(conf: Path, profile: str) -> None:
+    (at,) = re.findall(
+        r"the profile files set `hidden: 16` at (.*?), whatever", " ".join(PAGE.split())
+    )
+    (wins,) = re.findall(r"`(stem\.hidden=\d+)` wins", PAGE)
+    (conf / "stem" / "own.yaml").write_text("# Wider.\ndefaults: [conv, _self_]\nhidden: 24\n")
+    asked = ["stem=own", f"profile={profile}"]
+    assert compose_unpinned(asked, conf_dir=conf).stem.hidden == (16 if profile in at else 24)
+    assert compose_unpinned([*asked, wins], conf_dir=conf).stem.hidden == 24
 
 
 @pytest.mark.usefixtures("importable")
@@ -246,6 +259,27 @@ def test_a_table_is_one_file(conf: Path, tmp_path: Path) -> None:
         plan.cells[0].run_ids[0],
         plan.cells[1].run_ids[0],
     ]
+
+
+def test_a_pre_training_trains_on_the_data_set_of_its_rows(conf, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where data/flowers lies
+    for split, name in itertools.product(("train", "val"), ("rose", "tulip")):
+        folder = tmp_path / "data" / "flowers" / split / name
+        folder.mkdir(parents=True)
+        (folder / "0.png").write_bytes(b"x")
+    add(conf, "conf/table/flowers.yaml")
+    composer = Composer(tmp_path, conf_dir=conf)
+    plan = Planner("mini", results=tmp_path, compose=composer).plan(
+        [load_table("flowers", conf)], (0,)
+    )
+    probes = [run for run in plan.runs.values() if run.upstream]
+    starts = [plan.runs[run.upstream] for run in probes]
+    assert [run.config.stem.label for run in starts] == ["ViT_p", "ViT_c"]
+    assert [run.config.method for run in (*probes, *starts)] == ["linear_probe"] * 2 + ["dino"] * 2
+    assert {(run.config.data.name, run.config.data.root) for run in plan.runs.values()} == {
+        ("flowers", "data/flowers")
+    }
+    assert {cell.paper_upstream.config.data.name for cell in plan.cells} == {"flowers"}
 
 
 @pytest.mark.usefixtures("importable")

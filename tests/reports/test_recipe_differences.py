@@ -252,6 +252,23 @@ def test_the_size_of_a_set_that_is_not_published_is_the_most_that_a_run_used(tmp
     assert found["data set"] == {("imagenet1k", own, "all")}
 
 
+@pytest.mark.parametrize(
+    ("changes", "train", "updates", "rise"),
+    [
+        ({}, 1_437, "352", "24"),
+        ({"augment.repeats": 3}, 1_437, "320", "22"),  # of 1,280 images that are selected
+        ({}, 63, "not known", "not known"),  # fewer than the 64 of an update
+        ({}, None, "not known", "not known"),
+        ({"data.fraction": 0.5}, 1_437, "not known", "not known"),
+        ({"warmup.epochs": 0}, None, "not known", None),
+    ],
+)
+def test_updates_that_are_not_known_are_not_said_to_be_none(plan, changes, train, updates, rise):
+    config = with_values(plan.cells[0].composed.config, changes)
+    said = describe_run(config, {} if train is None else {"train": train})
+    assert (said["updates"], said.get("warm-up, updates")) == (updates, rise)
+
+
 def test_paths_of_this_machine_are_not_printed(plan):
     places = {"data.root": "/home/me/d", "data.token_labels": "/home/me/maps"}
     config = with_values(plan.cells[0].composed.config, places)

@@ -21,6 +21,8 @@ RESULTS = "results"
 def multirun_text(folder: Path, results: str | Path) -> str:
     """Return one line for each job of a multirun, how many failed, and how to see it again.
 
+    Jobs whose overrides are different words for one run have a line that says so.
+
     Args:
         folder: the multirun's folder.
         results: results folder.
@@ -29,7 +31,8 @@ def multirun_text(folder: Path, results: str | Path) -> str:
         ConfigError: it is no such folder, or none of its jobs has ended.
     """
     endings = endings_of(folder)
-    lines = [_table(endings, _rows_of(endings, results)), _counts(endings, folder)]
+    table = _table(endings, _rows_of(endings, results))
+    lines = [table, *_same_runs(endings), _counts(endings, folder)]
     return "\n".join([*lines, f"this table again: {_again(folder, results)}"])
 
 
@@ -70,6 +73,12 @@ def _how(ending: Ending, row: Row | None) -> str:
     if row is not None and (is_done(row) or row["outcome"] == Status.DAMAGED):
         return outcome_text(row)
     return f"{ending.ended}: {ending.reason}" if ending.reason else str(ending.ended)
+
+
+def _same_runs(endings: Sequence[Ending]) -> list[str]:
+    count = Counter(ending.run_id for ending in endings if ending.run_id)
+    several = [f"{name} ({number} jobs)" for name, number in count.items() if number > 1]
+    return [f"the same run: {', '.join(several)}"] if several else []
 
 
 def _counts(endings: Sequence[Ending], folder: Path) -> str:

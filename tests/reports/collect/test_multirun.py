@@ -62,6 +62,17 @@ def test_the_table_has_the_runs_of_the_multirun_and_no_others(multirun, tmp_path
     assert other not in "".join(lines)
 
 
+def test_jobs_that_are_one_run_are_said_to_be_one(multirun, tmp_path: Path) -> None:
+    folder, (good, crashed, *_) = multirun
+    assert "the same run" not in multirun_text(folder, tmp_path / "results")
+    for number, seed in ((4, 0), (5, 1), (6, 0)):
+        end(folder, number, run_of(seed=seed), Ended.OK)
+    end(folder, 7, None, Ended.REFUSED, "seed=-1: must lie in [0, 4294967295]")
+    *_, said, count, _again = multirun_text(folder, tmp_path / "results").splitlines()
+    assert said == f"the same run: {good} (3 jobs), {crashed} (2 jobs)"
+    assert count == "3 of 8 runs failed"
+
+
 def test_the_last_line_is_a_command_that_shows_the_same_table(
     multirun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
