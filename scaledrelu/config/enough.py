@@ -71,8 +71,6 @@ def _number(config: RunConfig, folder: Path) -> int:
     enough = config.num_groups * config.batch.group + SELECTED
     fraction, number = config.data.fraction, 0
     for size in _sizes(folder):
-        if not size:  # the opener says which folder is empty
-            return enough
         number += size if fraction == 1 else max(1, round(fraction * size))  # as data.subset keeps
         if number >= enough:
             break

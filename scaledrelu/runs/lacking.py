@@ -1,9 +1,9 @@
 """What a run needs and this machine lacks, found before a process is started for it.
 
 Only what a first look shows: folders and files that are not there, a damaged pack, class folders of
-one split alone, too few images for one update, a precision that the device does not have, a run to
-start from that has no weights for this one. Lists no more images of a folder than that takes,
-imports no torch.
+one split alone or without images, too few images for one update, a precision that the device does
+not have, a run to start from that has no weights for this one. Lists no more images of a folder
+than that takes, imports no torch.
 """
 
 from __future__ import annotations

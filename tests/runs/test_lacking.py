@@ -41,6 +41,9 @@ def test_half_a_copy_in_class_folders_is_not_completed_by_a_download(
     assert line.startswith(f"{tmp_path / 'test'}: no such folder (found in {tmp_path}: train)")
     assert lacking_download(config) == []
     (tmp_path / "test").mkdir()
+    (line,) = lacking_here(config)
+    assert line.startswith(f"{tmp_path / 'train'}: holds no class folders (found 0 images directly")
+    made_folders(tmp_path, images=512, train="ab", test="ab")
     assert lacking_here(config) == []
 
 
@@ -144,6 +147,19 @@ def test_updates_of_other_sizes_are_looked_at_each(tmp_path: Path) -> None:
         for scale in (1, 0.03125)
     ]
     assert [len(lines) for lines in found] == [1, 0]
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_an_empty_class_folder_is_found_before_the_run(tmp_path: Path, split: str) -> None:
+    root = made_folders(tmp_path, images=200, train="abcdef", val="abcdef")
+    for one in ("train", "val"):
+        (root / one / "zebra" / "more").mkdir(parents=True)
+        (root / one / "zebra" / "more" / "0.jpg").touch()
+    chosen = ["data=imagefolder", f"data.root={root}"]
+    assert lacking_here(composed(*chosen)) == []
+    (root / split / "zebra" / "more" / "0.jpg").rename(root / split / "zebra" / "more" / "0.txt")
+    (line,) = lacking_here(composed(*chosen))
+    assert line.startswith(f"{root}/{split}/zebra: class folder without images; add images")
 
 
 def test_no_more_images_are_listed_than_an_update_needs(
