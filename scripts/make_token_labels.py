@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.command_line import option_parser
+from scaledrelu.config.launch import visible_cores
 from scaledrelu.config.ranges import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS, within
 from scripts._resumable import run_resumable
 from scripts._runs import add_place_of_run
@@ -44,8 +45,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers",
         type=within(WORKERS),
-        default=4,
-        help="loader processes, default: 4",
+        default=min(4, visible_cores()),
+        help="loader processes, default: 4, or one for each core where there are fewer",
     )
     options = parser.parse_args(arguments)
     if options.timm and not options.data:

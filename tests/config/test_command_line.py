@@ -70,3 +70,11 @@ def test_what_belongs_to_a_model_of_timm_is_refused_beside_a_run(option, capsys)
         "prepared as for its evaluation; leave it out\n"
     )
     assert make_token_labels.parse(["--timm", "resnet18", "--data", "d", *option]).timm
+
+
+def test_maps_are_made_by_no_more_processes_than_cores_unless_asked(monkeypatch) -> None:
+    for cores, processes in ((1, 1), (3, 3), (64, 4)):
+        monkeypatch.setattr(make_token_labels, "visible_cores", lambda: cores)  # noqa: B023
+        assert make_token_labels.parse(["--run", "volo-0123456789ab"]).workers == processes
+    asked = make_token_labels.parse(["--run", "volo-0123456789ab", "--workers", "9"])
+    assert asked.workers == 9
