@@ -93,6 +93,18 @@ def _add_options_of_timm(parser: argparse.ArgumentParser) -> list[argparse.Actio
 
 def main(options: argparse.Namespace) -> None:
     """Build the teacher and write its maps."""
+    from scaledrelu.data.decoding import BadImageError
+
+    # By itself the line of a bad image names an option of training.
+    other = ", or add --skip-bad-images to replace it by the next image of its class"
+    try:
+        _make_maps(options)
+    except BadImageError as error:
+        otherwise = other if options.timm else ""
+        raise BadImageError(error.path, error.reason, error.remedy, otherwise) from None
+
+
+def _make_maps(options: argparse.Namespace) -> None:
     from scaledrelu.engine.distributed import pick_device
     from scaledrelu.labels.writing import make_label_maps
 

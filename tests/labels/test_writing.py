@@ -23,6 +23,7 @@ from scaledrelu import files
 from scaledrelu.config.artifacts import label_artifact
 from scaledrelu.config.compose import compose
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.data.decoding import BadImageError
 from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
 from scaledrelu.errors import ConfigError, DataError, RunError, ScaledReluError
 from scaledrelu.labels import folder as label_files
@@ -491,6 +492,40 @@ def test_any_timm_model_labels_a_folder_with_its_own_preprocessing(folder, tmp_p
     assert torch.allclose(found[0].float(), expected.topk(5, dim=0).values, rtol=2e-3, atol=1e-2)
     manifest = json.loads((tmp_path / "maps" / "artifact.json").read_text())
     assert (manifest["teacher"], manifest["num_files"]) == ("test_nfnet.r160_in1k", 12)
+
+
+def test_a_bad_image_is_told_with_the_option_of_this_script(
+    folder, tmp_path, caplog, capsys
+) -> None:
+    torch.save(timm.create_model("test_resnet", num_classes=6).state_dict(), tmp_path / "w.pt")
+    (folder / "bee" / "1.v1.png").write_bytes(b"no image")
+    arguments = ["--timm", "test_resnet", "--checkpoint", str(tmp_path / "w.pt"), "--workers", "0"]
+    arguments += ["--data", str(folder), "--out", str(tmp_path / "maps"), "--device", "cpu"]
+
+    def make(*more: str) -> int:
+        return concluded(
+            lambda: make_token_labels.main(make_token_labels.parse([*arguments, *more]))
+        )
+
+    assert make() == 2
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "; restore the file, or convert it to PNG, or add --skip-bad-images to replace it by the "
+        "next image of its class\n"
+    )
+    assert make("--skip-bad-images") == 0
+    assert "on_bad_image" not in said + caplog.text
+    assert "bee/1.v1.png: bad image, replaced by another of its class" in caplog.text
+
+
+def test_a_bad_image_of_a_run_can_only_be_restored(taught, monkeypatch, capsys) -> None:
+    def bad(*_: object, **__: object) -> None:
+        raise BadImageError("cat/0.jpg", "broken link", "restore the file")
+
+    monkeypatch.setattr(label_maps, "make_label_maps", bad)
+    arguments = ["--run", taught.run_id, "--results", str(taught.results)]
+    assert concluded(lambda: make_token_labels.main(make_token_labels.parse(arguments))) == 2
+    assert capsys.readouterr().err == "error: cat/0.jpg: broken link; restore the file\n"
 
 
 def test_the_published_teacher_sees_the_centre_as_when_its_maps_were_made() -> None:
