@@ -28,8 +28,10 @@ def capital(text: str) -> str:
 
 
 def data_size(num_bytes: int) -> str:
-    """Return e.g. ``0.4 MB``, ``46.0 MB`` or ``144.3 GB``."""
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+    """Return e.g. ``4.1 kB``, ``0.4 MB``, ``46.0 MB`` or ``144.3 GB``."""
+    if num_bytes >= 1e9:
+        return f"{num_bytes / 1e9:.1f} GB"
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB"
 
 
 def ranged(low: float, likely: float, high: float) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.command_line import option_parser
+from scaledrelu.config.launch import visible_cores
 from scaledrelu.config.ranges import COUNT, PIXELS, SHARE_OF_AN_IMAGE, WORKERS, within
 from scripts._resumable import run_resumable
 from scripts._runs import add_place_of_run
@@ -36,38 +37,74 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--out", help="folder of the maps, default: <results>/artifacts/<artifact id>"
     )
-    parser.add_argument("--data", help="with --timm: folder of class folders")
-    parser.add_argument("--pretrained", action="store_true", help="with --timm: use timm's weights")
-    parser.add_argument("--checkpoint", help="with --timm: file of weights")
-    parser.add_argument(
-        "--image-size",
-        type=within(PIXELS),
-        help="with --timm: side in pixels, default: the model's",
-    )
-    parser.add_argument(
-        "--crop",
-        type=within(SHARE_OF_AN_IMAGE),
-        help="with --timm: share of the resized short side that is kept, default: the model's",
-    )
-    parser.add_argument("--crop-mode", default="center", choices=("center", "squash", "border"))
-    parser.add_argument(
-        "--skip-bad-images", action="store_true", help="with --timm: replace bad images by others"
-    )
+    of_timm = _add_options_of_timm(parser)
     parser.add_argument(
         "--batch", type=within(COUNT), default=64, help="images per forward pass, default: 64"
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument(
-        "--workers", type=within(WORKERS), default=4, help="loader processes, default: 4"
+        "--workers",
+        type=within(WORKERS),
+        default=min(4, visible_cores()),
+        help="loader processes, default: 4, or one for each core where there are fewer",
     )
     options = parser.parse_args(arguments)
     if options.timm and not options.data:
         parser.error("--timm needs --data")
+    given = [one for one in of_timm if getattr(options, one.dest) != one.default]
+    if options.run and given:
+        parser.error(
+            f"{' '.join(one.option_strings[0] for one in given)}: goes with --timm only; a run "
+            "labels its own training images, prepared as for its evaluation; leave it out"
+        )
     return options
+
+
+def _add_options_of_timm(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return [
+        parser.add_argument("--data", help="with --timm: folder of class folders"),
+        parser.add_argument(
+            "--pretrained", action="store_true", help="with --timm: use timm's weights"
+        ),
+        parser.add_argument("--checkpoint", help="with --timm: file of weights"),
+        parser.add_argument(
+            "--image-size",
+            type=within(PIXELS),
+            help="with --timm: side in pixels, default: the model's",
+        ),
+        parser.add_argument(
+            "--crop",
+            type=within(SHARE_OF_AN_IMAGE),
+            help="with --timm: share of the resized short side that is kept, default: the model's",
+        ),
+        parser.add_argument(
+            "--crop-mode",
+            default="center",
+            choices=("center", "squash", "border"),
+            help="with --timm: how an image becomes square, default: center",
+        ),
+        parser.add_argument(
+            "--skip-bad-images",
+            action="store_true",
+            help="with --timm: replace bad images by others",
+        ),
+    ]
 
 
 def main(options: argparse.Namespace) -> None:
     """Build the teacher and write its maps."""
+    from scaledrelu.data.decoding import BadImageError
+
+    # By itself the line of a bad image names an option of training.
+    other = ", or add --skip-bad-images to replace it by the next image of its class"
+    try:
+        _make_maps(options)
+    except BadImageError as error:
+        otherwise = other if options.timm else ""
+        raise BadImageError(error.path, error.reason, error.remedy, otherwise) from None
+
+
+def _make_maps(options: argparse.Namespace) -> None:
     from scaledrelu.engine.distributed import pick_device
     from scaledrelu.labels.writing import make_label_maps
 

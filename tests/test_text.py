@@ -23,7 +23,15 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("num_bytes", "text"),
-    [(0, "0.0 MB"), (45_957_000, "46.0 MB"), (999_949_999, "999.9 MB"), (7_526_400_000, "7.5 GB")],
+    [
+        (0, "0.0 kB"),
+        (4096, "4.1 kB"),
+        (99_900, "99.9 kB"),
+        (100_000, "0.1 MB"),
+        (45_957_000, "46.0 MB"),
+        (999_949_999, "999.9 MB"),
+        (7_526_400_000, "7.5 GB"),
+    ],
 )
 def test_sizes_are_readable(num_bytes: int, text: str) -> None:
     assert data_size(num_bytes) == text

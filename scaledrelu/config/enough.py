@@ -1,7 +1,7 @@
-"""Whether there are images enough for one update: in class folders, or in what a library brings.
+"""Whether there are images enough for one update, and classes to tell apart, in a data set.
 
-Lists no more of the folders than that takes. Other data sets are not there before they are made, or
-have an order of their own. Imports no torch.
+Looks at class folders, and at what a library brings; lists no more than that takes. Other data sets
+are not there before they are made, or have an order of their own. Imports no torch.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from scaledrelu.config.data import OWN_OPENERS
 from scaledrelu.config.first_look import split_of
 from scaledrelu.config.group import TARGET
 from scaledrelu.config.run import RunConfig
-from scaledrelu.errors import ConfigError
-from scaledrelu.inputs.listing import class_sizes
+from scaledrelu.errors import ConfigError, DataError
+from scaledrelu.inputs.listing import class_names, class_sizes
 from scaledrelu.inputs.pack import pack_of, read_pack
 
 CLASS_FOLDERS = f"{OWN_OPENERS}datasets.open_image_folder"
@@ -36,7 +36,7 @@ def check_enough_images(config: RunConfig) -> None:
     if config.batch.instances is not None:
         return
     if data.build.get(TARGET) == CLASS_FOLDERS:
-        number = _number(config, Path(str(data_root(config))) / split_of(data.build, "train"))
+        number = _number(config, _training_folder(config))
         said = ""
     elif data.root is None and (published := data.build.get("expect")):
         # data.subset rounds in each class, and keeps at least one image of it.
@@ -55,6 +55,33 @@ def check_enough_images(config: RunConfig) -> None:
         raise ConfigError(f"{said}{error.found}; {_advice(config, error.usable)}") from error
 
 
+def check_several_classes(config: RunConfig) -> None:
+    """Refuse class folders with one class where a run is judged by its top-1.
+
+    Args:
+        config: the run's configuration; its folder, if it has one, is there.
+
+    Raises:
+        DataError: naming the folder and its class; a folder that cannot be listed, a damaged pack.
+    """
+    data = config.data
+    if data.build.get(TARGET) != CLASS_FOLDERS or not config.evaluation.counts_right_classes:
+        return
+    folder = _training_folder(config)
+    pack = pack_of(folder)
+    names = class_names(folder) if pack is None else list(read_pack(pack).counts)
+    if len(names) == 1:
+        raise DataError(
+            f"{pack or folder}: holds one class only ({names[0]}), of which top-1 is always 100; "
+            "classes are the folders directly in it: arrange folders so, or set data.root, or "
+            "data.build.train and data.build.val, to where they are"
+        )
+
+
+def _training_folder(config: RunConfig) -> Path:
+    return Path(str(data_root(config))) / split_of(config.data.build, "train")
+
+
 def _advice(config: RunConfig, usable: int) -> str:
     """Return what changes anything: a batch of 2, 4, 8 ... a process, and what is not set yet."""
     share, processes = usable // config.launch.nproc, config.launch.nproc
@@ -71,8 +98,6 @@ def _number(config: RunConfig, folder: Path) -> int:
     enough = config.num_groups * config.batch.group + SELECTED
     fraction, number = config.data.fraction, 0
     for size in _sizes(folder):
-        if not size:  # the opener says which folder is empty
-            return enough
         number += size if fraction == 1 else max(1, round(fraction * size))  # as data.subset keeps
         if number >= enough:
             break

@@ -65,6 +65,11 @@ class EvaluationConfig(Group):
         return found | best | start
 
     @property
+    def counts_right_classes(self) -> bool:
+        """Whether a run is judged by its top-1, which a single class makes perfect."""
+        return any(REPORTED.get(one[TARGET]) == TOP1 for one in self.build)
+
+    @property
     def headline(self) -> str | None:
         """The metric whose best value a run keeps; None if its evaluator is not ours."""
         first = self.build[0]

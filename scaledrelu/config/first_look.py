@@ -1,7 +1,7 @@
 """Checks that the files a run reads are there, before anything is opened.
 
 Shared by the openers and by those who want to know beforehand. Looks for folders and files by name,
-lists no images of a folder, imports neither torch nor numpy.
+opens none, imports neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from typing import Any
 
 from scaledrelu.config.data import UNLABELLED
 from scaledrelu.errors import CheckpointError, ConfigError, DataError, nearest
-from scaledrelu.inputs.listing import LABEL_SUFFIX, first_label_file
+from scaledrelu.inputs.listing import (
+    IMAGE_SUFFIXES,
+    LABEL_SUFFIX,
+    first_label_file,
+    image_names,
+)
 from scaledrelu.inputs.pack import SUFFIX, is_image_folder
 
 Classes = tuple[Path | str, Iterable[str]]  # of a split: its folder or pack, and their names
@@ -34,6 +39,30 @@ def find_image_folders(root: Path, *splits: str) -> list[Path]:
         if not is_image_folder(root / split):
             raise DataError(_no_split(root, split))
     return [root / split for split in splits]
+
+
+def check_class_folders(folder: Path, holds: Mapping[str, object]) -> None:
+    """Refuse a folder without class folders, or with one that has no image.
+
+    Args:
+        folder: holds the class folders.
+        holds: class -> its images, or whether it has any.
+
+    Raises:
+        DataError: naming the folder.
+    """
+    if not holds:
+        found = len(image_names(folder))
+        raise DataError(
+            f"{folder}: holds no class folders (found {found} images directly in it); sort the "
+            f"images into {folder}/<class>/"
+        )
+    for name, images in holds.items():
+        if not images:
+            raise DataError(
+                f"{folder / name}: class folder without images; add images (allowed: "
+                f"{' '.join(IMAGE_SUFFIXES)}), or remove the folder from every split"
+            )
 
 
 def check_same_classes(train: Classes, val: Classes) -> None:

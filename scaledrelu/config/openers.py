@@ -1,7 +1,7 @@
 """What each opener of ours reads of a data set's folder: looked at and listed before it is opened.
 
-A look finds folders and files by name and reads the index of a pack; it lists no images of a
-folder. Imports neither torch nor numpy.
+A look finds folders and files by name and reads the index of a pack; of a class folder it finds one
+image. Imports neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scaledrelu.config.data import OWN_OPENERS
 from scaledrelu.config.first_look import (
     CIFAR10_BATCHES,
     Classes,
+    check_class_folders,
     check_same_classes,
     find_image_folders,
     has_cifar10,
@@ -28,7 +29,7 @@ from scaledrelu.config.portion import check_portion
 from scaledrelu.errors import DataError
 from scaledrelu.files import refused_writing
 from scaledrelu.inputs.hashes import Part
-from scaledrelu.inputs.listing import all_files, class_images, class_names
+from scaledrelu.inputs.listing import all_files, class_images, class_names, holds_image
 from scaledrelu.inputs.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.inputs.reid_listing import (
     MARKET_FOLDERS,
@@ -143,7 +144,11 @@ def _look_at_splits(root: Path, train: str, val: str) -> None:
 
 def _classes_of(folder: Path) -> Classes:
     pack = pack_of(folder)
-    return (folder, class_names(folder)) if pack is None else (pack, read_pack(pack).counts)
+    if pack is not None:
+        return pack, read_pack(pack).counts
+    classes = {name: holds_image(folder, name) for name in class_names(folder)}
+    check_class_folders(folder, classes)
+    return folder, classes
 
 
 def _why_not_made(folder: Path) -> str | None:

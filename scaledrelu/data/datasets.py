@@ -17,13 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from scaledrelu.config.first_look import check_same_classes, find_image_folders
+from scaledrelu.config.first_look import (
+    check_class_folders,
+    check_same_classes,
+    find_image_folders,
+)
 from scaledrelu.data.cifar import cifar10_batches, read_cifar10
 from scaledrelu.data.memory import decode_all
 from scaledrelu.data.packed import PackedSource
 from scaledrelu.data.sources import FolderSource, ImageSource, MemorySource
-from scaledrelu.errors import ConfigError, DataError
-from scaledrelu.inputs.listing import IMAGE_SUFFIXES, class_images, image_names
+from scaledrelu.errors import ConfigError
+from scaledrelu.inputs.listing import IMAGE_SUFFIXES, class_images
 from scaledrelu.inputs.pack import is_image_folder, pack_of, read_pack
 from scaledrelu.text import plural
 
@@ -165,18 +169,7 @@ def scan_folder(folder: Path | str, *, on_bad_image: str = "raise") -> FolderSou
         return PackedSource(read_pack(pack), on_bad_image=on_bad_image)
     left_out = Counter()
     images = class_images(folder, left_out=left_out)
-    if not images:
-        found = len(image_names(folder))
-        raise DataError(
-            f"{folder}: holds no class folders (found {found} images directly in it); sort the "
-            f"images into {folder}/<class>/"
-        )
-    for name, files in images.items():
-        if not files:
-            raise DataError(
-                f"{folder / name}: class folder without images; add images (allowed: "
-                f"{' '.join(IMAGE_SUFFIXES)}), or remove the folder from every split"
-            )
+    check_class_folders(folder, images)
     _say_left_out(folder, left_out)
     targets = np.repeat(np.arange(len(images)), [len(files) for files in images.values()])
     names = list(chain.from_iterable(images.values()))

@@ -174,7 +174,7 @@ class FolderSource:
         if name not in self.skipped:
             self.skipped.append(name)
             path = printable(self.path_of(index))
-            log.warning("%s: bad image, replaced by another (data.on_bad_image=skip)", path)
+            log.warning("%s: bad image, replaced by another of its class", path)
 
 
 def content_digest(source: FolderSource, *, store: Path | None = None) -> str:

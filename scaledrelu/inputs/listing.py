@@ -47,6 +47,22 @@ def class_images(
     return {name: _images_below(str(folder), name, left_out) for name in class_names(folder)}
 
 
+def holds_image(folder: Path | str, name: str) -> bool:
+    """Say whether a class folder holds an image; lists no more of it than the first one takes.
+
+    Args:
+        folder: holds the class folders.
+        name: one of them.
+
+    Raises:
+        DataError: if a folder cannot be listed.
+    """
+    entries = _visible(os.path.join(folder, name))
+    if any(_is_image_name(entry.name) and _is_file(entry) for entry in entries):
+        return True
+    return bool(_images_below(str(folder), name, Counter()))
+
+
 def class_sizes(folder: Path | str) -> Iterator[int]:
     """Yield the number of images of each class folder, listed when it is asked for.
 
@@ -145,10 +161,10 @@ def _walk(top: str, start: str) -> list[tuple[str, list[str]]]:
     return sorted(found)
 
 
-def _visible(folder: str) -> list[os.DirEntry[str]]:
+def _visible(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if entry.name[0] != "."]
+            yield from (entry for entry in entries if entry.name[0] != ".")
     except OSError as error:
         raise DataError(
             f"{folder}: cannot be listed ({error.strerror}); check that the folder exists and that "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from torch import Tensor
 
 from scaledrelu.config.artifacts import MANIFEST
 from scaledrelu.errors import DataError
-from scaledrelu.files import atomic_file, write_atomic
+from scaledrelu.files import OCCUPIED, REMEDIES, atomic_file, write_atomic
+from scaledrelu.text import data_size
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,8 @@ def reserve(folder: Path, making: Making, paths: Sequence[str]) -> bool:
         paths: paths of all maps, relative to the folder.
 
     Raises:
-        DataError: if the folder holds other maps, or a note beside them is damaged.
+        DataError: if the folder holds other maps or cannot be written, or a note beside them is
+            damaged.
     """
     found = _read_json(folder / MAKING, otherwise="move this folder away to make the maps again")
     manifest = _read_json(
@@ -96,9 +99,10 @@ def reserve(folder: Path, making: Making, paths: Sequence[str]) -> bool:
             f"{folder}: holds {len(stale):,} label maps of another teacher or other images; choose "
             "another folder with --out, or move this one away"
         )
-    for path in stale:
-        (folder / path).unlink()
-    write_atomic(folder / MAKING, json.dumps(making.plain(), indent=1, sort_keys=True) + "\n")
+    with _writing(folder):
+        for path in stale:
+            (folder / path).unlink()
+    write_note(folder / MAKING, making.plain())
     return False
 
 
@@ -128,19 +132,19 @@ def check_space(folder: Path, making: Making, *, num_missing: int) -> None:
     size = making.file_bytes
     need, free = num_missing * math.ceil(size / _BLOCK) * _BLOCK, shutil.disk_usage(folder).free
     log.info(
-        "%s: %s label maps of %d x %d by %s, %s already written; %.1f MB to write, %.1f GB free",
+        "%s: %s label maps of %d x %d by %s, %s already written; %s to write, %s free",
         folder,
         f"{making.num_files:,}",
         *making.map,
         making.teacher,
         f"{making.num_files - num_missing:,}",
-        need / 1e6,
-        free / 1e9,
+        data_size(need),
+        data_size(free),
     )
     if need > free:
         raise DataError(
-            f"{folder}: {num_missing:,} label maps need {need / 1e9:.1f} GB ({size:,} bytes each "
-            f"before rounding to blocks), but only {free / 1e9:.1f} GB are free; make room, or "
+            f"{folder}: {num_missing:,} label maps need {data_size(need)} ({size:,} bytes each "
+            f"before rounding to blocks), but only {data_size(free)} are free; make room, or "
             "choose another folder with --out"
         )
 
@@ -164,14 +168,36 @@ def write_map(path: Path, content: bytes) -> None:
     Raises:
         DataError: disk full or folder not writable.
     """
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path, durable=False, one_writer=True) as stream:
             stream.write(content)
+
+
+def write_note(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write a file of facts beside the maps.
+
+    Args:
+        path: the file.
+        facts: what JSON can hold.
+
+    Raises:
+        DataError: disk full or folder not writable.
+    """
+    with _writing(path):
+        write_atomic(path, json.dumps(facts, indent=1, sort_keys=True) + "\n")
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
+        place = error.filename if error.errno in OCCUPIED else path  # not a temporary name
         raise DataError(
-            f"{path}: cannot be written ({error.strerror}); finished maps are kept: make room and "
-            "run the same command again to continue"
+            f"{place}: cannot be written ({error.strerror}); "
+            f"{REMEDIES.get(error.errno, '')}choose another folder with --out; finished maps are "
+            "kept, and the same command goes on with them"
         ) from error
 
 

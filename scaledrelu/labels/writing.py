@@ -10,7 +10,6 @@ Shapes: B images, C classes, H and W of the map.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -28,9 +27,16 @@ from scaledrelu.data.fetch import open_fetch
 from scaledrelu.data.sources import FolderSource, content_digest
 from scaledrelu.data.workers import Request
 from scaledrelu.errors import ConfigError, DataError, RunError
-from scaledrelu.files import write_atomic
 from scaledrelu.labels.dense_logits import dense_grid, dense_logits
-from scaledrelu.labels.folder import Making, check_space, encode, missing_maps, reserve, write_map
+from scaledrelu.labels.folder import (
+    Making,
+    check_space,
+    encode,
+    missing_maps,
+    reserve,
+    write_map,
+    write_note,
+)
 from scaledrelu.labels.maps import LabelMaps, label_path
 from scaledrelu.labels.teachers import Teacher, weights_digest
 
@@ -214,8 +220,7 @@ def _finish(folder: Path, paths: Sequence[str], making: Making, teacher: Teacher
     os.sync()
     top1 = round(100 * hits / len(paths), 3)
     found = {"sha256": digest.hexdigest(), "top1_of_teacher": top1, "top1_by": JUDGED_BY}
-    manifest = making.plain() | found
-    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    write_note(folder / MANIFEST, making.plain() | found)
     log.info("%s: done; top-1 of the teacher on these images %.2f (%s)", folder, top1, JUDGED_BY)
 
 

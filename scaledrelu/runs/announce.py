@@ -18,6 +18,7 @@ from scaledrelu.runs.record import run_directory
 from scaledrelu.tasks.base import Task
 
 log = logging.getLogger(__name__)
+OF_CLASSES = ("val/top1", "val/knn")  # what a single class makes perfect
 MUCH = 0.1  # of the images; an epoch of ImageNet-1k leaves out less than a thousandth
 
 
@@ -47,6 +48,8 @@ def announce(config: RunConfig, job: Job, world: World) -> None:
         config.profile.lr_scale,
     )
     log.info("  %s", _images_line(config, job.splits.sizes))
+    if line := _one_class_line(config, job.splits.sizes):
+        log.warning("  %s", line)
     for line in (fitted_line(config), _random_backbone_line(config, job.training.task)):
         if line:
             log.info("  %s", line)
@@ -75,10 +78,22 @@ def _images_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
     root, fraction = data_root(config), config.data.fraction
     where = f" at {root}" if root is not None else ""
     part = f" (data.fraction={fraction:g})" if fraction < 1 else ""
-    judged = f"{sizes['val']} validation images"
+    classes = "1 class" if sizes["classes"] == 1 else f"{sizes['classes']} classes"
+    judged = f"{sizes['val']} validation images, {classes}"
     if "gallery" in sizes:
         judged = f"{sizes['val']} query images, {sizes['gallery']} gallery images"
     return f"{config.data.name}{where}: {sizes['train']} training images{part}, {judged}"
+
+
+def _one_class_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
+    """Say in one line that right classes are no news, since there is one; "" if they are."""
+    headline = config.evaluation.headline or ""
+    if sizes["classes"] > 1 or not headline.startswith(OF_CLASSES):
+        return ""
+    return (
+        f"{headline} is always 100 and says nothing, since all images are of one class; sort them "
+        "into a folder for each class to measure it"
+    )
 
 
 def _random_backbone_line(config: RunConfig, task: Task) -> str:

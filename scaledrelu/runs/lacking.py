@@ -1,9 +1,9 @@
 """What a run needs and this machine lacks, found before a process is started for it.
 
 Only what a first look shows: folders and files that are not there, a damaged pack, class folders of
-one split alone, too few images for one update, a precision that the device does not have, a run to
-start from that has no weights for this one. Lists no more images of a folder than that takes,
-imports no torch.
+one split alone or without images, a single class where classes are told apart, too few images for
+one update, a precision that the device does not have, a run to start from that has no weights for
+this one. Lists no more images of a folder than that takes, imports no torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import data_root, label_folder
 from scaledrelu.config.data import MADE
-from scaledrelu.config.enough import check_enough_images
+from scaledrelu.config.enough import check_enough_images, check_several_classes
 from scaledrelu.config.first_look import find_labels, find_weights
 from scaledrelu.config.openers import downloads, look_at_data, opener_of
 from scaledrelu.config.run import RunConfig
@@ -44,10 +44,11 @@ def lacking_files(config: RunConfig, *, made: bool, known: dict[str, str | None]
         config: the run's configuration.
         made: whether what a plan makes before the run has to be there already: generated images,
             label maps, and the run that it starts from.
-        known: what was found so far, by the data and the groups of an update; filled in, so that a
-            plan of many runs looks at the same images once.
+        known: what was found so far, by the data, the groups of an update and how a run is judged;
+            filled in, so that a plan of many runs looks at the same images once.
     """
-    key = repr((config.data, config.batch, config.num_groups, config.augment.repeats))
+    update = (config.batch, config.num_groups, config.augment.repeats)
+    key = repr((config.data, update, config.evaluation.counts_right_classes))
     if key not in known:
         known[key] = _refusal(_look_at_images, config, made)
     others = (_refusal(look, config, made) for look in (_look_at_weights, _look_at_labels))
@@ -82,6 +83,7 @@ def _look_at_images(config: RunConfig, made: bool) -> None:
         return
     if data.root is not None:
         look_at_data(data.build, Path(str(data_root(config))))
+    check_several_classes(config)
     check_enough_images(config)
 
 

@@ -46,3 +46,35 @@ def test_a_model_of_timm_without_images_is_told_of_the_option(capsys) -> None:
     assert left.value.code == 2
     assert capsys.readouterr().err.endswith("error: --timm needs --data\n")
     assert make_token_labels.parse(["--timm", "resnet18", "--data", "d"]).data == "d"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--data", "d"],
+        ["--pretrained"],
+        ["--checkpoint", "w.pt"],
+        ["--image-size", "64"],
+        ["--crop", "0.5"],
+        ["--crop-mode", "squash"],
+        ["--skip-bad-images"],
+    ],
+    ids=lambda option: option[0],
+)
+def test_what_belongs_to_a_model_of_timm_is_refused_beside_a_run(option, capsys) -> None:
+    with pytest.raises(SystemExit) as left:
+        make_token_labels.parse(["--run", "volo-0123456789ab", *option])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.endswith(
+        f"error: {option[0]}: goes with --timm only; a run labels its own training images, "
+        "prepared as for its evaluation; leave it out\n"
+    )
+    assert make_token_labels.parse(["--timm", "resnet18", "--data", "d", *option]).timm
+
+
+def test_maps_are_made_by_no_more_processes_than_cores_unless_asked(monkeypatch) -> None:
+    for cores, processes in ((1, 1), (3, 3), (64, 4)):
+        monkeypatch.setattr(make_token_labels, "visible_cores", lambda: cores)  # noqa: B023
+        assert make_token_labels.parse(["--run", "volo-0123456789ab"]).workers == processes
+    asked = make_token_labels.parse(["--run", "volo-0123456789ab", "--workers", "9"])
+    assert asked.workers == 9

@@ -116,4 +116,4 @@ def test_a_long_reading_says_how_long(
     with caplog.at_level(logging.WARNING):
         named(images)
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "hashing 8 data files once, for the run ids: 0.0 MB of 0.0 MB, about" in line
+    assert "hashing 8 data files once, for the run ids: 0.0 kB of 0.1 kB, about" in line

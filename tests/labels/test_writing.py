@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -18,9 +19,11 @@ import torch
 from PIL import Image
 from timm.models.volo import VOLO
 
+from scaledrelu import files
 from scaledrelu.config.artifacts import label_artifact
 from scaledrelu.config.compose import compose
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.data.decoding import BadImageError
 from scaledrelu.engine.checkpoint import read_checkpoint, save_checkpoint
 from scaledrelu.errors import ConfigError, DataError, RunError, ScaledReluError
 from scaledrelu.labels import folder as label_files
@@ -302,14 +305,51 @@ def test_two_images_never_share_a_map(taught) -> None:
         label_maps.label_paths(teacher)
 
 
-def test_a_full_disk_is_found_before_anything_is_written(taught, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(
-        label_files.shutil, "disk_usage", lambda _: SimpleNamespace(total=1, used=1, free=10_000)
-    )
+def disk_with(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    usage = SimpleNamespace(total=1, used=1, free=free)
+    monkeypatch.setattr(label_files.shutil, "disk_usage", lambda _: usage)
+
+
+@pytest.mark.parametrize(("free", "said"), [(10_000, "10.0 kB"), (250_000, "0.2 MB"), (0, "0.0")])
+def test_a_full_disk_is_found_before_a_map_is_written(
+    taught, tmp_path, monkeypatch, free, said
+) -> None:
+    disk_with(monkeypatch, free)
     teacher = teacher_from_run(taught.results, taught.run_id)
-    with pytest.raises(DataError, match=r"142 label maps need 0\.0 GB .* make room"):
+    with pytest.raises(DataError, match=rf"142 label maps need 0\.6 MB .* only {said} .*make room"):
         make_label_maps(teacher, out=tmp_path / "maps", device=CPU)
     assert not bytes_of(tmp_path / "maps")
+
+
+@pytest.mark.parametrize("name", ["making.json", "artifact.json", "0/"])
+def test_a_disk_that_fills_up_is_one_line_whichever_file_it_meets(
+    taught, tmp_path, monkeypatch, name
+) -> None:
+    def full(path: Path, *_: object, **__: object) -> None:
+        if name in str(path.relative_to(tmp_path)):
+            raise OSError(errno.ENOSPC, "No space left on device", f"{path}.tmp")
+        return made(path, *_, **__)
+
+    made = files.atomic_file
+    monkeypatch.setattr(files, "atomic_file", full)
+    monkeypatch.setattr(label_files, "atomic_file", full)
+    teacher = teacher_from_run(taught.results, taught.run_id)
+    with pytest.raises(DataError) as refused:
+        make_label_maps(teacher, out=tmp_path / "maps", device=CPU)
+    place, _, line = str(refused.value).partition(": ")
+    assert name in place
+    assert not place.endswith(".tmp")
+    assert line == (
+        "cannot be written (No space left on device); make room, or choose another folder with "
+        "--out; finished maps are kept, and the same command goes on with them"
+    )
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line(taught, tmp_path) -> None:
+    (tmp_path / "taken").touch()
+    teacher = teacher_from_run(taught.results, taught.run_id)
+    with pytest.raises(DataError, match=r"/taken: cannot be written .*; move away the file or"):
+        make_label_maps(teacher, out=tmp_path / "taken", device=CPU)
 
 
 def test_logits_that_half_precision_cannot_hold_are_refused(taught, tmp_path) -> None:
@@ -452,6 +492,40 @@ def test_any_timm_model_labels_a_folder_with_its_own_preprocessing(folder, tmp_p
     assert torch.allclose(found[0].float(), expected.topk(5, dim=0).values, rtol=2e-3, atol=1e-2)
     manifest = json.loads((tmp_path / "maps" / "artifact.json").read_text())
     assert (manifest["teacher"], manifest["num_files"]) == ("test_nfnet.r160_in1k", 12)
+
+
+def test_a_bad_image_is_told_with_the_option_of_this_script(
+    folder, tmp_path, caplog, capsys
+) -> None:
+    torch.save(timm.create_model("test_resnet", num_classes=6).state_dict(), tmp_path / "w.pt")
+    (folder / "bee" / "1.v1.png").write_bytes(b"no image")
+    arguments = ["--timm", "test_resnet", "--checkpoint", str(tmp_path / "w.pt"), "--workers", "0"]
+    arguments += ["--data", str(folder), "--out", str(tmp_path / "maps"), "--device", "cpu"]
+
+    def make(*more: str) -> int:
+        return concluded(
+            lambda: make_token_labels.main(make_token_labels.parse([*arguments, *more]))
+        )
+
+    assert make() == 2
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "; restore the file, or convert it to PNG, or add --skip-bad-images to replace it by the "
+        "next image of its class\n"
+    )
+    assert make("--skip-bad-images") == 0
+    assert "on_bad_image" not in said + caplog.text
+    assert "bee/1.v1.png: bad image, replaced by another of its class" in caplog.text
+
+
+def test_a_bad_image_of_a_run_can_only_be_restored(taught, monkeypatch, capsys) -> None:
+    def bad(*_: object, **__: object) -> None:
+        raise BadImageError("cat/0.jpg", "broken link", "restore the file")
+
+    monkeypatch.setattr(label_maps, "make_label_maps", bad)
+    arguments = ["--run", taught.run_id, "--results", str(taught.results)]
+    assert concluded(lambda: make_token_labels.main(make_token_labels.parse(arguments))) == 2
+    assert capsys.readouterr().err == "error: cat/0.jpg: broken link; restore the file\n"
 
 
 def test_the_published_teacher_sees_the_centre_as_when_its_maps_were_made() -> None:

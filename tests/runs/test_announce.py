@@ -38,13 +38,32 @@ def test_the_log_opens_with_differences_rates_steps_batch_and_devices(smoke, cap
 def test_the_log_says_which_images_are_trained_on_and_where_they_lie(
     smoke, image_folder, caplog
 ) -> None:
-    said = "\n  digits: 142 training images (data.fraction=0.1), 360 validation images\n"
+    said = (
+        "\n  digits: 142 training images (data.fraction=0.1), 360 validation images, 10 classes\n"
+    )
     assert said in opening_of(smoke(), caplog)
     caplog.clear()
     root = image_folder({"train": 30, "val": 4})
     config = smoke("data=imagefolder", f"data.root={root}", "data.fraction=1", "launch.workers=0")
-    said = f"\n  imagefolder at {root}: 90 training images, 12 validation images\n"
+    said = f"\n  imagefolder at {root}: 90 training images, 12 validation images, 3 classes\n"
     assert said in opening_of(config, caplog)
+
+
+def test_the_log_warns_where_nearest_neighbours_have_one_class_to_vote_for(
+    smoke, image_folder, caplog
+) -> None:
+    root = image_folder({"train": 64, "val": 4}, classes=("images",))
+    config = smoke(
+        "recipe=dino", "data=imagefolder", f"data.root={root}", "data.fraction=1",
+        "launch.workers=0", "model.depth=1",
+    )  # fmt: skip
+    opening_of(config, caplog)
+    (warning,) = (r for r in caplog.records if r.levelno == logging.WARNING)
+    assert warning.getMessage() == (
+        "  val/knn20 is always 100 and says nothing, since all images are of one class; sort them "
+        "into a folder for each class to measure it"
+    )
+    assert ", 1 class\n" in "\n".join(r.getMessage() for r in caplog.records)
 
 
 def test_the_log_says_how_many_images_an_epoch_leaves_out_where_they_are_many(

@@ -8,10 +8,11 @@ import pytest
 
 from scaledrelu.config import first_look
 from scaledrelu.config.compose import compose_unpinned
-from scaledrelu.config.data import OWN_OPENERS
+from scaledrelu.config.data import OWN_OPENERS, UNLABELLED
 from scaledrelu.config.openers import OPENERS, look_at_data
 from scaledrelu.config.options import options_of
 from scaledrelu.config.places import CONF_DIR
+from scaledrelu.config.run import plain
 from scaledrelu.data.packing import pack_folder
 from scaledrelu.errors import ConfigError, DataError
 from scaledrelu.inputs import listing
@@ -41,6 +42,9 @@ def test_half_a_copy_in_class_folders_is_not_completed_by_a_download(
     assert line.startswith(f"{tmp_path / 'test'}: no such folder (found in {tmp_path}: train)")
     assert lacking_download(config) == []
     (tmp_path / "test").mkdir()
+    (line,) = lacking_here(config)
+    assert line.startswith(f"{tmp_path / 'train'}: holds no class folders (found 0 images directly")
+    made_folders(tmp_path, images=512, train="ab", test="ab")
     assert lacking_here(config) == []
 
 
@@ -144,6 +148,52 @@ def test_updates_of_other_sizes_are_looked_at_each(tmp_path: Path) -> None:
         for scale in (1, 0.03125)
     ]
     assert [len(lines) for lines in found] == [1, 0]
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_one_class_is_refused_where_classes_are_told_apart_and_nowhere_else(
+    tmp_path: Path, is_packed: bool
+) -> None:
+    root = made_folders(tmp_path / "a", images=400, train="a", val="a")
+    place = packed(root, tmp_path / "packed", "train", "val") if is_packed else root
+    suffix = ".pack" if is_packed else ""
+    # Recipes that begin with _ are parts of others; reid has people in folders of their own.
+    recipes = {name for name in options_of(CONF_DIR, "recipe") if name[0] != "_"} - {"reid"}
+    judged = {}
+    for recipe in recipes:
+        chosen = [f"recipe={recipe}", "data=imagefolder", f"data.root={place}"]
+        chosen += [*UNLABELLED.split(), "init=scratch"] if recipe != "dino" else []
+        judged[recipe] = lacking_files(composed(*chosen), made=False, known={})
+    line = (
+        f"{place}/train{suffix}: holds one class only (a), of which top-1 is always 100; "
+        "classes are the folders directly in it: arrange folders so, or set data.root, or "
+        "data.build.train and data.build.val, to where they are"
+    )
+    assert judged.pop("dino") == []
+    assert {"deit", "linear_probe", "volo"} <= judged.keys()
+    assert list(judged.values()) == [[line]] * len(judged)
+
+
+def test_one_class_that_serves_one_run_is_refused_to_the_next(tmp_path: Path) -> None:
+    root = made_folders(tmp_path, images=400, train="a", val="a")
+    judged, known = composed("data=imagefolder", f"data.root={root}"), {}
+    knn = plain(composed("recipe=dino").evaluation)["build"]
+    runs = [with_values(judged, {"evaluation.build": knn}), judged]
+    found = [lacking_files(run, made=False, known=known) for run in runs]
+    assert [len(lines) for lines in found] == [0, 1]
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_an_empty_class_folder_is_found_before_the_run(tmp_path: Path, split: str) -> None:
+    root = made_folders(tmp_path, images=200, train="abcdef", val="abcdef")
+    for one in ("train", "val"):
+        (root / one / "zebra" / "more").mkdir(parents=True)
+        (root / one / "zebra" / "more" / "0.jpg").touch()
+    chosen = ["data=imagefolder", f"data.root={root}"]
+    assert lacking_here(composed(*chosen)) == []
+    (root / split / "zebra" / "more" / "0.jpg").rename(root / split / "zebra" / "more" / "0.txt")
+    (line,) = lacking_here(composed(*chosen))
+    assert line.startswith(f"{root}/{split}/zebra: class folder without images; add images")
 
 
 def test_no_more_images_are_listed_than_an_update_needs(
