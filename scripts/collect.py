@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scaledrelu.config.command_line import option_parser
 from scaledrelu.reports.collect.main import Asked, collect
+from scaledrelu.reports.collect.multirun import results_of
 from scaledrelu.runs.ending import concluded
 
 ENDING = "Exit status: 0 a table was printed; 1 no run matches; 2 wrong input; 130 interrupted."
@@ -36,7 +37,9 @@ def parse(arguments: Sequence[str]) -> Asked:
     """Read the command line."""
     parser = option_parser(__doc__, prog="collect.py", epilog=ENDING)
     parser.add_argument("filters", nargs="*", metavar="key=value")
-    parser.add_argument("--results", default="results", help="results folder, default: results")
+    parser.add_argument(
+        "--results", help="results folder, default: that of the multirun, else results"
+    )
     parser.add_argument(
         "--multirun", type=Path, metavar="FOLDER", help="only the runs of one multirun"
     )
@@ -51,7 +54,9 @@ def parse(arguments: Sequence[str]) -> Asked:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write unrounded values there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG and SVG")
-    return Asked(**vars(parser.parse_intermixed_args(arguments)))
+    options = parser.parse_intermixed_args(arguments)
+    options.results = options.results or results_of(options.multirun)
+    return Asked(**vars(options))
 
 
 def main() -> int:

@@ -93,7 +93,10 @@ def collect(asked: Asked, say: Say, *, width: int | None = None) -> int:
     filters, by = read_filters(asked.filters), _listed(asked.by)
     everything = _rows(asked)
     if not everything:
-        say(f"{asked.results}: no runs yet; train one: python scripts/train.py stem=conv")
+        why = "no runs yet; train one: python scripts/train.py stem=conv"
+        if asked.multirun:
+            why = f"has none of the runs of {asked.multirun}; give --results <their folder>"
+        say(f"{asked.results}: {why}")
         return NOTHING_FOUND
     rows = select(everything, filters)
     if not rows:

@@ -36,6 +36,18 @@ def multirun_text(folder: Path, results: str | Path) -> str:
     return "\n".join([*lines, f"this table again: {_again(folder, results)}"])
 
 
+def results_of(folder: Path | None) -> str:
+    """Return the results folder that a multirun lies in; "results" where it lies elsewhere.
+
+    Args:
+        folder: the multirun's folder; None if there is no multirun.
+    """
+    if folder is None:
+        return RESULTS
+    place = Path(os.path.abspath(folder)).parent  # as conf/train.yaml makes it
+    return _short(place.parents[1]) if place.parts[-2:] == ("runs", ".hydra") else RESULTS
+
+
 def endings_of(folder: Path) -> list[Ending]:
     """Return how the jobs of a multirun ended.
 
@@ -94,7 +106,7 @@ def _counts(endings: Sequence[Ending], folder: Path) -> str:
 
 def _again(folder: Path, results: str | Path) -> str:
     words = ["python", "scripts/collect.py", "--multirun", _short(folder)]
-    if _short(Path(results)) != RESULTS:
+    if _short(Path(results)) != results_of(folder):
         words += ["--results", _short(Path(results))]
     return shlex.join(words)
 

@@ -105,6 +105,38 @@ def test_jobs_that_were_all_refused_are_shown_again_without_any_run(
     assert capsys.readouterr().out == f"{multirun_text(Path('multirun'), 'results')}\n"
 
 
+def test_results_that_were_moved_as_a_whole_are_found_by_the_folder_of_the_multirun(
+    multirun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "moved"
+    (tmp_path / "results").rename(moved)
+    place = moved / "runs" / ".hydra" / "2026-01-31_12-00-00-000000"
+    place.parent.mkdir()
+    multirun[0].rename(place)
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    typed = ["--multirun", str(place)]
+    assert collect.collect(collect.parse([*typed, "--keys", "seed"]), print) == 0
+    assert capsys.readouterr().out.endswith("2 runs: 1 ok, 1 crash\n")
+    assert collect.collect(collect.parse(typed), print) == 0
+    shown = capsys.readouterr().out
+    assert "81.25" in shown
+    assert shown.endswith(f"collect.py --multirun {place.relative_to(tmp_path)}\n")
+    again = multirun_text(place, "results").splitlines()[-1]
+    assert again.endswith(f"{place.relative_to(tmp_path)} --results results")
+
+
+def test_runs_of_a_multirun_that_lie_elsewhere_are_asked_for_in_one_line(
+    multirun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").rename(tmp_path / "moved")
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert collect.collect(collect.parse(["--multirun", "multirun", "--keys", "seed"]), print) == 1
+    line = "results: has none of the runs of multirun; give --results <their folder>\n"
+    assert capsys.readouterr().out == line
+
+
 def test_its_runs_can_be_grouped_and_filtered_like_any_others(
     multirun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
