@@ -18,6 +18,7 @@ from scaledrelu.engine.mirror import (
     start_process,
     tell,
 )
+from scaledrelu.files import make_writable
 
 LIMIT_S = START_S[ONLINE] + FINISH_S  # of one run: to open it, and to send it
 
@@ -50,6 +51,9 @@ class Sender:
 
         Returns:
             ``known``, or ``sent`` (rows) and ``address``, or ``trouble``: one line.
+
+        Raises:
+            OSError: the folder of the log cannot be written.
         """
         if self._process is None:
             self._start()
@@ -60,6 +64,7 @@ class Sender:
         return answer
 
     def _start(self) -> None:
+        make_writable(self._log.parent)  # of trouble there, the process itself cannot tell
         self._process = start_process()
         self._said = listen(self._process)
         tell(self._process, {"mode": "afterwards", "log": str(self._log)})

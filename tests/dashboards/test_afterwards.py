@@ -34,6 +34,7 @@ from scaledrelu.tables.composer import Composer
 from scripts import mirror
 from tests.helpers.configs import composed
 from tests.helpers.fake_wandb import KEY, FakeWandb
+from tests.helpers.permissions import closed
 from tests.helpers.table_fakes import plan_of, write_table
 
 ROW = ("recipe=deit", "model=vit_small", "stem=conv", "lr.base=1e-3", "optimizer=adamw")
@@ -260,6 +261,18 @@ def test_a_run_that_is_asked_for_is_looked_at_before_the_key(
     known = finished(tmp_path, composed(*ROW)).name
     with pytest.raises(RunError, match="no key"):
         mirror.main(mirror.parse(["--run", known, f"results={tmp_path}"]))
+
+
+def test_results_that_cannot_be_written_are_one_line_and_nothing_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mirror, "Printers", lambda *_: NoTables())
+    finished(tmp_path, composed(*ROW))
+    refused = pytest.raises(RunError, match=r"wandb: cannot be written \(Permission denied\)")
+    with closed(tmp_path, 0o555), refused as caught:
+        mirror.main(mirror.parse(["--all", "--mode", "offline", f"results={tmp_path}"]))
+    assert len(caught.value.lines) == 1
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_table_that_was_never_written_is_asked_for(tmp_path: Path) -> None:
