@@ -12,6 +12,7 @@ import os
 import queue
 import signal
 import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from scaledrelu.engine.wandb_run import WandbRun
 
 POLL_S = 2.0
 ORPHAN_LIMIT_S = 60.0  # to close the W&B run once the trainer has died
+LONGEST = 200  # letters of what W&B complains of
 
 
 def main() -> None:
@@ -115,8 +117,10 @@ def _answer(say: Any, **message: Any) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    lines = list(filter(None, map(str.strip, str(error).splitlines())))
+    # A setting that W&B refuses is named in the second line, and why in the third.
+    said = textwrap.shorten(": ".join(lines[:3]), LONGEST, placeholder="")
+    return f"{type(error).__name__}: {said or 'no message'}"
 
 
 def _give_up() -> None:

@@ -309,6 +309,16 @@ def test_one_question_tells_before_a_sweep_whether_online_can_work(
     assert str(refused.value).count("wandb login") == 1
 
 
+def test_a_variable_that_wandb_refuses_is_named_in_one_short_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "")
+    with pytest.raises(RunError, match="Settings: silent: Input should be a valid boolean") as no:
+        check_online()
+    assert "\n" not in str(no.value)
+    assert len(str(no.value)) < 400
+
+
 @pytest.mark.slow
 def test_what_wandb_sync_sends_of_an_offline_copy_is_the_same_and_is_known_afterwards(
     server: FakeWandb, run: Path
