@@ -84,8 +84,8 @@ def read_planned(results: str | Path, name: str, *, changes: Sequence[str] = ())
     config = replace(config, paths=PathsConfig(results=str(results)))
     if (found := run_id(config)) != name:
         raise RunError(
-            f"{path}: describes {found}, not {name} (edited, or written by another version); "
-            f"{REPLAN}"
+            f"{path}: describes {found}, not {name} (edited, or written by another version); if "
+            f"the folder was renamed, name it {found} again, else {REPLAN}"
         )
     _check_files(config)
     return config

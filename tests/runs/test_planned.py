@@ -116,6 +116,13 @@ def test_an_edited_file_is_another_run_and_is_refused(planned):
         read_planned(path.parents[2], run_id(config))
 
 
+def test_a_folder_that_was_renamed_is_to_get_its_name_again(planned):
+    config, path = planned()
+    path.parent.rename(path.parent.with_name("deit-renamed"))
+    with pytest.raises(RunError, match=f"if the folder was renamed, name it {run_id(config)} "):
+        read_planned(path.parents[2], "deit-renamed")
+
+
 def test_code_that_only_the_file_trusts_is_not_called(planned):
     config, path = planned()
     edit(path, trust=["os"], task={"_target_": "os.system", "command": "true"})
