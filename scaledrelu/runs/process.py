@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 
 # SLURM announces the time limit with the signal of its --signal option; submitit asks for USR2.
 TIME_IS_UP = (signal.SIGUSR1, signal.SIGUSR2)
-SIGNALS = (signal.SIGTERM, signal.SIGINT, *TIME_IS_UP)
-OF_THE_AGENT = (signal.SIGHUP, signal.SIGQUIT)  # torch's elastic agent replaces their handlers
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *TIME_IS_UP)
+# What torch's elastic agent still handles. After a signal it no longer reads what its workers
+# return, which they wait for until they are killed (torch 2.11 to 2.15), so we handle the others.
+OF_THE_AGENT = (signal.SIGQUIT,)
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 
 _parent: int | None = None  # this process stops when that one is gone
@@ -72,7 +74,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Turn SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 into a request; a second SIGINT interrupts.
+    """Turn SIGNALS into a request; a second SIGINT interrupts. Under nohup the terminal may go.
 
     Not where a parent passes signals on: one Ctrl-C then arrives twice, and the parent kills.
     """
@@ -222,8 +224,9 @@ def _handlers(
     handle: Callable[[int, Any], None], *, restored: Sequence[int] = SIGNALS
 ) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in restored}
+    under_nohup = before[signal.SIGHUP] == signal.SIG_IGN
     try:
-        _handle_all(SIGNALS, handle)
+        _handle_all([n for n in SIGNALS if n != signal.SIGHUP or not under_nohup], handle)
         yield
     finally:
         for number, handler in before.items():

@@ -29,6 +29,7 @@ from scaledrelu.runs.lock import BusyError, is_busy, one_of_many, only_writer
 from scaledrelu.runs.mirrored import open_mirrors
 from scaledrelu.runs.planned import read_planned
 from scaledrelu.runs.process import (
+    OF_THE_AGENT,
     is_orphan,
     log_to,
     pass_on_signals,
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What torch's agent still handles. After a signal it no longer reads what its workers return, which
-# they wait for until they are killed (torch 2.11 to 2.15), so the others are handled by us.
-SIGNALS_OF_AGENT = "SIGHUP,SIGQUIT"
 LATER = "stopped by a signal; run the same command again to continue"
 BEFORE_TIME_IS_UP_S = 20.0  # a job near its time limit cannot wait a minute for W&B
 
@@ -234,7 +232,7 @@ def _agent(name: str, nproc: int) -> LaunchConfig:
         max_restarts=0,
         monitor_interval=0.2,
         start_method="spawn",
-        signals_to_handle=SIGNALS_OF_AGENT,
+        signals_to_handle=",".join(number.name for number in OF_THE_AGENT),
     )
 
 

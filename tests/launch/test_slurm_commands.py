@@ -708,8 +708,21 @@ def test_signals_of_slurm_ask_a_run_to_leave(number, up):
         assert request.time_is_up is up
 
 
+@pytest.mark.usefixtures("in_a_terminal")
+@pytest.mark.parametrize("handled", [process.stop_on_signal, process.pass_on_signals])
+def test_under_nohup_a_run_outlives_its_terminal(handled):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with handled() as request:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not request()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
 @pytest.mark.parametrize("gone", ["", "    worker.join(30)\n"], ids=["", "worker gone between"])
-@pytest.mark.parametrize(("number", "up"), [("SIGINT", False), ("SIGUSR2", True)])
+@pytest.mark.parametrize(
+    ("number", "up"), [("SIGINT", False), ("SIGHUP", False), ("SIGUSR2", True)]
+)
 def test_the_parent_of_several_workers_passes_the_first_signal_on_as_sigterm(number, up, gone):
     code = (
         "import json, multiprocessing, os, signal, time\n"

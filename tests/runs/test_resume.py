@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import random
 import signal
 import time
@@ -10,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from scaledrelu.config.compose import compose
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.checkpoint import load_latest
+from scaledrelu.engine.logbook import Logbook
+from scaledrelu.runs.spawn import run_job
 from tests.helpers.tiny_runs import fingerprint, folder_of, weights_of
 
 # Everything that has state or draws at random, in twelve steps of which every third is logged.
@@ -33,8 +39,6 @@ def tiny(results: Path, *overrides: str) -> RunConfig:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Fingerprint and CPU time of the SAM run that the tests interrupt."""
-    from scaledrelu.runs.spawn import run_job
-
     results = tmp_path_factory.mktemp("whole")
     config = tiny(results, "optimizer=sam")
     run_job(config)  # loads lazy imports, so that the second one is timed honestly
@@ -73,6 +77,37 @@ def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(
     assert 6 <= load_latest(folder_of(config))["cursor"]["step"] < 12
     assert in_child(config) == "ok"
     assert fingerprint(config) == uninterrupted["bytes"]
+
+
+def test_a_terminal_that_is_closed_costs_no_step(uninterrupted, tmp_path, in_child) -> None:
+    config = tiny(tmp_path, "optimizer=sam", "launch.checkpoint_every_steps=1000")
+    child, terminal = pty.fork()
+    if child == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else as pytest was started, e.g. by nohup
+        os._exit(0 if trained_until_the_terminal_closes(config, at_step=6) == "interrupted" else 1)
+    assert os.read(terminal, 1) == b"."
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert (os.WIFEXITED(status), os.WEXITSTATUS(status)) == (True, 0)
+    assert 6 <= load_latest(folder_of(config))["cursor"]["step"] < 12
+    assert in_child(config) == "ok"
+    assert fingerprint(config) == uninterrupted["bytes"]
+
+
+def trained_until_the_terminal_closes(config: RunConfig, *, at_step: int) -> str:
+    """Train in a new terminal's process; say at a step that it is reached, and wait there."""
+    torch.set_num_threads(1)
+    logged = Logbook.train
+
+    def train(logbook: Logbook, t: Any, **what: Any) -> None:
+        logged(logbook, t, **what)
+        if t.step + 1 == at_step:
+            os.write(1, b".")
+            with contextlib.suppress(OSError):
+                os.read(0, 1)
+
+    Logbook.train = train
+    return run_job(config).ended.value
 
 
 def test_a_torn_last_checkpoint_costs_steps_not_the_result(
