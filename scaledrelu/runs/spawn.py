@@ -113,9 +113,7 @@ def _report(config: RunConfig, copies: list[WandbMirror]) -> JobReport:
         log.error("%s", error)
         return JobReport(name, Ended.BUSY, str(error))
     except KeyboardInterrupt:
-        return JobReport(
-            name, Ended.INTERRUPTED, "interrupted; run the same command again to continue"
-        )
+        return _unsaved(name)
     except (SystemExit, Exception) as error:
         unwritable = isinstance(error, OSError) and cannot_use(error, config.paths.results)
         reason, trace = blame.cause(error, folder)
@@ -202,11 +200,11 @@ def _elastic(config: RunConfig, name: str, folder: Path) -> JobReport:
         with pass_on_signals() as request, _without_agent_output():
             endings = elastic_launch(_agent(name, nproc), worker)(config, os.getpid())
     except (SignalException, KeyboardInterrupt):
-        return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
+        return _unsaved(name, time_is_up=request.time_is_up)
     except Exception as error:
         # A worker that is still importing when it is asked to stop ends as if it had failed.
         if request.signals and blame.first_note(folder, nproc) is None:
-            return JobReport(name, Ended.INTERRUPTED, LATER, request.time_is_up)
+            return _unsaved(name, time_is_up=request.time_is_up)
         if not isinstance(error, ChildFailedError):
             raise
         codes = [(rank, failure.exitcode) for rank, failure in error.failures.items()]
@@ -271,6 +269,13 @@ def worker(config: RunConfig, parent: int) -> str:
         with (folder / f"rank{_rank()}.log").open("a") as stream:
             stream.write(traceback.format_exc())
         raise
+
+
+def _unsaved(name: str, *, time_is_up: bool = False) -> JobReport:
+    """Report, and say, that a run was stopped before its first step, or by a second Ctrl-C."""
+    if _rank() == 0:
+        log.info("%s stopped before it could save; run the same command again to continue", name)
+    return JobReport(name, Ended.INTERRUPTED, LATER, time_is_up)
 
 
 def _failed(name: str, folder: Path, reason: str, trace: str) -> JobReport:

@@ -224,6 +224,27 @@ def test_a_missing_data_folder_is_refused_in_one_line_and_nothing_is_left(
     assert not folder_of(config).exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "overrides"),
+    [
+        ("scaledrelu.runs.spawn._unresolved", ()),
+        ("torch.distributed.launcher.api.elastic_launch", ("launch.nproc=2", "batch.group=32")),
+    ],
+)
+def test_ctrl_c_before_the_first_step_is_said_in_one_line(
+    smoke, monkeypatch, caplog, place, overrides
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    config = smoke(*overrides)
+    with caplog.at_level("INFO", logger="scaledrelu.runs.spawn"):
+        assert run_job(config).ended == Ended.INTERRUPTED
+    again = "stopped before it could save; run the same command again to continue"
+    assert caplog.messages == [f"{run_id(config)} {again}"]
+
+
 def test_two_processes_never_train_one_run(smoke) -> None:
     config = smoke()
     folder = folder_of(config)
