@@ -52,14 +52,19 @@ def claims_page(judged: Sequence[Judged], claims: Claims, plan: Plan) -> str:
 
 
 def head_text(judged: Sequence[Judged]) -> str:
-    """Return how many claims are decided, how many can be only one way, and what they rest on."""
+    """Return how many claims have which verdict, in a sentence and by what they rest on."""
+    return f"{counts_text(judged)}\n\n{_summary(judged)}"
+
+
+def counts_text(judged: Sequence[Judged]) -> str:
+    """Return how many claims a profile can decide, how many it does, and how many only one way."""
     able = [one for one in judged if one.can_be_decided]
     one_way = sum(not one.can_be_supported for one in able)
     never = (
         f" No outcome with these seeds and images could support {one_way} of the {len(able)}: "
         "they can only be contradicted or stay undecided."
     )
-    return f"{decided_text(judged)}{never if one_way else ''}\n\n{_summary(judged)}"
+    return f"{decided_text(judged)}{never if one_way else ''}"
 
 
 def decided_text(judged: Sequence[Judged]) -> str:
