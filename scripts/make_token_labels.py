@@ -54,8 +54,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     given = [one for one in of_timm if getattr(options, one.dest) != one.default]
     if options.run and given:
         parser.error(
-            f"{' '.join(one.option_strings[0] for one in given)}: goes with --timm only; a run "
-            "labels its own training images, prepared as for its evaluation; leave it out"
+            f"{', '.join(one.option_strings[0] for one in given)}: only with --timm; a run labels "
+            "its own training images, prepared as for its evaluation"
         )
     return options
 

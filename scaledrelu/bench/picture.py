@@ -192,7 +192,7 @@ def _loader(rows: Sequence[Cells], script: Script) -> Cells | None:
     start = f"{OUR_PATH[peer]}, one process"
     fitting = [row for row in rows if row["peer"] == peer and row["name"].startswith(start)]
     # What is installed decodes with nvImageCodec, else with simplejpeg.
-    doubts = ("generated", "torchvision", "simplejpeg")
+    doubts = ("generated", "Pillow", "simplejpeg")
     return min(fitting, key=lambda row: [word in row["name"] for word in doubts], default=None)
 
 

@@ -212,10 +212,11 @@ def sigterm_held_back() -> Iterator[None]:
 def leave_signals_to_trainer(_: int) -> None:
     """Ignore stop signals: the trainer saves first, then ends its workers.
 
-    A cluster sends SIGTERM to every process of a run; only the trainer acts on it.
+    A terminal or a cluster sends them to every process of a run; only the trainer acts on them, and
+    its SIGTERM alone ends a worker.
     """
-    for name in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(name, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     if CAN_WAIT:
         threading.Thread(target=_end_with_trainer, args=(os.getppid(),), daemon=True).start()
 

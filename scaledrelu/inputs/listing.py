@@ -48,7 +48,7 @@ def class_images(
 
 
 def holds_image(folder: Path | str, name: str) -> bool:
-    """Say whether a class folder holds an image; lists no more of it than the first one takes.
+    """Say whether a class folder holds an image at any depth; looks no further than the first.
 
     Args:
         folder: holds the class folders.
@@ -60,7 +60,8 @@ def holds_image(folder: Path | str, name: str) -> bool:
     entries = _visible(os.path.join(folder, name))
     if any(_is_image_name(entry.name) and _is_file(entry) for entry in entries):
         return True
-    return bool(_images_below(str(folder), name, Counter()))
+    places = _places(str(folder), name)
+    return any(path.lower().endswith(IMAGE_SUFFIXES) for _, files in places for path in files)
 
 
 def class_sizes(folder: Path | str) -> Iterator[int]:
@@ -142,7 +143,10 @@ def _images_below(top: str, name: str, left_out: Counter[str]) -> list[str]:
 
 def _walk(top: str, start: str) -> list[tuple[str, list[str]]]:
     """Return the folders from ``top/start`` on, sorted, each with its files; relative to top."""
-    found = []
+    return sorted(_places(top, start))
+
+
+def _places(top: str, start: str) -> Iterator[tuple[str, list[str]]]:
     real = os.path.realpath(os.path.join(top, start))
     around = tuple(dict.fromkeys((os.path.realpath(top), real)))
     waiting = [(start, around)]
@@ -157,8 +161,7 @@ def _walk(top: str, start: str) -> list[tuple[str, list[str]]]:
                     waiting.append((prefix + entry.name, (*around, inner)))
             elif _is_file(entry):
                 files.append(prefix + entry.name)
-        found.append((place, sorted(files)))
-    return sorted(found)
+        yield place, sorted(files)
 
 
 def _visible(folder: str) -> Iterator[os.DirEntry[str]]:

@@ -193,7 +193,9 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = error.filename if error.errno in OCCUPIED else path  # not a temporary name
+        # Of two files the second is in the way; the first is a temporary one.
+        occupied = error.filename2 or error.filename
+        place = occupied if error.errno in OCCUPIED else path
         raise DataError(
             f"{place}: cannot be written ({error.strerror}); "
             f"{REMEDIES.get(error.errno, '')}choose another folder with --out; finished maps are "

@@ -274,7 +274,7 @@ def worker(config: RunConfig, parent: int) -> str:
 def _unsaved(name: str, *, time_is_up: bool = False) -> JobReport:
     """Report, and say, that a run was stopped before its first step, or by a second Ctrl-C."""
     if _rank() == 0:
-        log.info("%s stopped before it could save; run the same command again to continue", name)
+        log.info("%s stopped before it could save (again); the same command continues", name)
     return JobReport(name, Ended.INTERRUPTED, LATER, time_is_up)
 
 

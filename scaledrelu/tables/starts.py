@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scaledrelu.config.data import DataConfig
-from scaledrelu.config.openers import opener_of
+from scaledrelu.config.evaluation import OF_PEOPLE
+from scaledrelu.config.group import TARGET
 from scaledrelu.config.run import RunConfig
 from scaledrelu.tables.composer import Compose
 from scaledrelu.tables.spec import merge_overrides
@@ -48,7 +48,7 @@ def overrides_of_start(
     if not _choose_a_set(own) or _choose_a_set(upstream):
         return start
     alone = compose.unpinned(merge_overrides(start, profile)).config
-    if _has_people(alone.data) != _has_people(config.data):
+    if _judges_people(alone) != _judges_people(config):
         return start
     return merge_overrides((item for item in own if _field(item) in OF_A_SET), start)
 
@@ -66,6 +66,5 @@ def _field(override: str) -> str:
     return ".".join(override.partition("=")[0].split(".")[:2])
 
 
-def _has_people(data: DataConfig) -> bool:
-    opener = opener_of(data.build)
-    return opener is not None and opener.has_people
+def _judges_people(config: RunConfig) -> bool:
+    return any(one[TARGET] in OF_PEOPLE for one in config.evaluation.build)

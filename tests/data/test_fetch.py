@@ -144,7 +144,7 @@ def test_loader_processes_leave_signals_to_the_trainer(files):
     steps = loader.epoch(0)
     first = next(steps)
     (worker,) = loader._fetch._loader._iterator._workers
-    for name in ("INT", "TERM", "USR1"):
+    for name in ("INT", "TERM", "HUP", "USR1", "USR2"):
         subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
     time.sleep(0.1)
     assert len(flat([first, *steps])) == 4

@@ -73,7 +73,7 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_pixels_are_pillows(tmp_path: Path, name: str, decoder: str) -> None:
+def test_the_pixels_are_pillows(tmp_path: Path, name: str) -> None:
     FILES[name](tmp_path / name)
     found = decode_pixels(str(tmp_path / name))
     assert found.dtype == torch.uint8

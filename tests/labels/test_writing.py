@@ -352,6 +352,15 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(taught, tmp_path) -> None
         make_label_maps(teacher, out=tmp_path / "taken", device=CPU)
 
 
+def test_a_folder_in_the_place_of_a_map_is_named_and_not_a_temporary_file(tmp_path) -> None:
+    place = tmp_path / "0" / "x.pt"
+    place.mkdir(parents=True)
+    (place / "kept").touch()
+    with pytest.raises(DataError) as refused:
+        label_files.write_map(place, b"map")
+    assert str(refused.value).startswith(f"{place}: cannot be written (")
+
+
 def test_logits_that_half_precision_cannot_hold_are_refused(taught, tmp_path) -> None:
     teacher = teacher_from_run(taught.results, taught.run_id)
     teacher.model.head.bias.data[3] = 1e5

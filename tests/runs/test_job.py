@@ -241,7 +241,7 @@ def test_ctrl_c_before_the_first_step_is_said_in_one_line(
     config = smoke(*overrides)
     with caplog.at_level("INFO", logger="scaledrelu.runs.spawn"):
         assert run_job(config).ended == Ended.INTERRUPTED
-    again = "stopped before it could save; run the same command again to continue"
+    again = "stopped before it could save (again); the same command continues"
     assert caplog.messages == [f"{run_id(config)} {again}"]
 
 

@@ -62,3 +62,8 @@ def test_pre_training_for_people_stays_on_the_images_of_the_profile(compose, pro
     assert start(compose, PEOPLE, profile=profile) == ("recipe=dino",)
     people = ("recipe=reid", "lr.base=1e-3")
     assert set(start(compose, PEOPLE, people, profile)) == {*PEOPLE[1:], *people}
+
+
+def test_people_of_an_opener_from_elsewhere_are_no_images_to_pre_train_on(compose):
+    foreign = (*PEOPLE, "data.build={_target_: my.open_people}")
+    assert start(compose, foreign) == ("recipe=dino",)

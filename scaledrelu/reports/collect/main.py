@@ -95,7 +95,9 @@ def collect(asked: Asked, say: Say, *, width: int | None = None) -> int:
     if not everything:
         why = "no runs yet; train one: python scripts/train.py stem=conv"
         if asked.multirun:
-            why = f"has none of the runs of {asked.multirun}; give --results <their folder>"
+            started = any(ending.run_id for ending in endings_of(asked.multirun))
+            runs = f"has none of the runs of {asked.multirun}; give --results <their folder>"
+            why = runs if started else f"none of the jobs of {asked.multirun} became a run"
         say(f"{asked.results}: {why}")
         return NOTHING_FOUND
     rows = select(everything, filters)
