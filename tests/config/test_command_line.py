@@ -66,8 +66,8 @@ def test_what_belongs_to_a_model_of_timm_is_refused_beside_a_run(option, capsys)
         make_token_labels.parse(["--run", "volo-0123456789ab", *option])
     assert left.value.code == 2
     assert capsys.readouterr().err.endswith(
-        f"error: {option[0]}: goes with --timm only; a run labels its own training images, "
-        "prepared as for its evaluation; leave it out\n"
+        f"error: {option[0]}: only with --timm; a run labels its own training images, "
+        "prepared as for its evaluation\n"
     )
     assert make_token_labels.parse(["--timm", "resnet18", "--data", "d", *option]).timm
 
