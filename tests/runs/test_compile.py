@@ -129,14 +129,15 @@ def replay(graph: GraphModule, inputs: Sequence[torch.Tensor], **_: object) -> C
     return make_boxed_func(graph.forward)
 
 
-def _overflow(_: int, overrides: list[str], cache: Path | None) -> None:
+def _overflow(_: int, overrides: list[str], cache: Path, backend: str) -> None:
     """Compare a forward pass in fp16 with and without compiled networks, and gradients.
 
     Args:
-        cache: folder for the code that torch's back-end writes; None replays its graphs.
+        cache: folder for what torch's back-end writes.
+        backend: "inductor", or "replay" for its graphs without the code that it would write.
     """
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
-    backend = "inductor" if cache else partial(compile_fx, inner_compile=replay)
+    compiler = partial(compile_fx, inner_compile=replay) if backend == "replay" else backend
     config = compose([*COMMON, "precision=fp16_2021", "launch.fp16_on_cpu=true", *overrides])
     torch.manual_seed(0)
     task = build.build_task(config, 10).eval()
@@ -147,7 +148,7 @@ def _overflow(_: int, overrides: list[str], cache: Path | None) -> None:
                 weight.mul_(3000)  # q k^T > 65,504, and finite were q scaled before
     with autocast_context("fp16", CPU):
         expected = task.backbone(images)
-        build.compile_networks(task, backend=backend)
+        build.compile_networks(task, backend=compiler)
         found = [task.backbone(images)]
         with torch.no_grad():
             found.append(task.backbone(images))
@@ -180,14 +181,15 @@ SLOWER = [  # a grid of tokens, and a teacher without gradients
 
 
 @pytest.mark.parametrize("method", ["deit", *SLOWER])
-def test_scores_of_2021_overflow_in_a_compiled_network_as_well(method):
-    in_a_process(_overflow, [*METHODS[method], "stem=patchify"], None)
+def test_scores_of_2021_overflow_in_a_compiled_network_as_well(method, tmp_path):
+    in_a_process(_overflow, [*METHODS[method], "stem=patchify"], tmp_path, "replay")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the code for a CPU has to be compiled")
 def test_scores_of_2021_overflow_in_the_code_that_is_written_for_them(tmp_path):
-    in_a_process(_overflow, [*METHODS["deit"], "stem=patchify", "model.depth=1"], tmp_path)
+    overrides = [*METHODS["deit"], "stem=patchify", "model.depth=1"]
+    in_a_process(_overflow, overrides, tmp_path, "inductor")
 
 
 EARLY = [pytest.param(what, marks=pytest.mark.slow) for what in FAILING if what != "gradient"]
