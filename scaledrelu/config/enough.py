@@ -6,7 +6,7 @@ are not there before they are made, or have an order of their own. Imports no to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from scaledrelu.config.artifacts import data_root
@@ -22,28 +22,46 @@ from scaledrelu.inputs.pack import pack_of, read_pack
 CLASS_FOLDERS = f"{OWN_OPENERS}datasets.open_image_folder"
 
 
-def check_enough_images(config: RunConfig) -> None:
-    """Refuse a data set with fewer training images than one update needs.
+def check_images(config: RunConfig) -> None:
+    """Refuse a data set with too few images for one update, or one class where they are told apart.
 
     Args:
         config: the run's configuration; its folder, if it has one, is there.
 
     Raises:
         ConfigError: naming both numbers, and a batch that they are enough for.
-        DataError: a folder that cannot be listed, or a damaged pack.
+        DataError: naming the only class; a folder that cannot be listed, or a damaged pack.
     """
     data = config.data
-    if config.batch.instances is not None:
-        return
     if data.build.get(TARGET) == CLASS_FOLDERS:
-        number = _number(config, _training_folder(config))
-        said = ""
-    elif data.root is None and (published := data.build.get("expect")):
+        folder = Path(str(data_root(config))) / split_of(data.build, "train")
+        pack = pack_of(folder)
+        counts = None if pack is None else read_pack(pack).counts
+        if config.evaluation.counts_right_classes:
+            names = class_names(folder) if counts is None else counts
+            _check_several(pack or folder, list(names))
+        if config.batch.instances is None:
+            sizes = class_sizes(folder) if counts is None else counts.values()
+            _check_enough(config, _number(config, sizes))
+    elif config.batch.instances is None and data.root is None and data.build.get("expect"):
+        published = data.build["expect"]
         # data.subset rounds in each class, and keeps at least one image of it.
         number = round(data.fraction * published["train"]) + published["classes"]
-        number, said = min(number, published["train"]), "" if data.fraction == 1 else "at most "
-    else:
-        return
+        said = "" if data.fraction == 1 else "at most "
+        _check_enough(config, min(number, published["train"]), said=said)
+
+
+def _check_several(place: Path, names: Sequence[str]) -> None:
+    """Refuse class folders with one class, of which top-1 is always 100."""
+    if len(names) == 1:
+        raise DataError(
+            f"{place}: holds one class only ({names[0]}), of which top-1 is always 100; "
+            "classes are the folders directly in it: arrange folders so, or set data.root, or "
+            "data.build.train and data.build.val, to where they are"
+        )
+
+
+def _check_enough(config: RunConfig, number: int, *, said: str = "") -> None:
     try:
         steps_per_epoch(
             number,
@@ -53,33 +71,6 @@ def check_enough_images(config: RunConfig) -> None:
         )
     except TooFewImagesError as error:
         raise ConfigError(f"{said}{error.found}; {_advice(config, error.usable)}") from error
-
-
-def check_several_classes(config: RunConfig) -> None:
-    """Refuse class folders with one class where a run is judged by its top-1.
-
-    Args:
-        config: the run's configuration; its folder, if it has one, is there.
-
-    Raises:
-        DataError: naming the folder and its class; a folder that cannot be listed, a damaged pack.
-    """
-    data = config.data
-    if data.build.get(TARGET) != CLASS_FOLDERS or not config.evaluation.counts_right_classes:
-        return
-    folder = _training_folder(config)
-    pack = pack_of(folder)
-    names = class_names(folder) if pack is None else list(read_pack(pack).counts)
-    if len(names) == 1:
-        raise DataError(
-            f"{pack or folder}: holds one class only ({names[0]}), of which top-1 is always 100; "
-            "classes are the folders directly in it: arrange folders so, or set data.root, or "
-            "data.build.train and data.build.val, to where they are"
-        )
-
-
-def _training_folder(config: RunConfig) -> Path:
-    return Path(str(data_root(config))) / split_of(config.data.build, "train")
 
 
 def _advice(config: RunConfig, usable: int) -> str:
@@ -93,17 +84,12 @@ def _advice(config: RunConfig, usable: int) -> str:
     return ", or ".join([*ways, "use more images"])
 
 
-def _number(config: RunConfig, folder: Path) -> int:
+def _number(config: RunConfig, sizes: Iterable[int]) -> int:
     """Return the number of images that are trained on, or one that is large enough."""
     enough = config.num_groups * config.batch.group + SELECTED
     fraction, number = config.data.fraction, 0
-    for size in _sizes(folder):
+    for size in sizes:
         number += size if fraction == 1 else max(1, round(fraction * size))  # as data.subset keeps
         if number >= enough:
             break
     return number
-
-
-def _sizes(folder: Path) -> Iterable[int]:
-    pack = pack_of(folder)
-    return class_sizes(folder) if pack is None else read_pack(pack).counts.values()

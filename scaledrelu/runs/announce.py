@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from scaledrelu.config.artifacts import data_root
 from scaledrelu.config.differences import overrides_against_recipe
+from scaledrelu.config.evaluation import OF_CLASSES
 from scaledrelu.config.identity import run_id
 from scaledrelu.config.run import RunConfig
 from scaledrelu.engine.distributed import World
@@ -18,7 +19,6 @@ from scaledrelu.runs.record import run_directory
 from scaledrelu.tasks.base import Task
 
 log = logging.getLogger(__name__)
-OF_CLASSES = ("val/top1", "val/knn")  # what a single class makes perfect
 MUCH = 0.1  # of the images; an epoch of ImageNet-1k leaves out less than a thousandth
 
 

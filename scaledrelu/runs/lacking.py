@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scaledrelu.config.artifacts import data_root, label_folder
 from scaledrelu.config.data import MADE
-from scaledrelu.config.enough import check_enough_images, check_several_classes
+from scaledrelu.config.enough import check_images
 from scaledrelu.config.first_look import find_labels, find_weights
 from scaledrelu.config.openers import downloads, look_at_data, opener_of
 from scaledrelu.config.run import RunConfig
@@ -83,8 +83,7 @@ def _look_at_images(config: RunConfig, made: bool) -> None:
         return
     if data.root is not None:
         look_at_data(data.build, Path(str(data_root(config))))
-    check_several_classes(config)
-    check_enough_images(config)
+    check_images(config)
 
 
 def _look_at_weights(config: RunConfig, made: bool) -> None:

@@ -58,6 +58,12 @@ def made_folders(root: Path, *, images: int = 1, **splits: str) -> Path:
     return root
 
 
+def folders_or_packs(place: Path, *, is_packed: bool, images: int, classes: str) -> Path:
+    """Make both splits with the same classes, as folders of images or packed."""
+    root = made_folders(place / "a", images=images, train=classes, val=classes)
+    return packed(root, place / "packed", "train", "val") if is_packed else root
+
+
 def packed(root: Path, out: Path, *splits: str) -> Path:
     for split in splits:
         pack_folder(root / split, out)
@@ -101,8 +107,7 @@ def test_a_damaged_pack_is_found_before_the_run(tmp_path: Path, damage: str) -> 
 def test_fewer_images_than_one_update_needs_are_found_before_the_run(
     tmp_path: Path, is_packed: bool
 ) -> None:
-    root = made_folders(tmp_path / "a", images=33, train="ab", val="ab")
-    place = packed(root, tmp_path / "packed", "train", "val") if is_packed else root
+    place = folders_or_packs(tmp_path, is_packed=is_packed, images=33, classes="ab")
     chosen = ["data=imagefolder", f"data.root={place}"]
     assert lacking_here(composed(*chosen)) == []
     for more, number in ((["data.fraction=0.5"], 32), (["batch.total=2048"], 66)):
@@ -154,8 +159,7 @@ def test_updates_of_other_sizes_are_looked_at_each(tmp_path: Path) -> None:
 def test_one_class_is_refused_where_classes_are_told_apart_and_nowhere_else(
     tmp_path: Path, is_packed: bool
 ) -> None:
-    root = made_folders(tmp_path / "a", images=400, train="a", val="a")
-    place = packed(root, tmp_path / "packed", "train", "val") if is_packed else root
+    place = folders_or_packs(tmp_path, is_packed=is_packed, images=400, classes="a")
     suffix = ".pack" if is_packed else ""
     # Recipes that begin with _ are parts of others; reid has people in folders of their own.
     recipes = {name for name in options_of(CONF_DIR, "recipe") if name[0] != "_"} - {"reid"}
