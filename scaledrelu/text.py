@@ -48,13 +48,14 @@ def ranged(low: float, likely: float, high: float) -> str:
 
 
 def plural(n: int, word: str) -> str:
-    """Return a number of things: ``1 row``, ``3 rows``.
+    """Return a number of things: ``1 row``, ``3 rows``, ``3 classes``.
 
     Args:
         n: how many.
         word: a noun in the singular.
     """
-    return f"{n} {word}{'' if n == 1 else 's'}"
+    ending = "es" if word.endswith("s") else "s"
+    return f"{n} {word}{'' if n == 1 else ending}"
 
 
 def plus_minus(half: float | None, digits: int) -> str:

@@ -3,7 +3,19 @@ from pathlib import Path
 import pytest
 
 from scaledrelu.errors import DataError
-from scaledrelu.text import capital, data_size, duration, markdown_table, measured_rows
+from scaledrelu.text import (
+    capital,
+    data_size,
+    duration,
+    markdown_table,
+    measured_rows,
+    plural,
+)
+
+
+def test_one_thing_has_no_ending_and_several_have_the_ending_of_their_word() -> None:
+    found = [plural(n, word) for word in ("row", "class") for n in (0, 1, 3)]
+    assert found == ["0 rows", "1 row", "3 rows", "0 classes", "1 class", "3 classes"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from scaledrelu.runs.planned import planned_as
 from scaledrelu.runs.provenance import device_name
 from scaledrelu.runs.record import run_directory
 from scaledrelu.tasks.base import Task
+from scaledrelu.text import plural
 
 log = logging.getLogger(__name__)
 MUCH = 0.1  # of the images; an epoch of ImageNet-1k leaves out less than a thousandth
@@ -78,8 +79,7 @@ def _images_line(config: RunConfig, sizes: Mapping[str, int]) -> str:
     root, fraction = data_root(config), config.data.fraction
     where = f" at {root}" if root is not None else ""
     part = f" (data.fraction={fraction:g})" if fraction < 1 else ""
-    classes = "1 class" if sizes["classes"] == 1 else f"{sizes['classes']} classes"
-    judged = f"{sizes['val']} validation images, {classes}"
+    judged = f"{sizes['val']} validation images, {plural(sizes['classes'], 'class')}"
     if "gallery" in sizes:
         judged = f"{sizes['val']} query images, {sizes['gallery']} gallery images"
     return f"{config.data.name}{where}: {sizes['train']} training images{part}, {judged}"
