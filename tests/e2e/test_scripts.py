@@ -149,12 +149,12 @@ def test_help_ends_with_what_the_exit_status_means(
 
 @pytest.mark.slow  # test_train_shell.py has the statuses
 def test_a_failing_single_run_exits_1(tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        (tmp_path / "images" / split / "empty").mkdir(parents=True)
-    place = ["data=imagefolder", f"data.root={tmp_path / 'images'}"]
-    bad = shell("train.py", "profile=smoke", f"paths.results={tmp_path}", *place, check=False)
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"no weights")
+    start = ["init=checkpoint", f"init.path={weights}"]
+    bad = shell("train.py", "profile=smoke", f"paths.results={tmp_path}", *start, check=False)
     assert bad.returncode == 1
-    assert "empty: class folder without images" in bad.stdout + bad.stderr
+    assert f"{weights}: damaged, or not a checkpoint" in bad.stdout + bad.stderr
     assert "Traceback" not in bad.stdout + bad.stderr
 
 
